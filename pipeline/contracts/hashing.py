@@ -1,0 +1,61 @@
+"""The contract hash: a digest of what a contract writes for fixed inputs, so it changes when, and only when, the text does."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+
+from pipeline.contracts import embed, judge, rewrite, synthesize
+from pipeline.contracts.context import PassageText
+from pipeline.errors import InputError
+from pipeline.records import Message, Role, Speaker, Turn
+
+_TURNS = (Turn(Speaker.USER, "Who keeps the key?"), Turn(Speaker.ASSISTANT, "The porter, in room 4."))
+_PASSAGES = (PassageText("House rules > Keys", "The key hangs in room 4."), PassageText("Stores", "Two lamps."))
+
+
+def _lines(prompt: tuple[Message, ...]) -> list[list[str]]:
+    return [[m.role, m.content] for m in prompt]
+
+
+def _rewriter() -> object:
+    return [_lines(rewrite.messages(_TURNS, "And at night?")), _lines(rewrite.messages((), "Q")), rewrite.target("Who?")]
+
+
+def _synthesizer() -> object:
+    targets = [synthesize.target("room 4", [2, 1]), synthesize.target("", [])]
+    return [_lines(synthesize.messages("Where is the key?", _PASSAGES)), targets]
+
+
+def _judge() -> object:
+    inputs = judge.JudgeInputs("Hi", "Where?", "Room 4.", _TURNS, _PASSAGES)
+    schemas = [*judge.BUILT_IN.values(), judge.intent_schema({"a": "x", "b": "y"})]
+    return [_lines(judge.messages(schema, inputs)) for schema in schemas]
+
+
+def _embedder() -> object:
+    return [
+        embed.query_text("Where is\nthe key?"),
+        embed.passage_text("House rules", "Keys", "In room 4."),
+        embed.passage_text("", "", "x"),
+    ]
+
+
+_SAMPLES: dict[Role, Callable[[], object]] = {
+    Role.REWRITER: _rewriter,
+    Role.SYNTHESIZER: _synthesizer,
+    Role.JUDGE: _judge,
+    Role.EMBEDDER: _embedder,
+}
+
+
+def contract_hash(role: Role) -> str:
+    """16 hex digits over the tuned prompts and targets of `role` for fixed inputs.
+
+    Raises InputError for a role that has no contract.
+    """
+    if role not in _SAMPLES:
+        raise InputError(f"role {role.value!r} has no contract; roles with one: {', '.join(r.value for r in _SAMPLES)}")
+    text = json.dumps(_SAMPLES[role](), ensure_ascii=False, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

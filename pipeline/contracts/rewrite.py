@@ -1,0 +1,52 @@
+"""The rewriter's contract: conversation + question → one standalone question. Pure text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from pipeline.contracts.context import one_line, shared_context
+from pipeline.contracts.style import PromptStyle
+from pipeline.records import Message, Outcome, Rewrite, Turn
+
+MAX_REPLY_TOKENS = 64
+MAX_GROWTH = 400
+"""Characters a rewrite may be longer than its question; more is a runaway reply, not a rewrite."""
+
+TUNED_TASK = "Rewrite the question so that it stands alone."
+PLAIN_TASK = (
+    "Rewrite the last question so that it can be understood without the conversation. Replace words such as 'it', 'that' or "
+    "'there' by what they mean. If it is already clear, repeat it unchanged. Reply with the question only."
+)
+EXAMPLE_USER = (
+    "Conversation:\nUser: Who painted the ceiling of the old library?\nAssistant: Maria Toft painted it in 1931.\n\n"
+    "Question: How long did it take her?\n\n" + PLAIN_TASK
+)
+EXAMPLE_REPLY = "How long did it take Maria Toft to paint the ceiling of the old library?"
+
+
+def messages(history: Sequence[Turn], question: str, style: PromptStyle = PromptStyle.TUNED) -> tuple[Message, ...]:
+    """Prompt for one turn; `history` oldest first."""
+    context = shared_context(history=history, question=question)
+    if style is PromptStyle.TUNED:
+        return (Message("user", f"{context}\n\n{TUNED_TASK}"),)
+    return (
+        Message("user", EXAMPLE_USER),
+        Message("assistant", EXAMPLE_REPLY),
+        Message("user", f"{context}\n\n{PLAIN_TASK}"),
+    )
+
+
+def target(rewrite: str) -> str:
+    """What the adapter learns to reply."""
+    return one_line(rewrite)
+
+
+def parse(reply: str, question: str) -> Rewrite:
+    """Read a reply. Anything but one plausible line leaves the raw question, marked unparsed."""
+    line = next((part for part in reply.splitlines() if part.strip()), "")
+    line = re.sub(r"^\s*(?:(?:standalone |rewritten )?question|rewrite)\s*:\s*", "", line, flags=re.IGNORECASE)
+    line = one_line(line).strip('"“”')
+    if not line or len(line) > len(question) + MAX_GROWTH or not re.search(r"\w", line):
+        return Rewrite(question, Outcome.UNPARSED, reply)
+    return Rewrite(line, Outcome.OK, reply)

@@ -1,0 +1,81 @@
+"""The synthesizer's contract: question + numbered passages → answer with citations `[n]`, or a refusal. Pure text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.contracts.context import PassageText, one_line, shared_context
+from pipeline.contracts.style import PromptStyle
+from pipeline.records import Message, Outcome
+
+MAX_REPLY_TOKENS = 96
+REFUSAL = "The passages do not say."
+
+TUNED_TASK = "Answer from the passages and cite them."
+PLAIN_TASK = (
+    "Answer the question in a few words, using only the numbered passages, and end with the number of the passage you used in "
+    f"square brackets. If no passage holds the answer, reply exactly: {REFUSAL}"
+)
+EXAMPLE_USER = (
+    "[1] Town library\nThe reading room closes at 19:30 on weekdays.\n\n[2] Town pool\nThe pool is emptied every March.\n\n"
+    "Question: When does the reading room close on a Tuesday?\n\n" + PLAIN_TASK
+)
+EXAMPLE_REPLY = "at 19:30 [1]"
+
+_MARK = re.compile(r"\s*\[(\d{1,3})\]")
+_REFUSALS = re.compile(
+    r"(?:passages?|text|context|documents?) (?:do(?:es)? not|don't|doesn't) (?:say|mention|provide|contain|state|specify)"
+    r"|(?:is|are) not (?:mentioned|provided|stated|specified)|no (?:passage|information)",
+    re.IGNORECASE,
+)
+
+
+def messages(question: str, passages: Sequence[PassageText], style: PromptStyle = PromptStyle.TUNED) -> tuple[Message, ...]:
+    """Prompt for one standalone question; passages are numbered from 1 in the order given."""
+    context = shared_context(passages=passages, question=question)
+    if style is PromptStyle.TUNED:
+        return (Message("user", f"{context}\n\n{TUNED_TASK}"),)
+    return (
+        Message("user", EXAMPLE_USER),
+        Message("assistant", EXAMPLE_REPLY),
+        Message("user", f"{context}\n\n{PLAIN_TASK}"),
+    )
+
+
+def target(answer: str, numbers: Sequence[int]) -> str:
+    """What the adapter learns to reply: the answer and its marks, or the refusal where `numbers` is empty."""
+    if not numbers:
+        return REFUSAL
+    return f"{one_line(answer)} " + "".join(f"[{n}]" for n in sorted(set(numbers)))
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A read reply: `text` without marks; `numbers` are the passages cited, in order of mention."""
+
+    text: str
+    numbers: tuple[int, ...]
+    refused: bool
+    outcome: Outcome
+
+
+def parse(reply: str, passage_count: int) -> Reply:
+    """Read a reply.
+
+    A refusal needs no mark. An answer needs at least one mark and every mark must name a passage that was shown: else
+    the outcome is unparsed, the text is kept, and only the valid numbers are.
+    """
+    text = one_line(_MARK.sub("", reply))
+    numbers = tuple(dict.fromkeys(int(n) for n in _MARK.findall(reply)))
+    if is_refusal(text):
+        return Reply(text, (), True, Outcome.OK)
+    valid = tuple(n for n in numbers if 1 <= n <= passage_count)
+    sound = bool(text) and bool(valid) and valid == numbers
+    return Reply(text, valid, False, Outcome.OK if sound else Outcome.UNPARSED)
+
+
+def is_refusal(text: str) -> bool:
+    """Whether a reply declines: the agreed sentence, or the forms an untuned model uses in its place."""
+    return text.casefold().startswith(REFUSAL.casefold().rstrip(".")) or bool(_REFUSALS.search(text))

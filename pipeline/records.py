@@ -1,0 +1,202 @@
+"""The records that cross stage borders: frozen, plain, and free of any model library.
+
+Nothing here loads, computes or decides. A record states what was found or produced; whoever makes it is named in the
+field's docstring. Text offsets count Unicode code points, end exclusive, as Python slices do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+
+def _nothing() -> Mapping[str, Any]:
+    return MappingProxyType({})
+
+
+class Role(StrEnum):
+    """The job an adapter does. `QUESTIONER` only makes training data."""
+
+    REWRITER = "rewriter"
+    EMBEDDER = "embedder"
+    SYNTHESIZER = "synthesizer"
+    JUDGE = "judge"
+    QUESTIONER = "questioner"
+
+
+class Outcome(StrEnum):
+    """How an item ended. All three are counted and shown; none is ever turned into a score of zero."""
+
+    OK = "ok"
+    UNPARSED = "unparsed"
+    FAILED = "failed"
+
+
+class Speaker(StrEnum):
+    USER = "user"
+    ASSISTANT = "assistant"
+    TOPIC = "topic"
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One earlier utterance of a conversation. Its text form is `User: …`, `Assistant: …` or `Topic: …`."""
+
+    speaker: Speaker
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.speaker.value.capitalize()}: {self.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One chat message of a prompt; `role` is `system`, `user` or `assistant`."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A run of passage text that stands verbatim in the source file.
+
+    `offset` counts from the start of the passage, `source_start` from the start of the decoded source file; both in
+    characters, as is `length`.
+    """
+
+    offset: int
+    source_start: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A loaded document.
+
+    `id` is the path relative to the documents folder, with `/`; a row of a .jsonl file is `file.jsonl#ROW_ID`.
+    `source` is the file as the user gave it. `digest` is the SHA-256 of the bytes the text came from. `segments` maps
+    `text` onto the source where the two differ (HTML); empty means that text offsets are source offsets (.txt, .md) or
+    that offsets count in the extracted text (.pdf) or in the row's text (.jsonl).
+    """
+
+    id: str
+    title: str
+    text: str
+    source: str
+    digest: str
+    metadata: Mapping[str, Any] = field(default_factory=_nothing)
+    segments: tuple[Segment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A piece of a document: `text` equals `document.text[start:end]`.
+
+    `id` is `DOCUMENT_ID#HASH8`, derived from the content, so that it survives edits elsewhere in the document. `section`
+    is the trail of headings above it (` > ` between). `segments` is as for `Document`, counted from the passage start.
+    """
+
+    id: str
+    document_id: str
+    source: str
+    title: str
+    section: str
+    text: str
+    start: int
+    end: int
+    metadata: Mapping[str, Any] = field(default_factory=_nothing)
+    segments: tuple[Segment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A retrieved passage. `score` is the store's (cosine for dense, fused for hybrid, cross-encoder after a rerank); higher is better."""
+
+    passage: Passage
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """What the rewriter made of a turn. `question` is the raw one when the reply was unparsed or the stage was off."""
+
+    question: str
+    outcome: Outcome
+    reply: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """Passage `number` (from 1, as prompted) supports the answer; `quote` stands verbatim at `start:end` of `source`."""
+
+    number: int
+    passage_id: str
+    source: str
+    quote: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A synthesized answer. `text` is without citation marks, `reply` is what the model wrote."""
+
+    text: str
+    refused: bool
+    citations: tuple[Citation, ...]
+    outcome: Outcome
+    reply: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A judgment: the most likely label of a closed schema. `probabilities` over all labels sum to 1."""
+
+    task: str
+    label: str
+    probability: float
+    probabilities: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class StageRecord:
+    """What one stage did for one question: adapter identity (`base` where none), prompt, reply and wall time in seconds."""
+
+    stage: str
+    adapter: str
+    seconds: float
+    outcome: Outcome
+    prompt: tuple[Message, ...] = ()
+    reply: str = ""
+    detail: Mapping[str, Any] = field(default_factory=_nothing)
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Everything a question went through, in order."""
+
+    stages: tuple[StageRecord, ...] = ()
+    hits: tuple[Hit, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A question with the conversation before it (oldest turn first)."""
+
+    question: str
+    history: tuple[Turn, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """The chain's whole reply to a `Query`."""
+
+    question: str
+    rewrite: Rewrite
+    answer: Answer
+    verdicts: tuple[Verdict, ...] = ()
+    trace: Trace = field(default_factory=Trace)
