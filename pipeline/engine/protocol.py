@@ -1,0 +1,78 @@
+"""What an engine is: the outer edge between stages and a language model. Knows no model library."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol, runtime_checkable
+
+from pipeline.records import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is chosen. Temperature 0 is greedy and deterministic; above it `seed` fixes the draw."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+
+
+GREEDY = Sampling()
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A request for text. `adapter` names a resident adapter; None asks the bare base."""
+
+    messages: tuple[Message, ...]
+    adapter: str | None = None
+    max_tokens: int = 96
+    sampling: Sampling = GREEDY
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceRequest:
+    """A request to weigh a closed list of replies by their likelihood after the prompt."""
+
+    messages: tuple[Message, ...]
+    choices: tuple[str, ...]
+    adapter: str | None = None
+
+
+class Finish(StrEnum):
+    STOP = "stop"
+    LENGTH = "length"
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """Generated text; token counts are those of the model's tokenizer, the end token included in the second."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    finish: Finish
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Generates and scores. Results come in request order; requests for different adapters may share a batch."""
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Names of the resident adapters."""
+        ...
+
+    def generate(self, requests: Sequence[Generation]) -> list[Completion]:
+        """Complete each request. Raises PromptTooLong, EngineError."""
+        ...
+
+    def stream(self, request: Generation) -> Iterator[str]:
+        """Yield the completion of one request in pieces of text as they are decided; closing the iterator stops the work."""
+        ...
+
+    def weigh(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
+        """Per request a probability for each choice, summing to 1. Raises PromptTooLong, EngineError."""
+        ...

@@ -1,0 +1,78 @@
+"""Chat prompts to token ids, with what users and documents wrote always encoded as plain text.
+
+A chat template is text with the messages pasted in; encoding the whole would turn a `<|im_end|>` inside a document into
+the real token, which ends a turn, or an invocation sequence, which switches an adapter on. So the template is rendered
+around placeholders, its own pieces are encoded with special tokens, and the contents without.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from pipeline.errors import EngineError
+from pipeline.records import Message
+
+_MARK = "\u2063lorag-{}\u2063"
+_MARKS = re.compile("\u2063lorag-(\\d+)\u2063")
+
+
+class ChatTokens:
+    """A tokenizer with its chat template. Use from one thread at a time or with read-only tokenizers."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        if not getattr(tokenizer, "chat_template", None):
+            raise EngineError("the base's tokenizer has no chat template; use an instruction-tuned base, or add chat_template.jinja")
+        self.end_ids = self._end_ids()
+
+    def _end_ids(self) -> tuple[int, ...]:
+        """Tokens that end a reply: what the template writes right after an assistant message, and the tokenizer's eos."""
+        ends = [self._tokenizer.eos_token_id] if self._tokenizer.eos_token_id is not None else []
+        after = self._pieces(("user", "assistant"), False)[-1]
+        closing = self._special(after)
+        if closing and self._tokenizer.decode([closing[0]]) in self._tokenizer.all_special_tokens:
+            ends.insert(0, closing[0])
+        if not ends:
+            raise EngineError("the base's chat template ends a turn with no special token and the tokenizer has no eos token")
+        return tuple(dict.fromkeys(ends))
+
+    @property
+    def pad_id(self) -> int:
+        pad = self._tokenizer.pad_token_id
+        return int(pad if pad is not None else self.end_ids[0])
+
+    @functools.lru_cache(maxsize=256)  # noqa: B019 - an engine keeps its tokens for life
+    def _pieces(self, roles: tuple[str, ...], reply: bool) -> tuple[str, ...]:
+        """The template's text before, between and after the contents of messages with these roles."""
+        chat = [{"role": role, "content": _MARK.format(n)} for n, role in enumerate(roles)]
+        text = self._tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=reply, enable_thinking=False)
+        parts = _MARKS.split(text)
+        if parts[1::2] != [str(n) for n in range(len(roles))]:
+            raise EngineError(f"the base's chat template does not keep the messages {roles} in order; use a base with an ordinary template")
+        return tuple(parts[0::2])
+
+    def _special(self, text: str) -> list[int]:
+        return list(self._tokenizer(text, add_special_tokens=False).input_ids) if text else []
+
+    def plain(self, text: str) -> list[int]:
+        """Token ids of `text`, special tokens in it spelt out as ordinary text."""
+        return list(self._tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids) if text else []
+
+    def prompt(self, messages: Sequence[Message]) -> list[int]:
+        """Token ids up to where the reply begins."""
+        pieces = self._pieces(tuple(m.role for m in messages), True)
+        ids = self._special(pieces[0])
+        for message, piece in zip(messages, pieces[1:], strict=True):
+            ids += self.plain(message.content) + self._special(piece)
+        return ids
+
+    def reply(self, text: str) -> list[int]:
+        """Token ids of a whole reply, end token included: what an adapter is trained to write."""
+        return [*self.plain(text), self.end_ids[0]]
+
+    def text(self, ids: Sequence[int]) -> str:
+        """Decode reply ids, without special tokens."""
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))

@@ -1,0 +1,90 @@
+"""Loads a base's weights: fp32, bf16, fp16, int8 or NF4 through transformers and bitsandbytes, on CPU and GPU alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from pipeline.engine.bases import Base
+from pipeline.engine.processor import compute_dtype, detect
+from pipeline.engine.quiet import quiet_libraries
+from pipeline.errors import BaseError
+
+
+class Precision(StrEnum):
+    """How base weights are kept. NF4 is 4-bit NormalFloat (QLoRA, arXiv 2305.14314)."""
+
+    NF4 = "nf4"
+    INT8 = "int8"
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedBase:
+    """A base in memory. `model` is a transformers causal LM in eval mode, `compute` the name of its compute dtype."""
+
+    base: Base
+    model: Any
+    tokenizer: Any
+    precision: Precision
+    compute: str
+    device: str
+
+
+def _device(requested: str) -> str:
+    import torch
+
+    if requested != "auto":
+        return requested
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _compute(precision: Precision, requested: str, device: str) -> str:
+    fixed = {Precision.FP32: "float32", Precision.BF16: "bfloat16", Precision.FP16: "float16"}
+    if precision in fixed:
+        return fixed[precision]
+    if requested != "auto":
+        return requested
+    return "bfloat16" if device == "cuda" else compute_dtype(detect())
+
+
+def load_weights(base: Base, *, precision: Precision = Precision.NF4, compute: str = "auto", device: str = "auto") -> LoadedBase:
+    """Load `base`. `compute` is auto, float32, bfloat16 or float16; it applies to quantized weights.
+
+    Raises BaseError where the folder does not load.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+    where = _device(device)
+    dtype_name = _compute(precision, compute, where)
+    dtype = getattr(torch, dtype_name)
+    options: dict[str, Any] = {"dtype": dtype, "device_map": {"": where}, "trust_remote_code": False, "use_safetensors": True}
+    if precision is Precision.NF4:
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype, bnb_4bit_use_double_quant=where == "cuda"
+        )
+    elif precision is Precision.INT8:
+        options["quantization_config"] = BitsAndBytesConfig(load_in_8bit=True)
+    try:
+        with quiet_libraries():
+            model = AutoModelForCausalLM.from_pretrained(base.location, **options)
+            tokenizer = AutoTokenizer.from_pretrained(base.location, trust_remote_code=False)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise BaseError(f"base {base.id!r} does not load from {base.location}: {str(error).splitlines()[0]}") from error
+    model.eval()
+    return LoadedBase(base, model, tokenizer, precision, dtype_name, where)
+
+
+def keep_gradients(model: Any) -> int:
+    """Forbid bitsandbytes to repack 4-bit weights for CPU inference, and return how many layers that concerns.
+
+    After a repack no gradient passes a `Linear4bit`, silently (design §9): call this on every model that will train.
+    """
+    layers = [m for m in model.modules() if type(m).__name__ == "Linear4bit"]
+    for layer in layers:
+        layer.support_avx512bf16_for_cpu = False
+    return len(layers)

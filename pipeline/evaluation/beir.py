@@ -1,0 +1,98 @@
+"""Reads a BEIR folder: corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv (Thakur et al. 2021, arXiv 2104.08663).
+
+Strict: whatever does not fit is refused with file and line, so that a cut-off download cannot pass for a weak retriever.
+It knows nothing of embedders or metrics.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import DataError
+from pipeline.evaluation.trec import Qrels, add_judgment, read_lines
+
+QRELS_HEADER = ["query-id", "corpus-id", "score"]
+
+
+@dataclass(frozen=True, slots=True)
+class BeirCollection:
+    """A test collection: passage id → text (title and text joined by a space, as BEIR embeds them), the judged queries
+    (id → text) and their judgments."""
+
+    passages: Mapping[str, str]
+    queries: Mapping[str, str]
+    qrels: Qrels
+
+
+def read_beir(folder: Path, split: str = "test") -> BeirCollection:
+    """Read a collection; of the queries, those judged in `split`.
+
+    Raises DataError, naming file and line, for a missing file, a row that is not as BEIR says, a repeated id, or a
+    judgment about a query or passage that is not there.
+    """
+    passages = {row_id: _passage_text(row, where) for where, row_id, row in _rows(folder / "corpus.jsonl")}
+    queries = {row_id: _text(row, "text", where) for where, row_id, row in _rows(folder / "queries.jsonl")}
+    qrels = _read_qrels(_qrels_path(folder, split), queries, passages)
+    return BeirCollection(passages, {query: queries[query] for query in qrels}, qrels)
+
+
+def _rows(path: Path) -> Iterator[tuple[str, str, dict[str, object]]]:
+    seen: set[str] = set()
+    for where, line in read_lines(path):
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(f"{where}: not JSON ({error.msg} at column {error.colno})") from error
+        if not isinstance(row, dict):
+            raise DataError(f"{where}: a JSON object is expected, not {type(row).__name__}")
+        row_id = _text(row, "_id", where)
+        if not row_id or row_id in seen:
+            raise DataError(f"{where}: `_id` {row_id!r} is {'used twice' if row_id else 'empty'}")
+        seen.add(row_id)
+        yield where, row_id, row
+    if not seen:
+        raise DataError(f"{path}: has no rows")
+
+
+def _text(row: Mapping[str, object], key: str, where: str) -> str:
+    value = row.get(key)
+    if not isinstance(value, str):
+        raise DataError(f"{where}: `{key}` must be a string, found {json.dumps(value)[:60]}")
+    return value
+
+
+def _passage_text(row: Mapping[str, object], where: str) -> str:
+    title = _text(row, "title", where) if "title" in row else ""
+    return f"{title} {_text(row, 'text', where)}".strip()
+
+
+def _qrels_path(folder: Path, split: str) -> Path:
+    path = folder / "qrels" / f"{split}.tsv"
+    if not path.is_file():
+        found = sorted(each.stem for each in path.parent.glob("*.tsv"))
+        raise DataError(f"{path}: not found; splits here: {', '.join(found) or 'none'}")
+    return path
+
+
+def _read_qrels(path: Path, queries: Mapping[str, str], passages: Mapping[str, str]) -> Qrels:
+    qrels: dict[str, dict[str, int]] = {}
+    lines = read_lines(path)
+    where, header = next(lines, (str(path), ""))
+    if header.split("\t") != QRELS_HEADER:
+        raise DataError(f"{where}: the first line must be `query-id<TAB>corpus-id<TAB>score`, found {header[:60]!r}")
+    for where, line in lines:
+        fields = line.split("\t")
+        if len(fields) != len(QRELS_HEADER):
+            raise DataError(f"{where}: {len(fields)} fields where `query-id<TAB>corpus-id<TAB>score` has {len(QRELS_HEADER)}")
+        query, passage, relevance = fields
+        if query not in queries:
+            raise DataError(f"{where}: query {query!r} is not in queries.jsonl")
+        if passage not in passages:
+            raise DataError(f"{where}: passage {passage!r} is not in corpus.jsonl")
+        add_judgment(qrels, query, passage, relevance, where)
+    if not qrels:
+        raise DataError(f"{path}: has no judgments")
+    return qrels

@@ -1,0 +1,168 @@
+"""Scores labels against gold labels, and probabilities against what turned out to be right.
+
+Unparsed judgments (a free-running reply outside the label format) and failed ones have no label: they are counted, listed
+and left out of every other figure, and `format_share` says how many replies were in the format. It knows no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import InputError
+from pipeline.evaluation.scores import require_unique
+from pipeline.records import EMPTY, Outcome, Verdict
+
+BINS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One judged item. `label` is None unless the outcome is ok; `probabilities` over all labels, empty if there are none."""
+
+    id: str
+    gold: str
+    label: str | None
+    probabilities: Mapping[str, float] = EMPTY
+    outcome: Outcome = Outcome.OK
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReliabilityBin:
+    """Items whose confidence lies in (low, high]: how many, their mean confidence, and the share that was right."""
+
+    low: float
+    high: float
+    n: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeScores:
+    """Scores of a judge over `n` labelled items.
+
+    `confusion[i][j]` counts items of gold `labels[i]` that were given `labels[j]`. `kappa` is None where chance alone agrees
+    always. `ece`, `brier` and `reliability` are over the `with_probabilities` items; None and empty where there are none.
+    """
+
+    n: int
+    accuracy: float
+    macro_f1: float
+    balanced_accuracy: float
+    kappa: float | None
+    labels: tuple[str, ...]
+    f1: Mapping[str, float]
+    confusion: tuple[tuple[int, ...], ...]
+    with_probabilities: int
+    ece: float | None
+    brier: float | None
+    reliability: tuple[ReliabilityBin, ...]
+    format_share: float
+    unparsed: tuple[str, ...]
+    failed: tuple[str, ...]
+
+
+def judged(item_id: str, gold: str, verdict: Verdict, group: str = "") -> Judged:
+    """Put a judge's verdict beside the gold label."""
+    return Judged(item_id, gold, verdict.label, verdict.probabilities, Outcome.OK, group)
+
+
+def score_judgments(items: Sequence[Judged]) -> JudgeScores:
+    """Score a judge. Raises InputError for a repeated id, a label that does not fit its outcome, probabilities without the
+    gold or given label, or no labelled item at all."""
+    require_unique(tuple(item.id for item in items), "item")
+    for item in items:
+        _check(item)
+    labelled = [item for item in items if item.label is not None]
+    if not labelled:
+        raise InputError(f"none of {len(items)} items has a label, so there is nothing to score")
+    labels = tuple(sorted({label for item in labelled for label in (item.gold, item.label) if label is not None}))
+    confusion = confusion_matrix([item.gold for item in labelled], [item.label or "" for item in labelled], labels)
+    f1 = f1_by_label(confusion)
+    sure = [item for item in labelled if item.probabilities]
+    confidence = np.array([item.probabilities[item.label or ""] for item in sure])
+    right = np.array([item.gold == item.label for item in sure], dtype=bool)
+    reliability = reliability_bins(confidence, right)
+    unparsed = tuple(item.id for item in items if item.outcome is Outcome.UNPARSED)
+    return JudgeScores(
+        n=len(labelled),
+        accuracy=float(np.trace(confusion) / confusion.sum()),
+        macro_f1=float(f1.mean()),
+        balanced_accuracy=balanced_accuracy(confusion),
+        kappa=cohen_kappa(confusion),
+        labels=labels,
+        f1={label: float(value) for label, value in zip(labels, f1, strict=True)},
+        confusion=tuple(tuple(int(count) for count in row) for row in confusion),
+        with_probabilities=len(sure),
+        ece=expected_calibration_error(reliability) if sure else None,
+        brier=brier_score(sure) if sure else None,
+        reliability=reliability,
+        format_share=len(labelled) / (len(labelled) + len(unparsed)),
+        unparsed=unparsed,
+        failed=tuple(item.id for item in items if item.outcome is Outcome.FAILED),
+    )
+
+
+def confusion_matrix(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> NDArray[np.int64]:
+    """Counts, shape (labels, labels): gold in rows, predicted in columns."""
+    place = {label: at for at, label in enumerate(labels)}
+    matrix = np.zeros((len(labels), len(labels)), dtype=np.int64)
+    for truth, guess in zip(gold, predicted, strict=True):
+        matrix[place[truth], place[guess]] += 1
+    return matrix
+
+
+def f1_by_label(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
+    """F1 of each label, 2·hits / (gold + predicted), shape (labels,); 0 for a label that is neither. Their mean is macro-F1."""
+    either = confusion.sum(axis=0) + confusion.sum(axis=1)
+    f1: NDArray[np.float64] = 2.0 * np.diag(confusion) / np.maximum(either, 1)
+    return f1
+
+
+def balanced_accuracy(confusion: NDArray[np.int64]) -> float:
+    """Mean recall over the labels that occur in gold."""
+    gold = confusion.sum(axis=1)
+    return float(np.mean(np.diag(confusion)[gold > 0] / gold[gold > 0]))
+
+
+def cohen_kappa(confusion: NDArray[np.int64]) -> float | None:
+    """Agreement beyond chance (Cohen 1960); None where chance agrees always (one label on both sides)."""
+    total = confusion.sum()
+    chance = float(confusion.sum(axis=0) @ confusion.sum(axis=1)) / float(total) ** 2
+    return None if chance == 1 else (float(np.trace(confusion) / total) - chance) / (1 - chance)
+
+
+def reliability_bins(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[ReliabilityBin, ...]:
+    """Ten bins of equal width, right end included, 0 in the first (Guo et al. 2017); empty bins are left out."""
+    place = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
+    return tuple(
+        ReliabilityBin(
+            at / BINS, (at + 1) / BINS, int(inside.sum()), float(confidence[inside].mean()), float(right[inside].mean())
+        )
+        for at in range(BINS)
+        if (inside := place == at).any()
+    )
+
+
+def expected_calibration_error(bins: Sequence[ReliabilityBin]) -> float:
+    """Mean distance of confidence and accuracy over the bins, weighted by their items."""
+    return sum(each.n * abs(each.accuracy - each.confidence) for each in bins) / sum(each.n for each in bins)
+
+
+def brier_score(items: Sequence[Judged]) -> float:
+    """Mean over items of Σ over labels of (probability − 1[label is gold])², 0 to 2 (Brier 1950)."""
+    return float(np.mean([sum((p - (label == item.gold)) ** 2 for label, p in item.probabilities.items()) for item in items]))
+
+
+def _check(item: Judged) -> None:
+    if (item.label is not None) != (item.outcome is Outcome.OK):
+        raise InputError(
+            f"item {item.id!r} has label {item.label!r} but outcome {item.outcome.value}; only ok items have a label"
+        )
+    if item.probabilities and not {item.gold, item.label} <= item.probabilities.keys() | {None}:
+        raise InputError(f"item {item.id!r}: its probabilities must name gold {item.gold!r} and given label {item.label!r}")

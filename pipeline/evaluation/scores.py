@@ -1,0 +1,93 @@
+"""A table of scores: one row an item, each with the metrics it has a value for.
+
+Per-item values survive, so that any two systems can be compared item by item. What has no value is absent: never zero,
+never a guess. It knows no particular metric.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pipeline.errors import InputError
+from pipeline.records import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class ItemScores:
+    """The scores of one item. `group` names what it is not independent of (document, conversation): its own id if nothing."""
+
+    id: str
+    group: str
+    outcome: Outcome
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """A mean and the number of items it is over."""
+
+    value: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """One metric of two systems on the items that both have a value for; `dropped` are those that only one has."""
+
+    ids: tuple[str, ...]
+    groups: tuple[str, ...]
+    base: tuple[float, ...]
+    tuned: tuple[float, ...]
+    dropped: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreTable:
+    """The scores of one system over a set of items, in their order."""
+
+    items: tuple[ItemScores, ...]
+
+    def values(self, metric: str) -> dict[str, float]:
+        """Item id → value, of the items that have one."""
+        return {item.id: item.values[metric] for item in self.items if metric in item.values}
+
+    def groups(self, metric: str) -> tuple[str, ...]:
+        """The group of each item that `values(metric)` names, in its order."""
+        return tuple(item.group for item in self.items if metric in item.values)
+
+    def means(self) -> dict[str, Mean]:
+        """Metric → mean over the items that have a value of it; a metric that no item has is absent."""
+        columns: dict[str, list[float]] = {}
+        for item in self.items:
+            for metric, value in item.values.items():
+                columns.setdefault(metric, []).append(value)
+        return {metric: Mean(sum(values) / len(values), len(values)) for metric, values in columns.items()}
+
+    def ids(self, outcome: Outcome) -> tuple[str, ...]:
+        """The items that ended so, e.g. `ids(Outcome.FAILED)`."""
+        return tuple(item.id for item in self.items if item.outcome is outcome)
+
+
+def pair(base: ScoreTable, tuned: ScoreTable, metric: str) -> Paired:
+    """Line up one metric of two systems over the same items. Raises InputError if the items differ."""
+    if {item.id for item in base.items} != {item.id for item in tuned.items}:
+        raise InputError("the two systems were not scored on the same items; evaluate both on one test set")
+    before, after = base.values(metric), tuned.values(metric)
+    shared = [item for item in base.items if item.id in before and item.id in after]
+    return Paired(
+        ids=tuple(item.id for item in shared),
+        groups=tuple(item.group for item in shared),
+        base=tuple(before[item.id] for item in shared),
+        tuned=tuple(after[item.id] for item in shared),
+        dropped=tuple(item.id for item in base.items if (item.id in before) != (item.id in after)),
+    )
+
+
+def require_unique(ids: tuple[str, ...], what: str) -> None:
+    """Raises InputError if an id stands twice: its scores could not be told apart."""
+    seen: set[str] = set()
+    for each in ids:
+        if each in seen:
+            raise InputError(f"{what} {each!r} stands twice; ids must be unique")
+        seen.add(each)

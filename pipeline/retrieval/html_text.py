@@ -1,0 +1,281 @@
+"""Readable text out of HTML, with a map from every character that stands verbatim in the file back to its place there.
+
+Headings become `## Heading` lines, list items `- ` or `1. ` lines, table rows `| cell | cell |` lines, so that the chunker
+sees one notation for all formats. Scripts, styles and drawings are dropped. Knows nothing of files, chunks or links.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from bisect import bisect_left
+from dataclasses import dataclass
+from html.parser import HTMLParser
+
+from pipeline.records import Segment
+
+_DROPPED = frozenset({"script", "style", "template", "noscript", "svg", "canvas", "object", "iframe", "select"})
+_PARAGRAPHS = frozenset(
+    "address article aside blockquote body details dialog div dl dt fieldset figure figcaption footer form header hr html main "
+    "nav ol p pre section summary table caption ul".split()
+)
+_LINES = frozenset({"br", "dd", "option", "legend", "tbody", "thead", "tfoot"})
+_HEADINGS = {f"h{level}": level for level in range(1, 7)}
+_CELLS = frozenset({"td", "th"})
+_SPACES = re.compile(r"[ \t\r\n\f]+")
+_PIECES = re.compile(r"[ \t\r\n\f]+|[^ \t\r\n\f]+")
+_REFERENCE = re.compile(r"&#?\w+;?")
+
+
+@dataclass(frozen=True, slots=True)
+class HtmlText:
+    """`segments` are sorted, do not overlap, and hold `text[offset:offset+length] == raw[source_start:source_start+length]`."""
+
+    title: str
+    text: str
+    segments: tuple[Segment, ...]
+
+
+def extract(raw: str) -> HtmlText:
+    """Text of an HTML page. Never raises: what is not well formed is read as browsers would, roughly.
+
+    White space is collapsed as in a browser, except inside `<pre>`; a lone line break inside a paragraph stays a line break
+    so that a sentence across it stays verbatim. `&nbsp;` becomes a plain space.
+    """
+    extractor = _Extractor(raw)
+    extractor.feed(raw)
+    extractor.close()
+    return HtmlText(_SPACES.sub(" ", html.unescape("".join(extractor.title))).strip(), *extractor.writer.result())
+
+
+class _Writer:
+    """Grows the text and its map; holds back breaks, leads and spaces until text follows them."""
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+        self.length = 0
+        self.segments: list[Segment] = []
+        self.breaks = 0
+        self.lead = ""
+        self.space: tuple[str, int | None] | None = None
+
+    def pause(self, breaks: int) -> None:
+        self.breaks = max(self.breaks, breaks)
+        self.space = None
+
+    def write(self, text: str, at: int | None) -> None:
+        """Append `text`; `at` is where it stands in the raw page, None where it does not."""
+        if self.breaks:
+            if self.length:
+                self._append("\n" * self.breaks, None)
+            self.breaks, self.space = 0, None
+        if self.lead:
+            self._append(self.lead, None)
+            self.lead, self.space = "", None
+        if self.space and self.length:
+            self._append(*self.space)
+        self.space = None
+        self._append(text, at)
+
+    def _append(self, text: str, at: int | None) -> None:
+        if at is not None:
+            last = self.segments[-1] if self.segments else None
+            if last and last.offset + last.length == self.length and last.source_start + last.length == at:
+                self.segments[-1] = Segment(last.offset, last.source_start, last.length + len(text))
+            else:
+                self.segments.append(Segment(self.length, at, len(text)))
+        self.parts.append(text)
+        self.length += len(text)
+
+    def result(self) -> tuple[str, tuple[Segment, ...]]:
+        return "".join(self.parts), tuple(self.segments)
+
+
+class _Extractor(HTMLParser):
+    def __init__(self, raw: str) -> None:
+        super().__init__(convert_charrefs=False)
+        self.raw = raw
+        self.line_starts = [0, *(match.end() for match in re.finditer("\n", raw))]
+        self.writer = _Writer()
+        self.title: list[str] = []
+        self.in_title = False
+        self.dropping: list[str] = []
+        self.pre = 0
+        self.lists: list[int | None] = []
+        self.cell = False
+        self.row = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if self.dropping:
+            if tag == self.dropping[-1]:
+                self.dropping.append(tag)
+            return
+        if tag in _DROPPED:
+            self.dropping.append(tag)
+        elif tag == "title" and not self.writer.length:
+            self.in_title = True
+        elif tag == "tr":
+            self._start_row()
+        elif tag in _CELLS:
+            self._start_cell()
+        elif tag == "li":
+            self._start_item()
+        elif self.cell:
+            if tag in _PARAGRAPHS or tag in _LINES or tag in _HEADINGS:
+                self.writer.space = self.writer.space or (" ", None)
+        else:
+            self._start_block(tag, dict(attrs))
+
+    def _start_block(self, tag: str, attrs: dict[str, str | None]) -> None:
+        if tag in _HEADINGS:
+            self.writer.pause(2)
+            self.writer.lead = "#" * _HEADINGS[tag] + " "
+        elif tag in ("ul", "ol"):
+            self.writer.pause(1 if self.lists else 2)
+            start = attrs.get("start") or "1"
+            self.lists.append(None if tag == "ul" else int(start) if start.isdecimal() else 1)
+        elif tag in _PARAGRAPHS and not self.writer.lead:
+            self.writer.pause(2)
+            self.pre += tag == "pre"
+        elif tag in _LINES and not self.writer.lead:
+            self.writer.pause(1)
+
+    def _start_item(self) -> None:
+        if self.cell:
+            self.writer.space = self.writer.space or (" ", None)
+            return
+        self.writer.pause(1)
+        number = self.lists[-1] if self.lists else None
+        self.writer.lead = "  " * max(len(self.lists) - 1, 0) + ("- " if number is None else f"{number}. ")
+        if number is not None:
+            self.lists[-1] = number + 1
+
+    def _start_row(self) -> None:
+        self._end_row()
+        self.writer.pause(1)
+        self.row = True
+
+    def _start_cell(self) -> None:
+        self._end_cell()
+        if not self.row:
+            self._start_row()
+        if self.writer.breaks or not self.writer.length:
+            self.writer.write("|", None)
+        self.cell = True
+        self.writer.space = (" ", None)
+
+    def _end_cell(self) -> None:
+        if self.cell:
+            self.writer.space = (" ", None)
+            self.writer.write("|", None)
+            self.cell = False
+
+    def _end_row(self) -> None:
+        self._end_cell()
+        if self.row:
+            self.writer.pause(1)
+            self.row = False
+
+    def handle_endtag(self, tag: str) -> None:
+        if self.dropping:
+            if tag == self.dropping[-1]:
+                self.dropping.pop()
+            return
+        if tag == "title":
+            self.in_title = False
+        elif tag in _CELLS:
+            self._end_cell()
+        elif tag in ("tr", "table"):
+            self._end_row()
+            if tag == "table":
+                self.writer.pause(2)
+        elif self.cell:
+            return
+        elif tag in _HEADINGS:
+            self.writer.lead = ""
+            self.writer.pause(2)
+        elif tag == "li":
+            self.writer.lead = ""
+            self.writer.pause(1)
+        elif tag in ("ul", "ol"):
+            if self.lists:
+                self.lists.pop()
+            self.writer.pause(1 if self.lists else 2)
+        elif tag in _PARAGRAPHS and not self.writer.lead:
+            self.writer.pause(1 if self.lists else 2)
+            self.pre = max(self.pre - (tag == "pre"), 0)
+
+    def handle_data(self, data: str) -> None:
+        if self.dropping:
+            return
+        if self.in_title:
+            self.title.append(data)
+            return
+        at = self._position()
+        known = self.raw.startswith(data, at)
+        if self.pre and not self.cell:
+            self._write_preformatted(data, at if known else None)
+            return
+        for piece in _PIECES.finditer(data):
+            found = piece.group()
+            place = at + piece.start() if known else None
+            if not found[0].isspace() or found[0] not in " \t\r\n\f":
+                self.writer.write(found, place)
+            elif self.writer.space is None:
+                whole = found in (" ", "\n") and not self.cell
+                self.writer.space = (found, place) if whole else (" ", None)
+
+    def _write_preformatted(self, data: str, at: int | None) -> None:
+        body = data.strip("\n") if self.writer.breaks else data.rstrip("\n")
+        if body:
+            skipped = data.index(body)
+            self.writer.write(body, None if at is None else at + skipped)
+        if data.endswith("\n") and body:
+            self.writer.space = ("\n", None)
+
+    def handle_entityref(self, name: str) -> None:
+        self._write_reference(f"&{name};")
+
+    def handle_charref(self, name: str) -> None:
+        self._write_reference(f"&#{name};")
+
+    def _write_reference(self, guess: str) -> None:
+        if self.dropping:
+            return
+        at = self._position()
+        match = _REFERENCE.match(self.raw, at)
+        written = match.group() if match else guess
+        if self.in_title:
+            self.title.append(written)
+            return
+        meant = html.unescape(written)
+        if meant in ("\xa0", " ", "\n"):
+            self.writer.space = (" ", None)
+        else:
+            self.writer.write(meant, at if meant == written and match else None)
+
+    def _position(self) -> int:
+        line, column = self.getpos()
+        return self.line_starts[line - 1] + column
+
+
+def clip(segments: tuple[Segment, ...], start: int, end: int) -> tuple[Segment, ...]:
+    """The part of a map that covers `start:end`, counted from `start`.
+
+    A stretch none of whose characters stands verbatim in the source gets one segment of length 0 at the nearest place
+    before it, because an empty map would mean that the offsets are the source's.
+    """
+    if not segments:
+        return ()
+    first = max(bisect_left(segments, start, key=lambda segment: segment.offset) - 1, 0)
+    kept = []
+    for segment in segments[first:]:
+        if segment.offset >= end:
+            break
+        low, high = max(segment.offset, start), min(segment.offset + segment.length, end)
+        if low < high:
+            kept.append(Segment(low - start, segment.source_start + low - segment.offset, high - low))
+    if kept:
+        return tuple(kept)
+    near = segments[first]
+    return (Segment(0, near.source_start + near.length, 0),)
