@@ -12,6 +12,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
+from pipeline.errors import LoragError
+
 
 def _nothing() -> Mapping[str, Any]:
     return MappingProxyType({})
@@ -122,11 +124,15 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:
-    """What the rewriter made of a turn. `question` is the raw one when the reply was unparsed or the stage was off."""
+    """What the rewriter made of a turn. `question` is the raw one when the reply was unparsed or the stage was off.
+
+    `error` says why the outcome is failed; no later stage uses `question` then.
+    """
 
     question: str
     outcome: Outcome
     reply: str = ""
+    error: LoragError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,23 +149,29 @@ class Citation:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A synthesized answer. `text` is without citation marks, `reply` is what the model wrote."""
+    """A synthesized answer. `text` is without citation marks, `reply` is what the model wrote, `error` why it failed."""
 
     text: str
     refused: bool
     citations: tuple[Citation, ...]
     outcome: Outcome
     reply: str = ""
+    error: LoragError | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A judgment: the most likely label of a closed schema. `probabilities` over all labels sum to 1."""
+    """A judgment: the most likely label of a closed schema. `probabilities` over all labels sum to 1.
+
+    A failed one has no label and no probabilities; `error` says why.
+    """
 
     task: str
     label: str
     probability: float
     probabilities: Mapping[str, float]
+    outcome: Outcome = Outcome.OK
+    error: LoragError | None = None
 
 
 @dataclass(frozen=True, slots=True)

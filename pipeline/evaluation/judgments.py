@@ -7,14 +7,14 @@ and left out of every other figure, and `format_share` says how many replies wer
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.evaluation.scores import require_unique
-from pipeline.records import EMPTY, Outcome, Verdict
+from pipeline.records import Outcome, Verdict
 
 BINS = 10
 
@@ -26,7 +26,7 @@ class Judged:
     id: str
     gold: str
     label: str | None
-    probabilities: Mapping[str, float] = EMPTY
+    probabilities: Mapping[str, float] = field(default_factory=dict)
     outcome: Outcome = Outcome.OK
     group: str = ""
 

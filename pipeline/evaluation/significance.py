@@ -2,48 +2,37 @@
 question would take.
 
 Items that belong together (questions about one document, turns of one conversation) are not independent. Each function
-takes `groups`, one key an item, and resamples whole groups; without it each item is its own group. A statistic is a
-function of how often each group was drawn, which makes every resampling one matrix product. Everything is seeded: the same
-numbers come out each time. It knows nothing of what the values measure.
+takes `groups`, one key an item, and resamples whole groups; without it each item is its own group. Everything is seeded.
+It knows nothing of what the values measure.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
 from statistics import NormalDist
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
+from pipeline.evaluation.bootstrap import CELLS, Floats, Interval, Method, Statistic, bootstrap, group_codes
 
-Floats = NDArray[np.float64]
-Statistic = Callable[[Floats], Floats]
-"""Group weights, shape (replicates, groups) → values, shape (replicates,)."""
-
-Method = Literal["bca", "percentile"]
+__all__ = [
+    "Interval",
+    "Method",
+    "holm",
+    "macro_f1_interval",
+    "mean_interval",
+    "minimum_detectable_effect",
+    "paired_difference",
+    "paired_macro_f1",
+    "questions_needed",
+    "sign_flip_test",
+    "standard_error",
+]
 
 _NORMAL = NormalDist()
-_CELLS = 1 << 22  # group weights held at once: 32 MiB of float64
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A value with its confidence interval at `level`, from `n` items in `groups` independent groups."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-    groups: int
-    level: float = 0.95
-
-    @property
-    def excludes_zero(self) -> bool:
-        return self.low > 0 or self.high < 0
 
 
 def mean_interval(
@@ -60,7 +49,7 @@ def mean_interval(
     Raises InputError for fewer than two groups, a value that is not finite or a number of groups that does not match.
     """
     data = _finite(values, "values")
-    codes = _codes(groups, len(data))
+    codes = group_codes(groups, len(data))
     return bootstrap(_mean(data, codes), codes, level=level, resamples=resamples, seed=seed, method=method)
 
 
@@ -79,36 +68,6 @@ def paired_difference(
     return mean_interval(differences.tolist(), groups=groups, level=level, resamples=resamples, seed=seed, method=method)
 
 
-def bootstrap(
-    statistic: Statistic,
-    codes: NDArray[np.intp],
-    *,
-    level: float = 0.95,
-    resamples: int = 10_000,
-    seed: int = 0,
-    method: Method = "bca",
-) -> Interval:
-    """Cluster bootstrap of any statistic; `codes[i]` is the group (0 … G−1) of item i.
-
-    `bca` corrects for bias and skew (Efron 1987; acceleration by jackknife over groups, ties counted half as scipy does).
-    Where all replicates lie on one side of the value the correction has no value and the percentile interval stands.
-    Raises InputError for fewer than two groups or a level outside (0, 1).
-    """
-    if not 0 < level < 1:
-        raise InputError(f"level {level} is not between 0 and 1; 0.95 is usual")
-    count = int(codes.max()) + 1 if codes.size else 0
-    if count < 2:
-        raise InputError(f"an interval needs at least two independent groups of items, found {count}; add test items")
-    value = float(statistic(np.ones((1, count)))[0])
-    replicates = _replicate(statistic, count, resamples, np.random.default_rng(seed))
-    tail = (1 - level) / 2
-    quantiles = (tail, 1 - tail)
-    if method == "bca":
-        quantiles = _bca_quantiles(statistic, value, replicates, count, tail)
-    low, high = np.quantile(replicates, quantiles)
-    return Interval(value, float(low), float(high), n=len(codes), groups=count, level=level)
-
-
 def sign_flip_test(
     base: Sequence[float],
     tuned: Sequence[float],
@@ -123,7 +82,7 @@ def sign_flip_test(
     counted among them, so p is never 0 (Phipson and Smyth 2010). Raises InputError as `paired_difference` does.
     """
     differences = _differences(base, tuned)
-    codes = _codes(groups, len(differences))
+    codes = group_codes(groups, len(differences))
     sums = np.bincount(codes, weights=differences)
     observed = abs(sums.sum()) - 1e-12 * np.abs(sums).sum()  # swaps equal in theory differ in the last digit
     count = len(sums)
@@ -132,7 +91,7 @@ def sign_flip_test(
         return float(np.mean(np.abs((1.0 - 2.0 * swaps) @ sums) >= observed))
     rng, extreme, left = np.random.default_rng(seed), 1, resamples
     while left > 0:
-        rows = min(left, max(1, _CELLS // count))
+        rows = min(left, max(1, CELLS // count))
         extreme += int(np.sum(np.abs((1.0 - 2.0 * rng.integers(0, 2, size=(rows, count))) @ sums) >= observed))
         left -= rows
     return extreme / (resamples + 1)
@@ -168,7 +127,7 @@ def macro_f1_interval(
 
     In each resample the classes are those that are gold or predicted there, as in the figure itself. Errors as `mean_interval`.
     """
-    codes = _codes(groups, len(gold))
+    codes = group_codes(groups, len(gold))
     statistic = _macro_f1(gold, predicted, codes)
     return bootstrap(statistic, codes, level=level, resamples=resamples, seed=seed, method=method)
 
@@ -185,7 +144,7 @@ def paired_macro_f1(
     method: Method = "bca",
 ) -> Interval:
     """Bootstrap interval of macro-F1(tuned) − macro-F1(base), both on the same resampled items. Errors as `mean_interval`."""
-    codes = _codes(groups, len(gold))
+    codes = group_codes(groups, len(gold))
     before, after = _macro_f1(gold, base, codes), _macro_f1(gold, tuned, codes)
     return bootstrap(
         lambda weights: after(weights) - before(weights), codes, level=level, resamples=resamples, seed=seed, method=method
@@ -198,7 +157,7 @@ def standard_error(values: Sequence[float], *, groups: Sequence[Hashable] | None
     With no groups it is the usual s/√n. Raises InputError for fewer than two groups.
     """
     data = _finite(values, "values")
-    codes = _codes(groups, len(data))
+    codes = group_codes(groups, len(data))
     count = int(codes.max()) + 1 if codes.size else 0
     if count < 2:
         raise InputError(f"a standard error needs at least two independent groups of items, found {count}; add test items")
@@ -265,48 +224,6 @@ def _macro_f1(gold: Sequence[str], predicted: Sequence[str], codes: NDArray[np.i
     return statistic
 
 
-def _replicate(statistic: Statistic, count: int, resamples: int, rng: np.random.Generator) -> Floats:
-    if resamples < 1:
-        raise InputError(f"{resamples} resamples; at least 1 is needed, 10,000 is usual")
-    parts: list[Floats] = []
-    left = resamples
-    while left > 0:
-        rows = min(left, max(1, _CELLS // count))
-        drawn = rng.integers(0, count, size=(rows, count)) + np.arange(rows)[:, None] * count
-        weights = np.bincount(drawn.ravel(), minlength=rows * count).reshape(rows, count).astype(np.float64)
-        parts.append(statistic(weights))
-        left -= rows
-    return np.concatenate(parts)
-
-
-def _jackknife(statistic: Statistic, count: int) -> Floats:
-    rows = max(1, _CELLS // count)
-    parts: list[Floats] = []
-    for start in range(0, count, rows):
-        left_out = np.arange(start, min(start + rows, count))
-        weights = np.ones((len(left_out), count))
-        weights[np.arange(len(left_out)), left_out] = 0
-        parts.append(statistic(weights))
-    return np.concatenate(parts)
-
-
-def _bca_quantiles(statistic: Statistic, value: float, replicates: Floats, count: int, tail: float) -> tuple[float, float]:
-    below = float(np.sum(replicates < value) + np.sum(replicates <= value)) / (2 * len(replicates))
-    if below in (0.0, 1.0):
-        return tail, 1 - tail
-    left_out = _jackknife(statistic, count)
-    spread = left_out.mean() - left_out
-    squares = float(np.sum(spread**2))
-    acceleration = float(np.sum(spread**3)) / (6 * squares**1.5) if squares > 0 else 0.0
-    bias = _NORMAL.inv_cdf(below)
-
-    def corrected(quantile: float) -> float:
-        shifted = bias + _NORMAL.inv_cdf(quantile)
-        return _NORMAL.cdf(bias + shifted / (1 - acceleration * shifted))
-
-    return corrected(tail), corrected(1 - tail)
-
-
 def _finite(values: Sequence[float], name: str) -> Floats:
     data = np.asarray(values, dtype=np.float64)
     if data.ndim != 1 or not np.all(np.isfinite(data)):
@@ -319,12 +236,3 @@ def _differences(base: Sequence[float], tuned: Sequence[float]) -> Floats:
     if len(before) != len(after):
         raise InputError(f"{len(before)} base values but {len(after)} tuned ones; they must pair up item by item")
     return after - before
-
-
-def _codes(groups: Sequence[Hashable] | None, count: int) -> NDArray[np.intp]:
-    if groups is None:
-        return np.arange(count, dtype=np.intp)
-    if len(groups) != count:
-        raise InputError(f"{len(groups)} group keys for {count} items; one key an item is needed")
-    known: dict[Hashable, int] = {}
-    return np.array([known.setdefault(group, len(known)) for group in groups], dtype=np.intp)

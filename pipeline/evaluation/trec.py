@@ -6,6 +6,7 @@ module orders, reads and writes them. It knows no metric and no retriever.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -53,8 +54,15 @@ def read_run(path: Path) -> dict[str, tuple[Scored, ...]]:
 
 
 def write_run(run: Run, path: Path, tag: str = "lorag") -> None:
-    """Write a TREC run, ranks from 1, scores with all their digits. Raises InputError for an id with white space in it."""
+    """Write a TREC run, ranks from 1, scores with all their digits.
+
+    Raises InputError for an id with white space in it and for scores that rise down a ranking: readers go by the scores.
+    """
     _require_words([tag, *run, *(scored.passage_id for ranking in run.values() for scored in ranking)])
+    for query, ranking in run.items():
+        for before, after in itertools.pairwise(ranking):
+            if after.score > before.score:
+                raise InputError(f"query {query!r}: passage {after.passage_id!r} scores more than the one before it; sort first")
     lines = (
         f"{query} Q0 {scored.passage_id} {place} {scored.score!r} {tag}\n"
         for query, ranking in run.items()

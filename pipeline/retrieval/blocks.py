@@ -81,7 +81,12 @@ def _read(lines: list[_Line], position: int) -> tuple[Block | None, int]:
     last = position
     while last + 1 < len(lines) and _continues(kind, lines, last + 1):
         last += 1
-    if kind is Kind.PARAGRAPH and last == position and last + 1 < len(lines) and (under := _UNDERLINE.match(lines[last + 1].text)):
+    if (
+        kind is Kind.PARAGRAPH
+        and last == position
+        and last + 1 < len(lines)
+        and (under := _UNDERLINE.match(lines[last + 1].text))
+    ):
         level = 1 if under.group(1)[0] == "=" else 2
         return Block(Kind.HEADING, line.start, lines[last + 1].end, level, line.text.strip()), last + 2
     start = line.start + len(line.text) - len(line.text.lstrip()) if kind is not Kind.LIST else line.start

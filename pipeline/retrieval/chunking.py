@@ -39,16 +39,18 @@ class _Span:
 def chunk(document: Document, *, max_chars: int = 700, min_chars: int = 120) -> tuple[Passage, ...]:
     """Cut `document` into passages of at most `max_chars` characters, in order, none overlapping another.
 
-    A passage is longer only where a single table row, code line or word is. One shorter than `min_chars` is joined with the next
-    section under their common heading where both fit. A passage's text begins after its headings, which stand in `section`; the
-    heading that is the document's title is left out there, and a section joined to the one before keeps its heading line in the text.
-    All text that is neither heading nor white space is in exactly one passage.
+    A passage is longer only where a single table row, code line or word is. One shorter than `min_chars` is joined with the
+    next section under their common heading where both fit. A passage's text begins after its headings, which stand in
+    `section`; the heading that is the document's title is left out there, and a section joined to the one before keeps its
+    heading line in the text. All text that is neither heading nor white space is in exactly one passage.
 
     Raises:
         InputError: the sizes are not 0 ≤ min_chars ≤ max_chars, max_chars > 0.
     """
     if not 0 <= min_chars <= max_chars or max_chars == 0:
-        raise InputError(f"chunk sizes min_chars={min_chars}, max_chars={max_chars}: need 0 ≤ min_chars ≤ max_chars, max_chars > 0")
+        raise InputError(
+            f"chunk sizes min_chars={min_chars}, max_chars={max_chars}: need 0 ≤ min_chars ≤ max_chars, max_chars > 0"
+        )
     spans: list[_Span] = []
     for trail, head, members in _sections(document):
         pieces = _pack(document.text, members, max_chars, min_chars)
@@ -57,7 +59,7 @@ def chunk(document: Document, *, max_chars: int = 700, min_chars: int = 120) -> 
 
 
 def _sections(document: Document) -> Iterator[tuple[tuple[str, ...], int, list[Block]]]:
-    """Heading trail, start of the innermost heading line, and the blocks below it; a heading with nothing below is its own block."""
+    """Heading trail, start of the innermost heading line, blocks below it. A heading with nothing below is its own block."""
     trail: list[tuple[int, str]] = []
     head: Block | None = None
     members: list[Block] = []

@@ -15,10 +15,11 @@ from html.parser import HTMLParser
 from pipeline.records import Segment
 
 _DROPPED = frozenset({"script", "style", "template", "noscript", "svg", "canvas", "object", "iframe", "select"})
-_PARAGRAPHS = frozenset(
-    "address article aside blockquote body details dialog div dl dt fieldset figure figcaption footer form header hr html main "
-    "nav ol p pre section summary table caption ul".split()
-)
+_PARAGRAPH_TAGS = """
+    address article aside blockquote body caption details dialog div dl dt fieldset figcaption figure footer form header hr html
+    main nav ol p pre section summary table ul
+"""
+_PARAGRAPHS = frozenset(_PARAGRAPH_TAGS.split())
 _LINES = frozenset({"br", "dd", "option", "legend", "tbody", "thead", "tfoot"})
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _CELLS = frozenset({"td", "th"})

@@ -16,9 +16,13 @@ _NEXT = re.compile(r"""[\s"'“‘«(\[*_]*([^\W_])""")
 _WORD_BEFORE = re.compile(r"[\w.'’-]*$")
 _INITIAL = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]$")
 # Followed by a name or a number, so a capital after them starts no sentence.
-_BEFORE_NAME = frozenset("capt col cf dr e.g eng fig figs gen hon i.e jr lt mr mrs ms mt no nos nr p pp prof rev sec sgt sr st viz vol vs".split())
-# May end a sentence, and then a capital follows.
-_ANYWHERE = frozenset("a.m al approx apr aug ave bldg ca co corp dec dept ed est etc feb inc jan jul jun ltd mar max min nov oct p.m sep sept tel".split())
+_TITLES = "capt col cf dr e.g eng fig figs gen hon i.e jr lt mr mrs ms mt no nos nr p pp prof rev sec sgt sr st viz vol vs"
+_BEFORE_NAME = frozenset(_TITLES.split())
+# May end a sentence, and then a capital follows; before a number they do not.
+_MONTHS_AND_MORE = """
+    a.m al approx apr aug ave bldg ca co corp dec dept ed est etc feb inc jan jul jun ltd mar max min nov oct p.m sep sept tel
+"""
+_ANYWHERE = frozenset(_MONTHS_AND_MORE.split())
 
 
 def sentences(text: str) -> list[tuple[int, int]]:

@@ -1,0 +1,1 @@
+"""Where training rows come from and what they look like."""

@@ -1,0 +1,21 @@
+"""Adapters on disk: their card, the registry of their versions, and the proof that a loaded one does what it should."""
+
+from pipeline.adapters.card import AdapterCard, DataFacts, Evidence, Identity, LoraFacts, TrainingFacts
+from pipeline.adapters.inspection import AdapterFacts, inspect_folder
+from pipeline.adapters.proof import load_proven, prove_embedder
+from pipeline.adapters.registry import Registry, Version
+
+__all__ = [
+    "AdapterCard",
+    "AdapterFacts",
+    "DataFacts",
+    "Evidence",
+    "Identity",
+    "LoraFacts",
+    "Registry",
+    "TrainingFacts",
+    "Version",
+    "inspect_folder",
+    "load_proven",
+    "prove_embedder",
+]

@@ -1,0 +1,70 @@
+"""What an adapter must bring to become a version, and a version to become production. Writes only into a folder it is given."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+from pipeline.adapters.canaries import CANARY_FILE, check_readable
+from pipeline.adapters.card import CARD_FILE, AdapterCard
+from pipeline.adapters.inspection import ALLOWED, WEIGHTS_FILE, AdapterFacts, inspect_folder
+from pipeline.adapters.lora_settings import CONFIG_FILE, portable_settings
+from pipeline.adapters.staging import copy_file, write_text
+from pipeline.adapters.strict_json import load_json
+from pipeline.errors import AdapterError
+
+README_FILE = "README.md"
+
+
+def fill_version(source: Path, folder: Path, card: AdapterCard) -> None:
+    """Copy the adapter's files from `source` into the empty `folder`.
+
+    Card and README stay behind, they are written for the version; the settings name the base by its id. Raises AdapterError
+    where a needed file is missing, unreadable or a link, OSError where `folder` cannot be written.
+    """
+    if not source.is_dir():
+        raise AdapterError(f"{source}: no adapter folder; give the folder that training wrote")
+    for name in ALLOWED.keys() - {CARD_FILE, README_FILE, CONFIG_FILE}:
+        path = source / name
+        if path.is_symlink():
+            raise AdapterError(f"{path}: is a link; an adapter is published from plain files")
+        if path.exists():
+            copy_file(path, folder / name)
+        elif name in (WEIGHTS_FILE, CANARY_FILE):
+            raise AdapterError(f"{path}: is missing; the training did not finish, run it again")
+    settings = load_json(source / CONFIG_FILE, limit=ALLOWED[CONFIG_FILE])
+    if not isinstance(settings, dict):
+        raise AdapterError(f"{source / CONFIG_FILE}: must be an object, as peft writes it")
+    write_text(folder / CONFIG_FILE, json.dumps(portable_settings(settings, card.identity.base), indent=2) + "\n")
+
+
+def check_version(folder: Path, card: AdapterCard) -> AdapterFacts:
+    """Static checks of weights, settings and canaries, and that `card` speaks of these weights. Raises AdapterError, NoEffect."""
+    facts = inspect_folder(folder)
+    stated = {"weights_digest": card.identity.weights_digest, "rank": card.lora.rank, "targets": set(card.lora.targets)}
+    found = {"weights_digest": facts.weights_digest, "rank": facts.rank, "targets": set(facts.targets)}
+    for key, value in stated.items():
+        if value != found[key]:
+            raise AdapterError(
+                f"{folder}: the card says {key} {value}, the weights have {found[key]}; make the card from these weights"
+            )
+    check_readable(folder, card.role)
+    return facts
+
+
+def require_evidence(card: AdapterCard, not_worse: float | None) -> None:
+    """Raises AdapterError unless the first comparison on the card shows the adapter better, or not worse by `not_worse`."""
+    name = f"{card.role.value} {card.version}"
+    if not_worse is not None and not (math.isfinite(not_worse) and not_worse >= 0):
+        raise AdapterError(f"not_worse is {not_worse}; it must be a margin of 0 or more in the metric's units")
+    if not card.evidence:
+        raise AdapterError(f"{name} is not promoted: its card has no held-out comparison with the base; evaluate it first")
+    first = card.evidence[0]
+    floor = 0.0 if not_worse is None else -not_worse
+    if not first.low > floor:
+        raise AdapterError(
+            f"{name} is not promoted: {first.metric} differs by {first.difference:+.3f} from the base, 95 % interval "
+            f"{first.low:+.3f} to {first.high:+.3f} on {first.n} items of {first.data}, and must lie above {floor:g}; "
+            "train it further or evaluate it on more items"
+        )

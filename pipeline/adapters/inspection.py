@@ -1,0 +1,143 @@
+"""Static checks of an adapter folder, before any model library reads it. Runs nothing that the folder brings along.
+
+Refused are: files that do not belong there, links, a damaged weight file, settings that would import code, fetch a model
+or change the base, weights that are not complete LoRA pairs of the stated rank, values that are not finite, and a delta
+that is zero. What is left can at worst give wrong text; the proof of effect sees to that.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.adapters.lora_settings import CONFIG_FILE, LoraSettings, read_settings
+from pipeline.adapters.tensor_file import MAX_BYTES, Tensor, file_digest, read_header, read_values
+from pipeline.errors import AdapterError, NoEffect
+
+WEIGHTS_FILE = "adapter_model.safetensors"
+_TEXT_BYTES = 64 << 20
+ALLOWED: Mapping[str, int] = {
+    CONFIG_FILE: 1 << 20,
+    WEIGHTS_FILE: MAX_BYTES,
+    "card.json": 1 << 20,
+    "canaries.json": 16 << 20,
+    "README.md": 1 << 20,
+    "recipe.yaml": 1 << 20,
+    "loss.jsonl": _TEXT_BYTES,
+}
+"""The only files an adapter folder may hold, with the bytes each may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterFacts:
+    """What the files say. `targets` are module names, `tensors` and `parameters` count the weights' arrays and values."""
+
+    rank: int
+    alpha: float
+    dropout: float
+    targets: tuple[str, ...]
+    tensors: int
+    parameters: int
+    weights_digest: str
+
+
+def inspect_folder(folder: Path) -> AdapterFacts:
+    """Check everything that can be checked without a model. Reads the weights once, tensor by tensor.
+
+    Raises AdapterError naming the file and what is wrong with it, NoEffect where the weights change nothing.
+    """
+    check_files(folder)
+    settings = read_settings(folder)
+    weights = folder / WEIGHTS_FILE
+    tensors = read_header(weights)
+    pairs = _pairs(weights, tensors)
+    _check_ranks(weights, pairs, settings)
+    _check_targets(weights, pairs, settings)
+    _check_values(weights, pairs, settings)
+    return AdapterFacts(
+        settings.rank,
+        settings.alpha,
+        settings.dropout,
+        settings.targets,
+        len(tensors),
+        sum(t.size for t in tensors),
+        file_digest(weights),
+    )
+
+
+def check_files(folder: Path) -> None:
+    """Raises AdapterError unless `folder` holds plain files of allowed names and sizes only, settings and weights among them."""
+    if folder.is_symlink() or not folder.is_dir():
+        raise AdapterError(f"{folder}: no adapter folder; give the folder of a published or trained adapter")
+    entries = sorted(folder.iterdir())
+    for entry in entries:
+        status = entry.lstat()
+        if entry.name not in ALLOWED:
+            raise AdapterError(f"{entry}: does not belong into an adapter folder; allowed: {', '.join(ALLOWED)}")
+        if not stat.S_ISREG(status.st_mode):
+            raise AdapterError(f"{entry}: is a link or a folder; an adapter folder holds plain files only")
+        if status.st_size > ALLOWED[entry.name]:
+            raise AdapterError(f"{entry}: {status.st_size} bytes, more than the {ALLOWED[entry.name]} that are allowed")
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
+        if folder / name not in entries:
+            raise AdapterError(f"{folder}: {name} is missing; the adapter is incomplete, train or copy it again")
+
+
+def _pairs(path: Path, tensors: tuple[Tensor, ...]) -> dict[str, tuple[Tensor, Tensor]]:
+    """Module name → its A, shape (rank, in), and B, shape (out, rank)."""
+    halves: dict[str, dict[str, Tensor]] = {}
+    for tensor in tensors:
+        module, half = _split_name(tensor.name)
+        if half is None or len(tensor.shape) != 2 or 0 in tensor.shape:
+            raise AdapterError(f"{path}: {tensor.name} of shape {list(tensor.shape)} is no LoRA matrix of a linear layer")
+        halves.setdefault(module, {})[half] = tensor
+    for module, found in halves.items():
+        if len(found) != 2:
+            raise AdapterError(f"{path}: {module} has lora_{next(iter(found))} without its other half; the file is incomplete")
+    return {module: (found["A"], found["B"]) for module, found in halves.items()}
+
+
+def _split_name(name: str) -> tuple[str, str | None]:
+    for half in ("A", "B"):
+        ending = f".lora_{half}.weight"
+        if name.endswith(ending):
+            return name[: -len(ending)].removeprefix("base_model.model."), half
+    return name, None
+
+
+def _check_ranks(path: Path, pairs: Mapping[str, tuple[Tensor, Tensor]], settings: LoraSettings) -> None:
+    for module, (a, b) in pairs.items():
+        if a.shape[0] != b.shape[1] or a.shape[0] not in settings.ranks:
+            allowed = " or ".join(str(rank) for rank in sorted(settings.ranks))
+            raise AdapterError(
+                f"{path}: {module} has rank {a.shape[0]} in A and {b.shape[1]} in B, {CONFIG_FILE} says {allowed}; "
+                "the two files do not belong together"
+            )
+
+
+def _check_targets(path: Path, pairs: Mapping[str, tuple[Tensor, Tensor]], settings: LoraSettings) -> None:
+    endings = tuple(f".{target}" for target in settings.targets)
+    strays = [module for module in pairs if not f".{module}".endswith(endings)]
+    idle = [target for target in settings.targets if not any(f".{module}".endswith(f".{target}") for module in pairs)]
+    if strays or idle:
+        what = f"has weights for {strays[0]}, which is no target" if strays else f"has no weights for the target {idle[0]}"
+        raise AdapterError(f"{path}: {what} of {CONFIG_FILE}; the two files do not belong together")
+
+
+def _check_values(path: Path, pairs: Mapping[str, tuple[Tensor, Tensor]], settings: LoraSettings) -> None:
+    effective = False
+    for pair in pairs.values():
+        moved = True
+        for tensor in pair:
+            values = read_values(path, tensor)
+            if not np.isfinite(values).all():
+                raise AdapterError(f"{path}: {tensor.name} holds values that are not finite; the training diverged, train again")
+            moved = moved and bool(values.any())
+        effective = effective or moved
+    if not effective or settings.alpha == 0:
+        why = "alpha is 0" if effective else "every A or B matrix is zero"
+        raise NoEffect(f"{path}: {why}, so the adapter changes nothing; train it first")

@@ -1,0 +1,131 @@
+"""Reads adapter_config.json, peft's settings of a LoRA, and lets through what is plain LoRA on named linear layers only.
+
+peft's settings can import modules, recompute the base's weights or add trained parts; none of that may come out of a
+folder, so each key is either checked here or must hold its neutral value. The name of the base in it is never followed.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.adapters.strict_json import load_json
+from pipeline.errors import AdapterError
+
+CONFIG_FILE = "adapter_config.json"
+_LIMIT = 1 << 20
+_MAX_RANK = 1024
+_NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
+
+
+@dataclass(frozen=True, slots=True)
+class LoraSettings:
+    """`ranks` holds every rank a module may have: the general one and those of `rank_pattern`."""
+
+    rank: int
+    ranks: frozenset[int]
+    alpha: float
+    dropout: float
+    targets: tuple[str, ...]
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _rank(value: Any) -> bool:
+    return type(value) is int and 1 <= value <= _MAX_RANK
+
+
+def _names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(v, str) and _NAME.fullmatch(v) for v in value)
+
+
+def _numbers_of(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    def holds(value: Any) -> bool:
+        return isinstance(value, dict) and all(_NAME.fullmatch(k) and check(v) for k, v in value.items())
+
+    return holds
+
+
+def _integers(value: Any) -> bool:
+    return isinstance(value, list) and all(type(v) is int and v >= 0 for v in value)
+
+
+def _among(*allowed: Any) -> Callable[[Any], bool]:
+    return lambda value: any(value is item or (isinstance(value, str) and value == item) for item in allowed)
+
+
+def _or_none(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or check(value)
+
+
+def _text(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
+_CHECKED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "peft_type": (_among("LORA"), "LORA"),
+    "task_type": (_among("CAUSAL_LM", "FEATURE_EXTRACTION", None), "CAUSAL_LM, FEATURE_EXTRACTION or null"),
+    "peft_version": (_text, "a text"),
+    "base_model_name_or_path": (_text, "a text"),
+    "revision": (_text, "a text"),
+    "inference_mode": (_among(True, False), "true or false"),
+    "r": (_rank, f"1 to {_MAX_RANK}"),
+    "target_modules": (lambda v: _names(v) and bool(v), "a list of module names"),
+    "exclude_modules": (_or_none(_names), "null or a list of module names"),
+    "lora_alpha": (_number, "a number"),
+    "lora_dropout": (lambda v: _number(v) and 0 <= v < 1, "0 to 1"),
+    "fan_in_fan_out": (_among(True, False), "true or false"),
+    "bias": (_among("none"), "none"),
+    "use_rslora": (_among(True, False), "true or false"),
+    "init_lora_weights": (_among(True, False, "gaussian"), "true, false or gaussian"),
+    "layers_to_transform": (_or_none(lambda v: _integers(v) or type(v) is int), "null or layer numbers"),
+    "layers_pattern": (_or_none(lambda v: _names(v if isinstance(v, list) else [v])), "null or names"),
+    "rank_pattern": (_numbers_of(_rank), "module names with their ranks"),
+    "alpha_pattern": (_numbers_of(_number), "module names with their alphas"),
+    "alora_invocation_tokens": (_or_none(_integers), "null or token ids"),
+    "megatron_core": (_among("megatron.core", None), "megatron.core, which is not used"),
+    "qalora_group_size": (lambda v: type(v) is int, "a number, which is not used"),
+}
+"""Keys that may hold more than their neutral value, each with its check and what it may be. Any other key must be neutral."""
+
+_REQUIRED = ("peft_type", "r", "target_modules", "lora_alpha")
+
+
+def read_settings(folder: Path) -> LoraSettings:
+    """Read `folder`/adapter_config.json. Raises AdapterError naming the first key that is missing or not allowed."""
+    path = folder / CONFIG_FILE
+    data = load_json(path, limit=_LIMIT)
+    if not isinstance(data, dict):
+        raise AdapterError(f"{path}: must be an object, as peft writes it")
+    for key in _REQUIRED:
+        if key not in data:
+            raise AdapterError(f"{path}: key {key!r} is missing; the file is not one that peft wrote for LoRA")
+    for key, value in data.items():
+        check, allowed = _CHECKED.get(key, (_neutral, "nothing but null, false or empty: LoRAG loads plain LoRA only"))
+        if not check(value):
+            raise AdapterError(f"{path}: {key} is {_short(value)}; allowed: {allowed}")
+    rank = int(data["r"])
+    ranks = frozenset({rank, *data.get("rank_pattern", {}).values()})
+    targets = tuple(sorted(data["target_modules"]))
+    return LoraSettings(rank, ranks, float(data["lora_alpha"]), float(data.get("lora_dropout", 0.0)), targets)
+
+
+def _neutral(value: Any) -> bool:
+    """A key that peft adds in a later version is harmless as long as it asks for nothing."""
+    return value is None or value is False or value in ("", [], {})
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def portable_settings(data: Mapping[str, Any], base: str) -> dict[str, Any]:
+    """Settings as they are published: `base` in place of the folder it was trained from, and no class names to import."""
+    return {**data, "base_model_name_or_path": base, "auto_mapping": None}

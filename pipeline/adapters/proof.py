@@ -1,0 +1,212 @@
+"""The proof of effect: an adapter serves only if it is the one its card names, on the base and contract it was trained
+for, and does what it did then. Anything else is refused at load with the reason (design, rule 1).
+
+Knows the engine and anything that embeds questions; knows no registry and no settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from pipeline.adapters.canaries import (
+    Canary,
+    EmbedCanary,
+    compare_replies,
+    compare_vectors,
+    read_canaries,
+    read_embed_canaries,
+    require_telling,
+    require_telling_vectors,
+)
+from pipeline.adapters.card import AdapterCard, read_card
+from pipeline.adapters.inspection import inspect_folder
+from pipeline.contracts import contract_hash
+from pipeline.engine.bases import Base
+from pipeline.engine.local import LocalEngine
+from pipeline.engine.protocol import ChoiceRequest
+from pipeline.errors import AdapterError, IdentityMismatch
+from pipeline.records import Message, Role
+from pipeline.retrieval.encoder_identity import EncoderIdentity
+
+CANARIES = 4
+"""Recorded at most: each costs a forward pass over its prompt whenever the adapter is loaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class CanarySample:
+    """A held-out prompt of the role's contract and the reply that the adapter was trained to give."""
+
+    messages: tuple[Message, ...]
+    reply: str
+
+
+class QueryEncoder(Protocol):
+    """What embedder canaries need of an embedder."""
+
+    def embed_queries(self, texts: Sequence[str]) -> Any:
+        """Unit vectors, shape (n, dimension)."""
+        ...
+
+
+class IdentifiedEncoder(QueryEncoder, Protocol):
+    @property
+    def identity(self) -> EncoderIdentity: ...
+
+
+def verify_identity(card: AdapterCard, base: Base, *, weights_digest: str) -> None:
+    """Check that a generation adapter belongs on `base`, to its role's contract, and to the weights beside its card.
+
+    Raises IdentityMismatch in one line that says which differs, AdapterError for an embedder's card.
+    """
+    if card.role is Role.EMBEDDER:
+        raise AdapterError(f"{_name(card)} is no generation adapter; load it with the embedder")
+    _same_base(card, f"{base.id} (digest {base.digest})", base.digest)
+    _same_contract(card)
+    _same_weights(card, weights_digest)
+
+
+def verify_encoder(card: AdapterCard, encoder: EncoderIdentity, *, weights_digest: str) -> None:
+    """Check that an embedder adapter belongs to `encoder`: model, pooling, side, contract and weights.
+
+    Raises IdentityMismatch in one line that says which differs, AdapterError for another role's card.
+    """
+    if card.role is not Role.EMBEDDER:
+        raise AdapterError(f"{_name(card)} is a {card.role.value} adapter; an embedder takes embedder adapters only")
+    _same_base(card, f"{encoder.model} (digest {encoder.model_digest})", encoder.model_digest)
+    for what, trained, here in (
+        ("pooling", card.identity.pooling, encoder.pooling),
+        ("query_side_only", card.identity.query_side_only, encoder.query_side_only),
+    ):
+        if trained != here:
+            raise IdentityMismatch(f"{_name(card)} was trained with {what} {trained}, the embedder here has {here}; set it so")
+    _same_contract(card)
+    _same_weights(card, weights_digest)
+
+
+def _name(card: AdapterCard) -> str:
+    return f"adapter {card.role.value} {card.version or '(not published)'}"
+
+
+def _same_base(card: AdapterCard, here: str, digest: str) -> None:
+    identity = card.identity
+    if identity.base_digest != digest:
+        raise IdentityMismatch(
+            f"{_name(card)} was trained on base {identity.base} (digest {identity.base_digest}), here is {here}; "
+            "use that base, or train the adapter on this one"
+        )
+
+
+def _same_contract(card: AdapterCard) -> None:
+    now = contract_hash(card.role)
+    if card.identity.contract_hash != now:
+        raise IdentityMismatch(
+            f"{_name(card)} was trained on prompts of contract {card.identity.contract_hash or 'none'}, this LoRAG writes {now}; "
+            "train the adapter again, or use the LoRAG version it was trained with"
+        )
+
+
+def _same_weights(card: AdapterCard, digest: str) -> None:
+    if card.identity.weights_digest != digest:
+        raise IdentityMismatch(
+            f"{_name(card)}: adapter_model.safetensors has digest {digest[:16]}, its card says "
+            f"{card.identity.weights_digest[:16]}; the weights were changed or exchanged, publish or copy the adapter again"
+        )
+
+
+def _mean_logprobs(engine: LocalEngine, adapter: str | None, samples: Sequence[CanarySample | Canary]) -> list[float]:
+    """Mean log-probability a token of each reply, end token included, in nats."""
+    requests = [ChoiceRequest(sample.messages, (sample.reply,), adapter) for sample in samples]
+    totals = [row[0] for row in engine.reply_logprobs(requests)]
+    return [total / len(engine.tokens.reply(s.reply)) for total, s in zip(totals, samples, strict=True)]
+
+
+def record_canaries(
+    engine: LocalEngine, adapter_name: str, samples: Sequence[CanarySample], *, keep: int = CANARIES
+) -> tuple[Canary, ...]:
+    """Measure all samples under the resident adapter and under the bare base, and keep those that tell the two apart best.
+
+    Raises NoEffect where even those do not, AdapterError without samples.
+    """
+    tuned, base = _mean_logprobs(engine, adapter_name, samples), _mean_logprobs(engine, None, samples)
+    measured = [Canary(s.messages, s.reply, t, b) for s, t, b in zip(samples, tuned, base, strict=True)]
+    kept = tuple(sorted(measured, key=lambda c: -c.effect)[:keep])
+    require_telling(kept)
+    return kept
+
+
+def check_canaries(engine: LocalEngine, adapter_name: str, canaries: Sequence[Canary]) -> None:
+    """Measure the recorded replies under the resident adapter again.
+
+    On average over the canaries they must agree with the recorded values within max(0.05, a quarter of the recorded effect)
+    nats a token, and be nearer to them than to the bare base's. Raises NoEffect.
+    """
+    compare_replies(canaries, _mean_logprobs(engine, adapter_name, canaries))
+
+
+def record_embed_canaries(
+    tuned: QueryEncoder, bare: QueryEncoder, texts: Sequence[str], *, keep: int = CANARIES
+) -> tuple[EmbedCanary, ...]:
+    """Embed `texts` with and without the adapter, and keep those that it moves most.
+
+    Raises NoEffect where it moves none, AdapterError without texts.
+    """
+    if not texts:
+        require_telling_vectors(())
+    with_adapter, without = tuned.embed_queries(texts), bare.embed_queries(texts)
+    measured = [
+        EmbedCanary(text, tuple(map(float, t)), tuple(map(float, b)))
+        for text, t, b in zip(texts, with_adapter, without, strict=True)
+    ]
+    kept = tuple(sorted(measured, key=lambda c: sum(t * b for t, b in zip(c.vector, c.bare, strict=True)))[:keep])
+    require_telling_vectors(kept)
+    return kept
+
+
+def check_embed_canaries(encoder: QueryEncoder, canaries: Sequence[EmbedCanary]) -> None:
+    """Embed the recorded texts again: each vector must have a cosine of at least 0.99 to the recorded one, and on average be
+    nearer to it than to the bare encoder's. Raises NoEffect."""
+    vectors = encoder.embed_queries([c.text for c in canaries])
+    compare_vectors(canaries, [list(map(float, vector)) for vector in vectors])
+
+
+def load_proven(engine: LocalEngine, name: str, folder: Path, base: Base, *, role: Role | None = None) -> AdapterCard:
+    """Make the generation adapter in `folder` resident as `name`, if it proves itself, and return its card.
+
+    In order: static checks, identity, loading, canaries. After a failure the adapter is not resident. `role`, where given,
+    is the one it must have. Raises AdapterError, IdentityMismatch or NoEffect.
+    """
+    facts = inspect_folder(folder)
+    card = read_card(folder)
+    if role is not None and card.role is not role:
+        raise IdentityMismatch(f"{folder}: is a {card.role.value} adapter, not one for the {role.value}; name another version")
+    verify_identity(card, base, weights_digest=facts.weights_digest)
+    canaries = read_canaries(folder)
+    engine.load_adapter(name, folder)
+    try:
+        check_canaries(engine, name, canaries)
+    except BaseException as error:
+        engine.unload_adapter(name)
+        if isinstance(error, AdapterError):
+            raise type(error)(f"{_name(card)} on {base.id}: {error}") from error
+        raise
+    return card
+
+
+def prove_embedder(embedder: IdentifiedEncoder, folder: Path) -> AdapterCard:
+    """Prove that `embedder`, made with the adapter in `folder`, does what the adapter was trained to do; returns its card.
+
+    An embedder that loads at its first text loads only after the static checks and the identity have passed. Raises
+    AdapterError, IdentityMismatch or NoEffect; the embedder is not to be used then.
+    """
+    facts = inspect_folder(folder)
+    card = read_card(folder)
+    verify_encoder(card, embedder.identity, weights_digest=facts.weights_digest)
+    canaries = read_embed_canaries(folder)
+    try:
+        check_embed_canaries(embedder, canaries)
+    except AdapterError as error:
+        raise type(error)(f"{_name(card)} on {embedder.identity.model}: {error}") from error
+    return card

@@ -1,0 +1,215 @@
+"""The registry: immutable adapter versions on disk and the aliases that name the one in use. Knows no model and no engine.
+
+    FOLDER/ROLE/versions/0003-1a2b3c4d/    adapter_config.json, adapter_model.safetensors, canaries.json, card.json, README.md, …
+    FOLDER/ROLE/aliases.json               {"candidate", "production", "previous"}: version or null
+
+A version appears whole or not at all, and so does a change of aliases: both are written aside in the same file system,
+synced and renamed (design, rule 7). One lock per role, which the system drops when its owner dies, serialises writers;
+readers need none. Of a version only the evidence on its card may grow: it is measured after the weights are published.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.adapters.admission import README_FILE, check_version, fill_version, require_evidence
+from pipeline.adapters.card import CARD_FILE, AdapterCard, Evidence, card_json, read_card, write_model_card
+from pipeline.adapters.staging import aside_folder, aside_text, locked, make_folder, sync_folder, write_text
+from pipeline.adapters.strict_json import build, dump_json, load_json
+from pipeline.errors import AdapterError
+from pipeline.records import Role
+
+CANDIDATE, PRODUCTION, PREVIOUS = "candidate", "production", "previous"
+ALIAS_FILE = "aliases.json"
+ALIASES = (CANDIDATE, PRODUCTION, PREVIOUS)
+_VERSION = re.compile(r"[0-9]{4,9}-[0-9a-f]{8}")
+_LIMIT = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A published version: its folder, and the aliases that point at it now."""
+
+    role: Role
+    id: str
+    folder: Path
+    aliases: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Aliases:
+    candidate: str | None = None
+    production: str | None = None
+    previous: str | None = None
+
+
+class Registry:
+    """The adapters in `folder`, which need not exist yet. Safe for several processes and threads at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def publish(self, role: Role, source: Path, card: AdapterCard, *, candidate: bool = True) -> Version:
+        """Copy the adapter files of `source` into a new version, with `card` and a README made from it.
+
+        Files that do not belong to an adapter stay behind. With `candidate` that alias names the new version after. Raises
+        AdapterError in one line where the adapter is damaged, its card or canaries do not fit it, or the disk is full or not
+        writable; the registry is as it was then.
+        """
+        if card.role is not role:
+            raise AdapterError(f"{source}: its card says {card.role.value}, it cannot be published as {role.value}")
+        home = self._home(role)
+        with self._disk(f"publishing the {role.value} adapter"):
+            make_folder(home / "versions")
+            with aside_folder(home, home / "versions") as aside:
+                fill_version(source, aside, card)
+                digest = check_version(aside, card).weights_digest
+                with locked(home):
+                    version = f"{self._next_number(role):04d}-{digest[:8]}"
+                    self._commit(home, aside, dataclasses.replace(card, version=version), candidate)
+        return self.resolve(role, version)
+
+    def _commit(self, home: Path, aside: Path, card: AdapterCard, candidate: bool) -> None:
+        write_text(aside / CARD_FILE, card_json(card))
+        write_text(aside / README_FILE, write_model_card(card))
+        sync_folder(aside)
+        aliases = self._aliases(card.role)
+        if candidate:
+            aliases = dataclasses.replace(aliases, candidate=card.version)
+        with aside_text(home, dump_json(aliases, ALIAS_FILE)) as text:  # before the rename: whatever can fail, fails early
+            aside.rename(home / "versions" / card.version)
+            sync_folder(home / "versions")
+            text.rename(home / ALIAS_FILE)
+            sync_folder(home)
+
+    def attach_evidence(self, role: Role, name: str, evidence: Sequence[Evidence]) -> Version:
+        """Put `evidence` on the card of a version or alias, in place of what stood there. Raises AdapterError."""
+        home = self._home(role)
+        version = self.resolve(role, name)
+        with self._disk(f"writing the card of {role.value} {version.id}"), locked(home):
+            card = dataclasses.replace(read_card(version.folder), evidence=tuple(evidence))
+            with aside_text(home, card_json(card)) as text, aside_text(home, write_model_card(card)) as readme:
+                text.rename(version.folder / CARD_FILE)
+                readme.rename(version.folder / README_FILE)
+                sync_folder(version.folder)
+        return version
+
+    def resolve(self, role: Role, name: str) -> Version:
+        """The version that `name`, a version or an alias, stands for now. Raises AdapterError where there is none."""
+        home = self._home(role)
+        version = self.aliases(role).get(name)
+        if version is None and name in ALIASES:
+            raise AdapterError(f"no {role.value} adapter is {name} in {self.folder}; publish or promote one")
+        version = version or name
+        if not _VERSION.fullmatch(version):
+            raise AdapterError(f"{version!r} is neither an adapter version such as 0003-1a2b3c4d nor one of {', '.join(ALIASES)}")
+        if not (home / "versions" / version).is_dir():
+            known = ", ".join(self._ids(role)) or "none"
+            raise AdapterError(f"no version {version} of the {role.value} in {self.folder}; there are: {known}")
+        return self._version(role, version)
+
+    def list(self, role: Role | None = None) -> tuple[Version, ...]:
+        """The published versions of one role, or of all, oldest first."""
+        roles = (role,) if role is not None else tuple(Role)
+        return tuple(self._version(r, version) for r in roles for version in self._ids(r))
+
+    def show(self, role: Role, name: str) -> AdapterCard:
+        """The card of a version or alias. Raises AdapterError."""
+        version = self.resolve(role, name)
+        card = read_card(version.folder)
+        if (card.role, card.version) != (role, version.id):
+            raise AdapterError(
+                f"{version.folder / CARD_FILE}: is the card of {card.role.value} {card.version}; publish the adapter again"
+            )
+        return card
+
+    def aliases(self, role: Role) -> Mapping[str, str]:
+        """The aliases that are set, with their versions."""
+        aliases = self._aliases(role)
+        pairs = ((name, getattr(aliases, name)) for name in ALIASES)
+        return {name: version for name, version in pairs if version is not None}
+
+    def promote(self, role: Role, name: str, *, not_worse: float | None = None) -> Version:
+        """Make a version, or the one an alias names, `production`; what was, becomes `previous`.
+
+        The 95 % interval of the first comparison on its card must lie above zero, or above -`not_worse` where that is given,
+        in the metric's units. Raises AdapterError with the reason of a refusal; nothing changes then.
+        """
+        home = self._home(role)
+        with self._disk(f"promoting a {role.value} adapter"):
+            version = self.resolve(role, name)
+            card = self.show(role, version.id)
+            require_evidence(card, not_worse)
+            check_version(version.folder, card)
+            with locked(home):
+                aliases = self._aliases(role)
+                if aliases.production != version.id:
+                    candidate = None if aliases.candidate == version.id else aliases.candidate
+                    self._set_aliases(home, _Aliases(candidate, version.id, aliases.production))
+        return self.resolve(role, version.id)
+
+    def rollback(self, role: Role) -> Version:
+        """Make `previous` production again, and what was production `previous`: a second rollback undoes the first.
+
+        Raises AdapterError where there is no previous version.
+        """
+        home = self._home(role)
+        with self._disk(f"rolling back the {role.value} adapter"):
+            self.resolve(role, PREVIOUS)
+            with locked(home):
+                previous = self.resolve(role, PREVIOUS)
+                aliases = self._aliases(role)
+                self._set_aliases(home, _Aliases(aliases.candidate, previous.id, aliases.production))
+        return self.resolve(role, previous.id)
+
+    def _set_aliases(self, home: Path, aliases: _Aliases) -> None:
+        with aside_text(home, dump_json(aliases, ALIAS_FILE)) as text:
+            text.rename(home / ALIAS_FILE)
+            sync_folder(home)
+
+    def _home(self, role: Role) -> Path:
+        if not isinstance(role, Role):
+            raise AdapterError(f"{role!r} is no role; roles: {', '.join(r.value for r in Role)}")
+        return self.folder / role.value
+
+    def _aliases(self, role: Role) -> _Aliases:
+        path = self._home(role) / ALIAS_FILE
+        if not path.exists():
+            return _Aliases()
+        aliases = build(_Aliases, load_json(path, limit=_LIMIT), str(path))
+        for name in ALIASES:
+            version = getattr(aliases, name)
+            if version is not None and not _VERSION.fullmatch(version):
+                raise AdapterError(f"{path}: {name} is {version!r}, which is no version; correct it by hand or promote again")
+        return aliases
+
+    def _ids(self, role: Role) -> tuple[str, ...]:
+        versions = self._home(role) / "versions"
+        names = [path.name for path in versions.iterdir()] if versions.is_dir() else []
+        return tuple(sorted((n for n in names if _VERSION.fullmatch(n)), key=lambda n: (_number(n), n)))
+
+    def _next_number(self, role: Role) -> int:
+        return max((_number(version) for version in self._ids(role)), default=0) + 1
+
+    def _version(self, role: Role, version: str) -> Version:
+        names = tuple(name for name, v in self.aliases(role).items() if v == version)
+        return Version(role, version, self._home(role) / "versions" / version, names)
+
+    @contextlib.contextmanager
+    def _disk(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise AdapterError(
+                f"{doing} in {self.folder} failed: {reason}; nothing was changed, mend that and try again"
+            ) from error
+
+
+def _number(version: str) -> int:
+    return int(version.partition("-")[0])

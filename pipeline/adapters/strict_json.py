@@ -1,0 +1,114 @@
+"""Strict JSON → frozen records: every key known, none missing, every value of its declared type. Knows no record of its own.
+
+A card decides what may be served, so a misspelt or missing key is an error that names the key and never a default. It is
+plain standard library: reading a card must cost nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from pipeline.errors import AdapterError
+
+Record = TypeVar("Record")
+
+
+def load_json(path: Path, *, limit: int) -> Any:
+    """Parse a JSON file of at most `limit` bytes. Raises AdapterError naming the file; a key given twice is refused."""
+    try:
+        size = path.stat().st_size
+        if size > limit:
+            raise AdapterError(f"{path}: {size} bytes, more than the {limit} that are allowed; the file is not what it says")
+        return json.loads(path.read_bytes(), object_pairs_hook=no_twins)
+    except OSError as error:
+        raise AdapterError(f"{path}: cannot be read ({error.strerror}); publish or copy the adapter again") from error
+    except (ValueError, RecursionError) as error:
+        raise AdapterError(f"{path}: is not JSON ({error}); publish or copy the adapter again") from error
+
+
+def no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An `object_pairs_hook` that raises ValueError for a repeated key: two readers might each believe another one."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"key {next(k for k in keys if keys.count(k) > 1)!r} stands there twice")
+    return made
+
+
+def build(kind: type[Record], data: object, where: str) -> Record:
+    """Make the frozen dataclass `kind` out of parsed JSON. `where` begins each message: the file, then the key path.
+
+    Field types may be str, int, float (finite), bool, StrEnum, `X | None`, `tuple[X, ...]`, `Mapping[str, X]` and other
+    dataclasses. Raises AdapterError for an unknown or missing key and for a value of another type.
+    """
+    if not isinstance(data, Mapping):
+        raise AdapterError(f"{where}: must be an object with the keys of {kind.__name__}")
+    hints = _hints(kind)
+    missing, unknown = sorted(hints.keys() - data.keys()), sorted(data.keys() - hints.keys())
+    if missing or unknown:
+        what = f"key {missing[0]!r} is missing" if missing else f"unknown key {unknown[0]!r}"
+        raise AdapterError(f"{where}: {what}; it must hold exactly {', '.join(hints)}")
+    return kind(**{key: _value(hint, data[key], f"{where}: {key}") for key, hint in hints.items()})
+
+
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    hints = typing.get_type_hints(kind)
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        return None if value is None else _value(next(h for h in inner if h is not type(None)), value, where)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise AdapterError(f"{where} must be a list")
+        return tuple(_value(inner[0], item, f"{where}[{n}]") for n, item in enumerate(value))
+    if origin is not None and issubclass(origin, Mapping):
+        if not isinstance(value, Mapping):
+            raise AdapterError(f"{where} must be an object")
+        return types.MappingProxyType({str(k): _value(inner[1], v, f"{where}.{k}") for k, v in value.items()})
+    if dataclasses.is_dataclass(hint):
+        return build(cast(type[Any], hint), value, where)
+    return _scalar(hint, value, where)
+
+
+def _scalar(hint: Any, value: Any, where: str) -> Any:
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        if value not in [member.value for member in hint]:
+            raise AdapterError(f"{where} is {value!r}; allowed: {', '.join(m.value for m in hint)}")
+        return hint(value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not hint:
+        raise AdapterError(f"{where} must be of type {hint.__name__}, not {type(value).__name__}")
+    if hint is float and not math.isfinite(value):
+        raise AdapterError(f"{where} must be a finite number")
+    return value
+
+
+def plain(value: Any) -> Any:
+    """A record as what `json` writes: mappings, lists and scalars. The inverse of `build`."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value.value if isinstance(value, StrEnum) else value
+
+
+def dump_json(value: Any, where: str) -> str:
+    """Indented JSON text of a record. Raises AdapterError where a number is not finite: no reader would take it."""
+    try:
+        return json.dumps(plain(value), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+    except ValueError as error:
+        raise AdapterError(f"{where}: holds a number that is not finite ({error})") from error

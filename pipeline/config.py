@@ -1,0 +1,292 @@
+"""A project's settings: one strict `lorag.yaml` → frozen, typed records. Loads no model library and opens nothing.
+
+Every problem of a file is told in one message, each with its line, its key and what is allowed there. Only
+`pipeline.assembly` and the services know these records; everything else takes plain arguments.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from pipeline.config_problems import describe_problems
+from pipeline.errors import ConfigError
+from pipeline.yaml_text import read_yaml
+
+FILE_NAME = "lorag.yaml"
+
+VERSION_PATTERN = r"\d{4,}-[0-9a-f]{8}"
+NO_ADAPTER = "none"
+
+
+def _https(url: str) -> str:
+    if not url.startswith(("http://", "https://")) or "@" in url.split("://", 1)[1].split("/", 1)[0]:
+        raise PydanticCustomError("url", "must begin with http:// or https:// and hold no user name or key")
+    return url
+
+
+def _variable(name: str) -> str:
+    if not (name.isascii() and name.isidentifier()):
+        raise PydanticCustomError("variable", "must be the name of an environment variable, not the key itself")
+    return name
+
+
+def _filled(text: str) -> str:
+    if not text.strip() or len(text.splitlines()) != 1:
+        raise PydanticCustomError("filled", "must be one line of text that is not blank")
+    return text
+
+
+Line = Annotated[str, AfterValidator(_filled)]
+Folder = Annotated[Path, Field(strict=False)]
+AdapterChoice = Annotated[
+    str,
+    StringConstraints(pattern=rf"^(none|production|candidate|previous|{VERSION_PATTERN})$"),
+    Field(json_schema_extra={"allowed": "production, candidate, previous, none or a version such as 0003-1a2b3c4d"}),
+]
+"""An alias, a version id, or `none`."""
+CollectionName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"),
+    Field(json_schema_extra={"allowed": "1 to 64 letters, digits, - and _, beginning with a letter or digit"}),
+]
+VariableName = Annotated[str, AfterValidator(_variable)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+
+
+class BaseModelSettings(_Strict):
+    """The language model all generation adapters share."""
+
+    model: Line = "smollm2-135m"
+    precision: Literal["nf4", "int8", "fp32", "bf16", "fp16"] = "nf4"
+    compute: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    device: Line = "auto"
+
+
+class EmbedderSettings(_Strict):
+    """The text encoder of retrieval."""
+
+    model: Line = "minilm"
+    query_side_only: bool = False
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    device: Line = "auto"
+
+
+class StoreSettings(_Strict):
+    """Where passages lie. `api_key_env` names an environment variable; the key itself never stands in the file."""
+
+    kind: Literal["edge", "qdrant"] = "edge"
+    path: Folder = Path(".lorag/index")
+    collection: CollectionName = "documents"
+    url: Annotated[str, AfterValidator(_https)] | None = None
+    api_key_env: VariableName | None = None
+
+    @model_validator(mode="after")
+    def _kind_and_url(self) -> Self:
+        if self.kind == "qdrant" and self.url is None:
+            raise PydanticCustomError("store", "kind qdrant needs `url`, such as http://localhost:6333")
+        if self.kind == "edge" and (self.url or self.api_key_env):
+            raise PydanticCustomError("store", "`url` and `api_key_env` belong to kind qdrant; remove them or change `kind`")
+        return self
+
+
+class ChunkingSettings(_Strict):
+    """Lengths of passages in characters."""
+
+    max_chars: Annotated[int, Field(ge=100)] = 700
+    min_chars: Annotated[int, Field(ge=0)] = 120
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_chars > self.max_chars:
+            raise PydanticCustomError("chunking", "`min_chars` is larger than `max_chars`; lower it or raise the other")
+        return self
+
+
+class RetrievalSettings(_Strict):
+    """How passages are found. `rerank` is a cross-encoder's hub id or folder."""
+
+    k: Annotated[int, Field(ge=1, le=100)] = 4
+    hybrid: bool = True
+    rerank: Line | None = None
+
+
+class AdapterSettings(_Strict):
+    """The registry's folder and which version each role uses."""
+
+    folder: Folder = Path(".lorag/adapters")
+    rewriter: AdapterChoice = "production"
+    embedder: AdapterChoice = "production"
+    synthesizer: AdapterChoice = "production"
+    judge: AdapterChoice = "production"
+
+
+class JudgeSettings(_Strict):
+    """Which checks run. `gate` refuses an answer where P(unanswerable) reaches it; null only reports."""
+
+    answerability: bool = True
+    support: bool = True
+    gate: Annotated[float, Field(ge=0, le=1)] | None = None
+    intents: dict[Line, Line] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        if self.gate is not None and not self.answerability:
+            raise PydanticCustomError("judge", "`gate` needs `answerability: true`")
+        if len(self.intents) == 1:
+            raise PydanticCustomError("judge", "`intents` needs at least two labels, or none at all")
+        return self
+
+
+class Settings(_Strict):
+    """All settings of a project. Paths are as the program opens them: those in the file, from the project folder."""
+
+    documents: Folder
+    base: BaseModelSettings = BaseModelSettings()
+    embedder: EmbedderSettings = EmbedderSettings()
+    store: StoreSettings = StoreSettings()
+    chunking: ChunkingSettings = ChunkingSettings()
+    retrieval: RetrievalSettings = RetrievalSettings()
+    adapters: AdapterSettings = AdapterSettings()
+    judge: JudgeSettings = JudgeSettings()
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
+
+
+def load_settings(project: Path) -> Settings:
+    """Read `project/lorag.yaml`.
+
+    Raises ConfigError where the file is missing, is not YAML, or does not fit; the message names every problem.
+    """
+    file = project / FILE_NAME
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{file}: no such file; make a project with `lorag init PROJECT --docs FOLDER` or name one with --project"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: cannot be read as UTF-8 text: {error}") from error
+    return parse_settings(text, project, name=str(file))
+
+
+def parse_settings(text: str, project: Path, *, name: str = FILE_NAME) -> Settings:
+    """Settings from YAML text; relative paths count from `project`. Raises ConfigError, its message beginning with `name`."""
+    parsed = read_yaml(text, name)
+    try:
+        settings = Settings.model_validate(parsed.value)
+    except ValidationError as error:
+        raise ConfigError(describe_problems(error, Settings, parsed, name)) from None
+    return _from_project(settings, project)
+
+
+def _from_project(settings: Settings, project: Path) -> Settings:
+    """Relative folders joined to the project folder, not resolved: a citation's source reads as the user wrote it."""
+
+    def model(name: str) -> str:
+        return str(project / name) if name.startswith(("./", "../")) else name
+
+    rerank = settings.retrieval.rerank
+    return settings.model_copy(
+        update={
+            "documents": project / settings.documents.expanduser(),
+            "base": settings.base.model_copy(update={"model": model(settings.base.model)}),
+            "embedder": settings.embedder.model_copy(update={"model": model(settings.embedder.model)}),
+            "store": settings.store.model_copy(update={"path": project / settings.store.path.expanduser()}),
+            "retrieval": settings.retrieval.model_copy(update={"rerank": model(rerank) if rerank else None}),
+            "adapters": settings.adapters.model_copy(update={"folder": project / settings.adapters.folder.expanduser()}),
+        }
+    )
+
+
+def template(documents: str) -> str:
+    """The commented `lorag.yaml` of a new project whose documents lie in `documents`. Loads to the defaults."""
+    return TEMPLATE.replace("documents: documents\n", f"documents: {json.dumps(documents, ensure_ascii=False)}\n", 1)
+
+
+TEMPLATE = """\
+# Settings of a LoRAG project. Relative paths count from this file's folder. An unknown key is an error.
+
+# Folder with the documents to answer from: .txt, .md, .html, .pdf, .jsonl.
+documents: documents
+
+base:
+  # Language model that all generation adapters share: smollm2-135m (offline, any CPU), a hub id such as Qwen/Qwen3-0.6B,
+  # or a folder beginning with ./ ../ / or ~
+  model: smollm2-135m
+  # How its weights are kept: nf4 (4 bit), int8, fp32, bf16 or fp16.
+  precision: nf4
+  # What nf4 and int8 weights compute in: auto (what is fast here), float32, bfloat16 or float16.
+  compute: auto
+  # auto, cpu, cuda or cuda:N.
+  device: auto
+
+embedder:
+  # Text encoder: minilm (offline, any CPU), any sentence-transformers hub id, or a folder beginning with ./ ../ / or ~
+  model: minilm
+  # true: the embedder's adapter works on questions alone and the index stays as it is. false: on passages too, which gains
+  # more and needs `lorag ingest --rebuild` after each new embedder adapter.
+  query_side_only: false
+  # Texts embedded together.
+  batch_size: 32
+  # auto, cpu, cuda or cuda:N.
+  device: auto
+
+store:
+  # edge: Qdrant in this process, on disk. qdrant: a Qdrant server or cluster at `url`.
+  kind: edge
+  # Folder of the edge store.
+  path: .lorag/index
+  # Name of the collection; projects that share a server need different ones.
+  collection: documents
+  # Address of the server for kind qdrant, such as http://localhost:6333
+  url: null
+  # Name of the environment variable that holds the server's API key (the key itself does not belong here).
+  api_key_env: null
+
+chunking:
+  # Characters of a passage, at most. Changing it cuts every document anew at the next ingest.
+  max_chars: 700
+  # Shorter pieces are joined with their neighbours where both fit.
+  min_chars: 120
+
+retrieval:
+  # Passages handed to the synthesizer.
+  k: 4
+  # true: vectors and BM25 words together. false: vectors alone.
+  hybrid: true
+  # Cross-encoder that orders the found passages anew: a hub id or folder. null: none.
+  rerank: null
+
+adapters:
+  # Folder of the adapter registry.
+  folder: .lorag/adapters
+  # Version each role uses: production (none, as long as nothing was promoted), candidate, previous, none, or a version id
+  # such as 0003-1a2b3c4d as `lorag adapters list` shows it.
+  rewriter: production
+  # Turns texts into vectors; see embedder.query_side_only.
+  embedder: production
+  # Writes the answer.
+  synthesizer: production
+  # Checks questions and answers.
+  judge: production
+
+judge:
+  # Before the answer: do the passages hold it?
+  answerability: true
+  # After the answer: do the passages support it?
+  support: true
+  # Refuse to answer where P(unanswerable) is at least this, 0 to 1. null: only report it.
+  gate: null
+  # Classes of what a user wants, judged for every question: label: meaning (at least two). {}: not judged.
+  intents: {}
+
+# Seed of everything that draws at random: splits, training, sampling.
+seed: 0
+"""

@@ -1,0 +1,87 @@
+"""pydantic's complaints about a settings file → lines a person can act on: place, what is wrong, what is allowed.
+
+Values are never repeated, for a secret may have been pasted where its variable's name belongs.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from pipeline.yaml_text import KeyPath, ParsedYaml
+
+_TYPES = {
+    "string_type": "must be text",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+    "path_type": "must be a path",
+    "model_type": "must be a group of `key: value` lines",
+    "dict_type": "must be a group of `label: meaning` lines",
+}
+
+
+def describe_problems(error: ValidationError, model: type[BaseModel], parsed: ParsedYaml, name: str) -> str:
+    """One message: a single line where there is one problem, else a heading and a line a problem, in file order."""
+    problems = sorted(
+        (parsed.line(path), f"{_dotted(path)}: {_reason(detail, path, model)}")
+        for detail in error.errors(include_url=False, include_input=False)
+        for path in [tuple(detail["loc"])]
+    )
+    if len(problems) == 1:
+        line, text = problems[0]
+        return f"{name}:{line}: {text}"
+    return "\n".join([f"{name}: {len(problems)} problems", *(f"  line {line}: {text}" for line, text in problems)])
+
+
+def _dotted(path: KeyPath) -> str:
+    return ".".join(str(part) for part in path) or "the file"
+
+
+def _reason(detail: ErrorDetails, path: KeyPath, model: type[BaseModel]) -> str:
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "extra_forbidden":
+        return _unknown(str(path[-1]), _model_at(model, path[:-1]))
+    if kind == "missing":
+        return "is missing; add it"
+    if kind == "literal_error":
+        return f"must be one of {context['expected'].replace(' or ', ', ').replace(chr(39), '')}"
+    if kind in ("string_pattern_mismatch", "string_type") and (allowed := _allowed(model, path)):
+        return f"must be {allowed}"
+    if kind in _TYPES:
+        return f"{_TYPES[kind]}{_or_null(model, path)}"
+    if kind in ("greater_than_equal", "less_than_equal"):
+        return f"must be at {'least' if 'ge' in context else 'most'} {context.get('ge', context.get('le'))}"
+    return detail["msg"]  # written for people where it is one of ours
+
+
+def _unknown(key: str, model: type[BaseModel]) -> str:
+    known = list(model.model_fields)
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+    return f"unknown key; did you mean {close[0]!r}?" if close else f"unknown key; known here: {', '.join(known)}"
+
+
+def _model_at(model: type[BaseModel], path: KeyPath) -> type[BaseModel]:
+    """The settings record at `path`; the nearest one above where the path leads on into plain values."""
+    for part in path:
+        field = model.model_fields.get(str(part))
+        if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
+            break
+        model = field.annotation
+    return model
+
+
+def _allowed(model: type[BaseModel], path: KeyPath) -> str:
+    """What the field's author wrote under `allowed`, or ''."""
+    field = _model_at(model, path[:-1]).model_fields.get(str(path[-1]))
+    extra = field.json_schema_extra if field else None
+    return str(extra["allowed"]) if isinstance(extra, dict) and "allowed" in extra else ""
+
+
+def _or_null(model: type[BaseModel], path: KeyPath) -> str:
+    field = _model_at(model, path[:-1]).model_fields.get(str(path[-1]))
+    return " or null" if field is not None and type(None) in get_args(field.annotation) else ""

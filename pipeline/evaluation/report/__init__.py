@@ -1,0 +1,45 @@
+"""The evaluation report: `report.json` for programs and a self-contained `report.html` for people.
+
+The page needs no network, no build step and no script to be read; the script only searches the questions. It shows what it
+is given and computes no metric.
+"""
+
+from __future__ import annotations
+
+from pipeline.evaluation.report.records import (
+    Ablation,
+    AblationRow,
+    Cell,
+    ChainView,
+    CitationView,
+    Comparison,
+    Floor,
+    HitView,
+    LossCurve,
+    OutcomeCount,
+    Provenance,
+    QuestionView,
+    Report,
+    Showcase,
+    chain_view,
+)
+from pipeline.evaluation.report.write import write_report
+
+__all__ = [
+    "Ablation",
+    "AblationRow",
+    "Cell",
+    "ChainView",
+    "CitationView",
+    "Comparison",
+    "Floor",
+    "HitView",
+    "LossCurve",
+    "OutcomeCount",
+    "Provenance",
+    "QuestionView",
+    "Report",
+    "Showcase",
+    "chain_view",
+    "write_report",
+]

@@ -1,0 +1,130 @@
+"""The report's drawings as inline SVG: forest strips, dot plots, waterfalls and loss curves.
+
+Colours and fonts are the page's, by class; every drawing carries its figures as text for readers who do not see it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from pipeline.evaluation.losses import Loss
+from pipeline.evaluation.report.markup import Markup, el, number, signed
+from pipeline.evaluation.report.records import Cell, Floor, LossCurve
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """A linear map of values low … high onto pixels left … right."""
+
+    low: float
+    high: float
+    left: float
+    right: float
+
+    def __call__(self, value: float) -> float:
+        span = self.high - self.low or 1.0
+        return self.left + (value - self.low) / span * (self.right - self.left)
+
+
+def forest_strip(value: float, low: float, high: float, extent: tuple[float, float], kind: str) -> Markup:
+    """One line of a forest plot: zero, the interval and the difference. `extent` is shared by all lines; `kind` a class."""
+    at = Scale(*extent, 8, 232)
+    return _svg(
+        240,
+        26,
+        f"difference {signed(value)}, 95 % interval {signed(low)} to {signed(high)}",
+        el("line", x1=at(0), x2=at(0), y1=0, y2=26, class_="zero"),
+        el("line", x1=at(low), x2=at(high), y1=13, y2=13, class_=f"whisker {kind}"),
+        *(el("line", x1=at(end), x2=at(end), y1=8, y2=18, class_=f"whisker {kind}") for end in (low, high)),
+        el("circle", cx=at(value), cy=13, r=5, class_=f"dot {kind}"),
+        class_="strip",
+    )
+
+
+def difference_extent(intervals: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """The span of a shared axis that holds zero and every interval, with a little air."""
+    low, high = min(0.0, *(each[0] for each in intervals)), max(0.0, *(each[1] for each in intervals))
+    air = 0.06 * (high - low or 1.0)
+    return low - air, high + air
+
+
+def dot_plot(metric: str, cells: Mapping[str, Cell], floor: Floor | None) -> Markup:
+    """The configurations of an ablation under one metric, each a dot with its interval; the floor is a dashed line.
+
+    The first configuration is drawn as the one that the others are held against.
+    """
+    ends = [end for cell in cells.values() for end in (cell.value, cell.low, cell.high) if end is not None]
+    low, high, step = _ticks(min([*ends, floor.value] if floor else ends), max([*ends, floor.value] if floor else ends))
+    at, bottom = Scale(low, high, 118, 328), 14 + 24 * len(cells)
+    marks: list[Markup] = []
+    for place in range(round((high - low) / step) + 1):
+        value = low + place * step
+        marks.append(el("line", x1=at(value), x2=at(value), y1=4, y2=bottom, class_="grid"))
+        marks.append(el("text", f"{value:.2f}", x=at(value), y=bottom + 14, text_anchor="middle", class_="tick"))
+    if floor is not None:
+        marks.append(el("line", x1=at(floor.value), x2=at(floor.value), y1=4, y2=bottom, class_="floor"))
+    for row, (configuration, cell) in enumerate(cells.items()):
+        y, kind = 18 + 24 * row, "plain" if row == 0 else "with"
+        marks.append(el("text", configuration, x=108, y=y + 4, text_anchor="end", class_="label"))
+        if cell.low is not None and cell.high is not None:
+            marks.append(el("line", x1=at(cell.low), x2=at(cell.high), y1=y, y2=y, class_=f"whisker {kind}"))
+        marks.append(el("circle", cx=at(cell.value), cy=y, r=4.5, class_=f"dot {kind}"))
+    said = "; ".join(f"{name} {number(cell.value)}" for name, cell in cells.items())
+    return _svg(340, bottom + 20, f"{metric}: {said}", *marks, class_="dots")
+
+
+def waterfall_chart(counts: Mapping[Loss, int], shown: Collection[Loss], name: str) -> Markup:
+    """Questions from all to right, each stage taking away those it lost. Losses not in `shown` have no line."""
+    total = sum(counts.values())
+    at, y, left = Scale(0, total, 200, 354), 18, total
+    marks = _bar("all questions", total, at(0), at(total), y, "all")
+    for loss, count in counts.items():
+        if loss in shown and loss is not Loss.RIGHT:
+            y += 24
+            marks += _bar(loss.value, count, at(left - count), at(left), y, "lost")
+            left -= count
+    marks += _bar(Loss.RIGHT.value, left, at(0), at(left), y + 24, "right")
+    said = ", ".join(f"{loss.value} {count}" for loss, count in counts.items() if count)
+    return _svg(390, y + 40, f"{name}: of {total} questions {said}", *marks, class_="waterfall")
+
+
+def loss_chart(curve: LossCurve) -> Markup:
+    """Training loss by step."""
+    steps, losses = [step for step, _ in curve.points], [loss for _, loss in curve.points]
+    low, high, step = _ticks(min(0.0, *losses), max(losses))
+    x, y = Scale(min(steps), max(steps), 40, 330), Scale(low, high, 124, 10)
+    marks: list[Markup] = []
+    for place in range(round((high - low) / step) + 1):
+        value = low + place * step
+        marks.append(el("line", x1=40, x2=330, y1=y(value), y2=y(value), class_="grid"))
+        marks.append(el("text", f"{value:g}", x=34, y=y(value) + 4, text_anchor="end", class_="tick"))
+    marks.append(el("text", f"step {steps[0]}", x=40, y=142, class_="tick"))
+    marks.append(el("text", f"step {steps[-1]}", x=330, y=142, text_anchor="end", class_="tick"))
+    points = " ".join(f"{x(at):.1f},{y(loss):.1f}" for at, loss in curve.points)
+    marks.append(el("polyline", points=points, class_="curve"))
+    said = f"{curve.name}: loss {losses[0]:.3f} at step {steps[0]}, {losses[-1]:.3f} at step {steps[-1]}"
+    return _svg(340, 150, said, *marks, class_="loss")
+
+
+def _bar(label: str, count: int, left: float, right: float, y: float, kind: str) -> list[Markup]:
+    return [
+        el("text", label, x=192, y=y + 4, text_anchor="end", class_="label"),
+        *([el("rect", x=left, y=y - 8, width=right - left, height=16, rx=2, class_=f"bar {kind}")] if count else []),
+        el("text", str(count), x=right + 6, y=y + 4, class_="label count"),
+    ]
+
+
+def _ticks(low: float, high: float) -> tuple[float, float, float]:
+    """Round ends and a round step (1, 2 or 5 times a power of ten) for three to six ticks that hold low … high."""
+    span = high - low or abs(high) or 1.0
+    power = 10.0 ** math.floor(math.log10(span / 4))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= span / 4)
+    return math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step, step
+
+
+def _svg(width: float, height: float, said: str, *marks: Markup, class_: str) -> Markup:
+    return el(
+        "svg", *marks, viewBox=f"0 0 {width:g} {height:g}", width=width, height=height, role="img", aria_label=said, class_=class_
+    )

@@ -1,0 +1,59 @@
+"""Writes a report to a folder, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import InputError
+from pipeline.evaluation.report.page import render_page
+from pipeline.evaluation.report.records import Report, check
+
+
+def write_report(report: Report, folder: Path) -> None:
+    """Write `report.json` and `report.html` to `folder`, made if it is not there; each replaces the former in one step.
+
+    The JSON has the fields of `Report`, `comparisons` among them. Raises InputError, before anything is written, for a
+    figure that is not finite or a report that would mislead, and for a folder that cannot be written to.
+    """
+    check(report)
+    text = json.dumps(plain(report, "report"), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+    page = render_page(report)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in (("report.json", text), ("report.html", page)):
+            aside = folder / f".{name}.new"
+            with aside.open("w", encoding="utf-8", newline="\n") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(aside, folder / name)
+    except OSError as error:
+        raise InputError(f"{folder}: the report cannot be written ({error.strerror}); choose another folder") from error
+
+
+def plain(value: Any, where: str) -> Any:
+    """Records, mappings and sequences as JSON values. Raises InputError, naming the field, for what JSON cannot hold."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {each.name: plain(getattr(value, each.name), f"{where}.{each.name}") for each in fields(value)}
+    if isinstance(value, Enum):
+        return plain(value.value, where)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{where} is {value}, which is no figure; leave it out and count it")
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, Path):
+        return value.as_posix()
+    if isinstance(value, Mapping):
+        return {str(key): plain(each, f"{where}[{key!r}]") for key, each in value.items()}
+    if isinstance(value, Set):
+        return plain(sorted(value), where)
+    if isinstance(value, Sequence) and not isinstance(value, bytes):
+        return [plain(each, f"{where}[{at}]") for at, each in enumerate(value)]
+    raise InputError(f"{where} is a {type(value).__name__}, which JSON cannot hold; convert it first")

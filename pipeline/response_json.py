@@ -1,0 +1,68 @@
+"""A `Response` as plain values, in the shape that the command line and the API print. Knows nothing of how it was made."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from pipeline.records import Hit, Response, StageRecord, Verdict
+
+
+def response_json(response: Response) -> dict[str, Any]:
+    """`{"question", "rewrite", "answer", "outcome", "refused", "citations", "verdicts", "trace"}`, ready for `json.dumps`.
+
+    `citations` hold number, passage_id, source, quote, start and end; `quote` stands at `start:end` of `source`, counted in
+    characters of the decoded file.
+    """
+    answer = response.answer
+    return {
+        "question": response.question,
+        "rewrite": response.rewrite.question,
+        "answer": answer.text,
+        "outcome": answer.outcome.value,
+        "refused": answer.refused,
+        "citations": [asdict(citation) for citation in answer.citations],
+        "verdicts": [_verdict(verdict) for verdict in response.verdicts],
+        "trace": {
+            "stages": [_stage(record) for record in response.trace.stages],
+            "hits": [_hit(hit) for hit in response.trace.hits],
+        },
+        **({} if answer.error is None else {"error": str(answer.error)}),
+    }
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "task": verdict.task,
+        "label": verdict.label,
+        "probability": verdict.probability,
+        "probabilities": dict(verdict.probabilities),
+        "outcome": verdict.outcome.value,
+        **({} if verdict.error is None else {"error": str(verdict.error)}),
+    }
+
+
+def _stage(record: StageRecord) -> dict[str, Any]:
+    return {
+        "stage": record.stage,
+        "adapter": record.adapter,
+        "seconds": round(record.seconds, 6),
+        "outcome": record.outcome.value,
+        "prompt": [{"role": message.role, "content": message.content} for message in record.prompt],
+        "reply": record.reply,
+        "detail": dict(record.detail),
+    }
+
+
+def _hit(hit: Hit) -> dict[str, Any]:
+    passage = hit.passage
+    return {
+        "passage_id": passage.id,
+        "score": hit.score,
+        "source": passage.source,
+        "title": passage.title,
+        "section": passage.section,
+        "text": passage.text,
+        "start": passage.start,
+        "end": passage.end,
+    }

@@ -1,0 +1,65 @@
+"""Text → sparse BM25 vector, by the encoder that comes with Qdrant Edge; the store's engine adds the inverse document frequency.
+
+The same vectors go to Edge and to a server, so both rank alike. Knows nothing of collections.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from pipeline.errors import ConfigError
+from pipeline.retrieval.store import Sparse
+
+
+@dataclass(frozen=True, slots=True)
+class Bm25Settings:
+    """Robertson's k1 and b, the mean passage length in words after stop words, and the language of stemmer and stop words.
+
+    `average_words` is a constant, not the collection's mean: else every added document would change all vectors. 50 is
+    what passages of the default size with their headings come to.
+    """
+
+    k1: float = 1.2
+    b: float = 0.75
+    average_words: float = 50.0
+    language: str = "english"
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Bm25Encoder:
+    """Token ids are hashes of stemmed lower-case words. Loads the engine's library at the first text."""
+
+    def __init__(self, settings: Bm25Settings | None = None) -> None:
+        self.settings = settings or Bm25Settings()
+
+    @cached_property
+    def _model(self) -> Any:
+        import qdrant_edge
+
+        s = self.settings
+        try:
+            return qdrant_edge.Bm25(qdrant_edge.Bm25Config(k=s.k1, b=s.b, avg_len=s.average_words, language=s.language))
+        except ValueError as error:
+            raise ConfigError(
+                f"BM25 settings {s.to_dict()}: {error}; use a language such as english, german or french"
+            ) from error
+
+    def passage(self, text: str) -> Sparse:
+        """Saturated term frequencies, f (k1 + 1) / (f + k1 (1 - b + b length / average_words)).
+
+        Raises:
+            ConfigError: the settings do not fit together or the language is not known.
+        """
+        return _sparse(self._model.embed_document(text))
+
+    def query(self, text: str) -> Sparse:
+        """Weight 1 for each word; no entries where the text holds stop words only."""
+        return _sparse(self._model.embed_query(text))
+
+
+def _sparse(vector: Any) -> Sparse:
+    return Sparse(tuple(vector.indices), tuple(vector.values))

@@ -1,0 +1,236 @@
+"""The vector store of a Qdrant server or cluster by URL, through qdrant-client; `:memory:` is its local mode, for tests.
+
+Knows nothing of documents or text. The API key never appears in a message.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+from pipeline.errors import InputError, LoragError, StoreError
+from pipeline.retrieval.store import (
+    DENSE,
+    RRF_K,
+    SPARSE,
+    FieldKind,
+    Filter,
+    Found,
+    Point,
+    Search,
+    StoredPoint,
+    check_name,
+    filter_values,
+    prefetch_depth,
+)
+
+_PAGE = 1000
+_BATCH = 64
+
+
+class ClientStore:
+    """A `VectorStore` at `url`. Connects at the first operation. `timeout` in seconds. Errors carry `retry = True`."""
+
+    def __init__(self, url: str, *, api_key: str | None = None, timeout: int = 30) -> None:
+        self._url = url
+        self._api_key = api_key
+        self._timeout = timeout
+
+    @property
+    def location(self) -> str:
+        return re.sub(r"//[^/@]*@", "//", self._url)
+
+    @cached_property
+    def _client(self) -> Any:
+        from qdrant_client import QdrantClient
+
+        if self._url == ":memory:":
+            return QdrantClient(":memory:")
+        return QdrantClient(url=self._url, api_key=self._api_key, timeout=self._timeout, check_compatibility=False)
+
+    def create(self, name: str, dimension: int, metadata: Mapping[str, Any], fields: Mapping[str, FieldKind]) -> None:
+        from qdrant_client import models
+
+        check_name(name)
+        with self._reporting(f"create collection {name}"):
+            if self._client.collection_exists(name):
+                raise StoreError(f"Qdrant at {self.location}: collection {name} exists already; drop it or take another name")
+            self._client.create_collection(
+                name,
+                vectors_config={DENSE: models.VectorParams(size=dimension, distance=models.Distance.COSINE)},
+                sparse_vectors_config={SPARSE: models.SparseVectorParams(modifier=models.Modifier.IDF)},
+                metadata=dict(metadata),
+            )
+        self.add_fields(name, fields)
+
+    def exists(self, name: str) -> bool:
+        return name in self.names()
+
+    def names(self) -> tuple[str, ...]:
+        with self._reporting("list collections"):
+            return tuple(sorted(found.name for found in self._client.get_collections().collections))
+
+    def drop(self, name: str) -> None:
+        with self._reporting(f"drop collection {name}"):
+            self._client.delete_collection(name)
+
+    def upsert(self, name: str, points: Sequence[Point]) -> None:
+        from qdrant_client import models
+
+        with self._reporting(f"write {len(points)} points"):
+            for first in range(0, len(points), _BATCH):
+                made = [
+                    models.PointStruct(
+                        id=point.id,
+                        vector={
+                            DENSE: [float(x) for x in point.dense],
+                            SPARSE: models.SparseVector(indices=list(point.sparse.indices), values=list(point.sparse.values)),
+                        },
+                        payload=dict(point.payload),
+                    )
+                    for point in points[first : first + _BATCH]
+                ]
+                self._client.upsert(name, made, wait=True)
+
+    def delete(self, name: str, ids: Sequence[str]) -> None:
+        from qdrant_client import models
+
+        with self._reporting(f"delete {len(ids)} points"):
+            if ids:
+                self._client.delete(name, models.PointIdsList(points=list(ids)), wait=True)
+
+    def delete_where(self, name: str, filter: Filter) -> None:
+        from qdrant_client import models
+
+        with self._reporting("delete points by filter"):
+            matching = _filter(filter)
+            if matching is None:
+                raise InputError("delete by an empty filter: name what to delete, or drop the collection")
+            self._client.delete(name, models.FilterSelector(filter=matching), wait=True)
+
+    def count(self, name: str, filter: Filter | None = None) -> int:
+        with self._reporting("count points"):
+            return int(self._client.count(name, count_filter=_filter(filter), exact=True).count)
+
+    def scroll(self, name: str, *, keys: Sequence[str] | None = None, filter: Filter | None = None) -> Iterator[StoredPoint]:
+        matching, wanted, offset = _filter(filter), True if keys is None else list(keys), None
+        while True:
+            with self._reporting("read points"):
+                page, offset = self._client.scroll(
+                    name, scroll_filter=matching, limit=_PAGE, offset=offset, with_payload=wanted, with_vectors=False
+                )
+            yield from (StoredPoint(str(record.id), record.payload or {}) for record in page)
+            if offset is None:
+                return
+
+    def search(self, name: str, searches: Sequence[Search], k: int, *, filter: Filter | None = None) -> list[list[Found]]:
+        with self._reporting("search"):
+            matching = _filter(filter)
+            requests = [_request(search, k, matching) for search in searches]
+            answers = []
+            for first in range(0, len(requests), _BATCH):
+                answers += self._client.query_batch_points(name, requests[first : first + _BATCH])
+            return [[Found(str(p.id), float(p.score), p.payload or {}) for p in answer.points] for answer in answers]
+
+    def metadata(self, name: str) -> Mapping[str, Any]:
+        with self._reporting(f"read metadata of {name}"):
+            return dict(self._client.get_collection(name).config.metadata or {})
+
+    def set_metadata(self, name: str, metadata: Mapping[str, Any]) -> None:
+        with self._reporting(f"write metadata of {name}"):
+            self._client.update_collection(name, metadata={**self.metadata(name), **metadata})
+
+    def add_fields(self, name: str, fields: Mapping[str, FieldKind]) -> None:
+        from qdrant_client import models
+
+        with self._reporting("index payload fields"), warnings.catch_warnings():
+            # The local mode warns that it has no payload indexes; it filters without.
+            warnings.filterwarnings("ignore", message="Payload indexes have no effect")
+            known = self._client.get_collection(name).payload_schema
+            for key, kind in fields.items():
+                if key not in known:
+                    self._client.create_payload_index(name, key, models.PayloadSchemaType(kind.value), wait=True)
+
+    def aliases(self) -> Mapping[str, str]:
+        with self._reporting("read aliases"):
+            return {alias.alias_name: alias.collection_name for alias in self._client.get_aliases().aliases}
+
+    def set_aliases(self, changes: Mapping[str, str | None]) -> None:
+        from qdrant_client import models
+
+        known = self.aliases()
+        with self._reporting("change aliases"):
+            steps: list[Any] = []
+            for alias, name in changes.items():
+                if alias in known:
+                    steps.append(models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias)))
+                if name is not None:
+                    if not self._client.collection_exists(name):
+                        raise StoreError(f"Qdrant at {self.location}: no collection {name}; run `lorag ingest` first")
+                    steps.append(
+                        models.CreateAliasOperation(create_alias=models.CreateAlias(collection_name=name, alias_name=alias))
+                    )
+            if steps:
+                self._client.update_collection_aliases(steps)
+
+    def flush(self, name: str) -> None:
+        """Every write waited for the server already."""
+
+    def optimise(self, name: str) -> None:
+        """The server optimises by itself."""
+
+    def close(self) -> None:
+        if "_client" in self.__dict__:
+            self._client.close()
+
+    @contextmanager
+    def _reporting(self, action: str) -> Iterator[None]:
+        try:
+            yield
+        except LoragError:
+            raise
+        except Exception as error:  # HTTP, gRPC, pydantic and the local mode each raise their own
+            reason = " ".join(str(error).split())[:300]
+            if self._api_key:
+                reason = reason.replace(self._api_key, "…")
+            failure = StoreError(
+                f"Qdrant at {self.location}: cannot {action} ({reason}); check that it runs and the key is right"
+            )
+            failure.retry = True
+            raise failure from error
+
+
+def _filter(filter: Filter | None) -> Any:
+    from qdrant_client import models
+
+    must: list[Any] = []
+    for key, values in filter_values({} if filter is None else filter).items():
+        if len(values) == 1:
+            must.append(models.FieldCondition(key=key, match=models.MatchValue(value=values[0])))
+        elif isinstance(values[0], bool):
+            either: Any = [models.FieldCondition(key=key, match=models.MatchValue(value=value)) for value in values]
+            must.append(models.Filter(should=either))
+        else:
+            several: Any = list(values)
+            must.append(models.FieldCondition(key=key, match=models.MatchAny(any=several)))
+    return models.Filter(must=must) if must else None
+
+
+def _request(search: Search, k: int, matching: Any) -> Any:
+    from qdrant_client import models
+
+    dense = [float(x) for x in search.dense]
+    if search.sparse is None or not search.sparse.indices:
+        return models.QueryRequest(query=dense, using=DENSE, limit=k, filter=matching, with_payload=True)
+    words = models.SparseVector(indices=list(search.sparse.indices), values=list(search.sparse.values))
+    depth = prefetch_depth(k)
+    prefetches = [
+        models.Prefetch(query=dense, using=DENSE, limit=depth, filter=matching),
+        models.Prefetch(query=words, using=SPARSE, limit=depth, filter=matching),
+    ]
+    fusion = models.RrfQuery(rrf=models.Rrf(k=RRF_K))
+    return models.QueryRequest(prefetch=prefetches, query=fusion, limit=k, filter=matching, with_payload=True)

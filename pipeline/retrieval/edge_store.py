@@ -1,0 +1,293 @@
+"""The vector store on disk, in this process: Qdrant Edge, one shard a collection.
+
+    FOLDER/aliases.json                         alias → collection, replaced in one rename
+    FOLDER/collections/NAME/shard/              Qdrant's own files, write-ahead log and lock included
+    FOLDER/collections/NAME/metadata.json       replaced in one rename
+
+One process at a time may hold a collection open. Knows nothing of documents or text.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import InputError, LoragError, StoreError
+from pipeline.retrieval.store import (
+    DENSE,
+    RRF_K,
+    SPARSE,
+    FieldKind,
+    Filter,
+    Found,
+    Point,
+    Search,
+    StoredPoint,
+    check_name,
+    filter_values,
+    prefetch_depth,
+)
+
+_PAGE = 1000
+
+
+class EdgeStore:
+    """A `VectorStore` in `folder`, made at the first write. Safe to use from several threads."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._shards: dict[str, Any] = {}
+        self._lock = threading.RLock()
+
+    @property
+    def location(self) -> str:
+        return str(self._folder)
+
+    def create(self, name: str, dimension: int, metadata: Mapping[str, Any], fields: Mapping[str, FieldKind]) -> None:
+        import qdrant_edge as edge
+
+        check_name(name)
+        with self._lock, self._reporting(f"create collection {name}"):
+            if self.exists(name):
+                raise StoreError(f"index {self._folder}: collection {name} exists already; drop it or take another name")
+            config = edge.EdgeConfig(
+                vectors={DENSE: edge.EdgeVectorParams(size=dimension, distance=edge.Distance.Cosine)},
+                sparse_vectors={SPARSE: edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)},
+            )
+            # Made aside and renamed, so a kill leaves no half collection.
+            aside = self._path(f".{name}")
+            shutil.rmtree(aside, ignore_errors=True)
+            (aside / "shard").mkdir(parents=True)
+            shard = edge.EdgeShard.create(str(aside / "shard"), config)
+            for key, kind in fields.items():
+                shard.update(edge.UpdateOperation.create_field_index(key, _schema(kind)))
+            shard.flush()
+            shard.close()
+            _write_json(aside / "metadata.json", dict(metadata))
+            aside.rename(self._path(name))
+            _sync(self._path(name).parent)
+
+    def exists(self, name: str) -> bool:
+        return self._path(name).is_dir()
+
+    def names(self) -> tuple[str, ...]:
+        root = self._folder / "collections"
+        return tuple(sorted(path.name for path in root.iterdir() if path.name[0] != ".")) if root.is_dir() else ()
+
+    def drop(self, name: str) -> None:
+        with self._lock, self._reporting(f"drop collection {name}"):
+            if not self.exists(name):
+                return
+            self._shard(name).close()
+            del self._shards[name]
+            aside = self._path(f".dropped-{name}")
+            shutil.rmtree(aside, ignore_errors=True)
+            self._path(name).rename(aside)
+            shutil.rmtree(aside)
+
+    def upsert(self, name: str, points: Sequence[Point]) -> None:
+        import qdrant_edge as edge
+
+        with self._reporting(f"write {len(points)} points"):
+            made = [
+                edge.Point(
+                    point.id,
+                    {
+                        DENSE: [float(x) for x in point.dense],
+                        SPARSE: edge.SparseVector(list(point.sparse.indices), list(point.sparse.values)),
+                    },
+                    dict(point.payload),
+                )
+                for point in points
+            ]
+            if made:
+                self._shard(name).update(edge.UpdateOperation.upsert_points(made))
+
+    def delete(self, name: str, ids: Sequence[str]) -> None:
+        import qdrant_edge as edge
+
+        with self._reporting(f"delete {len(ids)} points"):
+            if ids:
+                self._shard(name).update(edge.UpdateOperation.delete_points(list(ids)))
+
+    def delete_where(self, name: str, filter: Filter) -> None:
+        import qdrant_edge as edge
+
+        with self._reporting("delete points by filter"):
+            matching = _filter(filter)
+            if matching is None:
+                raise InputError("delete by an empty filter: name what to delete, or drop the collection")
+            self._shard(name).update(edge.UpdateOperation.delete_points_by_filter(matching))
+
+    def count(self, name: str, filter: Filter | None = None) -> int:
+        import qdrant_edge as edge
+
+        with self._reporting("count points"):
+            return int(self._shard(name).count(edge.CountRequest(exact=True, filter=_filter(filter))))
+
+    def scroll(self, name: str, *, keys: Sequence[str] | None = None, filter: Filter | None = None) -> Iterator[StoredPoint]:
+        import qdrant_edge as edge
+
+        matching, wanted, offset = _filter(filter), True if keys is None else list(keys), None
+        while True:
+            with self._reporting("read points"):
+                request = edge.ScrollRequest(offset=offset, limit=_PAGE, filter=matching, with_payload=wanted, with_vector=False)
+                page, offset = self._shard(name).scroll(request)
+            yield from (StoredPoint(str(record.id), record.payload or {}) for record in page)
+            if offset is None:
+                return
+
+    def search(self, name: str, searches: Sequence[Search], k: int, *, filter: Filter | None = None) -> list[list[Found]]:
+        import qdrant_edge as edge
+
+        with self._reporting("search"):
+            matching = _filter(filter)
+            requests = [_request(search, k, matching) for search in searches]
+            found = self._shard(name).query_batch(edge.QueryBatchRequest(requests)) if requests else []
+            return [[Found(str(point.id), float(point.score), point.payload or {}) for point in points] for points in found]
+
+    def metadata(self, name: str) -> Mapping[str, Any]:
+        if not self.exists(name):
+            raise self._missing(name)
+        return _read_json(self._path(name) / "metadata.json")
+
+    def set_metadata(self, name: str, metadata: Mapping[str, Any]) -> None:
+        with self._lock, self._reporting(f"write metadata of {name}"):
+            _write_json(self._path(name) / "metadata.json", {**self.metadata(name), **metadata})
+
+    def add_fields(self, name: str, fields: Mapping[str, FieldKind]) -> None:
+        import qdrant_edge as edge
+
+        with self._reporting("index payload fields"):
+            known = self._shard(name).info().payload_schema
+            for key, kind in fields.items():
+                if key not in known:
+                    self._shard(name).update(edge.UpdateOperation.create_field_index(key, _schema(kind)))
+
+    def aliases(self) -> Mapping[str, str]:
+        path = self._folder / "aliases.json"
+        return _read_json(path) if path.exists() else {}
+
+    def set_aliases(self, changes: Mapping[str, str | None]) -> None:
+        with self._lock, self._reporting("change aliases"):
+            for name in changes.values():
+                if name is not None and not self.exists(name):
+                    raise self._missing(name)
+            merged = {**self.aliases(), **changes}
+            self._folder.mkdir(parents=True, exist_ok=True)
+            _write_json(self._folder / "aliases.json", {alias: name for alias, name in merged.items() if name is not None})
+
+    def flush(self, name: str) -> None:
+        with self._reporting("flush"):
+            self._shard(name).flush()
+
+    def optimise(self, name: str) -> None:
+        with self._reporting("optimise"):
+            self._shard(name).optimize()
+
+    def close(self) -> None:
+        with self._lock, self._reporting("close"):
+            while self._shards:
+                _, shard = self._shards.popitem()
+                shard.flush()
+                shard.close()
+
+    def _path(self, name: str) -> Path:
+        return self._folder / "collections" / name
+
+    def _missing(self, name: str) -> StoreError:
+        return StoreError(f"index {self._folder}: no collection {name}; run `lorag ingest` first")
+
+    def _shard(self, name: str) -> Any:
+        """The open shard. Edge locks its write-ahead log, so a second process gets here an error and not a torn index."""
+        import qdrant_edge as edge
+
+        with self._lock:
+            if name not in self._shards:
+                if not self.exists(name):
+                    raise self._missing(name)
+                try:
+                    self._shards[name] = edge.EdgeShard.load(str(self._path(name) / "shard"))
+                except Exception as error:
+                    if "WouldBlock" in str(error):
+                        advice = "end that one, or let both use a Qdrant server (store url)"
+                        raise StoreError(f"index {self._folder} is open in another process; {advice}") from error
+                    raise
+            return self._shards[name]
+
+    @contextmanager
+    def _reporting(self, action: str) -> Iterator[None]:
+        try:
+            yield
+        except LoragError:
+            raise
+        except Exception as error:  # Edge raises plain Exception and ValueError; the file system OSError
+            reason = " ".join(str(error).split())[:300]
+            raise StoreError(f"index {self._folder}: cannot {action} ({reason}); check disk and permissions") from error
+
+
+def _schema(kind: FieldKind) -> Any:
+    import qdrant_edge as edge
+
+    types = edge.PayloadSchemaType
+    return {FieldKind.KEYWORD: types.Keyword, FieldKind.INTEGER: types.Integer, FieldKind.BOOL: types.Bool}[kind]
+
+
+def _filter(filter: Filter | None) -> Any:
+    import qdrant_edge as edge
+
+    must: list[Any] = []
+    for key, values in filter_values({} if filter is None else filter).items():
+        if len(values) == 1:
+            must.append(edge.FieldCondition(key, match=edge.MatchValue(values[0])))
+        elif isinstance(values[0], bool):
+            must.append(edge.Filter(should=[edge.FieldCondition(key, match=edge.MatchValue(value)) for value in values]))
+        else:
+            several: Any = list(values)
+            must.append(edge.FieldCondition(key, match=edge.MatchAny(several)))
+    return edge.Filter(must=must) if must else None
+
+
+def _request(search: Search, k: int, matching: Any) -> Any:
+    import qdrant_edge as edge
+
+    dense = edge.Query.Nearest([float(x) for x in search.dense], using=DENSE)
+    if search.sparse is None or not search.sparse.indices:
+        return edge.QueryRequest(limit=k, query=dense, filter=matching, with_payload=True)
+    words = edge.Query.Nearest(edge.SparseVector(list(search.sparse.indices), list(search.sparse.values)), using=SPARSE)
+    depth = prefetch_depth(k)
+    prefetches = [edge.Prefetch(limit=depth, query=query, filter=matching) for query in (dense, words)]
+    fusion: Any = edge.Fusion.Rrf(k=RRF_K)  # the stubs do not say that it is a Fusion
+    return edge.QueryRequest(limit=k, prefetches=prefetches, query=fusion, filter=matching, with_payload=True)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path}: not readable ({error}); restore it, or delete the index folder and ingest again") from error
+    return content
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    with aside.open("w", encoding="utf-8") as handle:
+        json.dump(content, handle, indent=1, sort_keys=True, ensure_ascii=False)
+        handle.flush()
+        os.fsync(handle.fileno())
+    aside.replace(path)
+    _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,76 @@
+"""Text → unit vector: what an embedder is, and the fake that tests use.
+
+`SentenceTransformerEmbedder`, which loads real models, lives in `sentence_encoder` and can be imported from here. Knows
+nothing of stores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.contracts import embed
+from pipeline.records import Passage
+from pipeline.retrieval.encoder_identity import EncoderIdentity
+from pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
+
+__all__ = ["Embedder", "EncoderIdentity", "HashingEmbedder", "SentenceTransformerEmbedder", "Vectors", "passage_text"]
+
+Vectors = NDArray[np.float32]
+
+_TOKENS = re.compile(r"\w+")
+
+
+class Embedder(Protocol):
+    """Safe to call from several threads. Every row returned has length 1."""
+
+    @property
+    def identity(self) -> EncoderIdentity: ...
+
+    @property
+    def dimension(self) -> int: ...
+
+    def embed_queries(self, texts: Sequence[str]) -> Vectors:
+        """(n, dimension) float32, one row a question."""
+        ...
+
+    def embed_passages(self, texts: Sequence[str]) -> Vectors:
+        """(n, dimension) float32, one row a text as made by `passage_text`."""
+        ...
+
+
+def passage_text(passage: Passage) -> str:
+    """The text that is embedded, and searched by BM25, for a passage: its headings and itself."""
+    return embed.passage_text(passage.title, passage.section, passage.text)
+
+
+class HashingEmbedder:
+    """A deterministic fake: signed feature hashing of words (Weinberger et al. 2009), so texts that share words are near."""
+
+    def __init__(self, dimension: int = 256, name: str = "hashing") -> None:
+        self.dimension = dimension
+        self.identity = EncoderIdentity(name, f"{name}-{dimension}", pooling="sum")
+
+    def embed_queries(self, texts: Sequence[str]) -> Vectors:
+        return self._embed(texts)
+
+    def embed_passages(self, texts: Sequence[str]) -> Vectors:
+        return self._embed(texts)
+
+    def _embed(self, texts: Sequence[str]) -> Vectors:
+        rows = np.zeros((len(texts), self.dimension), dtype=np.float32)
+        for row, text in zip(rows, texts, strict=True):
+            for token in _TOKENS.findall(text.casefold()):
+                value = int.from_bytes(
+                    hashlib.blake2b(token.encode(), digest_size=8, key=self.identity.model.encode()).digest(), "big"
+                )
+                row[(value >> 1) % self.dimension] += 1.0 if value & 1 else -1.0
+            if not row.any():
+                row[0] = 1.0
+            row /= np.linalg.norm(row)
+        return rows

@@ -1,0 +1,206 @@
+"""The index: a collection bound to the encoder that filled it, and questions asked of it.
+
+The name people use is an alias. A rebuild fills a new collection beside the old and switches the alias in one step; the
+old one stays for `rollback`. Knows nothing of models, adapters or answers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.contracts.embed import query_text
+from pipeline.errors import IndexMismatch, InputError, StoreError
+from pipeline.records import Hit, Passage
+from pipeline.retrieval.bm25 import Bm25Encoder, Bm25Settings
+from pipeline.retrieval.embedder import Embedder
+from pipeline.retrieval.encoder_identity import EncoderIdentity
+from pipeline.retrieval.ingest import Chunking, Ingester, IngestReport, Progress
+from pipeline.retrieval.loading import load_folder
+from pipeline.retrieval.payload import FIELDS, from_payload, payload_filter
+from pipeline.retrieval.store import Filter, Search, VectorStore, check_name
+
+
+@dataclass(frozen=True, slots=True)
+class IndexInfo:
+    """The collection behind the name, what filled it and what `rollback` would bring back (empty: nothing)."""
+
+    location: str
+    collection: str
+    passages: int
+    encoder: EncoderIdentity
+    previous: str
+
+
+class Index:
+    """Passages of one project in `store`, embedded by `embedder`. Nothing is opened or loaded until an operation needs it.
+
+    Every operation may raise StoreError; those that compare vectors raise IndexMismatch where another encoder filled the
+    collection.
+    """
+
+    def __init__(
+        self,
+        store: VectorStore,
+        embedder: Embedder,
+        *,
+        name: str = "passages",
+        chunking: Chunking | None = None,
+        bm25: Bm25Settings | None = None,
+    ) -> None:
+        check_name(name)
+        self._store = store
+        self._embedder = embedder
+        self._name = name
+        self._chunking = chunking or Chunking()
+        self._bm25 = Bm25Encoder(bm25)
+        self._checked: set[str] = set()
+
+    def ingest(self, folder: Path, *, rebuild: bool = False, on_progress: Progress | None = None) -> IngestReport:
+        """Bring the index to the state of `folder`: add, replace and remove what differs, by content.
+
+        With `rebuild`, and the first time, a new collection is filled and then takes the name in one step; questions are
+        answered from the old one meanwhile. Killed at any moment and run again it ends as a clean run would.
+
+        Raises:
+            InputError: the folder has no usable document.
+            IndexMismatch: another encoder filled the index and `rebuild` was not asked for.
+        """
+        current = self._store.aliases().get(self._name)
+        if current is not None and not rebuild:
+            self._check(current)
+        loaded = load_folder(folder)
+        ingester = Ingester(self._store, self._embedder, self._bm25, self._chunking)
+        if current is not None and not rebuild:
+            return ingester.run(current, loaded, on_progress)
+        target = self._building(current)
+        report = ingester.run(target, loaded, on_progress)
+        self._switch(target, current)
+        return report
+
+    def search(self, question: str, k: int, *, hybrid: bool = True, filter: Filter | None = None) -> list[Hit]:
+        """At most `k` passages, best first; see `search_many`."""
+        return self.search_many([question], k, hybrid=hybrid, filter=filter)[0]
+
+    def search_many(
+        self, questions: Sequence[str], k: int, *, hybrid: bool = True, filter: Filter | None = None
+    ) -> list[list[Hit]]:
+        """Hits for each question, embedded in one batch.
+
+        `hybrid` fuses the dense ranking with BM25 inside the engine; scores are then reciprocal-rank sums, else cosines.
+        `filter` keys are `document_id`, `source`, `title`, `section` or metadata keys such as `folder`.
+
+        Raises:
+            InputError: an empty question, k below 1, or a bad filter.
+        """
+        if k < 1:
+            raise InputError(f"k={k}: ask for at least one passage")
+        texts = [query_text(question) for question in questions]
+        if not all(texts):
+            raise InputError("the question is empty; write what you want to know")
+        collection = self._current()
+        if not texts:
+            return []
+        vectors = self._embedder.embed_queries(texts)
+        searches = [
+            Search(vector.tolist(), self._bm25.query(text) if hybrid else None)
+            for vector, text in zip(vectors, texts, strict=True)
+        ]
+        found = self._store.search(collection, searches, k, filter=payload_filter(filter))
+        return [[Hit(from_payload(point.payload), point.score) for point in points] for points in found]
+
+    def passages(self, filter: Filter | None = None) -> Iterator[Passage]:
+        """All passages of the index, or those that match, in no meaningful but a constant order."""
+        for point in self._store.scroll(self._resolve(), filter=payload_filter(filter)):
+            yield from_payload(point.payload)
+
+    def info(self) -> IndexInfo:
+        """What stands behind the name. Raises StoreError where nothing was ingested yet."""
+        collection = self._resolve()
+        aliases = self._store.aliases()
+        previous = aliases.get(self._alias("previous"), "")
+        return IndexInfo(self._store.location, collection, self._store.count(collection), self._filled_by(collection), previous)
+
+    def rollback(self) -> str:
+        """Swap the present collection with the one before the last rebuild, and return the name now in use.
+
+        Raises:
+            StoreError: there is none.
+        """
+        current, previous = self._resolve(), self._store.aliases().get(self._alias("previous"))
+        if previous is None:
+            raise StoreError(f"index {self._store.location}: no earlier collection to roll back to; there was no rebuild yet")
+        self._store.set_aliases({self._name: previous, self._alias("previous"): current})
+        return previous
+
+    def close(self) -> None:
+        self._store.close()
+
+    def _alias(self, role: str) -> str:
+        return f"{self._name}.{role}"
+
+    def _resolve(self) -> str:
+        collection = self._store.aliases().get(self._name)
+        if collection is None:
+            raise StoreError(f"index {self._store.location}: nothing ingested yet; run `lorag ingest` first")
+        return collection
+
+    def _current(self) -> str:
+        collection = self._resolve()
+        self._check(collection)
+        return collection
+
+    def _filled_by(self, collection: str) -> EncoderIdentity:
+        try:
+            return EncoderIdentity.from_dict(self._store.metadata(collection)["encoder"])
+        except (KeyError, TypeError) as error:
+            where = f"index {self._store.location}: collection {collection}"
+            raise StoreError(f"{where} does not say what filled it; run `lorag ingest --rebuild`") from error
+
+    def _check(self, collection: str) -> None:
+        if collection in self._checked:
+            return
+        filled, asked = self._filled_by(collection), self._embedder.identity
+        words = self._store.metadata(collection).get("bm25")
+        if not asked.can_search(filled):
+            what = f"was filled by {filled.describe()} and cannot be searched by {asked.describe()}"
+        elif words != self._bm25.settings.to_dict():
+            what = f"was filled with BM25 settings {words}, not {self._bm25.settings.to_dict()}"
+        else:
+            self._checked.add(collection)
+            return
+        raise IndexMismatch(f"index {self._store.location} {what}; run `lorag ingest --rebuild`, or set it back")
+
+    def _building(self, current: str | None) -> str:
+        """The collection to fill: one left by an interrupted build with the same encoder, else a new one."""
+        aliases = self._store.aliases()
+        begun = aliases.get(self._alias("building"))
+        if begun is not None and self._store.exists(begun):
+            try:
+                self._check(begun)
+            except StoreError:
+                pass
+            else:
+                return begun
+        kept = {current, aliases.get(self._alias("previous"))}
+        number = 1
+        self._store.set_aliases({self._alias("building"): None})
+        for name in self._store.names():
+            if match := re.fullmatch(re.escape(self._name) + r"-(\d+)", name):
+                number = max(number, int(match.group(1)) + 1)
+                if name not in kept:
+                    self._store.drop(name)
+        target = f"{self._name}-{number}"
+        metadata = {"encoder": self._embedder.identity.to_dict(), "bm25": self._bm25.settings.to_dict()}
+        self._store.create(target, self._embedder.dimension, metadata, FIELDS)
+        self._store.set_aliases({self._alias("building"): target})
+        return target
+
+    def _switch(self, target: str, current: str | None) -> None:
+        """One atomic change of aliases; then the collection before the previous one is dropped."""
+        oldest = self._store.aliases().get(self._alias("previous"))
+        self._store.set_aliases({self._name: target, self._alias("previous"): current, self._alias("building"): None})
+        if oldest is not None and oldest not in (target, current):
+            self._store.drop(oldest)

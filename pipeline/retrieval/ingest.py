@@ -1,0 +1,175 @@
+"""Making a collection say what a folder says: what to add, replace and remove, and doing it so that a kill does no harm.
+
+There is no separate record of what is done, which could disagree with the points: every point carries the fingerprint of
+its document's version and how many points that version has. A document is done when exactly those points are there; new points
+are written before the old ones are deleted, so whatever a kill leaves is either done or seen to be undone.
+
+Knows nothing of aliases, encoder identities or questions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.records import Document, Passage
+from pipeline.retrieval.bm25 import Bm25Encoder
+from pipeline.retrieval.chunking import chunk
+from pipeline.retrieval.embedder import Embedder, passage_text
+from pipeline.retrieval.loading import Loaded, Skipped
+from pipeline.retrieval.payload import metadata_fields, point_id, to_payload
+from pipeline.retrieval.store import Point, VectorStore
+
+_FORMAT = 1
+"""Raised when loading or chunking changes what comes out, so that every document counts as changed."""
+
+Progress = Callable[[int, int, str], None]
+"""Called with (documents done, documents to do, id of the one just done)."""
+
+
+@dataclass(frozen=True, slots=True)
+class IngestReport:
+    """Documents by what became of them; `failed` files kept what the index held of them. `passages` is the index's total."""
+
+    collection: str
+    added: int
+    changed: int
+    unchanged: int
+    removed: int
+    failed: tuple[Skipped, ...]
+    ignored: tuple[str, ...]
+    passages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunking:
+    """The sizes that `chunk` takes, in characters."""
+
+    max_chars: int = 700
+    min_chars: int = 120
+
+
+@dataclass(slots=True)
+class _Held:
+    """What the collection holds of one document: point id → (fingerprint, number of points of that version)."""
+
+    points: dict[str, tuple[str, int]] = field(default_factory=dict)
+
+    def is_done(self, fingerprint: str) -> bool:
+        return set(self.points.values()) == {(fingerprint, len(self.points))}
+
+    def is_older(self, fingerprint: str) -> bool:
+        return any(found != fingerprint for found, _ in self.points.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """A document to write: its points' payloads are complete, and `stale` are the points to delete afterwards."""
+
+    document_id: str
+    passages: tuple[Passage, ...]
+    fingerprint: str
+    stale: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Ingester:
+    """Fills collections of `store`. `batch` is how many passages are embedded and written at a time."""
+
+    store: VectorStore
+    embedder: Embedder
+    bm25: Bm25Encoder
+    chunking: Chunking
+    batch: int = 64
+
+    def run(self, collection: str, loaded: Loaded, on_progress: Progress | None = None) -> IngestReport:
+        """Bring `collection` to the state of `loaded`. May be interrupted anywhere and run again.
+
+        Raises:
+            StoreError: the store failed; what was written stays and counts when run again.
+        """
+        held = self._held(collection)
+        failed = list(loaded.skipped)
+        todo: list[_Task] = []
+        added = changed = unchanged = 0
+        for document in loaded.documents:
+            had = held.pop(document.id, _Held())
+            mark = fingerprint(document, self.chunking, self.bm25)
+            if had.is_done(mark):
+                unchanged += 1
+                continue
+            passages = chunk(document, max_chars=self.chunking.max_chars, min_chars=self.chunking.min_chars)
+            if not passages:
+                failed.append(Skipped(document.id, "holds no passage, only rules or white space"))
+                continue
+            older = had.is_older(mark)
+            added, changed = added + (not older), changed + older
+            todo.append(_Task(document.id, passages, mark, frozenset(had.points) - {point_id(p.id) for p in passages}))
+        self.store.add_fields(collection, metadata_fields(document.metadata for document in loaded.documents))
+        self._write(collection, todo, on_progress)
+        gone = [name for name in held if not any(_belongs(name, skipped.path) for skipped in failed)]
+        self._remove(collection, held, gone)
+        if todo or gone:
+            self.store.optimise(collection)
+            self.store.flush(collection)
+        total = self.store.count(collection)
+        return IngestReport(collection, added, changed, unchanged, len(gone), tuple(failed), loaded.ignored, total)
+
+    def _held(self, collection: str) -> dict[str, _Held]:
+        held: dict[str, _Held] = {}
+        for point in self.store.scroll(collection, keys=("document_id", "fingerprint", "pieces")):
+            of = held.setdefault(str(point.payload.get("document_id", "")), _Held())
+            of.points[point.id] = (str(point.payload.get("fingerprint", "")), int(point.payload.get("pieces", 0)))
+        return held
+
+    def _write(self, collection: str, todo: Sequence[_Task], on_progress: Progress | None) -> None:
+        done = 0
+        for group in _groups(todo, self.batch):
+            work = [(task, passage) for task in group for passage in task.passages]
+            for first in range(0, len(work), self.batch):
+                self.store.upsert(collection, self._points(work[first : first + self.batch]))
+            self.store.flush(collection)
+            self.store.delete(collection, sorted(frozenset().union(*(task.stale for task in group))))
+            for task in group:
+                done += 1
+                if on_progress:
+                    on_progress(done, len(todo), task.document_id)
+
+    def _points(self, work: Sequence[tuple[_Task, Passage]]) -> list[Point]:
+        texts = [passage_text(passage) for _, passage in work]
+        vectors = self.embedder.embed_passages(texts)
+        points = []
+        for (task, passage), text, vector in zip(work, texts, vectors, strict=True):
+            payload = {**to_payload(passage), "fingerprint": task.fingerprint, "pieces": len(task.passages)}
+            points.append(Point(point_id(passage.id), vector.tolist(), self.bm25.passage(text), payload))
+        return points
+
+    def _remove(self, collection: str, held: Mapping[str, _Held], gone: Iterable[str]) -> None:
+        self.store.delete(collection, sorted(found for name in gone for found in held[name].points))
+
+
+def fingerprint(document: Document, chunking: Chunking, bm25: Bm25Encoder) -> str:
+    """16 hex digits over all that decides the points of a document, except the encoder, which the collection is bound to."""
+    parts: list[Any] = [_FORMAT, document.digest, document.source, document.title, chunking.max_chars, chunking.min_chars]
+    parts += [bm25.settings.to_dict(), dict(document.metadata)]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _groups(todo: Sequence[_Task], passages: int) -> Iterator[list[_Task]]:
+    """Documents put together until they hold a full batch, so that small files do not make small batches."""
+    group: list[_Task] = []
+    for task in todo:
+        group.append(task)
+        if sum(len(member.passages) for member in group) >= passages:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _belongs(document_id: str, path: str) -> bool:
+    """Whether a document came from the file `path`: the file itself or a row of it."""
+    return document_id == path or document_id.startswith(f"{path}#")

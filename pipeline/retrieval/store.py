@@ -1,0 +1,184 @@
+"""What a vector store is: records, filters and the operations that `EdgeStore` and `ClientStore` share.
+
+A collection holds points with one dense unit vector, one sparse BM25 vector and a payload. Knows nothing of documents,
+passages or text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from pipeline.errors import InputError
+
+DENSE = "dense"
+SPARSE = "bm25"
+RRF_K = 60
+"""The constant of reciprocal rank fusion, 1 / (k + rank) summed over both rankings (Cormack et al. 2009)."""
+
+FilterValue = str | int | bool
+Filter = Mapping[str, FilterValue | Sequence[FilterValue]]
+"""Payload key → value, or values any of which will do; all keys must match. Nested keys are written `metadata.folder`."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+
+
+class FieldKind(StrEnum):
+    """The type of a payload field that filters use."""
+
+    KEYWORD = "keyword"
+    INTEGER = "integer"
+    BOOL = "bool"
+
+
+@dataclass(frozen=True, slots=True)
+class Sparse:
+    """A sparse vector: `values[i]` at dimension `indices[i]`, no dimension twice."""
+
+    indices: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """`id` is a UUID in text form; `dense` has the collection's dimension and length 1."""
+
+    id: str
+    dense: Sequence[float]
+    sparse: Sparse
+    payload: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPoint:
+    """A point as it is read back, with the payload keys that were asked for."""
+
+    id: str
+    payload: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A search result. `score` is the cosine for a dense search and the fused rank score for a hybrid one."""
+
+    id: str
+    score: float
+    payload: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """`sparse` makes the search hybrid: both rankings fused by the engine with reciprocal ranks."""
+
+    dense: Sequence[float]
+    sparse: Sparse | None = None
+
+
+class VectorStore(Protocol):
+    """Every operation raises StoreError where the engine refuses or cannot be reached, and InputError for a bad filter.
+
+    Writes are visible to the next read. They survive the death of the process at once and a power cut after `flush`.
+    """
+
+    @property
+    def location(self) -> str:
+        """Folder or URL, for messages; no secrets."""
+        ...
+
+    def create(self, name: str, dimension: int, metadata: Mapping[str, Any], fields: Mapping[str, FieldKind]) -> None:
+        """Make an empty collection with its metadata and payload indexes: all of it or nothing."""
+        ...
+
+    def exists(self, name: str) -> bool: ...
+
+    def names(self) -> tuple[str, ...]:
+        """All collections, sorted."""
+        ...
+
+    def drop(self, name: str) -> None:
+        """Remove a collection; nothing happens where there is none."""
+        ...
+
+    def upsert(self, name: str, points: Sequence[Point]) -> None: ...
+
+    def delete(self, name: str, ids: Sequence[str]) -> None: ...
+
+    def delete_where(self, name: str, filter: Filter) -> None:
+        """Delete what matches. An empty filter is refused (InputError): `drop` is for everything."""
+        ...
+
+    def count(self, name: str, filter: Filter | None = None) -> int: ...
+
+    def scroll(self, name: str, *, keys: Sequence[str] | None = None, filter: Filter | None = None) -> Iterator[StoredPoint]:
+        """All points, or those that match, in id order; `keys` limits the payload read (None: all of it)."""
+        ...
+
+    def search(self, name: str, searches: Sequence[Search], k: int, *, filter: Filter | None = None) -> list[list[Found]]:
+        """At most `k` points for each search, best first."""
+        ...
+
+    def metadata(self, name: str) -> Mapping[str, Any]: ...
+
+    def set_metadata(self, name: str, metadata: Mapping[str, Any]) -> None:
+        """Replace what is stored under the given top-level keys, durably and at once."""
+        ...
+
+    def add_fields(self, name: str, fields: Mapping[str, FieldKind]) -> None:
+        """Index payload fields for filters; one that is indexed already is left alone."""
+        ...
+
+    def aliases(self) -> Mapping[str, str]:
+        """Alias → collection."""
+        ...
+
+    def set_aliases(self, changes: Mapping[str, str | None]) -> None:
+        """Point aliases at collections (None removes one), all changes in one atomic step."""
+        ...
+
+    def flush(self, name: str) -> None:
+        """Return once everything written is on disk."""
+        ...
+
+    def optimise(self, name: str) -> None:
+        """Merge and index segments now, where the engine does not do so by itself."""
+        ...
+
+    def close(self) -> None:
+        """Flush and let go; the store cannot be used after."""
+        ...
+
+
+def check_name(name: str) -> None:
+    """Raises InputError for a collection name that some engine or file system would refuse."""
+    if not _NAME.fullmatch(name):
+        raise InputError(
+            f"collection name {name!r}: use letters, digits, `-`, `_` and `.` only, at most 128, a letter or digit first"
+        )
+
+
+def filter_values(filter: Filter) -> dict[str, tuple[FilterValue, ...]]:
+    """The filter in one form: key → values any of which matches, all of one type.
+
+    Raises:
+        InputError: a key that is no text, no value, values of several types, or of a type that cannot be matched exactly.
+    """
+    if not isinstance(filter, Mapping):
+        raise InputError(f'filter {filter!r}: must be a mapping such as {{"folder": "policies"}}')
+    checked: dict[str, tuple[FilterValue, ...]] = {}
+    for key, value in filter.items():
+        if not isinstance(key, str) or not key.strip():
+            raise InputError(f"filter key {key!r}: must be the name of a payload field")
+        values = tuple(value) if isinstance(value, list | tuple | set | frozenset) else (value,)
+        kinds = {type(item) for item in values}
+        if len(kinds) != 1 or not kinds <= {str, int, bool}:
+            raise InputError(f"filter {key!r}: {value!r} must be a text, a whole number or true/false, or a list of one of these")
+        checked[key] = values
+    return checked
+
+
+def prefetch_depth(k: int) -> int:
+    """How many results of each ranking are fused: enough that one ranking's best can be lifted by the other's tail."""
+    return max(4 * k, 50)

@@ -1,0 +1,59 @@
+"""HTML to text, by hand-written expectations, and the map back to the raw page."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.records import Segment
+from pipeline.retrieval.html_text import clip, extract
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        ("<h1>A</h1><h3>B</h3><p>c</p>", "# A\n\n### B\n\nc"),
+        ("<p>one  two\n  three</p><p>four<br>five</p>", "one two three\n\nfour\nfive"),
+        ("<p>a<b>b</b> <i>c</i>, d</p>", "ab c, d"),
+        ("<ul><li>x<li>y<ul><li>z</ul></ul>after", "- x\n- y\n  - z\n\nafter"),
+        ('<ol start="3"><li>x</li><li><p>y</p></li></ol>', "3. x\n4. y"),
+        (
+            "<table><tr><th>R<th>M</tr><tr><td><p>1</p><p>2</p></td><td></td></tr></table><p>t</p>",
+            "| R | M |\n| 1 2 | |\n\nt",
+        ),
+        ("<script>var a = '<p>no</p>';</script><style>p{}</style><p>yes<!-- no --></p>", "yes"),
+        ("<svg><svg></svg><text>no</text></svg>yes", "yes"),
+        ("<pre>a  b\n  c</pre>", "a  b\n  c"),
+        ("a&nbsp;b &amp; c &lt; d &#8364;5 &unknown; &", "a b & c < d €5 &unknown; &"),
+        ("<p>unclosed <b>bold", "unclosed bold"),
+        ("<h2></h2><p></p>x", "x"),
+        ("", ""),
+    ],
+)
+def test_text(raw: str, text: str) -> None:
+    assert extract(raw).text == text
+
+
+def test_title_is_apart_from_the_text() -> None:
+    page = extract("<title> A\n&amp; B</title><p>x</p>")
+    assert (page.title, page.text) == ("A & B", "x")
+
+
+def test_every_segment_stands_verbatim_and_all_else_is_markup() -> None:
+    raw = "<h1>Fares &amp; rules</h1>\r\n<p>Each <b>adult</b>\npays M 14.20\n   now.</p>\n<ul>\n<li>two\n</ul>"
+    page = extract(raw)
+    assert page.text == "# Fares & rules\n\nEach adult\npays M 14.20 now.\n\n- two"
+    covered = ["." for _ in page.text]
+    for segment in page.segments:
+        piece = page.text[segment.offset : segment.offset + segment.length]
+        assert piece == raw[segment.source_start : segment.source_start + segment.length]
+        covered[segment.offset : segment.offset + segment.length] = piece
+    assert "".join(covered) == "..Fares . rules..Each adult\npays M 14.20.now....two"
+    ends = [(s.offset, s.offset + s.length) for s in page.segments]
+    assert all(before[1] <= after[0] for before, after in zip(ends, ends[1:], strict=False))
+
+
+def test_clip_counts_from_the_start_of_the_span() -> None:
+    segments = (Segment(0, 10, 5), Segment(8, 30, 4))
+    assert clip(segments, 2, 10) == (Segment(0, 12, 3), Segment(6, 30, 2))
+    assert clip(segments, 5, 8) == (Segment(0, 15, 0),)
+    assert clip((), 2, 10) == ()

@@ -1,0 +1,188 @@
+"""What each kind of file becomes, and what is said of files that become nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import DataError, InputError
+from pipeline.retrieval.loading import Loaded, load_file, load_folder
+from tests.pipeline.retrieval.pdf_bytes import pdf_bytes
+
+
+def write(folder: Path, files: dict[str, bytes | str]) -> Path:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return folder
+
+
+def reasons(loaded: Loaded) -> dict[str, str]:
+    return {skipped.path: skipped.reason for skipped in loaded.skipped}
+
+
+def test_each_kind_gives_id_title_text_source_digest_and_metadata(tmp_path: Path) -> None:
+    markdown = "intro\r\n# Harbour rules #\r\nKeep left.\r\n"
+    row = '{"id": 7, "title": "Seven", "text": "Row text.", "lang": "en"}'
+    write(
+        tmp_path,
+        {
+            "a/rules.md": markdown,
+            "b.txt": "Plain # no title\n",
+            "c.html": "<title>A &amp; B</title><p>Body</p>",
+            "d.jsonl": row + '\n\n{"id": "x", "text": "Second."}\n',
+            "e.pdf": pdf_bytes([["One line."]], title="The title"),
+        },
+    )
+    loaded = load_folder(tmp_path)
+    assert loaded.skipped == () and loaded.ignored == ()
+    found = [(d.id, d.title, d.text, d.metadata["folder"], d.metadata["format"]) for d in loaded.documents]
+    assert found == [
+        ("a/rules.md", "Harbour rules", markdown, "a", "md"),
+        ("b.txt", "b", "Plain # no title\n", "", "txt"),
+        ("c.html", "A & B", "Body", "", "html"),
+        ("d.jsonl#7", "Seven", "Row text.", "", "jsonl"),
+        ("d.jsonl#x", "x", "Second.", "", "jsonl"),
+        ("e.pdf", "The title", "One line.", "", "pdf"),
+    ]
+    assert loaded.documents[0].source == str(tmp_path / "a/rules.md")
+    assert loaded.documents[0].digest == hashlib.sha256(markdown.encode()).hexdigest()
+    assert loaded.documents[3].digest == hashlib.sha256(row.encode()).hexdigest()
+    assert loaded.documents[3].metadata["lang"] == "en"
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        ("naïve – 8 °C".encode(), "naïve – 8 °C"),
+        (b"\xef\xbb\xbfmarked", "marked"),
+        ("Åse".encode("utf-16"), "Åse"),
+        (b"8 \xb0C", "8 °C"),
+        (b"a\r\nb\rc\n", "a\r\nb\rc\n"),
+    ],
+)
+def test_text_is_the_decoded_file_with_its_line_ends(tmp_path: Path, data: bytes, text: str) -> None:
+    write(tmp_path, {"f.txt": data})
+    assert load_folder(tmp_path).documents[0].text == text
+
+
+def test_title_is_not_taken_from_a_fenced_block(tmp_path: Path) -> None:
+    write(tmp_path, {"f.md": "```\n# a comment\n```\n## Lower\n# Title\n"})
+    assert load_folder(tmp_path).documents[0].title == "Title"
+
+
+def test_a_bad_file_is_named_and_does_not_stop_the_others(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {
+            "binary.txt": b"a\0b",
+            "broken.pdf": b"%PDF-1.4 nothing",
+            "empty.md": " \n",
+            "good.md": "fine",
+            "picture.png": b"\x89PNG",
+            "rows.jsonl": '{"id": "1", "text": "x"}\n{"id": "1", "text": "y"}\n',
+            "scan.pdf": pdf_bytes([[]]),
+        },
+    )
+    loaded = load_folder(tmp_path)
+    assert [d.id for d in loaded.documents] == ["good.md"]
+    assert loaded.ignored == ("picture.png",)
+    said = reasons(loaded)
+    assert sorted(said) == ["binary.txt", "broken.pdf", "empty.md", "rows.jsonl", "scan.pdf"]
+    assert "binary" in said["binary.txt"] and "damaged" in said["broken.pdf"] and "no text" in said["empty.md"]
+    assert "rows.jsonl:2" in said["rows.jsonl"] and "OCR" in said["scan.pdf"]
+    assert all("\n" not in reason and str(tmp_path) + ": " not in reason for reason in said.values())
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
+def test_a_file_without_permission_is_reported(tmp_path: Path) -> None:
+    write(tmp_path, {"a.txt": "x", "b.txt": "y"})
+    (tmp_path / "a.txt").chmod(0)
+    assert "Permission denied" in reasons(load_folder(tmp_path))["a.txt"]
+
+
+def test_encrypted_pdf_says_so(tmp_path: Path) -> None:
+    import io
+
+    from pypdf import PdfReader, PdfWriter
+
+    writer = PdfWriter(clone_from=PdfReader(io.BytesIO(pdf_bytes([["secret"]]))))
+    writer.encrypt("word", algorithm="RC4-128")
+    sealed = io.BytesIO()
+    writer.write(sealed)
+    write(tmp_path, {"a.txt": "x", "sealed.pdf": sealed.getvalue()})
+    assert "encrypted" in reasons(load_folder(tmp_path))["sealed.pdf"]
+
+
+def test_links_out_of_the_folder_and_hidden_files_are_left(tmp_path: Path) -> None:
+    outside = write(tmp_path / "outside", {"secret.txt": "secret"})
+    folder = write(tmp_path / "docs", {"real.txt": "x", ".hidden.txt": "h", ".git/config.txt": "g"})
+    (folder / "out.txt").symlink_to(outside / "secret.txt")
+    (folder / "in.txt").symlink_to(folder / "real.txt")
+    (folder / "dead.txt").symlink_to(folder / "nowhere.txt")
+    (folder / "loop.txt").symlink_to(folder / "loop.txt")
+    (folder / "dir").symlink_to(outside)
+    loaded = load_folder(folder)
+    assert [d.id for d in loaded.documents] == ["in.txt", "real.txt"]
+    said = reasons(loaded)
+    assert "leads out of the folder" in said["out.txt"]
+    assert "cannot be read" in said["dead.txt"] and "cannot be read" in said["loop.txt"]
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("{", "not JSON"),
+        ("[1]", "not an object"),
+        ('{"text": "x"}', '"id"'),
+        ('{"id": "", "text": "x"}', '"id"'),
+        ('{"id": true, "text": "x"}', '"id"'),
+        ('{"id": "1"}', '"text"'),
+        ('{"id": "1", "text": "  "}', '"text"'),
+        ('{"id": "1", "text": ["x"]}', '"text"'),
+        ('{"id": "1", "text": "x", "title": 3}', '"title"'),
+    ],
+)
+def test_bad_rows_name_file_and_line(tmp_path: Path, line: str, complaint: str) -> None:
+    write(tmp_path, {"r.jsonl": json.dumps({"id": "0", "text": "ok"}) + "\n\n" + line + "\n"})
+    with pytest.raises(DataError, match="r.jsonl:3") as error:
+        load_file(tmp_path / "r.jsonl", tmp_path)
+    assert complaint in str(error.value)
+
+
+@pytest.mark.parametrize("files", [{}, {"picture.png": "x"}, {"empty.txt": ""}])
+def test_a_folder_without_a_usable_document_is_refused(tmp_path: Path, files: dict[str, str]) -> None:
+    with pytest.raises(InputError, match="no document that can be used"):
+        load_folder(write(tmp_path, dict(files)))
+
+
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not a folder"):
+        load_folder(tmp_path / "nowhere")
+
+
+def test_pdf_paragraphs_headings_and_page_numbers(tmp_path: Path) -> None:
+    full = "The passenger chooses between the whole fare back and a place on another sailing"
+    pages = [
+        [
+            "1. When we cancel",
+            full,
+            "within 14 days.",
+            "A passenger part-way may ask to be brought back to the place they came",
+            "from, and",
+        ],
+        ["is then carried free of charge on the next sailing that has room for them and", "for a car.", "Page 2 of 2"],
+    ]
+    write(tmp_path, {"charter.pdf": pdf_bytes(pages)})
+    document = load_folder(tmp_path).documents[0]
+    assert document.title == "charter"
+    assert document.text == (
+        f"## 1. When we cancel\n\n{full}\nwithin 14 days.\n\n"
+        "A passenger part-way may ask to be brought back to the place they came\nfrom, and\n"
+        "is then carried free of charge on the next sailing that has room for them and\nfor a car."
+    )

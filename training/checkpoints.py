@@ -1,0 +1,292 @@
+"""Checkpoints that are whole or not there, and runs that go on from them, for any Hugging Face trainer.
+
+The trainer writes `checkpoint-STEP` folders file by file; killed while it does, it leaves a folder that looks like the
+newest checkpoint and does not load. Here a folder counts only once it is committed: all files synced, a manifest of their
+digests written, and a `COMPLETE` mark, which names the manifest's digest, written last. Knows no model, no loss and no
+role, and loads no model library.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import TrainingError
+from training.progress import LOSS_FILE, Progress, ProgressCallback, TrainerEvents
+
+__all__ = [
+    "CommitCheckpoints",
+    "Found",
+    "Progress",
+    "ProgressCallback",
+    "commit",
+    "discard",
+    "find_newest",
+    "fit",
+    "newest_complete",
+    "prune",
+    "writing_failures",
+]
+
+MANIFEST = "manifest.json"
+COMPLETE = "COMPLETE"
+
+_NAME = re.compile(r"checkpoint-(\d+)")
+_WRITE_FAILURES = ("No space left", "PytorchStreamWriter", "Disk quota", "Read-only file system")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The newest complete checkpoint, if any, and a line for each newer folder that was passed over."""
+
+    newest: Path | None
+    passed_over: tuple[str, ...] = ()
+
+
+def commit(folder: Path, *, run: str = "") -> None:
+    """Make a written checkpoint folder count: sync its files, then write the manifest, then the mark.
+
+    `run` is any text that says what the run is made of (a digest of settings and rows); resuming compares it.
+    Raises OSError where the disk refuses; the folder then does not count.
+    """
+    (folder / COMPLETE).unlink(missing_ok=True)
+    files = {path.relative_to(folder).as_posix(): _sync_and_describe(path) for path in _content(folder)}
+    manifest = json.dumps({"run": run, "files": files}, indent=1, sort_keys=True).encode()
+    for inner in {folder, *(path for path in folder.rglob("*") if path.is_dir())}:
+        _sync(inner)
+    _write_synced(folder / MANIFEST, manifest)
+    _write_synced(folder / COMPLETE, hashlib.sha256(manifest).hexdigest().encode())
+    _sync(folder.parent)
+
+
+def find_newest(run_folder: Path, *, run: str | None = None) -> Found:
+    """Look for the newest checkpoint in `run_folder` that is committed and unchanged since, newest first.
+
+    Raises TrainingError where `run` is given and that checkpoint was committed for another one.
+    """
+    passed_over = []
+    for folder in reversed(_checkpoints(run_folder)):
+        if fault := _fault(folder):
+            passed_over.append(f"{folder.name} {fault}")
+            continue
+        if run is not None and (theirs := str(_manifest(folder)["run"])) != run:
+            raise TrainingError(
+                f"{folder} belongs to a run with other settings or data ({theirs[:8] or 'unnamed'}, not {run[:8]}): "
+                "resume with the ones it began with, or train in another folder"
+            )
+        return Found(folder, tuple(passed_over))
+    return Found(None, tuple(passed_over))
+
+
+def newest_complete(run_folder: Path, *, run: str | None = None) -> Path | None:
+    """The newest complete checkpoint of `find_newest`, without the reasons."""
+    return find_newest(run_folder, run=run).newest
+
+
+def prune(run_folder: Path, keep: int = 2, protect: Path | None = None) -> None:
+    """Delete all checkpoints older than the newest `keep` committed ones, except `protect`. Newer folders are left alone."""
+    committed = [folder for folder in _checkpoints(run_folder) if (folder / COMPLETE).is_file()]
+    if len(committed) < keep:
+        return
+    oldest_kept = _step(committed[-keep])
+    for folder in _checkpoints(run_folder):
+        if _step(folder) < oldest_kept and folder != protect:
+            _delete(folder)
+
+
+def discard(run_folder: Path) -> None:
+    """Delete all checkpoints and the loss curve of a run, so that a new one may begin in its folder."""
+    for folder in _checkpoints(run_folder):
+        _delete(folder)
+    (run_folder / LOSS_FILE).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def writing_failures(run_folder: Path) -> Iterator[None]:
+    """Within: a checkpoint that the disk refuses ends the run as a TrainingError that says where to go on from."""
+    try:
+        yield
+    except Exception as error:
+        refused = isinstance(error, OSError) or any(mark in str(error) for mark in _WRITE_FAILURES)
+        if isinstance(error, TrainingError) or not refused:
+            raise
+        newest = newest_complete(run_folder)
+        rest = (
+            f"{newest.name} is complete: make room and resume"
+            if newest
+            else "no checkpoint is complete: make room and start again"
+        )
+        reason = str(error).partition("\n")[0]
+        raise TrainingError(f"{run_folder}: a checkpoint could not be written ({reason}); {rest}") from error
+
+
+class CommitCheckpoints(TrainerEvents):
+    """Trainer callback: commits each checkpoint after the trainer has written all of it, and keeps the newest `keep`.
+
+    When the run begins it deletes what newer, incomplete folders were left behind, so that the trainer writes into none.
+    Raises TrainingError there where a run that does not resume would write over complete checkpoints, or where
+    `save_total_limit` is set: the trainer deletes old checkpoints before the new one counts.
+    """
+
+    def __init__(self, run_folder: Path, *, keep: int = 2, run: str = "") -> None:
+        self._run_folder = run_folder
+        self._keep = keep
+        self._run = run
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if args.save_total_limit is not None:
+            raise TrainingError("save_total_limit must be unset: committed checkpoints are pruned after each commit")
+        if not state.is_world_process_zero:
+            return
+        for folder in reversed(_checkpoints(self._run_folder)):
+            if _step(folder) <= state.global_step:
+                break
+            if _fault(folder) is None:
+                raise TrainingError(
+                    f"{self._run_folder} holds {folder.name} of an earlier run: resume it, or train in another folder"
+                )
+            _delete(folder)
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        _wait_for_other_processes()
+        if state.is_world_process_zero:
+            commit(self._run_folder / f"checkpoint-{state.global_step}", run=self._run)
+            prune(self._run_folder, self._keep, Path(best) if (best := state.best_model_checkpoint) else None)
+
+
+def fit(
+    trainer: Any,
+    run_folder: Path,
+    *,
+    resume: bool = False,
+    run: str = "",
+    keep: int = 2,
+    on_progress: Callable[[Progress], None] | None = None,
+    on_notice: Callable[[str], None] | None = None,
+) -> None:
+    """Train to the last step, committing checkpoints in `run_folder`, which must be the trainer's `output_dir`.
+
+    With `resume` it goes on from the newest complete checkpoint, if there is one; a finished run is loaded and trains no
+    further. `on_notice` gets a line for each checkpoint passed over. Afterwards `trainer.model` and `trainer.state` are the
+    run's last ones. An interrupt passes through and leaves what was committed.
+
+    Raises TrainingError as `CommitCheckpoints`, `ProgressCallback`, `find_newest` and `writing_failures` do.
+    """
+    from transformers import PrinterCallback
+
+    run_folder.mkdir(parents=True, exist_ok=True)
+    found = find_newest(run_folder, run=run) if resume else Found(None)
+    for reason in found.passed_over:
+        if on_notice is not None:
+            on_notice(f"{run_folder}: {reason}; passed over")
+    trainer.remove_callback(PrinterCallback)
+    for callback in (
+        CommitCheckpoints(run_folder, keep=keep, run=run),
+        ProgressCallback(run_folder, on_progress),
+        _EndsAtTheEnd(),
+    ):
+        trainer.add_callback(callback)
+    with writing_failures(run_folder), contextlib.suppress(_Finished):
+        trainer.train(resume_from_checkpoint=str(found.newest) if found.newest else None)
+
+
+class _Finished(Exception):
+    """The checkpoint that was loaded is that of the last step."""
+
+
+class _EndsAtTheEnd(TrainerEvents):
+    """The trainer does one step too many when it resumes a finished run in the middle of an epoch: it looks at the step count
+    only after a step. When the run begins, weights and state are loaded already, so there is nothing left to do."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step >= state.max_steps:
+            raise _Finished
+
+
+def _wait_for_other_processes() -> None:
+    """Each process writes its own random state; the mark must come after the last of them."""
+    import torch.distributed as dist
+
+    if dist.is_available() and dist.is_initialized():
+        dist.barrier()
+
+
+def _step(folder: Path) -> int:
+    return int(folder.name.rpartition("-")[2])
+
+
+def _checkpoints(run_folder: Path) -> list[Path]:
+    """All checkpoint folders, complete or not, oldest step first."""
+    if not run_folder.is_dir():
+        return []
+    return sorted((path for path in run_folder.iterdir() if _NAME.fullmatch(path.name) and path.is_dir()), key=_step)
+
+
+def _content(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path not in (folder / MANIFEST, folder / COMPLETE))
+
+
+def _fault(folder: Path) -> str | None:
+    """Why a checkpoint folder must not be used; None where it is complete."""
+    try:
+        mark = (folder / COMPLETE).read_text()
+        manifest = (folder / MANIFEST).read_bytes()
+        if hashlib.sha256(manifest).hexdigest() != mark:
+            return "has a manifest that does not match its mark"
+        for name, (size, digest) in json.loads(manifest)["files"].items():
+            path = folder / name
+            if path.stat().st_size != size or _digest(path) != digest:
+                return f"was changed after it was written ({name})"
+    except FileNotFoundError as error:
+        return "was not written to its end" if str(error.filename).endswith((COMPLETE, MANIFEST)) else f"lacks {error.filename}"
+    except OSError as error:
+        return f"cannot be read ({error})"
+    return None
+
+
+def _manifest(folder: Path) -> Mapping[str, Any]:
+    content: Mapping[str, Any] = json.loads((folder / MANIFEST).read_bytes())
+    return content
+
+
+def _delete(folder: Path) -> None:
+    """The mark goes first: a deletion that is cut short leaves an incomplete folder."""
+    (folder / COMPLETE).unlink(missing_ok=True)
+    _sync(folder)
+    shutil.rmtree(folder)
+
+
+def _sync_and_describe(path: Path) -> tuple[int, str]:
+    _sync(path)
+    return path.stat().st_size, _digest(path)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    aside = path.with_name(path.name + ".part")
+    with aside.open("wb") as handle:
+        handle.write(content)
+        handle.flush()
+        os.fsync(handle.fileno())
+    aside.replace(path)
+    _sync(path.parent)

@@ -1,0 +1,113 @@
+"""Typed, strict access to the fields of one JSON object; every complaint names file, line and field.
+
+Knows which fields a caller asks for, not what a row is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from pipeline.contracts.context import parse_turn
+from pipeline.errors import DataError, InputError
+from pipeline.records import Turn
+
+_T = TypeVar("_T")
+
+
+class Fields:
+    """The fields of the object at `where` (`FILE:LINE`, or with a path into the object behind it).
+
+    Each accessor takes one field; `finish` refuses those that none asked for.
+    """
+
+    __slots__ = ("_fields", "_taken", "where")
+
+    def __init__(self, where: str, fields: Mapping[str, object]) -> None:
+        self.where = where
+        self._fields = fields
+        self._taken: set[str] = set()
+
+    def has(self, key: str) -> bool:
+        return key in self._fields
+
+    def error(self, problem: str) -> DataError:
+        return DataError(f"{self.where}: {problem}")
+
+    def text(self, key: str, default: str | None = None, *, blank: bool = False) -> str:
+        """A string; without `blank`, one with more than white space in it. `default` is what absence means."""
+        value = self._take(key, default)
+        if not isinstance(value, str):
+            raise self._mistyped(key, "a string", value)
+        if not value.strip() and not blank and self.has(key):
+            raise self.error(f'"{key}" is empty')
+        return value
+
+    def flag(self, key: str) -> bool | None:
+        """true, false, or None where the field is absent."""
+        if not self.has(key):
+            return None
+        value = self._take(key, None)
+        if not isinstance(value, bool):
+            raise self._mistyped(key, "true or false", value)
+        return value
+
+    def texts(self, key: str, *, blank: bool = False, required: bool = False) -> tuple[str, ...]:
+        """A list of strings; empty where absent, unless `required`."""
+
+        def one(value: object, where: str) -> str:
+            if not isinstance(value, str):
+                raise self._mistyped(where, "a string", value)
+            if not value.strip() and not blank:
+                raise self.error(f'"{where}" is empty')
+            return value
+
+        return self._list(key, one, required=required)
+
+    def turns(self, key: str, *, required: bool = False) -> tuple[Turn, ...]:
+        """A list of `User: …`, `Assistant: …` or `Topic: …` strings, oldest first."""
+
+        def one(value: object, where: str) -> Turn:
+            if not isinstance(value, str):
+                raise self._mistyped(where, "a string", value)
+            try:
+                return parse_turn(value)
+            except InputError as error:
+                raise self.error(f'"{where}": {error}') from error
+
+        return self._list(key, one, required=required)
+
+    def nested(self, key: str) -> Fields:
+        return self._nested(self._take(key, None), key)
+
+    def nested_list(self, key: str) -> tuple[Fields, ...]:
+        return self._list(key, self._nested, required=False)
+
+    def finish(self) -> None:
+        """Refuse unknown fields."""
+        unknown = sorted(self._fields.keys() - self._taken)
+        if unknown:
+            names = ", ".join(f'"{name}"' for name in unknown)
+            raise self.error(f"unknown {names}; known here: {', '.join(sorted(self._taken))}")
+
+    def _take(self, key: str, default: object) -> object:
+        self._taken.add(key)
+        value = self._fields.get(key, default)
+        if value is None and not self.has(key):
+            raise self.error(f'"{key}" is missing')
+        return value
+
+    def _list(self, key: str, one: Callable[[object, str], _T], *, required: bool) -> tuple[_T, ...]:
+        value = self._take(key, None if required else [])
+        if not isinstance(value, list):
+            raise self._mistyped(key, "a list", value)
+        return tuple(one(item, f"{key}[{number}]") for number, item in enumerate(value))
+
+    def _nested(self, value: object, name: str) -> Fields:
+        if not isinstance(value, dict):
+            raise self._mistyped(name, "an object", value)
+        return Fields(f'{self.where} "{name}"', value)
+
+    def _mistyped(self, name: str, wanted: str, value: object) -> DataError:
+        return self.error(f'"{name}" must be {wanted}, found {json.dumps(value, ensure_ascii=False)[:60]}')

@@ -1,0 +1,130 @@
+"""JSON Lines files: strict reading with file and line in every complaint, writing that leaves the old file or the new one.
+
+Knows nothing of what the objects mean. `.gz` files are read and written compressed.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import tempfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One object of a file; `where` is `FILE:LINE`."""
+
+    where: str
+    fields: Mapping[str, object]
+
+
+def read_lines(path: Path) -> Iterator[Line]:
+    """Give each object of a .jsonl or .jsonl.gz file in order. Blank lines are passed over.
+
+    Raises DataError, naming file and line, for a file that is missing, cut off, not UTF-8 or without rows, and for a line
+    that is not one JSON object with each key once.
+    """
+    number = 0
+    empty = True
+    try:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+            for number, data in enumerate(file, start=1):
+                if number == 1:
+                    data = data.removeprefix(b"\xef\xbb\xbf")
+                if data.strip():
+                    empty = False
+                    yield Line(f"{path}:{number}", _object(data, f"{path}:{number}"))
+    except (EOFError, zlib.error) as error:
+        raise DataError(f"{path}:{number + 1}: the compressed file is cut off or damaged; copy it again") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
+    if empty:
+        raise DataError(f"{path}: has no rows")
+
+
+def _object(data: bytes, where: str) -> Mapping[str, object]:
+    try:
+        found = json.loads(data.decode("utf-8"), object_pairs_hook=lambda pairs: _unique(pairs, where))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{where}: not UTF-8 text (byte {error.start}); convert the file to UTF-8") from error
+    except ValueError as error:
+        raise DataError(f"{where}: not JSON ({error})") from error
+    except RecursionError as error:
+        raise DataError(f"{where}: not a row (brackets nested too deeply)") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{where}: a JSON object is expected, not {type(found).__name__}")
+    return found
+
+
+def _unique(pairs: list[tuple[str, object]], where: str) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"{where}: key {twice!r} stands twice")
+    return found
+
+
+def write_jsonl(objects: Iterable[Mapping[str, object]], path: Path) -> int:
+    """Write objects one a line, whole or not at all (written aside, synced, renamed), and give their number.
+
+    Folders on the way are made. The bytes depend on the objects only, also for .gz.
+
+    Raises:
+        DataError: the folder or file cannot be written; what was there stays.
+    """
+    lines = [json.dumps(dict(each), ensure_ascii=False) + "\n" for each in objects]
+    data = "".join(lines).encode("utf-8")
+    if path.suffix == ".gz":
+        data = gzip.compress(data, mtime=0)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, data)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror or error}); nothing was changed") from error
+    return len(lines)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes the file private; a data file is as readable as its neighbours.
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(aside, 0o666 & ~umask)
+        os.replace(aside, path)
+    except BaseException:
+        Path(aside).unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def file_digests(paths: Iterable[Path]) -> dict[str, str]:
+    """SHA-256 (hex) of each file's bytes, by the path as given: what a card names its data by.
+
+    Raises DataError for a file that cannot be read.
+    """
+    digests = {}
+    for path in paths:
+        try:
+            with path.open("rb") as file:
+                digests[str(path)] = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
+    return digests

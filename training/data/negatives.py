@@ -1,0 +1,189 @@
+"""Hard negatives for the embedder's rows: which passages each (query, positive) pair is trained against.
+
+Mining follows NV-Retriever (arXiv 2407.15831): the passages most like the query, except those whose similarity comes too
+near that of the positive (they may answer it as well). Vectors are given, so this knows no model; the same is done by
+`sentence_transformers.util.mine_hard_negatives`, which knows neither ids nor a row's own negatives nor near-duplicates and
+drops a pair that it finds too few for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import TrainingError
+from training.data.rows import EmbedRow, PassageRow
+
+Vectors = NDArray[np.float32]
+
+CANDIDATES = 100
+"""Passages looked at per query, best first. Past these a mined negative is no harder than a random one."""
+
+NEAR_DUPLICATE = 0.8
+"""Share of the shorter text's word trigrams that the other holds, from which two passages count as the same text."""
+
+_BLOCK = 512
+_WORDS = re.compile(r"\w+")
+
+
+class Negatives(StrEnum):
+    """Where hard negatives come from: none (in-batch ones only), drawn at random, or the row's own and then mined ones."""
+
+    NONE = "none"
+    RANDOM = "random"
+    MINED = "mined"
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A query, one passage that answers it, and passages it must rank below that one. All pairs have equally many."""
+
+    query_id: str
+    query: str
+    positive_id: str
+    negative_ids: tuple[str, ...] = ()
+
+
+def make_pairs(
+    rows: Sequence[EmbedRow],
+    passages: Sequence[PassageRow],
+    mode: Negatives,
+    count: int,
+    *,
+    query_vectors: Vectors | None = None,
+    passage_vectors: Vectors | None = None,
+    relative_margin: float = 0.95,
+    seed: int = 0,
+) -> tuple[Pair, ...]:
+    """One pair per row and positive, each with `count` negatives (with `NONE`: without).
+
+    `MINED` takes the row's own `negative_ids` first, then passages by falling similarity below `relative_margin` times that
+    of the positive, and needs unit vectors, one per row and per passage in their order. What is still lacking is drawn at
+    random. Positives of the row and near-duplicates of them are never taken.
+
+    Raises TrainingError where a row names an unknown passage or the corpus is too small.
+    """
+    by_id = {passage.id: passage for passage in passages}
+    _require_known(rows, by_id)
+    if mode is Negatives.NONE or count == 0:
+        return tuple(Pair(row.query_id, row.query, positive) for row in rows for positive in row.positive_ids)
+    ranked: Iterator[_Ranked]
+    if mode is Negatives.RANDOM:
+        ranked = (_Ranked((), {}) for _ in rows)
+    elif query_vectors is None or passage_vectors is None:
+        raise TrainingError("mined negatives need the vectors of queries and passages; give both, or use random ones")
+    else:
+        ranked = _rank(rows, passages, query_vectors, passage_vectors)
+    draw = _Draw(passages, seed)
+    pairs = []
+    for row, candidates in zip(rows, ranked, strict=True):
+        barred = _Barred(row, by_id)
+        own = row.negative_ids if mode is Negatives.MINED else ()
+        for positive in row.positive_ids:
+            mined = candidates.below(relative_margin, positive)
+            chosen = _first(count, (*own, *mined), barred) if own or mined else []
+            chosen += draw.some(count - len(chosen), chosen, barred)
+            pairs.append(Pair(row.query_id, row.query, positive, tuple(chosen)))
+    return tuple(pairs)
+
+
+def near_duplicate(one: str, other: str) -> bool:
+    """Whether two texts are the same but for little, or one holds nearly all of the other."""
+    a, b = _trigrams(one), _trigrams(other)
+    return bool(a and b) and len(a & b) / min(len(a), len(b)) >= NEAR_DUPLICATE
+
+
+@dataclass(frozen=True, slots=True)
+class _Ranked:
+    """Passages by falling similarity to one query, and the similarity of its positives."""
+
+    candidates: tuple[tuple[str, float], ...]
+    positives: Mapping[str, float]
+
+    def below(self, margin: float, positive_id: str) -> list[str]:
+        if positive_id not in self.positives:
+            return []
+        bound = margin * self.positives[positive_id]
+        return [passage_id for passage_id, similarity in self.candidates if similarity < bound]
+
+
+class _Barred:
+    """Passages that must not be negatives of a row."""
+
+    def __init__(self, row: EmbedRow, by_id: Mapping[str, PassageRow]) -> None:
+        self._positives = frozenset(row.positive_ids)
+        self._texts = [by_id[passage_id].text for passage_id in row.positive_ids]
+        self._by_id = by_id
+
+    def __contains__(self, passage_id: str) -> bool:
+        text = self._by_id[passage_id].text
+        return passage_id in self._positives or any(near_duplicate(text, positive) for positive in self._texts)
+
+
+class _Draw:
+    """Passages at random, the same for the same seed."""
+
+    def __init__(self, passages: Sequence[PassageRow], seed: int) -> None:
+        self._ids = [passage.id for passage in passages]
+        self._random = np.random.default_rng(seed)
+
+    def some(self, count: int, taken: Iterable[str], barred: _Barred) -> list[str]:
+        if count <= 0:
+            return []
+        taken = set(taken)
+        # A handful nearly always does; the whole corpus is shuffled only where nearly all of it is barred.
+        for size in (min(len(self._ids), 8 * count), len(self._ids)):
+            order = (self._ids[index] for index in self._random.choice(len(self._ids), size, replace=False))
+            drawn = _first(count, (passage_id for passage_id in order if passage_id not in taken), barred)
+            if len(drawn) == count:
+                return drawn
+        wanted = count + len(taken)
+        raise TrainingError(
+            f"{len(self._ids)} passages are too few for {wanted} negatives per query: ask for fewer, or add passages"
+        )
+
+
+def _first(count: int, ids: Iterable[str], barred: _Barred) -> list[str]:
+    chosen: list[str] = []
+    for passage_id in ids:
+        if len(chosen) == count:
+            break
+        if passage_id not in chosen and passage_id not in barred:
+            chosen.append(passage_id)
+    return chosen
+
+
+def _rank(
+    rows: Sequence[EmbedRow], passages: Sequence[PassageRow], query_vectors: Vectors, passage_vectors: Vectors
+) -> Iterator[_Ranked]:
+    """Brute force in blocks: a block against 100,000 passages is 200 MB."""
+    ids = [passage.id for passage in passages]
+    place = {passage_id: index for index, passage_id in enumerate(ids)}
+    depth = min(CANDIDATES, len(ids))
+    for start in range(0, len(rows), _BLOCK):
+        block = rows[start : start + _BLOCK]
+        similarities = query_vectors[start : start + _BLOCK] @ passage_vectors.T
+        best = np.argpartition(-similarities, depth - 1, axis=1)[:, :depth]
+        for row, line, top in zip(block, similarities, best, strict=True):
+            top = top[np.lexsort((top, -line[top]))]
+            candidates = tuple((ids[index], float(line[index])) for index in top)
+            yield _Ranked(candidates, {positive: float(line[place[positive]]) for positive in row.positive_ids})
+
+
+def _require_known(rows: Sequence[EmbedRow], by_id: Mapping[str, PassageRow]) -> None:
+    for row in rows:
+        for passage_id in (*row.positive_ids, *row.negative_ids):
+            if passage_id not in by_id:
+                raise TrainingError(f"row {row.query_id!r} names passage {passage_id!r}, which the passages do not hold")
+
+
+def _trigrams(text: str) -> set[tuple[str, ...]]:
+    words = _WORDS.findall(text.casefold())
+    if len(words) < 3:
+        return {tuple(words)} if words else set()
+    return {(a, b, c) for a, b, c in zip(words, words[1:], words[2:], strict=False)}

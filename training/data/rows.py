@@ -1,0 +1,299 @@
+"""Training and test rows of the four roles, read strictly from JSON Lines.
+
+One schema a role, the same for hand-made, generated and public sets. A row that does not fit is refused with file and line:
+a misspelt key or an empty target would otherwise be trained on. Knows nothing of prompts, splits or models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pipeline.contracts.context import PassageText
+from pipeline.contracts.judge import BUILT_IN, JudgeInputs, LabelSchema
+from pipeline.errors import DataError
+from pipeline.records import Turn
+from training.data.fields import Fields
+from training.data.jsonl import read_lines
+
+
+@dataclass(frozen=True, slots=True)
+class PassageRow:
+    """A passage of the corpus. `title` holds document title and section trail, ` > ` between; it may be empty."""
+
+    id: str
+    title: str
+    text: str
+
+    def shown(self) -> PassageText:
+        """The passage as prompts show it."""
+        return PassageText(self.title, self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class RewriteRow:
+    """A turn and its standalone form; `rewrite` equals `question` where that stands alone already.
+
+    `rewrites` are further human versions. Where the set knows them: the passages and answers the turn leads to, the exact
+    supporting words, and the conversation and document group it belongs to (splits are made by those).
+    """
+
+    id: str
+    history: tuple[Turn, ...]
+    question: str
+    rewrite: str
+    rewrites: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
+    passage_ids: tuple[str, ...] = ()
+    quotes: tuple[str, ...] = ()
+    answerable: bool | None = None
+    conversation: str = ""
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionRow:
+    """A question with its answers and gold passages: the synthesizer's row.
+
+    `answers` are alternatives, the best first. Where `answerable` is False the corpus does not say; `answers` then holds at
+    most the reply that is right instead (a clarifying question), and `passage_ids` at most passages that mislead.
+    `near_ids` are passages on the same subject that do not hold the answer. `quotes` stand verbatim in gold passages.
+    """
+
+    id: str
+    question: str
+    answers: tuple[str, ...]
+    answerable: bool
+    history: tuple[Turn, ...] = ()
+    passage_ids: tuple[str, ...] = ()
+    near_ids: tuple[str, ...] = ()
+    quotes: tuple[str, ...] = ()
+    standalone: str = ""
+    label: str = ""
+    answer_type: str = ""
+    voice: str = ""
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeRow:
+    """One judgment: `label` is of the schema of `task`. `passage_ids` name the passages in `inputs` where the set knows them."""
+
+    id: str
+    task: str
+    inputs: JudgeInputs
+    label: str
+    passage_ids: tuple[str, ...] = ()
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedRow:
+    """A query with passages that answer it and passages that look as if they did."""
+
+    query_id: str
+    query: str
+    positive_ids: tuple[str, ...]
+    negative_ids: tuple[str, ...] = ()
+    group: str = ""
+
+
+Row = PassageRow | RewriteRow | QuestionRow | JudgeRow | EmbedRow
+_R = TypeVar("_R")
+
+
+def read_passages(path: Path) -> tuple[PassageRow, ...]:
+    """Read `{"id","title","text"}` rows. Raises DataError naming file and line, as all readers here do."""
+
+    def one(row: Fields) -> PassageRow:
+        return PassageRow(row.text("id"), row.text("title", "", blank=True), row.text("text"))
+
+    return _read(path, one, lambda row: row.id)
+
+
+def read_rewrites(path: Path) -> tuple[RewriteRow, ...]:
+    """Read `{"id","history","question","rewrite"}` rows.
+
+    A blank `question` is taken (public sets hold one), a blank `rewrite` never. Optional: `rewrites`, `answers`,
+    `passage_ids`, `quotes`, `answerable`, `conversation`, `group`.
+    """
+
+    def one(row: Fields) -> RewriteRow:
+        return RewriteRow(
+            id=row.text("id"),
+            history=row.turns("history", required=True),
+            question=row.text("question", blank=True),
+            rewrite=row.text("rewrite"),
+            rewrites=row.texts("rewrites"),
+            answers=row.texts("answers"),
+            passage_ids=_ids(row, "passage_ids"),
+            quotes=row.texts("quotes"),
+            answerable=row.flag("answerable"),
+            conversation=row.text("conversation", ""),
+            group=row.text("group", ""),
+        )
+
+    return _read(path, one, lambda row: row.id)
+
+
+def read_questions(path: Path) -> tuple[QuestionRow, ...]:
+    """Read `{"id","question","answers","passage_ids","answerable"}` rows.
+
+    `passage_id` may stand for a list of one, and `answerable` may be left out where there are answers. Blank strings among
+    the answers are dropped. Optional: `history`, `quotes`, `near_ids`, `standalone`, `label`, `answer_type`, `voice`,
+    `group`.
+    """
+
+    def one(row: Fields) -> QuestionRow:
+        answers = tuple(answer for answer in row.texts("answers", blank=True, required=True) if answer.strip())
+        flag = row.flag("answerable")
+        answerable = True if flag is None else flag
+        if answerable and not answers:
+            raise row.error('"answers" is empty; give one, or set "answerable" to false')
+        gold, near = _gold(row), _ids(row, "near_ids")
+        _disjoint(row, "near_ids", near, gold)
+        return QuestionRow(
+            id=row.text("id"),
+            question=row.text("question"),
+            answers=answers,
+            answerable=answerable,
+            history=row.turns("history"),
+            passage_ids=gold,
+            near_ids=near,
+            quotes=row.texts("quotes"),
+            standalone=row.text("standalone", ""),
+            label=row.text("label", ""),
+            answer_type=row.text("answer_type", ""),
+            voice=row.text("voice", ""),
+            group=row.text("group", ""),
+        )
+
+    return _read(path, one, lambda row: row.id)
+
+
+def read_judgments(path: Path, schemas: Mapping[str, LabelSchema] = BUILT_IN) -> tuple[JudgeRow, ...]:
+    """Read `{"id","task","inputs","label"}` rows. `schemas` are the known tasks by name; a label outside them is refused.
+
+    `inputs` holds what the task needs of `message`, `question`, `answer`, `history` and `passages`
+    (`[{"title","text"}, …]`). Optional: `passage_ids`, `group`.
+    """
+
+    def one(row: Fields) -> JudgeRow:
+        task = row.text("task")
+        if task not in schemas:
+            raise row.error(f"judge task {task!r} has no label schema; known tasks: {', '.join(schemas)}")
+        return JudgeRow(
+            id=row.text("id"),
+            task=task,
+            inputs=_judge_inputs(row.nested("inputs")),
+            label=_label(row, schemas[task]),
+            passage_ids=_ids(row, "passage_ids"),
+            group=row.text("group", ""),
+        )
+
+    return _read(path, one, lambda row: row.id)
+
+
+def read_labels(path: Path, schema: LabelSchema) -> tuple[JudgeRow, ...]:
+    """Read a classification set, `{"id","text","label"}`, as judgments of `schema` with the text as message."""
+
+    def one(row: Fields) -> JudgeRow:
+        return JudgeRow(row.text("id"), schema.task, JudgeInputs(message=row.text("text")), _label(row, schema))
+
+    return _read(path, one, lambda row: row.id)
+
+
+def read_embeds(path: Path) -> tuple[EmbedRow, ...]:
+    """Read `{"query_id","query","positive_ids"}` rows. Optional: `negative_ids`, `group`."""
+
+    def one(row: Fields) -> EmbedRow:
+        positive, negative = _ids(row, "positive_ids", required=True), _ids(row, "negative_ids")
+        if not positive:
+            raise row.error('"positive_ids" is empty; a query without a gold passage teaches nothing')
+        _disjoint(row, "negative_ids", negative, positive)
+        return EmbedRow(row.text("query_id"), row.text("query"), positive, negative, row.text("group", ""))
+
+    return _read(path, one, lambda row: row.query_id)
+
+
+def require_passages(rows: Iterable[RewriteRow | QuestionRow | EmbedRow], passages: Iterable[PassageRow], name: str) -> None:
+    """Check that every passage id in `rows` is in `passages`. Raises DataError naming `name` and the first row at fault."""
+    known = {passage.id for passage in passages}
+    for row in rows:
+        match row:
+            case EmbedRow():
+                row_id, ids = row.query_id, (*row.positive_ids, *row.negative_ids)
+            case QuestionRow():
+                row_id, ids = row.id, (*row.passage_ids, *row.near_ids)
+            case RewriteRow():
+                row_id, ids = row.id, row.passage_ids
+        for passage_id in ids:
+            if passage_id not in known:
+                raise DataError(f"{name}: row {row_id!r} names passage {passage_id!r}, which the passages file does not hold")
+
+
+def _read(path: Path, one: Callable[[Fields], _R], key: Callable[[_R], str]) -> tuple[_R, ...]:
+    rows: list[_R] = []
+    seen: dict[str, str] = {}
+    for line in read_lines(path):
+        parsed = Fields(line.where, line.fields)
+        row = one(parsed)
+        parsed.finish()
+        first = seen.setdefault(key(row), line.where)
+        if first != line.where:
+            raise parsed.error(f"id {key(row)!r} stands already at {first}; ids must differ")
+        rows.append(row)
+    return tuple(rows)
+
+
+def _gold(row: Fields) -> tuple[str, ...]:
+    """`passage_ids`, or the one of `passage_id`. A set may give both: then the one is among the many."""
+    many, single = _ids(row, "passage_ids"), row.text("passage_id", "")
+    if not single:
+        return many
+    if row.has("passage_ids") and single not in many:
+        raise row.error(f'"passage_id" {single!r} is not among "passage_ids"')
+    return many or (single,)
+
+
+def _ids(row: Fields, key: str, *, required: bool = False) -> tuple[str, ...]:
+    ids = row.texts(key, required=required)
+    if len(set(ids)) < len(ids):
+        raise row.error(f'"{key}" names a passage twice')
+    return ids
+
+
+def _disjoint(row: Fields, key: str, ids: tuple[str, ...], gold: tuple[str, ...]) -> None:
+    both = set(ids) & set(gold)
+    if both:
+        raise row.error(f'"{key}" holds {min(both)!r}, which is a gold passage of the same row')
+
+
+def _label(row: Fields, schema: LabelSchema) -> str:
+    label = row.text("label")
+    if label not in schema.labels:
+        known = ", ".join(list(schema.labels)[:12])
+        raise row.error(f"label {label!r} is not one of task {schema.task!r}: {known}{' …' if len(schema.labels) > 12 else ''}")
+    return label
+
+
+def _judge_inputs(inputs: Fields) -> JudgeInputs:
+    read = JudgeInputs(
+        message=inputs.text("message", ""),
+        question=inputs.text("question", ""),
+        answer=inputs.text("answer", ""),
+        history=inputs.turns("history"),
+        passages=tuple(_passage_text(passage) for passage in inputs.nested_list("passages")),
+    )
+    inputs.finish()
+    if read == JudgeInputs(history=read.history):
+        raise inputs.error("nothing to judge; give a message, question, answer or passages")
+    return read
+
+
+def _passage_text(passage: Fields) -> PassageText:
+    read = PassageText(passage.text("title", "", blank=True), passage.text("text"))
+    passage.finish()
+    return read

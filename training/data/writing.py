@@ -1,0 +1,43 @@
+"""Rows back to JSON Lines, in the form that `training.data.rows` reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import MISSING, fields
+from pathlib import Path
+
+from pipeline.contracts.context import PassageText
+from pipeline.contracts.judge import JudgeInputs
+from pipeline.records import Turn
+from training.data.jsonl import write_jsonl
+from training.data.rows import Row
+
+
+def write_rows(rows: Iterable[Row], path: Path) -> int:
+    """Write rows to a .jsonl or .jsonl.gz file, whole or not at all, and give their number.
+
+    Raises DataError where the file cannot be written.
+    """
+    return write_jsonl((row_object(row) for row in rows), path)
+
+
+def row_object(row: Row) -> dict[str, object]:
+    """The JSON object that reads back as `row`; optional fields that are empty are left out."""
+    return _object(row)
+
+
+def _object(record: Row | JudgeInputs | PassageText) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for each in fields(record):
+        value = getattr(record, each.name)
+        if each.default is MISSING or value != each.default:
+            found[each.name] = _plain(value)
+    return found
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Turn):
+        return str(value)
+    return _object(value) if isinstance(value, JudgeInputs | PassageText) else value

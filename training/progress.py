@@ -1,0 +1,106 @@
+"""What a run tells while it goes on: each logged loss to a callable and to `loss.jsonl`, for any Hugging Face trainer.
+
+The curve of a resumed run continues the one in its checkpoint. Knows no model and no terminal, and loads no model library:
+callbacks answer the trainer's events by name.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import TrainingError
+
+LOSS_FILE = "loss.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A run after `step` of `total` optimizer steps. `seconds_left` is None until this process has done a step."""
+
+    step: int
+    total: int
+    loss: float
+    learning_rate: float
+    seconds_left: float | None
+
+
+class TrainerEvents:
+    """Answers every trainer event with nothing: a callback by name instead of by inheritance, so that none loads transformers."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        if not name.startswith("on_"):
+            raise AttributeError(name)
+        return _nothing
+
+
+class ProgressCallback(TrainerEvents):
+    """Trainer callback: tells `on_progress` of each logged loss and appends it to `loss.jsonl` in the run folder.
+
+    A line is `{"step", "loss", "learning_rate", "epoch", …}`. A resumed run starts from the curve in its checkpoint, so no
+    step stands there twice and none is lost. `clock` gives seconds.
+
+    Raises TrainingError at a loss that is no finite number, before anything of it is saved (the trainer must run with
+    `logging_nan_inf_filter=False`, or it reports an average instead).
+    """
+
+    def __init__(
+        self,
+        run_folder: Path,
+        on_progress: Callable[[Progress], None] | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._file = run_folder / LOSS_FILE
+        self._on_progress = on_progress
+        self._clock = clock
+        self._start = (0, 0.0)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._start = (int(state.global_step), self._clock())
+        if state.is_world_process_zero:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            _replace(self._file, "".join(map(_line, loss_entries(state.log_history))))
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, float], **kwargs: Any) -> None:
+        if "loss" not in logs or not state.is_world_process_zero:
+            return
+        loss = float(logs["loss"])
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss became {loss} at step {state.global_step}: lower the learning rate; the checkpoints before it stay"
+            )
+        with self._file.open("a", encoding="utf-8") as handle:
+            handle.write(_line({**logs, "step": state.global_step}))
+        if self._on_progress is not None:
+            rate = float(logs.get("learning_rate", 0.0))
+            self._on_progress(Progress(state.global_step, state.max_steps, loss, rate, self._seconds_left(state)))
+
+    def _seconds_left(self, state: Any) -> float | None:
+        step, started = self._start
+        done = state.global_step - step
+        return (self._clock() - started) / done * (state.max_steps - state.global_step) if done > 0 else None
+
+
+def loss_entries(log_history: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Those entries of a trainer's log history that carry a training loss, one per logged step."""
+    return [entry for entry in log_history if "loss" in entry]
+
+
+def _nothing(*args: Any, **kwargs: Any) -> None:
+    return None
+
+
+def _line(entry: Mapping[str, Any]) -> str:
+    return json.dumps(entry, sort_keys=True) + "\n"
+
+
+def _replace(path: Path, content: str) -> None:
+    aside = path.with_name(path.name + ".part")
+    aside.write_text(content, encoding="utf-8")
+    aside.replace(path)
