@@ -6,7 +6,7 @@
 # The interpreter that .venv is made with: the first of these that is 3.11 or newer. Name another with `make PYTHON=…`.
 PYTHON ?=
 CANDIDATES := python3.11 python3.12 python3.13 python3
-# Two processes fit in 6 GiB with a base model loaded in each.
+# Test processes; each may hold a base model in memory.
 WORKERS ?= 2
 
 BIN := .venv/bin

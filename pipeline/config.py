@@ -49,6 +49,11 @@ AdapterChoice = Annotated[
     Field(json_schema_extra={"allowed": "production, candidate, previous, none or a version such as 0003-1a2b3c4d"}),
 ]
 """An alias, a version id, or `none`."""
+Device = Annotated[
+    str,
+    StringConstraints(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$"),
+    Field(json_schema_extra={"allowed": "auto, cpu, cuda, cuda:N or mps"}),
+]
 CollectionName = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"),
@@ -67,16 +72,16 @@ class BaseModelSettings(_Strict):
     model: Line = "smollm2-135m"
     precision: Literal["nf4", "int8", "fp32", "bf16", "fp16"] = "nf4"
     compute: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    device: Line = "auto"
+    device: Device = "auto"
 
 
 class EmbedderSettings(_Strict):
-    """The text encoder of retrieval."""
+    """The text encoder of retrieval. `query_side_only` is how its adapter is trained; a published adapter's card keeps it."""
 
     model: Line = "minilm"
     query_side_only: bool = False
     batch_size: Annotated[int, Field(ge=1)] = 32
-    device: Line = "auto"
+    device: Device = "auto"
 
 
 class StoreSettings(_Strict):
@@ -224,18 +229,18 @@ base:
   precision: nf4
   # What nf4 and int8 weights compute in: auto (what is fast here), float32, bfloat16 or float16.
   compute: auto
-  # auto, cpu, cuda or cuda:N.
+  # auto, cpu, cuda, cuda:N or mps.
   device: auto
 
 embedder:
   # Text encoder: minilm (offline, any CPU), any sentence-transformers hub id, or a folder beginning with ./ ../ / or ~
   model: minilm
-  # true: the embedder's adapter works on questions alone and the index stays as it is. false: on passages too, which gains
-  # more and needs `lorag ingest --rebuild` after each new embedder adapter.
+  # How its adapter is trained. true: it works on questions alone and the index stays as it is. false: on passages too, which
+  # gains more and needs `lorag ingest --rebuild` after each new embedder adapter.
   query_side_only: false
   # Texts embedded together.
   batch_size: 32
-  # auto, cpu, cuda or cuda:N.
+  # auto, cpu, cuda, cuda:N or mps.
   device: auto
 
 store:
@@ -270,7 +275,7 @@ adapters:
   # Version each role uses: production (none, as long as nothing was promoted), candidate, previous, none, or a version id
   # such as 0003-1a2b3c4d as `lorag adapters list` shows it.
   rewriter: production
-  # Turns texts into vectors; see embedder.query_side_only.
+  # Moves the vectors of texts; see embedder.query_side_only.
   embedder: production
   # Writes the answer.
   synthesizer: production

@@ -119,14 +119,27 @@ class Chain:
     def ask_many(self, queries: Sequence[Query], on_progress: Progress | None = None) -> list[Response]:
         """Answer questions in batches, one response a query, in order. A question that fails has a failed answer with its error.
 
-        Raises InputError, before any work, where a query cannot be used; and the error itself where it ended every question.
+        Raises InputError, before any work, where a query cannot be used; and the first error where every question failed.
         """
         for number, query in enumerate(queries, 1):
             try:
                 check_query(query)
             except InputError as error:
                 raise InputError(f"query {number} of {len(queries)}: {error}") from error
+        responses = self.attempt_many(queries, on_progress)
+        errors = [response.answer.error for response in responses if response.answer.error is not None]
+        if errors and len(errors) == len(responses):
+            raise errors[0]
+        return responses
+
+    def attempt_many(self, queries: Sequence[Query], on_progress: Progress | None = None) -> list[Response]:
+        """As `ask_many`, but whatever is wrong with a query stays in its own response."""
         journeys = [Journey.start(query) for query in queries]
+        for journey in journeys:
+            try:
+                check_query(journey.query)
+            except InputError as error:
+                journey.error = error
         for name, step in self._steps():
             for start in range(0, len(journeys), SLICE):
                 live = [journey for journey in journeys[start : start + SLICE] if journey.error is None]
@@ -134,8 +147,6 @@ class Chain:
                     step(live)
                 if on_progress is not None:
                     on_progress(name, min(start + SLICE, len(journeys)), len(journeys))
-            if journeys and all(journey.error is not None for journey in journeys):
-                raise next(journey.error for journey in journeys if journey.error is not None)
         return [journey.response() for journey in journeys]
 
     def stream(self, query: Query) -> Generator[Event]:

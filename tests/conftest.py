@@ -13,14 +13,17 @@ from typing import Any
 
 import pytest
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-
 from pipeline.adapters.card import AdapterCard, DataFacts, Evidence, Identity, LoraFacts, TrainingFacts
 from pipeline.adapters.inspection import inspect_folder
 from pipeline.contracts import contract_hash
 from pipeline.engine.bases import Base
 from pipeline.records import Role
+
+
+def pytest_configure() -> None:
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
 
 MakeAdapter = Callable[[Path, int, Role], Path]
 MakeCard = Callable[[Path, Base, Role], AdapterCard]

@@ -139,9 +139,7 @@ def _arguments(settings: SftSettings, run_folder: Path, device: str) -> Any:
     )
 
 
-def _trainer(
-    loaded: LoadedBase, rows: list[dict[str, list[int]]], settings: SftSettings, run_folder: Path, callbacks: list[Any]
-) -> Any:
+def _trainer(loaded: LoadedBase, rows: list[dict[str, list[int]]], settings: SftSettings, run_folder: Path) -> Any:
     from datasets import Dataset
     from peft import LoraConfig
     from trl import SFTTrainer

@@ -7,6 +7,7 @@ neither: two attributes on each LoRA layer, held in a list, are enough. Mixed ba
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 from pipeline.engine.decoding import BASE_ROW
 from pipeline.engine.quiet import quiet_libraries
+from pipeline.engine.weights import packed_weights_kept
 from pipeline.errors import AdapterError, NoEffect
 
 
@@ -36,7 +38,7 @@ class AdapterRouter:
         if name in self.names:
             raise AdapterError(f"adapter {name!r} is resident already; unload it first")
         try:
-            with quiet_libraries():
+            with quiet_libraries(), packed_weights_kept(self.model):
                 if self.names:
                     self.model.load_adapter(str(folder), adapter_name=name, is_trainable=False, autocast_adapter_dtype=False)
                 else:
@@ -44,7 +46,8 @@ class AdapterRouter:
                         self.model, str(folder), adapter_name=name, is_trainable=False, autocast_adapter_dtype=False
                     )
         except Exception as error:  # peft, safetensors and torch raise unrelated classes for an unusable adapter
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            self._discard(name)
+            reason = " ".join(str(error).split())[:300] if str(error) else type(error).__name__
             raise AdapterError(f"adapter in {folder} does not load on this base: {reason}") from error
         self.names = (*self.names, name)
         self._layers = [m for m in self.model.modules() if hasattr(m, "lora_A") and hasattr(m, "_active_adapter")]
@@ -68,21 +71,41 @@ class AdapterRouter:
         else:
             self.model, self._layers = self.model.unload(), []
 
+    def _discard(self, name: str) -> None:
+        """Take back what a failed load has put on the model: peft leaves it there half done, where it changes replies."""
+        if self.names:
+            if name in self.model.peft_config:
+                self.model.delete_adapter(name)
+            return
+        for path, module in [(p, m) for p, m in self.model.named_modules() if hasattr(m, "lora_A") and hasattr(m, "base_layer")]:
+            parent, _, child = path.rpartition(".")
+            setattr(self.model.get_submodule(parent), child, module.base_layer)
+        self.model.__dict__.pop("peft_config", None)
+
+    def _held(self, name: str) -> dict[str, Any]:
+        """The adapter's weights in the model under the names that the file gives them.
+
+        Read from the parameters: `state_dict()` harms a base in 4 bit (see `packed_weights_kept`), and peft's own reading of
+        it looks up the base that the settings name.
+        """
+        ending = re.compile(rf"(\.lora_\w+)\.{re.escape(name)}(?=\.|$)")
+        return {ending.sub(r"\1", key): value for key, value in self.model.named_parameters() if ending.search(key)}
+
     def _check_consumed(self, name: str, folder: Path) -> None:
-        from peft import get_peft_model_state_dict
         from safetensors import safe_open
 
-        held = get_peft_model_state_dict(self.model, adapter_name=name)
+        held = self._held(name)
         with safe_open(str(folder / "adapter_model.safetensors"), framework="pt") as file:
             keys = set(file.keys())
             unused, unset = sorted(keys - held.keys()), sorted(held.keys() - keys)
             if unused or unset:
                 example = (unused or unset)[0]
                 raise NoEffect(
-                    f"adapter in {folder}: {len(unused)} weights name no module of this base and {len(unset)} modules got no weight "
-                    f"(such as {example}); it was made for another architecture or is incomplete"
+                    f"adapter in {folder}: {len(unused)} weights name no module of this base and {len(unset)} modules got no "
+                    f"weight (such as {example}); it was made for another architecture or is incomplete"
                 )
-            differing = [k for k in sorted(keys) if not bool((file.get_tensor(k).float() == held[k].float().cpu()).all())]
+            # A base in bf16 or fp16 keeps adapters so too: equal means equal after that rounding.
+            differing = [k for k in sorted(keys) if not bool((file.get_tensor(k).to(held[k].dtype) == held[k].cpu()).all())]
         if differing:
             raise NoEffect(f"adapter in {folder}: weight {differing[0]} did not arrive in the model as it lies in the file")
 

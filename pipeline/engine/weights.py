@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -88,3 +90,21 @@ def keep_gradients(model: Any) -> int:
     for layer in layers:
         layer.support_avx512bf16_for_cpu = False
     return len(layers)
+
+
+@contextmanager
+def packed_weights_kept(model: Any) -> Iterator[None]:
+    """Within: `model.state_dict()`, which peft calls to load an adapter, leaves 4-bit weights alone. No forward may run.
+
+    On a processor with AVX512-BF16 bitsandbytes packs each 4-bit layer that runs, and `state_dict()` unpacks it again; without
+    double quantization release 0.50 leaves the scales transposed, so the base is scrambled from then on, silently.
+    """
+    states = [getattr(p, "quant_state", None) for p in model.parameters()]
+    packed = [state for state in states if getattr(state, "packing_format_for_cpu", False)]
+    for state in packed:
+        state.packing_format_for_cpu = False
+    try:
+        yield
+    finally:
+        for state in packed:
+            state.packing_format_for_cpu = True

@@ -19,20 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import InputError, LoragError, StoreError
-from pipeline.retrieval.store import (
-    DENSE,
-    RRF_K,
-    SPARSE,
-    FieldKind,
-    Filter,
-    Found,
-    Point,
-    Search,
-    StoredPoint,
-    check_name,
-    filter_values,
-    prefetch_depth,
-)
+from pipeline.retrieval.edge_forms import FLAGS, conditions, edge_point, plain_payload, request, schema
+from pipeline.retrieval.store import DENSE, SPARSE, FieldKind, Filter, Found, Point, Search, StoredPoint, check_name
 
 _PAGE = 1000
 
@@ -65,8 +53,8 @@ class EdgeStore:
             shutil.rmtree(aside, ignore_errors=True)
             (aside / "shard").mkdir(parents=True)
             shard = edge.EdgeShard.create(str(aside / "shard"), config)
-            for key, kind in fields.items():
-                shard.update(edge.UpdateOperation.create_field_index(key, _schema(kind)))
+            for key, kind in {FLAGS: FieldKind.KEYWORD, **fields}.items():
+                shard.update(edge.UpdateOperation.create_field_index(key, schema(kind)))
             shard.flush()
             shard.close()
             _write_json(aside / "metadata.json", dict(metadata))
@@ -95,17 +83,7 @@ class EdgeStore:
         import qdrant_edge as edge
 
         with self._reporting(f"write {len(points)} points"):
-            made = [
-                edge.Point(
-                    point.id,
-                    {
-                        DENSE: [float(x) for x in point.dense],
-                        SPARSE: edge.SparseVector(list(point.sparse.indices), list(point.sparse.values)),
-                    },
-                    dict(point.payload),
-                )
-                for point in points
-            ]
+            made = [edge_point(point) for point in points]
             if made:
                 self._shard(name).update(edge.UpdateOperation.upsert_points(made))
 
@@ -120,7 +98,7 @@ class EdgeStore:
         import qdrant_edge as edge
 
         with self._reporting("delete points by filter"):
-            matching = _filter(filter)
+            matching = conditions(filter)
             if matching is None:
                 raise InputError("delete by an empty filter: name what to delete, or drop the collection")
             self._shard(name).update(edge.UpdateOperation.delete_points_by_filter(matching))
@@ -129,17 +107,19 @@ class EdgeStore:
         import qdrant_edge as edge
 
         with self._reporting("count points"):
-            return int(self._shard(name).count(edge.CountRequest(exact=True, filter=_filter(filter))))
+            return int(self._shard(name).count(edge.CountRequest(exact=True, filter=conditions(filter))))
 
     def scroll(self, name: str, *, keys: Sequence[str] | None = None, filter: Filter | None = None) -> Iterator[StoredPoint]:
         import qdrant_edge as edge
 
-        matching, wanted, offset = _filter(filter), True if keys is None else list(keys), None
+        matching, wanted, offset = conditions(filter), True if keys is None else list(keys), None
         while True:
             with self._reporting("read points"):
-                request = edge.ScrollRequest(offset=offset, limit=_PAGE, filter=matching, with_payload=wanted, with_vector=False)
-                page, offset = self._shard(name).scroll(request)
-            yield from (StoredPoint(str(record.id), record.payload or {}) for record in page)
+                wanted_page = edge.ScrollRequest(
+                    offset=offset, limit=_PAGE, filter=matching, with_payload=wanted, with_vector=False
+                )
+                page, offset = self._shard(name).scroll(wanted_page)
+            yield from (StoredPoint(str(record.id), plain_payload(record.payload)) for record in page)
             if offset is None:
                 return
 
@@ -147,10 +127,12 @@ class EdgeStore:
         import qdrant_edge as edge
 
         with self._reporting("search"):
-            matching = _filter(filter)
-            requests = [_request(search, k, matching) for search in searches]
+            matching = conditions(filter)
+            requests = [request(search, k, matching) for search in searches]
             found = self._shard(name).query_batch(edge.QueryBatchRequest(requests)) if requests else []
-            return [[Found(str(point.id), float(point.score), point.payload or {}) for point in points] for points in found]
+            return [
+                [Found(str(point.id), float(point.score), plain_payload(point.payload)) for point in points] for points in found
+            ]
 
     def metadata(self, name: str) -> Mapping[str, Any]:
         if not self.exists(name):
@@ -168,7 +150,7 @@ class EdgeStore:
             known = self._shard(name).info().payload_schema
             for key, kind in fields.items():
                 if key not in known:
-                    self._shard(name).update(edge.UpdateOperation.create_field_index(key, _schema(kind)))
+                    self._shard(name).update(edge.UpdateOperation.create_field_index(key, schema(kind)))
 
     def aliases(self) -> Mapping[str, str]:
         path = self._folder / "aliases.json"
@@ -230,41 +212,6 @@ class EdgeStore:
         except Exception as error:  # Edge raises plain Exception and ValueError; the file system OSError
             reason = " ".join(str(error).split())[:300]
             raise StoreError(f"index {self._folder}: cannot {action} ({reason}); check disk and permissions") from error
-
-
-def _schema(kind: FieldKind) -> Any:
-    import qdrant_edge as edge
-
-    types = edge.PayloadSchemaType
-    return {FieldKind.KEYWORD: types.Keyword, FieldKind.INTEGER: types.Integer, FieldKind.BOOL: types.Bool}[kind]
-
-
-def _filter(filter: Filter | None) -> Any:
-    import qdrant_edge as edge
-
-    must: list[Any] = []
-    for key, values in filter_values({} if filter is None else filter).items():
-        if len(values) == 1:
-            must.append(edge.FieldCondition(key, match=edge.MatchValue(values[0])))
-        elif isinstance(values[0], bool):
-            must.append(edge.Filter(should=[edge.FieldCondition(key, match=edge.MatchValue(value)) for value in values]))
-        else:
-            several: Any = list(values)
-            must.append(edge.FieldCondition(key, match=edge.MatchAny(several)))
-    return edge.Filter(must=must) if must else None
-
-
-def _request(search: Search, k: int, matching: Any) -> Any:
-    import qdrant_edge as edge
-
-    dense = edge.Query.Nearest([float(x) for x in search.dense], using=DENSE)
-    if search.sparse is None or not search.sparse.indices:
-        return edge.QueryRequest(limit=k, query=dense, filter=matching, with_payload=True)
-    words = edge.Query.Nearest(edge.SparseVector(list(search.sparse.indices), list(search.sparse.values)), using=SPARSE)
-    depth = prefetch_depth(k)
-    prefetches = [edge.Prefetch(limit=depth, query=query, filter=matching) for query in (dense, words)]
-    fusion: Any = edge.Fusion.Rrf(k=RRF_K)  # the stubs do not say that it is a Fusion
-    return edge.QueryRequest(limit=k, prefetches=prefetches, query=fusion, filter=matching, with_payload=True)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from pipeline.errors import InputError
 from pipeline.records import Passage, Segment
-from pipeline.retrieval.store import FieldKind, Filter
+from pipeline.retrieval.store import FieldKind, Filter, json_path
 
 _NAMESPACE = uuid.UUID("6b6f5f0e-5c1d-5a52-9a0b-6c6f72616701")
-_PLAIN_KEY = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _TOP = ("document_id", "source", "title", "section")
 FIELDS: Mapping[str, FieldKind] = MappingProxyType({"document_id": FieldKind.KEYWORD})
 """Payload fields that every collection indexes."""
@@ -62,16 +59,7 @@ def payload_filter(filter: Filter | None) -> Filter | None:
     """
     if not isinstance(filter, Mapping):
         return filter
-    return {key if key in _TOP else metadata_path(key): value for key, value in filter.items()}
-
-
-def metadata_path(key: str) -> str:
-    """`folder` → `metadata.folder`; a key that is no plain word is quoted."""
-    if _PLAIN_KEY.fullmatch(key):
-        return f"metadata.{key}"
-    if not key or '"' in key:
-        raise InputError(f"filter key {key!r}: metadata keys must not be empty or hold quotes")
-    return f'metadata."{key}"'
+    return {key if key in _TOP else json_path("metadata", key): value for key, value in filter.items()}
 
 
 def metadata_fields(records: Iterable[Mapping[str, Any]]) -> dict[str, FieldKind]:
@@ -82,5 +70,5 @@ def metadata_fields(records: Iterable[Mapping[str, Any]]) -> dict[str, FieldKind
         for key, value in record.items():
             sample = value[0] if isinstance(value, list) and value else value
             if type(sample) in kinds and key and '"' not in key:
-                fields.setdefault(metadata_path(key), kinds[type(sample)])
+                fields.setdefault(json_path("metadata", key), kinds[type(sample)])
     return fields

@@ -1,6 +1,6 @@
 """Where sentences begin and end: plain rules, no model, no language pack.
 
-A list item, a table row and a heading line are units of their own. Knows nothing of documents or passages.
+A list item begins a sentence; a table row and a heading line are each one. Knows nothing of documents or passages.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ Filter = Mapping[str, FilterValue | Sequence[FilterValue]]
 """Payload key → value, or values any of which will do; all keys must match. Nested keys are written `metadata.folder`."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_PLAIN_KEY = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
 class FieldKind(StrEnum):
@@ -149,6 +150,18 @@ class VectorStore(Protocol):
     def close(self) -> None:
         """Flush and let go; the store cannot be used after."""
         ...
+
+
+def json_path(*keys: str) -> str:
+    """Keys of nested payload objects in the engine's notation: `metadata.folder`, `metadata."two words"`.
+
+    Raises:
+        InputError: a key that is empty or holds a quote.
+    """
+    for key in keys:
+        if not key or '"' in key:
+            raise InputError(f"payload key {key!r}: must not be empty or hold quotes")
+    return ".".join(key if _PLAIN_KEY.fullmatch(key) else f'"{key}"' for key in keys)
 
 
 def check_name(name: str) -> None:

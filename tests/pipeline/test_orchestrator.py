@@ -49,7 +49,7 @@ def reply(request: Generation) -> str:
 def weigh(request: ChoiceRequest) -> Sequence[float]:
     if "shaky" in request.messages[-1].content:
         raise EngineError("weights lost")
-    return [1, 3] if request.choices[0] == "answerable" else [8, 1, 1]
+    return [1, 3] if request.choices[0] == "answerable" else [8, 1, 1][: len(request.choices)]
 
 
 def chain(

@@ -47,7 +47,7 @@ def test_every_segment_stands_verbatim_and_all_else_is_markup() -> None:
         piece = page.text[segment.offset : segment.offset + segment.length]
         assert piece == raw[segment.source_start : segment.source_start + segment.length]
         covered[segment.offset : segment.offset + segment.length] = piece
-    assert "".join(covered) == "..Fares . rules..Each adult\npays M 14.20.now....two"
+    assert "".join(covered) == "..Fares . rules..Each adult\npays M 14.20.now.....two"
     ends = [(s.offset, s.offset + s.length) for s in page.segments]
     assert all(before[1] <= after[0] for before, after in zip(ends, ends[1:], strict=False))
 

@@ -173,8 +173,8 @@ def test_pdf_paragraphs_headings_and_page_numbers(tmp_path: Path) -> None:
             "1. When we cancel",
             full,
             "within 14 days.",
-            "A passenger part-way may ask to be brought back to the place they came",
-            "from, and",
+            "A passenger part-way may ask to be brought back to the place",
+            "they left, and",
         ],
         ["is then carried free of charge on the next sailing that has room for them and", "for a car.", "Page 2 of 2"],
     ]
@@ -183,6 +183,6 @@ def test_pdf_paragraphs_headings_and_page_numbers(tmp_path: Path) -> None:
     assert document.title == "charter"
     assert document.text == (
         f"## 1. When we cancel\n\n{full}\nwithin 14 days.\n\n"
-        "A passenger part-way may ask to be brought back to the place they came\nfrom, and\n"
+        "A passenger part-way may ask to be brought back to the place\nthey left, and\n"
         "is then carried free of charge on the next sailing that has room for them and\nfor a car."
     )

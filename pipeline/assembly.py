@@ -1,0 +1,178 @@
+"""The composition root for asking: settings → index, engine with proven adapters, chain.
+
+Here and in the services alone settings meet the parts. What can be refused cheaply is refused before a model is loaded.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.config import NO_ADAPTER, Settings
+from pipeline.errors import ConfigError
+from pipeline.orchestrator import Chain, ChainOptions
+from pipeline.records import Role
+from pipeline.stages import Judge, Retriever, Rewriter, Synthesizer
+
+if TYPE_CHECKING:
+    from pipeline.adapters.registry import Registry, Version
+    from pipeline.engine.local import LocalEngine
+    from pipeline.retrieval.embedder import Embedder
+    from pipeline.retrieval.index import Index
+    from pipeline.retrieval.rerank import Reranker
+    from pipeline.retrieval.store import Filter, VectorStore
+
+GENERATION_ROLES = (Role.REWRITER, Role.SYNTHESIZER, Role.JUDGE)
+
+
+@dataclass(frozen=True, slots=True)
+class SharedBase:
+    """The engine, and the resident name of the adapter of each role that has one, such as `rewriter-0003-1a2b3c4d`."""
+
+    engine: LocalEngine
+    adapters: Mapping[Role, str]
+
+
+def open_registry(settings: Settings) -> Registry:
+    from pipeline.adapters.registry import Registry
+
+    return Registry(settings.adapters.folder)
+
+
+def chosen_version(settings: Settings, role: Role) -> Version | None:
+    """The adapter version that the settings name for `role`; None for `none`, and for `production` before any promotion.
+
+    Raises AdapterError where any other name stands for nothing.
+    """
+    registry, choice = open_registry(settings), str(getattr(settings.adapters, role.value))
+    if choice == NO_ADAPTER or (choice == "production" and choice not in registry.aliases(role)):
+        return None
+    return registry.resolve(role, choice)
+
+
+def version_name(version: Version) -> str:
+    """What traces call a version, and what it is resident as."""
+    return f"{version.role.value}-{version.id}"
+
+
+def open_store(settings: Settings) -> VectorStore:
+    """The vector store, not yet opened. Raises ConfigError where the API key's environment variable is not set."""
+    store = settings.store
+    if store.kind == "edge":
+        from pipeline.retrieval.edge_store import EdgeStore
+
+        return EdgeStore(store.path)
+    from pipeline.retrieval.client_store import ClientStore
+
+    key = os.environ.get(store.api_key_env) if store.api_key_env else None
+    if store.api_key_env and not key:
+        raise ConfigError(f"store.api_key_env: the environment variable {store.api_key_env} is not set; set it to the API key")
+    return ClientStore(store.url or "", api_key=key)
+
+
+def open_embedder(settings: Settings) -> Embedder:
+    """The text encoder; with its adapter, which has proved itself, where the settings name one.
+
+    Without an adapter nothing is loaded until the first text. Raises BaseError, AdapterError, IdentityMismatch, NoEffect.
+    """
+    from pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
+
+    chosen, device = settings.embedder, _device(settings.embedder.device)
+    version = chosen_version(settings, Role.EMBEDDER)
+    if version is None:
+        return SentenceTransformerEmbedder(chosen.model, batch_size=chosen.batch_size, device=device)
+    from pipeline.adapters.proof import prove_embedder
+
+    card = open_registry(settings).show(Role.EMBEDDER, version.id)
+    embedder = SentenceTransformerEmbedder(
+        chosen.model,
+        adapter=version.folder,
+        query_side_only=card.identity.query_side_only,
+        batch_size=chosen.batch_size,
+        device=device,
+    )
+    prove_embedder(embedder, version.folder)
+    return embedder
+
+
+def open_index(settings: Settings, embedder: Embedder | None = None) -> Index:
+    """The project's index, with `embedder` or the one that the settings name. `close` it when done."""
+    from pipeline.retrieval.index import Index
+    from pipeline.retrieval.ingest import Chunking
+
+    chunking = Chunking(settings.chunking.max_chars, settings.chunking.min_chars)
+    return Index(open_store(settings), embedder or open_embedder(settings), name=settings.store.collection, chunking=chunking)
+
+
+def open_base(settings: Settings, roles: Sequence[Role] = GENERATION_ROLES) -> SharedBase:
+    """Load the base and make resident, each proven, the adapters that the settings name for `roles`.
+
+    Raises BaseError, AdapterError, IdentityMismatch, NoEffect.
+    """
+    versions = {role: version for role in roles if (version := chosen_version(settings, role)) is not None}
+    from pipeline.adapters.proof import load_proven
+    from pipeline.engine.bases import resolve_base
+    from pipeline.engine.local import open_engine
+    from pipeline.engine.weights import Precision, load_weights
+
+    chosen = settings.base
+    base = resolve_base(chosen.model)
+    loaded = load_weights(base, precision=Precision(chosen.precision), compute=chosen.compute, device=chosen.device)
+    engine = open_engine(loaded)
+    for role, version in versions.items():
+        load_proven(engine, version_name(version), version.folder, base, role=role)
+    return SharedBase(engine, {role: version_name(version) for role, version in versions.items()})
+
+
+def chain_options(settings: Settings) -> ChainOptions:
+    judge = settings.judge
+    return ChainOptions(answerability=judge.answerability, support=judge.support, gate=judge.gate, intents=judge.intents)
+
+
+def open_chain(
+    settings: Settings,
+    *,
+    index: Index | None = None,
+    base: SharedBase | None = None,
+    options: ChainOptions | None = None,
+    filter: Filter | None = None,
+) -> Chain:
+    """The chain that the settings describe. What is given is used in place of what would be opened.
+
+    `options` stand in for the judge settings; `filter` narrows every search. Raises StoreError where nothing was ingested, and
+    as `open_embedder` and `open_base` do.
+    """
+    embedder_version = chosen_version(settings, Role.EMBEDDER)
+    index = index or open_index(settings)
+    index.info()  # an empty project is told so before seconds are spent on loading a model
+    base = base or open_base(settings)
+    retriever = Retriever(
+        index,
+        k=settings.retrieval.k,
+        hybrid=settings.retrieval.hybrid,
+        filter=filter,
+        reranker=_reranker(settings),
+        encoder=version_name(embedder_version) if embedder_version else "",
+    )
+    return Chain(
+        retriever=retriever,
+        rewriter=Rewriter(base.engine, base.adapters.get(Role.REWRITER)),
+        synthesizer=Synthesizer(base.engine, base.adapters.get(Role.SYNTHESIZER)),
+        judge=Judge(base.engine, base.adapters.get(Role.JUDGE)),
+        options=options or chain_options(settings),
+    )
+
+
+def _reranker(settings: Settings) -> Reranker | None:
+    if settings.retrieval.rerank is None:
+        return None
+    from pipeline.retrieval.rerank import CrossEncoderReranker
+
+    return CrossEncoderReranker(settings.retrieval.rerank, device=_device(settings.embedder.device))
+
+
+def _device(setting: str) -> str | None:
+    """sentence-transformers chooses for itself where None."""
+    return None if setting == "auto" else setting

@@ -1,0 +1,97 @@
+"""Our records in Qdrant Edge's forms and back. Knows nothing of folders, shards or locks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pipeline.retrieval.store import (
+    DENSE,
+    RRF_K,
+    SPARSE,
+    FieldKind,
+    Filter,
+    FilterValue,
+    Point,
+    Search,
+    filter_values,
+    json_path,
+    prefetch_depth,
+)
+
+FLAGS = "_flags"
+"""Where a point's true/false values stand once more, as words such as `metadata.open=true`.
+
+Edge 0.9 turns a bool of a filter into the number 1 or 0, which matches no bool, so filters look here instead.
+"""
+
+
+def schema(kind: FieldKind) -> Any:
+    import qdrant_edge as edge
+
+    types = edge.PayloadSchemaType
+    return {FieldKind.KEYWORD: types.Keyword, FieldKind.INTEGER: types.Integer, FieldKind.BOOL: types.Bool}[kind]
+
+
+def edge_point(point: Point) -> Any:
+    import qdrant_edge as edge
+
+    vectors: Any = {
+        DENSE: [float(x) for x in point.dense],
+        SPARSE: edge.SparseVector(list(point.sparse.indices), list(point.sparse.values)),
+    }
+    flags = list(_flags(point.payload, ()))
+    return edge.Point(point.id, vectors, {**point.payload, FLAGS: flags} if flags else dict(point.payload))
+
+
+def plain_payload(payload: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A payload as it was given to `edge_point`."""
+    return {key: value for key, value in (payload or {}).items() if key != FLAGS}
+
+
+def conditions(filter: Filter | None) -> Any:
+    """None for no condition.
+
+    Raises:
+        InputError: the filter is malformed.
+    """
+    import qdrant_edge as edge
+
+    must: list[Any] = []
+    for key, values in filter_values({} if filter is None else filter).items():
+        if isinstance(values[0], bool):
+            key, values = FLAGS, tuple(_flag(key, value) for value in values)
+        several: Any = list(values)
+        match = edge.MatchValue(several[0]) if len(several) == 1 else edge.MatchAny(several)
+        must.append(edge.FieldCondition(key, match=match))
+    return edge.Filter(must=must) if must else None
+
+
+def request(search: Search, k: int, matching: Any) -> Any:
+    """Dense alone, or dense and sparse prefetched and fused by reciprocal ranks, the filter in every part."""
+    import qdrant_edge as edge
+
+    dense = edge.Query.Nearest([float(x) for x in search.dense], using=DENSE)
+    if search.sparse is None or not search.sparse.indices:
+        return edge.QueryRequest(limit=k, query=dense, filter=matching, with_payload=True)
+    words = edge.Query.Nearest(edge.SparseVector(list(search.sparse.indices), list(search.sparse.values)), using=SPARSE)
+    prefetches = [edge.Prefetch(limit=prefetch_depth(k), query=query, filter=matching) for query in (dense, words)]
+    fusion: Any = edge.Fusion.Rrf(k=RRF_K)  # the stubs do not say that it is a Fusion
+    return edge.QueryRequest(limit=k, prefetches=prefetches, query=fusion, filter=matching, with_payload=True)
+
+
+def _flags(value: Any, path: tuple[str, ...]) -> Iterator[str]:
+    if isinstance(value, bool):
+        yield _flag(json_path(*path), value)
+    elif isinstance(value, list):
+        for item in value:
+            if isinstance(item, bool):
+                yield from _flags(item, path)
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            if key and '"' not in key:
+                yield from _flags(inner, (*path, key))
+
+
+def _flag(path: str, value: FilterValue) -> str:
+    return f"{path}={str(value).lower()}"

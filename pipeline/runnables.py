@@ -1,0 +1,315 @@
+"""LoRAG in langchain-core: the chain as a Runnable, the retriever as a BaseRetriever, engine + adapter as a BaseChatModel.
+
+Adapts shapes and nothing else: what is answered, found or generated is decided by the parts that are wrapped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
+from contextlib import aclosing, closing
+from typing import Any
+
+from langchain_core.callbacks import (
+    AsyncCallbackManagerForLLMRun,
+    AsyncCallbackManagerForRetrieverRun,
+    CallbackManagerForLLMRun,
+    CallbackManagerForRetrieverRun,
+)
+from langchain_core.documents import Document
+from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages.ai import UsageMetadata
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables.config import run_in_executor
+from langchain_core.runnables.utils import AddableDict
+
+from pipeline.contracts.context import parse_turn
+from pipeline.engine.protocol import Engine, Generation, Sampling
+from pipeline.errors import InputError
+from pipeline.one_thread import in_one_thread
+from pipeline.orchestrator import Chain, Final, StageDone, TextDelta
+from pipeline.records import Hit, Message, Query, Response, Speaker, Turn
+from pipeline.response_json import response_json
+from pipeline.retrieval.store import Filter
+from pipeline.stages.retriever import Retriever
+
+ChainInput = str | Mapping[str, Any]
+"""A question, or `{"question": …, "history": […]}`; turns are `Turn`s, langchain messages, or lines `User: …`, `Assistant: …`."""
+
+_ROLES = {"human": "user", "user": "user", "ai": "assistant", "assistant": "assistant", "system": "system"}
+
+
+def query_of(value: ChainInput) -> Query:
+    """Raises InputError for anything but a question with an optional history, or an unknown key."""
+    if isinstance(value, str):
+        return Query(value)
+    if not isinstance(value, Mapping) or not isinstance(value.get("question"), str):
+        raise InputError("a chain is asked with a question or {'question': text, 'history': turns}; give one of these")
+    if unknown := sorted(map(str, value.keys() - {"question", "history"})):
+        raise InputError(f"unknown key {unknown[0]!r} beside the question; known: question, history")
+    history = value.get("history") or ()
+    if isinstance(history, str) or not isinstance(history, Sequence):
+        raise InputError("history must be a list of turns, oldest first")
+    return Query(value["question"], tuple(_turn(turn) for turn in history))
+
+
+def _turn(value: object) -> Turn:
+    if isinstance(value, Turn):
+        return value
+    if isinstance(value, str):
+        return parse_turn(value)
+    if isinstance(value, BaseMessage) and _ROLES.get(value.type) in ("user", "assistant"):
+        return Turn(Speaker(_ROLES[value.type]), value.text)
+    raise InputError(f"a history turn of type {type(value).__name__} is none; give a Turn, a user or AI message or 'User: …'")
+
+
+class ChainRunnable(Runnable[ChainInput, dict[str, Any]]):
+    """The chain: question in, the dict of `response_json` out.
+
+    A stream yields `{"delta": text}` for each piece of the reply, `{"stages": [record]}` as stages end and last the whole
+    response; added up, they are the response with the raw reply under `delta`. Calls raise as `Chain.ask` does; in `batch`
+    with `return_exceptions` each question's error stands in its place.
+    """
+
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+
+    def invoke(self, input: ChainInput, config: RunnableConfig | None = None, **kwargs: Any) -> dict[str, Any]:
+        return self._call_with_config(self._ask, input, config)
+
+    async def ainvoke(self, input: ChainInput, config: RunnableConfig | None = None, **kwargs: Any) -> dict[str, Any]:
+        async def ask(value: ChainInput) -> dict[str, Any]:
+            return await run_in_executor(config, self._ask, value)
+
+        return await self._acall_with_config(ask, input, config)
+
+    def batch(
+        self,
+        inputs: list[ChainInput],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any | None,
+    ) -> list[dict[str, Any]]:
+        """All questions together, so that the engine batches them."""
+        return self._batch_with_config(self._ask_each, inputs, config, return_exceptions=return_exceptions)
+
+    async def abatch(
+        self,
+        inputs: list[ChainInput],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any | None,
+    ) -> list[dict[str, Any]]:
+        async def ask_each(values: list[ChainInput]) -> list[Exception | dict[str, Any]]:
+            return await run_in_executor(None, self._ask_each, values)
+
+        return await self._abatch_with_config(ask_each, inputs, config, return_exceptions=return_exceptions)
+
+    def stream(self, input: ChainInput, config: RunnableConfig | None = None, **kwargs: Any | None) -> Iterator[dict[str, Any]]:
+        yield from self._transform_stream_with_config(iter([input]), self._chunks_of, config)
+
+    async def astream(
+        self, input: ChainInput, config: RunnableConfig | None = None, **kwargs: Any | None
+    ) -> AsyncIterator[dict[str, Any]]:
+        async def one() -> AsyncIterator[ChainInput]:
+            yield input
+
+        async for chunk in self._atransform_stream_with_config(one(), self._achunks_of, config):
+            yield chunk
+
+    def _ask(self, value: ChainInput) -> dict[str, Any]:
+        return response_json(self._chain.ask(query_of(value)))
+
+    def _ask_each(self, values: list[ChainInput]) -> list[Exception | dict[str, Any]]:
+        """Per input its response, or the error that a call with it alone would raise."""
+        read = [_try_query(value) for value in values]
+        responses = iter(self._chain.attempt_many([query for query in read if isinstance(query, Query)]))
+        return [_unless_failed(next(responses)) if isinstance(query, Query) else query for query in read]
+
+    def _chunks(self, value: ChainInput) -> Generator[AddableDict]:
+        with closing(self._chain.stream(query_of(value))) as events:
+            for event in events:
+                match event:
+                    case TextDelta(text):
+                        yield AddableDict(delta=text)
+                    case StageDone(record):
+                        yield AddableDict(stages=[{"stage": record.stage, "seconds": record.seconds, "reply": record.reply}])
+                    case Final(response):
+                        yield AddableDict(response_json(response))
+
+    def _chunks_of(self, values: Iterator[ChainInput]) -> Iterator[dict[str, Any]]:
+        for value in values:
+            yield from self._chunks(value)
+
+    async def _achunks_of(self, values: AsyncIterator[ChainInput]) -> AsyncIterator[dict[str, Any]]:
+        async for value in values:
+            async with aclosing(in_one_thread(lambda value=value: self._chunks(value))) as chunks:  # type: ignore[misc]
+                async for chunk in chunks:
+                    yield chunk
+
+
+def _try_query(value: ChainInput) -> Query | InputError:
+    try:
+        return query_of(value)
+    except InputError as error:
+        return error
+
+
+def _unless_failed(response: Response) -> dict[str, Any] | Exception:
+    return response.answer.error or response_json(response)
+
+
+class LoragRetriever(BaseRetriever):
+    """The retriever stage: documents with `passage_id`, `document_id`, `source`, `title`, `section`, `start`, `end`, `score`.
+
+    A passage's own metadata stand beside these under `metadata`. `retriever.invoke(question, filter={…})` narrows a search.
+    """
+
+    retriever: Retriever
+
+    def _get_relevant_documents(
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, filter: Filter | None = None
+    ) -> list[Document]:
+        (hits,) = self.retriever.retrieve([query], filter=filter)
+        return [_document(hit) for hit in hits]
+
+    async def _aget_relevant_documents(
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, filter: Filter | None = None
+    ) -> list[Document]:
+        return await run_in_executor(
+            None, self._get_relevant_documents, query, run_manager=run_manager.get_sync(), filter=filter
+        )
+
+
+def _document(hit: Hit) -> Document:
+    passage = hit.passage
+    facts = {
+        "passage_id": passage.id,
+        "document_id": passage.document_id,
+        "source": passage.source,
+        "title": passage.title,
+        "section": passage.section,
+        "start": passage.start,
+        "end": passage.end,
+        "score": hit.score,
+        "metadata": dict(passage.metadata),
+    }
+    return Document(page_content=passage.text, id=passage.id, metadata=facts)
+
+
+class LoragChatModel(BaseChatModel):
+    """The engine with one adapter, or the bare base where `adapter` is None. Takes text; tools and images are refused.
+
+    `invoke` reports token usage; a stream cannot, since the engine counts nothing there.
+    """
+
+    engine: Engine
+    adapter: str | None = None
+    max_tokens: int = 96
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+
+    @property
+    def _llm_type(self) -> str:
+        return "lorag"
+
+    @property
+    def _identifying_params(self) -> Mapping[str, Any]:
+        return {
+            "adapter": self.adapter,
+            "max_tokens": self.max_tokens,
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "seed": self.seed,
+        }
+
+    def _request(self, messages: Sequence[BaseMessage]) -> Generation:
+        sampling = Sampling(self.temperature, self.top_p, self.seed)
+        return Generation(tuple(_message(message) for message in messages), self.adapter, self.max_tokens, sampling)
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        (completion,) = self.engine.generate([self._request(messages)])
+        text = _cut(completion.text, stop or ())
+        usage = UsageMetadata(
+            input_tokens=completion.prompt_tokens,
+            output_tokens=completion.completion_tokens,
+            total_tokens=completion.prompt_tokens + completion.completion_tokens,
+        )
+        finish = "stop" if text != completion.text else completion.finish.value
+        message = AIMessage(content=text, usage_metadata=usage, response_metadata={"finish_reason": finish})
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        yield from self._pieces(messages, stop or ())
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        async with aclosing(in_one_thread(lambda: self._pieces(messages, stop or ()))) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    def _pieces(self, messages: Sequence[BaseMessage], stop: Sequence[str]) -> Generator[ChatGenerationChunk]:
+        """Pieces up to the first stop text. A tail that may be the beginning of one is held back until that is known."""
+        stream = self.engine.stream(self._request(messages))
+        held = ""
+        try:
+            for piece in stream:
+                held += piece
+                if (cut := _cut(held, stop)) != held:
+                    held = cut
+                    break
+                sure = len(held) - _possible_stop(held, stop)
+                if sure:
+                    yield _chunk(held[:sure])
+                    held = held[sure:]
+            yield _chunk(held, last=True)
+        finally:
+            if isinstance(stream, Generator):  # stops the engine's work at once
+                stream.close()
+
+
+def _chunk(text: str, *, last: bool = False) -> ChatGenerationChunk:
+    return ChatGenerationChunk(message=AIMessageChunk(content=text, chunk_position="last" if last else None))
+
+
+def _message(message: BaseMessage) -> Message:
+    role = _ROLES.get(message.type)
+    if role is None:
+        raise InputError(f"a message of type {message.type!r} cannot be sent; use system, user and AI messages")
+    if not isinstance(message.content, str) and any(not isinstance(b, str) and b.get("type") != "text" for b in message.content):
+        raise InputError("a message holds something other than text; this model reads text only")
+    return Message(role, message.text)
+
+
+def _cut(text: str, stop: Sequence[str]) -> str:
+    """`text` up to the earliest stop text in it."""
+    ends = [at for word in stop if word and (at := text.find(word)) >= 0]
+    return text[: min(ends)] if ends else text
+
+
+def _possible_stop(text: str, stop: Sequence[str]) -> int:
+    """Length of the longest end of `text` with which a stop text could begin."""
+    lengths = (size for word in stop for size in range(min(len(word) - 1, len(text)), 0, -1) if text.endswith(word[:size]))
+    return max(lengths, default=0)

@@ -1,0 +1,138 @@
+"""Passages: where they are cut, what they are called, and where they stand in the source."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.records import Document, Passage
+from pipeline.retrieval.chunking import chunk, locate
+from pipeline.retrieval.html_text import extract
+
+EXAMPLE = Path(__file__).resolve().parents[3] / "examples/kelder-sound-line/documents"
+
+
+def document(text: str, title: str = "T", **more: object) -> Document:
+    return Document("d.md", title, text, "docs/d.md", "0" * 64, **more)  # type: ignore[arg-type]
+
+
+def cut(text: str, max_chars: int, min_chars: int = 0, title: str = "T") -> list[tuple[str, str]]:
+    return [(p.section, p.text) for p in chunk(document(text, title), max_chars=max_chars, min_chars=min_chars)]
+
+
+@pytest.mark.parametrize(
+    ("text", "max_chars", "min_chars", "expected"),
+    [
+        pytest.param("# T\n\na\n\nb\n\n## S\n\nc", 700, 0, [("", "a\n\nb"), ("S", "c")], id="sections"),
+        pytest.param("## A\n### B\nx\n### C\ny\n## D\nz", 9, 0, [("A > B", "x"), ("A > C", "y"), ("D", "z")], id="trail"),
+        pytest.param("# Other\nx\n## S\ny", 9, 0, [("Other", "x"), ("Other > S", "y")], id="title-differs"),
+        pytest.param("One\n===\nx\n\nTwo\n---\ny", 9, 0, [("One", "x"), ("One > Two", "y")], id="underlined"),
+        pytest.param("```\n# no heading\n```\nx", 50, 0, [("", "```\n# no heading\n```\nx")], id="fence"),
+        pytest.param("# T", 9, 0, [("", "# T")], id="title-only"),
+        pytest.param("a\n## Lonely\n## S\nb", 50, 0, [("", "a"), ("", "## Lonely"), ("S", "b")], id="lonely-heading"),
+        pytest.param("aaa bbb\n\nccc ddd\n\neee", 15, 0, [("", "aaa bbb"), ("", "ccc ddd\n\neee")], id="paragraphs-whole"),
+        pytest.param("Aaa bb. Cc dd. Ee ff.", 15, 0, [("", "Aaa bb. Cc dd."), ("", "Ee ff.")], id="sentences"),
+        pytest.param("aaaa bbbb, cc dddd ee", 14, 0, [("", "aaaa bbbb,"), ("", "cc dddd ee")], id="clause"),
+        pytest.param("aaaaaaaaaaaaaaaa bb", 5, 0, [("", "aaaaaaaaaaaaaaaa"), ("", "bb")], id="long-word-whole"),
+        pytest.param("| a | b |\n| c | d |\n| e | f |", 20, 0, [("", "| a | b |\n| c | d |"), ("", "| e | f |")], id="rows"),
+        pytest.param("| aaaaaaaa bbbbbbbb |\n| c |", 10, 0, [("", "| aaaaaaaa bbbbbbbb |"), ("", "| c |")], id="row-whole"),
+        pytest.param("- aa\n  more\n- bb\n\n- cc", 15, 0, [("", "- aa\n  more"), ("", "- bb\n\n- cc")], id="items"),
+        pytest.param("Xx:\n\n- aaaa\n- bbbb\n- cc", 16, 4, [("", "Xx:\n\n- aaaa"), ("", "- bbbb\n- cc")], id="announcement"),
+        pytest.param("Aa aa. Bb bb. C.", 14, 5, [("", "Aa aa."), ("", "Bb bb. C.")], id="tail-lengthened"),
+        pytest.param("## A\nx\n## B\nyy", 30, 5, [("", "## A\nx\n## B\nyy")], id="small-sections-joined"),
+        pytest.param("## A\nx\n### B\nyy", 30, 5, [("A", "x\n### B\nyy")], id="joined-under-parent"),
+        pytest.param("## A\nx\n## B\nyyyyyyyyyyyyyyy", 20, 5, [("A", "x"), ("B", "yyyyyyyyyyyyyyy")], id="does-not-fit"),
+        pytest.param("a\n\n---\n\nb\n\n***", 50, 0, [("", "a\n\n---\n\nb")], id="rules"),
+        pytest.param("---\n\n***\n", 50, 0, [], id="only-rules"),
+        pytest.param("# T\r\n\r\na\r\n\r\n## S\r\nb\r\n", 50, 0, [("", "a"), ("S", "b")], id="crlf"),
+    ],
+)
+def test_where_it_is_cut(text: str, max_chars: int, min_chars: int, expected: list[tuple[str, str]]) -> None:
+    assert cut(text, max_chars, min_chars) == expected
+
+
+def test_ids_come_from_the_text_alone() -> None:
+    first = chunk(document("## A\nSame words.\n## B\nother\n## C\nsame  WORDS."), max_chars=12, min_chars=0)
+    edited = chunk(document("New start.\n## Z\nSame words.\n## B\nchanged"), max_chars=12, min_chars=0)
+    name = hashlib.sha256(b"same words.").hexdigest()[:8]
+    assert [p.id for p in first][::2] == [f"d.md#{name}", f"d.md#{name}-2"]
+    assert edited[1].id == first[0].id and edited[2].id != first[1].id
+
+
+def test_passages_carry_their_document() -> None:
+    made = chunk(document("## A\ntext", metadata={"folder": "x"}))[0]
+    assert made == Passage(made.id, "d.md", "docs/d.md", "T", "A", "text", 5, 9, {"folder": "x"})
+
+
+@pytest.mark.parametrize(("max_chars", "min_chars"), [(0, 0), (10, 11), (10, -1)])
+def test_impossible_sizes_are_refused(max_chars: int, min_chars: int) -> None:
+    with pytest.raises(InputError, match="chunk sizes"):
+        chunk(document("x"), max_chars=max_chars, min_chars=min_chars)
+
+
+@pytest.mark.parametrize("max_chars", [40, 200, 700])
+@pytest.mark.skipif(not EXAMPLE.is_dir(), reason="the example domain is not in this checkout")
+def test_the_example_documents_lose_no_word_and_cut_none(max_chars: int) -> None:
+    from pipeline.retrieval.loading import load_folder
+
+    for made in load_folder(EXAMPLE).documents:
+        passages = chunk(made, max_chars=max_chars, min_chars=max_chars // 6)
+        end = 0
+        between = []
+        for passage in passages:
+            assert passage.start >= end and passage.text == made.text[passage.start : passage.end]
+            assert passage.text == passage.text.strip() or passage.text.startswith(" ")
+            assert (
+                made.text[passage.start - 1 : passage.start].strip() == ""
+                and made.text[passage.end : passage.end + 1].strip() == ""
+            )
+            between.append(made.text[end : passage.start])
+            end = passage.end
+        between.append(made.text[end:])
+        left = [line for gap in between for line in gap.splitlines() if line.strip()]
+        assert all(line.lstrip()[0] == "#" or set(line.strip()) <= set("-*_=") for line in left), made.id
+        assert len({passage.id for passage in passages}) == len(passages)
+
+
+RAW = "<title>T</title><h2>Fares</h2>\n<p>Each <b>adult pays</b> M 14.20 &amp; no more.</p><p>&#1488;&#1489;</p>"
+
+
+@pytest.mark.parametrize(
+    ("quote", "verbatim"),
+    [
+        ("Each", "Each"),
+        ("adult pays", "adult pays"),
+        ("Each adult pays M 14.20", "adult pays"),
+        ("M 14.20 & no more.", " no more."),
+    ],
+)
+def test_locate_gives_the_longest_verbatim_run_of_html(quote: str, verbatim: str) -> None:
+    page = extract(RAW)
+    made = chunk(document(page.text, segments=page.segments), min_chars=0)[0]
+    assert made.section == "Fares" and made.text == "Each adult pays M 14.20 & no more.\n\nאב"
+    start = made.text.index(quote)
+    low, high = locate(made, start, start + len(quote))
+    assert RAW[low:high] in (verbatim, f" {verbatim}") and RAW[low:high] in quote
+
+
+def test_locate_of_what_stands_nowhere_is_empty_and_near() -> None:
+    page = extract(RAW)
+    made = chunk(document(page.text, segments=page.segments), min_chars=0)[0]
+    low, high = locate(made, len(made.text) - 2, len(made.text))
+    assert low == high and RAW[:low].endswith("no more.")
+
+
+def test_locate_in_plain_text_adds_the_start() -> None:
+    text = "## A\nfirst\n## B\nsecond words"
+    made = chunk(document(text), max_chars=20, min_chars=0)[1]
+    low, high = locate(made, 7, 12)
+    assert text[low:high] == "words"
+
+
+@pytest.mark.parametrize(("start", "end"), [(-1, 2), (3, 2), (0, 99)])
+def test_locate_outside_the_passage_is_refused(start: int, end: int) -> None:
+    with pytest.raises(InputError, match="lies outside"):
+        locate(chunk(document("text"))[0], start, end)

@@ -1,0 +1,288 @@
+"""What every vector store must do, run over Qdrant Edge, the client's memory mode and, where one is given, a real server."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import InputError, StoreError
+from pipeline.retrieval.client_store import ClientStore
+from pipeline.retrieval.edge_store import EdgeStore
+from pipeline.retrieval.store import FieldKind, Point, Search, Sparse, VectorStore, filter_values, prefetch_depth
+
+SERVER = os.environ.get("LORAG_QDRANT_URL", "")
+FIELDS = {"document_id": FieldKind.KEYWORD, "metadata.year": FieldKind.INTEGER, "metadata.open": FieldKind.BOOL}
+
+
+@pytest.fixture(params=["edge", "memory", "server"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStore]:
+    made: VectorStore
+    if request.param == "edge":
+        made = EdgeStore(tmp_path / "index")
+    elif request.param == "memory":
+        made = ClientStore(":memory:")
+    elif SERVER:
+        made = ClientStore(SERVER, api_key=os.environ.get("LORAG_QDRANT_API_KEY"))
+    else:
+        pytest.skip("LORAG_QDRANT_URL names no server")
+    yield made
+    if request.param == "server":
+        made.set_aliases({alias: None for alias, name in made.aliases().items() if name.startswith("contract-")})
+        for name in made.names():
+            if name.startswith("contract-"):
+                made.drop(name)
+    made.close()
+
+
+@pytest.fixture
+def name(store: VectorStore) -> str:
+    made = f"contract-{uuid.uuid4().hex[:8]}"
+    store.create(made, 2, {"encoder": {"model": "m"}}, FIELDS)
+    return made
+
+
+def ident(number: int) -> str:
+    return str(uuid.UUID(int=number))
+
+
+def point(number: int, degrees: float, words: dict[int, float], document: str = "a", **metadata: object) -> Point:
+    angle = math.radians(degrees)
+    sparse = Sparse(tuple(words), tuple(words.values()))
+    return Point(ident(number), [math.cos(angle), math.sin(angle)], sparse, {"document_id": document, "metadata": metadata})
+
+
+POINTS = [
+    point(1, 0, {7: 1.0}, "a", year=2024, open=True, tags=["x", "y"]),
+    point(2, 30, {7: 1.0, 8: 1.0}, "a", year=2025, open=False, tags=["y"]),
+    point(3, 60, {8: 1.0}, "b", year=2025, open=True),
+    point(4, 90, {9: 1.0}, "c", year=2026, tags=["z"]),
+]
+
+
+def test_dense_search_gives_cosines_best_first_with_the_payload(store: VectorStore, name: str) -> None:
+    store.upsert(name, POINTS)
+    (found,) = store.search(name, [Search([1.0, 0.0])], 3)
+    assert [f.id for f in found] == [ident(1), ident(2), ident(3)]
+    assert [f.score for f in found] == pytest.approx([1.0, math.sqrt(3) / 2, 0.5], abs=1e-6)
+    assert found[0].payload == POINTS[0].payload
+
+
+def test_the_engine_weighs_words_by_inverse_document_frequency(store: VectorStore, name: str) -> None:
+    """Word 7 stands in three points with weight 2, word 9 in one with weight 1: with N = 4 the IDF, ln(1 + (N - n + .5) / (n + .5)),
+    is .36 and 1.20, so word 9 wins, 1.20 to .71. Without the IDF word 7 would."""
+    store.upsert(name, [point(n, 10 * n, {7: 2.0}) for n in (1, 2, 3)] + [point(4, 40, {9: 1.0})])
+    (found,) = store.search(name, [Search([1.0, 0.0], Sparse((7, 9), (1.0, 1.0)))], 4)
+    scores = {f.id: f.score for f in found}
+    # Point 4 is last by angle (rank 3) and first by words (rank 0), ranks counted from 0.
+    assert scores[ident(4)] == pytest.approx(1 / 60 + 1 / 63, rel=1e-4)
+
+
+def test_hybrid_search_sums_reciprocal_ranks_of_both(store: VectorStore, name: str) -> None:
+    """By hand, ranks from 0 and k = 60: dense 1 2 3 4; words 2 and 3, which tie."""
+    store.upsert(name, POINTS)
+    (found,) = store.search(name, [Search([1.0, 0.0], Sparse((8,), (1.0,)))], 4)
+    scores = {f.id: f.score for f in found}
+    assert set(scores) == {ident(n) for n in (1, 2, 3, 4)}
+    assert scores[ident(1)] == pytest.approx(1 / 60, rel=1e-4)
+    assert scores[ident(4)] == pytest.approx(1 / 63, rel=1e-4)
+    both = sorted((scores[ident(2)], scores[ident(3)]))
+    # Points 2 and 3 tie in the word ranking, so either order of the two is right.
+    first = sorted((1 / 61 + 1 / 60, 1 / 62 + 1 / 61))
+    second = sorted((1 / 61 + 1 / 61, 1 / 62 + 1 / 60))
+    assert both == pytest.approx(first, rel=1e-4) or both == pytest.approx(second, rel=1e-4)
+    assert found[0].score == max(scores.values())
+
+
+def test_a_query_without_words_is_dense(store: VectorStore, name: str) -> None:
+    store.upsert(name, POINTS)
+    assert store.search(name, [Search([0.0, 1.0], Sparse((), ()))], 2) == store.search(name, [Search([0.0, 1.0])], 2)
+
+
+def test_many_searches_are_answered_in_order(store: VectorStore, name: str) -> None:
+    store.upsert(name, POINTS)
+    found = store.search(name, [Search([0.0, 1.0]), Search([1.0, 0.0])], 1)
+    assert [[f.id for f in one] for one in found] == [[ident(4)], [ident(1)]]
+    assert store.search(name, [], 1) == []
+
+
+@pytest.mark.parametrize(
+    ("filter", "expected"),
+    [
+        ({"document_id": "a"}, {1, 2}),
+        ({"document_id": ["b", "c"]}, {3, 4}),
+        ({"metadata.year": 2025}, {2, 3}),
+        ({"metadata.year": (2024, 2026)}, {1, 4}),
+        ({"metadata.open": True}, {1, 3}),
+        ({"metadata.open": [True, False]}, {1, 2, 3}),
+        ({"metadata.tags": "y"}, {1, 2}),
+        ({"document_id": "a", "metadata.year": 2025}, {2}),
+        ({"document_id": "nobody"}, set()),
+        ({}, {1, 2, 3, 4}),
+    ],
+)
+def test_filters_hold_everywhere(store: VectorStore, name: str, filter: dict[str, object], expected: set[int]) -> None:
+    store.upsert(name, POINTS)
+    wanted = {ident(number) for number in expected}
+    for search in (Search([1.0, 0.0]), Search([1.0, 0.0], Sparse((7, 8, 9), (1.0, 1.0, 1.0)))):
+        assert {f.id for f in store.search(name, [search], 10, filter=filter)[0]} == wanted  # type: ignore[arg-type]
+    assert store.count(name, filter) == len(wanted)  # type: ignore[arg-type]
+    assert {p.id for p in store.scroll(name, filter=filter)} == wanted  # type: ignore[arg-type]
+
+
+def test_upsert_replaces_and_delete_takes_away(store: VectorStore, name: str) -> None:
+    store.upsert(name, POINTS)
+    store.upsert(name, [point(1, 90, {9: 1.0}, "z")])
+    assert store.count(name) == 4 and store.count(name, {"document_id": "z"}) == 1
+    assert store.search(name, [Search([1.0, 0.0])], 1)[0][0].id == ident(2)
+    store.delete(name, [ident(2), ident(99)])
+    store.delete(name, [])
+    store.delete_where(name, {"document_id": ["b", "nobody"]})
+    assert [p.id for p in store.scroll(name)] == [ident(1), ident(4)]
+
+
+def test_scroll_goes_on_past_one_page_and_reads_only_what_is_asked(store: VectorStore, name: str) -> None:
+    store.upsert(name, [point(n, n % 90, {n: 1.0}, f"d{n}") for n in range(1, 1203)])
+    points = list(store.scroll(name, keys=("document_id",)))
+    assert [p.id for p in points] == [ident(n) for n in range(1, 1203)]
+    assert points[0].payload == {"document_id": "d1"}
+
+
+def test_metadata_is_merged_by_top_level_key(store: VectorStore, name: str) -> None:
+    store.set_metadata(name, {"more": [1, 2]})
+    store.set_metadata(name, {"encoder": {"digest": "d"}})
+    assert store.metadata(name) == {"encoder": {"digest": "d"}, "more": [1, 2]}
+
+
+def test_aliases_change_together(store: VectorStore, name: str) -> None:
+    other = f"contract-{uuid.uuid4().hex[:8]}"
+    now, before = f"{name}.now", f"{name}.before"
+    store.create(other, 2, {}, {})
+    store.set_aliases({now: name})
+    store.set_aliases({now: other, before: name, f"{name}.never": None})
+    assert {a: n for a, n in store.aliases().items() if a.startswith(name)} == {now: other, before: name}
+    with pytest.raises(StoreError, match="no collection"):
+        store.set_aliases({now: "contract-missing"})
+    assert store.aliases()[now] == other
+    store.set_aliases({now: None})
+    assert now not in store.aliases()
+
+
+def test_collections_come_and_go(store: VectorStore, name: str) -> None:
+    assert store.exists(name) and name in store.names()
+    with pytest.raises(StoreError, match="exists already"):
+        store.create(name, 2, {}, {})
+    store.add_fields(name, {"metadata.tags": FieldKind.KEYWORD, **FIELDS})
+    store.optimise(name)
+    store.flush(name)
+    store.drop(name)
+    store.drop("contract-never-was")
+    assert not store.exists(name) and name not in store.names()
+
+
+def test_what_the_engine_refuses_is_one_line_that_names_the_place(store: VectorStore, name: str) -> None:
+    for action in (
+        lambda: store.search(name, [Search([1.0, 0.0, 0.0])], 1),
+        lambda: store.count("contract-missing"),
+        lambda: store.metadata("contract-missing"),
+        lambda: store.upsert("contract-missing", POINTS),
+    ):
+        with pytest.raises(StoreError) as error:
+            action()
+        assert store.location in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("bad", ["", "a/b", "../up", ".hidden", "a b", "x" * 129])
+def test_bad_collection_names_are_refused(store: VectorStore, bad: str) -> None:
+    with pytest.raises(InputError, match="collection name"):
+        store.create(bad, 2, {}, {})
+
+
+def test_delete_by_an_empty_filter_is_refused(store: VectorStore, name: str) -> None:
+    store.upsert(name, POINTS)
+    with pytest.raises(InputError, match="empty filter"):
+        store.delete_where(name, {})
+    assert store.count(name) == 4
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"": "x"},
+        {3: "x"},
+        {"k": []},
+        {"k": 1.5},
+        {"k": None},
+        {"k": ["a", 1]},
+        {"k": [True, 1]},
+        {"k": {"a": 1}},
+        {"k": b"x"},
+        "k",
+    ],
+)
+def test_bad_filters_are_refused(bad: object) -> None:
+    with pytest.raises(InputError, match="filter"):
+        filter_values(bad)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("k", "depth"), [(1, 50), (12, 50), (13, 52), (100, 400)])
+def test_prefetch_depth(k: int, depth: int) -> None:
+    assert prefetch_depth(k) == depth
+
+
+def test_edge_keeps_everything_over_a_restart(tmp_path: Path) -> None:
+    first = EdgeStore(tmp_path)
+    first.create("c", 2, {"a": 1}, FIELDS)
+    first.upsert("c", POINTS)
+    first.set_aliases({"now": "c"})
+    first.close()
+    second = EdgeStore(tmp_path)
+    assert (second.aliases(), second.metadata("c"), second.count("c", {"metadata.year": 2025})) == ({"now": "c"}, {"a": 1}, 2)
+    second.close()
+
+
+def test_a_second_process_is_told_that_the_index_is_open(tmp_path: Path) -> None:
+    store = EdgeStore(tmp_path)
+    store.create("c", 2, {}, {})
+    store.upsert("c", POINTS)
+    code = "import sys, pathlib, pipeline.retrieval.edge_store as e; e.EdgeStore(pathlib.Path(sys.argv[1])).count('c')"
+    told = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=False)
+    assert told.returncode != 0
+    assert f"StoreError: index {tmp_path} is open in another process; end that one" in told.stderr.splitlines()[-1]
+    store.close()
+
+
+def test_damaged_edge_files_are_named(tmp_path: Path) -> None:
+    store = EdgeStore(tmp_path)
+    store.create("c", 2, {}, {})
+    store.set_aliases({"now": "c"})
+    (tmp_path / "aliases.json").write_text("{")
+    (tmp_path / "collections/c/metadata.json").write_text("")
+    with pytest.raises(StoreError, match="aliases.json"):
+        store.aliases()
+    with pytest.raises(StoreError, match="metadata.json"):
+        store.metadata("c")
+    store.close()
+
+
+def test_a_half_made_edge_collection_is_not_there_and_does_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "collections/.c/shard").mkdir(parents=True)
+    store = EdgeStore(tmp_path)
+    assert store.names() == () and not store.exists("c")
+    store.create("c", 2, {}, {})
+    assert store.names() == ("c",)
+    store.close()
+
+
+def test_a_server_that_does_not_answer_is_named_without_the_key() -> None:
+    store = ClientStore("https://user:word@127.0.0.1:1", api_key="top-secret-key", timeout=2)
+    with pytest.raises(StoreError, match="Qdrant at https://127.0.0.1:1") as error:
+        store.names()
+    assert error.value.retry
+    assert "top-secret-key" not in str(error.value) and "word" not in str(error.value) and "\n" not in str(error.value)

@@ -1,0 +1,80 @@
+"""Rows of a role → the examples its adapter is trained on, through the role's contract. Pure: no model, no file.
+
+The synthesizer's examples show what serving shows: the passages nearest to the question, gold ones among distractors, at
+times without the gold ones, so that refusing is learnt where the passages do not say.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+
+from pipeline.contracts import judge, rewrite, synthesize
+from pipeline.contracts.judge import LabelSchema
+from pipeline.errors import DataError
+from training.data.rows import JudgeRow, PassageRow, QuestionRow, RewriteRow
+from training.sft import Example
+
+
+def rewrite_examples(rows: Sequence[RewriteRow]) -> list[Example]:
+    """One example a turn with history; a turn without is never put to the rewriter, so it teaches nothing."""
+    return [
+        Example(row.id, rewrite.messages(row.history, row.question), rewrite.target(row.rewrite))
+        for row in rows
+        if row.history and row.question.strip()
+    ]
+
+
+def judge_examples(rows: Sequence[JudgeRow], schemas: Mapping[str, LabelSchema]) -> list[Example]:
+    """One example a judgment. Raises DataError for a task without a schema."""
+    examples = []
+    for row in rows:
+        if row.task not in schemas:
+            raise DataError(f"row {row.id!r}: no schema for judge task {row.task!r}; known: {', '.join(schemas)}")
+        schema = schemas[row.task]
+        examples.append(Example(row.id, judge.messages(schema, row.inputs), judge.target(schema, row.label)))
+    return examples
+
+
+def synthesize_examples(
+    rows: Sequence[QuestionRow],
+    passages: Mapping[str, PassageRow],
+    rankings: Mapping[str, Sequence[str]],
+    *,
+    k: int,
+    missing_gold: float,
+    shuffled: float,
+    seed: int = 0,
+) -> list[Example]:
+    """One example a question, with `k` passages; `rankings` gives for each row id the passage ids nearest to it, best first.
+
+    A gold passage that retrieval missed takes the last distractor's place. Raises DataError for a gold passage that is not
+    among `passages`.
+    """
+    rng = random.Random(seed)
+    examples = []
+    for row in rows:
+        unknown = [p for p in row.passage_ids if p not in passages]
+        if unknown:
+            raise DataError(f"row {row.id!r}: passage {unknown[0]!r} is not in passages.jsonl; make both from the same documents")
+        hide = row.answerable and rng.random() < missing_gold
+        shown = _shown(row, rankings[row.id], k, hide)
+        if rng.random() < shuffled:
+            rng.shuffle(shown)
+        numbers = [shown.index(p) + 1 for p in row.passage_ids if p in shown] if row.answerable and not hide else []
+        question = row.standalone or row.question
+        messages = synthesize.messages(question, [passages[p].shown() for p in shown])
+        answer = row.answers[0] if numbers else ""
+        examples.append(Example(row.id, messages, synthesize.target(answer, numbers)))
+    return examples
+
+
+def _shown(row: QuestionRow, ranking: Sequence[str], k: int, hide: bool) -> list[str]:
+    """The passages of one example in retrieval order. Where the gold ones are hidden, so are they from the distractors."""
+    gold = set(row.passage_ids)
+    if not row.answerable or hide:
+        return [p for p in ranking if p not in gold][:k]
+    order = {p: place for place, p in enumerate(ranking)}
+    others = [p for p in ranking if p not in gold][: max(0, k - len(gold))]
+    wanted = [*list(row.passage_ids)[:k], *others]
+    return sorted(dict.fromkeys(wanted), key=lambda p: order.get(p, len(order)))

@@ -1,0 +1,166 @@
+"""A trained adapter folder → a published version: canaries recorded, card written, registry told. No training here."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pipeline.adapters.canaries import CANARY_FILE, Canary, EmbedCanary, canaries_json
+from pipeline.adapters.card import FORMAT, AdapterCard, DataFacts, Identity, LoraFacts, TrainingFacts, now_utc
+from pipeline.adapters.inspection import inspect_folder
+from pipeline.adapters.proof import CanarySample, record_canaries, record_embed_canaries
+from pipeline.adapters.registry import Registry, Version
+from pipeline.contracts import contract_hash
+from pipeline.engine.bases import Base
+from pipeline.engine.local import open_engine
+from pipeline.engine.weights import Precision, load_weights
+from pipeline.records import Role
+from pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
+from training.contrastive import ContrastiveSettings, TrainedEmbedder
+from training.sft import Example, SftSettings, TrainedAdapter
+
+LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "trl", "sentence-transformers")
+CANARY_SAMPLES = 12
+"""Held-out prompts measured; the ones that tell adapter and base apart best are kept."""
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def library_versions() -> dict[str, str]:
+    """Name → installed version of what decides the numbers."""
+    return {name: importlib.metadata.version(name) for name in LIBRARIES}
+
+
+def data_facts(name: str, files: Mapping[str, Path], splits: Mapping[str, int], rows: int) -> DataFacts:
+    """What a run was trained on; `files` are named as the card shall name them."""
+    return DataFacts(name, rows, {key: file_digest(path) for key, path in files.items()}, dict(splits))
+
+
+def publish_generation(
+    registry: Registry,
+    role: Role,
+    base: Base,
+    settings: SftSettings,
+    trained: TrainedAdapter,
+    data: DataFacts,
+    held_out: Sequence[Example],
+    *,
+    notes: str = "",
+) -> Version:
+    """Publish a generation adapter as `candidate`. `held_out` are examples that were not trained on; canaries come from them.
+
+    Raises NoEffect where the adapter does not move those replies, AdapterError where the registry cannot take it.
+    """
+    samples = [CanarySample(example.messages, example.target) for example in held_out[:CANARY_SAMPLES]]
+    engine = open_engine(load_weights(base, precision=settings.precision, compute=settings.compute))
+    engine.load_adapter("trained", trained.folder)
+    _write_canaries(trained.folder, record_canaries(engine, "trained", samples))
+    facts = inspect_folder(trained.folder)
+    targets = ("all-linear",) if settings.targets == "all-linear" else tuple(settings.targets)
+    card = AdapterCard(
+        format=FORMAT,
+        role=role,
+        version="",
+        created=now_utc(),
+        identity=Identity(
+            base=base.id,
+            base_digest=base.digest,
+            weights_digest=facts.weights_digest,
+            contract_hash=contract_hash(role),
+            pooling="",
+            precision=_precision(settings.precision, trained.compute),
+            query_side_only=False,
+        ),
+        lora=_lora(settings, targets, trained.trainable_parameters, trained.total_parameters),
+        data=data,
+        training=TrainingFacts(
+            method="SFT (trl), loss on the reply only",
+            steps=trained.steps,
+            epochs=round(trained.epochs, 3),
+            tokens=trained.tokens,
+            seconds=round(trained.seconds, 1),
+            learning_rate=settings.learning_rate,
+            batch=settings.batch_size * settings.accumulate,
+            seed=settings.seed,
+            final_loss=trained.final_loss,
+            dev={},
+        ),
+        libraries=library_versions(),
+        evidence=(),
+        licence="",
+        notes=notes,
+    )
+    return registry.publish(role, trained.folder, card)
+
+
+def publish_embedder(
+    registry: Registry,
+    settings: ContrastiveSettings,
+    trained: TrainedEmbedder,
+    data: DataFacts,
+    held_out: Sequence[str],
+    *,
+    notes: str = "",
+) -> Version:
+    """Publish an embedder adapter as `candidate`. `held_out` are questions that were not trained on; canaries come from them.
+
+    Raises NoEffect where the adapter does not move their vectors, AdapterError where the registry cannot take it.
+    """
+    tuned = SentenceTransformerEmbedder(settings.model, adapter=trained.folder, query_side_only=settings.query_side_only)
+    bare = SentenceTransformerEmbedder(settings.model)
+    _write_canaries(trained.folder, record_embed_canaries(tuned, bare, list(held_out[:CANARY_SAMPLES])))
+    identity = tuned.identity
+    facts = inspect_folder(trained.folder)
+    targets = ("all-linear",) if settings.targets == "all-linear" else tuple(settings.targets)
+    card = AdapterCard(
+        format=FORMAT,
+        role=Role.EMBEDDER,
+        version="",
+        created=now_utc(),
+        identity=Identity(
+            base=settings.model,
+            base_digest=identity.model_digest,
+            weights_digest=facts.weights_digest,
+            contract_hash=contract_hash(Role.EMBEDDER),
+            pooling=identity.pooling,
+            precision="float32",
+            query_side_only=settings.query_side_only,
+        ),
+        lora=_lora(settings, targets, trained.trainable_parameters, trained.total_parameters - trained.trainable_parameters),
+        data=data,
+        training=TrainingFacts(
+            method="contrastive (sentence-transformers), " + ("query side only" if settings.query_side_only else "two-tower"),
+            steps=trained.steps,
+            epochs=round(trained.epochs, 3),
+            tokens=trained.tokens,
+            seconds=round(trained.seconds, 1),
+            learning_rate=settings.learning_rate,
+            batch=settings.batch_size,
+            seed=settings.seed,
+            final_loss=trained.final_loss,
+            dev={},
+        ),
+        libraries=library_versions(),
+        evidence=(),
+        licence="",
+        notes=notes,
+    )
+    return registry.publish(Role.EMBEDDER, trained.folder, card)
+
+
+def _precision(precision: Precision, compute: str) -> str:
+    return f"{precision.value}/{compute}" if precision in (Precision.NF4, Precision.INT8) else compute
+
+
+def _lora(settings: SftSettings | ContrastiveSettings, targets: tuple[str, ...], trained: int, base: int) -> LoraFacts:
+    return LoraFacts(settings.rank, settings.alpha, settings.dropout, targets, trained, trained / base)
+
+
+def _write_canaries(folder: Path, canaries: Sequence[Canary] | Sequence[EmbedCanary]) -> None:
+    (folder / CANARY_FILE).write_text(canaries_json(canaries), encoding="utf-8")

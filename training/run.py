@@ -1,0 +1,168 @@
+"""One way to train each role: a data folder and a recipe in, a published candidate out.
+
+The order is always the same: leak check, rows to examples, training with checkpoints, canaries on held-out rows, card,
+registry. Knows no settings file and no terminal.
+"""
+
+from __future__ import annotations
+
+import gc
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pipeline.adapters.card import DataFacts
+from pipeline.adapters.registry import Registry, Version
+from pipeline.contracts import embed
+from pipeline.engine.bases import resolve_base
+from pipeline.errors import DataError
+from pipeline.records import Role
+from pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
+from training.contrastive import train_embedder
+from training.data.rows import EmbedRow, PassageRow, QuestionRow
+from training.dataset import PASSAGES, DataFolder, judge_schemas
+from training.examples import judge_examples, rewrite_examples, synthesize_examples
+from training.progress import Progress
+from training.publish import data_facts, publish_embedder, publish_generation
+from training.recipe import Recipe
+from training.sft import Example, train_adapter
+
+RANKED = 12
+"""Nearest passages kept per question: enough for `k` distractors after the gold ones are taken out."""
+
+T = TypeVar("T")
+Notice = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What `train_role` works with."""
+
+    role: Role
+    data: DataFolder
+    recipe: Recipe
+    base: str
+    embedder: str
+    registry: Registry
+    run_folder: Path
+    k: int
+    resume: bool
+    on_progress: Callable[[Progress], None] | None
+    on_notice: Notice | None
+
+
+def train_role(
+    role: Role,
+    *,
+    data: Path,
+    recipe: Recipe,
+    base: str,
+    embedder: str,
+    registry: Registry,
+    run_folder: Path,
+    k: int,
+    intents: Mapping[str, str],
+    resume: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+    on_notice: Notice | None = None,
+) -> Version:
+    """Train the adapter of `role` on `data`/train and publish it as `candidate`.
+
+    `k` is the number of passages that the synthesizer sees when serving; `embedder` names the encoder that finds its
+    distractors, and the one that is tuned for the embedder role. With `resume` the run goes on from its newest complete
+    checkpoint. Raises DataError, TrainingError, BaseError, AdapterError; a KeyboardInterrupt leaves the checkpoints.
+    """
+    folder = DataFolder(data, intents)
+    folder.check_leaks(role)
+    job = Job(role, folder, recipe, base, embedder, registry, run_folder, k, resume, on_progress, on_notice)
+    version = _train_embedder(job) if role is Role.EMBEDDER else _train_generation(job)
+    gc.collect()
+    return version
+
+
+def _held_out(data: DataFolder, role: Role) -> str:
+    """The split that canaries come from. Raises DataError where there is neither dev nor test data."""
+    for split in ("dev", "test"):
+        if data.has(split, role):
+            return split
+    raise DataError(f"no dev/{role.value}.jsonl in {data.folder}; a few held-out rows are needed to prove the adapter's effect")
+
+
+def _train_generation(job: Job) -> Version:
+    held = _held_out(job.data, job.role)
+    examples = _subset(_examples(job, "train"), job.recipe)
+    settings = job.recipe.sft()
+    base = resolve_base(job.base)
+    trained = train_adapter(
+        examples, base, settings, job.run_folder, resume=job.resume, on_progress=job.on_progress, on_notice=job.on_notice
+    )
+    if trained.dropped and job.on_notice:
+        job.on_notice(
+            f"{len(trained.dropped)} rows are longer than {settings.max_length} tokens and were left out, such as {trained.dropped[0]}"
+        )
+    return publish_generation(
+        job.registry, job.role, base, settings, trained, _facts(job, trained.rows), _examples(job, held, limit=24)
+    )
+
+
+def _train_embedder(job: Job) -> Version:
+    held = _held_out(job.data, Role.EMBEDDER)
+    rows: Sequence[EmbedRow] = _subset(list(job.data.embed_rows("train")), job.recipe)
+    settings = job.recipe.contrastive(job.embedder)
+    passages = list(job.data.training_passages().values())
+    trained = train_embedder(
+        rows, passages, settings, job.run_folder, resume=job.resume, on_progress=job.on_progress, on_notice=job.on_notice
+    )
+    questions = [row.query for row in job.data.embed_rows(held)]
+    return publish_embedder(job.registry, settings, trained, _facts(job, trained.pairs), questions)
+
+
+def _subset(rows: list[T], recipe: Recipe) -> list[T]:
+    """At most `data.max_rows` of the rows, drawn with the recipe's seed."""
+    limit = recipe.data.max_rows
+    if not limit or len(rows) <= limit:
+        return rows
+    return random.Random(recipe.optimiser.seed).sample(rows, limit)
+
+
+def _examples(job: Job, split: str, limit: int = 0) -> list[Example]:
+    if job.role is Role.REWRITER:
+        rewrites = job.data.rewrites(split)
+        return rewrite_examples(rewrites[:limit] if limit else rewrites)
+    if job.role is Role.JUDGE:
+        judgments = job.data.judgments(split)
+        return judge_examples(judgments[:limit] if limit else judgments, judge_schemas(job.data.intents))
+    questions = job.data.questions(split)
+    questions = questions[:limit] if limit else questions
+    passages = job.data.training_passages() if split == "train" else job.data.passages()
+    return synthesize_examples(
+        questions,
+        passages,
+        rank_passages(questions, passages, job.embedder),
+        k=job.k,
+        missing_gold=job.recipe.data.missing_gold,
+        shuffled=job.recipe.data.shuffled,
+        seed=job.recipe.optimiser.seed,
+    )
+
+
+def rank_passages(questions: Sequence[QuestionRow], passages: Mapping[str, PassageRow], embedder: str) -> dict[str, list[str]]:
+    """Row id → ids of the passages nearest to its question by the frozen encoder `embedder`, best first."""
+    import numpy as np
+
+    encoder = SentenceTransformerEmbedder(embedder)
+    ids = list(passages)
+    matrix = encoder.embed_passages([embed.passage_text(p.title, "", p.text) for p in passages.values()])
+    queries = encoder.embed_queries([embed.query_text(q.standalone or q.question) for q in questions])
+    similarity = queries @ matrix.T
+    order = np.argsort(-similarity, axis=1, kind="stable")[:, :RANKED]
+    return {q.id: [ids[i] for i in row] for q, row in zip(questions, order, strict=True)}
+
+
+def _facts(job: Job, rows: int) -> DataFacts:
+    files = {f"train/{job.role.value}.jsonl": job.data.file("train", job.role)}
+    if job.role in (Role.SYNTHESIZER, Role.EMBEDDER):
+        files[PASSAGES] = job.data.folder / PASSAGES
+    return data_facts(job.data.folder.name, files, {"train": rows}, rows)
