@@ -111,12 +111,12 @@ def open_base(settings: Settings, roles: Sequence[Role] = GENERATION_ROLES) -> S
 
     Raises BaseError, AdapterError, IdentityMismatch, NoEffect.
     """
-    versions = {role: version for role in roles if (version := chosen_version(settings, role)) is not None}
     from pipeline.adapters.proof import load_proven
     from pipeline.engine.bases import resolve_base
     from pipeline.engine.local import open_engine
     from pipeline.engine.weights import Precision, load_weights
 
+    versions = {role: version for role in roles if (version := chosen_version(settings, role)) is not None}
     chosen = settings.base
     base = resolve_base(chosen.model)
     loaded = load_weights(base, precision=Precision(chosen.precision), compute=chosen.compute, device=chosen.device)

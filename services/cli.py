@@ -1,20 +1,39 @@
-"""The command `lorag`: reads options, calls the work, prints. Known errors end in one line and exit code 2, Ctrl-C in 130."""
+"""The command `lorag`: one function a command, in `services.commands`; errors end in `services.failures`."""
 
 from __future__ import annotations
 
+import io
+import os
 import sys
-from importlib.metadata import version
+import warnings
+from contextlib import suppress
 from typing import Annotated
 
 import typer
 
-from pipeline.errors import LoragError
+from services.commands import adapters, evaluate
+from services.commands.ask import ask
+from services.commands.chat import chat
+from services.commands.demo import demo
+from services.commands.doctor import doctor
+from services.commands.ingest import ingest
+from services.commands.init import init
+from services.commands.train import train
+from services.failures import BUG, CommandGroup, report_bug
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(cls=CommandGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+for command in (demo, init, ingest, ask, chat, train):
+    app.command(command.__name__)(command)
+app.add_typer(evaluate.app, name="eval")
+app.add_typer(adapters.app, name="adapters")
+app.command("doctor")(doctor)
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version
+
         typer.echo(f"lorag {version('lorag')}")
         raise typer.Exit
 
@@ -29,11 +48,24 @@ def lorag(
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line and exit."""
+    warnings.simplefilter("ignore")  # what libraries tell their own developers is no news to whoever runs a command
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
-        app()
-    except LoragError as error:
-        typer.echo(f"lorag: {error}", err=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+        app(prog_name="lorag")
+    except Exception as error:
+        report_bug(error)
+        sys.exit(BUG)
+    finally:
+        _let_go_of_stdout()
+
+
+def _let_go_of_stdout() -> None:
+    """Flush now: at the interpreter's end a reader that has gone would still make it complain."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from pipeline.adapters.card import AdapterCard, DataFacts, Evidence, Identity, LoraFacts, TrainingFacts
-from pipeline.adapters.inspection import inspect_folder
+from pipeline.adapters.inspection import inspect_weights
 from pipeline.contracts import contract_hash
 from pipeline.engine.bases import Base
 from pipeline.records import Role
@@ -42,7 +42,7 @@ GENERATION_TARGETS = ["q_proj", "v_proj", "down_proj"]
 
 
 def make_tokenizer() -> Any:
-    """Byte-level BPE, so that every text has tokens, with the special tokens and chat template of the Qwen and SmolLM families."""
+    """Byte-level BPE, so that every text has tokens, with special tokens and template as the Qwen and SmolLM families have."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -53,7 +53,11 @@ def make_tokenizer() -> Any:
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     bpe.train_from_iterator(CORPUS, trainers.BpeTrainer(vocab_size=384, special_tokens=special, initial_alphabet=alphabet))
     fast = PreTrainedTokenizerFast(
-        tokenizer_object=bpe, bos_token="<|im_start|>", eos_token="<|im_end|>", pad_token="<|endoftext|>", unk_token="<|endoftext|>"
+        tokenizer_object=bpe,
+        bos_token="<|im_start|>",
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        unk_token="<|endoftext|>",
     )
     fast.chat_template = CHAT_TEMPLATE
     return fast
@@ -89,7 +93,7 @@ def save_tiny_encoder(folder: Path, seed: int = 0) -> Path:
     """A two-layer BERT of 32 dimensions with mean pooling, as sentence-transformers saves it."""
     import torch
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import Pooling, Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
     from transformers import BertConfig, BertModel
 
     tokenizer = make_tokenizer()
@@ -156,7 +160,7 @@ def tiny_card() -> MakeCard:
     """`tiny_card(folder, base, role)` → the card of the adapter in `folder`, with one comparison that says it is better."""
 
     def make(folder: Path, base: Base, role: Role) -> AdapterCard:
-        facts = inspect_folder(folder)
+        facts = inspect_weights(folder)
         pooling = "mean" if role is Role.EMBEDDER else ""
         identity = Identity(base.id, base.digest, facts.weights_digest, contract_hash(role), pooling, "fp32/float32", False)
         return AdapterCard(

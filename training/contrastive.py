@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.contracts import embed
-from pipeline.engine.processor import probe_threads
+from pipeline.engine.processor import compute_dtype, detect, probe_threads
 from pipeline.engine.quiet import quiet_libraries
 from pipeline.errors import TrainingError
 from pipeline.retrieval.sentence_encoder import MINILM, SentenceTransformerEmbedder
@@ -255,6 +255,7 @@ def _arguments(settings: ContrastiveSettings, run_folder: Path, device: str, pro
         save_steps=settings.checkpoint_every,
         logging_steps=1,
         logging_nan_inf_filter=False,
+        bf16=compute_dtype(detect()) == "bfloat16",
         report_to="none",
         disable_tqdm=True,
         use_cpu=device == "cpu",

@@ -1,7 +1,7 @@
 """Adapters on disk: their card, the registry of their versions, and the proof that a loaded one does what it should."""
 
 from pipeline.adapters.card import AdapterCard, DataFacts, Evidence, Identity, LoraFacts, TrainingFacts
-from pipeline.adapters.inspection import AdapterFacts, inspect_folder
+from pipeline.adapters.inspection import AdapterFacts, inspect_folder, inspect_weights
 from pipeline.adapters.proof import load_proven, prove_embedder
 from pipeline.adapters.registry import Registry, Version
 
@@ -16,6 +16,7 @@ __all__ = [
     "TrainingFacts",
     "Version",
     "inspect_folder",
+    "inspect_weights",
     "load_proven",
     "prove_embedder",
 ]

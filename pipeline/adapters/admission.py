@@ -17,10 +17,10 @@ from pipeline.errors import AdapterError
 README_FILE = "README.md"
 
 
-def fill_version(source: Path, folder: Path, card: AdapterCard) -> None:
+def fill_version(source: Path, folder: Path) -> None:
     """Copy the adapter's files from `source` into the empty `folder`.
 
-    Card and README stay behind, they are written for the version; the settings name the base by its id. Raises AdapterError
+    Card and README stay behind, they are written for the version; the settings lose the name of the base. Raises AdapterError
     where a needed file is missing, unreadable or a link, OSError where `folder` cannot be written.
     """
     if not source.is_dir():
@@ -36,7 +36,7 @@ def fill_version(source: Path, folder: Path, card: AdapterCard) -> None:
     settings = load_json(source / CONFIG_FILE, limit=ALLOWED[CONFIG_FILE])
     if not isinstance(settings, dict):
         raise AdapterError(f"{source / CONFIG_FILE}: must be an object, as peft writes it")
-    write_text(folder / CONFIG_FILE, json.dumps(portable_settings(settings, card.identity.base), indent=2) + "\n")
+    write_text(folder / CONFIG_FILE, json.dumps(portable_settings(settings), indent=2) + "\n")
 
 
 def check_version(folder: Path, card: AdapterCard) -> AdapterFacts:

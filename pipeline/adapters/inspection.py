@@ -46,11 +46,16 @@ class AdapterFacts:
 
 
 def inspect_folder(folder: Path) -> AdapterFacts:
-    """Check everything that can be checked without a model. Reads the weights once, tensor by tensor.
+    """Check everything that can be checked without a model: the files of `folder`, then as `inspect_weights`."""
+    check_files(folder)
+    return inspect_weights(folder)
+
+
+def inspect_weights(folder: Path) -> AdapterFacts:
+    """Check settings and weights alone, whatever lies beside them: for a folder that a training still writes to.
 
     Raises AdapterError naming the file and what is wrong with it, NoEffect where the weights change nothing.
     """
-    check_files(folder)
     settings = read_settings(folder)
     weights = folder / WEIGHTS_FILE
     tensors = read_header(weights)

@@ -126,6 +126,9 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def portable_settings(data: Mapping[str, Any], base: str) -> dict[str, Any]:
-    """Settings as they are published: `base` in place of the folder it was trained from, and no class names to import."""
-    return {**data, "base_model_name_or_path": base, "auto_mapping": None}
+def portable_settings(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as they are published: without class names to import, and without the base's name.
+
+    The card names the base. A name here is a folder of the maker's machine at best; at worst peft asks the hub for it.
+    """
+    return {**data, "base_model_name_or_path": None, "revision": None, "auto_mapping": None}

@@ -67,7 +67,7 @@ class Registry:
         with self._disk(f"publishing the {role.value} adapter"):
             make_folder(home / "versions")
             with aside_folder(home, home / "versions") as aside:
-                fill_version(source, aside, card)
+                fill_version(source, aside)
                 digest = check_version(aside, card).weights_digest
                 with locked(home):
                     version = f"{self._next_number(role):04d}-{digest[:8]}"

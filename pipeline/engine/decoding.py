@@ -1,12 +1,14 @@
 """Batched decoding on a causal LM with a key-value cache. Knows tensors and adapters' names; knows no text and no role.
 
 Rows are padded on the left, so every row's next token sits in the last column. A batch may mix adapters: peft routes each
-row through the adapter named for it. `adapter_names=None` means a model without adapters.
+row through the adapter named for it. The model is used only inside a `Session`, one forward at a time, so that streams
+of different adapters may take turns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +16,10 @@ from pipeline.engine.protocol import Sampling
 
 BASE_ROW = "__base__"
 """peft's name for a row that no adapter touches."""
+
+
+Session = Callable[[Sequence[str]], AbstractContextManager[tuple[Any, bool]]]
+"""Given the adapter of each row, lends the model for one forward, and says whether that needs per-row `adapter_names`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,33 +35,33 @@ class Row:
 class Batch:
     """A left-padded batch in flight: prefilled once, then stepped token by token."""
 
-    def __init__(self, model: Any, rows: Sequence[tuple[Sequence[int], str]], pad_id: int, *, routed: bool) -> None:
+    def __init__(self, session: Session, rows: Sequence[tuple[Sequence[int], str]], pad_id: int, device: Any) -> None:
         import torch
         from transformers import DynamicCache
 
-        self._model = model
+        self._session = session
         width = max(len(ids) for ids, _ in rows)
-        device = model.device
         self._ids = torch.full((len(rows), width), pad_id, dtype=torch.long, device=device)
         self._mask = torch.zeros((len(rows), width), dtype=torch.long, device=device)
         for n, (ids, _) in enumerate(rows):
             self._ids[n, width - len(ids) :] = torch.tensor(list(ids), device=device)
             self._mask[n, width - len(ids) :] = 1
         self._names = [name for _, name in rows]
-        self._routed = routed
-        self.cache = DynamicCache(config=model.config)
+        self.cache = DynamicCache()
 
     def _forward(self, ids: Any, positions: Any, keep: int) -> Any:
-        extra = {"adapter_names": self._names} if self._routed else {}
-        return self._model(
-            input_ids=ids,
-            attention_mask=self._mask,
-            position_ids=positions,
-            past_key_values=self.cache,
-            use_cache=True,
-            logits_to_keep=keep,
-            **extra,
-        ).logits
+        import torch
+
+        with self._session(self._names) as (model, per_row), torch.inference_mode():
+            return model(
+                input_ids=ids,
+                attention_mask=self._mask,
+                position_ids=positions,
+                past_key_values=self.cache,
+                use_cache=True,
+                logits_to_keep=keep,
+                **({"adapter_names": self._names} if per_row else {}),
+            ).logits
 
     def prefill(self) -> Any:
         """Run the prompts; returns the next-token logits, shape (rows, vocabulary), float32."""
@@ -108,12 +114,12 @@ def choose(logits: Any, sampling: Sampling, generator: Any) -> int:
     return int(order[torch.multinomial(ranked, 1, generator=generator)])
 
 
-def decode(model: Any, rows: Sequence[Row], end_ids: Sequence[int], pad_id: int, *, routed: bool) -> Iterator[dict[int, int]]:
+def decode(session: Session, rows: Sequence[Row], end_ids: Sequence[int], pad_id: int, device: Any) -> Iterator[dict[int, int]]:
     """Generate for all rows together; each step yields {row index: token id} of the rows still running, end tokens included."""
     import torch
 
     generators = [torch.Generator().manual_seed(row.sampling.seed) for row in rows]
-    batch = Batch(model, [(row.ids, row.adapter) for row in rows], pad_id, routed=routed)
+    batch = Batch(session, [(row.ids, row.adapter) for row in rows], pad_id, device)
     running = list(range(len(rows)))
     counts = [0] * len(rows)
     logits = batch.prefill()
@@ -127,15 +133,21 @@ def decode(model: Any, rows: Sequence[Row], end_ids: Sequence[int], pad_id: int,
             batch.keep(alive)
         running = [running[n] for n in alive]
         if running:
-            logits = batch.step(torch.tensor([tokens[r] for r in running], device=model.device))
+            logits = batch.step(torch.tensor([tokens[r] for r in running], device=device))
 
 
-def continuation_logprobs(model: Any, prompts: Sequence[tuple[Sequence[int], str]], choices: Sequence[Sequence[Sequence[int]]], pad_id: int, *, routed: bool) -> list[list[float]]:
+def continuation_logprobs(
+    session: Session,
+    prompts: Sequence[tuple[Sequence[int], str]],
+    choices: Sequence[Sequence[Sequence[int]]],
+    pad_id: int,
+    device: Any,
+) -> list[list[float]]:
     """Sum of log-probabilities of each choice's tokens after its prompt. All prompts must have the same number of choices."""
     import torch
 
     copies = len(choices[0])
-    batch = Batch(model, prompts, pad_id, routed=routed)
+    batch = Batch(session, prompts, pad_id, device)
     first = torch.log_softmax(batch.prefill(), dim=-1)
     longest = max(len(ids) for options in choices for ids in options)
     total = torch.stack([first[r, ids[0]] for r, options in enumerate(choices) for ids in options])

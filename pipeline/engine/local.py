@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -88,15 +89,18 @@ class LocalEngine:
         ids = self._encode(request.messages, request.max_tokens)
         return Row(tuple(ids), request.adapter or BASE_ROW, request.max_tokens, request.sampling)
 
-    def _run(self, rows: Sequence[Row]) -> Iterator[dict[int, int]]:
-        """Decode one batch under the lock. The iterator must be exhausted or closed for the lock to be released."""
-        import torch
+    @contextmanager
+    def _session(self, names: Sequence[str]) -> Iterator[tuple[Any, bool]]:
+        """The model for one forward: under the lock, with the adapters of these rows active."""
+        with self._lock, self._router.routed(names) as per_row:
+            yield self._router.model, per_row
 
-        with self._lock, self._router.routed([row.adapter for row in rows]) as per_row, torch.inference_mode():
-            try:
-                yield from decode(self._router.model, rows, self.tokens.end_ids, self.tokens.pad_id, routed=per_row)
-            except (RuntimeError, MemoryError) as error:
-                raise EngineError(f"generation failed on a batch of {len(rows)}: {str(error).splitlines()[0]}") from error
+    def _run(self, rows: Sequence[Row]) -> Iterator[dict[int, int]]:
+        """Decode one batch. The lock is held for a forward at a time, so other requests may run between two tokens."""
+        try:
+            yield from decode(self._session, rows, self.tokens.end_ids, self.tokens.pad_id, self._router.model.device)
+        except (RuntimeError, MemoryError) as error:
+            raise EngineError(f"generation failed on a batch of {len(rows)}: {str(error).splitlines()[0]}") from error
 
     def _completion(self, row: Row, ids: Sequence[int]) -> Completion:
         stopped = bool(ids) and ids[-1] in self.tokens.end_ids
@@ -107,16 +111,12 @@ class LocalEngine:
         row = self._row(request)
         written: list[int] = []
         shown = ""
-        steps = self._run([row])
-        try:
-            for tokens in steps:
-                written.append(tokens[0])
-                text = self.tokens.text(written)
-                if not text.endswith("\ufffd") and len(text) > len(shown):  # else a character is still incomplete
-                    yield text[len(shown) :]
-                    shown = text
-        finally:
-            steps.close()  # type: ignore[attr-defined]
+        for tokens in self._run([row]):
+            written.append(tokens[0])
+            text = self.tokens.text(written)
+            if not text.endswith("\ufffd") and len(text) > len(shown):  # else a character is still incomplete
+                yield text[len(shown) :]
+                shown = text
 
     def weigh(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
         prompts = [self._encode(r.messages, 16) for r in requests]
@@ -138,16 +138,18 @@ class LocalEngine:
         return rows
 
     def _logprobs(
-        self, requests: Sequence[ChoiceRequest], prompts: Sequence[list[int]], replies: Sequence[list[list[int]]], chosen: list[int]
+        self,
+        requests: Sequence[ChoiceRequest],
+        prompts: Sequence[list[int]],
+        replies: Sequence[list[list[int]]],
+        chosen: list[int],
     ) -> list[list[float]]:
-        import torch
-
-        names = [requests[i].adapter or BASE_ROW for i in chosen]
-        with self._lock, self._router.routed(names) as per_row, torch.inference_mode():
-            rows = [(prompts[i], name) for i, name in zip(chosen, names, strict=True)]
-            return continuation_logprobs(
-                self._router.model, rows, [replies[i] for i in chosen], self.tokens.pad_id, routed=per_row
-            )
+        rows = [(prompts[i], requests[i].adapter or BASE_ROW) for i in chosen]
+        options = [replies[i] for i in chosen]
+        try:
+            return continuation_logprobs(self._session, rows, options, self.tokens.pad_id, self._router.model.device)
+        except (RuntimeError, MemoryError) as error:
+            raise EngineError(f"weighing failed on a batch of {len(rows)}: {str(error).splitlines()[0]}") from error
 
 
 def _softmax(logprobs: Sequence[float]) -> tuple[float, ...]:

@@ -67,6 +67,7 @@ class AdapterRouter:
             raise AdapterError(f"adapter {name!r} is not resident; resident: {', '.join(self.names) or 'none'}")
         self.names = tuple(n for n in self.names if n != name)
         if self.names:
+            self._activate(self.names[0])  # peft warns when it has to choose another active adapter itself
             self.model.delete_adapter(name)
         else:
             self.model, self._layers = self.model.unload(), []

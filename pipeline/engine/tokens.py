@@ -25,7 +25,9 @@ class ChatTokens:
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         if not getattr(tokenizer, "chat_template", None):
-            raise EngineError("the base's tokenizer has no chat template; use an instruction-tuned base, or add chat_template.jinja")
+            raise EngineError(
+                "the base's tokenizer has no chat template; use an instruction-tuned base, or add chat_template.jinja"
+            )
         self.end_ids = self._end_ids()
 
     def _end_ids(self) -> tuple[int, ...]:
@@ -51,7 +53,9 @@ class ChatTokens:
         text = self._tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=reply, enable_thinking=False)
         parts = _MARKS.split(text)
         if parts[1::2] != [str(n) for n in range(len(roles))]:
-            raise EngineError(f"the base's chat template does not keep the messages {roles} in order; use a base with an ordinary template")
+            raise EngineError(
+                f"the base's chat template does not keep the messages {roles} in order; use a base with an ordinary template"
+            )
         return tuple(parts[0::2])
 
     def _special(self, text: str) -> list[int]:

@@ -99,7 +99,7 @@ def packed_weights_kept(model: Any) -> Iterator[None]:
     On a processor with AVX512-BF16 bitsandbytes packs each 4-bit layer that runs, and `state_dict()` unpacks it again; without
     double quantization release 0.50 leaves the scales transposed, so the base is scrambled from then on, silently.
     """
-    states = [getattr(p, "quant_state", None) for p in model.parameters()]
+    states: list[Any] = [getattr(p, "quant_state", None) for p in model.parameters()]
     packed = [state for state in states if getattr(state, "packing_format_for_cpu", False)]
     for state in packed:
         state.packing_format_for_cpu = False

@@ -52,9 +52,7 @@ def weigh(request: ChoiceRequest) -> Sequence[float]:
     return [1, 3] if request.choices[0] == "answerable" else [8, 1, 1][: len(request.choices)]
 
 
-def chain(
-    *, engine: ScriptedEngine | None = None, index: Searcher | None = None, options: ChainOptions | None = None
-) -> Chain:
+def chain(*, engine: ScriptedEngine | None = None, index: Searcher | None = None, options: ChainOptions | None = None) -> Chain:
     engine = engine or ScriptedEngine(reply, weigher=weigh)
     return Chain(
         rewriter=Rewriter(engine, "rw"),
@@ -233,9 +231,7 @@ def test_a_stream_tells_each_stage_the_reply_and_the_same_response() -> None:
     assert (final.response.answer, final.response.verdicts) == (asked.answer, asked.verdicts)
 
 
-@pytest.mark.parametrize(
-    ("query", "options"), [(Query("nothing?"), ChainOptions()), (Query("Dun?"), ChainOptions(gate=0.5))]
-)
+@pytest.mark.parametrize(("query", "options"), [(Query("nothing?"), ChainOptions()), (Query("Dun?"), ChainOptions(gate=0.5))])
 def test_a_stream_that_refuses_has_no_text_but_the_final_answer(query: Query, options: ChainOptions) -> None:
     events = list(chain(options=options).stream(query))
     assert not [e for e in events if isinstance(e, TextDelta)]

@@ -21,7 +21,8 @@ Card = Callable[[Path], AdapterCard]
 
 def test_round_trip(plain_adapter: Plain, plain_card: Card) -> None:
     folder = plain_adapter(1)
-    assert read_card(folder) == plain_card(folder)
+    card = plain_card(folder)
+    assert read_card(folder) == card
 
 
 def _set(path: str, value: Any) -> Callable[[dict[str, Any]], None]:

@@ -75,7 +75,7 @@ def test_dense_search_gives_cosines_best_first_with_the_payload(store: VectorSto
 
 
 def test_the_engine_weighs_words_by_inverse_document_frequency(store: VectorStore, name: str) -> None:
-    """Word 7 stands in three points with weight 2, word 9 in one with weight 1: with N = 4 the IDF, ln(1 + (N - n + .5) / (n + .5)),
+    """Word 7 stands in three points with weight 2, word 9 in one with weight 1. The IDF, ln(1 + (4 - n + .5) / (n + .5)),
     is .36 and 1.20, so word 9 wins, 1.20 to .71. Without the IDF word 7 would."""
     store.upsert(name, [point(n, 10 * n, {7: 2.0}) for n in (1, 2, 3)] + [point(4, 40, {9: 1.0})])
     (found,) = store.search(name, [Search([1.0, 0.0], Sparse((7, 9), (1.0, 1.0)))], 4)

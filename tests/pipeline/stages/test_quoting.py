@@ -16,11 +16,17 @@ TIDES = (
 @pytest.mark.parametrize(
     ("question", "answer", "expected"),
     [
-        pytest.param("Who keeps the tide book?", "Ann Reay", "The harbour master, Ann Reay, keeps the tide book.", id="contained"),
-        pytest.param("Which draught waits?", "over 2.4 m.", "Vessels drawing over 2.4 m wait for half tide.", id="final stop ignored"),
+        pytest.param(
+            "Who keeps the tide book?", "Ann Reay", "The harbour master, Ann Reay, keeps the tide book.", id="contained"
+        ),
+        pytest.param(
+            "Which draught waits?", "over 2.4 m.", "Vessels drawing over 2.4 m wait for half tide.", id="final stop ignored"
+        ),
         pytest.param("?", "ANN\n  REAY", "The harbour master, Ann Reay, keeps the tide book.", id="case and white space"),
         pytest.param("When do vessels pay nothing?", "On a Sunday", "Vessels pay no dues on Sundays.", id="overlap by stem"),
-        pytest.param("What about vessels at half tide?", "they wait", "Vessels drawing over 2.4 m wait for half tide.", id="rare words"),
+        pytest.param(
+            "What about vessels at half tide?", "they wait", "Vessels drawing over 2.4 m wait for half tide.", id="rare words"
+        ),
         pytest.param("zzz", "qqq", "The Dun berth dries at low water.", id="nothing shared: the first"),
     ],
 )
@@ -68,7 +74,9 @@ def test_plain_text_offsets_count_from_the_document_start() -> None:
     ("html", "answer", "quote"),
     [
         pytest.param("<p>Dues are low. The fee is 40 crowns.</p>", "40 crowns", "The fee is 40 crowns.", id="no markup inside"),
-        pytest.param("<p>The fee for a long berth is <b>40 crowns</b> a day.</p>", "40 crowns", "40 crowns", id="run with answer"),
+        pytest.param(
+            "<p>The fee for a long berth is <b>40 crowns</b> a day.</p>", "40 crowns", "40 crowns", id="run with answer"
+        ),
         pytest.param("<p>The <i>fee</i> for a long berth is high.</p>", "lots", "for a long berth is high.", id="longest run"),
         pytest.param("<p>Fish &amp; salt pay 3 crowns here.</p>", "3 crowns", "salt pay 3 crowns here.", id="entity"),
     ],

@@ -1,0 +1,75 @@
+"""A response as people read it: the answer, each citation with the words it rests on, and on request every stage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.records import Outcome, Response, StageRecord, Verdict
+from services.terminal import cell, out, show, table
+
+EXCERPT = 90
+"""Characters of a prompt's outcome or a passage that a table shows."""
+
+
+def show_answer(response: Response) -> None:
+    """Question as it was asked of the index, answer, citations, verdicts."""
+    if response.rewrite.question != response.question:
+        show(f"asked as: {response.rewrite.question}", style="dim")
+    show(response.answer.text, style="bold")
+    show_grounds(response)
+
+
+def show_grounds(response: Response) -> None:
+    """What an answer rests on: citations and verdicts, without the answer."""
+    answer = response.answer
+    if answer.outcome is Outcome.UNPARSED:
+        show("(the model's reply does not cite as it should; it stands here as written)", style="yellow")
+    for citation in answer.citations:
+        show()
+        show(f"[{citation.number}] “{citation.quote}”")
+        show(f"    {citation.source}:{citation.start}–{citation.end}", style="dim")
+    if response.verdicts:
+        show()
+        show(" · ".join(map(_verdict, response.verdicts)), style="dim")
+
+
+def show_trace(response: Response) -> None:
+    """Two tables: the stages in order, and the passages that were found."""
+    stages = table("stage", "adapter", ">seconds", "outcome", "result", title="Stages")
+    for record in response.trace.stages:
+        stages.add_row(record.stage, cell(record.adapter), f"{record.seconds:.2f}", record.outcome.value, cell(_result(record)))
+    out().print(stages)
+    hits = table(">#", ">score", "source", "passage", title="Passages")
+    for number, hit in enumerate(response.trace.hits, 1):
+        passage = hit.passage
+        where = f"{passage.source}:{passage.start}–{passage.end}"
+        hits.add_row(str(number), f"{hit.score:.4f}", cell(where), cell(_excerpt(passage.text)))
+    out().print(hits)
+
+
+def _result(record: StageRecord) -> str:
+    detail = record.detail
+    if "error" in detail:
+        return str(detail["error"])
+    if record.stage == "retrieve":
+        return _counted(detail.get("found", ()))
+    if "probabilities" in detail:
+        return ", ".join(f"{label} {probability:.2f}" for label, probability in detail["probabilities"].items())
+    if record.stage == "rewrite":
+        return _excerpt(str(detail.get("question", "")))
+    return _excerpt(record.reply or ("refused" if detail.get("refused") else ""))
+
+
+def _counted(found: Sequence[object]) -> str:
+    return f"{len(found)} passage{'' if len(found) == 1 else 's'}"
+
+
+def _verdict(verdict: Verdict) -> str:
+    if verdict.outcome is Outcome.FAILED:
+        return f"{verdict.task}: not judged ({verdict.error})"
+    return f"{verdict.task}: {verdict.label} {verdict.probability:.2f}"
+
+
+def _excerpt(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= EXCERPT else flat[: EXCERPT - 1] + "…"

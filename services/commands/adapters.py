@@ -1,0 +1,170 @@
+"""`lorag adapters`: the published versions, and which of them serve."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.errors import AdapterError
+from pipeline.records import Role
+from services.options import HERE, Format, Output, Project
+from services.terminal import cell, out, show, show_json, table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pipeline.adapters.card import AdapterCard, Evidence
+    from pipeline.adapters.registry import Registry, Version
+    from pipeline.config import Settings
+
+app = typer.Typer(no_args_is_help=True, help="List, show, promote and roll back adapter versions.")
+
+RoleArgument = Annotated[Role, typer.Argument(help="Which adapter.", show_default=False)]
+
+
+@app.command("list")
+def list_versions(project: Project = HERE, output: Output = Format.TEXT) -> None:
+    """All published versions, oldest first."""
+    _, registry = _open(project)
+    found = [_entry(registry, version) for version in registry.list()]
+    if output is Format.JSON:
+        show_json({"adapters": found})
+        return
+    if not found:
+        show(f"No adapters in {registry.folder} yet; make one with `lorag train`.")
+        return
+    rows = table("role", "version", "alias", "created", "evidence")
+    for entry in found:
+        evidence = _first_evidence(entry)
+        rows.add_row(
+            *(cell(text) for text in (entry["role"], entry["version"], ", ".join(entry["aliases"]), entry["created"], evidence))
+        )
+    out().print(rows)
+
+
+@app.command("show")
+def show_version(
+    role: RoleArgument,
+    version: Annotated[str, typer.Argument(help="A version, or candidate, production or previous.")] = "production",
+    project: Project = HERE,
+    output: Output = Format.TEXT,
+) -> None:
+    """The card of a version: what it is, what it was made of, what it was shown to bring."""
+    from pipeline.adapters.card import card_json
+
+    _, registry = _open(project)
+    found, card = registry.resolve(role, version), registry.show(role, version)
+    if output is Format.JSON:
+        show_json({**json.loads(card_json(card)), "aliases": list(found.aliases), "folder": str(found.folder)})
+        return
+    facts = table("", "")
+    for key, value in _facts(found, card).items():
+        facts.add_row(cell(key), cell(value))
+    out().print(facts)
+    if card.evidence:
+        show_evidence(card.evidence)
+    else:
+        show("No held-out comparison yet; make one with `lorag eval adapter`.")
+
+
+@app.command("promote")
+def promote(
+    role: RoleArgument,
+    version: Annotated[str, typer.Argument(help="A version or alias.")] = "candidate",
+    not_worse: Annotated[
+        float | None,
+        typer.Option(
+            "--not-worse",
+            metavar="MARGIN",
+            min=0,
+            help="Let it be worse by this much, in the metric's units.",
+            show_default="must be better",
+        ),
+    ] = None,
+    project: Project = HERE,
+    output: Output = Format.TEXT,
+) -> None:
+    """Let a version serve, if its held-out evidence says that it is better than the base."""
+    settings, registry = _open(project)
+    registry.promote(role, version, not_worse=not_worse)
+    _tell_switch(settings, registry, role, output)
+
+
+@app.command("rollback")
+def rollback(role: RoleArgument, project: Project = HERE, output: Output = Format.TEXT) -> None:
+    """Put the previous version back, for the embedder with the index that belongs to it. A second rollback undoes the first."""
+    settings, registry = _open(project)
+    registry.rollback(role)
+    _tell_switch(settings, registry, role, output)
+
+
+def show_evidence(evidence: tuple[Evidence, ...]) -> None:
+    """The paired comparisons of a card."""
+    rows = table(
+        "metric", ">base", ">tuned", ">difference", ">95 % interval", ">n", "data", title="Held-out comparison with the base"
+    )
+    for each in evidence:
+        interval = f"{each.low:+.3f} to {each.high:+.3f}"
+        figures = (f"{each.base:.3f}", f"{each.tuned:.3f}", f"{each.difference:+.3f}", interval, str(each.n))
+        rows.add_row(cell(each.metric), *figures, cell(each.data))
+    out().print(rows)
+
+
+def _open(project: Any) -> tuple[Settings, Registry]:
+    from pipeline.assembly import open_registry
+    from pipeline.config import load_settings
+
+    settings = load_settings(project)
+    return settings, open_registry(settings)
+
+
+def _entry(registry: Registry, version: Version) -> dict[str, Any]:
+    """A damaged version is listed with its problem: it must not hide the others."""
+    entry: dict[str, Any] = {"role": version.role.value, "version": version.id, "aliases": list(version.aliases), "created": ""}
+    try:
+        card = registry.show(version.role, version.id)
+    except AdapterError as error:
+        return {**entry, "evidence": [], "problem": str(error)}
+    return {**entry, "created": card.created, "evidence": [dataclasses.asdict(each) for each in card.evidence]}
+
+
+def _first_evidence(entry: Mapping[str, Any]) -> str:
+    if "problem" in entry:
+        return f"damaged: {entry['problem']}"
+    if not entry["evidence"]:
+        return "none yet"
+    first = entry["evidence"][0]
+    return f"{first['metric']} {first['difference']:+.3f} ({first['low']:+.3f} to {first['high']:+.3f}), n {first['n']}"
+
+
+def _facts(version: Version, card: AdapterCard) -> dict[str, str]:
+    identity, lora, training = card.identity, card.lora, card.training
+    return {
+        "adapter": f"{card.role.value} {card.version}" + (f" ({', '.join(version.aliases)})" if version.aliases else ""),
+        "created": card.created,
+        "base": f"{identity.base} (digest {identity.base_digest[:16]}), trained in {identity.precision}",
+        "weights": f"SHA-256 {identity.weights_digest}",
+        "LoRA": f"rank {lora.rank}, alpha {lora.alpha:g}, {lora.parameters:,} parameters ({lora.share:.2%} of the base)",
+        "data": f"{card.data.name}, {card.data.rows} rows",
+        "training": f"{training.method}; {training.steps} steps, final loss {training.final_loss:.4f}, {training.seconds:.0f} s",
+        "folder": str(version.folder),
+    }
+
+
+def _tell_switch(settings: Settings, registry: Registry, role: Role, output: Format) -> None:
+    from services.index_switch import follow_embedder
+
+    aliases = registry.aliases(role)
+    index = follow_embedder(settings) if role is Role.EMBEDDER else ""
+    if output is Format.JSON:
+        show_json(
+            {"role": role.value, **{name: aliases.get(name) for name in ("production", "previous")}, "index": index or None}
+        )
+        return
+    before = f"; before it was {aliases['previous']}" if "previous" in aliases else ""
+    show(f"{role.value} {aliases['production']} is production now{before}.")
+    if index:
+        show(index)

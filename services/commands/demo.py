@@ -1,0 +1,22 @@
+"""`lorag demo`: the whole path on the bundled example domain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from services.terminal import err
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where report.html and report.json go.")] = Path(
+        "demo-out"
+    ),
+    full: Annotated[bool, typer.Option("--full", help="Evaluate on all test items instead of a part of them.")] = False,
+) -> None:
+    """See it work: documents in, four adapters trained here, a table of what each one bought, three answers."""
+    from services.demo import run_demo
+
+    run_demo(out, full, err())

@@ -1,0 +1,101 @@
+"""`lorag train ROLE`: one adapter, from data rows to a published candidate."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.records import Role
+from services.failures import Interrupted
+from services.options import HERE, DataFolder, Format, Output, Project, Tuned
+from services.terminal import duration, progress_bars, say, show, show_json
+
+if TYPE_CHECKING:
+    from pipeline.adapters.card import AdapterCard
+    from training.progress import Progress
+
+RUNS = Path(".lorag/runs")
+
+
+def train(
+    role: Annotated[Tuned, typer.Argument(help="Which adapter.")],
+    data: DataFolder,
+    project: Project = HERE,
+    recipe: Annotated[
+        Path | None, typer.Option("--recipe", metavar="FILE", help="How to train, in YAML.", show_default="the bundled one")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest complete checkpoint.")] = False,
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            "--run", metavar="FOLDER", help="Checkpoints and loss curve.", show_default="PROJECT/.lorag/runs/ROLE-NUMBER"
+        ),
+    ] = None,
+    output: Output = Format.TEXT,
+) -> None:
+    """Train one adapter on FOLDER/train and publish it as `candidate`. It serves once it is promoted."""
+    from pipeline.assembly import open_registry
+    from pipeline.config import load_settings
+    from training.recipe import load_recipe
+
+    settings = load_settings(project)
+    tuned, read = Role(role.value), load_recipe(Role(role.value), recipe)
+    run_folder = run or run_folder_for(project, tuned, resume=resume)
+    registry = open_registry(settings)
+    try:
+        from training.run import train_role
+
+        with progress_bars() as bars:
+            bars.begin(f"{role.value}")
+            version = train_role(
+                tuned,
+                data=data,
+                recipe=read,
+                base=settings.base.model,
+                embedder=settings.embedder.model,
+                registry=registry,
+                run_folder=run_folder,
+                k=settings.retrieval.k,
+                intents=settings.judge.intents,
+                resume=resume,
+                on_progress=lambda at: bars.update(role.value, at.step, at.total, _note(at), at.seconds_left),
+                on_notice=say,
+            )
+    except KeyboardInterrupt:
+        again = shlex.join(["lorag", "train", role.value, "--data", str(data), "--resume"])
+        raise Interrupted(
+            f"training stopped; complete checkpoints stay in {run_folder}, go on with the same options and --resume: {again}"
+        ) from None
+    if output is Format.JSON:
+        show_json({"role": role.value, "version": version.id, "folder": str(version.folder), "run": str(run_folder)})
+        return
+    _report(registry.show(tuned, version.id), project, data)
+
+
+def run_folder_for(project: Path, role: Role, *, resume: bool) -> Path:
+    """Where a run's checkpoints go: a new numbered folder, so that no run's curve is lost; with `resume` the newest there is."""
+    runs = project / RUNS
+    pattern = re.compile(rf"{role.value}-(\d+)")
+    found = [match for path in runs.iterdir() if (match := pattern.fullmatch(path.name))] if runs.is_dir() else []
+    newest = max((int(match[1]) for match in found), default=0)
+    return runs / f"{role.value}-{newest if resume and newest else newest + 1:04d}"
+
+
+def _note(at: Progress) -> str:
+    return f"loss {at.loss:.3f}"
+
+
+def _report(card: AdapterCard, project: Path, data: Path) -> None:
+    facts, lora = card.training, card.lora
+    show(
+        f"Published {card.role.value} {card.version} as candidate: {facts.steps} steps on {card.data.rows} rows in "
+        f"{duration(facts.seconds)}, loss {facts.final_loss:.3f}, {lora.parameters:,} parameters ({lora.share:.2%} of the base)."
+    )
+    options = [] if project == HERE else ["--project", str(project)]
+    show("Next, prove on held-out rows that it helps, and let it serve:")
+    show(f"  {shlex.join(['lorag', 'eval', 'adapter', card.role.value, '--data', str(data), *options])}")
+    show(f"  {shlex.join(['lorag', 'adapters', 'promote', card.role.value, *options])}")

@@ -1,0 +1,78 @@
+"""Where errors end: what LoRAG raises on purpose becomes one line on stderr and an exit code, never a traceback.
+
+    2    a LoragError, a disk or permission that refuses, memory that ran out (and usage errors, which typer reports)
+    130  Ctrl-C
+    1    anything else, which is a bug: `LORAG_DEBUG=1` shows its traceback
+
+Knows no command.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from pipeline.errors import ConfigError, LoragError
+from services.terminal import say, visible
+
+REFUSED, INTERRUPTED, BUG = 2, 130, 1
+DEBUG = "LORAG_DEBUG"
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C where there is something to say about what stays and how to go on: its message is the one line."""
+
+
+class CommandGroup(TyperGroup):
+    """The top of the command line. Commands raise; here their errors end."""
+
+    def invoke(self, ctx: Any) -> Any:
+        with known_failures():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def known_failures() -> Iterator[None]:
+    """Within: errors that are no bug are told in one line; raises typer.Exit with their code. Others pass."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # whoever read our output has gone (`| head`); typer ends quietly
+    except KeyboardInterrupt as interrupt:
+        say(str(interrupt) or "interrupted")
+        raise typer.Exit(INTERRUPTED) from interrupt
+    except (LoragError, OSError, MemoryError) as error:
+        say(f"error: {describe(error)}")
+        raise typer.Exit(REFUSED) from error
+
+
+def describe(error: BaseException) -> str:
+    """What to print of an error: one line. Settings files alone may have a line a problem."""
+    if isinstance(error, ConfigError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+        return one_line(": ".join([*names, error.strerror]))
+    if isinstance(error, MemoryError):
+        return "memory ran out; close other programs, or choose a smaller base, batch or max_length"
+    return one_line(str(error)) or type(error).__name__
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def report_bug(error: Exception) -> None:
+    """Tell of an error that nobody foresaw: one line, or the traceback where `LORAG_DEBUG=1`."""
+    if os.environ.get(DEBUG) == "1":
+        traceback.print_exception(error, file=sys.stderr)
+        return
+    what = visible(one_line(str(error)))[:200]
+    say(f"error: {type(error).__name__}: {what}; this is a bug in LoRAG, {DEBUG}=1 shows where it happened: please report it")

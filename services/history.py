@@ -1,0 +1,55 @@
+"""A conversation in a JSON file → turns. Knows no model and no chain."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pipeline.contracts.context import parse_turn
+from pipeline.errors import InputError
+from pipeline.records import Speaker, Turn
+
+_SPEAKERS = {
+    "user": Speaker.USER,
+    "human": Speaker.USER,
+    "assistant": Speaker.ASSISTANT,
+    "ai": Speaker.ASSISTANT,
+    "topic": Speaker.TOPIC,
+}
+_SHAPE = 'a turn is "User: …", "Assistant: …" or {"role": "user", "text": "…"}'
+
+
+def read_history(path: Path) -> tuple[Turn, ...]:
+    """The turns in `path`, oldest first: a JSON list of `User: …` lines or of objects with `role` and `text` or `content`.
+
+    Raises InputError naming the file and, counted from 1, the turn that is wrong.
+    """
+    try:
+        turns = json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: the history cannot be read ({error.strerror}); check the path") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not JSON ({error}); the history is a list of turns, oldest first") from error
+    if not isinstance(turns, list):
+        raise InputError(f"{path}: must be a list of turns, oldest first; {_SHAPE}")
+    return tuple(_turn(value, f"{path}: turn {number}") for number, value in enumerate(turns, 1))
+
+
+def _turn(value: Any, where: str) -> Turn:
+    if isinstance(value, str):
+        try:
+            return parse_turn(value)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{where}: is neither text nor an object; {_SHAPE}")
+    if unknown := sorted(value.keys() - {"role", "text", "content"}):
+        raise InputError(f"{where}: unknown key {unknown[0]!r}; {_SHAPE}")
+    speaker = _SPEAKERS.get(str(value.get("role")).casefold())
+    if speaker is None:
+        raise InputError(f"{where}: role {value.get('role')!r} is none of {', '.join(_SPEAKERS)}; {_SHAPE}")
+    texts = [value[key] for key in ("text", "content") if key in value]
+    if len(texts) != 1 or not isinstance(texts[0], str):
+        raise InputError(f"{where}: needs its words under `text` or `content`, as one string; {_SHAPE}")
+    return Turn(speaker, texts[0].strip())

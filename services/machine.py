@@ -1,0 +1,148 @@
+"""What `lorag doctor` finds out: the processor, the memory, the libraries, the models at hand, the project here."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import LoragError
+from pipeline.records import Role
+
+STACK = (
+    "torch",
+    "transformers",
+    "peft",
+    "bitsandbytes",
+    "trl",
+    "sentence-transformers",
+    "qdrant-edge-py",
+    "qdrant-client",
+    "langchain-core",
+)
+CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """`threads` is what the probe chose, `compute` the dtype that quantized weights compute in, memory in bytes.
+
+    `models` says of each offline model where it is; `problems` are lines on what is missing and how to get it.
+    """
+
+    processor: str
+    flags: tuple[str, ...]
+    cores: int
+    threads: int
+    threads_by: str
+    compute: str
+    gpu: str
+    memory: int
+    python: str
+    versions: Mapping[str, str]
+    models: Mapping[str, str]
+    cache: str
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectState:
+    """`index` and `adapters` are in words; `problems` are what would stop a question."""
+
+    folder: str
+    documents: str
+    index: str
+    adapters: Mapping[str, str]
+    problems: tuple[str, ...]
+
+
+def examine_machine() -> Machine:
+    """Loads torch, and measures for a second how many threads are fastest."""
+    import torch
+
+    from pipeline.engine.bases import SMOLLM2, cache_folder, smollm2_gguf
+    from pipeline.engine.processor import compute_dtype, detect, probe_threads
+    from pipeline.retrieval.sentence_encoder import MINILM, resolve_model
+
+    processor = detect()
+    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else ""
+    models: dict[str, str] = {}
+    problems: list[str] = []
+    for name, find in ((SMOLLM2, smollm2_gguf), (MINILM, lambda: resolve_model(MINILM))):
+        try:
+            models[name] = str(find())
+        except LoragError as error:
+            models[name] = "missing"
+            problems.append(str(error))
+    versions = {name: version for name in ("lorag", *STACK) if (version := _version(name))}  # a bare checkout is no lorag
+    problems += [f"{name} is not installed; reinstall LoRAG" for name in STACK if name not in versions]
+    return Machine(
+        processor=processor.name,
+        flags=processor.flags,
+        cores=processor.cores,
+        threads=probe_threads(),
+        threads_by="OMP_NUM_THREADS" if os.environ.get("OMP_NUM_THREADS", "").isdigit() else "measured",
+        compute="bfloat16" if gpu else compute_dtype(processor),
+        gpu=gpu,
+        memory=memory_bytes(),
+        python=platform.python_version(),
+        versions=versions,
+        models=models,
+        cache=str(cache_folder()),
+        problems=tuple(problems),
+    )
+
+
+def memory_bytes(limit_file: Path = CGROUP_LIMIT) -> int:
+    """Memory that this process may use: the machine's, or a container's limit where that is lower."""
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        limit = limit_file.read_text(encoding="ascii").strip()
+    except OSError:
+        return whole
+    return min(whole, int(limit)) if limit.isdigit() else whole
+
+
+def examine_project(project: Path) -> ProjectState | None:
+    """The project in `project`; None where there is no settings file. What is wrong becomes a problem, not an error."""
+    from pipeline.config import FILE_NAME, load_settings
+
+    if not (project / FILE_NAME).is_file():
+        return None
+    try:
+        settings = load_settings(project)
+    except LoragError as error:
+        return ProjectState(str(project), "unknown", "unknown", {}, (str(error),))
+    from pipeline.assembly import chosen_version, open_index
+    from pipeline.retrieval.embedder import SentenceTransformerEmbedder
+
+    problems: list[str] = []
+    if not settings.documents.is_dir():
+        problems.append(f"{settings.documents}: not a folder; set `documents` in {project / FILE_NAME}")
+    index = "none"
+    try:
+        with closing(open_index(settings, SentenceTransformerEmbedder(settings.embedder.model))) as opened:
+            info = opened.info()
+            index = f"{info.passages} passages in {info.location}, filled by {info.encoder.describe()}"
+    except LoragError as error:
+        problems.append(str(error))
+    adapters: dict[str, str] = {}
+    for role in (role for role in Role if role is not Role.QUESTIONER):
+        try:
+            version = chosen_version(settings, role)
+        except LoragError as error:
+            problems.append(str(error))
+        else:
+            adapters[role.value] = version.id if version else "none"
+    return ProjectState(str(project), str(settings.documents), index, adapters, tuple(problems))
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""

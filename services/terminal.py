@@ -1,0 +1,164 @@
+"""What commands print with: results on stdout, everything else on stderr, and nothing that a document could inject.
+
+Loads rich inside the functions that draw with it, so that `lorag --help` need not wait for it. Knows no command.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+    from rich.table import Table
+
+PLAIN_EVERY = 30.0
+"""Seconds between two lines of progress where stderr is no terminal: a log shows that work goes on and stays short."""
+
+PLAIN_WIDTH = 160
+"""Columns of a table where the output is no terminal."""
+
+# Control characters but tab and line feed, bidirectional overrides, halves of surrogate pairs.
+_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def visible(text: str) -> str:
+    """`text` with control characters spelt out: a document must not move the cursor or recolour the terminal."""
+    return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text.replace("\r\n", "\n"))
+
+
+def out() -> Console:
+    """The console of results."""
+    from rich.console import Console
+
+    return Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+
+
+def err() -> Console:
+    """The console of progress and notices."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def say(text: str) -> None:
+    """One notice on stderr, unwrapped."""
+    print(visible(text), file=sys.stderr, flush=True)
+
+
+def show(text: str = "", style: str | None = None) -> None:
+    """A line of the result on stdout, unwrapped and taken literally."""
+    out().print(visible(text), style=style, markup=False, soft_wrap=True)
+
+
+def show_json(value: Any) -> None:
+    """`value` as the only thing on stdout."""
+    print(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False))
+
+
+def table(*columns: str, title: str | None = None) -> Table:
+    """An empty table in the project's style. A column whose name begins with `>` is right-aligned."""
+    from rich import box
+    from rich.table import Table
+
+    made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        made.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left", overflow="fold")
+    return made
+
+
+def cell(value: object) -> str:
+    """A table cell that rich takes literally."""
+    from rich.markup import escape
+
+    return escape(visible(str(value)))
+
+
+def duration(seconds: float) -> str:
+    """`0:07`, `3:20` or `1:02:10`."""
+    whole = max(0, round(seconds))
+    hours, minutes = whole // 3600, whole // 60 % 60
+    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """A spinner on a terminal while something of unknown length goes on."""
+    console = err()
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(what):
+        yield
+
+
+class Pace:
+    """Seconds left of one stage, from how fast its items went in this process. `clock` gives seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._began: tuple[int, float] | None = None
+
+    def left(self, done: int, total: int) -> float | None:
+        """None until at least one item went by since the first call."""
+        now = self._clock()
+        if self._began is None:
+            self._began = (done, now)
+        first, then = self._began
+        return (now - then) / (done - first) * (total - done) if done > first else None
+
+
+class ProgressBars:
+    """One bar a stage, in the order in which they begin. `bars` None: stderr is no terminal, and lines are written instead."""
+
+    def __init__(self, bars: Progress | None) -> None:
+        self._bars = bars
+        self._paces: dict[str, Pace] = {}
+        self._tasks: dict[str, TaskID] = {}
+        self._told = time.monotonic()
+
+    def begin(self, stage: str) -> None:
+        """Start the clock of a stage whose first item is still to come, and show it."""
+        self._pace(stage).left(0, 0)
+        if self._bars is not None:
+            self._task(self._bars, stage)
+
+    def update(self, stage: str, done: int, total: int, note: str = "", seconds_left: float | None = None) -> None:
+        """`done` of `total` items of `stage`; `seconds_left` where the caller knows better than the pace so far."""
+        estimate = self._pace(stage).left(done, total)
+        left = estimate if seconds_left is None else seconds_left
+        rest = f"{duration(left)} left" if left is not None and done < total else ""
+        if self._bars is not None:
+            task = self._task(self._bars, stage)
+            self._bars.update(task, completed=done, total=total, count=f"{done}/{total}", left=rest, note=visible(note))
+        elif time.monotonic() - self._told >= PLAIN_EVERY:
+            self._told = time.monotonic()
+            say(", ".join(part for part in (f"{stage}: {done}/{total}", rest, note) if part))
+
+    def _pace(self, stage: str) -> Pace:
+        return self._paces.setdefault(stage, Pace())
+
+    def _task(self, bars: Progress, stage: str) -> TaskID:
+        if stage not in self._tasks:
+            self._tasks[stage] = bars.add_task(visible(stage), total=None, count="", left="", note="")
+        return self._tasks[stage]
+
+
+@contextmanager
+def progress_bars() -> Iterator[ProgressBars]:
+    """Bars with the time left on a terminal; elsewhere a line now and then."""
+    console = err()
+    if not console.is_terminal:
+        yield ProgressBars(None)
+        return
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    fields = [TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in ("count", "left", "note")]
+    with Progress(TextColumn("{task.description}", markup=False), BarColumn(), *fields, console=console) as bars:
+        yield ProgressBars(bars)

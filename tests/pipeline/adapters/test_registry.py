@@ -1,0 +1,285 @@
+"""The registry: versions, aliases, promotion by evidence, and what it does when the disk is full or two publish at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.adapters import staging
+from pipeline.adapters.card import AdapterCard, Evidence
+from pipeline.adapters.inspection import inspect_folder
+from pipeline.adapters.registry import Registry, Version
+from pipeline.errors import AdapterError, NoEffect
+from pipeline.records import Role
+
+Plain = Callable[[int], Path]
+Card = Callable[[Path], AdapterCard]
+REWRITER = Role.REWRITER
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    return Registry(tmp_path / "adapters")
+
+
+@pytest.fixture
+def publish(registry: Registry, plain_adapter: Plain, plain_card: Card) -> Callable[[int], Version]:
+    def do(seed: int) -> Version:
+        folder = plain_adapter(seed)
+        return registry.publish(REWRITER, folder, plain_card(folder))
+
+    return do
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file() and p.name != ".lock"}
+
+
+def refusal(call: Callable[[], object]) -> str:
+    with pytest.raises(AdapterError) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def evidence(low: float, high: float) -> Evidence:
+    return Evidence("exact match", 0.2, 0.3, (low + high) / 2, low, high, 30, "made-up test split")
+
+
+def test_an_empty_registry(registry: Registry) -> None:
+    assert registry.list() == ()
+    assert dict(registry.aliases(REWRITER)) == {}
+    assert "no rewriter adapter is production" in refusal(lambda: registry.resolve(REWRITER, "production"))
+    assert "no rewriter adapter is previous" in refusal(lambda: registry.rollback(REWRITER))
+    assert not registry.folder.exists()
+
+
+def test_publish_and_look(registry: Registry, plain_adapter: Plain, plain_card: Card) -> None:
+    folder = plain_adapter(1)
+    (folder / "recipe.yaml").write_text("rank: 2\n")
+    card = plain_card(folder)
+    (folder / "optimizer.pt").write_text("stays behind")
+    version = registry.publish(REWRITER, folder, card)
+    assert version.id == f"0001-{card.identity.weights_digest[:8]}"
+    assert version.aliases == ("candidate",)
+    assert registry.show(REWRITER, "candidate") == dataclasses.replace(card, version=version.id)
+    assert inspect_folder(version.folder).weights_digest == card.identity.weights_digest
+    names = {"README.md", "adapter_config.json", "adapter_model.safetensors", "canaries.json", "card.json", "recipe.yaml"}
+    assert {p.name for p in version.folder.iterdir()} == names
+    assert version.id in (version.folder / "README.md").read_text()
+    settings = json.loads((version.folder / "adapter_config.json").read_text())
+    assert settings["base_model_name_or_path"] is None  # not the maker's folder, nor a name to look up
+    assert registry.list() == (version,) == registry.list(REWRITER)
+    assert registry.list(Role.JUDGE) == ()
+
+
+def test_numbers_run_on(registry: Registry, publish: Callable[[int], Version], plain_adapter: Plain, plain_card: Card) -> None:
+    assert [publish(n).id[:4] for n in (1, 2)] == ["0001", "0002"]
+    again = plain_adapter(3)
+    twins = [registry.publish(REWRITER, again, plain_card(again)).id for _ in range(2)]
+    assert twins[0][5:] == twins[1][5:] and [t[:4] for t in twins] == ["0003", "0004"]
+    (registry.folder / "rewriter" / "versions" / f"9999-{'a' * 8}").mkdir()
+    assert registry.list()[-1].id[:4] == "9999"
+    assert registry.publish(REWRITER, again, plain_card(again)).id[:5] == "10000"
+    assert registry.list()[-1].id[:5] == "10000"
+
+
+def test_promote_and_rollback(registry: Registry, publish: Callable[[int], Version]) -> None:
+    first, second = publish(1), publish(2)
+    assert registry.promote(REWRITER, first.id).aliases == ("production",)
+    assert registry.aliases(REWRITER) == {"candidate": second.id, "production": first.id}
+    registry.promote(REWRITER, "candidate")
+    assert registry.aliases(REWRITER) == {"production": second.id, "previous": first.id}
+    registry.promote(REWRITER, second.id)  # already is: nothing moves
+    assert registry.aliases(REWRITER) == {"production": second.id, "previous": first.id}
+    assert registry.rollback(REWRITER).id == first.id
+    assert registry.aliases(REWRITER) == {"production": first.id, "previous": second.id}
+    assert registry.rollback(REWRITER).id == second.id
+
+
+@pytest.mark.parametrize(
+    ("interval", "not_worse", "passes"),
+    [
+        ((0.01, 0.2), None, True),
+        ((0.0, 0.2), None, False),
+        ((-0.01, 0.2), None, False),
+        ((-0.01, 0.2), 0.02, True),
+        ((-0.02, 0.2), 0.02, False),
+        ((-0.03, 0.2), 0.02, False),
+        ((0.01, 0.2), 0.0, True),
+    ],
+)
+def test_promotion_by_evidence(
+    registry: Registry,
+    publish: Callable[[int], Version],
+    interval: tuple[float, float],
+    not_worse: float | None,
+    passes: bool,
+) -> None:
+    version = publish(1)
+    registry.attach_evidence(REWRITER, version.id, [evidence(*interval), evidence(0.5, 0.6)])
+    before = snapshot(registry.folder)
+    if passes:
+        assert registry.promote(REWRITER, version.id, not_worse=not_worse).aliases == ("production",)
+    else:
+        message = refusal(lambda: registry.promote(REWRITER, version.id, not_worse=not_worse))
+        assert "exact match" in message and f"{interval[0]:+.3f} to {interval[1]:+.3f} on 30 items" in message
+        assert snapshot(registry.folder) == before
+
+
+def test_promotion_without_evidence_and_with_a_senseless_margin(registry: Registry, publish: Callable[[int], Version]) -> None:
+    version = publish(1)
+    for margin in (-0.1, float("nan"), float("inf")):
+        assert "not_worse" in refusal(lambda margin=margin: registry.promote(REWRITER, version.id, not_worse=margin))  # type: ignore[misc]
+    registry.attach_evidence(REWRITER, "candidate", [])
+    assert "no held-out comparison" in refusal(lambda: registry.promote(REWRITER, version.id))
+    assert "No held-out comparison" in (version.folder / "README.md").read_text()
+
+
+def test_a_version_damaged_on_disk_is_not_promoted(registry: Registry, publish: Callable[[int], Version]) -> None:
+    version = publish(1)
+    weights = version.folder / "adapter_model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    assert "card says weights_digest" in refusal(lambda: registry.promote(REWRITER, version.id))
+    assert "production" not in registry.aliases(REWRITER)
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc", "", ".", "0001", "0001-XYZ", "0001-1a2b3c4d/..", "0001-1a2b3c4d\n", "versions"])
+def test_names_are_never_paths(registry: Registry, publish: Callable[[int], Version], name: str) -> None:
+    publish(1)
+    for call in (registry.resolve, registry.show, registry.promote):
+        assert "is neither an adapter version" in refusal(lambda call=call: call(REWRITER, name))  # type: ignore[misc]
+
+
+def test_roles_are_never_paths(registry: Registry) -> None:
+    escape: Any = "../../etc"
+    assert "is no role" in refusal(lambda: registry.resolve(escape, "production"))
+
+
+def test_unknown_version_lists_the_known(registry: Registry, publish: Callable[[int], Version]) -> None:
+    version = publish(1)
+    assert f"there are: {version.id}" in refusal(lambda: registry.resolve(REWRITER, "0007-00000000"))
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("{", "not JSON"),
+        ('{"candidate": null, "production": null}', "'previous' is missing"),
+        ('{"candidate": null, "production": "../../x", "previous": null}', "production is '../../x'"),
+        ('{"candidate": null, "production": "0009-00000000", "previous": null}', "no version 0009-00000000"),
+    ],
+)
+def test_damaged_alias_file(registry: Registry, publish: Callable[[int], Version], text: str, word: str) -> None:
+    publish(1)
+    (registry.folder / "rewriter" / "aliases.json").write_text(text)
+    assert word in refusal(lambda: registry.resolve(REWRITER, "production"))
+
+
+def test_what_cannot_be_published(registry: Registry, plain_adapter: Plain, plain_card: Card, tmp_path: Path) -> None:
+    folder = plain_adapter(1)
+    card = plain_card(folder)
+    assert "cannot be published as judge" in refusal(lambda: registry.publish(Role.JUDGE, folder, card))
+    assert "no adapter folder" in refusal(lambda: registry.publish(REWRITER, tmp_path / "nothing", card))
+    other = dataclasses.replace(card, identity=dataclasses.replace(card.identity, weights_digest="0" * 64))
+    assert "card says weights_digest 000" in refusal(lambda: registry.publish(REWRITER, folder, other))
+    other = dataclasses.replace(card, lora=dataclasses.replace(card.lora, rank=8))
+    assert "card says rank 8, the weights have 2" in refusal(lambda: registry.publish(REWRITER, folder, other))
+    (folder / "canaries.json").rename(tmp_path / "canaries.json")
+    assert "canaries.json: is missing" in refusal(lambda: registry.publish(REWRITER, folder, card))
+    (folder / "canaries.json").symlink_to(tmp_path / "canaries.json")
+    assert "canaries.json: is a link" in refusal(lambda: registry.publish(REWRITER, folder, card))
+    (folder / "canaries.json").unlink()
+    (folder / "canaries.json").write_text('{"replies": []}')
+    assert "holds no canary" in refusal(lambda: registry.publish(REWRITER, folder, card))
+    settings = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps({**settings, "lora_alpha": 0}))
+    with pytest.raises(NoEffect):
+        registry.publish(REWRITER, folder, card)
+    assert snapshot(registry.folder) == {}
+
+
+def test_disk_full_at_any_write(
+    registry: Registry, publish: Callable[[int], Version], plain_adapter: Plain, plain_card: Card, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every write of a publication fails once, in turn: each time one line, and the registry as it was."""
+    publish(1)
+    before = snapshot(registry.folder)
+    folder = plain_adapter(2)
+    card = plain_card(folder)
+    real = staging._write
+    failures = 0
+    while True:
+        left = failures
+
+        def write(file: Any, data: bytes) -> None:
+            nonlocal left
+            if left == 0:
+                real(file, data[: len(data) // 2])
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            left -= 1
+            real(file, data)
+
+        monkeypatch.setattr(staging, "_write", write)
+        try:
+            registry.publish(REWRITER, folder, card)
+            break
+        except AdapterError as error:
+            assert "No space left on device; nothing was changed" in str(error) and "\n" not in str(error)
+        assert snapshot(registry.folder) == before
+        failures += 1
+    assert failures == 6  # weights, canaries, settings, card, README, aliases
+    assert len(registry.list()) == 2
+
+
+def test_disk_full_while_promoting(
+    registry: Registry, publish: Callable[[int], Version], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = publish(1)
+    before = snapshot(registry.folder)
+
+    def full(file: Any, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(staging, "_write", full)
+    for call in (lambda: registry.promote(REWRITER, version.id), lambda: registry.attach_evidence(REWRITER, version.id, [])):
+        assert "No space left on device" in refusal(call)
+        assert snapshot(registry.folder) == before
+
+
+def test_publishers_at_once_all_succeed(registry: Registry, plain_adapter: Plain, plain_card: Card) -> None:
+    folders = [plain_adapter(n) for n in range(6)]
+    cards = [plain_card(folder) for folder in folders]
+    with ThreadPoolExecutor(6) as pool:
+        versions = list(pool.map(lambda pair: registry.publish(REWRITER, *pair), zip(folders, cards, strict=True)))
+    assert sorted(v.id[:4] for v in versions) == [f"{n:04d}" for n in range(1, 7)]
+    assert {v.id[5:] for v in versions} == {c.identity.weights_digest[:8] for c in cards}
+    assert [v.id for v in registry.list()] == sorted(v.id for v in versions)
+    assert registry.aliases(REWRITER)["candidate"] in {v.id for v in versions}
+
+
+def test_leftovers_of_the_dead_are_cleared_and_those_of_the_living_kept(
+    registry: Registry, publish: Callable[[int], Version]
+) -> None:
+    publish(1)
+    home = registry.folder / "rewriter"
+    dead = home / "versions" / ".publishing-dead"
+    dead.mkdir()
+    (dead / "half").write_text("x")
+    (home / ".aside-dead").write_text("x")
+    with staging.aside_folder(home, home / "versions") as living:
+        (living / "mine").write_text("x")
+        publish(2)
+        assert (living / "mine").exists() and not dead.exists() and not (home / ".aside-dead").exists()
+    assert not living.exists()
+    assert len(registry.list()) == 2
