@@ -217,6 +217,7 @@ def _trainer(
     from datasets import Dataset
     from sentence_transformers import SentenceTransformerTrainer
 
+    model.model_card_data.generate_widget_examples = False
     prompts = {"query": _prompt(model, "query")}
     if passage_vectors is None:
         columns = _text_columns(pairs, texts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -42,15 +43,26 @@ def fill_version(source: Path, folder: Path) -> None:
 def check_version(folder: Path, card: AdapterCard) -> AdapterFacts:
     """Static checks of weights, settings and canaries, and that `card` speaks of these weights. Raises AdapterError, NoEffect."""
     facts = inspect_folder(folder)
-    stated = {"weights_digest": card.identity.weights_digest, "rank": card.lora.rank, "targets": set(card.lora.targets)}
-    found = {"weights_digest": facts.weights_digest, "rank": facts.rank, "targets": set(facts.targets)}
-    for key, value in stated.items():
-        if value != found[key]:
-            raise AdapterError(
-                f"{folder}: the card says {key} {value}, the weights have {found[key]}; make the card from these weights"
-            )
+    if card.identity.weights_digest != facts.weights_digest:
+        raise AdapterError(
+            f"{folder}: the card is of weights {card.identity.weights_digest[:16]}, here are {facts.weights_digest[:16]}; "
+            "make the card from these weights, or copy the adapter again"
+        )
     check_readable(folder, card.role)
     return facts
+
+
+def published_card(card: AdapterCard, version: str, facts: AdapterFacts) -> AdapterCard:
+    """The card as `version` carries it: what the files themselves say of the LoRA stands as they say it."""
+    lora = dataclasses.replace(
+        card.lora,
+        rank=facts.rank,
+        alpha=facts.alpha,
+        dropout=facts.dropout,
+        targets=facts.targets,
+        parameters=facts.parameters,
+    )
+    return dataclasses.replace(card, version=version, lora=lora)
 
 
 def require_evidence(card: AdapterCard, not_worse: float | None) -> None:

@@ -21,6 +21,9 @@ _LIMIT = 1 << 20
 _MAX_RANK = 1024
 _NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
 
+_BRANCH = re.compile(r"\(\.\*\\\.\)\?[A-Za-z0-9_]+\\\.\.\*")
+"""The one pattern let through: all modules below a name. Others could keep a regular expression busy for ever."""
+
 
 @dataclass(frozen=True, slots=True)
 class LoraSettings:
@@ -43,6 +46,10 @@ def _rank(value: Any) -> bool:
 
 def _names(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(v, str) and _NAME.fullmatch(v) for v in value)
+
+
+def _excluded(value: Any) -> bool:
+    return value is None or _names(value) or (isinstance(value, str) and bool(_BRANCH.fullmatch(value)))
 
 
 def _numbers_of(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -77,7 +84,7 @@ _CHECKED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "inference_mode": (_among(True, False), "true or false"),
     "r": (_rank, f"1 to {_MAX_RANK}"),
     "target_modules": (lambda v: _names(v) and bool(v), "a list of module names"),
-    "exclude_modules": (_or_none(_names), "null or a list of module names"),
+    "exclude_modules": (_excluded, r"null, a list of module names, or a branch such as (.*\.)?pooler\..*"),
     "lora_alpha": (_number, "a number"),
     "lora_dropout": (lambda v: _number(v) and 0 <= v < 1, "0 to 1"),
     "fan_in_fan_out": (_among(True, False), "true or false"),

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.adapters.admission import README_FILE, check_version, fill_version, require_evidence
+from pipeline.adapters.admission import README_FILE, check_version, fill_version, published_card, require_evidence
 from pipeline.adapters.card import CARD_FILE, AdapterCard, Evidence, card_json, read_card, write_model_card
 from pipeline.adapters.staging import aside_folder, aside_text, locked, make_folder, sync_folder, write_text
 from pipeline.adapters.strict_json import build, dump_json, load_json
@@ -68,10 +68,10 @@ class Registry:
             make_folder(home / "versions")
             with aside_folder(home, home / "versions") as aside:
                 fill_version(source, aside)
-                digest = check_version(aside, card).weights_digest
+                facts = check_version(aside, card)
                 with locked(home):
-                    version = f"{self._next_number(role):04d}-{digest[:8]}"
-                    self._commit(home, aside, dataclasses.replace(card, version=version), candidate)
+                    version = f"{self._next_number(role):04d}-{facts.weights_digest[:8]}"
+                    self._commit(home, aside, published_card(card, version, facts), candidate)
         return self.resolve(role, version)
 
     def _commit(self, home: Path, aside: Path, card: AdapterCard, candidate: bool) -> None:

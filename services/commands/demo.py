@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from services.terminal import err
-
 
 def demo(
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where report.html and report.json go.")] = Path(
@@ -19,4 +17,4 @@ def demo(
     """See it work: documents in, four adapters trained here, a table of what each one bought, three answers."""
     from services.demo import run_demo
 
-    run_demo(out, full, err())
+    run_demo(out, full)

@@ -66,7 +66,10 @@ def test_an_own_negative_that_repeats_the_positive_is_left_out() -> None:
 def test_each_positive_has_its_own_margin_and_none_is_a_negative_of_another() -> None:
     first, second = _mine(EmbedRow("q", "?", ("gold", "hard")), 2)
     assert (first.positive_id, first.negative_ids) == ("gold", ("easy", "far"))
-    assert (second.positive_id, second.negative_ids) == ("hard", ("easy", "far"))  # 0.95 x 0.75 = 0.7125 lets copy in, its text not
+    assert (second.positive_id, second.negative_ids) == (
+        "hard",
+        ("easy", "far"),
+    )  # 0.95 x 0.75 = 0.7125 lets copy in, its text not
 
 
 def test_what_mining_does_not_find_is_drawn_at_random_and_the_same_for_a_seed() -> None:
@@ -82,7 +85,11 @@ def test_modes_without_vectors() -> None:
     assert make_pairs([row], PASSAGES, Negatives.MINED, 0) == (Pair("q", "?", "gold"),)
     rows = [EmbedRow(f"q{n}", "?", ("gold",), ("twin",)) for n in range(60)]
     pairs = make_pairs(rows, PASSAGES, Negatives.RANDOM, 2, seed=3)
-    assert pairs == make_pairs(rows, PASSAGES, Negatives.RANDOM, 2, seed=3) != make_pairs(rows, PASSAGES, Negatives.RANDOM, 2, seed=4)
+    assert (
+        pairs
+        == make_pairs(rows, PASSAGES, Negatives.RANDOM, 2, seed=3)
+        != make_pairs(rows, PASSAGES, Negatives.RANDOM, 2, seed=4)
+    )
     drawn = [negative for pair in pairs for negative in pair.negative_ids]
     assert all(len(set(pair.negative_ids)) == 2 for pair in pairs)
     assert set(drawn) == {"twin", "rival", "hard", "easy", "far"}
@@ -98,9 +105,7 @@ def test_ranking_in_blocks_equals_one_product() -> None:
     similarities = queries @ corpus.T
     best = similarities.argmax(axis=1)
     rows = [EmbedRow(f"q{n}", "?", (f"p{best[n]}",)) for n in range(1100)]
-    pairs = make_pairs(
-        rows, passages, Negatives.MINED, 1, query_vectors=queries, passage_vectors=corpus, relative_margin=0.9
-    )
+    pairs = make_pairs(rows, passages, Negatives.MINED, 1, query_vectors=queries, passage_vectors=corpus, relative_margin=0.9)
     for index in (0, 511, 512, 1023, 1024, 1099):
         line = similarities[index]
         allowed = [n for n in np.argsort(-line) if line[n] < 0.9 * line[best[index]]]

@@ -200,6 +200,8 @@ def change_settings(folder: Path, **changes: Any) -> None:
         ({"layer_replication": [[0, 2]]}, "layer_replication is"),
         ({"target_modules": "(a+)+$"}, "target_modules is '(a+)+$'"),
         ({"target_modules": ["q_proj", "(a|a)*"]}, "target_modules is"),
+        ({"exclude_modules": r"(.*)*\.pooler\..*"}, "exclude_modules is"),
+        ({"exclude_modules": 3}, "exclude_modules is 3"),
         ({"target_modules": []}, "target_modules is []"),
         ({"target_modules": ["q_proj", "k_proj"]}, "has no weights for the target k_proj"),
         ({"r": 0}, "r is 0"),
@@ -228,6 +230,9 @@ def test_settings_that_pass(plain_adapter: Plain) -> None:
     folder = plain_adapter(1)
     change_settings(folder, alora_invocation_tokens=[1, 2], new_key_of_a_later_peft=None, use_rslora=True, revision="main")
     assert inspect_folder(folder).rank == 2
+    for excluded in (None, ["lm_head"], r"(.*\.)?pooler\..*"):
+        change_settings(folder, exclude_modules=excluded)
+        assert inspect_folder(folder).rank == 2
 
 
 def test_settings_without_a_needed_key(plain_adapter: Plain) -> None:

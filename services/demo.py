@@ -1,0 +1,206 @@
+"""`lorag demo`: the whole path on the bundled example domain, by the same functions the other commands call.
+
+Documents are ingested, four adapters trained, everything measured on held-out items, the adapters promoted by that
+evidence, the index rebuilt with the tuned embedder, three questions asked, and a report written. Stages that are finished
+are kept: run again after an interruption, it goes on.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.adapters.registry import Registry, Version
+from pipeline.assembly import open_base, open_chain, open_index, open_registry
+from pipeline.config import FILE_NAME, Settings, load_settings
+from pipeline.errors import AdapterError, ConfigError
+from pipeline.records import Query, Response, Role, Speaker, Turn
+from services.bundled import EXAMPLE, example_folder
+from services.demo_report import write_demo_report
+from services.evaluation import ROLES, Evaluation, evaluate, to_evidence
+from services.terminal import ProgressBars, duration, progress_bars, say
+from services.testset import Sizes
+from training.dataset import DataFolder
+from training.progress import loss_entries
+from training.recipe import Recipe, load_recipe
+
+ROWS: Mapping[Role, int] = {Role.REWRITER: 0, Role.EMBEDDER: 0, Role.SYNTHESIZER: 400, Role.JUDGE: 560}
+"""Training rows a role learns from in the demo (0: all): what fits its time, the same on every machine."""
+
+SIZES = Sizes(questions=76, unanswerable=24, turns=64, judgments=40)
+FULL = Sizes()
+
+SHOWCASES = (
+    Query("What wind now makes Elke hoist the red ball at Hask?"),
+    Query(
+        "Is it ever allowed to go higher?",
+        (
+            Turn(Speaker.USER, "What's the daily charge limit on the Dunlin?"),
+            Turn(Speaker.ASSISTANT, "The working upper state of charge is 80 per cent."),
+        ),
+    ),
+    Query("Does the line give a taxi home if the last sailing goes red?"),
+)
+"""Put to the finished chain: a plain question, one that leans on its conversation, one that no document answers. All three
+are test questions: no adapter was trained on their documents."""
+
+
+@dataclass
+class Run:
+    """What the stages of a demo hand on to one another."""
+
+    folder: Path
+    settings: Settings
+    data: DataFolder
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        start = time.monotonic()
+        yield
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - start
+
+
+def run_demo(out: Path, full: bool = False) -> Path:
+    """Run the demo into `out` and return the path of report.html. With `full` it trains on all rows and measures all items.
+
+    Raises what the stages raise: every one of them leaves what was finished, and a second run goes on from there.
+    """
+    started = time.monotonic()
+    run = _project(out)
+    with progress_bars() as bars:
+        _ingest(run, bars)
+        versions = {role: _train(run, role, full, bars) for role in ROLES}
+        evaluation = _evaluate(run, versions, full, bars)
+        _promote(run, versions, evaluation)
+        answers = _ask(run, bars)
+    curves = {role: _curve(run, role) for role in ROLES}
+    page = write_demo_report(out, run.settings, run.data, versions, evaluation, answers, curves, run.seconds)
+    say(f"done in {duration(time.monotonic() - started)}: {page}")
+    return page
+
+
+def _project(out: Path) -> Run:
+    """The demo's own project: the example's settings with its documents where they lie."""
+    example = example_folder(EXAMPLE)
+    project = out / "project"
+    project.mkdir(parents=True, exist_ok=True)
+    text = (example / FILE_NAME).read_text(encoding="utf-8")
+    documents = json.dumps(str(example / "documents"), ensure_ascii=False)
+    if "\ndocuments: documents\n" not in text:
+        raise ConfigError(f"{example / FILE_NAME}: must hold the line `documents: documents`, which the demo replaces")
+    (project / FILE_NAME).write_text(text.replace("\ndocuments: documents\n", f"\ndocuments: {documents}\n"), encoding="utf-8")
+    settings = load_settings(project)
+    return Run(out, settings, DataFolder(example, settings.judge.intents))
+
+
+def _ingest(run: Run, bars: ProgressBars) -> None:
+    stage = "ingest"
+    bars.begin(stage)
+    bare = run.settings.model_copy(update={"adapters": run.settings.adapters.model_copy(update={"embedder": "none"})})
+    if "production" in open_registry(run.settings).aliases(Role.EMBEDDER):
+        return  # a demo that was finished before: its index belongs to the tuned embedder
+    with run.timed(stage), closing(open_index(bare)) as index:
+        report = index.ingest(run.settings.documents, on_progress=lambda done, total, name: bars.update(stage, done, total, name))
+    say(f"ingested {report.added + report.changed + report.unchanged} documents as {report.passages} passages")
+
+
+def _recipe(role: Role, full: bool) -> Recipe:
+    recipe = load_recipe(role)
+    rows = 0 if full else ROWS[role]
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"max_rows": rows})})
+
+
+def _train(run: Run, role: Role, full: bool, bars: ProgressBars) -> Version:
+    registry = open_registry(run.settings)
+    if (published := _published(registry, role)) is not None:
+        say(f"{role.value}: {published.id} is trained already; delete {run.folder} to begin anew")
+        return published
+    from training.run import train_role
+
+    stage = f"train {role.value}"
+    bars.begin(stage)
+    with run.timed(stage):
+        version = train_role(
+            role,
+            data=run.data.folder,
+            recipe=_recipe(role, full),
+            base=run.settings.base.model,
+            embedder=run.settings.embedder.model,
+            registry=registry,
+            run_folder=_run_folder(run, role),
+            k=run.settings.retrieval.k,
+            intents=run.settings.judge.intents,
+            resume=True,
+            on_progress=lambda at: bars.update(stage, at.step, at.total, f"loss {at.loss:.3f}", at.seconds_left),
+            on_notice=say,
+        )
+    gc.collect()
+    card = registry.show(role, version.id)
+    say(f"trained the {role.value} ({card.data.rows} rows, {duration(card.training.seconds)}): {version.id}")
+    return version
+
+
+def _run_folder(run: Run, role: Role) -> Path:
+    return run.folder / "project" / ".lorag" / "runs" / role.value
+
+
+def _published(registry: Registry, role: Role) -> Version | None:
+    aliases = registry.aliases(role)
+    name = next((alias for alias in ("candidate", "production") if alias in aliases), None)
+    return registry.resolve(role, name) if name else None
+
+
+def _curve(run: Run, role: Role) -> tuple[tuple[int, float], ...]:
+    path = _run_folder(run, role) / "loss.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return tuple((int(entry["step"]), float(entry["loss"])) for entry in loss_entries([json.loads(line) for line in lines]))
+
+
+def _evaluate(run: Run, versions: Mapping[Role, Version], full: bool, bars: ProgressBars) -> Evaluation:
+    stage = "evaluate"
+    bars.begin(stage)
+
+    def told(name: str, done: int, total: int) -> None:
+        bars.update(stage, done, total, name)
+
+    with run.timed(stage):
+        return evaluate(run.settings, run.data, versions, FULL if full else SIZES, told)
+
+
+def _promote(run: Run, versions: Mapping[Role, Version], evaluation: Evaluation) -> None:
+    """Put the evidence on the cards, and let serve what it speaks for."""
+    registry = open_registry(run.settings)
+    for comparison in evaluation.comparisons:
+        if comparison.role not in {role.value for role in ROLES}:
+            continue
+        role = Role(comparison.role)
+        registry.attach_evidence(role, versions[role].id, (to_evidence(comparison, EXAMPLE),))
+        try:
+            registry.promote(role, versions[role].id)
+        except AdapterError as error:
+            say(f"not promoted: {error}")
+
+
+def _ask(run: Run, bars: ProgressBars) -> tuple[tuple[Query, Response], ...]:
+    """The finished chain: index rebuilt for the tuned embedder, adapters under their `production` alias."""
+    stage = "rebuild the index"
+    bars.begin(stage)
+    with closing(open_index(run.settings)) as index:
+        with run.timed(stage):
+            index.ingest(
+                run.settings.documents, rebuild=True, on_progress=lambda done, total, name: bars.update(stage, done, total, name)
+            )
+        with run.timed("three answers"):
+            chain = open_chain(run.settings, index=index, base=open_base(run.settings))
+            answers = []
+            bars.begin("three answers")
+            for number, query in enumerate(SHOWCASES, 1):
+                answers.append((query, chain.ask(query)))
+                bars.update("three answers", number, len(SHOWCASES))
+    return tuple(answers)

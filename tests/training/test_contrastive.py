@@ -1,0 +1,305 @@
+"""Training of the embedder on a tiny BERT made from config: losses against independent ones, resume, and what is saved."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.contracts import embed
+from pipeline.errors import TrainingError
+from pipeline.records import Passage
+from pipeline.retrieval.embedder import SentenceTransformerEmbedder, passage_text
+from training.checkpoints import newest_complete
+from training.contrastive import ContrastiveSettings, TrainedEmbedder, train_embedder
+from training.data.negatives import Negatives
+from training.data.rows import EmbedRow, PassageRow
+from training.losses import embed_by_length, query_side_loss, two_tower_loss
+from training.progress import LOSS_FILE, Progress
+
+SUBJECTS = ("pump", "boiler", "rudder", "ladder", "cabin", "galley", "mast", "hatch", "winch", "anchor", "radar", "crane")
+SLANG = ("pip", "bo", "ruddy", "laddie", "cab", "gal", "stick", "hole", "winnie", "hook", "dish", "arm")
+FILLER = tuple("the is kept dry and checked on deck by crew every day before noon of this long week".split(" "))
+
+
+def _text(subject: str, length: int) -> str:
+    return f"the {subject} " + " ".join(FILLER[n % len(FILLER)] for n in range(length))
+
+
+PASSAGES = [PassageRow(f"p-{word}", f"Manual > {word}", _text(word, 3 + 2 * n)) for n, word in enumerate(SUBJECTS)]
+ROWS = [EmbedRow(f"q-{n}", f"is {SLANG[n]} checked", (f"p-{word}",)) for n, word in enumerate(SUBJECTS)]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A sentence-transformers folder: two layers, dropout, mean pooling, a vocabulary of whole words."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    folder = tmp_path_factory.mktemp("tiny")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *SUBJECTS, *SLANG, *FILLER, "manual", ">"]
+    (folder / "vocab.txt").write_text("\n".join(dict.fromkeys(words)))
+    torch.manual_seed(1)
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        initializer_range=0.3,
+    )
+    BertModel(config).save_pretrained(folder / "bert")
+    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder / "bert")
+    model = SentenceTransformer(
+        modules=[Transformer(str(folder / "bert"), max_seq_length=64), Pooling(32), Normalize()], device="cpu"
+    )
+    model.save(str(folder / "model"))
+    return str(folder / "model")
+
+
+@pytest.fixture(scope="module")
+def settings(tiny: str) -> ContrastiveSettings:
+    return ContrastiveSettings(
+        model=tiny, rank=8, alpha=16, learning_rate=1e-2, batch_size=4, epochs=30, negatives=Negatives.NONE, checkpoint_every=30
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(settings: ContrastiveSettings, tmp_path_factory: pytest.TempPathFactory) -> TrainedEmbedder:
+    return train_embedder(ROWS, PASSAGES, settings, tmp_path_factory.mktemp("run") / "embedder")
+
+
+def _recall(embedder: SentenceTransformerEmbedder) -> float:
+    """Share of queries whose passage comes first."""
+    queries = embedder.embed_queries([embed.query_text(row.query) for row in ROWS])
+    passages = embedder.embed_passages([embed.passage_text(p.title, "", p.text) for p in PASSAGES])
+    return float(np.mean((queries @ passages.T).argmax(axis=1) == np.arange(len(ROWS))))
+
+
+def _columns(model: Any) -> list[dict[str, Any]]:
+    """Query, positive and negative columns of four rows, of unlike length."""
+    texts = [
+        [row.query for row in ROWS[:4]],
+        [p.text for p in (PASSAGES[9], PASSAGES[0], PASSAGES[11], PASSAGES[3])],
+        [p.text for p in (PASSAGES[1], PASSAGES[10], PASSAGES[2], PASSAGES[7])],
+    ]
+    return [dict(model.preprocess(column)) for column in texts]
+
+
+@pytest.mark.parametrize("micro_batch", [0, 3])
+def test_the_two_tower_loss_and_its_gradient_equal_the_librarys(tiny: str, micro_batch: int) -> None:
+    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+
+    model = SentenceTransformerEmbedder(tiny).load().eval()
+    results = []
+    for loss in (MultipleNegativesRankingLoss(model, scale=20.0), two_tower_loss(model, 20.0, micro_batch)):
+        model.zero_grad()
+        value = loss(_columns(model), None)
+        value.backward()
+        gradient = model.transformers_model.embeddings.word_embeddings.weight.grad
+        results.append((value.item(), gradient.clone()))
+    assert results[1][0] == pytest.approx(results[0][0], abs=1e-5)
+    assert np.allclose(results[0][1], results[1][1], atol=1e-5)
+
+
+def test_embedding_by_length_changes_no_vector_and_no_order(tiny: str) -> None:
+    import torch
+
+    model = SentenceTransformerEmbedder(tiny).load()
+    texts = [_text(word, 40 - 3 * n) for n, word in enumerate(SUBJECTS)]
+    with torch.no_grad():
+        vectors = embed_by_length(model, model.preprocess(texts))
+    alone = np.concatenate([model.encode([text], normalize_embeddings=True) for text in texts])
+    assert np.allclose(vectors.numpy(), alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_texts_of_like_length_go_together_without_padding_on_either_side(side: str) -> None:
+    """Twelve rows, eight at once: the eight shortest in one piece as wide as the longest of them, the rest in another."""
+    import torch
+
+    lengths = [12, 1, 11, 2, 10, 3, 9, 4, 8, 5, 7, 6]
+    mask = torch.zeros(12, 20, dtype=torch.long)
+    for row, length in zip(mask, lengths, strict=True):
+        row[-length:] = 1 if side == "left" else 0
+        row[:length] = 1 if side == "right" else row[:length]
+    widths = []
+
+    def model(features: dict[str, Any]) -> dict[str, Any]:
+        widths.append(features["attention_mask"].shape[1])
+        assert features["modality"] == "text"
+        return {
+            "sentence_embedding": torch.stack([features["attention_mask"].sum(1), torch.ones(len(features["input_ids"]))], dim=1)
+        }
+
+    vectors = embed_by_length(model, {"input_ids": mask, "attention_mask": mask, "modality": "text"})
+    assert widths == [8, 12]
+    assert (vectors[:, 0] / vectors[:, 1]).tolist() == pytest.approx(lengths)
+
+
+def test_the_query_side_loss_equals_a_hand_made_one_and_masks_the_own_passage(tiny: str) -> None:
+    import torch
+
+    model = SentenceTransformerEmbedder(tiny).load().eval()
+    random = np.random.default_rng(0)
+    table = random.normal(size=(6, 32)).astype(np.float32)
+    table /= np.linalg.norm(table, axis=1, keepdims=True)
+    labels = [[0, 3], [1, 4], [2, 0]]  # the first query's passage is a negative of the third
+    texts = [row.query for row in ROWS[:3]]
+    queries = model.encode(texts, normalize_embeddings=True)
+    expected = []
+    for own, others in ((0, [1, 2, 3, 4]), (1, [0, 2, 3, 4, 0]), (2, [0, 1, 3, 4, 0])):
+        scores = 10.0 * queries[own] @ table.T
+        expected.append(-scores[own] + np.log(np.exp(scores[[own, *others]]).sum()))
+    value = query_side_loss(model, table, 10.0)([model.preprocess(texts)], torch.tensor(labels))
+    assert value.item() == pytest.approx(float(np.mean(expected)), abs=1e-4)
+
+
+def test_training_teaches_words_that_the_base_does_not_know(tiny: str, trained: TrainedEmbedder) -> None:
+    base, tuned = _recall(SentenceTransformerEmbedder(tiny)), _recall(SentenceTransformerEmbedder(tiny, adapter=trained.folder))
+    assert base <= 0.25 and tuned >= 0.75
+
+
+def test_the_figures_of_a_run(trained: TrainedEmbedder) -> None:
+    curve = [point.loss for point in trained.loss_curve]
+    assert (trained.steps, trained.epochs, trained.pairs) == (90, 30.0, 12)  # 12 pairs in batches of 4, thirty times
+    assert [point.step for point in trained.loss_curve] == list(range(1, 91))
+    assert trained.final_loss == pytest.approx(sum(curve[-9:]) / 9) and trained.final_loss < curve[0] / 2
+    # LoRA of rank 8 on six linear layers of two blocks: r x (in + out) each.
+    assert trained.trainable_parameters == 2 * 8 * (4 * (32 + 32) + 2 * (32 + 64))
+    # Queries "is WORD checked", passages "manual > WORD", "the WORD" and 3, 5, … 25 words; [CLS] and [SEP] around each.
+    assert trained.tokens == 30 * (12 * (3 + 2) + sum(3 + 2 + 3 + 2 * n + 2 for n in range(12)))
+
+
+def test_the_saved_adapter_is_plain_peft_in_half_precision_without_paths(trained: TrainedEmbedder) -> None:
+    from safetensors.numpy import load_file
+
+    tensors = load_file(trained.folder / "adapter_model.safetensors")
+    assert {str(tensor.dtype) for tensor in tensors.values()} == {"float16"}
+    assert not any("pooler" in name for name in tensors)
+    config = json.loads((trained.folder / "adapter_config.json").read_text())
+    assert (config["r"], config["lora_alpha"], config["inference_mode"]) == (8, 16, True)
+
+
+def test_the_packaged_model_is_named_by_its_public_id_in_the_config(
+    settings: ContrastiveSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: str
+) -> None:
+    monkeypatch.setattr("pipeline.retrieval.sentence_encoder.resolve_model", lambda model: Path(tiny))
+    result = train_embedder(ROWS, PASSAGES, replace(settings, model="minilm", max_steps=1), tmp_path)
+    config = json.loads((result.folder / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "sentence-transformers/all-MiniLM-L6-v2"
+
+
+def test_vectors_after_loading_equal_the_trained_models(tiny: str, trained: TrainedEmbedder) -> None:
+    """Against plain transformers and peft with mean pooling by hand, and against the trainer's own last checkpoint."""
+    import torch
+    from peft import PeftModel
+    from sentence_transformers import SentenceTransformer
+    from transformers import AutoModel, AutoTokenizer
+
+    texts = [row.query for row in ROWS] + [p.text for p in PASSAGES]
+    ours = SentenceTransformerEmbedder(tiny, adapter=trained.folder).embed_queries(texts)
+    model = PeftModel.from_pretrained(AutoModel.from_pretrained(tiny), str(trained.folder)).eval()
+    batch = AutoTokenizer.from_pretrained(tiny)(texts, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        hidden = model(**batch).last_hidden_state
+    weights = batch["attention_mask"][:, :, None]
+    by_hand = torch.nn.functional.normalize((hidden * weights).sum(1) / weights.sum(1), dim=-1).numpy()
+    assert np.allclose(ours, by_hand, atol=1e-5)
+    checkpoint = newest_complete(trained.folder.parent)
+    full_precision = SentenceTransformer(str(checkpoint), device="cpu").encode(texts, normalize_embeddings=True)
+    assert np.allclose(ours, full_precision, atol=5e-3)
+    assert not np.allclose(ours, SentenceTransformerEmbedder(tiny).embed_queries(texts), atol=0.1)
+
+
+def test_an_interrupted_run_resumes_to_the_same_curve_and_weights(
+    settings: ContrastiveSettings, trained: TrainedEmbedder, tmp_path: Path
+) -> None:
+    """Ctrl-C in the middle of an epoch, twice; the second time before any new checkpoint."""
+
+    def stop_at(step: int) -> Any:
+        def on_progress(progress: Progress) -> None:
+            if progress.step == step:
+                raise KeyboardInterrupt
+
+        return on_progress
+
+    frequent = replace(settings, checkpoint_every=5)
+    for last, kept in ((17, 15), (19, 15)):
+        with pytest.raises(KeyboardInterrupt):
+            train_embedder(ROWS, PASSAGES, frequent, tmp_path, resume=True, on_progress=stop_at(last))
+        assert newest_complete(tmp_path) == tmp_path / f"checkpoint-{kept}"
+    result = train_embedder(ROWS, PASSAGES, frequent, tmp_path, resume=True)
+    assert result.loss_curve == trained.loss_curve
+    assert len((tmp_path / LOSS_FILE).read_text().splitlines()) == 90
+    assert _weights(result) == _weights(trained)
+
+
+def _weights(result: TrainedEmbedder) -> bytes:
+    return (result.folder / "adapter_model.safetensors").read_bytes()
+
+
+def test_the_seed_decides_the_weights(settings: ContrastiveSettings, trained: TrainedEmbedder, tmp_path: Path) -> None:
+    assert _weights(train_embedder(ROWS, PASSAGES, settings, tmp_path / "same")) == _weights(trained)
+    assert _weights(train_embedder(ROWS, PASSAGES, replace(settings, seed=1), tmp_path / "other")) != _weights(trained)
+
+
+@pytest.mark.parametrize("change", [{"learning_rate": 1e-3}, {"seed": 2}, {"negatives": Negatives.RANDOM}])
+def test_resuming_with_other_settings_is_refused(settings: ContrastiveSettings, tmp_path: Path, change: dict[str, Any]) -> None:
+    short = replace(settings, max_steps=2, checkpoint_every=1)
+    train_embedder(ROWS, PASSAGES, short, tmp_path)
+    with pytest.raises(TrainingError, match="other settings or data"):
+        train_embedder(ROWS, PASSAGES, replace(short, **change), tmp_path, resume=True)
+    with pytest.raises(TrainingError, match="holds checkpoint-2 of an earlier run"):
+        train_embedder(ROWS, PASSAGES, replace(short, **change), tmp_path)
+
+
+def test_query_side_training_leaves_the_passages_where_they_are(tiny: str, settings: ContrastiveSettings, tmp_path: Path) -> None:
+    result = train_embedder(ROWS, PASSAGES, replace(settings, query_side_only=True, negatives=Negatives.MINED), tmp_path)
+    tuned = SentenceTransformerEmbedder(tiny, adapter=result.folder, query_side_only=True)
+    bare = SentenceTransformerEmbedder(tiny)
+    texts = [embed.passage_text(p.title, "", p.text) for p in PASSAGES]
+    assert np.allclose(tuned.embed_passages(texts), bare.embed_passages(texts), atol=1e-6)
+    assert tuned.identity.can_search(bare.identity)
+    assert _recall(tuned) >= _recall(bare) + 0.4
+
+
+def test_gradient_caching_and_named_targets(settings: ContrastiveSettings, tmp_path: Path) -> None:
+    named = replace(settings, targets=("query", "value"), micro_batch=2, max_steps=3, negatives=Negatives.MINED)
+    result = train_embedder(ROWS, PASSAGES, named, tmp_path)
+    assert result.trainable_parameters == 2 * 2 * 8 * (32 + 32)
+    config = json.loads((result.folder / "adapter_config.json").read_text())
+    assert sorted(config["target_modules"]) == ["query", "value"]
+
+
+def test_a_passage_row_is_embedded_as_the_index_embeds_the_passage() -> None:
+    passage = Passage("d#1", "d", "d.md", "Pumps", "Oil > Low  pressure", "  Stop the pump. ", 0, 17)
+    row = PassageRow("d#1", "Pumps > Oil > Low  pressure", passage.text)
+    assert embed.passage_text(row.title, "", row.text) == passage_text(passage) == "Pumps > Oil > Low pressure\nStop the pump."
+
+
+@pytest.mark.parametrize(
+    ("rows", "change", "message"),
+    [
+        (ROWS[:1], {}, "at least two"),
+        (ROWS, {"batch_size": 1}, "batch_size 1"),
+        ([*ROWS, EmbedRow("q-blank", " \n", ("p-pump",))], {}, "row 'q-blank' has an empty query"),
+        ([*ROWS, EmbedRow("q-lost", "is it", ("p-gone",))], {}, "row 'q-lost' names passage 'p-gone'"),
+        (ROWS, {"query_side_only": True, "micro_batch": 4}, "micro_batch is for two-tower"),
+        (ROWS, {"targets": ("q_proj",)}, "targets .*q_proj.* name linear modules"),
+        (ROWS, {"negatives": Negatives.MINED, "negatives_per_query": 12}, "12 passages are too few"),
+        (ROWS, {"learning_rate": 1e30}, "the loss became"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_anything_is_saved(
+    settings: ContrastiveSettings, tmp_path: Path, rows: list[EmbedRow], change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(TrainingError, match=message):
+        train_embedder(rows, PASSAGES, replace(settings, **change), tmp_path)
+    assert newest_complete(tmp_path) is None
