@@ -138,6 +138,6 @@ def _summary(evaluation: Evaluation) -> str:
     alone = [each for each in evaluation.comparisons if each.role != "chain"]
     better = [each for each in alone if each.low > 0]
     return (
-        f"{len(better)} of {len(alone)} adapters beat the base on their own metric, with a 95 % interval of the paired difference "
-        "that excludes zero."
+        f"{len(better)} of {len(alone)} adapters beat the base on their own metric, with a 95 % interval of the paired "
+        "difference that excludes zero."
     )

@@ -217,7 +217,6 @@ def _trainer(
     from datasets import Dataset
     from sentence_transformers import SentenceTransformerTrainer
 
-    model.model_card_data.generate_widget_examples = False
     prompts = {"query": _prompt(model, "query")}
     if passage_vectors is None:
         columns = _text_columns(pairs, texts)
@@ -226,7 +225,12 @@ def _trainer(
     else:
         columns = _index_columns(pairs, list(texts))
         loss = query_side_loss(model, passage_vectors, settings.scale)
-    return SentenceTransformerTrainer(
+
+    class CardlessTrainer(SentenceTransformerTrainer):  # type: ignore[misc, unused-ignore]
+        def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
+            """The library's card quotes training texts into each checkpoint; ours is written when the adapter is published."""
+
+    return CardlessTrainer(
         model=model,
         args=_arguments(settings, run_folder, model.device.type, {name: prompt for name, prompt in prompts.items() if prompt}),
         train_dataset=Dataset.from_dict(columns),

@@ -25,12 +25,12 @@ from training.data.rows import EmbedRow, PassageRow, QuestionRow
 from training.dataset import PASSAGES, DataFolder, judge_schemas
 from training.examples import judge_examples, rewrite_examples, synthesize_examples
 from training.progress import Progress
-from training.publish import data_facts, publish_embedder, publish_generation
+from training.publish import CANARY_SAMPLES, data_facts, publish_embedder, publish_generation
 from training.recipe import Recipe
 from training.sft import Example, train_adapter
 
-RANKED = 12
-"""Nearest passages kept per question: enough for `k` distractors after the gold ones are taken out."""
+GOLD_ROOM = 6
+"""Nearest passages kept per question beyond `k`: room for `k` distractors after the gold ones are taken out."""
 
 T = TypeVar("T")
 Notice = Callable[[str], None]
@@ -92,6 +92,12 @@ def _held_out(data: DataFolder, role: Role) -> str:
 
 def _train_generation(job: Job) -> Version:
     held = _held_out(job.data, job.role)
+    held_out = _examples(job, held, limit=CANARY_SAMPLES)
+    if not held_out:
+        raise DataError(
+            f"{held}/{job.role.value}.jsonl in {job.data.folder} has no row to prove the adapter's effect on; "
+            "the rewriter's need a history"
+        )
     examples = _subset(_examples(job, "train"), job.recipe)
     settings = job.recipe.sft()
     base = resolve_base(job.base)
@@ -100,11 +106,10 @@ def _train_generation(job: Job) -> Version:
     )
     if trained.dropped and job.on_notice:
         job.on_notice(
-            f"{len(trained.dropped)} rows are longer than {settings.max_length} tokens and were left out, such as {trained.dropped[0]}"
+            f"{len(trained.dropped)} rows are longer than {settings.max_length} tokens and were left out, "
+            f"such as {trained.dropped[0]}"
         )
-    return publish_generation(
-        job.registry, job.role, base, settings, trained, _facts(job, trained.rows), _examples(job, held, limit=24)
-    )
+    return publish_generation(job.registry, job.role, base, settings, trained, _facts(job, trained.rows), held_out)
 
 
 def _train_embedder(job: Job) -> Version:
@@ -127,20 +132,18 @@ def _subset(rows: list[T], recipe: Recipe) -> list[T]:
     return random.Random(recipe.optimiser.seed).sample(rows, limit)
 
 
-def _examples(job: Job, split: str, limit: int = 0) -> list[Example]:
+def _examples(job: Job, split: str, limit: int | None = None) -> list[Example]:
+    """The examples of `split`, at most the first `limit`."""
     if job.role is Role.REWRITER:
-        rewrites = job.data.rewrites(split)
-        return rewrite_examples(rewrites[:limit] if limit else rewrites)
+        return rewrite_examples(job.data.rewrites(split))[:limit]
     if job.role is Role.JUDGE:
-        judgments = job.data.judgments(split)
-        return judge_examples(judgments[:limit] if limit else judgments, judge_schemas(job.data.intents))
-    questions = job.data.questions(split)
-    questions = questions[:limit] if limit else questions
+        return judge_examples(job.data.judgments(split)[:limit], judge_schemas(job.data.intents))
+    questions = job.data.questions(split)[:limit]
     passages = job.data.training_passages() if split == "train" else job.data.passages()
     return synthesize_examples(
         questions,
         passages,
-        rank_passages(questions, passages, job.embedder),
+        rank_passages(questions, passages, job.embedder, job.k + GOLD_ROOM),
         k=job.k,
         missing_gold=job.recipe.data.missing_gold,
         shuffled=job.recipe.data.shuffled,
@@ -148,8 +151,10 @@ def _examples(job: Job, split: str, limit: int = 0) -> list[Example]:
     )
 
 
-def rank_passages(questions: Sequence[QuestionRow], passages: Mapping[str, PassageRow], embedder: str) -> dict[str, list[str]]:
-    """Row id → ids of the passages nearest to its question by the frozen encoder `embedder`, best first."""
+def rank_passages(
+    questions: Sequence[QuestionRow], passages: Mapping[str, PassageRow], embedder: str, count: int
+) -> dict[str, list[str]]:
+    """Row id → ids of the `count` passages nearest to its question by the frozen encoder `embedder`, best first."""
     import numpy as np
 
     encoder = SentenceTransformerEmbedder(embedder)
@@ -157,7 +162,7 @@ def rank_passages(questions: Sequence[QuestionRow], passages: Mapping[str, Passa
     matrix = encoder.embed_passages([embed.passage_text(p.title, "", p.text) for p in passages.values()])
     queries = encoder.embed_queries([embed.query_text(q.standalone or q.question) for q in questions])
     similarity = queries @ matrix.T
-    order = np.argsort(-similarity, axis=1, kind="stable")[:, :RANKED]
+    order = np.argsort(-similarity, axis=1, kind="stable")[:, :count]
     return {q.id: [ids[i] for i in row] for q, row in zip(questions, order, strict=True)}
 
 

@@ -98,6 +98,8 @@ def encode(
             dropped.append(example.id)
             continue
         rows.append({"input_ids": prompt + reply, "labels": [IGNORED] * len(prompt) + reply})
+    if not examples:
+        raise TrainingError("no row to train on; the rewriter learns from rows with a history only, the others from all")
     if not rows:
         raise TrainingError(f"none of {len(examples)} rows fits max_length {max_length}; raise it or shorten the passages")
     return rows, tuple(dropped)

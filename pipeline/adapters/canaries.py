@@ -22,8 +22,13 @@ _LIMIT = 16 << 20
 FLOOR = 0.05
 """Nats a token by which a log-probability may always differ: rounding of another precision, library or processor."""
 
-SHARE = 0.25
-"""Share of the adapter's own effect by which it may differ where the base is kept in another precision (NF4, int8, bf16)."""
+SHARE = 0.4
+"""Share of the adapter's own effect by which it may differ, because the base may be kept in another precision.
+
+Measured on smollm2-135m with a rewriter trained for 12 steps on its NF4 form: bf16, int8 and fp32 differ among each other by
+at most 0.013 nats, NF4 from each of them by 0.18 to 0.25, which is 0.21 to 0.37 of the adapter's effect. From half of it on
+the adapter could not be told from the bare base.
+"""
 
 COSINE = 0.99
 """A vector made now must be at least this near to the recorded one."""

@@ -22,7 +22,7 @@ from pipeline.adapters.canaries import (
     require_telling_vectors,
 )
 from pipeline.adapters.card import AdapterCard, read_card
-from pipeline.adapters.inspection import inspect_folder
+from pipeline.adapters.inspection import AdapterFacts, inspect_folder
 from pipeline.contracts import contract_hash
 from pipeline.engine.bases import Base
 from pipeline.engine.local import LocalEngine
@@ -116,6 +116,15 @@ def _same_weights(card: AdapterCard, digest: str) -> None:
         )
 
 
+def _same_scale(card: AdapterCard, facts: AdapterFacts) -> None:
+    """The settings are no part of the weights' digest, and they scale the delta."""
+    if (card.lora.rank, card.lora.alpha) != (facts.rank, facts.alpha):
+        raise IdentityMismatch(
+            f"{_name(card)}: adapter_config.json says rank {facts.rank} and alpha {facts.alpha:g}, its card {card.lora.rank} and "
+            f"{card.lora.alpha:g}; the settings were changed, publish or copy the adapter again"
+        )
+
+
 def _mean_logprobs(engine: LocalEngine, adapter: str | None, samples: Sequence[CanarySample | Canary]) -> list[float]:
     """Mean log-probability a token of each reply, end token included, in nats."""
     requests = [ChoiceRequest(sample.messages, (sample.reply,), adapter) for sample in samples]
@@ -140,8 +149,8 @@ def record_canaries(
 def check_canaries(engine: LocalEngine, adapter_name: str, canaries: Sequence[Canary]) -> None:
     """Measure the recorded replies under the resident adapter again.
 
-    On average over the canaries they must agree with the recorded values within max(0.05, a quarter of the recorded effect)
-    nats a token, and be nearer to them than to the bare base's. Raises NoEffect.
+    On average over the canaries they must agree with the recorded values within max(0.05, 0.4 of the recorded effect) nats
+    a token, and be nearer to them than to the bare base's. Raises NoEffect.
     """
     compare_replies(canaries, _mean_logprobs(engine, adapter_name, canaries))
 
@@ -183,6 +192,7 @@ def load_proven(engine: LocalEngine, name: str, folder: Path, base: Base, *, rol
     if role is not None and card.role is not role:
         raise IdentityMismatch(f"{folder}: is a {card.role.value} adapter, not one for the {role.value}; name another version")
     verify_identity(card, base, weights_digest=facts.weights_digest)
+    _same_scale(card, facts)
     canaries = read_canaries(folder)
     engine.load_adapter(name, folder)
     try:
@@ -204,6 +214,7 @@ def prove_embedder(embedder: IdentifiedEncoder, folder: Path) -> AdapterCard:
     facts = inspect_folder(folder)
     card = read_card(folder)
     verify_encoder(card, embedder.identity, weights_digest=facts.weights_digest)
+    _same_scale(card, facts)
     canaries = read_embed_canaries(folder)
     try:
         check_embed_canaries(embedder, canaries)

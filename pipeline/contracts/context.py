@@ -46,6 +46,11 @@ def one_line(text: str) -> str:
     return re.sub(r"\s+", " ", text).strip()
 
 
+def block(text: str) -> str:
+    """`text` line by line without its empty lines: prompt fields are parted by one, so none can be imitated inside a passage."""
+    return "\n".join(line.rstrip() for line in text.splitlines() if line.strip()).strip()
+
+
 def clip(text: str, limit: int) -> str:
     """At most `limit` characters of `text`, cut at a blank, with an ellipsis where cut."""
     if len(text) <= limit:
@@ -59,12 +64,12 @@ def shared_context(
     passages: Sequence[PassageText] = (),
     question: str | None = None,
 ) -> str:
-    """Render the shared part; absent pieces leave no trace. Passages are numbered from 1."""
+    """Render the shared part, an empty line between its pieces; absent ones leave no trace. Passages are numbered from 1."""
     blocks = []
     if history:
         lines = [f"{t.speaker.value.capitalize()}: {clip(one_line(t.text), TURN_CHARS)}" for t in history[-HISTORY_TURNS:]]
         blocks.append("Conversation:\n" + "\n".join(lines))
-    blocks += [f"[{n}] {one_line(p.title)}\n{p.text.strip()}" for n, p in enumerate(passages, 1)]
+    blocks += [f"[{n}] {one_line(p.title)}\n{block(p.text)}" for n, p in enumerate(passages, 1)]
     if question is not None:
         blocks.append(f"Question: {one_line(question)}")
     return "\n\n".join(blocks)

@@ -11,8 +11,13 @@ from pipeline.contracts.context import PassageText
 from pipeline.errors import InputError
 from pipeline.records import Message, Role, Speaker, Turn
 
-_TURNS = (Turn(Speaker.USER, "Who keeps the key?"), Turn(Speaker.ASSISTANT, "The porter, in room 4."))
-_PASSAGES = (PassageText("House rules > Keys", "The key hangs in room 4."), PassageText("Stores", "Two lamps."))
+# Long enough to be cut, and with white space to be tidied: a change of those rules is a change of the prompt.
+_TURNS = (
+    *(Turn(Speaker.TOPIC, f"subject {n}") for n in range(32)),
+    Turn(Speaker.USER, "Who keeps\nthe key?"),
+    Turn(Speaker.ASSISTANT, "The porter, in room 4. " + "It hangs there. " * 256),
+)
+_PASSAGES = (PassageText("House rules > Keys", "The key:\n\n  room 4. \n"), PassageText("Stores", "Two lamps."))
 
 
 def _lines(prompt: tuple[Message, ...]) -> list[list[str]]:
@@ -31,7 +36,8 @@ def _synthesizer() -> object:
 def _judge() -> object:
     inputs = judge.JudgeInputs("Hi", "Where?", "Room 4.", _TURNS, _PASSAGES)
     schemas = [*judge.BUILT_IN.values(), judge.intent_schema({"a": "x", "b": "y"})]
-    return [_lines(judge.messages(schema, inputs)) for schema in schemas]
+    targets = [judge.target(judge.SUPPORT, "partly")]
+    return [[_lines(judge.messages(schema, inputs)) for schema in schemas], targets]
 
 
 def _embedder() -> object:

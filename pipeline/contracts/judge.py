@@ -26,6 +26,9 @@ class LabelSchema:
     def __post_init__(self) -> None:
         if len(self.labels) < 2:
             raise InputError(f"judge task {self.task!r} has {len(self.labels)} label(s); a closed schema needs at least two")
+        for label in self.labels:
+            if not label or label != one_line(label):
+                raise InputError(f"judge task {self.task!r}: label {label!r} must be one line of text without blanks around it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +67,16 @@ def intent_schema(labels: Mapping[str, str]) -> LabelSchema:
 
 def messages(schema: LabelSchema, inputs: JudgeInputs, style: PromptStyle = PromptStyle.TUNED) -> tuple[Message, ...]:
     """Prompt for one judgment. The schema stands in the prompt, so one adapter serves schemas it never saw."""
-    context = shared_context(history=inputs.history, passages=inputs.passages, question=inputs.question or None)
+    context = shared_context(
+        history=inputs.history, passages=inputs.passages, question=inputs.question if inputs.question.strip() else None
+    )
     extra = [
         f"{name}: {one_line(text)}" for name, text in (("Message", inputs.message), ("Answer", inputs.answer)) if text.strip()
     ]
     blocks = [block for block in (context, *extra) if block]
     if not blocks:
         raise InputError(f"judge task {schema.task!r}: nothing to judge; give a message, question, answer or passages")
-    labels = "\n".join(f"{label}: {meaning}" for label, meaning in schema.labels.items())
+    labels = "\n".join(f"{label}: {one_line(meaning)}" for label, meaning in schema.labels.items())
     ask = "Reply with one label only." if style is PromptStyle.PLAIN else "Label:"
     return (Message("user", "\n\n".join([*blocks, f"{schema.instruction}\n{labels}\n{ask}"])),)
 

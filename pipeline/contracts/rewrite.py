@@ -13,6 +13,16 @@ MAX_REPLY_TOKENS = 64
 MAX_GROWTH = 400
 """Characters a rewrite may be longer than its question; more is a runaway reply, not a rewrite."""
 
+_PREFIX = re.compile(r"^\s*(?:(?:standalone |rewritten )?question|rewrite)\s*:\s*", re.IGNORECASE)
+_QUOTED = re.compile(r'["“]([^"“”]*)["”]')
+_SPELT_TOKEN = re.compile(r"<\|[^|<>]*\|>")
+_NO_QUESTION = re.compile(
+    r"(?:conversation|user|assistant|system|topic)\s*:|rewrite the (?:last )?question|as an ai\b"
+    r"|(?:i'm|i’m|i am) sorry,? (?:but )?i (?:can|do|am|was)",
+    re.IGNORECASE,
+)
+"""How a reply begins that repeats the prompt or declines: no rewrite, though it is one line."""
+
 TUNED_TASK = "Rewrite the question so that it stands alone."
 PLAIN_TASK = (
     "Rewrite the last question so that it can be understood without the conversation. Replace words such as 'it', 'that' or "
@@ -43,10 +53,12 @@ def target(rewrite: str) -> str:
 
 
 def parse(reply: str, question: str) -> Rewrite:
-    """Read a reply. Anything but one plausible line leaves the raw question, marked unparsed."""
+    """Read a reply: its first line that is not empty. Where that is no plausible question, the raw one stays, marked unparsed."""
     line = next((part for part in reply.splitlines() if part.strip()), "")
-    line = re.sub(r"^\s*(?:(?:standalone |rewritten )?question|rewrite)\s*:\s*", "", line, flags=re.IGNORECASE)
-    line = one_line(line).strip('"“”')
-    if not line or len(line) > len(question) + MAX_GROWTH or not re.search(r"\w", line):
+    line = one_line(_PREFIX.sub("", line))
+    if quoted := _QUOTED.fullmatch(line):
+        line = quoted[1].strip()
+    wordless = not re.search(r"\w", _SPELT_TOKEN.sub("", line))
+    if wordless or _NO_QUESTION.match(line) or len(line) > len(question) + MAX_GROWTH:
         return Rewrite(question, Outcome.UNPARSED, reply)
     return Rewrite(line, Outcome.OK, reply)

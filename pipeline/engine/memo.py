@@ -17,6 +17,10 @@ SLICE = 24
 """Requests passed on at a time: enough to batch by length, few enough to show progress."""
 
 
+def _is_greedy(request: Generation) -> bool:
+    return request.sampling.temperature <= 0
+
+
 class MemoEngine:
     """Passes requests on to `engine`, each distinct one once. `on_request(n)` is called as n more requests are answered."""
 
@@ -31,10 +35,10 @@ class MemoEngine:
         return self._engine.adapters
 
     def generate(self, requests: Sequence[Generation]) -> list[Completion]:
-        greedy = [request for request in requests if request.sampling.temperature == 0]
+        greedy = [request for request in requests if _is_greedy(request)]
         self._fill(greedy, self._completions, self._engine.generate)
-        drawn = iter(self._engine.generate([request for request in requests if request.sampling.temperature > 0]))
-        return [self._completions[r] if r.sampling.temperature == 0 else next(drawn) for r in requests]
+        drawn = iter(self._engine.generate([request for request in requests if not _is_greedy(request)]))
+        return [self._completions[r] if _is_greedy(r) else next(drawn) for r in requests]
 
     def weigh(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
         self._fill(requests, self._weights, self._engine.weigh)

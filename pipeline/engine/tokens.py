@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,10 +21,12 @@ _MARKS = re.compile("\u2063lorag-(\\d+)\u2063")
 
 
 class ChatTokens:
-    """A tokenizer with its chat template. Use from one thread at a time or with read-only tokenizers."""
+    """A tokenizer with its chat template. Safe for several threads: a fast tokenizer keeps the way it treats special tokens as
+    state, so each use takes the lock."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
+        self._lock = threading.Lock()
         if not getattr(tokenizer, "chat_template", None):
             raise EngineError(
                 "the base's tokenizer has no chat template; use an instruction-tuned base, or add chat_template.jinja"
@@ -58,12 +61,18 @@ class ChatTokens:
             )
         return tuple(parts[0::2])
 
+    def _encode(self, text: str, spelt_out: bool) -> list[int]:
+        if not text:
+            return []
+        with self._lock:
+            return list(self._tokenizer(text, add_special_tokens=False, split_special_tokens=spelt_out).input_ids)
+
     def _special(self, text: str) -> list[int]:
-        return list(self._tokenizer(text, add_special_tokens=False).input_ids) if text else []
+        return self._encode(text, False)
 
     def plain(self, text: str) -> list[int]:
         """Token ids of `text`, special tokens in it spelt out as ordinary text."""
-        return list(self._tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids) if text else []
+        return self._encode(text, True)
 
     def prompt(self, messages: Sequence[Message]) -> list[int]:
         """Token ids up to where the reply begins."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,6 +72,8 @@ def load_weights(base: Base, *, precision: Precision = Precision.NF4, compute: s
         )
     elif precision is Precision.INT8:
         options["quantization_config"] = BitsAndBytesConfig(load_in_8bit=True)
+        # It says at each product of matrices, thousands a reply, that it works in float16.
+        logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
     try:
         with quiet_libraries():
             model = AutoModelForCausalLM.from_pretrained(base.location, **options)

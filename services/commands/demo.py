@@ -7,14 +7,21 @@ from typing import Annotated
 
 import typer
 
+from services.failures import Interrupted
+
 
 def demo(
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where report.html and report.json go.")] = Path(
         "demo-out"
     ),
-    full: Annotated[bool, typer.Option("--full", help="Evaluate on all test items instead of a part of them.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Train on all rows and measure all test items, not a part of them.")
+    ] = False,
 ) -> None:
     """See it work: documents in, four adapters trained here, a table of what each one bought, three answers."""
     from services.demo import run_demo
 
-    run_demo(out, full)
+    try:
+        run_demo(out, full)
+    except KeyboardInterrupt:
+        raise Interrupted(f"the demo stopped; what is finished stays in {out}, run it again and it goes on from there") from None

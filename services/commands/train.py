@@ -50,7 +50,7 @@ def train(
         from training.run import train_role
 
         with progress_bars() as bars:
-            bars.begin(f"{role.value}")
+            bars.begin(role.value)
             version = train_role(
                 tuned,
                 data=data,
@@ -66,10 +66,10 @@ def train(
                 on_notice=say,
             )
     except KeyboardInterrupt:
-        again = shlex.join(["lorag", "train", role.value, "--data", str(data), "--resume"])
-        raise Interrupted(
-            f"training stopped; complete checkpoints stay in {run_folder}, go on with the same options and --resume: {again}"
-        ) from None
+        chosen = {"--data": data, "--recipe": recipe, "--project": project if project != HERE else None, "--run": run}
+        options = [word for name, path in chosen.items() if path is not None for word in (name, str(path))]
+        again = shlex.join(["lorag", "train", role.value, *options, "--resume"])
+        raise Interrupted(f"training stopped; complete checkpoints stay in {run_folder}, go on with: {again}") from None
     if output is Format.JSON:
         show_json({"role": role.value, "version": version.id, "folder": str(version.folder), "run": str(run_folder)})
         return

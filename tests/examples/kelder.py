@@ -16,7 +16,7 @@ from training.dataset import SPLITS, DataFolder
 
 FOLDER = example_folder()
 DOCUMENTS = FOLDER / "documents"
-INTENTS: dict[str, str] = yaml.safe_load((FOLDER / "intents.yaml").read_text(encoding="utf-8"))
+INTENTS: dict[str, str] = yaml.safe_load((FOLDER / "lorag.yaml").read_text(encoding="utf-8"))["judge"]["intents"]
 
 Row = RewriteRow | QuestionRow | JudgeRow | EmbedRow
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,9 +96,10 @@ class Project:
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Digests that the engine remembers stay in the test's own folder."""
+def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Digests that the engine remembers stay in the test's own folder; a slow machine writes no lines of progress."""
     monkeypatch.setenv("LORAG_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("services.terminal.PLAIN_EVERY", math.inf)
 
 
 @pytest.fixture

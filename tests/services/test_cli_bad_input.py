@@ -135,13 +135,13 @@ def test_an_adapter_for_another_base(lorag, project, publish_rewriter, tmp_path:
     assert lorag("ask", "Who?", "--project", project.folder).code == 0
 
 
-@pytest.mark.parametrize("kept", [0, 7, 0.5, -1], ids=["empty", "in the length", "half", "last byte gone"])
-def test_a_truncated_weight_file(lorag, project, publish_rewriter, kept: float) -> None:
+@pytest.mark.parametrize("divisor", [0, 2, 1], ids=["empty", "half", "last byte gone"])
+def test_a_truncated_weight_file(lorag, project, publish_rewriter, divisor: int) -> None:
     lorag("ingest", "--project", project.folder)
     version = publish_rewriter()
     weights = project.adapters / "rewriter" / "versions" / version / "adapter_model.safetensors"
     whole = weights.read_bytes()
-    weights.write_bytes(whole[: int(len(whole) * kept)] if kept == 0.5 else whole[: int(kept)])
+    weights.write_bytes(whole[: (len(whole) - 1) // divisor] if divisor else b"")
     project.set("adapters: {rewriter: candidate}")
     done = lorag("ask", "Who?", "--project", project.folder)
     assert done.code == 2

@@ -23,15 +23,32 @@ from training.progress import LOSS_FILE, Progress
 
 SUBJECTS = ("pump", "boiler", "rudder", "ladder", "cabin", "galley", "mast", "hatch", "winch", "anchor", "radar", "crane")
 SLANG = ("pip", "bo", "ruddy", "laddie", "cab", "gal", "stick", "hole", "winnie", "hook", "dish", "arm")
-FILLER = tuple("the is kept dry and checked on deck by crew every day before noon of this long week".split(" "))
+FILLER = (
+    "the",
+    "is",
+    "kept",
+    "dry",
+    "and",
+    "checked",
+    "on",
+    "deck",
+    "by",
+    "crew",
+    "every",
+    "day",
+    "before",
+    "noon",
+    "this",
+    "week",
+)
 
 
 def _text(subject: str, length: int) -> str:
     return f"the {subject} " + " ".join(FILLER[n % len(FILLER)] for n in range(length))
 
 
-PASSAGES = [PassageRow(f"p-{word}", f"Manual > {word}", _text(word, 3 + 2 * n)) for n, word in enumerate(SUBJECTS)]
-ROWS = [EmbedRow(f"q-{n}", f"is {SLANG[n]} checked", (f"p-{word}",)) for n, word in enumerate(SUBJECTS)]
+PASSAGES = [PassageRow(f"p-{word}", f"Manual > {word}", _text(word, 1 + n // 2)) for n, word in enumerate(SUBJECTS)]
+ROWS = [EmbedRow(f"q-{n}", f"{SLANG[n]} checked", (f"p-{word}",)) for n, word in enumerate(SUBJECTS)]
 
 
 @pytest.fixture(scope="module")
@@ -46,15 +63,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *SUBJECTS, *SLANG, *FILLER, "manual", ">"]
     (folder / "vocab.txt").write_text("\n".join(dict.fromkeys(words)))
     torch.manual_seed(1)
-    config = BertConfig(
-        vocab_size=len(words),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        initializer_range=0.3,
-    )
-    BertModel(config).save_pretrained(folder / "bert")
+    config = BertConfig(vocab_size=len(words), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64)
+    bert = BertModel(config)
+    # Random layers make all texts alike; without positions and types what differs between texts, their words, stays visible.
+    torch.nn.init.zeros_(bert.embeddings.position_embeddings.weight)
+    torch.nn.init.zeros_(bert.embeddings.token_type_embeddings.weight)
+    bert.save_pretrained(folder / "bert")
     BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder / "bert")
     model = SentenceTransformer(
         modules=[Transformer(str(folder / "bert"), max_seq_length=64), Pooling(32), Normalize()], device="cpu"
@@ -173,8 +187,8 @@ def test_the_figures_of_a_run(trained: TrainedEmbedder) -> None:
     assert trained.final_loss == pytest.approx(sum(curve[-9:]) / 9) and trained.final_loss < curve[0] / 2
     # LoRA of rank 8 on six linear layers of two blocks: r x (in + out) each.
     assert trained.trainable_parameters == 2 * 8 * (4 * (32 + 32) + 2 * (32 + 64))
-    # Queries "is WORD checked", passages "manual > WORD", "the WORD" and 3, 5, … 25 words; [CLS] and [SEP] around each.
-    assert trained.tokens == 30 * (12 * (3 + 2) + sum(3 + 2 + 3 + 2 * n + 2 for n in range(12)))
+    # Queries "WORD checked"; passages "manual > WORD", "the WORD" and 1, 1, 2, 2, … 6, 6 words; [CLS] and [SEP] around each.
+    assert trained.tokens == 30 * (12 * (2 + 2) + sum(3 + 2 + 1 + n // 2 + 2 for n in range(12)))
 
 
 def test_the_saved_adapter_is_plain_peft_in_half_precision_without_paths(trained: TrainedEmbedder) -> None:
@@ -185,6 +199,8 @@ def test_the_saved_adapter_is_plain_peft_in_half_precision_without_paths(trained
     assert not any("pooler" in name for name in tensors)
     config = json.loads((trained.folder / "adapter_config.json").read_text())
     assert (config["r"], config["lora_alpha"], config["inference_mode"]) == (8, 16, True)
+    cards = list(trained.folder.parent.rglob("README.md"))
+    assert not any(row.query in card.read_text() for card in cards for row in ROWS)
 
 
 def test_the_packaged_model_is_named_by_its_public_id_in_the_config(
@@ -230,8 +246,8 @@ def test_an_interrupted_run_resumes_to_the_same_curve_and_weights(
 
         return on_progress
 
-    frequent = replace(settings, checkpoint_every=5)
-    for last, kept in ((17, 15), (19, 15)):
+    frequent = replace(settings, checkpoint_every=40)
+    for last, kept in ((62, 40), (79, 40)):
         with pytest.raises(KeyboardInterrupt):
             train_embedder(ROWS, PASSAGES, frequent, tmp_path, resume=True, on_progress=stop_at(last))
         assert newest_complete(tmp_path) == tmp_path / f"checkpoint-{kept}"
@@ -245,9 +261,12 @@ def _weights(result: TrainedEmbedder) -> bytes:
     return (result.folder / "adapter_model.safetensors").read_bytes()
 
 
-def test_the_seed_decides_the_weights(settings: ContrastiveSettings, trained: TrainedEmbedder, tmp_path: Path) -> None:
-    assert _weights(train_embedder(ROWS, PASSAGES, settings, tmp_path / "same")) == _weights(trained)
-    assert _weights(train_embedder(ROWS, PASSAGES, replace(settings, seed=1), tmp_path / "other")) != _weights(trained)
+def test_the_seed_decides_the_weights(settings: ContrastiveSettings, tmp_path: Path) -> None:
+    short = replace(settings, max_steps=8)
+    weights = [
+        _weights(train_embedder(ROWS, PASSAGES, replace(short, seed=seed), tmp_path / f"{n}")) for n, seed in enumerate((0, 0, 1))
+    ]
+    assert weights[0] == weights[1] != weights[2]
 
 
 @pytest.mark.parametrize("change", [{"learning_rate": 1e-3}, {"seed": 2}, {"negatives": Negatives.RANDOM}])

@@ -210,8 +210,11 @@ def test_another_adapter_or_none_does_not_pass(
 
 
 def test_wrong_scaling_is_found(base: Base, copy: Path, bare: LocalEngine) -> None:
-    """The weights are the card's own, but a setting beside them was changed: only what the adapter does tells."""
+    """The weights are the card's own, but a setting beside them was changed; of use_rslora only what the adapter does tells."""
     change_json(copy / "adapter_config.json", lambda config: config.update(lora_alpha=2))
+    with pytest.raises(IdentityMismatch, match=r"says rank 4 and alpha 2, its card 4 and 8"):
+        load_proven(bare, "rewriter", copy, base)
+    change_json(copy / "adapter_config.json", lambda config: config.update(lora_alpha=8, use_rslora=True))
     with pytest.raises(NoEffect, match="canary replies come out"):
         load_proven(bare, "rewriter", copy, base)
     assert bare.adapters == ()
@@ -364,4 +367,4 @@ def test_failed_load_leaves_the_base_as_it_was(base: Base, copy: Path, trained: 
 
 def test_canary_effect_and_tolerance() -> None:
     canary = Canary((), "", -1.0, -3.0)
-    assert (canary.effect, canary.tolerance) == (2.0, 0.5)
+    assert (canary.effect, canary.tolerance) == (2.0, pytest.approx(0.8))

@@ -103,7 +103,7 @@ def test_another_adapter_is_refused(tiny_encoder: Path, tuned_folder: Path, tiny
 
 def test_wrong_scaling_is_refused(tiny_encoder: Path, copy: Path) -> None:
     settings = json.loads((copy / "adapter_config.json").read_text())
-    (copy / "adapter_config.json").write_text(json.dumps({**settings, "lora_alpha": 1}))
+    (copy / "adapter_config.json").write_text(json.dumps({**settings, "use_rslora": True}))
     with pytest.raises(NoEffect, match="adapter embedder"):
         prove_embedder(SentenceTransformerEmbedder(str(tiny_encoder), adapter=copy), copy)
 

@@ -18,7 +18,7 @@ from pipeline.retrieval.ingest import Chunking, IngestReport
 from pipeline.retrieval.store import VectorStore
 
 FILES = {
-    "procedures/ramps.md": "# Ramps\n\n## Limits\n\nThe axle limit at berth 2 is ten tonnes.\n\n## Pins\n\nFour lamps, then go.\n",
+    "procedures/ramps.md": "# Ramps\n\n## Limits\n\nThe axle limit at berth 2 is ten tonnes.\n\n## Pins\n\nFour lamps, then go.",
     "notices/pets.html": "<title>Pets</title><p>Dogs travel on the <b>car deck</b> at no charge.</p>",
     "notices/rows.jsonl": '{"id": "r1", "text": "Cats stay in a box.", "year": 2025}\n'
     '{"id": "r2", "text": "Horses need papers.", "year": 2026}\n',

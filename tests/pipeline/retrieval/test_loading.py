@@ -186,3 +186,28 @@ def test_pdf_paragraphs_headings_and_page_numbers(tmp_path: Path) -> None:
         "A passenger part-way may ask to be brought back to the place\nthey left, and\n"
         "is then carried free of charge on the next sailing that has room for them and\nfor a car."
     )
+
+
+@pytest.mark.parametrize(
+    ("lines", "text"),
+    [
+        (
+            ["1. Actions", "-  Draw it. Hal.", "-  Post it,", "soon. Ada.", "-  End."],
+            "## 1. Actions\n\n-  Draw it. Hal.\n-  Post it,\nsoon. Ada.\n-  End.",
+        ),
+        (["1. Milk", "2. Bread", "3. Salt"], "1. Milk\n2. Bread\n3. Salt"),
+        (["To Mr Holt", "Finance", "12 May"], "To Mr Holt\nFinance\n12 May"),
+    ],
+)
+def test_pdf_lists_and_what_is_no_heading(tmp_path: Path, lines: list[str], text: str) -> None:
+    long = "This line is as long as the lines of this page are, all but a few of them, and ends here."
+    write(tmp_path, {"a.pdf": pdf_bytes([[*[long] * 9, *lines]])})
+    assert load_folder(tmp_path).documents[0].text.split(long)[-1].strip() == text
+
+
+def test_pdf_headings_are_told_by_their_type(tmp_path: Path) -> None:
+    lines = ["*Hoses", "The six hoses", "are old.", "*Valves and", "Tested once.", "*Filters", "Changed."]
+    write(tmp_path, {"a.pdf": pdf_bytes([lines])})
+    assert load_folder(tmp_path).documents[0].text == (
+        "## Hoses\n\nThe six hoses\nare old.\n\n## Valves and\n\nTested once.\n\n## Filters\n\nChanged."
+    )

@@ -1,0 +1,101 @@
+"""`lorag adapters`: what is listed and shown, what may serve, and the index that goes with the embedder."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from pipeline.adapters.card import Evidence
+from pipeline.adapters.registry import Registry
+from pipeline.records import Role
+
+
+def evidence(low: float) -> Evidence:
+    return Evidence("exact match", 0.5, 0.55, 0.05, low, 0.2, 30, "made-up test split")
+
+
+def test_an_empty_registry(lorag, project) -> None:
+    assert lorag("adapters", "list", "--project", project.folder, "-o", "json").json() == {"adapters": []}
+    assert "No adapters in" in lorag("adapters", "list", "--project", project.folder).out
+    for command in ("show", "promote", "rollback"):
+        done = lorag("adapters", command, "judge", "--project", project.folder)
+        assert done.code == 2
+        assert "no judge adapter is" in done.error_line
+
+
+def test_list_show_promote_rollback(lorag, project, publish_rewriter) -> None:
+    def aliases() -> dict[str, list[str]]:
+        listed = lorag("adapters", "list", "--project", project.folder, "-o", "json").json()["adapters"]
+        return {entry["version"]: entry["aliases"] for entry in listed}
+
+    first, second = publish_rewriter(3), publish_rewriter(4)
+    assert aliases() == {first: [], second: ["candidate"]}
+    command = ("--project", project.folder)
+    done = lorag("adapters", "promote", "rewriter", first, *command)
+    assert (done.code, done.out) == (0, f"rewriter {first} is production now.\n")
+    done = lorag("adapters", "promote", "rewriter", *command)
+    assert done.out == f"rewriter {second} is production now; before it was {first}.\n"
+    assert aliases() == {first: ["previous"], second: ["production"]}
+    done = lorag("adapters", "rollback", "rewriter", *command, "-o", "json")
+    assert done.json() == {"role": "rewriter", "production": first, "previous": second, "index": None}
+    shown = lorag("adapters", "show", "rewriter", *command, "-o", "json").json()
+    assert (shown["version"], shown["aliases"], shown["role"]) == (first, ["production"], "rewriter")
+    text = lorag("adapters", "show", "rewriter", "previous", *command).out
+    assert f"rewriter {second} (previous)" in text
+    assert "+0.400   +0.100 to +0.700   30" in text
+    assert "exact match +0.400 (+0.100 to +0.700), n 30" in lorag("adapters", "list", *command).out
+
+
+@pytest.mark.parametrize(("margin", "code"), [((), 2), (("--not-worse", "0.05"), 2), (("--not-worse", "0.11"), 0)])
+def test_only_evidence_promotes(lorag, project, publish_rewriter, margin: tuple[str, ...], code: int) -> None:
+    version = publish_rewriter()
+    Registry(project.adapters).attach_evidence(Role.REWRITER, version, [evidence(low=-0.1)])
+    done = lorag("adapters", "promote", "rewriter", "--project", project.folder, *margin)
+    assert done.code == code
+    if code:
+        assert "95 % interval -0.100 to +0.200 on 30 items" in done.error_line
+        assert Registry(project.adapters).aliases(Role.REWRITER) == {"candidate": version}
+
+
+def test_a_damaged_version_hides_no_other(lorag, project, publish_rewriter) -> None:
+    first, second = publish_rewriter(3), publish_rewriter(4)
+    (project.adapters / "rewriter" / "versions" / first / "card.json").write_text("{}")
+    damaged, whole = lorag("adapters", "list", "--project", project.folder, "-o", "json").json()["adapters"]
+    assert (damaged["version"], whole["version"]) == (first, second)
+    assert "card.json: format is None" in damaged["problem"]
+    assert whole["evidence"] == [json.loads(json.dumps(dataclasses.asdict(each))) for each in registered(project, second)]
+    assert "damaged: " in lorag("adapters", "list", "--project", project.folder).out
+
+
+def registered(project, version: str) -> tuple[Evidence, ...]:
+    return Registry(project.adapters).show(Role.REWRITER, version).evidence
+
+
+def test_the_index_goes_with_the_embedder(lorag, project, publish_embedder) -> None:
+    """Promote, rebuild, promote, rebuild: a rollback brings back the adapter and the index that it filled."""
+    here = ("--project", project.folder)
+
+    def collection() -> str:
+        return str(lorag("ingest", *here, "-o", "json").json()["collection"])
+
+    def works() -> bool:
+        return lorag("ask", "Who keeps the key?", *here).code == 0
+
+    publish_embedder(5)
+    assert lorag("adapters", "promote", "embedder", *here).out.count("\n") == 1  # no index yet, nothing to say of it
+    assert collection() == "documents-1"
+    publish_embedder(6)
+    done = lorag("adapters", "promote", "embedder", *here)
+    assert "filled by another encoder: run `lorag ingest --rebuild`" in done.out
+    assert not works()
+    assert lorag("ingest", "--rebuild", *here).code == 0
+    assert works()
+    done = lorag("adapters", "rollback", "embedder", *here)
+    assert "The index is back at collection documents-1" in done.out
+    assert works()
+    done = lorag("adapters", "rollback", "embedder", *here, "-o", "json").json()
+    assert done["index"] == "The index is back at collection documents-2, which it filled."
+    assert works()
+    assert collection() == "documents-2"
