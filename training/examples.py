@@ -36,6 +36,29 @@ def judge_examples(rows: Sequence[JudgeRow], schemas: Mapping[str, LabelSchema])
     return examples
 
 
+def support_examples(
+    rows: Sequence[QuestionRow], passages: Mapping[str, PassageRow], *, limit: int, seed: int = 0
+) -> list[Example]:
+    """Support judgments made of answered questions, at most `limit`: the judge also meets short answers beside their question.
+
+    A row's own answer is `supported` by its gold passages; the answer of another row of the same group is `unsupported` where
+    none of its alternatives stands in them. Half and half, drawn with `seed`.
+    """
+    rng = random.Random(seed)
+    usable = [row for row in rows if row.answerable and row.passage_ids and all(p in passages for p in row.passage_ids)]
+    examples = []
+    for row in rng.sample(usable, min(len(usable), limit)):
+        shown = tuple(passages[p].shown() for p in row.passage_ids)
+        text = " ".join(p.text for p in shown).casefold()
+        others = [o for o in usable if o.group == row.group and not any(a.casefold() in text for a in o.answers)]
+        label, answer = "supported", row.answers[0]
+        if len(examples) % 2 and others:
+            label, answer = "unsupported", rng.choice(others).answers[0]
+        inputs = judge.JudgeInputs(question=row.question, answer=answer, passages=shown)
+        examples.append(Example(f"{row.id}-{label}", judge.messages(judge.SUPPORT, inputs), judge.target(judge.SUPPORT, label)))
+    return examples
+
+
 def synthesize_examples(
     rows: Sequence[QuestionRow],
     passages: Mapping[str, PassageRow],

@@ -38,7 +38,7 @@ class LoraRecipe(_Strict):
 
     rank: Annotated[int, Field(ge=1, le=512)] = 16
     alpha: Annotated[int, Field(ge=1)] = 32
-    dropout: Share = 0.05
+    dropout: Share = 0.0
     targets: Targets = "all-linear"
 
 

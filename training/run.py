@@ -23,7 +23,7 @@ from pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
 from training.contrastive import train_embedder
 from training.data.rows import EmbedRow, PassageRow, QuestionRow
 from training.dataset import PASSAGES, DataFolder, judge_schemas
-from training.examples import judge_examples, rewrite_examples, synthesize_examples
+from training.examples import judge_examples, rewrite_examples, support_examples, synthesize_examples
 from training.progress import Progress
 from training.publish import CANARY_SAMPLES, data_facts, publish_embedder, publish_generation
 from training.recipe import Recipe
@@ -149,6 +149,15 @@ def _examples(job: Job, split: str, limit: int | None = None) -> list[Example]:
         shuffled=job.recipe.data.shuffled,
         seed=job.recipe.optimiser.seed,
     )
+
+
+def _support(job: Job) -> list[Example]:
+    """Support judgments made of the answered training questions, where there are any: an eighth as many as it has rows."""
+    if not job.data.has("train", Role.SYNTHESIZER):
+        return []
+    limit = max(1, len(job.data.judgments("train")) // 8)
+    passages = job.data.training_passages()
+    return support_examples(job.data.questions("train"), passages, limit=limit, seed=job.recipe.optimiser.seed)
 
 
 def rank_passages(

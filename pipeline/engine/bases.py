@@ -114,19 +114,29 @@ def convert_smollm2() -> Path:
     with gguf.open("rb") as handle:
         if hashlib.file_digest(handle, "sha256").hexdigest() != GGUF_SHA256:
             raise BaseError(f"{GGUF_NAME} in the installed package is damaged; reinstall it: {INSTALL_HINT} --force-reinstall")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=".converting-", dir=folder.parent))
     try:
-        _write_plain_folder(gguf, partial)
-        _sync(partial)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=".converting-", dir=folder.parent))
         try:
-            partial.rename(folder)
-        except OSError:
-            if not (folder / "model.safetensors").is_file():  # else another process was first, with the same content
-                raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+            _write_plain_folder(gguf, partial)
+            _sync(partial)
+            _rename(partial, folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    except OSError as error:
+        raise BaseError(
+            f"{folder.parent} cannot be written ({error.strerror or error}); make room there, "
+            "or set LORAG_CACHE to another folder"
+        ) from error
     return folder
+
+
+def _rename(partial: Path, folder: Path) -> None:
+    try:
+        partial.rename(folder)
+    except OSError:
+        if not (folder / "model.safetensors").is_file():  # else another process was first, with the same content
+            raise
 
 
 def _write_plain_folder(gguf: Path, folder: Path) -> None:

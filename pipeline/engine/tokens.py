@@ -38,7 +38,8 @@ class ChatTokens:
         ends = [self._tokenizer.eos_token_id] if self._tokenizer.eos_token_id is not None else []
         after = self._pieces(("user", "assistant"), False)[-1]
         closing = self._special(after)
-        if closing and self._tokenizer.decode([closing[0]]) in self._tokenizer.all_special_tokens:
+        # Not `all_special_tokens`: those are the named ones, and some families (Phi, Gemma 3) do not name the end of a turn.
+        if closing and (added := self._tokenizer.added_tokens_decoder.get(closing[0])) is not None and added.special:
             ends.insert(0, closing[0])
         if not ends:
             raise EngineError("the base's chat template ends a turn with no special token and the tokenizer has no eos token")

@@ -78,8 +78,9 @@ def load_weights(base: Base, *, precision: Precision = Precision.NF4, compute: s
         with quiet_libraries():
             model = AutoModelForCausalLM.from_pretrained(base.location, **options)
             tokenizer = AutoTokenizer.from_pretrained(base.location, trust_remote_code=False)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise BaseError(f"base {base.id!r} does not load from {base.location}: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # transformers, safetensors and tokenizers raise unrelated classes for an unusable folder
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise BaseError(f"base {base.id!r} does not load from {base.location}: {reason}") from error
     model.eval()
     return LoadedBase(base, model, tokenizer, precision, dtype_name, where)
 
@@ -89,7 +90,9 @@ def keep_gradients(model: Any) -> int:
 
     After a repack no gradient passes a `Linear4bit`, silently (design §9): call this on every model that will train.
     """
-    layers = [m for m in model.modules() if type(m).__name__ == "Linear4bit"]
+    from bitsandbytes.nn import Linear4bit  # peft's wrapper around such a layer has the same name
+
+    layers = [module for module in model.modules() if isinstance(module, Linear4bit)]
     for layer in layers:
         layer.support_avx512bf16_for_cpu = False
     return len(layers)

@@ -180,7 +180,6 @@ def test_a_full_disk_during_publish_changes_nothing(train, project, monkeypatch:
         ("recipe.yaml", None, "the recipe cannot be read"),
         ("train/rewriter.jsonl", None, "no train/rewriter.jsonl in"),
         ("train/rewriter.jsonl", '{"id": "a"}\n', "rewriter.jsonl:1"),
-        ("dev/rewriter.jsonl", None, "no dev/rewriter.jsonl in"),
     ],
 )
 def test_what_cannot_be_trained_on_is_refused(
@@ -196,6 +195,15 @@ def test_what_cannot_be_trained_on_is_refused(
     assert done.code == 2
     assert says in done.error_line
     assert project.files() == before
+
+
+def test_without_held_out_rows_nothing_is_trained(train, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training.run, "train_adapter", None)
+    for split in ("dev", "test"):
+        (data / split / "rewriter.jsonl").unlink()
+    done = train()
+    assert done.code == 2
+    assert f"no dev/rewriter.jsonl in {data}; a few held-out rows are needed" in done.error_line
 
 
 @pytest.mark.parametrize(

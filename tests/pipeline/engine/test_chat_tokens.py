@@ -69,6 +69,7 @@ def test_a_reply_ends_with_the_templates_end_token(tokens: ChatTokens, tokenizer
 
 
 def test_the_tokenizers_own_end_counts_beside_the_templates(tokenizer: Any) -> None:
+    """As in the families whose end of a turn is a special token without a name of its own."""
     tokenizer.eos_token = "<|endoftext|>"
     names = [tokenizer.convert_ids_to_tokens(i) for i in ChatTokens(tokenizer).end_ids]
     assert names == ["<|im_end|>", "<|endoftext|>"]

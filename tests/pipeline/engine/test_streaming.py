@@ -92,7 +92,7 @@ def test_a_stream_that_is_never_read_holds_nothing(engine: LocalEngine, texts: d
 
 def test_a_stream_takes_turns_with_requests_for_other_adapters(engine: LocalEngine, texts: dict[Generation, str]) -> None:
     """In one thread: between two pieces, a batch of all adapters runs."""
-    for request in REQUESTS:
+    for request in REQUESTS[:3]:
         pieces = []
         for piece in engine.stream(request):
             pieces.append(piece)

@@ -1,17 +1,16 @@
-"""A PDF written by hand: one Helvetica line a string, `*` before it for larger bold type. Independent of pypdf."""
+"""A PDF written by hand: one Helvetica line a string, pages as given. Enough for pypdf, and independent of it."""
 
 from __future__ import annotations
 
 
 def pdf_bytes(pages: list[list[str]], title: str = "") -> bytes:
     objects = ["<< /Type /Catalog /Pages 2 0 R >>", "", "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"]
-    objects.append("<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica-Bold >>")
     kids = []
     for lines in pages:
-        shown = " ".join(_shown(line) for line in lines)
+        shown = " ".join(f"({_escaped(line)}) Tj T*" for line in lines)
         content = f"BT /F1 11 Tf 14 TL 72 770 Td {shown} ET"
         objects.append(f"<< /Length {len(content)} >>\nstream\n{content}\nendstream")
-        resources = "<< /Font << /F1 3 0 R /F2 4 0 R >> >>"
+        resources = "<< /Font << /F1 3 0 R >> >>"
         stream = len(objects)
         objects.append(f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents {stream} 0 R /Resources {resources} >>")
         kids.append(f"{len(objects)} 0 R")
@@ -26,12 +25,6 @@ def pdf_bytes(pages: list[list[str]], title: str = "") -> bytes:
     out += f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}"
     out += f"trailer\n<< /Size {len(objects) + 1} /Root 1 0 R /Info {len(objects)} 0 R >>\nstartxref\n{start}\n%%EOF\n"
     return out.encode("latin-1")
-
-
-def _shown(line: str) -> str:
-    if line.startswith("*"):
-        return f"T* /F2 14 Tf ({_escaped(line[1:])}) Tj T* /F1 11 Tf"
-    return f"({_escaped(line)}) Tj T*"
 
 
 def _escaped(text: str) -> str:

@@ -203,11 +203,3 @@ def test_pdf_lists_and_what_is_no_heading(tmp_path: Path, lines: list[str], text
     long = "This line is as long as the lines of this page are, all but a few of them, and ends here."
     write(tmp_path, {"a.pdf": pdf_bytes([[*[long] * 9, *lines]])})
     assert load_folder(tmp_path).documents[0].text.split(long)[-1].strip() == text
-
-
-def test_pdf_headings_are_told_by_their_type(tmp_path: Path) -> None:
-    lines = ["*Hoses", "The six hoses", "are old.", "*Valves and", "Tested once.", "*Filters", "Changed."]
-    write(tmp_path, {"a.pdf": pdf_bytes([lines])})
-    assert load_folder(tmp_path).documents[0].text == (
-        "## Hoses\n\nThe six hoses\nare old.\n\n## Valves and\n\nTested once.\n\n## Filters\n\nChanged."
-    )

@@ -1,0 +1,126 @@
+"""The scripted engine and the one that remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from pipeline.engine.memo import SLICE, MemoEngine
+from pipeline.engine.protocol import ChoiceRequest, Completion, Engine, Finish, Generation, Sampling
+from pipeline.engine.scripted import ScriptedEngine
+from pipeline.errors import EngineError
+from pipeline.records import Message
+
+
+def ask(text: str, adapter: str | None = None, temperature: float = 0.0) -> Generation:
+    return Generation((Message("user", text),), adapter, sampling=Sampling(temperature))
+
+
+def choice(text: str) -> ChoiceRequest:
+    return ChoiceRequest((Message("user", text),), ("a", "b"))
+
+
+def echo(request: Generation) -> str:
+    return f"{request.adapter}: {request.messages[-1].content}"
+
+
+def test_both_are_engines() -> None:
+    assert isinstance(ScriptedEngine(), Engine)
+    assert isinstance(MemoEngine(ScriptedEngine()), Engine)
+
+
+def test_a_script_answers_by_function() -> None:
+    engine = ScriptedEngine(echo, adapters=("ada",))
+    assert engine.adapters == ("ada",)
+    assert engine.generate([ask("who is it", "ada"), ask("x")]) == [
+        Completion("ada: who is it", 3, 4, Finish.STOP),
+        Completion("None: x", 1, 2, Finish.STOP),
+    ]
+    assert engine.requests == [ask("who is it", "ada"), ask("x")]
+
+
+def test_a_script_answers_from_a_list_in_order_and_runs_out() -> None:
+    engine = ScriptedEngine(["one", "two  words"])
+    assert [c.text for c in engine.generate([ask("a")])] == ["one"]
+    assert list(engine.stream(ask("b"))) == ["two", " ", " words"]
+    with pytest.raises(EngineError, match="no reply left for request 3; give more replies"):
+        engine.generate([ask("c")])
+
+
+def test_weights_are_made_to_sum_to_one() -> None:
+    assert ScriptedEngine().weigh([choice("x")]) == [(0.5, 0.5)]
+    assert ScriptedEngine(weigher=lambda r: [3, 1]).weigh([choice("x"), choice("y")]) == [(0.75, 0.25)] * 2
+
+
+class Counted:
+    """A scripted engine whose replies are numbered, so that a second asking shows."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+        self.inner = ScriptedEngine(lambda request: f"{request.messages[-1].content} {len(self.inner.requests)}")
+
+    adapters = ("ada",)
+
+    def generate(self, requests: Sequence[Generation]) -> list[Completion]:
+        self.batches.append(len(requests))
+        return self.inner.generate(requests)
+
+    def weigh(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
+        self.batches.append(len(requests))
+        return self.inner.weigh(requests)
+
+    def stream(self, request: Generation) -> Sequence[str]:
+        return list(self.inner.stream(request))
+
+
+def test_each_distinct_request_is_passed_on_once() -> None:
+    engine = Counted()
+    memo = MemoEngine(engine)  # type: ignore[arg-type]
+    assert memo.adapters == ("ada",)
+    first = memo.generate([ask("a"), ask("b"), ask("a")])
+    assert [c.text for c in first] == ["a 1", "b 2", "a 1"]
+    assert [c.text for c in memo.generate([ask("b"), ask("c")])] == ["b 2", "c 3"]
+    assert len({c.text for c in memo.generate([ask("a"), ask("a", "ada"), Generation(ask("a").messages, None, 5)])}) == 3
+
+
+def test_what_is_drawn_is_never_remembered() -> None:
+    engine = Counted()
+    memo = MemoEngine(engine)  # type: ignore[arg-type]
+    drawn = ask("a", temperature=1.0)
+    texts = [c.text for c in memo.generate([drawn, ask("b"), drawn, ask("b"), ask("c", temperature=-1.0)])]
+    assert texts == ["a 3", "b 1", "a 4", "b 1", "c 2"]
+    assert [c.text for c in memo.generate([drawn])] == ["a 5"]
+
+
+def test_weights_are_remembered_too() -> None:
+    engine = Counted()
+    memo = MemoEngine(engine)  # type: ignore[arg-type]
+    assert memo.weigh([choice("a"), choice("a")]) == [(0.5, 0.5)] * 2
+    assert memo.weigh([choice("a")]) == [(0.5, 0.5)]
+    assert engine.batches == [1]
+
+
+def test_progress_counts_every_request_once() -> None:
+    engine = Counted()
+    seen: list[int] = []
+    memo = MemoEngine(engine, seen.append)  # type: ignore[arg-type]
+    asked = [ask(str(n)) for n in range(2 * SLICE + 3)]
+    memo.generate([*asked, asked[0]])
+    assert [n for n in engine.batches if n] == [SLICE, SLICE, 3]
+    assert seen == [1, SLICE, SLICE, 3]
+    memo.generate(asked)
+    assert sum(seen) == 2 * len(asked) + 1
+
+
+def test_what_was_answered_before_a_failure_is_kept() -> None:
+    engine = ScriptedEngine([str(n) for n in range(SLICE)])
+    memo = MemoEngine(engine)
+    asked = [ask(str(n)) for n in range(SLICE + 1)]
+    with pytest.raises(EngineError):
+        memo.generate(asked)
+    assert [c.text for c in memo.generate(asked[:SLICE])] == [str(n) for n in range(SLICE)]
+
+
+def test_streams_pass_through() -> None:
+    assert list(MemoEngine(ScriptedEngine(["a b"])).stream(ask("x"))) == ["a", " b"]

@@ -1,0 +1,134 @@
+"""Data folders: where rows lie, what counts as a leak (design, rule 3), and which passages training may show."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.errors import DataError
+from pipeline.records import Role
+from training.dataset import DataFolder, judge_schemas
+
+Rows = Sequence[Mapping[str, Any]]
+
+PASSAGES: Rows = [{"id": f"{d}.md#{p}", "title": d, "text": f"{d} {p}"} for d in ("a", "b", "c") for p in (1, 2)]
+
+
+def rewrite(**more: Any) -> Mapping[str, Any]:
+    return {"id": "r", "history": ["User: Who?"], "question": "When?", "rewrite": "When is it?", **more}
+
+
+def answer(*gold: str, **more: Any) -> Mapping[str, Any]:
+    return {"id": "s", "question": "When?", "answers": ["now"], "passage_ids": list(gold), "answerable": True, **more}
+
+
+def query(*gold: str, **more: Any) -> Mapping[str, Any]:
+    return {"query_id": "e", "query": "When?", "positive_ids": list(gold), **more}
+
+
+def judgment(**more: Any) -> Mapping[str, Any]:
+    return {"id": "j", "task": "support", "inputs": {"answer": "now"}, "label": "partly", **more}
+
+
+def lay(folder: Path, files: Mapping[str, Rows]) -> DataFolder:
+    for name, rows in {"passages": PASSAGES, **files}.items():
+        path = folder / f"{name}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return DataFolder(folder, {})
+
+
+def test_rows_are_found_plain_or_compressed(tmp_path: Path) -> None:
+    data = lay(tmp_path, {"train/rewriter": [rewrite()]})
+    with gzip.open(tmp_path / "train" / "judge.jsonl.gz", "wt") as file:
+        file.write(json.dumps(judgment()) + "\n")
+    assert data.file("train", Role.REWRITER) == tmp_path / "train" / "rewriter.jsonl"
+    assert data.file("train", Role.JUDGE) == tmp_path / "train" / "judge.jsonl.gz"
+    assert [row.rewrite for row in data.rewrites("train")] == ["When is it?"]
+    assert [row.label for row in data.judgments("train")] == ["partly"]
+    assert [(data.has("train", role)) for role in (Role.REWRITER, Role.JUDGE, Role.EMBEDDER)] == [True, True, False]
+
+
+def test_what_is_not_there_is_said_with_its_folder(tmp_path: Path) -> None:
+    data = DataFolder(tmp_path, {})
+    with pytest.raises(DataError, match=rf"no train/judge\.jsonl in {tmp_path}; see the README"):
+        data.file("train", Role.JUDGE)
+    with pytest.raises(DataError, match=rf"no passages\.jsonl in {tmp_path}; questions name"):
+        data.passages()
+
+
+def test_schemas_are_the_built_in_ones_and_the_projects_intents() -> None:
+    assert list(judge_schemas({})) == ["relevance", "answerability", "support"]
+    assert dict(judge_schemas({"ask": "x", "thank": "y"})["intent"].labels) == {"ask": "x", "thank": "y"}
+
+
+@pytest.mark.parametrize(
+    ("role", "files", "shared"),
+    [
+        (
+            Role.REWRITER,
+            {"train/rewriter": [rewrite(conversation="c1")], "test/rewriter": [rewrite(id="t", conversation="c1")]},
+            "1 items of test/rewriter.jsonl are in train/rewriter.jsonl too, such as conversation c1",
+        ),
+        (
+            Role.REWRITER,
+            {"train/rewriter": [rewrite(passage_ids=["a.md#1"])], "dev/synthesizer": [answer("a.md#1")]},
+            "1 items of dev/synthesizer.jsonl are in train/rewriter.jsonl too, such as passage a.md#1",
+        ),
+        (
+            Role.SYNTHESIZER,
+            {"train/synthesizer": [answer("a.md#1", "b.md#1")], "test/embedder": [query("b.md#1", "a.md#1")]},
+            "2 items of test/embedder.jsonl are in train/synthesizer.jsonl too, such as passage a.md#1",
+        ),
+        (
+            Role.EMBEDDER,
+            {"train/embedder": [query("a.md#1", group="g")], "test/judge": [judgment(group="g")]},
+            "1 items of test/judge.jsonl are in train/embedder.jsonl too, such as group g",
+        ),
+        (
+            Role.JUDGE,
+            {"train/judge": [judgment(group="g")], "dev/rewriter": [rewrite(group="g")]},
+            "1 items of dev/rewriter.jsonl are in train/judge.jsonl too, such as group g",
+        ),
+    ],
+)
+def test_leaks_between_any_two_roles_are_refused(role: Role, files: Mapping[str, Rows], shared: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        lay(tmp_path, files).check_leaks(role)
+    assert str(caught.value) == f"{shared}; split by document and by conversation before training"
+
+
+@pytest.mark.parametrize(
+    ("role", "files"),
+    [
+        (Role.REWRITER, {"train/rewriter": [rewrite()], "test/rewriter": [rewrite(id="t")]}),  # nothing known of their source
+        (Role.REWRITER, {"train/rewriter": [rewrite(conversation="c1")], "test/rewriter": [rewrite(conversation="c2")]}),
+        (Role.SYNTHESIZER, {"train/synthesizer": [answer("a.md#1")], "test/synthesizer": [answer("b.md#1")]}),
+        # A passage that only misleads is no gold passage: any question may be asked beside it.
+        (
+            Role.SYNTHESIZER,
+            {"train/synthesizer": [answer("a.md#1")], "test/synthesizer": [answer("a.md#1", answerable=False, answers=[])]},
+        ),
+        (Role.EMBEDDER, {"train/embedder": [query("a.md#1", negative_ids=["b.md#1"])], "dev/embedder": [query("b.md#1")]}),
+        # The leak is another role's business.
+        (Role.JUDGE, {"train/judge": [judgment()], "train/embedder": [query("a.md#1")], "test/embedder": [query("a.md#1")]}),
+    ],
+)
+def test_what_is_no_leak(role: Role, files: Mapping[str, Rows], tmp_path: Path) -> None:
+    lay(tmp_path, files).check_leaks(role)
+
+
+def test_training_shows_no_passage_of_a_held_out_document(tmp_path: Path) -> None:
+    files = {"train/embedder": [query("a.md#1")], "dev/embedder": [query("b.md#2")], "test/synthesizer": [answer("c.md#1")]}
+    data = lay(tmp_path, files)
+    assert list(data.training_passages()) == ["a.md#1", "a.md#2"]
+    assert len(data.passages()) == 6
+
+
+def test_without_held_out_rows_training_shows_all(tmp_path: Path) -> None:
+    assert len(lay(tmp_path, {}).training_passages()) == 6
