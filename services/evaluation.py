@@ -16,7 +16,7 @@ from pipeline.adapters.registry import Version
 from pipeline.assembly import open_base, open_embedder, open_index, open_registry, version_name
 from pipeline.config import Settings
 from pipeline.engine.memo import MemoEngine
-from pipeline.errors import InputError
+from pipeline.errors import IndexMismatch, InputError
 from pipeline.evaluation import answers as answer_metrics
 from pipeline.evaluation import rewrites as rewrite_metrics
 from pipeline.evaluation.ablation import (
@@ -153,7 +153,10 @@ def compare(measured: Sequence[Measured], roles: Sequence[Role]) -> tuple[Compar
 
 
 def _comparison(role: str, metric: str, base: Measured, tuned: Measured) -> Comparison:
-    before, after, found = difference(base, tuned, metric)
+    try:
+        before, after, found = difference(base, tuned, metric)
+    except InputError as error:
+        raise InputError(f"{role} by {metric}: {error}") from error
     return Comparison(role, metric, before, after, found.value, found.low, found.high, found.n)
 
 
@@ -199,7 +202,7 @@ def _measure(
 
     def count(requests: int) -> None:
         nonlocal done
-        done += requests
+        done = min(total, done + requests)  # a batch that is halved around a bad item asks again for what is known
         if on_progress is not None:
             on_progress(name, done, total)
 
@@ -246,14 +249,12 @@ def _indexes(settings: Settings, embedder: Version | None, needed: bool) -> Iter
     if not needed:
         yield _NoSearch(), None
         return
-    frozen = _index(settings, None)
-    tuned = _index(settings, embedder) if embedder else None
-    try:
+    with contextlib.ExitStack() as opened:
+        frozen = opened.enter_context(contextlib.closing(_index(settings, None)))
+        tuned = opened.enter_context(contextlib.closing(_index(settings, embedder))) if embedder else None
+        for index in (frozen, tuned) if tuned else (frozen,):
+            _bring_up_to_date(index, settings.documents)
         yield frozen, tuned
-    finally:
-        frozen.close()
-        if tuned:
-            tuned.close()
 
 
 class _NoSearch:
@@ -268,6 +269,12 @@ def _index(settings: Settings, embedder: Version | None) -> Index:
     folder = settings.store.path.with_name("evaluation") / (embedder.id if embedder else "frozen")
     store = settings.store.model_copy(update={"kind": "edge", "path": folder, "url": None, "api_key_env": None})
     apart = apart.model_copy(update={"store": store})
-    index = open_index(apart, open_embedder(apart))
-    index.ingest(settings.documents)
-    return index
+    return open_index(apart, open_embedder(apart))
+
+
+def _bring_up_to_date(index: Index, documents: Path) -> None:
+    """Ingest; an index that another encoder filled, before the settings named this one, is made anew."""
+    try:
+        index.ingest(documents)
+    except IndexMismatch:
+        index.ingest(documents, rebuild=True)

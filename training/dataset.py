@@ -14,6 +14,7 @@ from pipeline.contracts.judge import BUILT_IN, LabelSchema, intent_schema
 from pipeline.errors import DataError
 from pipeline.records import Role
 from training.data.rows import (
+    INTENT,
     EmbedRow,
     JudgeRow,
     PassageRow,
@@ -34,7 +35,7 @@ def judge_schemas(intents: Mapping[str, str]) -> dict[str, LabelSchema]:
     """The built-in judge tasks and, where the project has intents, its own."""
     schemas = dict(BUILT_IN)
     if intents:
-        schemas["intent"] = intent_schema(intents)
+        schemas[INTENT] = intent_schema(intents)
     return schemas
 
 
@@ -115,5 +116,6 @@ def _traces(data: DataFolder, split: str, role: Role) -> set[str]:
         for row in data.embed_rows(split):
             found |= {f"group {row.group}", *(f"passage {p}" for p in row.positive_ids)}
     elif role is Role.JUDGE:
-        found |= {f"group {row.group}" for row in data.judgments(split)}
+        # Read without schemas: what a row was made from does not depend on the labels that a project knows.
+        found |= {f"group {row.group}" for row in read_judgments(data.file(split, role), None)}
     return found - {"conversation ", "group "}

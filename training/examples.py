@@ -46,7 +46,7 @@ def support_examples(
     """
     rng = random.Random(seed)
     usable = [row for row in rows if row.answerable and row.passage_ids and all(p in passages for p in row.passage_ids)]
-    examples = []
+    examples: list[Example] = []
     for row in rng.sample(usable, min(len(usable), limit)):
         shown = tuple(passages[p].shown() for p in row.passage_ids)
         text = " ".join(p.text for p in shown).casefold()

@@ -1,4 +1,5 @@
-"""What the processor can do, and the compute dtype and thread count that follow. Loads torch only to probe threads.
+"""What the processor can do, and the compute dtype and thread count that follow. Loads torch only to probe threads and
+devices.
 
 bf16 halves the cost where the processor has AVX-512 BF16 or AMX and is five times slower where it has not (design §9);
 two threads can be slower than one on a contended machine, so threads are probed, not assumed.
@@ -12,6 +13,8 @@ import platform
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from pipeline.errors import BaseError
 
 _CPUINFO = Path("/proc/cpuinfo")
 
@@ -48,6 +51,17 @@ def detect(cpuinfo: Path = _CPUINFO) -> Processor:
 def compute_dtype(processor: Processor) -> str:
     """`bfloat16` where it is fast, else `float32`."""
     return "bfloat16" if processor.has_bf16 else "float32"
+
+
+def require_device(device: str) -> None:
+    """Raises BaseError where torch has no such device here; `device` is cpu, cuda, cuda:N or mps."""
+    import torch
+
+    kind, _, number = device.partition(":")
+    count = torch.cuda.device_count() if kind == "cuda" else int(torch.backends.mps.is_available()) if kind == "mps" else 1
+    if int(number or 0) >= count:
+        found = f"only {count}" if count else "no such device"
+        raise BaseError(f"device {device}: torch {torch.__version__} sees {found} here; set `device` to auto or cpu")
 
 
 def _matmul_seconds(threads: int) -> float:

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from pipeline.engine.bases import Base
-from pipeline.engine.processor import compute_dtype, detect
+from pipeline.engine.processor import compute_dtype, detect, require_device
 from pipeline.engine.quiet import quiet_libraries
 from pipeline.errors import BaseError
 
@@ -41,6 +41,7 @@ def _device(requested: str) -> str:
     import torch
 
     if requested != "auto":
+        require_device(requested)
         return requested
     return "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -57,7 +58,7 @@ def _compute(precision: Precision, requested: str, device: str) -> str:
 def load_weights(base: Base, *, precision: Precision = Precision.NF4, compute: str = "auto", device: str = "auto") -> LoadedBase:
     """Load `base`. `compute` is auto, float32, bfloat16 or float16; it applies to quantized weights.
 
-    Raises BaseError where the folder does not load.
+    Raises BaseError where the folder does not load or the device is not there.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
@@ -90,7 +91,7 @@ def keep_gradients(model: Any) -> int:
 
     After a repack no gradient passes a `Linear4bit`, silently (design §9): call this on every model that will train.
     """
-    from bitsandbytes.nn import Linear4bit  # peft's wrapper around such a layer has the same name
+    from bitsandbytes.nn.modules import Linear4bit  # peft's wrapper around such a layer has the same name
 
     layers = [module for module in model.modules() if isinstance(module, Linear4bit)]
     for layer in layers:

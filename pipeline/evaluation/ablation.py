@@ -21,7 +21,7 @@ from pipeline.evaluation.rewrites import GoldRewrite, score_rewrites
 from pipeline.evaluation.scores import ItemScores, ScoreTable, pair
 from pipeline.evaluation.significance import Interval, macro_f1_interval, mean_interval, paired_difference, paired_macro_f1
 from pipeline.evaluation.trec import Scored
-from pipeline.records import Hit, Outcome, Query, Response, Rewrite, Role, Trace
+from pipeline.records import Answer, Hit, Outcome, Query, Response, Rewrite, Role, Trace
 from pipeline.stages import Judge, Retriever, Rewriter, Synthesizer
 from pipeline.stages.retriever import Searcher
 
@@ -133,7 +133,7 @@ def measure(configuration: Configuration, parts: Parts, tests: TestSet) -> Measu
     retriever = Retriever(index, k=max(DEPTH, parts.k), hybrid=parts.hybrid)
     synthesizer = Synthesizer(parts.engine, adapter(Role.SYNTHESIZER))
     questions = rewriter.rewrite([item.query for item in tests.chain])
-    hits = retriever.retrieve([rewrite.question for rewrite in questions])
+    hits = _retrieve(questions, retriever)
     responses = _answer(tests.chain, questions, hits, synthesizer, parts.k)
     golds = [item.gold for item in tests.chain if item.answered]
     return Measured(
@@ -142,11 +142,17 @@ def measure(configuration: Configuration, parts: Parts, tests: TestSet) -> Measu
             [item.gold for item in tests.rewrites],
             {item.gold.id: found for item, found in zip(tests.rewrites, rewrites, strict=True)},
         ),
-        retrieval=_score_hits(tests.chain, hits),
+        retrieval=_score_hits(tests.chain, questions, hits),
         answers=score_answers(golds, {id_: response.answer for id_, response in responses.items()}),
         judgments=_judge(tests.judgments, Judge(parts.engine, adapter(Role.JUDGE))),
         responses=responses,
     )
+
+
+def _retrieve(rewrites: Sequence[Rewrite], retriever: Retriever) -> list[tuple[Hit, ...]]:
+    """The hits of each rewrite, in order; none for a failed one, which leaves no question to search for."""
+    found = iter(retriever.retrieve([rewrite.question for rewrite in rewrites if rewrite.outcome is not Outcome.FAILED]))
+    return [() if rewrite.outcome is Outcome.FAILED else next(found) for rewrite in rewrites]
 
 
 def _answer(
@@ -156,30 +162,39 @@ def _answer(
     synthesizer: Synthesizer,
     k: int,
 ) -> dict[str, Response]:
+    """The responses to the items that are answered. Where the rewrite failed the answer has failed with it, unasked."""
     chosen = [(i, q, tuple(h[:k])) for i, q, h in zip(items, questions, hits, strict=True) if i.answered]
-    answers = synthesizer.answer([rewrite.question for _, rewrite, _ in chosen], [shown for _, _, shown in chosen])
-    return {
-        item.gold.id: Response(item.query.question, rewrite, answer, trace=Trace(hits=shown))
-        for (item, rewrite, shown), answer in zip(chosen, answers, strict=True)
-    }
+    asked = [(rewrite.question, shown) for _, rewrite, shown in chosen if rewrite.outcome is not Outcome.FAILED]
+    answers = iter(synthesizer.answer([question for question, _ in asked], [shown for _, shown in asked]))
+    responses = {}
+    for item, rewrite, shown in chosen:
+        failed = rewrite.outcome is Outcome.FAILED
+        answer = Answer("", False, (), Outcome.FAILED, error=rewrite.error) if failed else next(answers)
+        responses[item.gold.id] = Response(item.query.question, rewrite, answer, trace=Trace(hits=shown))
+    return responses
 
 
-def _score_hits(items: Sequence[ChainItem], hits: Sequence[Sequence[Hit]]) -> ScoreTable:
-    judged = [(item, found) for item, found in zip(items, hits, strict=True) if item.gold.answerable and item.gold.passage_ids]
-    if not judged:
-        return ScoreTable(())
-    qrels = {item.gold.id: dict.fromkeys(item.gold.passage_ids, 1) for item, _ in judged}
-    run = {item.gold.id: tuple(Scored(hit.passage.id, hit.score) for hit in found[:DEPTH]) for item, found in judged}
+def _score_hits(items: Sequence[ChainItem], rewrites: Sequence[Rewrite], hits: Sequence[Sequence[Hit]]) -> ScoreTable:
+    judged = [
+        (item.gold, rewrite.outcome, found)
+        for item, rewrite, found in zip(items, rewrites, hits, strict=True)
+        if item.gold.answerable and item.gold.passage_ids
+    ]
+    searched = [(gold, found) for gold, outcome, found in judged if outcome is not Outcome.FAILED]
+    if not searched:
+        return ScoreTable(tuple(ItemScores(gold.id, gold.group or gold.id, outcome, {}) for gold, outcome, _ in judged))
+    qrels = {gold.id: dict.fromkeys(gold.passage_ids, 1) for gold, _ in searched}
+    run = {gold.id: tuple(Scored(hit.passage.id, hit.score) for hit in found[:DEPTH]) for gold, found in searched}
     scores = score_run(qrels, run, (NDCG, RECALL)).per_query
     return ScoreTable(
         tuple(
             ItemScores(
-                item.gold.id,
-                item.gold.group or item.gold.id,
-                Outcome.OK,
-                {NDCG: scores[NDCG][item.gold.id], RECALL: scores[RECALL][item.gold.id]},
+                gold.id,
+                gold.group or gold.id,
+                outcome,
+                {metric: values[gold.id] for metric, values in scores.items() if gold.id in values},
             )
-            for item, _ in judged
+            for gold, outcome, _ in judged
         )
     )
 

@@ -51,6 +51,8 @@ def _answer_floors(tests: TestSet, base: Measured) -> tuple[Floor, ...]:
 
 
 def _first_sentence(response: Response) -> Answer:
+    if response.rewrite.outcome is Outcome.FAILED:
+        return Answer("", False, (), Outcome.FAILED)  # nothing was searched for, so there is no first passage to speak of
     if not response.trace.hits:
         return Answer("", False, (), Outcome.OK)
     passage = response.trace.hits[0].passage

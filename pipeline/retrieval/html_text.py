@@ -89,6 +89,9 @@ class _Writer:
         self.length += len(text)
 
     def result(self) -> tuple[str, tuple[Segment, ...]]:
+        """Text and map. Text of which nothing stands in the page still has a map: without one its offsets would count there."""
+        if self.length and not self.segments:
+            self.segments.append(Segment(0, 0, 0))
         return "".join(self.parts), tuple(self.segments)
 
 

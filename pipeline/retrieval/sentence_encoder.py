@@ -142,8 +142,11 @@ class SentenceTransformerEmbedder:
 
 
 def _load_model(folder: Path, device: str | None) -> Any:
+    from pipeline.engine.processor import require_device
     from pipeline.engine.quiet import quiet_libraries
 
+    if device is not None:
+        require_device(device)
     try:
         with quiet_libraries():
             from sentence_transformers import SentenceTransformer
@@ -166,6 +169,7 @@ def _load_adapter(model: Any, adapter: Path) -> None:
     try:
         with quiet_libraries():
             loaded = model.load_adapter(str(adapter.resolve()))
+            weights = model.transformers_model.get_adapter_state_dict()
     except Exception as error:
         reason = str(error).partition("\n")[0]
         raise AdapterError(f"embedder adapter {adapter}: cannot be loaded ({reason}); train or copy it again") from error
@@ -174,7 +178,6 @@ def _load_adapter(model: Any, adapter: Path) -> None:
     if unused or lacking:
         what = f"{len(unused)} of its weights fit no module, {len(lacking)} modules got none (first: {(unused + lacking)[0]})"
         raise NoEffect(f"embedder adapter {adapter}: {what}; it was trained for another model")
-    weights = model.transformers_model.get_adapter_state_dict()
     if not any(bool(weight.any()) for name, weight in weights.items() if "lora_B" in name or "lora_embedding_B" in name):
         raise NoEffect(f"embedder adapter {adapter}: all its B matrices are zero, it changes nothing; train it first")
     model.eval()

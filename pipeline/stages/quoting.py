@@ -32,7 +32,8 @@ def cite(number: int, passage: Passage, question: str, answer: str) -> Citation:
             quote = passage.text[run[0] : run[1]]
             source_start, source_end = locate(passage, *run)
             return Citation(number, passage.id, passage.source, quote, source_start, source_end)
-    return Citation(number, passage.id, passage.source, "", passage.start, passage.start)
+    place, _ = locate(passage, 0, 0)
+    return Citation(number, passage.id, passage.source, "", place, place)
 
 
 def support(text: str, question: str, answer: str) -> list[Span]:

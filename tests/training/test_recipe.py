@@ -48,7 +48,7 @@ def test_only_the_role_is_needed(recipe_file: Path) -> None:
 def test_every_setting_of_a_supervised_run_arrives(recipe_file: Path) -> None:
     recipe_file.write_text(
         "role: rewriter\nprecision: bf16\ncompute: float32\n"
-        "lora: {rank: 4, alpha: 9, dropout: 0.0, targets: [q_proj, v_proj]}\n"
+        "lora: {rank: 4, alpha: 9, dropout: 0.2, targets: [q_proj, v_proj]}\n"
         "optimiser: {learning_rate: 0.003, warmup_share: 0.2, weight_decay: 0.01, batch_size: 7, accumulate: 3, epochs: 1.5,\n"
         "            max_steps: 11, max_length: 99, checkpoint_every: 5, seed: 6}\n"
     )
@@ -56,7 +56,7 @@ def test_every_setting_of_a_supervised_run_arrives(recipe_file: Path) -> None:
     assert settings == SftSettings(
         rank=4,
         alpha=9,
-        dropout=0.0,
+        dropout=0.2,
         targets=("q_proj", "v_proj"),
         learning_rate=0.003,
         warmup_share=0.2,
@@ -78,7 +78,7 @@ def test_every_setting_of_a_supervised_run_arrives(recipe_file: Path) -> None:
 def test_every_setting_of_a_contrastive_run_arrives(recipe_file: Path) -> None:
     recipe_file.write_text(
         "role: embedder\n"
-        "lora: {rank: 4, alpha: 9, dropout: 0.0, targets: [query]}\n"
+        "lora: {rank: 4, alpha: 9, dropout: 0.2, targets: [query]}\n"
         "optimiser: {learning_rate: 0.003, warmup_share: 0.2, weight_decay: 0.01, batch_size: 7, epochs: 1.5,\n"
         "            max_steps: 11, max_length: 99, checkpoint_every: 5, seed: 6}\n"
         "contrast: {negatives: random, negatives_per_query: 3, relative_margin: 0.9, scale: 10, query_side_only: true}\n"
@@ -88,7 +88,7 @@ def test_every_setting_of_a_contrastive_run_arrives(recipe_file: Path) -> None:
         model="m",
         rank=4,
         alpha=9,
-        dropout=0.0,
+        dropout=0.2,
         targets=("query",),
         learning_rate=0.003,
         warmup_share=0.2,
@@ -157,8 +157,8 @@ def test_a_recipe_that_cannot_be_used(text: str, message: str, recipe_file: Path
     assert message in str(caught.value) and str(recipe_file) in str(caught.value)
 
 
-def test_a_short_exponent_is_a_number_for_a_person(recipe_file: Path) -> None:
-    """YAML takes `1e-3`, without a dot, for text: the message must say how to write it."""
+def test_an_exponent_without_a_dot_is_refused_with_its_line(recipe_file: Path) -> None:
+    """YAML 1.1 takes `1e-3` for text."""
     recipe_file.write_text("role: rewriter\noptimiser:\n  learning_rate: 1e-3\n")
     with pytest.raises(ConfigError, match=r"recipe\.yaml:3: optimiser\.learning_rate: must be a number"):
         load_recipe(Role.REWRITER, recipe_file)

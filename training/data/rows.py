@@ -100,6 +100,9 @@ class EmbedRow:
     group: str = ""
 
 
+INTENT = "intent"
+"""The judge task whose labels a project sets itself."""
+
 Row = PassageRow | RewriteRow | QuestionRow | JudgeRow | EmbedRow
 _R = TypeVar("_R")
 
@@ -173,8 +176,9 @@ def read_questions(path: Path) -> tuple[QuestionRow, ...]:
     return _read(path, one, lambda row: row.id)
 
 
-def read_judgments(path: Path, schemas: Mapping[str, LabelSchema] = BUILT_IN) -> tuple[JudgeRow, ...]:
+def read_judgments(path: Path, schemas: Mapping[str, LabelSchema] | None = BUILT_IN) -> tuple[JudgeRow, ...]:
     """Read `{"id","task","inputs","label"}` rows. `schemas` are the known tasks by name; a label outside them is refused.
+    With None any task and label is taken.
 
     `inputs` holds what the task needs of `message`, `question`, `answer`, `history` and `passages`
     (`[{"title","text"}, …]`). Optional: `passage_ids`, `group`.
@@ -182,13 +186,13 @@ def read_judgments(path: Path, schemas: Mapping[str, LabelSchema] = BUILT_IN) ->
 
     def one(row: Fields) -> JudgeRow:
         task = row.text("task")
-        if task not in schemas:
-            raise row.error(f"judge task {task!r} has no label schema; known tasks: {', '.join(schemas)}")
+        if schemas is not None and task not in schemas:
+            raise row.error(f"judge task {task!r} has no label schema; {_remedy(task, schemas)}")
         return JudgeRow(
             id=row.text("id"),
             task=task,
             inputs=_judge_inputs(row.nested("inputs")),
-            label=_label(row, schemas[task]),
+            label=row.text("label") if schemas is None else _label(row, schemas[task]),
             passage_ids=_ids(row, "passage_ids"),
             group=row.text("group", ""),
         )
@@ -269,6 +273,12 @@ def _disjoint(row: Fields, key: str, ids: tuple[str, ...], gold: tuple[str, ...]
     both = set(ids) & set(gold)
     if both:
         raise row.error(f'"{key}" holds {min(both)!r}, which is a gold passage of the same row')
+
+
+def _remedy(task: str, schemas: Mapping[str, LabelSchema]) -> str:
+    if task == INTENT:
+        return "its labels are the project's own: set `judge.intents` in lorag.yaml"
+    return f"known tasks: {', '.join(schemas)}"
 
 
 def _label(row: Fields, schema: LabelSchema) -> str:

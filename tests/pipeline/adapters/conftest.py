@@ -19,7 +19,7 @@ BASE = Base("tiny", "nowhere", "0123456789abcdef")
 SETTINGS = {
     "peft_type": "LORA",
     "task_type": "CAUSAL_LM",
-    "base_model_name_or_path": "/home/somebody/cache/tiny",
+    "base_model_name_or_path": "/some/cache/tiny",
     "auto_mapping": None,
     "r": 2,
     "lora_alpha": 4,

@@ -124,5 +124,5 @@ def test_model_card_keeps_hostile_text_in_its_cell(plain_adapter: Plain, plain_c
 
 def test_model_card_does_not_name_a_folder_of_the_maker(plain_adapter: Plain, plain_card: Card) -> None:
     card = plain_card(plain_adapter(1))
-    text = write_model_card(dataclasses.replace(card, identity=dataclasses.replace(card.identity, base="/home/me/model")))
+    text = write_model_card(dataclasses.replace(card, identity=dataclasses.replace(card.identity, base="/some/folder/model")))
     assert "base_model" not in _front(text)

@@ -151,6 +151,19 @@ def test_a_query_side_adapter_leaves_passages_alone_from_every_thread(adapter: P
     assert wrong == []
 
 
+def test_an_adapter_that_names_the_hub_model_loads_without_a_word(
+    adapter: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Offline peft warns that it cannot look up the vocabulary of the base; a warning fails this test run."""
+    folder = tmp_path / "hub"
+    shutil.copytree(adapter, folder)
+    settings = json.loads((folder / "adapter_config.json").read_bytes())
+    settings["base_model_name_or_path"] = "sentence-transformers/all-MiniLM-L6-v2"
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
+    SentenceTransformerEmbedder(adapter=folder).load()
+    assert capfd.readouterr() == ("", "")
+
+
 def test_adapters_that_cannot_work_are_refused(adapter: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 

@@ -52,6 +52,15 @@ def test_every_segment_stands_verbatim_and_all_else_is_markup() -> None:
     assert all(before[1] <= after[0] for before, after in zip(ends, ends[1:], strict=False))
 
 
+@pytest.mark.parametrize("raw", ["<p>&eacute;&agrave;</p>", "<table><tr><td></td></tr></table>"])
+def test_text_that_stands_nowhere_in_the_page_still_has_a_map(raw: str) -> None:
+    """No map would mean that its offsets are the page's own."""
+    page = extract(raw)
+    assert page.text
+    assert page.segments == (Segment(0, 0, 0),)
+    assert clip(page.segments, 1, 2) == (Segment(0, 0, 0),)
+
+
 def test_clip_counts_from_the_start_of_the_span() -> None:
     segments = (Segment(0, 10, 5), Segment(8, 30, 4))
     assert clip(segments, 2, 10) == (Segment(0, 12, 3), Segment(6, 30, 2))

@@ -79,6 +79,7 @@ def test_plain_text_offsets_count_from_the_document_start() -> None:
         ),
         pytest.param("<p>The <i>fee</i> for a long berth is high.</p>", "lots", "for a long berth is high.", id="longest run"),
         pytest.param("<p>Fish &amp; salt pay 3 crowns here.</p>", "3 crowns", "salt pay 3 crowns here.", id="entity"),
+        pytest.param("<p>&eacute;&agrave; &yen;</p>", "&yen;", "", id="entities alone: nothing stands in the file"),
     ],
 )
 def test_html_quotes_stand_verbatim_in_the_raw_file(html: str, answer: str, quote: str) -> None:
@@ -93,7 +94,7 @@ def test_html_quotes_stand_verbatim_in_the_raw_file(html: str, answer: str, quot
     ("segments", "expected"),
     [
         pytest.param((Segment(4, 70, 11),), ("Fine words.", 70, 81), id="the next best sentence"),
-        pytest.param((Segment(3, 70, 1),), ("", 10, 10), id="only white space: an empty quote"),
+        pytest.param((Segment(3, 70, 1),), ("", 71, 71), id="only white space: an empty quote, in the source's offsets"),
     ],
 )
 def test_a_sentence_without_a_verbatim_character_is_not_quoted(
