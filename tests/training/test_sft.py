@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,21 +108,34 @@ def test_no_rows_at_all(tokens: ChatTokens) -> None:
         encode([], tokens, 1024)
 
 
-def test_the_first_loss_is_the_bases_own_on_the_replies(trained: TrainedAdapter, base: Base, tokens: ChatTokens) -> None:
-    """Before its first step a LoRA does nothing: negative log-probability a reply token over the batch, by plain forwards."""
+def plain_loss(base: Base, tokens: ChatTokens, examples: Sequence[Example]) -> float:
+    """Negative log-probability a reply token of the bare base, in nats, by plain forwards one row at a time."""
     import torch
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(base.location, dtype=torch.float32).eval()
     total, count = 0.0, 0
-    for example in EXAMPLES:
+    for example in examples:
         prompt, reply = tokens.prompt(example.messages), tokens.reply(example.target)
         with torch.no_grad():
             logits = model(input_ids=torch.tensor([prompt + reply]), use_cache=False).logits[0].double()
         logprobs = torch.log_softmax(logits, dim=-1)
         total -= float(sum(logprobs[len(prompt) - 1 + n, token] for n, token in enumerate(reply)))
         count += len(reply)
-    assert trained.losses[0] == (1, pytest.approx(total / count, rel=1e-4))
+    return total / count
+
+
+def test_the_first_loss_is_the_bases_own_on_the_replies(trained: TrainedAdapter, base: Base, tokens: ChatTokens) -> None:
+    """Before its first step a LoRA does nothing."""
+    step, loss = trained.losses[0]
+    assert step == 1 and loss == pytest.approx(plain_loss(base, tokens, EXAMPLES), rel=1e-4)
+
+
+def test_each_reply_token_counts_alike_in_whatever_micro_batch(base: Base, tokens: ChatTokens, tmp_path: Path) -> None:
+    settings = dataclasses.replace(SETTINGS, batch_size=1, accumulate=5, max_steps=1)
+    run = train_adapter(EXAMPLES, base, settings, tmp_path)
+    assert len(run.losses) == 1
+    assert run.final_loss == pytest.approx(plain_loss(base, tokens, EXAMPLES), rel=1e-4)
 
 
 def test_figures_of_a_run(trained: TrainedAdapter, tokens: ChatTokens) -> None:
@@ -237,8 +250,6 @@ TURNS = (
     ("What does it cost?", "What does the ferry cost?"),
     ("Is it open at night?", "Is the north quay open at night?"),
     ("How long is it?", "How long is the ferry?"),
-    ("Does it carry bicycles?", "Does the ferry carry bicycles?"),
-    ("Where can I park there?", "Where can I park at the north quay?"),
     ("Is it heated?", "Is the ferry heated?"),
 )
 
@@ -248,14 +259,14 @@ def test_smollm2_in_4_bit_learns_and_proves_itself(tmp_path: Path) -> None:
     base = resolve_base(SMOLLM2)
     rows = [Example(f"t{n}", rewrite.messages(HISTORY, q), rewrite.target(r)) for n, (q, r) in enumerate(TURNS)]
     settings = SftSettings(
-        rank=4, alpha=8, dropout=0.0, learning_rate=5e-3, batch_size=8, max_steps=5, max_length=256, warmup_share=0.0
+        rank=4, alpha=8, dropout=0.0, learning_rate=5e-3, batch_size=6, max_steps=4, max_length=256, warmup_share=0.0
     )
     trained = train_adapter(rows, base, settings, tmp_path / "run")
-    assert trained.losses[-1][1] < 0.6 * trained.losses[0][1]
+    assert trained.losses[-1][1] < 0.7 * trained.losses[0][1]
     assert trained.total_parameters == 134_515_008
     registry = Registry(tmp_path / "adapters")
     version = publish_generation(
-        registry, Role.REWRITER, base, settings, trained, data_facts("ferry", {}, {"train": 8}, 8), rows[:4]
+        registry, Role.REWRITER, base, settings, trained, data_facts("ferry", {}, {"train": 6}, 6), rows[:2]
     )
     engine = LocalEngine(load_weights(base, precision=Precision.NF4))
     question = Generation(rewrite.messages(HISTORY, "Is it insured?"), None, 16)

@@ -79,7 +79,12 @@ def test_the_real_base_is_an_ordinary_folder_and_at_once_there_the_second_time()
 
 def test_converted_once(fake_package: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Path] = []
-    monkeypatch.setattr(bases, "_write_plain_folder", lambda gguf, folder: (calls.append(folder), write_small(gguf, folder)))
+
+    def counted(gguf: Path, folder: Path) -> None:
+        calls.append(folder)
+        write_small(gguf, folder)
+
+    monkeypatch.setattr(bases, "_write_plain_folder", counted)
     first = convert_smollm2()
     assert convert_smollm2() == first and len(calls) == 1
     assert first.parent == cache / "bases" and left_in(cache) == [first.name]

@@ -99,8 +99,13 @@ def test_threads_are_what_measures_fastest(
     import torch
 
     tried: list[int] = []
+
+    def measured(threads: int) -> float:
+        tried.append(threads)
+        return seconds[threads]
+
     monkeypatch.setenv("OMP_NUM_THREADS", setting)
     monkeypatch.setattr(processor, "detect", lambda: Processor("x", cores, ()))
-    monkeypatch.setattr(processor, "_matmul_seconds", lambda n: (tried.append(n), seconds[n])[1])
+    monkeypatch.setattr(processor, "_matmul_seconds", measured)
     assert probe_threads() == chosen == torch.get_num_threads()
     assert probe_threads() == chosen and tried == list(seconds)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -114,10 +114,17 @@ def test_streams_take_turns_with_each_other(engine: LocalEngine, texts: dict[Gen
     assert heard == texts
 
 
-def test_nothing_runs_before_the_first_piece_is_asked_for(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    forwards: list[Callable[..., Any]] = []
+def test_nothing_runs_before_the_first_piece_is_asked_for_or_after_the_last(
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forwards: list[Sequence[str]] = []
     original = engine._session
-    monkeypatch.setattr(engine, "_session", lambda names: (forwards.append(original), original(names))[1])
+
+    def counted(names: Sequence[str]) -> Any:
+        forwards.append(names)
+        return original(names)
+
+    monkeypatch.setattr(engine, "_session", counted)
     stream = engine.stream(ask(TEXTS[1], "ada"))
     assert not forwards
     next(stream)

@@ -1,0 +1,190 @@
+"""Adapters of a project measured against its base: evidence on the card, promotion by it, and indexes that are not the user's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.adapters.card import Evidence
+from pipeline.adapters.registry import Registry
+from pipeline.assembly import open_base, version_name
+from pipeline.config import load_settings
+from pipeline.errors import AdapterError, DataError, InputError
+from pipeline.evaluation.ablation import ALL_ADAPTERS, BASE_CHAIN, NDCG, Configuration, Measured
+from pipeline.evaluation.report import Comparison
+from pipeline.evaluation.rewrites import ROUGE_1
+from pipeline.evaluation.scores import ItemScores, ScoreTable
+from pipeline.records import Outcome, Query, Role, Speaker, Turn
+from pipeline.retrieval.chunking import chunk
+from pipeline.retrieval.loading import load_folder
+from pipeline.stages import Rewriter
+from services.evaluation import compare, evaluate_adapter, to_evidence, with_adapters
+from services.testset import Sizes
+
+QUESTIONS = ("And at night?", "Where is it kept?", "Who rings the bell?", "When does it leave?")
+HISTORY = (Turn(Speaker.USER, "Who keeps the key?"), Turn(Speaker.ASSISTANT, "The porter."))
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def passages(project) -> Mapping[str, str]:
+    """Document → the id of its one passage."""
+    return {d.id: chunk(d)[0].id for d in load_folder(project.documents).documents}
+
+
+@pytest.fixture
+def write(project, tmp_path: Path) -> Write:
+    """`write(role, rows, split)` → the data folder."""
+
+    def to(role: Role, rows: Sequence[Mapping[str, Any]], split: str = "test") -> Path:
+        path = tmp_path / "data" / split / f"{role.value}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        return tmp_path / "data"
+
+    return to
+
+
+def turns(rewrites: Sequence[str], **more: Any) -> list[dict[str, Any]]:
+    return [
+        {"id": f"t{n}", "history": [str(t) for t in HISTORY], "question": q, "rewrite": r, "conversation": f"c{n}", **more}
+        for n, (q, r) in enumerate(zip(QUESTIONS, rewrites, strict=True))
+    ]
+
+
+def what_rewriters_say(folder: Path, version: str) -> tuple[list[str], list[str]]:
+    """The rewrites of the bare base and of the adapter, as the stage reads them."""
+    settings = load_settings(folder)
+    base = open_base(with_adapters(settings, {Role.REWRITER: Registry(settings.adapters.folder).resolve(Role.REWRITER, version)}))
+    queries = [Query(question, HISTORY) for question in QUESTIONS]
+    names = (None, base.adapters[Role.REWRITER])
+    plain, tuned = ([each.question for each in Rewriter(base.engine, name).rewrite(queries)] for name in names)
+    return plain, tuned
+
+
+@pytest.mark.parametrize("gold_is_tuned", [True, False])
+def test_evidence_goes_on_the_card_and_decides_the_promotion(
+    gold_is_tuned: bool, project, publish_rewriter, write: Write
+) -> None:
+    """The gold rewrites are what the one or the other side says, so which of them is right is known beforehand."""
+    version = publish_rewriter()
+    registry, settings = Registry(project.adapters), load_settings(project.folder)
+    plain, tuned = what_rewriters_say(project.folder, version)
+    assert set(plain).isdisjoint(tuned)
+    seen: list[tuple[str, int, int]] = []
+    measured, evidence = evaluate_adapter(
+        settings,
+        Role.REWRITER,
+        "candidate",
+        write(Role.REWRITER, turns(tuned if gold_is_tuned else plain)),
+        lambda *told: seen.append(told),
+    )
+    right, wrong = (evidence.tuned, evidence.base) if gold_is_tuned else (evidence.base, evidence.tuned)
+    assert right == 1 > wrong
+    assert (evidence.metric, evidence.n, evidence.data) == (ROUGE_1, 4, "data/test")
+    assert evidence.difference == pytest.approx(evidence.tuned - evidence.base)
+    assert evidence.low <= evidence.difference <= evidence.high
+    assert measured.id == version
+    assert registry.show(Role.REWRITER, version).evidence == (evidence,)  # in place of the made-up one it came with
+    assert seen[-1] == ("+ rewriter", 8, 8)
+    if gold_is_tuned:
+        assert registry.promote(Role.REWRITER, "candidate").aliases == ("production",)
+    else:
+        with pytest.raises(AdapterError, match=rf"rewriter {version} is not promoted: ROUGE-1 differs by -.*; train it further"):
+            registry.promote(Role.REWRITER, "candidate")
+        assert "production" not in registry.aliases(Role.REWRITER)
+
+
+def test_an_embedder_is_measured_by_retrieval_alone(
+    project, publish_embedder, write: Write, passages: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both encoders find the right one of two passages among ten. No base is loaded, and the project's index is not made."""
+    monkeypatch.setattr("services.evaluation.open_base", None)
+    version = publish_embedder()
+    rows = [
+        {"id": f"q{n}", "question": text, "answers": ["x"], "answerable": True, "passage_ids": [passages[document]]}
+        for n, (text, document) in enumerate((("Who keeps the key?", "keys.md"), ("When does the ferry leave?", "ferry.md")))
+    ]
+    _, evidence = evaluate_adapter(load_settings(project.folder), Role.EMBEDDER, version, write(Role.SYNTHESIZER, rows))
+    assert (evidence.metric, evidence.n) == (NDCG, 2)
+    assert 0.63 < evidence.base <= 1 and 0.63 < evidence.tuned <= 1  # first or second: 1 or 1/log2(3)
+    state = project.folder / ".lorag"
+    assert {path.name for path in state.iterdir()} == {"adapters", "evaluation"}
+    assert {path.name for path in (state / "evaluation").iterdir()} == {"frozen", version}
+
+
+def test_another_encoder_in_the_settings_makes_the_index_of_evaluation_anew(
+    project, publish_rewriter, write: Write, passages: Mapping[str, str], tmp_path: Path
+) -> None:
+    """The folder is LoRAG's own: a user could not know which one to rebuild."""
+    from tests.conftest import save_tiny_encoder
+
+    publish_rewriter()
+    rows = turns(QUESTIONS, passage_ids=[passages["keys.md"]], answers=["The porter."])
+    data = write(Role.REWRITER, rows)
+
+    def measure() -> Evidence:
+        return evaluate_adapter(load_settings(project.folder), Role.REWRITER, "candidate", data, sizes=Sizes(turns=2))[1]
+
+    first = measure()
+    project.set(encoder=save_tiny_encoder(tmp_path / "other", seed=1))
+    assert measure() == first
+
+
+def test_leaking_data_measures_nothing(project, publish_rewriter, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.evaluation._measure", None)
+    version = publish_rewriter()
+    before = project.files()
+    write(Role.REWRITER, turns(QUESTIONS), "train")
+    data = write(Role.REWRITER, turns(QUESTIONS))
+    with pytest.raises(DataError, match="4 items of test/rewriter.jsonl are in train/rewriter.jsonl too"):
+        evaluate_adapter(load_settings(project.folder), Role.REWRITER, version, data)
+    assert project.files() == before
+
+
+def test_too_few_items_are_told_with_the_comparison(project, publish_rewriter, write: Write) -> None:
+    publish_rewriter()
+    data = write(Role.REWRITER, turns(QUESTIONS)[:1])
+    with pytest.raises(InputError, match="rewriter by ROUGE-1: an interval needs at least two independent groups"):
+        evaluate_adapter(load_settings(project.folder), Role.REWRITER, "candidate", data)
+
+
+def measured(name: str, f1: float, ndcg: float) -> Measured:
+    answers = ScoreTable(tuple(ItemScores(i, i, Outcome.OK, {"F1": f1, "citation recall": f1}) for i in "ab"))
+    found = ScoreTable(tuple(ItemScores(i, i, Outcome.OK, {NDCG: ndcg}) for i in "ab"))
+    return Measured(Configuration(name, frozenset()), ScoreTable(()), found, answers, (), {})
+
+
+def test_the_comparisons_are_each_role_alone_and_the_chain_with_everything_on() -> None:
+    """Equal differences leave an interval of no width."""
+    every = (
+        measured(BASE_CHAIN, 0.25, 0.5),
+        measured("+ embedder", 0.25, 0.75),
+        measured("+ synthesizer", 0.5, 0.5),
+        measured(ALL_ADAPTERS, 1.0, 0.75),
+    )
+    assert compare(every, (Role.EMBEDDER, Role.SYNTHESIZER)) == (
+        Comparison("embedder", NDCG, 0.5, 0.75, 0.25, 0.25, 0.25, 2),
+        Comparison("synthesizer", "F1", 0.25, 0.5, 0.25, 0.25, 0.25, 2),
+        Comparison("chain", "F1", 0.25, 1.0, 0.75, 0.75, 0.75, 2),
+        Comparison("chain", "citation recall", 0.25, 1.0, 0.75, 0.75, 0.75, 2),
+        Comparison("chain", NDCG, 0.5, 0.75, 0.25, 0.25, 0.25, 2),
+    )
+
+
+def test_a_comparison_as_a_card_keeps_it() -> None:
+    comparison = Comparison("judge", "macro-F1", 0.25, 0.5, 0.25, 0.1, 0.4, 40)
+    assert to_evidence(comparison, "ferries") == Evidence("macro-F1", 0.25, 0.5, 0.25, 0.1, 0.4, 40, "ferries/test")
+
+
+def test_settings_with_chosen_adapters_name_no_other(project, publish_rewriter) -> None:
+    version = publish_rewriter()
+    registry = Registry(project.adapters)
+    settings = load_settings(project.folder)  # names `production` for every role
+    chosen = with_adapters(settings, {Role.REWRITER: registry.resolve(Role.REWRITER, version), Role.EMBEDDER: None}).adapters
+    assert (chosen.rewriter, chosen.embedder, chosen.synthesizer, chosen.judge) == (version, "none", "none", "none")
+    assert version_name(registry.resolve(Role.REWRITER, version)) == f"rewriter-{version}"
