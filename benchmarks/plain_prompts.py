@@ -34,10 +34,6 @@ REFUSAL_EXAMPLE = (
     Message("user", synthesize.EXAMPLE_USER.replace("When does the reading room close on a Tuesday?", "Who runs the pool?")),
     Message("assistant", synthesize.REFUSAL),
 )
-UNCHANGED_EXAMPLE = (
-    Message("user", rewrite.EXAMPLE_USER.replace("How long did it take her?", "Where is the town pool?")),
-    Message("assistant", "Where is the town pool?"),
-)
 
 
 def no_example(prompt: tuple[Message, ...]) -> tuple[Message, ...]:
@@ -49,14 +45,14 @@ def as_is(prompt: tuple[Message, ...]) -> tuple[Message, ...]:
 
 
 def with_more(extra: Sequence[Message]) -> Variant:
-    return lambda prompt: (*extra, *prompt) if len(prompt) == 3 else (*extra, *prompt[-1:])
+    return lambda prompt: (*extra, *prompt)
 
 
 def synthesizer(engine: Engine, data: DataFolder, items: int, k: int) -> None:
     rows = data.questions("dev")
     chosen = [*[r for r in rows if r.answerable][: items - items // 4], *[r for r in rows if not r.answerable][: items // 4]]
     passages = data.passages()
-    ranking = rank_passages(chosen, passages, "minilm")
+    ranking = rank_passages(chosen, passages, "minilm", k)
     shown = {row.id: [passages[p] for p in ranking[row.id][:k]] for row in chosen}
     print(f"{'synthesizer':24} {'F1':>6} {'cite R':>7} {'right refusals':>15} {'wrong':>6} {'unparsed':>9}")
     for name, variant in (("no example", no_example), ("as it is", as_is), ("and a refusal", with_more(REFUSAL_EXAMPLE))):
@@ -126,9 +122,9 @@ def main() -> None:
     settings = load_settings(options.data)
     engine = open_engine(load_weights(resolve_base(options.base)))
     data = DataFolder(options.data, settings.judge.intents)
+    synthesizer(engine, data, options.items, settings.retrieval.k)
     rewriter(engine, data, options.items)
     judging(engine, data, options.items)
-    synthesizer(engine, data, options.items, settings.retrieval.k)
 
 
 if __name__ == "__main__":

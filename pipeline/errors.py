@@ -1,18 +1,18 @@
 """The error tree. Every class says whether a retry can help; every message says what was wrong, where, and what to do.
 
-    LoragError                      anything LoRAG raises on purpose; the command line prints it in one line, exit 2
-    ├── ConfigError                 lorag.yaml or a recipe: unknown key, wrong type, missing file
-    ├── InputError                  a question, history, document or training row that cannot be used
-    │   └── DataError               a row of a data file; names file and line
-    ├── BaseError                   the base model cannot be had or loaded
-    ├── AdapterError                an adapter folder, card or registry entry
-    │   ├── IdentityMismatch        trained for another base, contract or encoder
-    │   └── NoEffect                weights not consumed, delta zero, or canary outputs differ
-    ├── StoreError                  the vector store  (retry: True where it is remote)
-    │   └── IndexMismatch           the index was filled by another encoder
-    ├── EngineError                 generation failed (retry: True where it is remote)
-    │   └── PromptTooLong           prompt and answer do not fit the context window
-    └── TrainingError               a run cannot start or go on; checkpoints stay
+LoragError                      anything LoRAG raises on purpose; the command line prints it in one line, exit 2
+├── ConfigError                 lorag.yaml or a recipe: unknown key, wrong type, missing file
+├── InputError                  a question, history, document or training row that cannot be used
+│   └── DataError               a row of a data file; names file and line
+├── BaseError                   the base model cannot be had or loaded
+├── AdapterError                an adapter folder, card or registry entry
+│   ├── IdentityMismatch        trained for another base, contract or encoder
+│   └── NoEffect                weights not consumed, delta zero, or canary outputs differ
+├── StoreError                  the vector store  (retry: True where it is remote)
+│   └── IndexMismatch           the index was filled by another encoder
+├── EngineError                 generation failed (retry: True where it is remote)
+│   └── PromptTooLong           prompt and answer do not fit the context window
+└── TrainingError               a run cannot start or go on; checkpoints stay
 """
 
 from __future__ import annotations

@@ -116,7 +116,8 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A retrieved passage. `score` is the store's (cosine for dense, fused for hybrid, cross-encoder after a rerank); higher is better."""
+    """A retrieved passage. `score` is the store's (cosine for dense, fused for hybrid, cross-encoder after a rerank); higher is
+    better."""
 
     passage: Passage
     score: float

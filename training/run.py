@@ -137,7 +137,8 @@ def _examples(job: Job, split: str, limit: int | None = None) -> list[Example]:
     if job.role is Role.REWRITER:
         return rewrite_examples(job.data.rewrites(split))[:limit]
     if job.role is Role.JUDGE:
-        return judge_examples(job.data.judgments(split)[:limit], judge_schemas(job.data.intents))
+        judged = judge_examples(job.data.judgments(split)[:limit], judge_schemas(job.data.intents))
+        return judged + (_support(job) if split == "train" else [])
     questions = job.data.questions(split)[:limit]
     passages = job.data.training_passages() if split == "train" else job.data.passages()
     return synthesize_examples(

@@ -27,7 +27,8 @@ _BRANCH = re.compile(r"\(\.\*\\\.\)\?[A-Za-z0-9_]+\\\.\.\*")
 
 @dataclass(frozen=True, slots=True)
 class LoraSettings:
-    """`ranks` holds every rank a module may have: the general one and those of `rank_pattern`."""
+    """`ranks` holds every rank a module may have: the general one and those of `rank_pattern`. `targets` leaves out the
+    target modules that are excluded again, which get no weights: peft writes both for a small model's `all-linear`."""
 
     rank: int
     ranks: frozenset[int]
@@ -50,6 +51,13 @@ def _names(value: Any) -> bool:
 
 def _excluded(value: Any) -> bool:
     return value is None or _names(value) or (isinstance(value, str) and bool(_BRANCH.fullmatch(value)))
+
+
+def _excludes(pattern: str | list[str] | None, target: str) -> bool:
+    """Whether peft leaves the target module out: below the branch, or a name of the list or ending in one."""
+    if isinstance(pattern, str):
+        return re.fullmatch(pattern, target) is not None
+    return any(f".{target}".endswith(f".{name}") for name in pattern or ())
 
 
 def _numbers_of(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -119,7 +127,7 @@ def read_settings(folder: Path) -> LoraSettings:
             raise AdapterError(f"{path}: {key} is {_short(value)}; allowed: {allowed}")
     rank = int(data["r"])
     ranks = frozenset({rank, *data.get("rank_pattern", {}).values()})
-    targets = tuple(sorted(data["target_modules"]))
+    targets = tuple(target for target in sorted(data["target_modules"]) if not _excludes(data.get("exclude_modules"), target))
     return LoraSettings(rank, ranks, float(data["lora_alpha"]), float(data.get("lora_dropout", 0.0)), targets)
 
 

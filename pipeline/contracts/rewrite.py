@@ -33,6 +33,8 @@ EXAMPLE_USER = (
     "Question: How long did it take her?\n\n" + PLAIN_TASK
 )
 EXAMPLE_REPLY = "How long did it take Maria Toft to paint the ceiling of the old library?"
+UNCHANGED_USER = EXAMPLE_USER.replace("How long did it take her?", "Where is the town pool?")
+UNCHANGED_REPLY = "Where is the town pool?"
 
 
 def messages(history: Sequence[Turn], question: str, style: PromptStyle = PromptStyle.TUNED) -> tuple[Message, ...]:
@@ -41,6 +43,8 @@ def messages(history: Sequence[Turn], question: str, style: PromptStyle = Prompt
     if style is PromptStyle.TUNED:
         return (Message("user", f"{context}\n\n{TUNED_TASK}"),)
     return (
+        Message("user", UNCHANGED_USER),
+        Message("assistant", UNCHANGED_REPLY),
         Message("user", EXAMPLE_USER),
         Message("assistant", EXAMPLE_REPLY),
         Message("user", f"{context}\n\n{PLAIN_TASK}"),

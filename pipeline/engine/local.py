@@ -62,7 +62,10 @@ class LocalEngine:
         return ids
 
     def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
-        """Indices in batches of similar length, longest first, within the row and token bounds."""
+        """Indices in batches of similar length, longest first, within the row and token bounds.
+
+        A length is what a row costs: its prompt's tokens, or those times the branches that continue it.
+        """
         order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
         batch: list[int] = []
         for index in order:
@@ -124,7 +127,7 @@ class LocalEngine:
         replies = [[self.tokens.reply(choice) for choice in r.choices] for r in requests]
         prompts = [self._encode(r.messages, max(map(len, own))) for r, own in zip(requests, replies, strict=True)]
         results: dict[int, tuple[float, ...]] = {}
-        for batch in self._batches([len(p) for p in prompts]):
+        for batch in self._batches([len(p) * max(1, len(own) // 2) for p, own in zip(prompts, replies, strict=True)]):
             for count in sorted({len(replies[i]) for i in batch}):
                 same = [i for i in batch if len(replies[i]) == count]
                 for index, row in zip(same, self._logprobs(requests, prompts, replies, same), strict=True):

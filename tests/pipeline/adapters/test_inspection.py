@@ -239,3 +239,13 @@ def test_settings_without_a_needed_key(plain_adapter: Plain) -> None:
     folder = plain_adapter(1)
     (folder / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 2}')
     assert "key 'target_modules' is missing" in refusal(folder)
+
+
+@pytest.mark.parametrize("excluded", [r"(.*\.)?pooler\..*", ["dense"], ["pooler.dense"]])
+def test_a_target_that_is_excluded_again_needs_no_weights(plain_adapter: Plain, excluded: object) -> None:
+    """As peft writes `all-linear` for a model of few layers."""
+    folder = plain_adapter(1)
+    change_settings(folder, target_modules=["q_proj", "pooler.dense"], exclude_modules=excluded)
+    assert inspect_folder(folder).targets == ("q_proj",)
+    change_settings(folder, exclude_modules=["ense"])
+    assert "has no weights for the target pooler.dense" in refusal(folder)

@@ -26,6 +26,8 @@ def test_plain_prompt_explains_and_shows_an_example() -> None:
         "Question: How long did it take her?\n\n"
     )
     assert rewrite.messages(HISTORY, QUESTION, PromptStyle.PLAIN) == (
+        Message("user", example.replace("How long did it take her?", "Where is the town pool?") + task),
+        Message("assistant", "Where is the town pool?"),
         Message("user", example + task),
         Message("assistant", "How long did it take Maria Toft to paint the ceiling of the old library?"),
         Message("user", CONTEXT + task),

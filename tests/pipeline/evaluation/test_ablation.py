@@ -294,7 +294,8 @@ def test_after_a_failed_rewrite_nothing_is_searched_or_answered() -> None:
     tests = replace(TESTS, chain=(*TESTS.chain[:3], turn))
     engine = fails_on("Question: and c?")
     found = measure(one_at_a_time(())[0], parts(engine, shelf), tests)
-    assert found.rewrites.ids(Outcome.FAILED) == found.retrieval.ids(Outcome.FAILED) == found.answers.ids(Outcome.FAILED) == ("t",)
+    for table in (found.rewrites, found.retrieval, found.answers):
+        assert table.ids(Outcome.FAILED) == ("t",)
     assert found.rewrites.means() == {}
     assert found.retrieval.means()[NDCG].n == 2
     assert shelf.asked == ["where is a?", "where is b?", "who was it?"]

@@ -41,9 +41,7 @@ def base(**responses: Response) -> Measured:
 
 
 def question(id_: str, answer: str, *gold: str, answered: bool = True) -> ChainItem:
-    return ChainItem(
-        Query(f"{id_}?"), GoldAnswer(id_, (answer,) if gold else (), bool(gold), gold, group=id_), answered=answered
-    )
+    return ChainItem(Query(f"{id_}?"), GoldAnswer(id_, (answer,) if gold else (), bool(gold), gold, group=id_), answered=answered)
 
 
 def as_dict(tests: TestSet, measured: Measured) -> dict[str, float]:

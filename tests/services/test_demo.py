@@ -1,0 +1,270 @@
+"""`lorag demo` from documents to report, on tiny models: what it leaves, that it goes on where it stopped, and its report.json.
+
+One demo is run for the module: interrupted in its third training, gone on with, and run again when finished.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import services.demo
+import training.run
+from pipeline.adapters.registry import Registry, Version
+from pipeline.config import load_settings
+from pipeline.errors import ConfigError
+from pipeline.evaluation.ablation import OWN_METRIC
+from pipeline.records import Role
+from pipeline.retrieval.chunking import chunk
+from pipeline.retrieval.loading import load_folder
+from services.bundled import EXAMPLE, example_folder
+from services.demo import run_demo
+from services.evaluation import ROLES, evaluate_chain
+from training.recipe import Recipe, load_recipe
+
+THINGS = {
+    "train": ("key", "bell", "ferry", "quay", "lamp", "rope"),
+    "dev": ("porter", "room"),
+    "test": ("bridge", "crane", "buoy", "mast"),
+}
+INTENTS = {"where": "asks for a place", "who": "asks for a person"}
+
+
+def document(thing: str) -> str:
+    return f"# The {thing}\n\nThe {thing} is behind door {len(thing)}. Ann looks after the {thing} at night.\n"
+
+
+def rows_of(thing: str, passage: str, near: str) -> Mapping[Role, list[dict[str, Any]]]:
+    """One answered question, one that no document answers, one turn, two judgments and one query about `thing`."""
+    question, name = f"Where is the {thing}?", f"doc-{thing}"
+    gold = {"answers": [f"behind door {len(thing)}"], "passage_ids": [passage], "answerable": True, "group": name}
+    shown = [{"title": thing, "text": document(thing)}]
+    return {
+        Role.SYNTHESIZER: [
+            {"id": f"q-{thing}", "question": question, **gold},
+            {
+                "id": f"u-{thing}",
+                "question": f"What does the {thing} cost?",
+                "answers": [],
+                "answerable": False,
+                "near_ids": [near],
+            },
+        ],
+        Role.REWRITER: [
+            {
+                "id": f"t-{thing}",
+                "history": [f"User: {question}", "Assistant: Behind a door."],
+                "question": "And who looks after it?",
+            }
+            | {"rewrite": f"Who looks after the {thing}?", "conversation": name, **gold, "answers": ["Ann"]}
+        ],
+        Role.JUDGE: [
+            {"id": f"i-{thing}", "task": "intent", "inputs": {"message": question}, "label": "where", "group": name},
+            {"id": f"s-{thing}", "task": "support", "label": "supported", "group": name}
+            | {"inputs": {"question": question, "answer": gold["answers"][0], "passages": shown}},
+        ],
+        Role.EMBEDDER: [{"query_id": f"e-{thing}", "query": question, "positive_ids": [passage], "group": name}],
+    }
+
+
+def lay_example(folder: Path, base: Path, encoder: Path) -> Path:
+    """A small domain in the form of the bundled one, on tiny models."""
+    (folder / "documents").mkdir(parents=True)
+    for things in THINGS.values():
+        for thing in things:
+            (folder / "documents" / f"{thing}.md").write_text(document(thing), encoding="utf-8")
+    passages = {d.id.removesuffix(".md"): chunk(d)[0] for d in load_folder(folder / "documents").documents}
+    lines = [json.dumps({"id": p.id, "title": p.title, "text": p.text}) for p in passages.values()]
+    (folder / "passages.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for split, things in THINGS.items():
+        (folder / split).mkdir()
+        made = [rows_of(thing, passages[thing].id, passages[things[n - 1]].id) for n, thing in enumerate(things)]
+        for role in ROLES:
+            rows = [row for each in made for row in each[role]]
+            (folder / split / f"{role.value}.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
+    settings = {
+        "base": {"model": str(base), "device": "cpu"},
+        "embedder": {"model": str(encoder), "device": "cpu"},
+        "retrieval": {"k": 2},
+        "judge": {"intents": INTENTS},
+    }
+    (folder / "lorag.yaml").write_text(f"# A tiny domain.\n\ndocuments: documents\n{yaml.safe_dump(settings)}", encoding="utf-8")
+    return folder
+
+
+def tiny_recipe(role: Role, path: Path | None = None) -> Recipe:
+    """The shipped recipe in three steps, each with a checkpoint; steps are large, for a tiny model must move."""
+    recipe = load_recipe(role, path)
+    steps = {"max_steps": 3, "checkpoint_every": 1, "learning_rate": 2e-2, "warmup_share": 0.0}
+    return recipe.model_copy(update={"optimiser": recipe.optimiser.model_copy(update=steps)})
+
+
+@dataclass
+class Told:
+    """What a run of the demo did: `trained` are the trainings begun and `steps` the optimizer steps told of, in order;
+    `lines` are those meant for the user, `noise` is whatever else went to the terminal."""
+
+    trained: list[Role] = field(default_factory=list)
+    steps: list[tuple[Role, int]] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    published: dict[Role, tuple[str, ...]] = field(default_factory=dict)
+    report: dict[str, Any] = field(default_factory=dict)
+    noise: str = ""
+
+
+@dataclass
+class Runs:
+    out: Path
+    example: Path
+    interrupted: Told
+    finished: Told
+    again: Told
+
+
+def run(out: Path, patch: pytest.MonkeyPatch, stop_at: tuple[Role, int] | None = None) -> Told:
+    told = Told()
+    train = training.run.train_role
+
+    def watched(role: Role, *, on_progress: Callable[[Any], None], **options: Any) -> Version:
+        def progress(at: Any) -> None:
+            told.steps.append((role, at.step))
+            on_progress(at)
+            if (role, at.step) == stop_at:
+                raise KeyboardInterrupt
+
+        told.trained.append(role)
+        return train(role, on_progress=progress, **options)
+
+    noise = io.StringIO()
+    with patch.context() as here, redirect_stderr(noise), redirect_stdout(noise):
+        here.setattr(training.run, "train_role", watched)
+        here.setattr(services.demo, "say", told.lines.append)
+        if stop_at is None:
+            assert run_demo(out) == out / "report.html"
+            told.report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+        else:
+            with pytest.raises(KeyboardInterrupt):
+                run_demo(out)
+    told.noise = noise.getvalue()
+    registry = Registry(out / "project" / ".lorag" / "adapters")
+    told.published = {role: tuple(version.id for version in registry.list(role)) for role in ROLES}
+    return told
+
+
+@pytest.fixture(scope="module")
+def runs(tiny_base: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    folder = tmp_path_factory.mktemp("demo")
+    example = lay_example(folder / "tiny-domain", tiny_base, tiny_encoder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LORAG_CACHE", str(folder / "cache"))
+        patch.setattr("services.terminal.PLAIN_EVERY", math.inf)
+        patch.setattr(services.demo, "example_folder", lambda name: example)
+        patch.setattr(services.demo, "load_recipe", tiny_recipe)
+        out = folder / "out"
+        return Runs(out, example, run(out, patch, stop_at=(Role.SYNTHESIZER, 2)), run(out, patch), run(out, patch))
+
+
+def test_an_interrupted_demo_keeps_what_was_finished(runs: Runs) -> None:
+    assert runs.interrupted.trained == [Role.REWRITER, Role.EMBEDDER, Role.SYNTHESIZER]
+    assert [len(runs.interrupted.published[role]) for role in ROLES] == [1, 1, 0, 0]
+
+
+def test_run_again_it_goes_on_from_there(runs: Runs) -> None:
+    assert runs.finished.trained == [Role.SYNTHESIZER, Role.JUDGE]
+    # The second step was told of before its checkpoint was complete, so it is done again; the first is not.
+    assert runs.finished.steps == [(Role.SYNTHESIZER, 2), (Role.SYNTHESIZER, 3), *((Role.JUDGE, n) for n in (1, 2, 3))]
+    for role in (Role.REWRITER, Role.EMBEDDER):
+        assert runs.finished.published[role] == runs.interrupted.published[role]
+    assert any(line.startswith("rewriter: ") and "is trained already" in line for line in runs.finished.lines)
+
+
+def test_a_finished_demo_trains_nothing_and_finds_the_same(runs: Runs) -> None:
+    assert (runs.again.trained, runs.again.steps) == ([], [])
+    assert runs.again.published == runs.finished.published
+    for part in ("comparisons", "ablation", "floors", "questions", "curves", "outcomes"):
+        assert runs.again.report[part] == runs.finished.report[part]
+
+
+def test_the_report_compares_each_role_and_the_chain(runs: Runs) -> None:
+    comparisons = runs.finished.report["comparisons"]
+    keys = {"role", "metric", "base", "tuned", "difference", "low", "high", "n"}
+    assert all(each.keys() == keys for each in comparisons)
+    assert [each["role"] for each in comparisons] == [*(role.value for role in ROLES), "chain", "chain", "chain"]
+    for role, each in zip(ROLES, comparisons, strict=False):
+        assert each["metric"] == OWN_METRIC[role]
+    for each in comparisons:
+        assert each["difference"] == pytest.approx(each["tuned"] - each["base"])
+        assert each["low"] <= each["difference"] <= each["high"]
+    counts = {(each["role"], each["metric"]): each["n"] for each in comparisons}
+    things = len(THINGS["test"])
+    assert counts["rewriter", "ROUGE-1"] == counts["synthesizer", "F1"] == counts["chain", "citation recall"] == things
+    assert counts["embedder", "nDCG@10"] == 2 * things  # questions and turns
+    assert counts["judge", "macro-F1"] == 2 * things
+
+
+def test_the_table_has_every_configuration_and_figure(runs: Runs) -> None:
+    report = runs.finished.report
+    rows = {row["configuration"]: row["cells"] for row in report["ablation"]["rows"]}
+    assert list(rows) == ["base chain", "+ rewriter", "+ embedder", "+ synthesizer", "+ judge", "all adapters"]
+    for cells in rows.values():
+        assert cells.keys() == set(report["ablation"]["metrics"]) >= {"nDCG@10", "Recall@5", "ROUGE-1", "rewrite EM", "EM", "F1"}
+        assert all(cell["low"] <= cell["value"] <= cell["high"] for cell in cells.values())
+    assert {floor["metric"] for floor in report["floors"]} >= {"ROUGE-1", "rewrite EM", "EM", "F1", "macro-F1"}
+    assert len(report["questions"]) == 2 * len(THINGS["test"])
+    assert len(report["showcases"]) == 3
+    curves = {curve["name"]: [step for step, _ in curve["points"]] for curve in report["curves"]}
+    assert curves == {role.value: [1, 2, 3] for role in ROLES}  # the interrupted one without a gap or a repetition
+    assert all(count["ok"] + count["unparsed"] + count["failed"] > 0 for count in report["outcomes"])
+
+
+def test_each_adapter_carries_its_evidence_and_serves_where_that_speaks_for_it(runs: Runs) -> None:
+    registry = Registry(runs.out / "project" / ".lorag" / "adapters")
+    comparisons = {each["role"]: each for each in runs.finished.report["comparisons"]}
+    for role in ROLES:
+        (version,) = registry.list(role)
+        (evidence,) = registry.show(role, version.id).evidence
+        assert {key: getattr(evidence, key) for key in ("low", "high", "n")} == {
+            key: comparisons[role.value][key] for key in ("low", "high", "n")
+        }
+        assert version.aliases == (("production",) if evidence.low > 0 else ("candidate",))
+    refused = [line for line in runs.finished.lines if line.startswith("not promoted: ")]
+    assert len(refused) == sum(comparisons[role.value]["low"] <= 0 for role in ROLES)
+
+
+def test_the_libraries_add_nothing_to_what_the_user_is_told(runs: Runs) -> None:
+    """Their bars and warnings: a model card's examples, a hub that cannot be asked, weights being loaded."""
+    assert (runs.finished.noise, runs.again.noise) == ("", "")
+
+
+def test_the_project_that_it_leaves_is_measured_to_the_same_figures(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`lorag eval chain` takes the adapters that serve, and of a role without one the candidate."""
+    monkeypatch.setenv("LORAG_CACHE", str(runs.out / "cache"))
+    found = evaluate_chain(load_settings(runs.out / "project"), runs.example).to_json()
+    assert found["comparisons"] == runs.finished.report["comparisons"]
+    assert found["floors"] == runs.finished.report["floors"]
+    assert found["configurations"] == {row["configuration"]: row["cells"] for row in runs.finished.report["ablation"]["rows"]}
+
+
+def test_the_page_stands_beside_it_and_needs_nothing_else(runs: Runs) -> None:
+    page = (runs.out / "report.html").read_text(encoding="utf-8")
+    assert "what each adapter buys" in page
+    assert "http://" not in page.replace("http://www.w3.org/", "") and "<link" not in page
+
+
+def test_the_bundled_settings_have_the_line_that_the_demo_replaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = services.demo._project(tmp_path)
+    assert made.settings.documents == example_folder(EXAMPLE) / "documents"
+    (tmp_path / "example").mkdir()
+    (tmp_path / "example" / "lorag.yaml").write_text("documents: elsewhere\n")
+    monkeypatch.setattr(services.demo, "example_folder", lambda name: tmp_path / "example")
+    with pytest.raises(ConfigError, match="must hold the line `documents: documents`"):
+        services.demo._project(tmp_path)
