@@ -29,7 +29,7 @@ from training.dataset import DataFolder
 from training.progress import loss_entries
 from training.recipe import Recipe, load_recipe
 
-ROWS: Mapping[Role, int] = {Role.REWRITER: 0, Role.EMBEDDER: 0, Role.SYNTHESIZER: 400, Role.JUDGE: 560}
+ROWS: Mapping[Role, int] = {Role.REWRITER: 0, Role.EMBEDDER: 0, Role.SYNTHESIZER: 320, Role.JUDGE: 480}
 """Training rows a role learns from in the demo (0: all): what fits its time, the same on every machine."""
 
 SIZES = Sizes(questions=76, unanswerable=24, turns=64, judgments=40)
