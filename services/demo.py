@@ -7,7 +7,6 @@ are kept: run again after an interruption, it goes on.
 
 from __future__ import annotations
 
-import gc
 import json
 import time
 from collections.abc import Iterator, Mapping
@@ -140,7 +139,6 @@ def _train(run: Run, role: Role, full: bool, bars: ProgressBars) -> Version:
             on_progress=lambda at: bars.update(stage, at.step, at.total, f"loss {at.loss:.3f}", at.seconds_left),
             on_notice=say,
         )
-    gc.collect()
     card = registry.show(role, version.id)
     say(f"trained the {role.value} ({card.data.rows} rows, {duration(card.training.seconds)}): {version.id}")
     return version

@@ -6,7 +6,6 @@ registry. Knows no settings file and no terminal.
 
 from __future__ import annotations
 
-import gc
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from training.contrastive import train_embedder
 from training.data.rows import EmbedRow, PassageRow, QuestionRow
 from training.dataset import PASSAGES, DataFolder, judge_schemas
 from training.examples import judge_examples, rewrite_examples, support_examples, synthesize_examples
+from training.memory import release_memory
 from training.progress import Progress
 from training.publish import CANARY_SAMPLES, data_facts, publish_embedder, publish_generation
 from training.recipe import Recipe
@@ -78,7 +78,7 @@ def train_role(
     folder.check_leaks(role)
     job = Job(role, folder, recipe, base, embedder, registry, run_folder, k, resume, on_progress, on_notice)
     version = _train_embedder(job) if role is Role.EMBEDDER else _train_generation(job)
-    gc.collect()
+    release_memory()
     return version
 
 
