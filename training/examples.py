@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from pipeline.contracts import judge, rewrite, synthesize
 from pipeline.contracts.judge import LabelSchema
@@ -57,6 +58,27 @@ def support_examples(
         inputs = judge.JudgeInputs(question=row.question, answer=answer, passages=shown)
         examples.append(Example(f"{row.id}-{label}", judge.messages(judge.SUPPORT, inputs), judge.target(judge.SUPPORT, label)))
     return examples
+
+
+def mix(rows: Sequence[JudgeRow], mixture: Mapping[str, float], seed: int = 0) -> list[JudgeRow]:
+    """The rows of one epoch: those of each task as often as `mixture` says, 1 where it does not; the fraction is drawn.
+
+    Tasks of which rows are short and labels many need more showings than their share of the file; a long task crowds them
+    out. Repeated rows get ids of their own. Raises DataError for a task that no row has.
+    """
+    rng = random.Random(seed)
+    tasks = dict.fromkeys(row.task for row in rows)
+    unknown = [task for task in mixture if task not in tasks]
+    if unknown:
+        raise DataError(f"recipe data.mixture: no row is of judge task {unknown[0]!r}; the rows have: {', '.join(tasks)}")
+    mixed: list[JudgeRow] = []
+    for task in tasks:
+        own = [row for row in rows if row.task == task]
+        whole, part = divmod(mixture.get(task, 1.0), 1.0)
+        for showing in range(int(whole)):
+            mixed += own if showing == 0 else [replace(row, id=f"{row.id}-{showing + 1}") for row in own]
+        mixed += [replace(row, id=f"{row.id}-part") for row in rng.sample(own, round(part * len(own)))]
+    return mixed
 
 
 def synthesize_examples(

@@ -61,42 +61,18 @@ def publish_generation(
     engine = open_engine(load_weights(base, precision=settings.precision, compute=settings.compute))
     engine.load_adapter("trained", trained.folder)
     _write_canaries(trained.folder, record_canaries(engine, "trained", samples))
-    facts = inspect_folder(trained.folder)
-    targets = ("all-linear",) if settings.targets == "all-linear" else tuple(settings.targets)
-    card = AdapterCard(
-        format=FORMAT,
-        role=role,
-        version="",
-        created=now_utc(),
-        identity=Identity(
-            base=base.id,
-            base_digest=base.digest,
-            weights_digest=facts.weights_digest,
-            contract_hash=contract_hash(role),
-            pooling="",
-            precision=_precision(settings.precision, trained.compute),
-            query_side_only=False,
-        ),
-        lora=_lora(settings, targets, trained.trainable_parameters, trained.total_parameters),
-        data=data,
-        training=TrainingFacts(
-            method="SFT (trl), loss on the reply only",
-            steps=trained.steps,
-            epochs=round(trained.epochs, 3),
-            tokens=trained.tokens,
-            seconds=round(trained.seconds, 1),
-            learning_rate=settings.learning_rate,
-            batch=settings.batch_size * settings.accumulate,
-            seed=settings.seed,
-            final_loss=trained.final_loss,
-            dev={},
-        ),
-        libraries=library_versions(),
-        evidence=(),
-        licence="",
-        notes=notes,
+    identity = Identity(
+        base=base.id,
+        base_digest=base.digest,
+        weights_digest=inspect_folder(trained.folder).weights_digest,
+        contract_hash=contract_hash(role),
+        pooling="",
+        precision=_precision(settings.precision, trained.compute),
+        query_side_only=False,
     )
-    return registry.publish(role, trained.folder, card)
+    training = _training(settings, trained, "SFT (trl), loss on the reply only", settings.batch_size * settings.accumulate)
+    lora = _lora(settings, trained.trainable_parameters, trained.total_parameters)
+    return registry.publish(role, trained.folder, _card(role, identity, lora, data, training, notes))
 
 
 def publish_embedder(
@@ -115,50 +91,63 @@ def publish_embedder(
     tuned = SentenceTransformerEmbedder(settings.model, adapter=trained.folder, query_side_only=settings.query_side_only)
     bare = SentenceTransformerEmbedder(settings.model)
     _write_canaries(trained.folder, record_embed_canaries(tuned, bare, list(held_out[:CANARY_SAMPLES])))
-    identity = tuned.identity
-    facts = inspect_folder(trained.folder)
-    targets = ("all-linear",) if settings.targets == "all-linear" else tuple(settings.targets)
-    card = AdapterCard(
+    encoder = tuned.identity
+    identity = Identity(
+        base=settings.model,
+        base_digest=encoder.model_digest,
+        weights_digest=inspect_folder(trained.folder).weights_digest,
+        contract_hash=contract_hash(Role.EMBEDDER),
+        pooling=encoder.pooling,
+        precision="float32",
+        query_side_only=settings.query_side_only,
+    )
+    side = "query side only" if settings.query_side_only else "two-tower"
+    training = _training(settings, trained, f"contrastive (sentence-transformers), {side}", settings.batch_size)
+    lora = _lora(settings, trained.trainable_parameters, trained.total_parameters - trained.trainable_parameters)
+    return registry.publish(Role.EMBEDDER, trained.folder, _card(Role.EMBEDDER, identity, lora, data, training, notes))
+
+
+def _card(role: Role, identity: Identity, lora: LoraFacts, data: DataFacts, training: TrainingFacts, notes: str) -> AdapterCard:
+    """A card before publication: no version yet, and no evidence."""
+    return AdapterCard(
         format=FORMAT,
-        role=Role.EMBEDDER,
+        role=role,
         version="",
         created=now_utc(),
-        identity=Identity(
-            base=settings.model,
-            base_digest=identity.model_digest,
-            weights_digest=facts.weights_digest,
-            contract_hash=contract_hash(Role.EMBEDDER),
-            pooling=identity.pooling,
-            precision="float32",
-            query_side_only=settings.query_side_only,
-        ),
-        lora=_lora(settings, targets, trained.trainable_parameters, trained.total_parameters - trained.trainable_parameters),
+        identity=identity,
+        lora=lora,
         data=data,
-        training=TrainingFacts(
-            method="contrastive (sentence-transformers), " + ("query side only" if settings.query_side_only else "two-tower"),
-            steps=trained.steps,
-            epochs=round(trained.epochs, 3),
-            tokens=trained.tokens,
-            seconds=round(trained.seconds, 1),
-            learning_rate=settings.learning_rate,
-            batch=settings.batch_size,
-            seed=settings.seed,
-            final_loss=trained.final_loss,
-            dev={},
-        ),
+        training=training,
         libraries=library_versions(),
         evidence=(),
         licence="",
         notes=notes,
     )
-    return registry.publish(Role.EMBEDDER, trained.folder, card)
+
+
+def _training(
+    settings: SftSettings | ContrastiveSettings, trained: TrainedAdapter | TrainedEmbedder, method: str, batch: int
+) -> TrainingFacts:
+    return TrainingFacts(
+        method=method,
+        steps=trained.steps,
+        epochs=round(trained.epochs, 3),
+        tokens=trained.tokens,
+        seconds=round(trained.seconds, 1),
+        learning_rate=settings.learning_rate,
+        batch=batch,
+        seed=settings.seed,
+        final_loss=trained.final_loss,
+        dev={},
+    )
 
 
 def _precision(precision: Precision, compute: str) -> str:
     return f"{precision.value}/{compute}" if precision in (Precision.NF4, Precision.INT8) else compute
 
 
-def _lora(settings: SftSettings | ContrastiveSettings, targets: tuple[str, ...], trained: int, base: int) -> LoraFacts:
+def _lora(settings: SftSettings | ContrastiveSettings, trained: int, base: int) -> LoraFacts:
+    targets = (settings.targets,) if isinstance(settings.targets, str) else settings.targets
     return LoraFacts(settings.rank, settings.alpha, settings.dropout, targets, trained, trained / base)
 
 

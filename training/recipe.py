@@ -58,15 +58,19 @@ class OptimiserRecipe(_Strict):
 
 
 class DataRecipe(_Strict):
-    """What is made of the rows. `max_rows` 0 means all; the others are of the synthesizer.
+    """What is made of the rows. `max_rows` 0 means all; the next two are of the synthesizer.
 
     `missing_gold` is the share of answerable questions shown without their gold passages, whose right reply is the refusal;
-    `shuffled` the share shown with passages in random order, the rest in the order retrieval would give.
+    `shuffled` the share shown with passages in random order, the rest in the order retrieval would give. `mixture` is of the
+    judge: how often an epoch shows the rows of a task, 1 where it is not named; 0.25 means a quarter of them, 0 none; so is
+    `answered_support`, the number of support judgments that are made of answered training questions.
     """
 
     max_rows: Annotated[int, Field(ge=0)] = 0
     missing_gold: Share = 0.12
     shuffled: Annotated[float, Field(ge=0, le=1)] = 0.5
+    mixture: dict[str, Annotated[float, Field(ge=0, le=100)]] = Field(default_factory=dict)
+    answered_support: Annotated[int, Field(ge=0)] = 0
 
 
 class ContrastRecipe(_Strict):

@@ -22,7 +22,7 @@ from pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
 from training.contrastive import train_embedder
 from training.data.rows import EmbedRow, PassageRow, QuestionRow
 from training.dataset import PASSAGES, DataFolder, judge_schemas
-from training.examples import judge_examples, rewrite_examples, support_examples, synthesize_examples
+from training.examples import judge_examples, mix, rewrite_examples, support_examples, synthesize_examples
 from training.memory import release_memory
 from training.progress import Progress
 from training.publish import CANARY_SAMPLES, data_facts, publish_embedder, publish_generation
@@ -137,8 +137,11 @@ def _examples(job: Job, split: str, limit: int | None = None) -> list[Example]:
     if job.role is Role.REWRITER:
         return rewrite_examples(job.data.rewrites(split))[:limit]
     if job.role is Role.JUDGE:
-        judged = judge_examples(job.data.judgments(split)[:limit], judge_schemas(job.data.intents))
-        return judged + (_support(job) if split == "train" else [])
+        rows = job.data.judgments(split)
+        if split != "train":
+            return judge_examples(rows[:limit], judge_schemas(job.data.intents))
+        mixed = mix(rows, job.recipe.data.mixture, job.recipe.optimiser.seed)
+        return judge_examples(mixed, judge_schemas(job.data.intents)) + _support(job)
     questions = job.data.questions(split)[:limit]
     passages = job.data.training_passages() if split == "train" else job.data.passages()
     return synthesize_examples(
@@ -153,10 +156,10 @@ def _examples(job: Job, split: str, limit: int | None = None) -> list[Example]:
 
 
 def _support(job: Job) -> list[Example]:
-    """Support judgments made of the answered training questions, where there are any: an eighth as many as it has rows."""
-    if not job.data.has("train", Role.SYNTHESIZER):
+    """Support judgments made of answered training questions, where there are any."""
+    limit = job.recipe.data.answered_support
+    if not limit or not job.data.has("train", Role.SYNTHESIZER):
         return []
-    limit = max(1, len(job.data.judgments("train")) // 8)
     passages = job.data.training_passages()
     return support_examples(job.data.questions("train"), passages, limit=limit, seed=job.recipe.optimiser.seed)
 

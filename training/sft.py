@@ -105,7 +105,7 @@ def encode(
     return rows, tuple(dropped)
 
 
-def _arguments(settings: SftSettings, run_folder: Path, device: str) -> Any:
+def _arguments(settings: SftSettings, run_folder: Path, loaded: LoadedBase) -> Any:
     from trl import SFTConfig
 
     return SFTConfig(
@@ -120,9 +120,9 @@ def _arguments(settings: SftSettings, run_folder: Path, device: str) -> Any:
         max_steps=settings.max_steps or -1,
         max_length=settings.max_length,
         train_sampling_strategy="group_by_length",
-        gradient_checkpointing=device != "cpu",
-        optim="adamw_torch" if device == "cpu" else "paged_adamw_8bit",
-        bf16=False,
+        gradient_checkpointing=loaded.device != "cpu",
+        optim="adamw_torch" if loaded.device == "cpu" else "paged_adamw_8bit",
+        bf16=loaded.compute == "bfloat16",
         fp16=False,
         seed=settings.seed,
         data_seed=settings.seed,
@@ -132,7 +132,7 @@ def _arguments(settings: SftSettings, run_folder: Path, device: str) -> Any:
         logging_nan_inf_filter=False,
         report_to="none",
         disable_tqdm=True,
-        use_cpu=device == "cpu",
+        use_cpu=loaded.device == "cpu",
         dataloader_pin_memory=False,
         dataset_kwargs={"skip_prepare_dataset": True},
         remove_unused_columns=False,
@@ -162,7 +162,7 @@ def _trainer(loaded: LoadedBase, rows: list[dict[str, list[int]]], settings: Sft
         loaded.model.set_attn_implementation("eager")
     return TargetLossTrainer(
         model=loaded.model,
-        args=_arguments(settings, run_folder, loaded.device),
+        args=_arguments(settings, run_folder, loaded),
         train_dataset=Dataset.from_list(rows),
         processing_class=loaded.tokenizer,
         peft_config=lora,
@@ -214,6 +214,7 @@ def train_adapter(
     with quiet_libraries():
         trainer = _trainer(loaded, rows, settings, run_folder)
         keep_gradients(trainer.model)
+        _full_precision_adapter(trainer.model)
         run = _digest(settings, rows, base)
         fit(trainer, run_folder, resume=resume, run=run, on_progress=on_progress, on_notice=on_notice)
         folder = save_half(trainer.model, run_folder / "adapter", base.id)
@@ -234,6 +235,19 @@ def train_adapter(
         dropped=dropped,
         compute=loaded.compute,
     )
+
+
+def _full_precision_adapter(model: Any) -> None:
+    """Keep the trained weights in float32, whatever the base computes in: in bfloat16 a small update rounds to nothing.
+
+    Autocast lowers them for each product, so peft need not raise the activations to float32 first.
+    """
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    for module in model.modules():
+        if hasattr(module, "cast_input_dtype_enabled"):
+            module.cast_input_dtype_enabled = False
 
 
 def _digest(settings: SftSettings, rows: list[dict[str, list[int]]], base: Base) -> str:

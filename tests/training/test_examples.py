@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 import pytest
 
@@ -11,7 +12,7 @@ from pipeline.contracts.judge import BUILT_IN, JudgeInputs, intent_schema
 from pipeline.errors import DataError, InputError
 from pipeline.records import Speaker, Turn
 from training.data.rows import JudgeRow, PassageRow, QuestionRow, RewriteRow
-from training.examples import judge_examples, rewrite_examples, synthesize_examples
+from training.examples import judge_examples, mix, rewrite_examples, support_examples, synthesize_examples
 from training.sft import Example
 
 HISTORY = (Turn(Speaker.USER, "Who keeps the key?"), Turn(Speaker.ASSISTANT, "The porter."))
@@ -137,3 +138,36 @@ def test_the_standalone_question_is_shown_where_there_is_one() -> None:
 def test_a_gold_passage_that_is_not_there_is_refused() -> None:
     with pytest.raises(DataError, match=r"row 'q': passage 'd9#p' is not in passages\.jsonl"):
         synthesized(question("d1#p", "d9#p"))
+
+
+def judged(task: str, count: int) -> list[JudgeRow]:
+    label = {"support": "partly", "relevance": "2"}[task]
+    return [JudgeRow(f"{task}-{n}", task, JudgeInputs(question="Where?", answer=f"Room {n}."), label) for n in range(count)]
+
+
+def test_a_mixture_shows_each_task_as_often_as_it_says() -> None:
+    rows = [*judged("support", 8), *judged("relevance", 3)]
+    mixed = mix(rows, {"support": 2.25}, seed=1)
+    assert Counter(row.task for row in mixed) == {"support": 18, "relevance": 3}
+    assert len({row.id for row in mixed}) == len(mixed)
+    assert mixed == mix(rows, {"support": 2.25}, seed=1)
+    assert [row for row in mix(rows, {"relevance": 0}) if row.task == "relevance"] == []
+
+
+def test_a_mixture_of_an_unknown_task_is_refused() -> None:
+    with pytest.raises(DataError, match=r"no row is of judge task 'intents'.*support"):
+        mix(judged("support", 1), {"intents": 2})
+
+
+def test_support_examples_are_labelled_by_where_the_answer_stands() -> None:
+    passages = {f"p{n}": PassageRow(f"p{n}", "Keys", f"The key hangs in room {n}40.") for n in range(1, 5)}
+    rows = [
+        QuestionRow(f"q{n}", f"Where is key {n}?", (f"room {n}40",), True, passage_ids=(f"p{n}",), group="g") for n in range(1, 5)
+    ]
+    examples = support_examples(rows, passages, limit=4)
+    assert Counter(example.target for example in examples) == {"supported": 2, "unsupported": 2}
+    for example in examples:
+        prompt = example.messages[0].content
+        passage, answer = prompt.split("\n\n")[0], prompt.split("Answer: ")[1].split("\n")[0]
+        assert (answer in passage) == (example.target == "supported")
+    assert len(support_examples(rows, passages, limit=2)) == 2
