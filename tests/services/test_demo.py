@@ -169,6 +169,7 @@ def runs(tiny_base: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathF
         patch.setattr("services.terminal.PLAIN_EVERY", math.inf)
         patch.setattr(services.demo, "example_folder", lambda name: example)
         patch.setattr(services.demo, "load_recipe", tiny_recipe)
+        patch.setattr(services.demo, "DATA", {})  # the tiny example has not all of the judge's tasks
         out = folder / "out"
         return Runs(out, example, run(out, patch, stop_at=(Role.SYNTHESIZER, 2)), run(out, patch), run(out, patch))
 
