@@ -37,6 +37,9 @@ DATA: Mapping[Role, Mapping[str, Any]] = {
 }
 """What the demo changes in a bundled recipe's `data`: rows that fit its time, the same on every machine."""
 
+MAX_LENGTH = 768
+"""Tokens of a training row in the demo: keeps the whole below 6 GiB where the base computes in float32 too."""
+
 SIZES = Sizes(questions=66, unanswerable=18, turns=48, judgments=36)
 FULL = Sizes()
 
@@ -119,7 +122,9 @@ def _recipe(role: Role, full: bool) -> Recipe:
     recipe = load_recipe(role)
     if full:
         return recipe
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update=DATA.get(role, {}))})
+    data = recipe.data.model_copy(update=DATA.get(role, {}))
+    length = min(recipe.optimiser.max_length, MAX_LENGTH)
+    return recipe.model_copy(update={"data": data, "optimiser": recipe.optimiser.model_copy(update={"max_length": length})})
 
 
 def _train(run: Run, role: Role, full: bool, bars: ProgressBars) -> Version:

@@ -22,6 +22,14 @@ from pipeline.retrieval.loading import load_folder
 from pipeline.retrieval.payload import FIELDS, from_payload, payload_filter
 from pipeline.retrieval.store import Filter, Search, VectorStore, check_name
 
+TIES = 10
+"""Hits fetched beyond twice as many as are wanted. Sums of reciprocal ranks are often equal, and the engine returns equals in
+any order: they are ordered by passage here, so that the same question finds the same passages each time."""
+
+
+def _best(hits: list[Hit], k: int) -> list[Hit]:
+    return sorted(hits, key=lambda hit: (-hit.score, hit.passage.id))[:k]
+
 
 @dataclass(frozen=True, slots=True)
 class IndexInfo:
@@ -108,8 +116,8 @@ class Index:
             Search(vector.tolist(), self._bm25.query(text) if hybrid else None)
             for vector, text in zip(vectors, texts, strict=True)
         ]
-        found = self._store.search(collection, searches, k, filter=payload_filter(filter))
-        return [[Hit(from_payload(point.payload), point.score) for point in points] for points in found]
+        found = self._store.search(collection, searches, 2 * k + TIES, filter=payload_filter(filter))
+        return [_best([Hit(from_payload(point.payload), point.score) for point in points], k) for points in found]
 
     def passages(self, filter: Filter | None = None) -> Iterator[Passage]:
         """All passages of the index, or those that match, in no meaningful but a constant order."""
