@@ -48,7 +48,7 @@ def test_a_question_without_history_is_left_as_it_is_and_costs_no_call() -> None
     assert [request.adapter for request in engine.requests] == ["rw"]
 
 
-@pytest.mark.parametrize(("adapter", "task", "messages"), [("rw", TUNED_TASK, 1), (None, PLAIN_TASK, 3)])
+@pytest.mark.parametrize(("adapter", "task", "messages"), [("rw", TUNED_TASK, 1), (None, PLAIN_TASK, 5)])
 def test_the_rewriter_asks_an_adapter_in_the_tuned_words_and_the_base_in_the_plain(
     adapter: str | None, task: str, messages: int
 ) -> None:
