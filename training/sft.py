@@ -153,6 +153,9 @@ def _trainer(loaded: LoadedBase, rows: list[dict[str, list[int]]], settings: Sft
             loss, outputs = target_loss(model, inputs, num_items_in_batch)
             return (loss, outputs) if return_outputs else loss
 
+        def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+            """None a checkpoint: the registry writes the card. An interrupt that falls into trl's making of one gets lost."""
+
     targets: str | list[str] = settings.targets if isinstance(settings.targets, str) else list(settings.targets)
     lora = LoraConfig(
         r=settings.rank, lora_alpha=settings.alpha, lora_dropout=settings.dropout, target_modules=targets, task_type="CAUSAL_LM"
