@@ -154,7 +154,7 @@ def _trainer(loaded: LoadedBase, rows: list[dict[str, list[int]]], settings: Sft
             return (loss, outputs) if return_outputs else loss
 
         def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-            """None a checkpoint: the registry writes the card. An interrupt that falls into trl's making of one gets lost."""
+            """Not one at each checkpoint: the registry writes the card of what is published."""
 
     targets: str | list[str] = settings.targets if isinstance(settings.targets, str) else list(settings.targets)
     lora = LoraConfig(
