@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.adapters.card import now_utc
 from pipeline.adapters.registry import Version
+from pipeline.adapters.tensor_file import file_digest
 from pipeline.config import Settings
 from pipeline.engine.bases import resolve_base
 from pipeline.engine.processor import compute_dtype, detect, probe_threads
@@ -27,7 +28,7 @@ from pipeline.evaluation.report import (
 from pipeline.records import Outcome, Query, Response, Role
 from services.evaluation import LOWER_IS_BETTER, Evaluation
 from training.dataset import DataFolder
-from training.publish import file_digest, library_versions
+from training.publish import library_versions
 
 Curve = tuple[tuple[int, float], ...]
 

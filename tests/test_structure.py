@@ -196,7 +196,7 @@ OF_ONE_MACHINE = re.compile(rf"\b(?i:{HOSTS})\b|(?<![\w.~*}}])/(?:{'|'.join(MACH
         ("index = " + REGISTRIES[0].upper(), True),
         ("open('/" + "home/ann/x')", True),
         ("cd /" + "tmp/x", True),
-        ("https://example.org/work/x", False),
+        ("https://example.org/" + "work/x", False),
         ("~/.cache/lorag and ../shared/data", False),
         ("up/down, and/or, home/work", False),
     ],

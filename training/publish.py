@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from pipeline.adapters.card import FORMAT, AdapterCard, DataFacts, Identity, Lor
 from pipeline.adapters.inspection import inspect_folder
 from pipeline.adapters.proof import CanarySample, record_canaries, record_embed_canaries
 from pipeline.adapters.registry import Registry, Version
+from pipeline.adapters.tensor_file import file_digest
 from pipeline.contracts import contract_hash
 from pipeline.engine.bases import Base
 from pipeline.engine.local import open_engine
@@ -24,12 +24,6 @@ from training.sft import Example, SftSettings, TrainedAdapter
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "trl", "sentence-transformers")
 CANARY_SAMPLES = 12
 """Held-out prompts measured; the ones that tell adapter and base apart best are kept."""
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def library_versions() -> dict[str, str]:

@@ -14,6 +14,7 @@ from pipeline.adapters.canaries import read_canaries, read_embed_canaries
 from pipeline.adapters.card import AdapterCard
 from pipeline.adapters.proof import load_proven, prove_embedder
 from pipeline.adapters.registry import Registry, Version
+from pipeline.adapters.tensor_file import file_digest
 from pipeline.contracts import contract_hash, rewrite, synthesize
 from pipeline.engine.bases import resolve_base
 from pipeline.engine.local import LocalEngine
@@ -23,7 +24,7 @@ from pipeline.errors import AdapterError, BaseError, DataError, TrainingError
 from pipeline.records import Role, Speaker, Turn
 from pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
 from training.progress import Progress
-from training.publish import CANARY_SAMPLES, file_digest
+from training.publish import CANARY_SAMPLES
 from training.recipe import Recipe
 from training.run import train_role
 
