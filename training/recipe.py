@@ -43,7 +43,10 @@ class LoraRecipe(_Strict):
 
 
 class OptimiserRecipe(_Strict):
-    """How it learns. `max_steps` 0 means by epochs; the rate rises for `warmup_share` of the steps, then falls linearly."""
+    """How it learns. `max_steps` 0 means by epochs; the rate rises for `warmup_share` of the steps, then falls linearly.
+
+    `pack_tokens`: rows are packed into sequences of that many tokens, and `batch_size` counts sequences; 0: rows as they are.
+    """
 
     learning_rate: Rate = 1e-3
     warmup_share: Share = 0.1
@@ -53,6 +56,7 @@ class OptimiserRecipe(_Strict):
     epochs: Annotated[float, Field(gt=0)] = 2.0
     max_steps: Annotated[int, Field(ge=0)] = 0
     max_length: Annotated[int, Field(ge=0)] = 1024
+    pack_tokens: Annotated[int, Field(ge=0)] = 0
     checkpoint_every: Count = 50
     seed: int = 0
 
@@ -115,6 +119,7 @@ class Recipe(_Strict):
             epochs=self.optimiser.epochs,
             max_steps=self.optimiser.max_steps,
             max_length=self.optimiser.max_length or 8192,
+            pack_tokens=self.optimiser.pack_tokens,
             checkpoint_every=self.optimiser.checkpoint_every,
             seed=self.optimiser.seed,
             precision=Precision(self.precision),

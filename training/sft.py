@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,8 @@ from pipeline.engine.weights import LoadedBase, Precision, keep_gradients, load_
 from pipeline.errors import TrainingError
 from pipeline.records import Message
 from training.checkpoints import fit
+from training.packing import IGNORED, collate, pack
 from training.progress import Progress, loss_entries
-
-IGNORED = -100
-"""Label of a position that the loss leaves out (the convention of torch's cross entropy)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,11 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class SftSettings:
-    """What a run is made of. `targets` is `all-linear` or module name suffixes; `max_steps` 0 means by `epochs`."""
+    """What a run is made of. `targets` is `all-linear` or module name suffixes; `max_steps` 0 means by `epochs`.
+
+    With `pack_tokens`, rows are packed into sequences of that many tokens (`training.packing`) and `batch_size` counts these;
+    0 pads rows of like length instead.
+    """
 
     rank: int = 16
     alpha: int = 32
@@ -54,6 +57,7 @@ class SftSettings:
     epochs: float = 2.0
     max_steps: int = 0
     max_length: int = 1024
+    pack_tokens: int = 0
     checkpoint_every: int = 50
     seed: int = 0
     precision: Precision = Precision.NF4
@@ -119,7 +123,7 @@ def _arguments(settings: SftSettings, run_folder: Path, loaded: LoadedBase) -> A
         num_train_epochs=settings.epochs,
         max_steps=settings.max_steps or -1,
         max_length=settings.max_length,
-        train_sampling_strategy="group_by_length",
+        train_sampling_strategy="random" if settings.pack_tokens else "group_by_length",
         gradient_checkpointing=loaded.device != "cpu",
         optim="adamw_torch" if loaded.device == "cpu" else "paged_adamw_8bit",
         bf16=loaded.compute == "bfloat16",
@@ -168,6 +172,7 @@ def _trainer(loaded: LoadedBase, rows: list[dict[str, list[int]]], settings: Sft
         args=_arguments(settings, run_folder, loaded),
         train_dataset=Dataset.from_list(rows),
         processing_class=loaded.tokenizer,
+        data_collator=partial(collate, pad_id=loaded.tokenizer.pad_token_id) if settings.pack_tokens else None,
         peft_config=lora,
     )
 
@@ -182,13 +187,26 @@ def target_loss(model: Any, inputs: Any, count: Any = None) -> tuple[Any, Any]:
     labels = inputs["labels"][:, 1:]
     columns = (labels != IGNORED).any(dim=0).nonzero()[:, 0]
     outputs = model(
-        input_ids=inputs["input_ids"], attention_mask=inputs.get("attention_mask"), use_cache=False, logits_to_keep=columns
+        input_ids=inputs["input_ids"],
+        attention_mask=_additive(inputs.get("attention_mask"), model.dtype),
+        position_ids=inputs.get("position_ids"),
+        use_cache=False,
+        logits_to_keep=columns,
     )
     wanted = labels[:, columns].to(outputs.logits.device)
     total = torch.nn.functional.cross_entropy(
         outputs.logits.float().flatten(0, 1), wanted.flatten(), ignore_index=IGNORED, reduction="sum"
     )
     return total / (count if count is not None else (wanted != IGNORED).sum()), outputs
+
+
+def _additive(mask: Any, dtype: Any) -> Any:
+    """A four-dimensional boolean mask as what eager attention adds to its scores, in their type; any other mask as it is."""
+    import torch
+
+    if mask is None or mask.dim() < 4:
+        return mask
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)
 
 
 def train_adapter(
@@ -213,12 +231,14 @@ def train_adapter(
     torch.manual_seed(settings.seed)
     loaded = load_weights(base, precision=settings.precision, compute=settings.compute)
     total = loaded.model.num_parameters()
-    rows, dropped = encode(examples, ChatTokens(loaded.tokenizer), settings.max_length)
+    room = min(settings.max_length, settings.pack_tokens or settings.max_length)
+    rows, dropped = encode(examples, ChatTokens(loaded.tokenizer), room)
+    sequences = pack(rows, settings.pack_tokens, settings.seed) if settings.pack_tokens else rows
     with quiet_libraries():
-        trainer = _trainer(loaded, rows, settings, run_folder)
+        trainer = _trainer(loaded, sequences, settings, run_folder)
         keep_gradients(trainer.model)
         _full_precision_adapter(trainer.model)
-        run = _digest(settings, rows, base)
+        run = _digest(settings, sequences, base)
         fit(trainer, run_folder, resume=resume, run=run, on_progress=on_progress, on_notice=on_notice)
         folder = save_half(trainer.model, run_folder / "adapter", base.id)
     losses = tuple((int(entry["step"]), float(entry["loss"])) for entry in loss_entries(trainer.state.log_history))
@@ -228,7 +248,7 @@ def train_adapter(
         folder=folder,
         steps=int(trainer.state.global_step),
         epochs=epochs,
-        tokens=round(epochs * sum(len(row["input_ids"]) for row in rows)),
+        tokens=round(epochs * sum(len(sequence["input_ids"]) for sequence in sequences)),
         seconds=time.monotonic() - start,
         final_loss=sum(tail) / len(tail),
         losses=losses,

@@ -1,0 +1,185 @@
+"""Grounded question answering from public sets: passages side by side, and questions that they answer or do not.
+
+A round shows every passage of a corpus once: passages are dealt into contexts of one to five, neighbours of the same article
+together about half the time, and each context is asked all that it answers, and some of what it does not. Questions on the
+same context share their prompt's beginning, so training reads the context once (training.packing). Pure: no model, no file.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pipeline.contracts import synthesize
+from pipeline.contracts.context import PassageText
+from pipeline.retrieval.sentences import sentences
+from training.sft import Example
+from training.starters.sources import Corpus, SourcePassage, SourceQuestion
+
+SIZES = {1: 1, 2: 3, 3: 5, 4: 6, 5: 1}
+"""Passages in a context, and how often relative to the others. Serving shows four."""
+
+CONTEXT_CHARS = (1300, 1800, 2600)
+"""Room for the passages of a context; one of these is drawn for each."""
+
+PASSAGE_CHARS = 700
+"""What a served passage has at most; a longer one is often cut to a window of whole sentences."""
+
+QUESTIONS_PER_PASSAGE = 6
+REFUSED_SHARE = 0.28
+"""Questions a context does not answer, as a share of those it does."""
+
+Answer = Callable[[SourceQuestion, str], str]
+"""Question and the text shown of its passage → the reply to learn, empty where that text does not hold it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A passage as a context shows it, perhaps cut."""
+
+    passage: SourcePassage
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Passages in the order shown, what is asked of them with the number of the passage that answers (0: none), and the reply."""
+
+    id: str
+    passages: tuple[PassageText, ...]
+    asked: tuple[tuple[SourceQuestion, int, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """All questions of a corpus, and those of each article."""
+
+    all: Sequence[SourceQuestion]
+    of_article: Mapping[str, Sequence[SourceQuestion]]
+
+
+def extract(question: SourceQuestion, text: str) -> str:
+    """The answer that stands verbatim in `text` and that people agree on most, by shared words; the shortest of equals."""
+    found = [answer for answer in dict.fromkeys(question.answers) if answer.strip() and answer in text]
+    if not found:
+        return ""
+    words = [set(answer.casefold().split()) for answer in question.answers]
+
+    def agreement(answer: str) -> float:
+        own = set(answer.casefold().split())
+        return sum(len(own & other) / max(len(own | other), 1) for other in words)
+
+    return max(found, key=lambda answer: (round(agreement(answer), 6), -len(answer)))
+
+
+def decide(question: SourceQuestion, text: str) -> str:
+    """yes, no or maybe, where the set has that label."""
+    return question.label
+
+
+def first_sentence(question: SourceQuestion, text: str) -> str:
+    """The first sentence of the answer where it stands in `text` and is of a usable length."""
+    answer = question.answers[0]
+    start, end = next(iter(sentences(answer)), (0, 0))
+    sentence = answer[start:end]
+    return sentence if 30 <= len(sentence) <= 180 and sentence in text else ""
+
+
+def contexts(corpus: Corpus, answer: Answer, rounds: int, rng: random.Random) -> list[Context]:
+    """The contexts of so many rounds over the corpus."""
+    of_passage: dict[str, list[SourceQuestion]] = {}
+    of_article: dict[str, list[SourceQuestion]] = {}
+    for question in corpus.questions:
+        of_passage.setdefault(question.passage_id, []).append(question)
+        of_article.setdefault(corpus.passages[question.passage_id].article, []).append(question)
+    pool = _Pool(corpus.questions, of_article)
+    made = []
+    for number in range(rounds):
+        for place, group in enumerate(_deal(list(corpus.passages.values()), rng)):
+            made.append(_context(f"{corpus.name}-{number}-{place}", group, of_passage, pool, answer, rng))
+    return [context for context in made if context.asked]
+
+
+def _deal(passages: list[SourcePassage], rng: random.Random) -> list[list[SourcePassage]]:
+    """All passages, once each, in groups; half of them beside others of their article where there are such."""
+    rng.shuffle(passages)
+    half = len(passages) // 2
+    ordered = sorted(passages[:half], key=lambda passage: passage.article) + passages[half:]
+    groups = []
+    while ordered:
+        size = rng.choices(list(SIZES), list(SIZES.values()))[0]
+        groups.append(ordered[:size])
+        ordered = ordered[size:]
+    for group in groups:
+        rng.shuffle(group)
+    return groups
+
+
+def _context(
+    id_: str,
+    group: Sequence[SourcePassage],
+    of_passage: Mapping[str, Sequence[SourceQuestion]],
+    others: _Pool,
+    answer: Answer,
+    rng: random.Random,
+) -> Context:
+    shown: list[Shown] = []
+    room = rng.choice(CONTEXT_CHARS)
+    for passage in group:
+        text = crop(passage.text, rng) if len(passage.text) > PASSAGE_CHARS and rng.random() < 0.7 else passage.text
+        if not shown or room >= len(text):
+            shown.append(Shown(passage, text))
+            room -= len(text)
+    asked = []
+    for number, one in enumerate(shown, 1):
+        mine = list(of_passage.get(one.passage.id, ()))
+        for question in rng.sample(mine, min(len(mine), QUESTIONS_PER_PASSAGE)):
+            if reply := answer(question, one.text):
+                asked.append((question, number, reply))
+    asked += [(question, 0, "") for question in _unanswered(shown, others, round(len(asked) * REFUSED_SHARE + rng.random()), rng)]
+    return Context(id_, tuple(PassageText(one.passage.title, one.text) for one in shown), tuple(asked))
+
+
+def crop(text: str, rng: random.Random) -> str:
+    """A window of whole sentences of at most `PASSAGE_CHARS`, beginning anywhere; the beginning of a sentence that is longer."""
+    spans = sentences(text)
+    first = rng.randrange(len(spans))
+    while first and spans[-1][1] - spans[first - 1][0] <= PASSAGE_CHARS:
+        first -= 1
+    start, end = spans[first][0], spans[first][1]
+    for _, stop in spans[first + 1 :]:
+        if stop - start > PASSAGE_CHARS:
+            break
+        end = stop
+    return text[start : min(end, start + PASSAGE_CHARS)]
+
+
+def _unanswered(shown: Sequence[Shown], others: _Pool, count: int, rng: random.Random) -> list[SourceQuestion]:
+    """Questions on other passages, each second of the same articles where there are such, that nothing shown answers."""
+    text = " ".join(one.text for one in shown).casefold()
+    ids = {one.passage.id for one in shown}
+    articles = {one.passage.article for one in shown}
+    near = [question for article in articles for question in others.of_article.get(article, ())]
+    found: list[SourceQuestion] = []
+    for attempt in range(count * 8):
+        if len(found) == count:
+            break
+        question = rng.choice(near if near and attempt % 2 else others.all)
+        fits = question.passage_id not in ids and not any(answer.casefold() in text for answer in question.answers)
+        if fits and question not in found:
+            found.append(question)
+    return found
+
+
+def examples(made: Sequence[Context]) -> list[Example]:
+    """One example for each question of each context, as the synthesizer is asked."""
+    return [
+        Example(
+            f"{context.id}-{place}",
+            synthesize.messages(question.question, context.passages),
+            synthesize.target(reply, [number] if number else []),
+        )
+        for context in made
+        for place, (question, number, reply) in enumerate(context.asked)
+    ]
