@@ -12,12 +12,16 @@ from pipeline.records import Role
 from training.progress import Progress
 from training.recipe import load_recipe
 from training.sft import Example, TrainedAdapter, train_adapter
-from training.starters.mixtures import synthesizer_examples
+from training.starters.mixtures import judge_examples, rewriter_examples, synthesizer_examples
 from training.starters.sources import Split
 
 BASE = "smollm2-135m"
 
-EXAMPLES: dict[Role, Callable[[Path, Split, int], list[Example]]] = {Role.SYNTHESIZER: synthesizer_examples}
+EXAMPLES: dict[Role, Callable[[Path, Split, int], list[Example]]] = {
+    Role.REWRITER: rewriter_examples,
+    Role.SYNTHESIZER: synthesizer_examples,
+    Role.JUDGE: judge_examples,
+}
 
 
 def starter_recipe(role: Role) -> Path:

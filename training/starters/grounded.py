@@ -86,7 +86,7 @@ def first_sentence(question: SourceQuestion, text: str) -> str:
     return sentence if 30 <= len(sentence) <= 180 and sentence in text else ""
 
 
-def contexts(corpus: Corpus, answer: Answer, rounds: int, rng: random.Random) -> list[Context]:
+def contexts(corpus: Corpus, answer: Answer, rounds: int, rng: random.Random, sizes: Mapping[int, int] = SIZES) -> list[Context]:
     """The contexts of so many rounds over the corpus."""
     of_passage: dict[str, list[SourceQuestion]] = {}
     of_article: dict[str, list[SourceQuestion]] = {}
@@ -96,19 +96,19 @@ def contexts(corpus: Corpus, answer: Answer, rounds: int, rng: random.Random) ->
     pool = _Pool(corpus.questions, of_article)
     made = []
     for number in range(rounds):
-        for place, group in enumerate(_deal(list(corpus.passages.values()), rng)):
+        for place, group in enumerate(_deal(list(corpus.passages.values()), sizes, rng)):
             made.append(_context(f"{corpus.name}-{number}-{place}", group, of_passage, pool, answer, rng))
     return [context for context in made if context.asked]
 
 
-def _deal(passages: list[SourcePassage], rng: random.Random) -> list[list[SourcePassage]]:
+def _deal(passages: list[SourcePassage], sizes: Mapping[int, int], rng: random.Random) -> list[list[SourcePassage]]:
     """All passages, once each, in groups; half of them beside others of their article where there are such."""
     rng.shuffle(passages)
     half = len(passages) // 2
     ordered = sorted(passages[:half], key=lambda passage: passage.article) + passages[half:]
     groups = []
     while ordered:
-        size = rng.choices(list(SIZES), list(SIZES.values()))[0]
+        size = rng.choices(list(sizes), list(sizes.values()))[0]
         groups.append(ordered[:size])
         ordered = ordered[size:]
     for group in groups:
@@ -159,7 +159,7 @@ def _unanswered(shown: Sequence[Shown], others: _Pool, count: int, rng: random.R
     """Questions on other passages, each second of the same articles where there are such, that nothing shown answers."""
     text = " ".join(one.text for one in shown).casefold()
     ids = {one.passage.id for one in shown}
-    articles = {one.passage.article for one in shown}
+    articles = dict.fromkeys(one.passage.article for one in shown)
     near = [question for article in articles for question in others.of_article.get(article, ())]
     found: list[SourceQuestion] = []
     for attempt in range(count * 8):

@@ -48,11 +48,15 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question; `number` is that of the passage that answers it (0: none does), `reply` the exact words."""
+    """A question; `number` is that of the passage that answers it (0: none does), `reply` the exact words.
+
+    `statement` says the same as a sentence; empty where nothing answers.
+    """
 
     question: str
     number: int
     reply: str
+    statement: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -564,14 +568,22 @@ def _thing(kind: Kind, rng: Draw) -> Thing:
 
 def _ask(kind: Kind, thing: Thing, row: str, place_: int, rng: Draw) -> Asked:
     attribute = next(attribute for attribute in kind.attributes if attribute.row == row)
-    return Asked(_question(attribute, thing.name, rng), place_, thing.values[row])
+    said = rng.choice([p for p in attribute.prose if "{thing}" in p] or [f"{row} of {{thing}}: {{value}}."])
+    return Asked(question_on(attribute, thing.name, rng), place_, thing.values[row], filled(said, thing.name, thing.values[row]))
 
 
-def _question(attribute: Attribute, name: str, rng: Draw) -> str:
-    text = rng.choice(attribute.questions).replace("{thing}", _definite(name))
+def question_on(attribute: Attribute, name: str, rng: Draw) -> str:
+    """One of the attribute's questions on the thing `name`, at times in small letters or without its mark."""
+    text = rng.choice(attribute.questions).replace("{thing}", definite(name))
     if rng.random() < 0.15:
         text = text.lower() if rng.random() < 0.5 else text.rstrip("?")
     return text[0].upper() + text[1:] if rng.random() < 0.85 else text
+
+
+def filled(text: str, name: str, value: str = "") -> str:
+    """`text` with thing and value put in, beginning with a capital."""
+    whole = text.replace("{thing}", definite(name)).replace("{value}", value)
+    return whole[0].upper() + whole[1:]
 
 
 def _refused(kind: Kind, things: Sequence[Thing], count: int, rng: Draw) -> list[Asked]:
@@ -581,14 +593,14 @@ def _refused(kind: Kind, things: Sequence[Thing], count: int, rng: Draw) -> list
         thing = rng.choice(things)
         missing = [a for a in kind.attributes if a.row not in thing.values]
         if missing and rng.random() < 0.6:
-            found.append(Asked(_question(rng.choice(missing), thing.name, rng), 0, ""))
+            found.append(Asked(question_on(rng.choice(missing), thing.name, rng), 0, ""))
         else:
-            found.append(Asked(_question(rng.choice(kind.attributes), kind.name(rng), rng), 0, ""))
+            found.append(Asked(question_on(rng.choice(kind.attributes), kind.name(rng), rng), 0, ""))
     return found
 
 
-def _definite(name: str) -> str:
-    """`the` before a name that ends in a common noun."""
+def definite(name: str) -> str:
+    """The name with `the` before a name that ends in a common noun."""
     return f"the {name}" if name.split()[-1].lower() in {*_THINGS, *_GOODS, *(t.lower() for t in _TRADES)} else name
 
 
@@ -606,8 +618,7 @@ def _prose(kind: Kind, things: Sequence[Thing], rng: Draw) -> str:
         for place_, (row, value) in enumerate(thing.values.items()):
             attribute = next(attribute for attribute in kind.attributes if attribute.row == row)
             usable = [p for p in attribute.prose if place_ or "{thing}" in p] or [f"{row} of {{thing}}: {{value}}."]
-            text = rng.choice(usable).replace("{thing}", _definite(thing.name)).replace("{value}", value)
-            said.append(text[0].upper() + text[1:])
+            said.append(filled(rng.choice(usable), thing.name, value))
     return " ".join(said)
 
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib import resources
 from pathlib import Path
+
+import yaml
 
 from pipeline.contracts import synthesize
 from training.sft import Example
-from training.starters import grounded, invented
-from training.starters.sources import Corpus, Split, read_corpus
+from training.starters import conversations, grounded, invented, judgments
+from training.starters.grounded import Context
+from training.starters.sources import Corpus, SourceQuestion, Split, read_corpus, read_labels, read_turns
 
 ROUNDS = {"squad_newwiki": 2, "squad_reddit": 1, "qed_nq": 1, "pubmedqa": 1, "pacific_finance": 1, "medquad": 1}
 """How often the synthesizer sees each passage of a set, among other passages each time."""
@@ -21,6 +27,35 @@ MEDQUAD_PASSAGES = 500
 
 SHEETS = 800
 """Invented contexts of the synthesizer."""
+
+TURNS = {
+    "rewrite_canard": 2.0,
+    "rewrite_cast": 2.0,
+    "rewrite_ikat23": 2.0,
+    "rewrite_gecor": 0.5,
+    "rewrite_alexa_cqr": 1.0,
+    "rewrite_pacific": 0.5,
+}
+"""How often the rewriter sees each turn of a set; half means every second turn, drawn."""
+
+STANDALONE = {"rewrite_canard": 800, "rewrite_cast": 250, "rewrite_ikat23": 100, "rewrite_pacific": 250}
+"""Questions that stand alone already, after a conversation."""
+
+FOLLOW_UPS = 2000
+"""Invented conversations."""
+
+JUDGED = {"squad_newwiki": 2, "squad_reddit": 1}
+"""How often the judge sees each passage of a set."""
+
+JUDGED_SIZES = {1: 5, 2: 3, 3: 2, 4: 2}
+"""Passages in a context of the judge, and how often."""
+
+RELEVANCE_SHARE = 0.7
+"""Contexts whose first passage is also graded by itself."""
+
+JUDGED_SHEETS = 500
+INTENTS = 4000
+"""Texts of clinc150, each with a schema of its own."""
 
 ANSWERS = {"pubmedqa": grounded.decide, "medquad": grounded.first_sentence}
 
@@ -51,6 +86,67 @@ def sheet_examples(count: int, rng: random.Random, name: str) -> list[Example]:
         for place, asked in enumerate(sheet.asked):
             target = synthesize.target(asked.reply, [asked.number] if asked.number else [])
             made.append(Example(f"sheet-{name}-{number}-{place}", synthesize.messages(asked.question, sheet.passages), target))
+    return made
+
+
+def rewriter_examples(data: Path, split: Split, seed: int) -> list[Example]:
+    """The rewriter's examples of `split`; outside training every turn once, and nothing invented repeats."""
+    rng = random.Random(seed)
+    made: list[Example] = []
+    for name, share in TURNS.items():
+        turns = read_turns(data, name, split)
+        whole, part = divmod(share if split == "train" else 1.0, 1.0)
+        for showing in range(int(whole)):
+            made += [replace(one, id=f"{one.id}~{showing}") for one in conversations.turn_examples(turns)]
+        made += conversations.turn_examples(rng.sample(turns, round(part * len(turns))))
+        alone = STANDALONE.get(name, 0)
+        made += conversations.standalone_examples(turns, alone if split == "train" else alone // 5, rng)
+    return made + conversations.follow_up_examples(FOLLOW_UPS if split == "train" else FOLLOW_UPS // 10, rng)
+
+
+def judge_examples(data: Path, split: Split, seed: int) -> list[Example]:
+    """The judge's examples of `split`: relevance, answerability, support and intents."""
+    rng = random.Random(seed)
+    made: list[Example] = []
+    for name, rounds in JUDGED.items():
+        whole = corpus(data, name, split)
+        rounds = rounds if split == "train" else 1
+        made += _judged(whole, grounded.contexts(whole, grounded.extract, rounds, rng, JUDGED_SIZES), rng)
+    for number in range(JUDGED_SHEETS if split == "train" else JUDGED_SHEETS // 10):
+        sheet = invented.sheet(rng, refused=0.5)
+        context = judgments.sheet_context(f"sheet-{split}-{number}", sheet)
+        made += judgments.answerability_examples(context, 6, rng)
+        others = [(asked.question, asked.reply) for asked in invented.sheet(rng).asked if asked.number]
+        made += judgments.support_examples(context, others, 4, rng)
+        made += judgments.statement_examples(context.id, sheet, rng)
+    texts = read_labels(data, "intent_clinc150", split)
+    return made + judgments.intent_examples(texts, intent_meanings(), INTENTS if split == "train" else INTENTS // 10, rng)
+
+
+def intent_meanings() -> dict[str, str]:
+    """clinc150's labels with what each means."""
+    text = (resources.files("training.starters") / "intent_meanings.yaml").read_text(encoding="utf-8")
+    return dict(yaml.safe_load(text))
+
+
+def _judged(whole: Corpus, contexts: Sequence[Context], rng: random.Random) -> list[Example]:
+    """The judgments on a reading set's contexts. Relevance is judged where a context has one passage alone."""
+    of_article: dict[str, list[SourceQuestion]] = {}
+    for question in whole.questions:
+        of_article.setdefault(whole.passages[question.passage_id].article, []).append(question)
+    made: list[Example] = []
+    for context in contexts:
+        others = rng.sample(whole.questions, 12)
+        made += judgments.answerability_examples(context, 4, rng)
+        made += judgments.support_examples(context, [(q.question, q.answers[0]) for q in others], 5, rng)
+        own = next((question for question, number, _ in context.asked if number == 1), None)
+        if own is None or rng.random() > RELEVANCE_SHARE:
+            continue
+        article = whole.passages[own.passage_id].article
+        near = [q for q in of_article[article] if q.passage_id != own.passage_id]
+        alone = replace(context, id=f"{context.id}-first", passages=context.passages[:1])
+        far = [q for q in others if whole.passages[q.passage_id].article != article]
+        made += judgments.relevance_examples(alone, far, rng.sample(near, min(12, len(near))), rng)
     return made
 
 

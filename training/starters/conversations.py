@@ -1,0 +1,100 @@
+"""Conversational rewriting: turns of public sets, turns that stand alone already, and invented follow-up questions.
+
+Public sets rarely change the subject and seldom ask "and its price?" of a list, so both are made: a question that is clear
+by itself after any conversation stays as it is, and invented conversations ask for one property after the other. Pure: no
+model, no file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.contracts import rewrite
+from pipeline.contracts.context import parse_turn
+from pipeline.records import Speaker, Turn
+from training.sft import Example
+from training.starters.invented import KINDS, Attribute, Draw, Kind, definite, filled, question_on
+from training.starters.sources import SourceTurn
+
+
+def turn_examples(turns: Sequence[SourceTurn]) -> list[Example]:
+    """One example a turn, with the first rewrite people gave."""
+    return [
+        Example(turn.id, rewrite.messages(_history(turn), turn.question), rewrite.target(turn.rewrites[0]))
+        for turn in turns
+        if turn.question.strip() and turn.rewrites[0].strip()
+    ]
+
+
+def standalone_examples(turns: Sequence[SourceTurn], count: int, rng: Draw) -> list[Example]:
+    """Rewrites asked as questions: after their own conversation or after another one they stay unchanged."""
+    changed = [turn for turn in turns if turn.rewrites[0].strip() and turn.rewrites[0] != turn.question]
+    made = []
+    for number, turn in enumerate(rng.sample(changed, min(count, len(changed)))):
+        before = turn if number % 2 else rng.choice(turns)
+        question = turn.rewrites[0]
+        made.append(Example(f"{turn.id}-alone", rewrite.messages(_history(before), question), rewrite.target(question)))
+    return made
+
+
+def follow_up_examples(count: int, rng: Draw) -> list[Example]:
+    """Invented conversations on things with properties; the last question leans on them, in one of several ways."""
+    return [_follow_up(f"follow-{number}", rng.choice(KINDS), rng) for number in range(count)]
+
+
+def _history(turn: SourceTurn) -> tuple[Turn, ...]:
+    return tuple(parse_turn(text) for text in turn.history)
+
+
+def _follow_up(id_: str, kind: Kind, rng: Draw) -> Example:
+    attributes = rng.sample(kind.attributes, min(len(kind.attributes), rng.randrange(2, 5)))
+    thing, other = kind.name(rng), kind.name(rng)
+    history: list[Turn] = []
+    for attribute in attributes[:-1]:
+        first = not history
+        asked = question_on(attribute, thing, rng) if first or rng.random() < 0.3 else _leaning(attribute, rng)
+        history += [Turn(Speaker.USER, asked), Turn(Speaker.ASSISTANT, _reply(attribute, thing, rng))]
+    last = attributes[-1]
+    way = rng.random()
+    if way < 0.25:  # the same property of another thing
+        last = attributes[-2]
+        question, full = (
+            f"{rng.choice(('And', 'What about', 'and for', 'How about'))} {definite(other)}?",
+            _full(last, other, rng),
+        )
+    elif way < 0.4:  # a new subject, clear by itself
+        full = question_on(last, other, rng)
+        question = full
+    else:
+        question = _leaning(last, rng)
+        full = _full(last, thing, rng, question)
+    return Example(id_, rewrite.messages(history, question), rewrite.target(full))
+
+
+def _leaning(attribute: Attribute, rng: Draw) -> str:
+    """A question that names its thing by a pronoun or not at all."""
+    if rng.random() < 0.5:
+        text = rng.choice(attribute.questions)
+        text = text.replace("of {thing}", "of it").replace("{thing}", rng.choice(("it", "it", "that one")))
+        return text[0].upper() + text[1:]
+    return rng.choice(("And the {row}?", "and its {row}?", "What about the {row}?", "{row}?", "and {row}")).replace(
+        "{row}", attribute.row.lower()
+    )
+
+
+def _full(attribute: Attribute, thing: str, rng: Draw, leaning: str = "") -> str:
+    """The question with its thing named, in the words of `leaning` where it has a pronoun for it."""
+    for text in attribute.questions:
+        shown = text.replace("of {thing}", "of it").replace("{thing}", "it")
+        if leaning.lower() in (shown.lower(), text.replace("{thing}", "that one").lower()):
+            return filled(text, thing)
+    if leaning:
+        return f"What is the {attribute.row.lower()} of {definite(thing)}?"
+    return filled(attribute.questions[0], thing)
+
+
+def _reply(attribute: Attribute, thing: str, rng: Draw) -> str:
+    value = attribute.value(rng)
+    if rng.random() < 0.5:
+        return value
+    return filled(rng.choice(attribute.prose), thing, value)

@@ -1,0 +1,175 @@
+"""Judgments whose labels follow from what is known: which passage holds an answer, which answer is right, which intent was meant.
+
+Nothing is guessed: a passage answers its own questions, a passage of the same article that holds no answer is on the same
+subject, a double question is helped in part by the passage of one half. An answer is unsupported where it belongs to another
+question and does not stand in what is shown. Pure: no model, no file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pipeline.contracts import judge
+from pipeline.contracts.judge import ANSWERABILITY, RELEVANCE, SUPPORT, JudgeInputs, LabelSchema, intent_schema
+from training.sft import Example
+from training.starters.grounded import Context
+from training.starters.invented import Draw, Sheet
+from training.starters.sources import SourceLabel, SourceQuestion
+
+NONE_OF_THESE = ("other", "something else")
+"""The label that a drawn intent schema has where it lacks the text's own."""
+
+
+def _example(id_: str, schema: LabelSchema, inputs: JudgeInputs, label: str) -> Example:
+    return Example(id_, judge.messages(schema, inputs), judge.target(schema, label))
+
+
+def answerability_examples(context: Context, count: int, rng: Draw) -> list[Example]:
+    """As many answerable as unanswerable questions of a context, at most `count`."""
+    held = [asked for asked in context.asked if asked[1]]
+    missing = [asked for asked in context.asked if not asked[1]]
+    each = min(len(held), len(missing), count // 2)
+    drawn = rng.sample(held, each) + rng.sample(missing, each)
+    return [
+        _example(
+            f"{context.id}-answerability-{n}",
+            ANSWERABILITY,
+            JudgeInputs(question=question.question, passages=context.passages),
+            "answerable" if number else "unanswerable",
+        )
+        for n, (question, number, _) in enumerate(drawn)
+    ]
+
+
+def relevance_examples(
+    context: Context, others: Sequence[SourceQuestion], near: Sequence[SourceQuestion], rng: Draw
+) -> list[Example]:
+    """Each degree for the first passage of a context, as often as it can be had.
+
+    `near` are questions on other passages of its article, `others` those on other articles.
+    """
+    passage = context.passages[:1]
+    own = [question for question, number, _ in context.asked if number == 1]
+    text = passage[0].text.casefold()
+    near = [q for q in near if not any(answer.casefold() in text for answer in q.answers)]
+    others = [q for q in others if not any(answer.casefold() in text for answer in q.answers)]
+    degrees: list[tuple[str, str]] = [("3", question.question) for question in rng.sample(own, min(2, len(own)))]
+    degrees += [("1", question.question) for question in rng.sample(near, min(2, len(near)))]
+    degrees += [("0", question.question) for question in rng.sample(others, min(2, len(others)))]
+    if own and near:
+        for question in rng.sample(near, min(2, len(near))):
+            degrees.append(("2", joined(rng.choice(own).question, question.question, rng)))
+    return [
+        _example(f"{context.id}-relevance-{n}", RELEVANCE, JudgeInputs(question=question, passages=passage), degree)
+        for n, (degree, question) in enumerate(degrees)
+    ]
+
+
+def support_examples(context: Context, others: Sequence[tuple[str, str]], count: int, rng: Draw) -> list[Example]:
+    """Right, wrong and half right answers to a context's questions, a third each. `others`: (question, answer) from elsewhere."""
+    text = " ".join(passage.text for passage in context.passages).casefold()
+    held = [(question.question, reply) for question, number, reply in context.asked if number]
+    wrong = [answer for _, answer in [*others, *held]]
+    made = []
+    for n in range(min(count, 3 * len(held))):
+        question, right = rng.choice(held)
+        label = ("supported", "unsupported", "partly")[n % 3]
+        alike = [a for a in wrong if shape(a) == shape(right) and a.casefold() != right.casefold()] or wrong
+        absent = [a for a in alike if a.casefold() not in text] if rng.random() < 0.6 else alike
+        other = rng.choice(absent or alike)
+        if other.casefold() in right.casefold() or right.casefold() in other.casefold():
+            continue
+        answer = right
+        if label == "unsupported":
+            answer = other
+        elif label == "partly":
+            pair = [(q, a) for q, a in held if q != question]
+            elsewhere = [(q, a) for q, a in others if a.casefold() not in text]
+            if not (pair or elsewhere):
+                continue
+            second, _ = rng.choice(pair) if pair and rng.random() < 0.5 else rng.choice(elsewhere or pair)
+            halves = [right, other]
+            question, answer = joined(question, second, rng), f"{halves[0]} and {halves[1]}"
+        made.append(
+            _example(
+                f"{context.id}-support-{n}",
+                SUPPORT,
+                JudgeInputs(question=question, answer=answer, passages=context.passages),
+                label,
+            )
+        )
+    return made
+
+
+def statement_examples(id_: str, sheet: Sheet, rng: Draw) -> list[Example]:
+    """Statements on an invented sheet, judged without a question: as it says, with another value, and one of each together."""
+    true = [(asked.statement, asked.reply) for asked in sheet.asked if asked.number and asked.statement]
+    made: list[Example] = []
+    for n, (statement, value) in enumerate(rng.sample(true, min(6, len(true)))):
+        false = _with_another_value(statement, value, [v for _, v in true], rng)
+        label = rng.choice(("supported", "unsupported", "partly"))
+        text = statement
+        if label != "supported":
+            if not false:
+                continue
+            right = rng.choice([s for s, _ in true if s != statement] or [statement])
+            text = false if label == "unsupported" else " ".join(rng.sample([false, right], 2))
+            if label == "partly" and right == statement:
+                continue
+        made.append(_example(f"{id_}-statement-{n}", SUPPORT, JudgeInputs(answer=text, passages=sheet.passages), label))
+    return made
+
+
+def _with_another_value(statement: str, value: str, values: Sequence[str], rng: Draw) -> str:
+    """The statement with its value changed: a digit, or another value of the same shape. Empty where none is at hand."""
+    digits = [place for place, sign in enumerate(value) if sign.isdigit()]
+    if digits and rng.random() < 0.6:
+        place = rng.choice(digits)
+        changed = value[:place] + rng.choice([d for d in "123456789" if d != value[place]]) + value[place + 1 :]
+    else:
+        alike = [v for v in values if v != value and shape(v) == shape(value)]
+        if not alike:
+            return ""
+        changed = rng.choice(alike)
+    return statement.replace(value, changed) if value in statement else ""
+
+
+def intent_examples(rows: Sequence[SourceLabel], meanings: Mapping[str, str], count: int, rng: Draw) -> list[Example]:
+    """Texts with a schema of their own each: the text's intent among others drawn, or `other` where it is left out."""
+    labels = list(meanings)
+    made = []
+    for row in rng.sample(rows, min(count, len(rows))):
+        size = rng.choice((2, 3, 4, 5, 6, 8, 8, 10, 12, 16, 24))
+        absent = rng.random() < 0.12
+        chosen = rng.sample([label for label in labels if label != row.label], size - 1)
+        schema = {label: meanings[label] for label in chosen}
+        if absent:
+            schema[NONE_OF_THESE[0]] = NONE_OF_THESE[1]
+        else:
+            schema[row.label] = meanings[row.label]
+            if rng.random() < 0.12:
+                schema[NONE_OF_THESE[0]] = NONE_OF_THESE[1]
+        order = rng.sample(list(schema), len(schema))
+        own = intent_schema({label: schema[label] for label in order})
+        made.append(_example(f"{row.id}-intent", own, JudgeInputs(message=row.text), NONE_OF_THESE[0] if absent else row.label))
+    return made
+
+
+def joined(first: str, second: str, rng: Draw) -> str:
+    """Two questions as one, in either order."""
+    one, other = rng.sample((first, second), 2)
+    return f"{one.rstrip('?. ')}, and {other[:1].lower()}{other[1:]}"
+
+
+def shape(answer: str) -> tuple[bool, bool, int]:
+    """What answers of one kind have in common: digits, a capital, and whether they are of one, a few or many words."""
+    return any(sign.isdigit() for sign in answer), answer[:1].isupper(), min(len(answer.split()), 4) // 2
+
+
+def sheet_context(id_: str, sheet: Sheet) -> Context:
+    """An invented sheet as a context."""
+    asked = tuple(
+        (SourceQuestion(f"{id_}-{n}", one.question, (one.reply,) if one.number else (), ""), one.number, one.reply)
+        for n, one in enumerate(sheet.asked)
+    )
+    return Context(id_, sheet.passages, asked)
