@@ -7,13 +7,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from pipeline.contracts.context import parse_turn
 from pipeline.errors import DataError, InputError
 from pipeline.records import Turn
 
 _T = TypeVar("_T")
+
+
+class Place(Protocol):
+    """Where an object stands, for complaints: its text is asked for only by one."""
+
+    def inside(self, name: str) -> Place:
+        """The place of the value `name`, such as `answers[2]`, of the object that stands here."""
+        ...
 
 
 class Fields:
@@ -24,7 +32,7 @@ class Fields:
 
     __slots__ = ("_fields", "_taken", "where")
 
-    def __init__(self, where: str, fields: Mapping[str, object]) -> None:
+    def __init__(self, where: str | Place, fields: Mapping[str, object]) -> None:
         self.where = where
         self._fields = fields
         self._taken: set[str] = set()
@@ -42,6 +50,12 @@ class Fields:
             raise self._mistyped(key, "a string", value)
         if not value.strip() and not blank and self.has(key):
             raise self.error(f'"{key}" is empty')
+        return value
+
+    def integer(self, key: str) -> int:
+        value = self._take(key, None)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise self._mistyped(key, "a whole number", value)
         return value
 
     def flag(self, key: str) -> bool | None:
@@ -81,8 +95,16 @@ class Fields:
     def nested(self, key: str) -> Fields:
         return self._nested(self._take(key, None), key)
 
-    def nested_list(self, key: str) -> tuple[Fields, ...]:
-        return self._list(key, self._nested, required=False)
+    def nested_list(self, key: str, *, required: bool = False) -> tuple[Fields, ...]:
+        return self._list(key, self._nested, required=required)
+
+    def raw(self, key: str) -> object:
+        """The value as it is."""
+        return self._take(key, None)
+
+    def pass_over(self, *keys: str) -> None:
+        """Fields that may be there and mean nothing here."""
+        self._taken.update(keys)
 
     def finish(self) -> None:
         """Refuse unknown fields."""
@@ -107,7 +129,7 @@ class Fields:
     def _nested(self, value: object, name: str) -> Fields:
         if not isinstance(value, dict):
             raise self._mistyped(name, "an object", value)
-        return Fields(f'{self.where} "{name}"', value)
+        return Fields(f'{self.where} "{name}"' if isinstance(self.where, str) else self.where.inside(name), value)
 
     def _mistyped(self, name: str, wanted: str, value: object) -> DataError:
         return self.error(f'"{name}" must be {wanted}, found {json.dumps(value, ensure_ascii=False)[:60]}')

@@ -14,7 +14,7 @@ from pipeline.contracts import synthesize
 from training.sft import Example
 from training.starters import conversations, grounded, invented, judgments
 from training.starters.grounded import Context
-from training.starters.sources import Corpus, SourceQuestion, Split, read_corpus, read_labels, read_turns
+from training.starters.sources import Corpus, SourceQuestion, SourceTurn, Split, read_corpus, read_labels, read_turns
 
 ROUNDS = {"squad_newwiki": 2, "squad_reddit": 1, "qed_nq": 1, "pubmedqa": 1, "pacific_finance": 1, "medquad": 1}
 """How often the synthesizer sees each passage of a set, among other passages each time."""
@@ -95,6 +95,8 @@ def rewriter_examples(data: Path, split: Split, seed: int) -> list[Example]:
     made: list[Example] = []
     for name, share in TURNS.items():
         turns = read_turns(data, name, split)
+        if name == "rewrite_pacific":
+            turns = _apart(turns, data, split)
         whole, part = divmod(share if split == "train" else 1.0, 1.0)
         for showing in range(int(whole)):
             made += [replace(one, id=f"{one.id}~{showing}") for one in conversations.turn_examples(turns)]
@@ -102,6 +104,19 @@ def rewriter_examples(data: Path, split: Split, seed: int) -> list[Example]:
         alone = STANDALONE.get(name, 0)
         made += conversations.standalone_examples(turns, alone if split == "train" else alone // 5, rng)
     return made + conversations.follow_up_examples(FOLLOW_UPS if split == "train" else FOLLOW_UPS // 10, rng)
+
+
+def _apart(turns: Sequence[SourceTurn], data: Path, split: Split) -> tuple[SourceTurn, ...]:
+    """PACIFIC's turns without the conversations whose questions lie on another side of its reading set: both are one source."""
+    sides: tuple[Split, ...] = ("train", "dev", "test")
+    elsewhere = {
+        question.question.casefold()
+        for side in sides
+        if side != split
+        for question in corpus(data, "pacific_finance", side).questions
+    }
+    mixed = {turn.conversation for turn in turns if {turn.question.casefold(), turn.rewrites[0].casefold()} & elsewhere}
+    return tuple(turn for turn in turns if turn.conversation not in mixed)
 
 
 def judge_examples(data: Path, split: Split, seed: int) -> list[Example]:

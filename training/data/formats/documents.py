@@ -1,0 +1,106 @@
+"""From the passages of a data set to documents that `lorag ingest` reads, and to the passages that it will cut them into.
+
+The set's passages and LoRAG's are not the same: a long one is cut, short ones of a document are joined. What is cut here is
+cut by ingestion's own code with the same sizes, so ids agree. Knows no questions.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.contracts.context import PassageText, one_line
+from pipeline.errors import DataError
+from pipeline.records import Passage
+from pipeline.retrieval.chunking import chunk
+from pipeline.retrieval.ingest import Chunking
+from pipeline.retrieval.loading import load_file
+from training.data.formats.source import SourcePassage
+from training.data.rows import PassageRow
+
+_NAME_CHARS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Where a passage of the set stands: `start:end` of the text of `document`."""
+
+    document: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """Documents as laid out. `names`: the set's document key → its file, by which all else goes; `texts`: its text; `pieces`: its
+    passages as ingestion cuts them; `stretches`: the set's passage id → where it stands."""
+
+    names: Mapping[str, str]
+    texts: Mapping[str, str]
+    pieces: Mapping[str, tuple[Passage, ...]]
+    stretches: Mapping[str, Stretch]
+
+    def rows(self) -> list[PassageRow]:
+        """All pieces as `passages.jsonl` holds them."""
+        shown = [(piece.id, PassageText.of(piece)) for pieces in self.pieces.values() for piece in pieces]
+        return [PassageRow(piece_id, text.title, text.text) for piece_id, text in shown]
+
+    def overlapping(self, document: str, start: int, end: int) -> tuple[Passage, ...]:
+        """The pieces of `document` that hold any of `start:end` of its text."""
+        return tuple(piece for piece in self.pieces[document] if piece.start < end and start < piece.end)
+
+
+def lay_out(passages: Iterable[SourcePassage], folder: Path, chunking: Chunking) -> Corpus:
+    """Write the documents of `passages` to `folder` as Markdown, one file each, and cut them.
+
+    Raises DataError where a passage id stands twice with different texts.
+    """
+    members: dict[str, dict[str, SourcePassage]] = {}
+    known: dict[str, SourcePassage] = {}
+    for passage in passages:
+        if known.setdefault(passage.id, passage) != passage:
+            raise DataError(f"passage {passage.id!r} stands twice, with different texts; ids must differ")
+        members.setdefault(passage.document, {})[passage.id] = passage
+    folder.mkdir(parents=True, exist_ok=True)
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    texts: dict[str, str] = {}
+    pieces: dict[str, tuple[Passage, ...]] = {}
+    stretches: dict[str, Stretch] = {}
+    for key, held in members.items():
+        name = names[key] = _file_name(key, taken)
+        texts[name], found = _text(name, list(held.values()))
+        stretches |= found
+        path = folder / name
+        path.write_bytes(texts[name].encode("utf-8"))
+        (document,) = load_file(path, folder)
+        pieces[name] = chunk(document, max_chars=chunking.max_chars, min_chars=chunking.min_chars)
+    return Corpus(names, texts, pieces, stretches)
+
+
+def _text(name: str, passages: list[SourcePassage]) -> tuple[str, dict[str, Stretch]]:
+    """The document's text, and where each passage stands in it. Texts are taken verbatim but for white space around them."""
+    title = one_line(passages[0].title)
+    text = f"# {title}\n" if title else ""
+    stretches: dict[str, Stretch] = {}
+    for passage in passages:
+        body = passage.text.strip()
+        text += "\n" if text else ""
+        stretches[passage.id] = Stretch(name, len(text), len(text) + len(body))
+        text += body + "\n"
+    return text, stretches
+
+
+def _file_name(key: str, taken: set[str]) -> str:
+    """A file name that any system takes, made of the document's key; different for different documents."""
+    plain = unicodedata.normalize("NFKD", key).encode("ascii", "ignore").decode().lower()
+    stem = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_NAME_CHARS].strip("-") or "document"
+    name, number = f"{stem}.md", 1
+    while name in taken:
+        number += 1
+        name = f"{stem}-{number}.md"
+    taken.add(name)
+    return name

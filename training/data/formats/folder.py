@@ -1,0 +1,270 @@
+"""From a data set as read to a LoRAG data folder: documents, passages and the rows of each role, split without leaks.
+
+Written aside and renamed, so that the folder is there whole or not at all. What is not taken over is counted, and listed in
+`left-out.jsonl`; `import.json` says what the folder was made of.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import DataError, InputError
+from pipeline.records import Role
+from pipeline.retrieval.ingest import Chunking
+from training.data.formats.documents import Corpus, lay_out
+from training.data.formats.gold import answerability_rows, place_question, stands_in
+from training.data.formats.source import LeftOut, Source
+from training.data.formats.splitting import DEV, TEST, TRAIN, Shares, deal, groups
+from training.data.jsonl import write_jsonl
+from training.data.rows import EmbedRow, JudgeRow, PassageRow, QuestionRow, RewriteRow
+from training.data.writing import write_rows
+from training.dataset import PASSAGES, DataFolder
+
+DOCUMENTS = "documents"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a set is taken over.
+
+    `chunking` must be that of the project that ingests the documents. `documents` bounds their number (0: all), drawn by `seed`.
+    `withheld` is the share of the passages with questions that are kept out of the documents: their questions cannot be answered.
+    """
+
+    chunking: Chunking = field(default_factory=Chunking)
+    shares: Shares = field(default_factory=Shares)
+    seed: int = 0
+    documents: int = 0
+    withheld: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.withheld < 1 or self.documents < 0:
+            raise InputError(f"withheld={self.withheld}, documents={self.documents}: a share from 0 to below 1, a number from 0")
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What became of a set: rows by split and role, and the reasons why others are not there."""
+
+    documents: int
+    passages: int
+    rows: Mapping[str, Mapping[str, int]]
+    left_out: Mapping[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+_Row = QuestionRow | RewriteRow | JudgeRow | EmbedRow
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """The rows in the ids of the passages to be."""
+
+    questions: list[QuestionRow]
+    rewrites: list[RewriteRow]
+    judgments: list[JudgeRow]
+    embeds: list[EmbedRow]
+    left_out: list[LeftOut]
+
+
+def write_folder(source: Source, out: Path, options: Options, origin: Mapping[str, str]) -> ImportReport:
+    """Turn `source` into the data folder `out`, which must not be there yet. `origin` names what it was read from, by digest.
+
+    Raises DataError where nothing is left or nothing can be held out, InputError where `out` is there.
+    """
+    if out.exists():
+        raise InputError(f"{out}: is there already; name another folder, or delete it first")
+    aside = out.with_name(f".{out.name}.importing")
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        report = _write(source, aside, options, origin)
+        aside.replace(out)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written ({error.strerror or error})") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return report
+
+
+def _write(source: Source, out: Path, options: Options, origin: Mapping[str, str]) -> ImportReport:
+    _require_ids(source)
+    source = _drawn(source, options)
+    if source.final:
+        passages = [PassageRow(each.id, each.title, each.text) for each in source.passages]
+        placed, documents = _as_they_are(source), 0
+    else:
+        source = _withhold(source, options)
+        corpus = lay_out(source.passages, out / DOCUMENTS, options.chunking)
+        passages, documents = corpus.rows(), len(corpus.texts)
+        placed = _place(source, corpus)
+    counts, torn = _write_rows(placed, out, options)
+    if passages:
+        write_rows(passages, out / PASSAGES)
+    left_out = [*source.left_out, *placed.left_out, *torn]
+    if left_out:
+        write_jsonl(({"id": each.id, "reason": each.reason} for each in left_out), out / "left-out.jsonl")
+    report = ImportReport(documents, len(passages), counts, dict(Counter(each.reason for each in left_out)))
+    made = {"made_of": dict(origin), "options": asdict(options), **report.to_json()}
+    (out / "import.json").write_text(json.dumps(made, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    folder = DataFolder(out, {})
+    for role in Role:
+        if folder.has(TRAIN, role):
+            folder.check_leaks(role)
+    return report
+
+
+def _drawn(source: Source, options: Options) -> Source:
+    """At most `documents` documents; rows that name another's passages are left out later, one by one."""
+    keys = list(dict.fromkeys(passage.document for passage in source.passages))
+    if not options.documents or len(keys) <= options.documents:
+        return source
+    kept = set(random.Random(options.seed).sample(keys, options.documents))
+    return replace(source, passages=tuple(passage for passage in source.passages if passage.document in kept))
+
+
+def _withhold(source: Source, options: Options) -> Source:
+    """`source` without the passages that are held back; their questions name the document and no answer."""
+    asked = sorted({row.passage_ids[0] for row in source.questions if row.answerable and len(row.passage_ids) == 1})
+    held = set(random.Random(options.seed).sample(asked, round(options.withheld * len(asked))))
+    if not held:
+        return source
+    documents = {passage.id: passage.document for passage in source.passages}
+    rest: dict[str, list[str]] = {}
+    for passage in source.passages:
+        if passage.id not in held:
+            rest.setdefault(passage.document, []).append(passage.text)
+    questions: list[QuestionRow] = []
+    left_out = list(source.left_out)
+    for row in source.questions:
+        key = row.passage_ids[0] if len(row.passage_ids) == 1 and row.answerable else ""
+        if key not in held:
+            questions.append(row)
+        elif any(stands_in(text, answer) for text in rest.get(documents.get(key, ""), ()) for answer in row.answers):
+            left_out.append(LeftOut(row.id, "its passage is withheld, but its answer stands elsewhere in the document"))
+        else:
+            group = row.group or documents.get(key, key)
+            questions.append(replace(row, answers=(), answerable=False, passage_ids=(), quotes=(), group=group))
+    kept = tuple(passage for passage in source.passages if passage.id not in held)
+    return replace(source, passages=kept, questions=tuple(questions), left_out=tuple(left_out))
+
+
+def _as_they_are(source: Source) -> _Placed:
+    embeds = list(source.embeds) or [_embed_row(row) for row in source.questions if row.answerable and row.passage_ids]
+    return _Placed(list(source.questions), list(source.rewrites), list(source.judgments), embeds, [])
+
+
+def _place(source: Source, corpus: Corpus) -> _Placed:
+    """Every row in the ids of `corpus`. A question that only its own passages do not answer becomes judgments of them."""
+    questions: list[QuestionRow] = []
+    judgments = list(source.judgments)
+    left_out: list[LeftOut] = []
+    asked: dict[str, QuestionRow] = {}
+    for row in sorted(source.questions, key=lambda row: not row.answerable):
+        twin = None if row.answerable else asked.get(row.question.casefold())
+        found = place_question(row, corpus)
+        if isinstance(found, LeftOut):
+            left_out.append(found)
+        elif twin is not None and row.passage_ids:
+            judgments += answerability_rows(row, twin, corpus)
+        else:
+            questions.append(found)
+            if row.answerable:
+                asked[row.question.casefold()] = found
+    rewrites = []
+    for turn in source.rewrites:
+        missing = any(passage_id not in corpus.stretches for passage_id in turn.passage_ids)
+        placed = place_question(_asked(turn), corpus) if turn.passage_ids and turn.answers and not missing else None
+        ids, quotes = (placed.passage_ids, placed.quotes) if isinstance(placed, QuestionRow) else ((), ())
+        rewrites.append(replace(turn, passage_ids=ids, quotes=quotes))
+    embeds = [_embed_row(row) for row in questions if row.answerable]
+    return _Placed(questions, rewrites, judgments, embeds, left_out)
+
+
+def _asked(turn: RewriteRow) -> QuestionRow:
+    return QuestionRow(turn.id, turn.rewrite, turn.answers, True, passage_ids=turn.passage_ids, quotes=turn.quotes)
+
+
+def _embed_row(row: QuestionRow) -> EmbedRow:
+    return EmbedRow(row.id, row.standalone or row.question, row.passage_ids, row.near_ids, row.group)
+
+
+def _write_rows(placed: _Placed, out: Path, options: Options) -> tuple[dict[str, dict[str, int]], list[LeftOut]]:
+    """Split the rows by what they hang on and write them; gives rows by split and role, and what could go on no side."""
+    roles: Sequence[tuple[Role, Sequence[_Row]]] = (
+        (Role.SYNTHESIZER, placed.questions),
+        (Role.EMBEDDER, placed.embeds),
+        (Role.REWRITER, placed.rewrites),
+        (Role.JUDGE, placed.judgments),
+    )
+    rows = [(role, row) for role, held in roles for row in held]
+    if not rows:
+        raise DataError("no row is left to write; give the files with the questions, rewrites or labels too")
+    ties = [_ties(row) for _, row in rows]
+    grouped = groups(ties)
+    split = deal(Counter(grouped), options.shares, options.seed)
+    homes = {tie: split[group] for tied, group in zip(ties, grouped, strict=True) for tie in tied}
+    sides: dict[str, dict[Role, list[_Row]]] = {name: {} for name in (TRAIN, DEV, TEST)}
+    torn = []
+    for (role, row), group in zip(rows, grouped, strict=True):
+        side = split[group]
+        if isinstance(row, JudgeRow) and any(homes.get(_document(p), side) != side for p in row.passage_ids):
+            torn.append(LeftOut(row.id, "its passages lie on two sides of the split"))
+        else:
+            sides[side].setdefault(role, []).append(row)
+    _require_rows(sides, options.shares, len(rows), len(split))
+    return {
+        side: {role.value: write_rows(chosen, out / side / f"{role.value}.jsonl") for role, chosen in held.items()}
+        for side, held in sides.items()
+    }, torn
+
+
+def _require_rows(sides: Mapping[str, Mapping[Role, Sequence[_Row]]], shares: Shares, rows: int, groups_: int) -> None:
+    wanted = {TRAIN: True, DEV: shares.dev > 0, TEST: shares.test > 0}
+    for name, is_wanted in wanted.items():
+        if is_wanted and not sides[name]:
+            raise DataError(
+                f"no row is left for {name}: the {rows} rows hang together in {groups_} group(s) by document and conversation; "
+                "give more documents, or other --dev and --test shares"
+            )
+
+
+def _require_ids(source: Source) -> None:
+    for rows in (source.questions, source.rewrites, source.judgments):
+        ids = Counter(row.id for row in rows)
+        for row_id, number in ids.items():
+            if number > 1:
+                raise DataError(f"row {row_id!r} stands in {number} of the files; give each file once, and rows ids that differ")
+
+
+def _ties(row: _Row) -> set[Hashable]:
+    """What a row hangs on: documents of its passages, conversation, group; itself where there is nothing.
+
+    A judgment that names its group hangs on that alone: its passages may be those that mislead, from anywhere.
+    """
+    ids: tuple[str, ...] = ()
+    names = [row.group]
+    match row:
+        case EmbedRow():
+            ids = row.positive_ids
+        case QuestionRow():
+            ids = row.passage_ids if row.answerable else ()
+        case RewriteRow():
+            ids = row.passage_ids
+            names.append(row.conversation)
+        case JudgeRow():
+            ids = () if row.group else row.passage_ids
+    named: set[Hashable] = {("named", name) for name in names if name}
+    return {_document(passage_id) for passage_id in ids} | named or {("row", id(row))}
+
+
+def _document(passage_id: str) -> Hashable:
+    return ("named", passage_id.rpartition("#")[0] or passage_id)

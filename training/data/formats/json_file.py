@@ -1,0 +1,114 @@
+"""One JSON document a file, read strictly: complaints name the file, the line and the way to the value.
+
+The line is looked for only when something is wrong, so that a large file costs no more than `json.loads` takes. `.gz` too.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.errors import DataError
+from training.data.fields import Fields
+
+_STEP = re.compile(r"(.*?)(?:\[(\d+)\])?")
+_DECODER = json.JSONDecoder()
+_BLANK = re.compile(r"[ \t\n\r]*")
+
+
+@dataclass(frozen=True, slots=True)
+class JsonPlace:
+    """A value of the file at `path`; `trail` leads to it, such as `("data[0]", "paragraphs[3]")`."""
+
+    path: Path
+    text: str = field(repr=False)
+    trail: tuple[str, ...] = ()
+
+    def inside(self, name: str) -> JsonPlace:
+        return JsonPlace(self.path, self.text, (*self.trail, name))
+
+    def __str__(self) -> str:
+        line = self.text.count("\n", 0, _offset(self.text, self.trail)) + 1
+        return " ".join(part for part in (f"{self.path}:{line}", ".".join(self.trail)) if part)
+
+
+def read_object(path: Path) -> Fields:
+    """The file's one object. Raises DataError where the file is missing, damaged, or holds something else."""
+    place, value = _read(path)
+    if not isinstance(value, dict):
+        raise DataError(f"{place}: a JSON object is expected, not {type(value).__name__}")
+    return Fields(place, value)
+
+
+def read_array(path: Path) -> tuple[Fields, ...]:
+    """The objects of the file's one array. Raises DataError as `read_object` does, and for an empty array."""
+    place, value = _read(path)
+    if not isinstance(value, list) or not value:
+        raise DataError(f"{place}: a JSON array with at least one object is expected")
+    for number, item in enumerate(value):
+        if not isinstance(item, dict):
+            raise DataError(f"{place.inside(f'[{number}]')}: a JSON object is expected, not {type(item).__name__}")
+    return tuple(Fields(place.inside(f"[{number}]"), item) for number, item in enumerate(value))
+
+
+def _read(path: Path) -> tuple[JsonPlace, object]:
+    try:
+        data = path.read_bytes()
+        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
+        return JsonPlace(path, text), json.loads(text)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path}: the compressed file is cut off or damaged; copy it again") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text (byte {error.start}); convert the file to UTF-8") from error
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}:{error.lineno}: not JSON ({error.msg} at column {error.colno})") from error
+    except RecursionError as error:
+        raise DataError(f"{path}: brackets nested too deeply") from error
+
+
+def _offset(text: str, trail: tuple[str, ...]) -> int:
+    """Where the value at the end of `trail` begins. The text is sound JSON that holds such a value."""
+    at = _skip(text, 0)
+    for step in trail:
+        match = _STEP.fullmatch(step)
+        assert match is not None
+        key, index = match.groups()
+        if key:  # a key that is absent gives the object's end
+            at = _member(text, at, key)
+        if index is not None:
+            at = _item(text, at, int(index))
+    return at
+
+
+def _member(text: str, at: int, key: str) -> int:
+    """The value of `key` in the object that begins at `at`."""
+    at = _skip(text, at + 1)
+    while text[at] != "}":
+        name, at = _DECODER.raw_decode(text, at)
+        at = _skip(text, _skip(text, at) + 1)
+        if name == key:
+            return at
+        _, at = _DECODER.raw_decode(text, at)
+        at = _skip(text, at)
+        at = _skip(text, at + 1) if text[at] == "," else at
+    return at
+
+
+def _item(text: str, at: int, index: int) -> int:
+    """Item `index` of the array that begins at `at`."""
+    at = _skip(text, at + 1)
+    for _ in range(index):
+        _, at = _DECODER.raw_decode(text, at)
+        at = _skip(text, _skip(text, at) + 1)
+    return at
+
+
+def _skip(text: str, at: int) -> int:
+    found = _BLANK.match(text, at)
+    return found.end() if found else at

@@ -1,0 +1,61 @@
+"""Plain JSON Lines sets: passages, questions with answers, questions in conversation with rewrites, labelled texts.
+
+What a file holds is told by the keys of its first row; every row must then fit:
+
+- passages `{"id","title","text"}`
+- questions `{"id","question","answers","passage_id" or "passage_ids","answerable"}`, with `history`, `label`, `answer_type`,
+  `standalone` where the set has them
+- rewriting `{"id","history","question","rewrite"}`, with `rewrites`
+- labels `{"id","text","label"}`
+
+Passages of one title are one document; a passage without a title is a document of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.contracts.judge import LabelSchema, intent_schema
+from pipeline.errors import DataError
+from pipeline.records import Speaker, Turn
+from training.data.formats.source import Source, SourcePassage
+from training.data.jsonl import read_lines
+from training.data.rows import RewriteRow, read_labels, read_passages, read_questions, read_rewrites
+
+
+def read_public(path: Path) -> Source:
+    """Read one .jsonl or .jsonl.gz file. Raises DataError naming file and line."""
+    first = next(read_lines(path))
+    keys = first.fields.keys()
+    if {"question", "rewrite"} <= keys:
+        return Source(rewrites=tuple(replace(row, conversation=_conversation(row)) for row in read_rewrites(path)))
+    if {"question", "answers"} <= keys and keys & {"passage_id", "passage_ids", "answerable"}:
+        return Source(questions=read_questions(path))
+    if {"text", "label"} <= keys:
+        return Source(judgments=read_labels(path, label_schema(path)))
+    if {"id", "text"} <= keys:
+        rows = read_passages(path)
+        return Source(tuple(SourcePassage(row.id, row.title, row.text, row.title.strip() or row.id) for row in rows))
+    raise DataError(
+        f"{first.where}: keys {', '.join(sorted(keys))} are those of no kind of file known here: passages (id, title, text), "
+        "questions (id, question, answers, passage_id), rewriting (id, history, question, rewrite), labels (id, text, label)"
+    )
+
+
+def label_schema(path: Path) -> LabelSchema:
+    """The labels of a labels file as intents, each with its words as meaning. Raises DataError for fewer than two."""
+    labels: Mapping[str, str] = {
+        str(line.fields["label"]): str(line.fields["label"]).replace("_", " ")
+        for line in read_lines(path)
+        if "label" in line.fields
+    }
+    if len(labels) < 2:
+        raise DataError(f"{path}: holds {len(labels)} label(s); a judge needs at least two to choose from")
+    return intent_schema(dict(sorted(labels.items())))
+
+
+def _conversation(row: RewriteRow) -> str:
+    """Rows name no conversation: those that begin with the same utterance are taken for one."""
+    return str(row.history[0] if row.history else Turn(Speaker.USER, row.question)).strip().casefold()

@@ -1,0 +1,60 @@
+"""What a data set holds, whatever its format: passages, and rows of the roles in the set's own passage ids.
+
+Knows no file format and no split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from training.data.rows import EmbedRow, JudgeRow, QuestionRow, RewriteRow
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePassage:
+    """A passage of the set. Those with the same `document` key are one document, in their order."""
+
+    id: str
+    title: str
+    text: str
+    document: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A row or passage that is not taken over, and why."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A data set as read.
+
+    The `passage_ids` of a question that is not answerable are passages that mislead. `group` of a question is its conversation,
+    if it has one. With `final` the passages are already those of an index: their ids are kept and no documents are made.
+    """
+
+    passages: tuple[SourcePassage, ...] = ()
+    questions: tuple[QuestionRow, ...] = ()
+    rewrites: tuple[RewriteRow, ...] = ()
+    judgments: tuple[JudgeRow, ...] = ()
+    embeds: tuple[EmbedRow, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    final: bool = False
+
+
+def merged(sources: Iterable[Source]) -> Source:
+    """The sources as one, in their order."""
+    read = list(sources)
+    return Source(
+        passages=tuple(each for source in read for each in source.passages),
+        questions=tuple(each for source in read for each in source.questions),
+        rewrites=tuple(each for source in read for each in source.rewrites),
+        judgments=tuple(each for source in read for each in source.judgments),
+        embeds=tuple(each for source in read for each in source.embeds),
+        left_out=tuple(each for source in read for each in source.left_out),
+        final=any(source.final for source in read),
+    )

@@ -1,0 +1,62 @@
+"""Which rows stand together, and on which side of the split each such group goes.
+
+Rows that share a document or a conversation are one group; groups are dealt out by a seed. Knows no row.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pipeline.errors import InputError
+
+TRAIN, DEV, TEST = "train", "dev", "test"
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """The parts of the rows that dev and test get, 0 to 1 together below 1; `train` gets the rest."""
+
+    dev: float = 0.1
+    test: float = 0.2
+
+    def __post_init__(self) -> None:
+        if min(self.dev, self.test) < 0 or self.dev + self.test >= 1:
+            raise InputError(f"shares dev={self.dev}, test={self.test}: each at least 0, together below 1")
+
+
+def groups(ties: Sequence[Iterable[Hashable]]) -> list[int]:
+    """For each row the number of its group. `ties` are what each row hangs on; rows that share one are in one group."""
+    parent = list(range(len(ties)))
+
+    def root(at: int) -> int:
+        while parent[at] != at:
+            parent[at] = parent[parent[at]]
+            at = parent[at]
+        return at
+
+    first: dict[Hashable, int] = {}
+    for row, tied in enumerate(ties):
+        for tie in tied:
+            one, other = root(row), root(first.setdefault(tie, row))
+            parent[max(one, other)] = min(one, other)
+    return [root(row) for row in range(len(ties))]
+
+
+def deal(sizes: Mapping[int, int], shares: Shares, seed: int) -> dict[int, str]:
+    """Group → split. Groups are taken in random order: to test while it has room for them, then to dev, else to train.
+
+    `sizes` are the rows of each group. A split may stay short by less than a group; train never does.
+    """
+    order = sorted(sizes)
+    random.Random(seed).shuffle(order)
+    total = sum(sizes.values())
+    room = {TEST: shares.test * total, DEV: shares.dev * total}
+    split = {}
+    for group in order:
+        chosen = next((name for name, left in room.items() if sizes[group] <= left), TRAIN)
+        split[group] = chosen
+        if chosen in room:
+            room[chosen] -= sizes[group]
+    return split
