@@ -23,6 +23,7 @@ from pipeline.engine.tokens import ChatTokens
 from pipeline.engine.weights import LoadedBase, Precision, keep_gradients, load_weights
 from pipeline.errors import TrainingError
 from pipeline.records import Message
+from training.attention import use_lean_attention
 from training.checkpoints import fit
 from training.packing import IGNORED, collate, pack
 from training.progress import Progress, loss_entries
@@ -165,8 +166,8 @@ def _trainer(loaded: LoadedBase, rows: list[dict[str, list[int]]], settings: Sft
         r=settings.rank, lora_alpha=settings.alpha, lora_dropout=settings.dropout, target_modules=targets, task_type="CAUSAL_LM"
     )
     loaded.model.config.use_cache = False  # packed or not, SDPA must never see a cache while training (design §9)
-    if loaded.device == "cpu":  # torch's flash attention for CPUs is slow backward: 1.3 times the time of a whole step
-        loaded.model.set_attn_implementation("eager")
+    if loaded.device == "cpu":
+        use_lean_attention(loaded.model)
     return TargetLossTrainer(
         model=loaded.model,
         args=_arguments(settings, run_folder, loaded),

@@ -1,0 +1,45 @@
+"""Attention for training on a CPU: what transformers calls eager, without the float32 copies of its weights.
+
+torch's softmax computes in float32 inside whatever it is given, so asking it for float32 output only makes it write, keep and
+read back three times the memory. torch's own fused attention for CPUs is slow backward. About a third of attention's time and two
+thirds of its memory are saved (training/LOG.md); a test holds the result to eager's. Loads no model library by itself.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+NAME = "lorag_lean"
+
+
+def lean_attention(
+    module: Any, query: Any, key: Any, value: Any, attention_mask: Any, scaling: float, dropout: float = 0.0, **kwargs: Any
+) -> tuple[Any, None]:
+    """Scaled dot-product attention: query (batch, heads, length, width), key and value with their own number of heads.
+
+    `attention_mask` is added to the scores, (batch, 1, length, length), or None. Returns (batch, length, heads, width).
+    """
+    import torch
+
+    groups = query.shape[1] // key.shape[1]
+    key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+    scores = torch.matmul(query * scaling, key.transpose(2, 3))
+    if attention_mask is not None:
+        scores = scores + attention_mask
+    weights = torch.softmax(scores, dim=-1)
+    if dropout:
+        weights = torch.nn.functional.dropout(weights, p=dropout, training=module.training)
+    return torch.matmul(weights, value).transpose(1, 2).contiguous(), None
+
+
+def use_lean_attention(model: Any) -> None:
+    """Let `model` attend so; one whose scores are capped, which this does not do, attends eagerly."""
+    from transformers import AttentionInterface
+    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, eager_mask
+
+    if getattr(model.config, "attn_logit_softcapping", None):
+        model.set_attn_implementation("eager")
+        return
+    AttentionInterface.register(NAME, lean_attention)
+    ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, eager_mask)
+    model.set_attn_implementation(NAME)

@@ -1,0 +1,180 @@
+"""What starters are measured on: items of the held-out split, drawn with a seed. Pure: no model.
+
+Grounded questions come with their passage among four, in random order, the others of the same article where there are such;
+questions without their passage are shown four of which none holds an answer.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.contracts.context import PassageText, parse_turn
+from pipeline.contracts.judge import ANSWERABILITY, RELEVANCE, SUPPORT, JudgeInputs, LabelSchema, intent_schema
+from pipeline.evaluation.answers import GoldAnswer
+from pipeline.evaluation.rewrites import GoldRewrite
+from pipeline.records import Hit, Passage, Query, Turn
+from training.starters import grounded, invented
+from training.starters.mixtures import ANSWERS, corpus
+from training.starters.sources import Corpus, SourcePassage, SourceQuestion, read_rows, read_turns
+
+SHOWN = 4
+"""Passages that a question is shown, as the chain shows them."""
+
+REFUSED = 0.3
+"""Share of the questions whose passage is not shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroundedItem:
+    """A question with the passages shown and what is right."""
+
+    gold: GoldAnswer
+    question: str
+    hits: tuple[Hit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TurnItem:
+    """A turn and its human rewrites."""
+
+    gold: GoldRewrite
+    query: Query
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeItem:
+    """A judgment whose label is known."""
+
+    id: str
+    schema: LabelSchema
+    inputs: JudgeInputs
+    label: str
+    group: str
+
+
+def grounded_items(data: Path, name: str, count: int, seed: int = 0) -> list[GroundedItem]:
+    """Questions of the held-out articles of a reading set, `REFUSED` of them without their passage."""
+    whole = corpus(data, name, "test")
+    rng = random.Random(f"{name} {seed}")
+    answer = ANSWERS.get(name, grounded.extract)
+    usable = [q for q in whole.questions if answer(q, whole.passages[q.passage_id].text)]
+    drawn = rng.sample(usable, min(count, len(usable)))
+    return [_grounded(whole, q, n >= round(len(drawn) * (1 - REFUSED)), name == "pubmedqa", rng) for n, q in enumerate(drawn)]
+
+
+def _grounded(whole: Corpus, question: SourceQuestion, hidden: bool, labelled: bool, rng: random.Random) -> GroundedItem:
+    gold = whole.passages[question.passage_id]
+    answers = (question.label,) if labelled else question.answers
+    near = [p for p in whole.passages.values() if p.article == gold.article and p.id != gold.id]
+    rest = [p for p in whole.passages.values() if p.article != gold.article]
+    others = rng.sample(near, min(len(near), 2 * SHOWN)) + rng.sample(rest, min(len(rest), 2 * SHOWN))
+    if hidden and not labelled:
+        others = [p for p in others if not any(a.casefold() in p.text.casefold() for a in answers)]
+    shown = others[:SHOWN] if hidden else [gold, *others[: SHOWN - 1]]
+    rng.shuffle(shown)
+    key = GoldAnswer(question.id, () if hidden else answers, not hidden, () if hidden else (gold.id,), group=gold.article)
+    return GroundedItem(key, question.question, tuple(_hit(passage) for passage in shown))
+
+
+def invented_items(count: int, seed: int = 7) -> list[GroundedItem]:
+    """Questions on invented documents that training never saw: codes, numbers, names and dates to be copied exactly."""
+    rng = random.Random(f"measured {seed}")
+    items: list[GroundedItem] = []
+    while len(items) < count:
+        number = len(items)
+        sheet = invented.sheet(rng)
+        hits = tuple(
+            _hit(SourcePassage(f"sheet-{number}-{n}", passage.title, passage.text, ""))
+            for n, passage in enumerate(sheet.passages, 1)
+        )
+        for n, asked in enumerate(rng.sample(sheet.asked, min(3, len(sheet.asked)))):
+            gold = (f"sheet-{number}-{asked.number}",) if asked.number else ()
+            answers = (asked.reply,) if asked.number else ()
+            key = GoldAnswer(f"sheet-{number}-q{n}", answers, bool(asked.number), gold, group=f"sheet-{number}")
+            items.append(GroundedItem(key, asked.question, hits))
+    return items[:count]
+
+
+def _hit(passage: SourcePassage) -> Hit:
+    return Hit(Passage(passage.id, passage.id, passage.id, passage.title, "", passage.text, 0, len(passage.text)), 0.0)
+
+
+def turn_items(data: Path, name: str, count: int, seed: int = 0) -> list[TurnItem]:
+    """Turns of the held-out conversations of a rewriting set."""
+    turns = [turn for turn in read_turns(data, name, "test") if turn.question.strip()]
+    drawn = random.Random(f"{name} {seed}").sample(turns, min(count, len(turns)))
+    return [
+        TurnItem(GoldRewrite(t.id, t.question, t.rewrites, t.conversation), Query(t.question, _history(t.history))) for t in drawn
+    ]
+
+
+def _history(texts: Sequence[str]) -> tuple[Turn, ...]:
+    return tuple(parse_turn(text) for text in texts)
+
+
+def judge_items(data: Path, count: int, seed: int = 0) -> dict[str, list[JudgeItem]]:
+    """Task → items of the held-out split, about `count` each, as many of each label as can be had."""
+    rng = random.Random(f"judge {seed}")
+    found: dict[str, list[JudgeItem]] = {schema.task: [] for schema in (RELEVANCE, ANSWERABILITY, SUPPORT)}
+    for name in ("squad_newwiki", "squad_reddit"):
+        whole = corpus(data, name, "test")
+        for question in rng.sample(whole.questions, min(count, len(whole.questions))):
+            for item in _judged(whole, question, rng):
+                found[item.schema.task].append(item)
+    drawn = {task: rng.sample(items, min(count, len(items))) for task, items in found.items()}
+    return {**drawn, "intent (hwu64)": _unseen_intents(data, count, rng)}
+
+
+def _judged(whole: Corpus, question: SourceQuestion, rng: random.Random) -> list[JudgeItem]:
+    """A graded passage, an answerable or unanswerable question, and a right, half right or wrong answer."""
+    gold = whole.passages[question.passage_id]
+    text = gold.text.casefold()
+
+    def lacking(passages: Sequence[SourcePassage]) -> list[SourcePassage]:
+        return [p for p in passages if p.id != gold.id and not any(a.casefold() in p.text.casefold() for a in question.answers)]
+
+    near = lacking([p for p in whole.passages.values() if p.article == gold.article])
+    far = lacking([p for p in whole.passages.values() if p.article != gold.article])
+    others = [q for q in whole.questions if q.passage_id != gold.id and not any(a.casefold() in text for a in q.answers)]
+    other = rng.choice(others)
+    items = []
+
+    def add(schema: LabelSchema, asked: str, answer: str, passages: Sequence[SourcePassage], label: str) -> None:
+        shown = tuple(PassageText(p.title, p.text) for p in passages)
+        id_ = f"{question.id}-{schema.task}"
+        items.append(JudgeItem(id_, schema, JudgeInputs(question=asked, answer=answer, passages=shown), label, gold.article))
+
+    degree = rng.choice(("0", "1", "2", "3") if near else ("0", "3"))
+    passage = {"0": far, "1": near}.get(degree, [gold])
+    asked = _joined(question.question, other.question) if degree == "2" else question.question
+    add(RELEVANCE, asked, "", [rng.choice(passage)], degree)
+    held = rng.random() < 0.5
+    beside = rng.sample(near, min(len(near), 2)) or rng.sample(far, 2)
+    shown = [*beside, gold] if held else [*beside, rng.choice(far)]
+    add(ANSWERABILITY, question.question, "", rng.sample(shown, len(shown)), "answerable" if held else "unanswerable")
+    label = rng.choice(tuple(SUPPORT.labels))
+    right, wrong = question.answers[0], other.answers[0]
+    answer = {"supported": right, "unsupported": wrong}.get(label, f"{right} and {wrong}")
+    asked = _joined(question.question, other.question) if label == "partly" else question.question
+    add(SUPPORT, asked, answer, [gold], label)
+    return items
+
+
+def _joined(first: str, second: str) -> str:
+    return f"{first.rstrip('?. ')}, and {second[:1].lower()}{second[1:]}"
+
+
+def _unseen_intents(data: Path, count: int, rng: random.Random) -> list[JudgeItem]:
+    """Intents of a set that training never saw, 16 labels in each prompt, their own words as meanings."""
+    rows = list(read_rows(data, "intent_hwu64.test"))
+    labels = sorted({row["label"] for row in rows})
+    items = []
+    for row in rng.sample(rows, min(count, len(rows))):
+        chosen = rng.sample([label for label in labels if label != row["label"]], 15)
+        order = rng.sample([*chosen, row["label"]], 16)
+        meanings: Mapping[str, str] = {label: label.replace("_", " ") for label in order}
+        items.append(JudgeItem(row["id"], intent_schema(meanings), JudgeInputs(message=row["text"]), row["label"], row["id"]))
+    return items
