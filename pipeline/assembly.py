@@ -18,7 +18,7 @@ from pipeline.stages import Judge, Retriever, Rewriter, Synthesizer
 
 if TYPE_CHECKING:
     from pipeline.adapters.registry import Registry, Version
-    from pipeline.engine.local import LocalEngine
+    from pipeline.engine.protocol import Engine
     from pipeline.retrieval.embedder import Embedder
     from pipeline.retrieval.index import Index
     from pipeline.retrieval.rerank import Reranker
@@ -29,9 +29,9 @@ GENERATION_ROLES = (Role.REWRITER, Role.SYNTHESIZER, Role.JUDGE)
 
 @dataclass(frozen=True, slots=True)
 class SharedBase:
-    """The engine, and the resident name of the adapter of each role that has one, such as `rewriter-0003-1a2b3c4d`."""
+    """The engine, and its name of the adapter of each role that has one, such as `rewriter-0003-1a2b3c4d`."""
 
-    engine: LocalEngine
+    engine: Engine
     adapters: Mapping[Role, str]
 
 
@@ -66,10 +66,20 @@ def open_store(settings: Settings) -> VectorStore:
         return EdgeStore(store.path)
     from pipeline.retrieval.client_store import ClientStore
 
-    key = os.environ.get(store.api_key_env) if store.api_key_env else None
-    if store.api_key_env and not key:
-        raise ConfigError(f"store.api_key_env: the environment variable {store.api_key_env} is not set; set it to the API key")
-    return ClientStore(store.url or "", api_key=key)
+    key = _api_key(store.api_key_env, "store.api_key_env")
+    return ClientStore(store.url or "", api_key=key, shards=store.shards, replicas=store.replicas)
+
+
+def _api_key(variable: str | None, setting: str) -> str | None:
+    """The key that `variable` holds, the line break that files and secrets end with taken off. Raises ConfigError."""
+    if variable is None:
+        return None
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        raise ConfigError(f"{setting}: the environment variable {variable} is not set; set it to the API key")
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigError(f"{setting}: the environment variable {variable} holds more than printable ASCII; it is no API key")
+    return key
 
 
 def open_embedder(settings: Settings) -> Embedder:
@@ -97,32 +107,67 @@ def open_embedder(settings: Settings) -> Embedder:
     return embedder
 
 
-def open_index(settings: Settings, embedder: Embedder | None = None) -> Index:
-    """The project's index, with `embedder` or the one that the settings name. `close` it when done."""
+def open_index(settings: Settings, embedder: Embedder | None = None, store: VectorStore | None = None) -> Index:
+    """The project's index, with `embedder` and `store` or those that the settings name. `close` it when done."""
     from pipeline.retrieval.index import Index
     from pipeline.retrieval.ingest import Chunking
 
     chunking = Chunking(settings.chunking.max_chars, settings.chunking.min_chars)
-    return Index(open_store(settings), embedder or open_embedder(settings), name=settings.store.collection, chunking=chunking)
+    opened = store or open_store(settings)
+    return Index(opened, embedder or open_embedder(settings), name=settings.store.collection, chunking=chunking)
 
 
 def open_base(settings: Settings, roles: Sequence[Role] = GENERATION_ROLES) -> SharedBase:
-    """Load the base and make resident, each proven, the adapters that the settings name for `roles`.
+    """The engine with, each proven, the adapters that the settings name for `roles`: the base loaded here, or a server's.
 
-    Raises BaseError, AdapterError, IdentityMismatch, NoEffect.
+    Raises ConfigError, BaseError, AdapterError, IdentityMismatch, NoEffect; EngineError where a server fails.
     """
+    if settings.generation.engine == "openai":
+        return _served_base(settings, roles)
     from pipeline.adapters.proof import load_proven
     from pipeline.engine.bases import resolve_base
     from pipeline.engine.local import open_engine
     from pipeline.engine.weights import Precision, load_weights
 
-    versions = {role: version for role in roles if (version := chosen_version(settings, role)) is not None}
+    versions = _chosen_versions(settings, roles)
     chosen = settings.base
     base = resolve_base(chosen.model)
     loaded = load_weights(base, precision=Precision(chosen.precision), compute=chosen.compute, device=chosen.device)
     engine = open_engine(loaded)
     for role, version in versions.items():
         load_proven(engine, version_name(version), version.folder, base, role=role)
+    return SharedBase(engine, {role: version_name(version) for role, version in versions.items()})
+
+
+def _chosen_versions(settings: Settings, roles: Sequence[Role]) -> dict[Role, Version]:
+    return {role: version for role in roles if (version := chosen_version(settings, role)) is not None}
+
+
+def _served_base(settings: Settings, roles: Sequence[Role]) -> SharedBase:
+    from pipeline.adapters.proof import prove_served
+    from pipeline.engine.completions_client import CompletionsClient, Server
+    from pipeline.engine.remote import RemoteEngine
+    from pipeline.engine.tokens import load_tokens
+
+    chosen = settings.generation
+    key = _api_key(chosen.api_key_env, "generation.api_key_env")
+    versions = _chosen_versions(settings, roles)
+    client = CompletionsClient(Server(chosen.base_url or "", key, chosen.timeout, chosen.retries))
+    engine = RemoteEngine(
+        client,
+        load_tokens(settings.base.model),
+        base=chosen.models.base,
+        models={version_name(version): str(getattr(chosen.models, role.value)) for role, version in versions.items()},
+        concurrency=chosen.concurrency,
+    )
+    try:
+        engine.connect()
+        for role, version in versions.items():
+            name = version_name(version)
+            prove_served(engine, name, version.folder, role=role, where=engine.described(name))
+    except BaseException:
+        engine.close()
+        raise
     return SharedBase(engine, {role: version_name(version) for role, version in versions.items()})
 
 
@@ -153,7 +198,7 @@ def open_chain(
         k=settings.retrieval.k,
         hybrid=settings.retrieval.hybrid,
         filter=filter,
-        reranker=_reranker(settings),
+        reranker=open_reranker(settings),
         encoder=version_name(embedder_version) if embedder_version else "",
     )
     return Chain(
@@ -165,7 +210,8 @@ def open_chain(
     )
 
 
-def _reranker(settings: Settings) -> Reranker | None:
+def open_reranker(settings: Settings) -> Reranker | None:
+    """The cross-encoder that the settings name, not yet loaded; None where they name none."""
     if settings.retrieval.rerank is None:
         return None
     from pipeline.retrieval.rerank import CrossEncoderReranker

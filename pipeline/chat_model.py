@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
-from contextlib import aclosing
+import math
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import aclosing, closing
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import LangSmithParams
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
-from pipeline.engine.protocol import Engine, Generation, Sampling
+from pipeline.engine.protocol import Completion, Engine, Generation, Sampling
 from pipeline.errors import InputError
 from pipeline.one_thread import in_one_thread
 from pipeline.records import Message
 
+BASE_MODEL = "base"
+"""What `model` calls the bare base."""
+
 _ROLES = {"human": "user", "ai": "assistant", "system": "system"}
+_OPTIONS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "max_tokens": (lambda value: isinstance(value, int) and value >= 1, "a whole number from 1"),
+    "temperature": (lambda value: 0 <= value < math.inf, "a number from 0"),
+    "top_p": (lambda value: 0 < value <= 1, "above 0 and at most 1"),
+    "seed": (lambda value: isinstance(value, int) and 0 <= value < 1 << 63, "a whole number from 0"),
+}
+"""What a call may set, each with its check and what it must be."""
 
 
 class LoragChatModel(BaseChatModel):
     """The engine with one adapter, or the bare base where `adapter` is None. Takes text; tools and images are refused.
 
-    `invoke` reports token usage; a stream cannot, since the engine counts nothing there.
+    `bind` and calls may set `stop`, `max_tokens`, `temperature`, `top_p`, `seed` and `model`: the name of a resident adapter,
+    or `base`. Any other option is refused. Constructor settings that only a remote model needs, such as `timeout`, mean nothing
+    here. A reply tells the tokens it took, those of a cut-off stop text included, and so does the last chunk of a stream.
     """
 
     engine: Engine
@@ -32,6 +46,12 @@ class LoragChatModel(BaseChatModel):
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
+    stop: list[str] | None = None
+
+    @property
+    def model_name(self) -> str:
+        """The adapter that answers, or `base`."""
+        return self.adapter or BASE_MODEL
 
     @property
     def _llm_type(self) -> str:
@@ -39,17 +59,28 @@ class LoragChatModel(BaseChatModel):
 
     @property
     def _identifying_params(self) -> Mapping[str, Any]:
-        return {
-            "adapter": self.adapter,
-            "max_tokens": self.max_tokens,
-            "temperature": self.temperature,
-            "top_p": self.top_p,
-            "seed": self.seed,
-        }
+        return {"adapter": self.adapter, "stop": self.stop, **{name: getattr(self, name) for name in _OPTIONS}}
 
-    def _request(self, messages: Sequence[BaseMessage]) -> Generation:
-        sampling = Sampling(self.temperature, self.top_p, self.seed)
-        return Generation(tuple(_message(message) for message in messages), self.adapter, self.max_tokens, sampling)
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        found = super()._get_ls_params(stop=self.stop if stop is None else stop, **kwargs)
+        return LangSmithParams(**{**found, "ls_provider": self._llm_type})
+
+    def _request(self, messages: Sequence[BaseMessage], stop: Sequence[str] | None, options: Mapping[str, Any]) -> Generation:
+        if unknown := sorted(options.keys() - {"model", *_OPTIONS}):
+            raise InputError(f"this model takes no option {unknown[0]!r}; known: stop, model, {', '.join(_OPTIONS)}")
+        values = {name: options[name] if options.get(name) is not None else getattr(self, name) for name in _OPTIONS}
+        for name, value in values.items():
+            right, allowed = _OPTIONS[name]
+            if isinstance(value, bool) or not isinstance(value, int | float) or not right(value):
+                raise InputError(f"{name} is {value!r}; it must be {allowed}")
+        model = options.get("model") or self.model_name
+        return Generation(
+            tuple(_message(message) for message in messages),
+            None if model == BASE_MODEL else str(model),
+            values["max_tokens"],
+            Sampling(values["temperature"], values["top_p"], values["seed"]),
+            tuple((self.stop if stop is None else stop) or ()),
+        )
 
     def _generate(
         self,
@@ -58,15 +89,9 @@ class LoragChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        (completion,) = self.engine.generate([self._request(messages)])
-        text = _cut(completion.text, stop or ())
-        usage = UsageMetadata(
-            input_tokens=completion.prompt_tokens,
-            output_tokens=completion.completion_tokens,
-            total_tokens=completion.prompt_tokens + completion.completion_tokens,
-        )
-        finish = "stop" if text != completion.text else completion.finish.value
-        message = AIMessage(content=text, usage_metadata=usage, response_metadata={"finish_reason": finish})
+        request = self._request(messages, stop, kwargs)
+        (completion,) = self.engine.generate([request])
+        message = AIMessage(content=completion.text, **_facts(request, completion))
         return ChatResult(generations=[ChatGeneration(message=message)])
 
     def _stream(
@@ -76,7 +101,7 @@ class LoragChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        yield from self._pieces(messages, stop or ())
+        yield from self._chunks(self._request(messages, stop, kwargs))
 
     async def _astream(
         self,
@@ -85,32 +110,32 @@ class LoragChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        async with aclosing(in_one_thread(lambda: self._pieces(messages, stop or ()))) as chunks:
+        request = self._request(messages, stop, kwargs)
+        async with aclosing(in_one_thread(lambda: self._chunks(request))) as chunks:
             async for chunk in chunks:
                 yield chunk
 
-    def _pieces(self, messages: Sequence[BaseMessage], stop: Sequence[str]) -> Generator[ChatGenerationChunk]:
-        """Pieces up to the first stop text. A tail that may be the beginning of one is held back until that is known."""
-        stream = self.engine.stream(self._request(messages))
-        held = ""
-        try:
-            for piece in stream:
-                held += piece
-                if (cut := _cut(held, stop)) != held:
-                    held = cut
+    def _chunks(self, request: Generation) -> Generator[ChatGenerationChunk]:
+        with closing(self.engine.stream(request)) as stream:
+            while True:
+                try:
+                    piece = next(stream)
+                except StopIteration as end:
+                    completion = end.value
                     break
-                sure = len(held) - _possible_stop(held, stop)
-                if sure:
-                    yield _chunk(held[:sure])
-                    held = held[sure:]
-            yield _chunk(held, last=True)
-        finally:
-            if isinstance(stream, Generator):  # stops the engine's work at once
-                stream.close()
+                yield ChatGenerationChunk(message=AIMessageChunk(content=piece))
+        yield ChatGenerationChunk(message=AIMessageChunk(content="", chunk_position="last", **_facts(request, completion)))
 
 
-def _chunk(text: str, *, last: bool = False) -> ChatGenerationChunk:
-    return ChatGenerationChunk(message=AIMessageChunk(content=text, chunk_position="last" if last else None))
+def _facts(request: Generation, completion: Completion) -> dict[str, Any]:
+    """What a message says beside its text."""
+    usage = UsageMetadata(
+        input_tokens=completion.prompt_tokens,
+        output_tokens=completion.completion_tokens,
+        total_tokens=completion.prompt_tokens + completion.completion_tokens,
+    )
+    about = {"model_name": request.adapter or BASE_MODEL, "finish_reason": completion.finish.value}
+    return {"usage_metadata": usage, "response_metadata": about}
 
 
 def _message(message: BaseMessage) -> Message:
@@ -120,15 +145,3 @@ def _message(message: BaseMessage) -> Message:
     if not isinstance(message.content, str) and any(not isinstance(b, str) and b.get("type") != "text" for b in message.content):
         raise InputError("a message holds something other than text; this model reads text only")
     return Message(role, message.text)
-
-
-def _cut(text: str, stop: Sequence[str]) -> str:
-    """`text` up to the earliest stop text in it."""
-    ends = [at for word in stop if word and (at := text.find(word)) >= 0]
-    return text[: min(ends)] if ends else text
-
-
-def _possible_stop(text: str, stop: Sequence[str]) -> int:
-    """Length of the longest end of `text` with which a stop text could begin."""
-    lengths = (size for word in stop for size in range(min(len(word) - 1, len(text)), 0, -1) if text.endswith(word[:size]))
-    return max(lengths, default=0)

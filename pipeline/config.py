@@ -75,6 +75,37 @@ class BaseModelSettings(_Strict):
     device: Device = "auto"
 
 
+class ServedNames(_Strict):
+    """The model names under which the server of `generation` knows the base and the adapter of each role."""
+
+    base: Line = "base"
+    rewriter: Line = "rewriter"
+    synthesizer: Line = "synthesizer"
+    judge: Line = "judge"
+
+
+class GenerationSettings(_Strict):
+    """Where generation runs. `api_key_env` names an environment variable; the key itself never stands in the file."""
+
+    engine: Literal["local", "openai"] = "local"
+    base_url: Annotated[str, AfterValidator(_https)] | None = None
+    api_key_env: VariableName | None = None
+    models: ServedNames = ServedNames()
+    timeout: Annotated[float, Field(ge=0.1, le=86_400)] = 120.0
+    retries: Annotated[int, Field(ge=0, le=20)] = 3
+    concurrency: Annotated[int, Field(ge=1, le=256)] = 8
+
+    @model_validator(mode="after")
+    def _engine_and_url(self) -> Self:
+        if self.engine == "openai" and self.base_url is None:
+            raise PydanticCustomError("generation", "engine openai needs `base_url`, such as http://localhost:8000/v1")
+        if self.engine == "local" and (self.base_url or self.api_key_env):
+            raise PydanticCustomError(
+                "generation", "`base_url` and `api_key_env` belong to engine openai; remove them or change `engine`"
+            )
+        return self
+
+
 class EmbedderSettings(_Strict):
     """The text encoder of retrieval. `query_side_only` is how its adapter is trained; a published adapter's card keeps it."""
 
@@ -92,6 +123,8 @@ class StoreSettings(_Strict):
     collection: CollectionName = "documents"
     url: Annotated[str, AfterValidator(_https)] | None = None
     api_key_env: VariableName | None = None
+    shards: Annotated[int, Field(ge=1, le=1024)] = 1
+    replicas: Annotated[int, Field(ge=1, le=64)] = 1
 
     @model_validator(mode="after")
     def _kind_and_url(self) -> Self:
@@ -99,6 +132,8 @@ class StoreSettings(_Strict):
             raise PydanticCustomError("store", "kind qdrant needs `url`, such as http://localhost:6333")
         if self.kind == "edge" and (self.url or self.api_key_env):
             raise PydanticCustomError("store", "`url` and `api_key_env` belong to kind qdrant; remove them or change `kind`")
+        if self.kind == "edge" and (self.shards, self.replicas) != (1, 1):
+            raise PydanticCustomError("store", "`shards` and `replicas` belong to kind qdrant; remove them or change `kind`")
         return self
 
 
@@ -155,6 +190,7 @@ class Settings(_Strict):
 
     documents: Folder
     base: BaseModelSettings = BaseModelSettings()
+    generation: GenerationSettings = GenerationSettings()
     embedder: EmbedderSettings = EmbedderSettings()
     store: StoreSettings = StoreSettings()
     chunking: ChunkingSettings = ChunkingSettings()
@@ -232,6 +268,31 @@ base:
   # auto, cpu, cuda, cuda:N or mps.
   device: auto
 
+generation:
+  # local: the base above, in this process. openai: a server that speaks OpenAI's API and serves base and adapters by model
+  # name (vLLM with --enable-lora, or `lorag serve`); here lie only the base's tokenizer and the adapters' cards.
+  engine: local
+  # Address of the server, such as http://localhost:8000/v1
+  base_url: null
+  # Name of the environment variable that holds the server's API key (the key itself does not belong here).
+  api_key_env: null
+  # The server's model names. Each adapter must prove at start-up that it is the version that `adapters` names.
+  models:
+    # The bare base, asked by a role without an adapter.
+    base: base
+    # The rewriter's adapter.
+    rewriter: rewriter
+    # The synthesizer's adapter.
+    synthesizer: synthesizer
+    # The judge's adapter.
+    judge: judge
+  # Seconds to wait for a reply, and between two pieces of a streamed one.
+  timeout: 120.0
+  # Times a request is sent again after 429, 5xx or a lost connection, with growing pauses or as Retry-After says.
+  retries: 3
+  # Requests under way at once.
+  concurrency: 8
+
 embedder:
   # Text encoder: minilm (offline, any CPU), any sentence-transformers hub id, or a folder beginning with ./ ../ / or ~
   model: minilm
@@ -254,6 +315,10 @@ store:
   url: null
   # Name of the environment variable that holds the server's API key (the key itself does not belong here).
   api_key_env: null
+  # Parts a new collection is cut into; in a cluster, a multiple of its nodes spreads the load.
+  shards: 1
+  # Copies of each part in a cluster; 2 outlive the loss of a node.
+  replicas: 1
 
 chunking:
   # Characters of a passage, at most. Changing it cuts every document anew at the next ingest.

@@ -9,13 +9,25 @@ LoragError                      anything LoRAG raises on purpose; the command li
 │   ├── IdentityMismatch        trained for another base, contract or encoder
 │   └── NoEffect                weights not consumed, delta zero, or canary outputs differ
 ├── StoreError                  the vector store  (retry: True where it is remote)
-│   └── IndexMismatch           the index was filled by another encoder
+│   ├── IndexMismatch           the index was filled by another encoder
+│   └── NothingIngested         there is no index yet
 ├── EngineError                 generation failed (retry: True where it is remote)
-│   └── PromptTooLong           prompt and answer do not fit the context window
+│   ├── PromptTooLong           prompt and answer do not fit the context window
+│   ├── Overloaded              too many requests wait already  (retry: True)
+│   ├── DeadlinePassed          the time given to a request is over  (retry: True)
+│   ├── Cancelled               whoever asked does not want the answer any more
+│   └── ShuttingDown            the engine finishes what it has and takes nothing new  (retry: True)
 └── TrainingError               a run cannot start or go on; checkpoints stay
 """
 
 from __future__ import annotations
+
+_QUOTED = 1000
+"""Characters of a message that quotes files of unknown origin, at most."""
+
+
+def _middle_out(text: str) -> str:
+    return text if len(text) <= _QUOTED else f"{text[: _QUOTED - 203]} … {text[-200:]}"
 
 
 class LoragError(Exception):
@@ -41,7 +53,13 @@ class BaseError(LoragError):
 
 
 class AdapterError(LoragError):
-    """An adapter folder, card or registry entry is wrong."""
+    """An adapter folder, card or registry entry is wrong.
+
+    Its message may quote a file of unknown origin, so it is made one line of printable text that is not too long for a log.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(_middle_out("".join(c if c.isprintable() else repr(c)[1:-1] for c in _middle_out(message))))
 
 
 class IdentityMismatch(AdapterError):
@@ -60,12 +78,38 @@ class IndexMismatch(StoreError):
     """The index was filled by another encoder than the one asked for."""
 
 
+class NothingIngested(StoreError):
+    """There is no index yet: nothing was ingested."""
+
+
 class EngineError(LoragError):
     """Generation failed."""
 
 
 class PromptTooLong(EngineError):
     """Prompt and answer do not fit the context window."""
+
+
+class Overloaded(EngineError):
+    """Too many requests wait already; HTTP answers 429."""
+
+    retry = True
+
+
+class DeadlinePassed(EngineError):
+    """The time given to a request is over; HTTP answers 504."""
+
+    retry = True
+
+
+class Cancelled(EngineError):
+    """Whoever asked does not want the answer any more."""
+
+
+class ShuttingDown(EngineError):
+    """The engine finishes what it has and takes nothing new; HTTP answers 503."""
+
+    retry = True
 
 
 class TrainingError(LoragError):

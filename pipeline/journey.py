@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from pipeline.contracts.context import PassageText
 from pipeline.contracts.judge import JudgeInputs
 from pipeline.errors import InputError, LoragError
 from pipeline.records import Answer, Hit, Outcome, Query, Response, Rewrite, StageRecord, Trace, Verdict
+
+
+class StageWatcher(Protocol):
+    """Is told of the stages of one question, in the thread that runs them."""
+
+    def started(self, stage: str, journey: Journey) -> None: ...
+
+    def ended(self, stage: str, journey: Journey, error: BaseException | None) -> None:
+        """The stage's record, if it left one, is the last of the journey's. `error` is what ended the question here."""
+        ...
 
 
 @dataclass(slots=True, eq=False)
@@ -21,10 +34,25 @@ class Journey:
     verdicts: list[Verdict] = field(default_factory=list)
     records: list[StageRecord] = field(default_factory=list)
     error: LoragError | None = None
+    watcher: StageWatcher | None = None
 
     @classmethod
-    def start(cls, query: Query) -> Journey:
-        return cls(query, Rewrite(query.question, Outcome.OK))
+    def start(cls, query: Query, watcher: StageWatcher | None = None) -> Journey:
+        return cls(query, Rewrite(query.question, Outcome.OK), watcher=watcher)
+
+    @contextmanager
+    def watched(self, stage: str) -> Iterator[None]:
+        """Within: the question is in `stage`."""
+        if self.watcher is None:
+            yield
+            return
+        self.watcher.started(stage, self)
+        try:
+            yield
+        except BaseException as error:
+            self.watcher.ended(stage, self, error)
+            raise
+        self.watcher.ended(stage, self, self.error)
 
     def response(self) -> Response:
         answer = self.answer or Answer("", refused=False, citations=(), outcome=Outcome.FAILED, error=self.error)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from pipeline.contracts.judge import ANSWERABILITY, SUPPORT, JudgeInputs, LabelSchema, intent_schema
 from pipeline.errors import InputError, LoragError
-from pipeline.journey import Journey, check_query, claim, evidence, message
+from pipeline.journey import Journey, StageWatcher, check_query, claim, evidence, message
 from pipeline.records import Answer, Outcome, Query, Response, StageRecord, Verdict
 from pipeline.response_json import response_json
 from pipeline.stages.attempts import BASE
@@ -23,7 +23,7 @@ from pipeline.stages.retriever import Retriever
 from pipeline.stages.rewriter import Rewriter
 from pipeline.stages.synthesizer import REFUSAL, Synthesizer
 
-__all__ = ["Chain", "ChainOptions", "Event", "Final", "StageDone", "TextDelta", "check_query", "response_json"]
+__all__ = ["Chain", "ChainOptions", "Event", "Final", "StageDone", "StageWatcher", "TextDelta", "check_query", "response_json"]
 
 SLICE = 32
 """Questions a stage works on between two reports of progress: enough to batch by length."""
@@ -102,16 +102,16 @@ class Chain:
         self._judge = judge
         self._intents = intent_schema(options.intents) if options.intents and judge else None
 
-    def ask(self, query: Query) -> Response:
+    def ask(self, query: Query, watcher: StageWatcher | None = None) -> Response:
         """Answer one question.
 
         Raises what ended it: InputError, PromptTooLong, EngineError, StoreError, AdapterError. A verdict that failed ends
         nothing (unless the gate needs it): it is marked in the response.
         """
         check_query(query)
-        journey = Journey.start(query)
-        for _, step in self._steps():
-            step([journey])
+        journey = Journey.start(query, watcher)
+        for name, step in self._steps():
+            _take(name, step, [journey])
             if journey.error is not None:
                 raise journey.error
         return journey.response()
@@ -132,9 +132,14 @@ class Chain:
             raise errors[0]
         return responses
 
-    def attempt_many(self, queries: Sequence[Query], on_progress: Progress | None = None) -> list[Response]:
-        """As `ask_many`, but whatever is wrong with a query stays in its own response."""
-        journeys = [Journey.start(query) for query in queries]
+    def attempt_many(
+        self,
+        queries: Sequence[Query],
+        on_progress: Progress | None = None,
+        watchers: Sequence[StageWatcher | None] | None = None,
+    ) -> list[Response]:
+        """As `ask_many`, but whatever is wrong with a query stays in its own response. `watchers`: one a query."""
+        journeys = [Journey.start(*pair) for pair in zip(queries, watchers or [None] * len(queries), strict=True)]
         for journey in journeys:
             try:
                 check_query(journey.query)
@@ -144,24 +149,25 @@ class Chain:
             for start in range(0, len(journeys), SLICE):
                 live = [journey for journey in journeys[start : start + SLICE] if journey.error is None]
                 if live:
-                    step(live)
+                    _take(name, step, live)
                 if on_progress is not None:
                     on_progress(name, min(start + SLICE, len(journeys)), len(journeys))
         return [journey.response() for journey in journeys]
 
-    def stream(self, query: Query) -> Generator[Event]:
+    def stream(self, query: Query, watcher: StageWatcher | None = None) -> Generator[Event]:
         """Answer one question, telling of each stage as it ends and of the reply as it is written. Closing it stops the work.
 
         Raises as `ask`. Iterate in one thread: the engine is held from the first piece of the reply to the last.
         """
         check_query(query)
-        journey = Journey.start(query)
+        journey = Journey.start(query, watcher)
         for name, step in self._steps():
             told = len(journey.records)
             if name == "synthesize":
-                yield from self._stream_answer(journey)
+                with journey.watched(name):
+                    yield from self._stream_answer(journey)
             else:
-                step([journey])
+                _take(name, step, [journey])
             if journey.error is not None:
                 raise journey.error
             yield from (StageDone(record) for record in journey.records[told:])
@@ -281,6 +287,14 @@ class Chain:
         """A refusal claims nothing, so nothing is judged."""
         asked = [journey for journey in journeys if journey.answer and not journey.answer.refused and journey.answer.text]
         self._run_judge(judge, SUPPORT, asked, claim)
+
+
+def _take(name: str, step: Step, journeys: Sequence[Journey]) -> None:
+    """Run one stage over `journeys`, each told to its watcher."""
+    with ExitStack() as stack:
+        for journey in journeys:
+            stack.enter_context(journey.watched(name))
+        step(journeys)
 
 
 def _share(started: float, journeys: Sequence[Journey]) -> float:

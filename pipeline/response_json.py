@@ -24,7 +24,7 @@ def response_json(response: Response) -> dict[str, Any]:
         "citations": [asdict(citation) for citation in answer.citations],
         "verdicts": [_verdict(verdict) for verdict in response.verdicts],
         "trace": {
-            "stages": [_stage(record) for record in response.trace.stages],
+            "stages": [stage_json(record) for record in response.trace.stages],
             "hits": [_hit(hit) for hit in response.trace.hits],
         },
         **({} if answer.error is None else {"error": str(answer.error)}),
@@ -42,7 +42,8 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _stage(record: StageRecord) -> dict[str, Any]:
+def stage_json(record: StageRecord) -> dict[str, Any]:
+    """One stage as it stands under `trace.stages`."""
     return {
         "stage": record.stage,
         "adapter": record.adapter,

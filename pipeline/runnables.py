@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
+from functools import partial
 from typing import Any
 
 from langchain_core.callbacks import (
+    AsyncCallbackManagerForChainRun,
     AsyncCallbackManagerForRetrieverRun,
+    CallbackManagerForChainRun,
     CallbackManagerForRetrieverRun,
 )
 from langchain_core.documents import Document
@@ -23,11 +26,13 @@ from langchain_core.runnables.utils import AddableDict
 from pipeline.chat_model import LoragChatModel
 from pipeline.contracts.context import parse_turn
 from pipeline.errors import InputError
+from pipeline.hit_documents import hit_document, shown_documents
 from pipeline.one_thread import in_one_thread
 from pipeline.orchestrator import Chain, Final, StageDone, TextDelta
-from pipeline.records import Hit, Query, Response, Speaker, Turn
+from pipeline.records import Query, Response, Speaker, Turn
 from pipeline.response_json import response_json
 from pipeline.retrieval.store import Filter
+from pipeline.stage_callbacks import StageCallbacks
 from pipeline.stages.retriever import Retriever
 
 __all__ = ["ChainInput", "ChainRunnable", "LoragChatModel", "LoragRetriever", "query_of"]
@@ -63,23 +68,26 @@ def _turn(value: object) -> Turn:
 
 
 class ChainRunnable(Runnable[ChainInput, dict[str, Any]]):
-    """The chain: question in, the dict of `response_json` out.
+    """The chain: question in, the dict of `response_json` out, with the passages as `documents` (see `shown_documents`).
 
     A stream yields `{"delta": text}` for each piece of the reply, `{"stages": [record]}` as stages end and last the whole
-    response; added up, they are the response with the raw reply under `delta`. Calls raise as `Chain.ask` does; in `batch`
-    with `return_exceptions` each question's error stands in its place.
+    response; added up, they are the response with the raw reply under `delta`. Callbacks are told of each stage as a run below
+    the chain's (see `StageCallbacks`). Calls raise as `Chain.ask` does; in `batch` with `return_exceptions` each question's
+    error stands in its place.
     """
 
     def __init__(self, chain: Chain) -> None:
         self._chain = chain
 
     def invoke(self, input: ChainInput, config: RunnableConfig | None = None, **kwargs: Any) -> dict[str, Any]:
+        _no_options(kwargs)
         return self._call_with_config(self._ask, input, config)
 
     async def ainvoke(self, input: ChainInput, config: RunnableConfig | None = None, **kwargs: Any) -> dict[str, Any]:
-        async def ask(value: ChainInput) -> dict[str, Any]:
-            return await run_in_executor(config, self._ask, value)
+        async def ask(value: ChainInput, run_manager: AsyncCallbackManagerForChainRun) -> dict[str, Any]:
+            return await run_in_executor(config, self._ask, value, run_manager.get_sync())
 
+        _no_options(kwargs)
         return await self._acall_with_config(ask, input, config)
 
     def batch(
@@ -91,6 +99,7 @@ class ChainRunnable(Runnable[ChainInput, dict[str, Any]]):
         **kwargs: Any | None,
     ) -> list[dict[str, Any]]:
         """All questions together, so that the engine batches them."""
+        _no_options(kwargs)
         return self._batch_with_config(self._ask_each, inputs, config, return_exceptions=return_exceptions)
 
     async def abatch(
@@ -101,12 +110,16 @@ class ChainRunnable(Runnable[ChainInput, dict[str, Any]]):
         return_exceptions: bool = False,
         **kwargs: Any | None,
     ) -> list[dict[str, Any]]:
-        async def ask_each(values: list[ChainInput]) -> list[Exception | dict[str, Any]]:
-            return await run_in_executor(None, self._ask_each, values)
+        async def ask_each(
+            values: list[ChainInput], run_manager: list[AsyncCallbackManagerForChainRun]
+        ) -> list[Exception | dict[str, Any]]:
+            return await run_in_executor(None, self._ask_each, values, [run.get_sync() for run in run_manager])
 
+        _no_options(kwargs)
         return await self._abatch_with_config(ask_each, inputs, config, return_exceptions=return_exceptions)
 
     def stream(self, input: ChainInput, config: RunnableConfig | None = None, **kwargs: Any | None) -> Iterator[dict[str, Any]]:
+        _no_options(kwargs)
         yield from self._transform_stream_with_config(iter([input]), self._chunks_of, config)
 
     async def astream(
@@ -115,20 +128,24 @@ class ChainRunnable(Runnable[ChainInput, dict[str, Any]]):
         async def one() -> AsyncIterator[ChainInput]:
             yield input
 
+        _no_options(kwargs)
         async for chunk in self._atransform_stream_with_config(one(), self._achunks_of, config):
             yield chunk
 
-    def _ask(self, value: ChainInput) -> dict[str, Any]:
-        return response_json(self._chain.ask(query_of(value)))
+    def _ask(self, value: ChainInput, run_manager: CallbackManagerForChainRun) -> dict[str, Any]:
+        return _result(self._chain.ask(query_of(value), StageCallbacks(run_manager)))
 
-    def _ask_each(self, values: list[ChainInput]) -> list[Exception | dict[str, Any]]:
+    def _ask_each(
+        self, values: list[ChainInput], run_manager: list[CallbackManagerForChainRun]
+    ) -> list[Exception | dict[str, Any]]:
         """Per input its response, or the error that a call with it alone would raise."""
         read = [_try_query(value) for value in values]
-        responses = iter(self._chain.attempt_many([query for query in read if isinstance(query, Query)]))
+        asked = [(query, StageCallbacks(run)) for query, run in zip(read, run_manager, strict=True) if isinstance(query, Query)]
+        responses = iter(self._chain.attempt_many([query for query, _ in asked], watchers=[watcher for _, watcher in asked]))
         return [_unless_failed(next(responses)) if isinstance(query, Query) else query for query in read]
 
-    def _chunks(self, value: ChainInput) -> Generator[AddableDict]:
-        with closing(self._chain.stream(query_of(value))) as events:
+    def _chunks(self, value: ChainInput, run_manager: CallbackManagerForChainRun) -> Generator[AddableDict]:
+        with closing(self._chain.stream(query_of(value), StageCallbacks(run_manager))) as events:
             for event in events:
                 match event:
                     case TextDelta(text):
@@ -136,17 +153,29 @@ class ChainRunnable(Runnable[ChainInput, dict[str, Any]]):
                     case StageDone(record):
                         yield AddableDict(stages=[{"stage": record.stage, "seconds": record.seconds, "reply": record.reply}])
                     case Final(response):
-                        yield AddableDict(response_json(response))
+                        yield AddableDict(_result(response))
 
-    def _chunks_of(self, values: Iterator[ChainInput]) -> Iterator[dict[str, Any]]:
+    def _chunks_of(self, values: Iterator[ChainInput], run_manager: CallbackManagerForChainRun) -> Iterator[dict[str, Any]]:
         for value in values:
-            yield from self._chunks(value)
+            yield from self._chunks(value, run_manager)
 
-    async def _achunks_of(self, values: AsyncIterator[ChainInput]) -> AsyncIterator[dict[str, Any]]:
+    async def _achunks_of(
+        self, values: AsyncIterator[ChainInput], run_manager: AsyncCallbackManagerForChainRun
+    ) -> AsyncIterator[dict[str, Any]]:
+        run = run_manager.get_sync()
         async for value in values:
-            async with aclosing(in_one_thread(lambda value=value: self._chunks(value))) as chunks:  # type: ignore[misc]
+            async with aclosing(in_one_thread(lambda value=value: self._chunks(value, run))) as chunks:  # type: ignore[misc]
                 async for chunk in chunks:
                     yield chunk
+
+
+def _no_options(options: Mapping[str, Any]) -> None:
+    if options:
+        raise InputError(f"the chain takes no option {min(options)!r}; what it does is set where it is made")
+
+
+def _result(response: Response) -> dict[str, Any]:
+    return {**response_json(response), "documents": shown_documents(response.trace.hits, response.answer.citations)}
 
 
 def _try_query(value: ChainInput) -> Query | InputError:
@@ -157,40 +186,31 @@ def _try_query(value: ChainInput) -> Query | InputError:
 
 
 def _unless_failed(response: Response) -> dict[str, Any] | Exception:
-    return response.answer.error or response_json(response)
+    return response.answer.error or _result(response)
 
 
 class LoragRetriever(BaseRetriever):
-    """The retriever stage: documents with `passage_id`, `document_id`, `source`, `title`, `section`, `start`, `end`, `score`.
+    """The retriever stage: documents as `hit_document` makes them, with the passage's identity and `score` in the metadata.
 
-    A passage's own metadata stand beside these under `metadata`. `retriever.invoke(question, filter={…})` narrows a search.
+    `k` stands in for the stage's own number of hits. `retriever.invoke(question, k=…, filter={…})` narrows one search.
     """
 
     retriever: Retriever
+    k: int | None = None
 
     def _get_relevant_documents(
-        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, filter: Filter | None = None
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None, filter: Filter | None = None
     ) -> list[Document]:
-        (hits,) = self.retriever.retrieve([query], filter=filter)
-        return [_document(hit) for hit in hits]
+        (hits,) = self.retriever.retrieve([query], k=self.k if k is None else k, filter=filter)
+        return [hit_document(hit) for hit in hits]
 
     async def _aget_relevant_documents(
-        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, filter: Filter | None = None
+        self,
+        query: str,
+        *,
+        run_manager: AsyncCallbackManagerForRetrieverRun,
+        k: int | None = None,
+        filter: Filter | None = None,
     ) -> list[Document]:
-        return await run_in_executor(None, self._get_relevant_documents, query, run_manager=run_manager.get_sync(), filter=filter)
-
-
-def _document(hit: Hit) -> Document:
-    passage = hit.passage
-    facts = {
-        "passage_id": passage.id,
-        "document_id": passage.document_id,
-        "source": passage.source,
-        "title": passage.title,
-        "section": passage.section,
-        "start": passage.start,
-        "end": passage.end,
-        "score": hit.score,
-        "metadata": dict(passage.metadata),
-    }
-    return Document(page_content=passage.text, id=passage.id, metadata=facts)
+        search = partial(self._get_relevant_documents, k=k, filter=filter, run_manager=run_manager.get_sync())
+        return await run_in_executor(None, search, query)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -36,9 +37,9 @@ def read_yaml(text: str, name: str) -> ParsedYaml:
         mark = error.problem_mark or error.context_mark
         where = f"{name}:{mark.line + 1}" if mark else name
         reason = " ".join(part for part in (error.context, error.problem) if part)
-        raise ConfigError(f"{where}: broken YAML: {reason}; check indentation, quotes and colons") from None
+        raise ConfigError(f"{where}: broken YAML: {_unquoted(reason)}; check indentation, quotes and colons") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{name}: broken YAML: {str(error).splitlines()[0]}") from None
+        raise ConfigError(f"{name}: broken YAML: {_unquoted(str(error).splitlines()[0])}") from None
     if not isinstance(root, yaml.MappingNode) or not isinstance(value, dict):
         found = "nothing" if value is None else type(value).__name__
         raise ConfigError(f"{name}: must hold `key: value` lines, found {found}; `lorag init` writes one to start from")
@@ -48,6 +49,11 @@ def read_yaml(text: str, name: str) -> ParsedYaml:
             raise ConfigError(f"{name}:{line}: {'.'.join(map(str, path))}: given twice, first on line {lines[path]}; remove one")
         lines[path] = line
     return ParsedYaml(value, lines)
+
+
+def _unquoted(reason: str) -> str:
+    """Without the words of the file that yaml quotes, tags and anchors among them: a key may have been pasted there."""
+    return re.sub(r"'[^']{3,}'", "…", reason)
 
 
 def _walk(node: yaml.Node, path: KeyPath, above: tuple[int, ...]) -> Iterator[tuple[KeyPath, int]]:

@@ -11,22 +11,29 @@ from typing import Annotated
 
 import typer
 
-from services.commands import adapters, evaluate
+from services.commands import adapters, data, evaluate, keys
 from services.commands.ask import ask
 from services.commands.chat import chat
+from services.commands.compare import compare
 from services.commands.demo import demo
 from services.commands.doctor import doctor
+from services.commands.evaluate_ablation import ablation
 from services.commands.ingest import ingest
 from services.commands.init import init
+from services.commands.serve import serve
 from services.commands.train import train
 from services.failures import BUG, CommandGroup, report_bug
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
-for command in (demo, init, ingest, ask, chat, train):
+for command in (demo, init, ingest, ask, chat, train, serve):
     app.command(command.__name__)(command)
+evaluate.app.command("ablation")(ablation)
+evaluate.app.command("compare")(compare)
 app.add_typer(evaluate.app, name="eval")
 app.add_typer(adapters.app, name="adapters")
+app.add_typer(data.app, name="data")
+app.add_typer(keys.app, name="keys")
 app.command("doctor")(doctor)
 
 

@@ -180,7 +180,7 @@ def _evaluate(run: Run, versions: Mapping[Role, Version], full: bool, bars: Prog
         bars.update(stage, done, total, name)
 
     with run.timed(stage):
-        return evaluate(run.settings, run.data, versions, FULL if full else SIZES, told)
+        return evaluate(run.settings, run.data, versions, FULL if full else SIZES, told, full=True)
 
 
 def _promote(run: Run, versions: Mapping[Role, Version], evaluation: Evaluation) -> None:

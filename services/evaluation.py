@@ -5,18 +5,17 @@ The composition root of evaluation: settings and a data folder in, plain figures
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.adapters.card import Evidence
 from pipeline.adapters.registry import Version
-from pipeline.assembly import open_base, open_embedder, open_index, open_registry, version_name
+from pipeline.assembly import open_registry
 from pipeline.config import Settings
-from pipeline.engine.memo import MemoEngine
-from pipeline.errors import IndexMismatch, InputError
+from pipeline.errors import InputError
 from pipeline.evaluation import answers as answer_metrics
 from pipeline.evaluation import rewrites as rewrite_metrics
 from pipeline.evaluation.ablation import (
@@ -29,25 +28,26 @@ from pipeline.evaluation.ablation import (
     REWRITE_EM,
     Configuration,
     Measured,
-    Parts,
     TestSet,
     difference,
+    full_factorial,
     interval,
-    measure,
     one_at_a_time,
-    planned_requests,
 )
+from pipeline.evaluation.bootstrap import Interval
+from pipeline.evaluation.factorial import Factorial, factorial_effects, part_of, touches
 from pipeline.evaluation.floors import floors
+from pipeline.evaluation.journal import Usage
 from pipeline.evaluation.report import Ablation, AblationRow, Cell, Comparison, Floor
 from pipeline.records import Role
-from pipeline.retrieval.index import Index
+from services.details import Details, usage_json
+from services.measuring import ROLES, Documents, Progress, run_configurations, with_adapters
+from services.run_folder import RunFolder, identity, open_run
 from services.testset import Sizes, read_tests
 from training.dataset import DataFolder
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is going on, requests answered and requests in all."""
+__all__ = ["METRICS", "ROLES", "Evaluation", "Progress", "evaluate", "evaluate_adapter", "evaluate_chain", "with_adapters"]
 
-ROLES = (Role.REWRITER, Role.EMBEDDER, Role.SYNTHESIZER, Role.JUDGE)
 METRICS = (
     NDCG,
     RECALL,
@@ -61,20 +61,39 @@ METRICS = (
     answer_metrics.WRONG_REFUSALS,
     MACRO_F1,
 )
-"""The columns of the table."""
+"""What adapters are compared by."""
+
+FURTHER = (
+    answer_metrics.ROUGE_L,
+    answer_metrics.QUOTE_PRECISION,
+    answer_metrics.QUOTE_RECALL,
+    answer_metrics.SUPPORTED,
+    answer_metrics.WORDS,
+    rewrite_metrics.ENTITY_RECALL,
+    rewrite_metrics.HARM,
+)
+"""What the table shows beside: no test is made of them, which would cost the others their power."""
 
 LOWER_IS_BETTER = (answer_metrics.WRONG_REFUSALS, rewrite_metrics.HARM)
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What was measured. `measured` holds every item; the rest is what tables show."""
+    """What was measured. `measured` holds every item; the rest is what tables show.
+
+    `ablation` has the base chain, each adapter alone and all of them; `runs` every configuration and `factorial` its
+    effects, where all of them were measured. `usage` is what it took, `details` what has no place in the table.
+    """
 
     tests: TestSet
     measured: tuple[Measured, ...]
     ablation: Ablation
     comparisons: tuple[Comparison, ...]
     floors: tuple[Floor, ...]
+    runs: Ablation = Ablation((), ())
+    factorial: Factorial = Factorial(())
+    usage: tuple[Usage, ...] = ()
+    details: Details | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The figures without the items."""
@@ -83,6 +102,7 @@ class Evaluation:
             "configurations": rows,
             "comparisons": [asdict(each) for each in self.comparisons],
             "floors": [asdict(each) for each in self.floors],
+            **({} if self.details is None else self.details.to_json()),
         }
 
 
@@ -93,33 +113,88 @@ def evaluate_chain(
     on_progress: Progress | None = None,
     *,
     versions: Mapping[Role, str] | None = None,
+    out: Path | None = None,
+    on_documents: Documents | None = None,
 ) -> Evaluation:
-    """Measure the base chain, each adapter alone and all of them on `data`/test.
+    """Measure the base chain, each adapter alone and all of them on `data`/test, with all details.
 
     `limit` bounds the items of each kind that the model is asked about. `versions` names the adapters; by default those that
-    the settings name, or else the candidates. Raises InputError where there is no adapter at all.
+    the settings name, or else the candidates. `out` is as for `evaluate`. Raises InputError where there is no adapter at all.
     """
-    chosen = _versions(settings, versions)
-    if not chosen:
-        raise InputError("no adapter is published in this project; train one first with `lorag train`")
-    sizes = Sizes() if not limit else Sizes(limit, limit // 4, limit, limit, settings.seed)
-    return evaluate(settings, DataFolder(data, settings.judge.intents), chosen, sizes, on_progress)
+    chosen, sizes = chosen_versions(settings, versions), Sizes.at_most(limit, settings.seed)
+    folder = DataFolder(data, settings.judge.intents)
+    return evaluate(settings, folder, chosen, sizes, on_progress, closer=True, out=out, on_documents=on_documents)
 
 
 def evaluate(
-    settings: Settings, data: DataFolder, versions: Mapping[Role, Version], sizes: Sizes, on_progress: Progress | None = None
+    settings: Settings,
+    data: DataFolder,
+    versions: Mapping[Role, Version],
+    sizes: Sizes,
+    on_progress: Progress | None = None,
+    *,
+    full: bool = False,
+    closer: bool = False,
+    out: Path | None = None,
+    on_documents: Documents | None = None,
 ) -> Evaluation:
-    """As `evaluate_chain`, with everything resolved."""
+    """As `evaluate_chain`, with everything resolved; with `full` every set of adapters is measured, and their effects.
+
+    Only what has test rows is measured. `closer` asks for the details. What is answered is kept in the folder `out` as it comes:
+    a run that was killed goes on there, and one of other settings is refused (InputError).
+    """
     for role in versions:
         data.check_leaks(role)
-    tests = read_tests(data, sizes, roles=ROLES)
+    tests = read_tests(data, sizes, roles=[role for role in ROLES if role in versions or data.has("test", role)])
     roles = [role for role in ROLES if role in versions]
-    measured = _measure(settings, tests, versions, one_at_a_time(roles), on_progress)
-    return Evaluation(tests, measured, _table(measured), compare(measured, roles), floors(tests, measured[0]))
+    configurations = full_factorial(roles) if full else one_at_a_time(roles)
+    with _kept(out, settings, data, versions, sizes, configurations) as keep:
+        run = run_configurations(
+            settings, tests, versions, configurations, on_progress, keep=keep, closer=closer, on_documents=on_documents
+        )
+        few = {each.name for each in one_at_a_time(roles)}
+        found = Evaluation(
+            tests=tests,
+            measured=run.measured,
+            ablation=_table([each for each in run.measured if each.configuration.name in few], tests),
+            comparisons=compare(run.measured, roles),
+            floors=floors(tests, run.measured[0]),
+            usage=run.usage,
+            details=run.details,
+        )
+        if full:
+            factorial = factorial_effects(run.measured, tests, roles, METRICS, seed=settings.seed)
+            found = replace(found, runs=_table(run.measured, tests), factorial=factorial)
+        if keep is not None:
+            keep.finish(found.to_json(), usage_json(run.usage))
+    return found
+
+
+@contextmanager
+def _kept(
+    out: Path | None,
+    settings: Settings,
+    data: DataFolder,
+    versions: Mapping[Role, Version],
+    sizes: Sizes,
+    configurations: Sequence[Configuration],
+) -> Iterator[RunFolder | None]:
+    if out is None:
+        yield None
+        return
+    with open_run(out, identity(settings, data, versions, sizes, configurations)) as keep:
+        yield keep
 
 
 def evaluate_adapter(
-    settings: Settings, role: Role, version: str, data: Path, on_progress: Progress | None = None, *, sizes: Sizes | None = None
+    settings: Settings,
+    role: Role,
+    version: str,
+    data: Path,
+    on_progress: Progress | None = None,
+    *,
+    sizes: Sizes | None = None,
+    on_documents: Documents | None = None,
 ) -> tuple[Version, Evidence]:
     """Measure one adapter against the base on its own metric, on `data`/test, and put the evidence on its card."""
     registry = open_registry(settings)
@@ -128,7 +203,8 @@ def evaluate_adapter(
     folder.check_leaks(role)
     tests = read_tests(folder, sizes or Sizes(), roles=(role,))
     both = (Configuration(BASE_CHAIN, frozenset()), Configuration(f"+ {role.value}", frozenset({role})))
-    base, tuned = _measure(settings, tests, {role: found}, both, on_progress)
+    run = run_configurations(settings, tests, {role: found}, both, on_progress, on_documents=on_documents)
+    base, tuned = run.measured
     evidence = to_evidence(_comparison(role.value, OWN_METRIC[role], base, tuned), folder.folder.name)
     return registry.attach_evidence(role, found.id, (evidence,)), evidence
 
@@ -160,16 +236,28 @@ def _comparison(role: str, metric: str, base: Measured, tuned: Measured) -> Comp
     return Comparison(role, metric, before, after, found.value, found.low, found.high, found.n)
 
 
-def _table(measured: Sequence[Measured]) -> Ablation:
-    rows = []
+def _table(measured: Sequence[Measured], tests: TestSet) -> Ablation:
+    shown_metrics = (*METRICS, *FURTHER)
+    rows, known = [], dict[tuple[int, str], Interval | None]()  # configurations share what none of their adapters changes
     for each in measured:
-        cells = {metric: found for metric in METRICS if (found := interval(each, metric)) is not None}
+        keys = {metric: (id(getattr(each, part_of(metric))), metric) for metric in shown_metrics}
+        for metric, key in keys.items():
+            if key not in known:
+                known[key] = interval(each, metric)
+        cells = {metric: found for metric, key in keys.items() if (found := known[key]) is not None}
         shown = {metric: Cell(found.value, found.low, found.high, found.n) for metric, found in cells.items()}
-        rows.append(AblationRow(each.configuration.name, shown))
-    return Ablation(tuple(metric for metric in METRICS if any(metric in row.cells for row in rows)), tuple(rows))
+        on = tuple(role.value for role in ROLES if role in each.configuration.on)
+        rows.append(AblationRow(each.configuration.name, shown, on))
+    metrics = tuple(metric for metric in shown_metrics if any(metric in row.cells for row in rows))
+    touched = {metric: tuple(role.value for role in ROLES if role in touches(metric, tests)) for metric in metrics}
+    return Ablation(metrics, tuple(rows), touched)
 
 
-def _versions(settings: Settings, names: Mapping[Role, str] | None) -> dict[Role, Version]:
+def chosen_versions(settings: Settings, names: Mapping[Role, str] | None = None) -> dict[Role, Version]:
+    """The adapters to measure: those of `names`, or those that the settings name and, before any promotion, the candidates.
+
+    Raises InputError where there is none at all, AdapterError for a name that stands for nothing.
+    """
     registry = open_registry(settings)
     if names is not None:
         return {role: registry.resolve(role, name) for role, name in names.items()}
@@ -181,100 +269,6 @@ def _versions(settings: Settings, names: Mapping[Role, str] | None) -> dict[Role
             choice = "candidate" if "candidate" in aliases else "none"
         if choice != "none":
             found[role] = registry.resolve(role, choice)
+    if not found:
+        raise InputError("no adapter is published in this project; train one first with `lorag train`")
     return found
-
-
-def with_adapters(settings: Settings, versions: Mapping[Role, Version] | Mapping[Role, Version | None]) -> Settings:
-    """The settings with exactly these adapter versions, and none for the other roles."""
-    chosen = {role.value: (v.id if (v := versions.get(role)) else "none") for role in ROLES}
-    return settings.model_copy(update={"adapters": settings.adapters.model_copy(update=chosen)})
-
-
-def _measure(
-    settings: Settings,
-    tests: TestSet,
-    versions: Mapping[Role, Version],
-    configurations: Sequence[Configuration],
-    on_progress: Progress | None,
-) -> tuple[Measured, ...]:
-    total, done = planned_requests(tests, configurations), 0
-    name = configurations[0].name
-
-    def count(requests: int) -> None:
-        nonlocal done
-        done = min(total, done + requests)  # a batch that is halved around a bad item asks again for what is known
-        if on_progress is not None:
-            on_progress(name, done, total)
-
-    generation: dict[Role, Version] = {r: v for r, v in versions.items() if r is not Role.EMBEDDER}
-    needs_base = bool(tests.rewrites or tests.judgments or any(item.answered for item in tests.chain))
-    measured = []
-    with _indexes(settings, versions.get(Role.EMBEDDER), bool(tests.chain)) as (frozen, tuned):
-        base = open_base(with_adapters(settings, generation)) if needs_base else None
-        engine = MemoEngine(base.engine, count) if base else MemoEngine(_NoEngine(), count)
-        adapters: dict[Role, str] = {role: version_name(version) for role, version in generation.items()}
-        parts = Parts(engine, adapters, frozen, tuned, settings.retrieval.k, settings.retrieval.hybrid)
-        for configuration in configurations:
-            name = configuration.name
-            measured.append(measure(configuration, parts, tests))
-    return tuple(measured)
-
-
-class _NoEngine:
-    """Stands where no model is needed, as when retrieval alone is measured; it refuses every request."""
-
-    adapters: tuple[str, ...] = ()
-
-    def generate(self, requests: Sequence[Any]) -> list[Any]:
-        return self._none(requests)
-
-    def weigh(self, requests: Sequence[Any]) -> list[Any]:
-        return self._none(requests)
-
-    def stream(self, request: Any) -> Iterator[str]:
-        raise InputError("retrieval alone is measured here; no model is loaded")
-
-    def _none(self, requests: Sequence[Any]) -> list[Any]:
-        if requests:
-            raise InputError("retrieval alone is measured here; no model is loaded")
-        return []
-
-
-@contextlib.contextmanager
-def _indexes(settings: Settings, embedder: Version | None, needed: bool) -> Iterator[tuple[Index | _NoSearch, Index | None]]:
-    """Indexes of the project's documents filled by the frozen encoder and by the one with the adapter.
-
-    They lie beside the project's own, which evaluation never touches, and are brought up to date, not made anew.
-    """
-    if not needed:
-        yield _NoSearch(), None
-        return
-    with contextlib.ExitStack() as opened:
-        frozen = opened.enter_context(contextlib.closing(_index(settings, None)))
-        tuned = opened.enter_context(contextlib.closing(_index(settings, embedder))) if embedder else None
-        for index in (frozen, tuned) if tuned else (frozen,):
-            _bring_up_to_date(index, settings.documents)
-        yield frozen, tuned
-
-
-class _NoSearch:
-    def search_many(self, questions: Sequence[str], k: int, **options: Any) -> list[Any]:
-        if questions:
-            raise InputError("no question is measured here; no index is open")
-        return []
-
-
-def _index(settings: Settings, embedder: Version | None) -> Index:
-    apart = with_adapters(settings, {Role.EMBEDDER: embedder})
-    folder = settings.store.path.with_name("evaluation") / (embedder.id if embedder else "frozen")
-    store = settings.store.model_copy(update={"kind": "edge", "path": folder, "url": None, "api_key_env": None})
-    apart = apart.model_copy(update={"store": store})
-    return open_index(apart, open_embedder(apart))
-
-
-def _bring_up_to_date(index: Index, documents: Path) -> None:
-    """Ingest; an index that another encoder filled, before the settings named this one, is made anew."""
-    try:
-        index.ingest(documents)
-    except IndexMismatch:
-        index.ingest(documents, rebuild=True)

@@ -7,11 +7,22 @@ when a question is asked, and mended here before. Loads no model: encoders are c
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import dataclass
 
 from pipeline.assembly import chosen_version, open_index, open_registry, open_store
 from pipeline.config import Settings
 from pipeline.records import Role
 from pipeline.retrieval.embedder import SentenceTransformerEmbedder
+from pipeline.retrieval.encoder_identity import EncoderIdentity
+from pipeline.retrieval.index import Index
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Whether the index can be searched by an encoder, and one line on what that took or needs."""
+
+    fits: bool
+    words: str
 
 
 def follow_embedder(settings: Settings) -> str:
@@ -25,16 +36,23 @@ def follow_embedder(settings: Settings) -> str:
             return ""
     embedder = _bare_identity(settings)
     with closing(open_index(settings, embedder)) as index:
-        wanted = embedder.identity
-        info = index.info()
-        if wanted.can_search(info.encoder):
-            return "The index fits it as it is."
-        if info.previous:
-            restored = index.rollback()
-            if wanted.can_search(index.info().encoder):
-                return f"The index is back at collection {restored}, which it filled."
-            index.rollback()
-    return "The index was filled by another encoder: run `lorag ingest --rebuild` before you ask."
+        return fit_index(index, embedder.identity).words
+
+
+def fit_index(index: Index, wanted: EncoderIdentity) -> Fit:
+    """Bring `index` to the collection that `wanted` can search: the present one, or the one before the last rebuild.
+
+    Where neither is, the index stays as it was. Raises StoreError.
+    """
+    info = index.info()
+    if wanted.can_search(info.encoder):
+        return Fit(True, "The index fits it as it is.")
+    if info.previous:
+        restored = index.rollback()
+        if wanted.can_search(index.info().encoder):
+            return Fit(True, f"The index is back at collection {restored}, which it filled.")
+        index.rollback()
+    return Fit(False, "The index was filled by another encoder: run `lorag ingest --rebuild` before you ask.")
 
 
 def _bare_identity(settings: Settings) -> SentenceTransformerEmbedder:

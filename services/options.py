@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from pipeline.errors import InputError
 from pipeline.records import Role
 
 
@@ -34,3 +36,21 @@ DataFolder = Annotated[
 ]
 
 HERE = Path()
+
+
+def page_at(page: Path) -> tuple[Path, str]:
+    """The folder and the name of a report that the user wants at `page`: `FILE.html`, or a folder for report.html.
+
+    The folder is made now, for what comes before the report may take hours. Raises InputError for a file of another kind and
+    where nothing can be written.
+    """
+    if page.suffix != ".html" and (page.suffix or page.is_file()):
+        raise InputError(f"{page}: a report is an .html file with its .json beside it; name it FILE.html, or a folder")
+    folder, name = (page.parent, page.stem) if page.suffix == ".html" else (page, "report")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be made ({error.strerror}); name another place with --out") from error
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"{folder}: cannot be written to; name another place with --out")
+    return folder, name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from pipeline.evaluation.ablation import ChainItem, JudgeItem, RewriteItem, TestSet
 from pipeline.evaluation.answers import GoldAnswer
@@ -29,6 +29,11 @@ class Sizes:
     turns: int = 0
     judgments: int = 0
     seed: int = 0
+
+    @classmethod
+    def at_most(cls, limit: int | None, seed: int) -> Self:
+        """`limit` items of each kind, a quarter of the questions unanswerable; all of them for None."""
+        return cls(limit, limit // 4, limit, limit, seed) if limit else cls(seed=seed)
 
 
 def read_tests(data: DataFolder, sizes: Sizes, split: str = "test", roles: Sequence[Role] = tuple(Role)) -> TestSet:
@@ -70,7 +75,12 @@ def _questions(rows: Sequence[QuestionRow], sizes: Sizes, answered: bool) -> lis
 def _question(row: QuestionRow, answered: bool) -> ChainItem:
     near = row.passage_ids or row.near_ids
     gold = GoldAnswer(
-        row.id, row.answers, row.answerable, row.passage_ids if row.answerable else (), row.quotes, _document(near) or row.id
+        row.id,
+        row.answers,
+        row.answerable,
+        row.passage_ids if row.answerable else (),
+        row.quotes,
+        _document(near) or row.group or row.id,
     )
     return ChainItem(Query(row.standalone or row.question), gold, answered=answered)
 
@@ -86,7 +96,8 @@ def _judgments(rows: Sequence[JudgeRow], data: DataFolder, sizes: Sizes) -> tupl
     found: list[JudgeItem] = []
     for task in dict.fromkeys(row.task for row in rows):
         for row in _draw([row for row in rows if row.task == task], sizes.judgments, sizes.seed):
-            found.append(JudgeItem(row.id, schemas[task], row.inputs, row.label, _document(row.passage_ids) or row.id))
+            group = _document(row.passage_ids) or row.id
+            found.append(JudgeItem(row.id, schemas[task], row.inputs, row.label, group))
     return tuple(found)
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -204,19 +203,3 @@ def test_make_installs_once_and_again_when_the_requirements_change(checkout: Pat
     later = ready.stat().st_mtime + 10
     os.utime(checkout / "constraints.txt", (later, later))
     assert "pip" in make(checkout, "--dry-run", "demo").stdout
-
-
-# --- the Qdrant server ---
-
-
-def test_the_qdrant_server_is_pinned_near_its_client_and_answers_this_machine_alone() -> None:
-    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
-    (server,) = [service for service in compose["services"].values() if service["image"].startswith("qdrant/qdrant:")]
-    tag = re.fullmatch(r"qdrant/qdrant:v(\d+)\.(\d+)\.\d+-unprivileged", server["image"])
-    assert tag is not None
-    client = pins()["qdrant-client"]
-    assert int(tag[1]) == client.major
-    assert abs(int(tag[2]) - client.minor) <= 1
-    assert all(port.startswith("127.0.0.1:") for port in server["ports"])
-    assert {volume.split(":")[0] for volume in server["volumes"]} == set(compose["volumes"])
-    assert "/readyz" in server["healthcheck"]["test"][-1]

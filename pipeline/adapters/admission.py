@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline.adapters.canaries import CANARY_FILE, check_readable
 from pipeline.adapters.card import CARD_FILE, AdapterCard
-from pipeline.adapters.inspection import ALLOWED, WEIGHTS_FILE, AdapterFacts, inspect_folder
+from pipeline.adapters.inspection import ALLOWED, WEIGHTS_FILE, AdapterFacts, inspect_folder, inspect_weights
 from pipeline.adapters.lora_settings import CONFIG_FILE, portable_settings
 from pipeline.adapters.staging import copy_file, write_text
 from pipeline.adapters.strict_json import load_json
@@ -26,14 +26,16 @@ def fill_version(source: Path, folder: Path) -> None:
     """
     if not source.is_dir():
         raise AdapterError(f"{source}: no adapter folder; give the folder that training wrote")
-    for name in ALLOWED.keys() - {CARD_FILE, README_FILE, CONFIG_FILE}:
-        path = source / name
+    names = sorted(ALLOWED.keys() - {CARD_FILE, README_FILE, CONFIG_FILE})
+    for path in [source / name for name in names]:
         if path.is_symlink():
             raise AdapterError(f"{path}: is a link; an adapter is published from plain files")
-        if path.exists():
-            copy_file(path, folder / name)
-        elif name in (WEIGHTS_FILE, CANARY_FILE):
+        if path.name in (WEIGHTS_FILE, CANARY_FILE) and not path.exists():
             raise AdapterError(f"{path}: is missing; the training did not finish, run it again")
+    inspect_weights(source)  # before gigabytes are copied that nobody wants
+    for name in names:
+        if (source / name).exists():
+            copy_file(source / name, folder / name, ALLOWED[name])
     settings = load_json(source / CONFIG_FILE, limit=ALLOWED[CONFIG_FILE])
     if not isinstance(settings, dict):
         raise AdapterError(f"{source / CONFIG_FILE}: must be an object, as peft writes it")

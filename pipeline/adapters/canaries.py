@@ -18,6 +18,8 @@ from pipeline.records import Message, Role
 
 CANARY_FILE = "canaries.json"
 _LIMIT = 16 << 20
+_MOST = 16
+"""Canaries of an adapter: each costs a forward pass whenever it is loaded."""
 
 FLOOR = 0.05
 """Nats a token by which a log-probability may always differ: rounding of another precision, library or processor."""
@@ -90,8 +92,11 @@ def canaries_json(canaries: Sequence[Canary] | Sequence[EmbedCanary]) -> str:
 
 def read_canaries(folder: Path) -> tuple[Canary, ...]:
     """Of a generation adapter. Raises AdapterError naming file and key; an empty list is an error too."""
-    canaries = _read(folder, _Replies).replies
-    return _some(canaries, folder)
+    canaries = _some(_read(folder, _Replies).replies, folder)
+    roles = {message.role for canary in canaries for message in canary.messages}
+    if strange := sorted(roles - {"system", "user", "assistant"}):
+        raise AdapterError(f"{folder / CANARY_FILE}: a message of the role {strange[0]!r}; record the canaries again")
+    return canaries
 
 
 def read_embed_canaries(folder: Path) -> tuple[EmbedCanary, ...]:
@@ -124,6 +129,8 @@ _Kind = TypeVar("_Kind", Canary, EmbedCanary)
 def _some(canaries: tuple[_Kind, ...], folder: Path) -> tuple[_Kind, ...]:
     if not canaries:
         raise AdapterError(f"{folder / CANARY_FILE}: holds no canary; record them after training")
+    if len(canaries) > _MOST:
+        raise AdapterError(f"{folder / CANARY_FILE}: holds {len(canaries)} canaries, at most {_MOST} are asked; record fewer")
     return canaries
 
 
@@ -152,6 +159,18 @@ def compare_replies(canaries: Sequence[Canary], now: Sequence[float]) -> None:
         raise NoEffect(f"canary replies come out like the bare base's: {figures}; the adapter has no effect on this base")
     if not away <= allowed:
         raise NoEffect(f"canary replies come out {figures}; the adapter does not do here what it was trained to do")
+
+
+def compare_bare_replies(canaries: Sequence[Canary], now: Sequence[float]) -> None:
+    """Compare what a bare base gives now, in nats a token, with the recorded values: on average it must be nearer to the bare
+    base's than to the adapter's. Raises NoEffect."""
+    from_base = _mean([abs(value - c.base_logprob) for c, value in zip(canaries, now, strict=True)])
+    from_tuned = _mean([abs(value - c.tuned_logprob) for c, value in zip(canaries, now, strict=True)])
+    if not from_base < from_tuned:
+        raise NoEffect(
+            f"the bare base gives canary replies {from_tuned:.3f} nats a token from the adapter's and {from_base:.3f} from the "
+            "bare base's; it is another base, or has an adapter on it"
+        )
 
 
 def compare_vectors(canaries: Sequence[EmbedCanary], now: Sequence[Sequence[float]]) -> None:

@@ -7,6 +7,8 @@ that is zero. What is left can at worst give wrong text; the proof of effect see
 
 from __future__ import annotations
 
+import os
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,9 +34,15 @@ ALLOWED: Mapping[str, int] = {
 """The only files an adapter folder may hold, with the bytes each may have."""
 
 
+_LORA_NAME = re.compile(r"(?:base_model\.model\.)?((?:[A-Za-z0-9_]{1,100}\.){0,29}[A-Za-z0-9_]{1,100})\.lora_([AB])\.weight")
+
+
 @dataclass(frozen=True, slots=True)
 class AdapterFacts:
-    """What the files say. `targets` are module names, `tensors` and `parameters` count the weights' arrays and values."""
+    """What the files say. `targets` are module names, `tensors` and `parameters` count the weights' arrays and values.
+
+    `invocation` are the token ids that switch an activated LoRA on; none for a LoRA that is always on.
+    """
 
     rank: int
     alpha: float
@@ -43,6 +51,7 @@ class AdapterFacts:
     tensors: int
     parameters: int
     weights_digest: str
+    invocation: tuple[int, ...] = ()
 
 
 def inspect_folder(folder: Path) -> AdapterFacts:
@@ -71,6 +80,7 @@ def inspect_weights(folder: Path) -> AdapterFacts:
         len(tensors),
         sum(t.size for t in tensors),
         file_digest(weights),
+        settings.invocation,
     )
 
 
@@ -78,18 +88,23 @@ def check_files(folder: Path) -> None:
     """Raises AdapterError unless `folder` holds plain files of allowed names and sizes only, settings and weights among them."""
     if folder.is_symlink() or not folder.is_dir():
         raise AdapterError(f"{folder}: no adapter folder; give the folder of a published or trained adapter")
-    entries = sorted(folder.iterdir())
-    for entry in entries:
-        status = entry.lstat()
-        if entry.name not in ALLOWED:
-            raise AdapterError(f"{entry}: does not belong into an adapter folder; allowed: {', '.join(ALLOWED)}")
-        if not stat.S_ISREG(status.st_mode):
-            raise AdapterError(f"{entry}: is a link or a folder; an adapter folder holds plain files only")
-        if status.st_size > ALLOWED[entry.name]:
-            raise AdapterError(f"{entry}: {status.st_size} bytes, more than the {ALLOWED[entry.name]} that are allowed")
+    found = set()
+    with os.scandir(folder) as entries:  # one by one: there may be millions, and the first that is wrong decides
+        for entry in entries:
+            _check_file(Path(entry.path), entry.stat(follow_symlinks=False))
+            found.add(entry.name)
     for name in (CONFIG_FILE, WEIGHTS_FILE):
-        if folder / name not in entries:
+        if name not in found:
             raise AdapterError(f"{folder}: {name} is missing; the adapter is incomplete, train or copy it again")
+
+
+def _check_file(path: Path, status: os.stat_result) -> None:
+    if path.name not in ALLOWED:
+        raise AdapterError(f"{path}: does not belong into an adapter folder; allowed: {', '.join(ALLOWED)}")
+    if not stat.S_ISREG(status.st_mode):
+        raise AdapterError(f"{path}: is a link or a folder; an adapter folder holds plain files only")
+    if status.st_size > ALLOWED[path.name]:
+        raise AdapterError(f"{path}: {status.st_size} bytes, more than the {ALLOWED[path.name]} that are allowed")
 
 
 def _pairs(path: Path, tensors: tuple[Tensor, ...]) -> dict[str, tuple[Tensor, Tensor]]:
@@ -98,8 +113,10 @@ def _pairs(path: Path, tensors: tuple[Tensor, ...]) -> dict[str, tuple[Tensor, T
     for tensor in tensors:
         module, half = _split_name(tensor.name)
         if half is None or len(tensor.shape) != 2 or 0 in tensor.shape:
-            raise AdapterError(f"{path}: {tensor.name} of shape {list(tensor.shape)} is no LoRA matrix of a linear layer")
-        halves.setdefault(module, {})[half] = tensor
+            raise AdapterError(f"{path}: {tensor.name[:200]} of shape {list(tensor.shape)} is no LoRA matrix of a linear layer")
+        if half in halves.setdefault(module, {}):
+            raise AdapterError(f"{path}: lora_{half} of {module} stands there twice under two names; train the adapter again")
+        halves[module][half] = tensor
     for module, found in halves.items():
         if len(found) != 2:
             raise AdapterError(f"{path}: {module} has lora_{next(iter(found))} without its other half; the file is incomplete")
@@ -107,11 +124,9 @@ def _pairs(path: Path, tensors: tuple[Tensor, ...]) -> dict[str, tuple[Tensor, T
 
 
 def _split_name(name: str) -> tuple[str, str | None]:
-    for half in ("A", "B"):
-        ending = f".lora_{half}.weight"
-        if name.endswith(ending):
-            return name[: -len(ending)].removeprefix("base_model.model."), half
-    return name, None
+    """Module and `A` or `B`; None where it is no name that peft gives a LoRA matrix."""
+    match = _LORA_NAME.fullmatch(name)
+    return (match[1], match[2]) if match else (name, None)
 
 
 def _check_ranks(path: Path, pairs: Mapping[str, tuple[Tensor, Tensor]], settings: LoraSettings) -> None:
@@ -125,12 +140,19 @@ def _check_ranks(path: Path, pairs: Mapping[str, tuple[Tensor, Tensor]], setting
 
 
 def _check_targets(path: Path, pairs: Mapping[str, tuple[Tensor, Tensor]], settings: LoraSettings) -> None:
-    endings = tuple(f".{target}" for target in settings.targets)
-    strays = [module for module in pairs if not f".{module}".endswith(endings)]
-    idle = [target for target in settings.targets if not any(f".{module}".endswith(f".{target}") for module in pairs)]
-    if strays or idle:
-        what = f"has weights for {strays[0]}, which is no target" if strays else f"has no weights for the target {idle[0]}"
-        raise AdapterError(f"{path}: {what} of {CONFIG_FILE}; the two files do not belong together")
+    idle = set(settings.targets)
+    for module in pairs:
+        parts = module.split(".")
+        meant = {".".join(parts[n:]) for n in range(len(parts))} & set(settings.targets)
+        if not meant:
+            raise AdapterError(
+                f"{path}: has weights for {module}, which is no target of {CONFIG_FILE}; the two files do not belong together"
+            )
+        idle -= meant
+    if idle:
+        raise AdapterError(
+            f"{path}: has no weights for the target {min(idle)} of {CONFIG_FILE}; the two files do not belong together"
+        )
 
 
 def _check_values(path: Path, pairs: Mapping[str, tuple[Tensor, Tensor]], settings: LoraSettings) -> None:
@@ -138,11 +160,18 @@ def _check_values(path: Path, pairs: Mapping[str, tuple[Tensor, Tensor]], settin
     for pair in pairs.values():
         moved = True
         for tensor in pair:
-            values = read_values(path, tensor)
-            if not np.isfinite(values).all():
-                raise AdapterError(f"{path}: {tensor.name} holds values that are not finite; the training diverged, train again")
-            moved = moved and bool(values.any())
+            moved = _any_value(path, tensor) and moved
         effective = effective or moved
     if not effective or settings.alpha == 0:
         why = "alpha is 0" if effective else "every A or B matrix is zero"
         raise NoEffect(f"{path}: {why}, so the adapter changes nothing; train it first")
+
+
+def _any_value(path: Path, tensor: Tensor) -> bool:
+    """Whether a value of the matrix differs from zero. Raises AdapterError where one is not finite."""
+    found = False
+    for values in read_values(path, tensor):
+        if not np.isfinite(values).all():
+            raise AdapterError(f"{path}: {tensor.name} holds values that are not finite; the training diverged, train again")
+        found = found or bool(values.any())
+    return found

@@ -6,7 +6,6 @@ folder, so each key is either checked here or must hold its neutral value. The n
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ from pipeline.errors import AdapterError
 CONFIG_FILE = "adapter_config.json"
 _LIMIT = 1 << 20
 _MAX_RANK = 1024
+_MAX_SCALE = 1e6
+_MAX_ITEMS = 4096
 _NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
 
 _BRANCH = re.compile(r"\(\.\*\\\.\)\?[A-Za-z0-9_]+\\\.\.\*")
@@ -28,17 +29,19 @@ _BRANCH = re.compile(r"\(\.\*\\\.\)\?[A-Za-z0-9_]+\\\.\.\*")
 @dataclass(frozen=True, slots=True)
 class LoraSettings:
     """`ranks` holds every rank a module may have: the general one and those of `rank_pattern`. `targets` leaves out the
-    target modules that are excluded again, which get no weights: peft writes both for a small model's `all-linear`."""
+    target modules that are excluded again, which get no weights: peft writes both for a small model's `all-linear`.
+    `invocation` are the token ids that switch an activated LoRA on; none for a LoRA that is always on."""
 
     rank: int
     ranks: frozenset[int]
     alpha: float
     dropout: float
     targets: tuple[str, ...]
+    invocation: tuple[int, ...]
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _MAX_SCALE
 
 
 def _rank(value: Any) -> bool:
@@ -46,7 +49,11 @@ def _rank(value: Any) -> bool:
 
 
 def _names(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(v, str) and _NAME.fullmatch(v) for v in value)
+    return _list(value) and all(isinstance(v, str) and _NAME.fullmatch(v) for v in value)
+
+
+def _list(value: Any) -> bool:
+    return isinstance(value, list) and len(value) <= _MAX_ITEMS
 
 
 def _excluded(value: Any) -> bool:
@@ -62,13 +69,17 @@ def _excludes(pattern: str | list[str] | None, target: str) -> bool:
 
 def _numbers_of(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
     def holds(value: Any) -> bool:
-        return isinstance(value, dict) and all(_NAME.fullmatch(k) and check(v) for k, v in value.items())
+        return (
+            isinstance(value, dict)
+            and len(value) <= _MAX_ITEMS
+            and all(_NAME.fullmatch(k) and check(v) for k, v in value.items())
+        )
 
     return holds
 
 
 def _integers(value: Any) -> bool:
-    return isinstance(value, list) and all(type(v) is int and v >= 0 for v in value)
+    return _list(value) and all(type(v) is int and 0 <= v < 1 << 31 for v in value)
 
 
 def _among(*allowed: Any) -> Callable[[Any], bool]:
@@ -99,11 +110,11 @@ _CHECKED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "bias": (_among("none"), "none"),
     "use_rslora": (_among(True, False), "true or false"),
     "init_lora_weights": (_among(True, False, "gaussian"), "true, false or gaussian"),
-    "layers_to_transform": (_or_none(lambda v: _integers(v) or type(v) is int), "null or layer numbers"),
+    "layers_to_transform": (_or_none(lambda v: _integers(v if isinstance(v, list) else [v])), "null or layer numbers"),
     "layers_pattern": (_or_none(lambda v: _names(v if isinstance(v, list) else [v])), "null or names"),
     "rank_pattern": (_numbers_of(_rank), "module names with their ranks"),
     "alpha_pattern": (_numbers_of(_number), "module names with their alphas"),
-    "alora_invocation_tokens": (_or_none(_integers), "null or token ids"),
+    "alora_invocation_tokens": (_or_none(lambda v: _integers(v) and bool(v)), "null or token ids"),
     "megatron_core": (_among("megatron.core", None), "megatron.core, which is not used"),
     "qalora_group_size": (lambda v: type(v) is int, "a number, which is not used"),
 }
@@ -124,11 +135,12 @@ def read_settings(folder: Path) -> LoraSettings:
     for key, value in data.items():
         check, allowed = _CHECKED.get(key, (_neutral, "nothing but null, false or empty: LoRAG loads plain LoRA only"))
         if not check(value):
-            raise AdapterError(f"{path}: {key} is {_short(value)}; allowed: {allowed}")
+            raise AdapterError(f"{path}: {key[:60]} is {_short(value)}; allowed: {allowed}")
     rank = int(data["r"])
     ranks = frozenset({rank, *data.get("rank_pattern", {}).values()})
     targets = tuple(target for target in sorted(data["target_modules"]) if not _excludes(data.get("exclude_modules"), target))
-    return LoraSettings(rank, ranks, float(data["lora_alpha"]), float(data.get("lora_dropout", 0.0)), targets)
+    invocation = tuple(data.get("alora_invocation_tokens") or ())
+    return LoraSettings(rank, ranks, float(data["lora_alpha"]), float(data.get("lora_dropout", 0.0)), targets, invocation)
 
 
 def _neutral(value: Any) -> bool:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from pipeline.adapters.canaries import (
     Canary,
     EmbedCanary,
+    compare_bare_replies,
     compare_replies,
     compare_vectors,
     read_canaries,
@@ -27,7 +28,8 @@ from pipeline.contracts import contract_hash
 from pipeline.engine.bases import Base
 from pipeline.engine.local import LocalEngine
 from pipeline.engine.protocol import ChoiceRequest
-from pipeline.errors import AdapterError, IdentityMismatch
+from pipeline.engine.tokens import ChatTokens
+from pipeline.errors import AdapterError, IdentityMismatch, NoEffect
 from pipeline.records import Message, Role
 from pipeline.retrieval.encoder_identity import EncoderIdentity
 
@@ -41,6 +43,17 @@ class CanarySample:
 
     messages: tuple[Message, ...]
     reply: str
+
+
+class Scorer(Protocol):
+    """What canaries of generation adapters need of an engine, in this process or behind a server."""
+
+    @property
+    def tokens(self) -> ChatTokens: ...
+
+    def reply_logprobs(self, requests: Sequence[ChoiceRequest]) -> list[list[float]]:
+        """Log-probability of each whole choice after its prompt, end token included, in nats."""
+        ...
 
 
 class QueryEncoder(Protocol):
@@ -125,34 +138,44 @@ def _same_scale(card: AdapterCard, facts: AdapterFacts) -> None:
         )
 
 
-def _mean_logprobs(engine: LocalEngine, adapter: str | None, samples: Sequence[CanarySample | Canary]) -> list[float]:
-    """Mean log-probability a token of each reply, end token included, in nats."""
-    requests = [ChoiceRequest(sample.messages, (sample.reply,), adapter) for sample in samples]
+def _known_invocation(card: AdapterCard, facts: AdapterFacts, tokens: ChatTokens) -> None:
+    """An activated LoRA whose invocation the base's tokenizer cannot write would never be switched on."""
+    unknown = [token for token in facts.invocation if token >= tokens.vocabulary]
+    if unknown:
+        raise IdentityMismatch(
+            f"{_name(card)}: adapter_config.json names invocation token {unknown[0]}, the base's tokenizer has "
+            f"{tokens.vocabulary} tokens; use the base it was trained on"
+        )
+
+
+def _mean_logprobs(engine: Scorer, asked: Sequence[tuple[str | None, CanarySample | Canary]]) -> list[float]:
+    """Mean log-probability a token of each reply, end token included, in nats, under the adapter beside it."""
+    requests = [ChoiceRequest(sample.messages, (sample.reply,), adapter) for adapter, sample in asked]
     totals = [row[0] for row in engine.reply_logprobs(requests)]
-    return [total / len(engine.tokens.reply(s.reply)) for total, s in zip(totals, samples, strict=True)]
+    return [total / len(engine.tokens.reply(s.reply)) for total, (_, s) in zip(totals, asked, strict=True)]
 
 
 def record_canaries(
-    engine: LocalEngine, adapter_name: str, samples: Sequence[CanarySample], *, keep: int = CANARIES
+    engine: Scorer, adapter_name: str, samples: Sequence[CanarySample], *, keep: int = CANARIES
 ) -> tuple[Canary, ...]:
     """Measure all samples under the resident adapter and under the bare base, and keep those that tell the two apart best.
 
     Raises NoEffect where even those do not, AdapterError without samples.
     """
-    tuned, base = _mean_logprobs(engine, adapter_name, samples), _mean_logprobs(engine, None, samples)
+    tuned, base = (_mean_logprobs(engine, [(name, sample) for sample in samples]) for name in (adapter_name, None))
     measured = [Canary(s.messages, s.reply, t, b) for s, t, b in zip(samples, tuned, base, strict=True)]
     kept = tuple(sorted(measured, key=lambda c: -c.effect)[:keep])
     require_telling(kept)
     return kept
 
 
-def check_canaries(engine: LocalEngine, adapter_name: str, canaries: Sequence[Canary]) -> None:
+def check_canaries(engine: Scorer, adapter_name: str, canaries: Sequence[Canary]) -> None:
     """Measure the recorded replies under the resident adapter again.
 
     On average over the canaries they must agree with the recorded values within max(0.05, 0.4 of the recorded effect) nats
     a token, and be nearer to them than to the bare base's. Raises NoEffect.
     """
-    compare_replies(canaries, _mean_logprobs(engine, adapter_name, canaries))
+    compare_replies(canaries, _mean_logprobs(engine, [(adapter_name, canary) for canary in canaries]))
 
 
 def record_embed_canaries(
@@ -187,12 +210,10 @@ def load_proven(engine: LocalEngine, name: str, folder: Path, base: Base, *, rol
     In order: static checks, identity, loading, canaries. After a failure the adapter is not resident. `role`, where given,
     is the one it must have. Raises AdapterError, IdentityMismatch or NoEffect.
     """
-    facts = inspect_folder(folder)
-    card = read_card(folder)
-    if role is not None and card.role is not role:
-        raise IdentityMismatch(f"{folder}: is a {card.role.value} adapter, not one for the {role.value}; name another version")
+    card, facts = _card_of(folder, role)
     verify_identity(card, base, weights_digest=facts.weights_digest)
     _same_scale(card, facts)
+    _known_invocation(card, facts, engine.tokens)
     canaries = read_canaries(folder)
     engine.load_adapter(name, folder)
     try:
@@ -203,6 +224,38 @@ def load_proven(engine: LocalEngine, name: str, folder: Path, base: Base, *, rol
             raise type(error)(f"{_name(card)} on {base.id}: {error}") from error
         raise
     return card
+
+
+def prove_served(engine: Scorer, name: str, folder: Path, *, role: Role, where: str) -> AdapterCard:
+    """Prove that the adapter which `engine` knows as `name`, loaded by another process, is the one in `folder`.
+
+    Static checks, contract, weights and settings are those of the folder. What the server holds, its base included, nobody here
+    can see, so the canaries are asked of it: of the adapter under the tolerance that `check_canaries` names, which lets a server
+    keep the base in another precision, and of the bare base, which must be nearer to what it was. `where` says which model of
+    which server that is. Raises AdapterError, IdentityMismatch, NoEffect, EngineError.
+    """
+    card, facts = _card_of(folder, role)
+    _same_contract(card)
+    _same_weights(card, facts.weights_digest)
+    _same_scale(card, facts)
+    _known_invocation(card, facts, engine.tokens)
+    canaries = read_canaries(folder)
+    # Adapter and bare base in one call: a server that confuses them only where they share a batch is found out too.
+    values = _mean_logprobs(engine, [(asked, canary) for canary in canaries for asked in (name, None)])
+    try:
+        compare_replies(canaries, values[0::2])
+        compare_bare_replies(canaries, values[1::2])
+    except NoEffect as error:
+        hint = "serve this version on its base under that name, or change generation.models or adapters"
+        raise NoEffect(f"{where} is not {_name(card)}: {error}; {hint}") from error
+    return card
+
+
+def _card_of(folder: Path, role: Role | None) -> tuple[AdapterCard, AdapterFacts]:
+    facts, card = inspect_folder(folder), read_card(folder)
+    if role is not None and card.role is not role:
+        raise IdentityMismatch(f"{folder}: is a {card.role.value} adapter, not one for the {role.value}; name another version")
+    return card, facts
 
 
 def prove_embedder(embedder: IdentifiedEncoder, folder: Path) -> AdapterCard:

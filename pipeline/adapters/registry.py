@@ -167,6 +167,14 @@ class Registry:
                 self._set_aliases(home, _Aliases(aliases.candidate, previous.id, aliases.production))
         return self.resolve(role, previous.id)
 
+    def restore(self, role: Role, aliases: Mapping[str, str]) -> None:
+        """Set the aliases to what `aliases` gave before a change that turned out not to serve. Raises AdapterError."""
+        home = self._home(role)
+        for version in aliases.values():
+            self.resolve(role, version)
+        with self._disk(f"putting the {role.value} adapters back"), locked(home):
+            self._set_aliases(home, _Aliases(**aliases))
+
     def _set_aliases(self, home: Path, aliases: _Aliases) -> None:
         with aside_text(home, dump_json(aliases, ALIAS_FILE)) as text:
             text.rename(home / ALIAS_FILE)

@@ -15,6 +15,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from pipeline.adapters.plain_files import open_plain
+
 _FOLDER = ".publishing-"
 _FILE = ".aside-"
 _CHUNK = 1 << 20
@@ -54,10 +56,9 @@ def write_text(target: Path, text: str) -> None:
     _write_all(target, [text.encode()])
 
 
-def copy_file(source: Path, target: Path) -> None:
-    """Copy a plain file durably. Raises OSError, for a symbolic link too."""
-    descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW)
-    with os.fdopen(descriptor, "rb") as file:
+def copy_file(source: Path, target: Path, limit: int) -> None:
+    """Copy a plain file of at most `limit` bytes durably. Raises AdapterError for any other, OSError for a full disk."""
+    with open_plain(source, limit) as file:
         _write_all(target, iter(lambda: file.read(_CHUNK), b""))
 
 

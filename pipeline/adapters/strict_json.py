@@ -7,8 +7,8 @@ plain standard library: reading a card must cost nothing.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
-import math
 import types
 import typing
 from collections.abc import Mapping
@@ -16,31 +16,23 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from pipeline.adapters.plain_files import open_plain, parse_json
 from pipeline.errors import AdapterError
 
 Record = TypeVar("Record")
 
+_MOST = 1e30
+"""No number of a card is as large; an integer of a thousand digits would not even fit a float."""
+
 
 def load_json(path: Path, *, limit: int) -> Any:
-    """Parse a JSON file of at most `limit` bytes. Raises AdapterError naming the file; a key given twice is refused."""
+    """Parse a plain JSON file of at most `limit` bytes. Raises AdapterError naming the file for any other, see `parse_json`."""
+    with open_plain(path, limit) as file:
+        data = file.read(limit)
     try:
-        size = path.stat().st_size
-        if size > limit:
-            raise AdapterError(f"{path}: {size} bytes, more than the {limit} that are allowed; the file is not what it says")
-        return json.loads(path.read_bytes(), object_pairs_hook=no_twins)
-    except OSError as error:
-        raise AdapterError(f"{path}: cannot be read ({error.strerror}); publish or copy the adapter again") from error
+        return parse_json(data)
     except (ValueError, RecursionError) as error:
         raise AdapterError(f"{path}: is not JSON ({error}); publish or copy the adapter again") from error
-
-
-def no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An `object_pairs_hook` that raises ValueError for a repeated key: two readers might each believe another one."""
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"key {next(k for k in keys if keys.count(k) > 1)!r} stands there twice")
-    return made
 
 
 def build(kind: type[Record], data: object, where: str) -> Record:
@@ -51,7 +43,7 @@ def build(kind: type[Record], data: object, where: str) -> Record:
     """
     if not isinstance(data, Mapping):
         raise AdapterError(f"{where}: must be an object with the keys of {kind.__name__}")
-    hints = _hints(kind)
+    hints = _hints(cast(Any, kind))
     missing, unknown = sorted(hints.keys() - data.keys()), sorted(data.keys() - hints.keys())
     if missing or unknown:
         what = f"key {missing[0]!r} is missing" if missing else f"unknown key {unknown[0]!r}"
@@ -59,6 +51,7 @@ def build(kind: type[Record], data: object, where: str) -> Record:
     return kind(**{key: _value(hint, data[key], f"{where}: {key}") for key, hint in hints.items()})
 
 
+@functools.cache
 def _hints(kind: type[Any]) -> dict[str, Any]:
     hints = typing.get_type_hints(kind)
     return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
@@ -86,13 +79,11 @@ def _scalar(hint: Any, value: Any, where: str) -> Any:
         if value not in [member.value for member in hint]:
             raise AdapterError(f"{where} is {value!r}; allowed: {', '.join(m.value for m in hint)}")
         return hint(value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is not hint:
+    if type(value) is not hint and not (hint is float and type(value) is int):
         raise AdapterError(f"{where} must be of type {hint.__name__}, not {type(value).__name__}")
-    if hint is float and not math.isfinite(value):
+    if hint in (int, float) and not abs(value) < _MOST:
         raise AdapterError(f"{where} must be a finite number")
-    return value
+    return float(value) if hint is float else value
 
 
 def plain(value: Any) -> Any:

@@ -7,7 +7,8 @@ Format: 8 bytes little-endian header length, a JSON header name → {dtype, shap
 from __future__ import annotations
 
 import hashlib
-import json
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.adapters.strict_json import no_twins
+from pipeline.adapters.plain_files import open_plain, parse_json
 from pipeline.errors import AdapterError
 
 MAX_BYTES = 4 << 30
 _MAX_HEADER = 16 << 20
 _MAX_SIDE = 1 << 24
+_MAX_SIDES = 8
+_CHUNK = 1 << 20
 _WIDTH = {"F32": 4, "F16": 2, "BF16": 2}
 
 
@@ -46,20 +49,21 @@ def read_header(path: Path) -> tuple[Tensor, ...]:
     Raises AdapterError unless the header is well formed, every dtype is F16, BF16 or F32, and the data are exactly what
     the header says: each tensor as long as its shape, none over another, no gap, no byte more or less.
     """
+    with open_plain(path, MAX_BYTES) as file:
+        size = os.fstat(file.fileno()).st_size
+        length = int.from_bytes(file.read(8), "little")
+        _require(size > 8, path, f"is {size} bytes long, which no adapter is")
+        _require(length <= _MAX_HEADER, path, f"says that its header is {length} bytes long, more than allowed")
+        _require(8 + length <= size, path, f"is truncated: its header should be {length} bytes long")
+        data = file.read(length)
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            _require(8 < size <= MAX_BYTES, path, f"is {size} bytes long, which no adapter is")
-            _require(length <= _MAX_HEADER, path, f"says that its header is {length} bytes long, more than allowed")
-            _require(8 + length <= size, path, f"is truncated: its header should be {length} bytes long")
-            header = json.loads(file.read(length), object_pairs_hook=no_twins)
-    except OSError as error:
-        raise AdapterError(f"{path}: cannot be read ({error.strerror}); copy or train the adapter again") from error
+        header = parse_json(data)
     except (ValueError, RecursionError) as error:
         raise AdapterError(f"{path}: its header is not JSON ({error}); copy or train the adapter again") from error
-    _require(isinstance(header, dict), path, "has a header that is no object")
-    header.pop("__metadata__", None)
+    _require(isinstance(header, dict) and data.startswith(b"{"), path, "has a header that is no object")
+    metadata = header.pop("__metadata__", {})
+    plain = isinstance(metadata, dict) and all(isinstance(value, str) for value in metadata.values())
+    _require(plain, path, "has metadata that are not texts")
     tensors = sorted((_tensor(path, str(k), v, 8 + length) for k, v in header.items()), key=lambda t: (t.start, t.end))
     _require(bool(tensors), path, "holds no tensors")
     position = 8 + length
@@ -76,8 +80,9 @@ def _tensor(path: Path, name: str, entry: Any, base: int) -> Tensor:
     _require(known, path, f"describes {name} with other keys than dtype, shape and data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     _require(isinstance(dtype, str) and dtype in _WIDTH, path, f"keeps {name} as {dtype}; only {', '.join(_WIDTH)} are read")
-    _require(_counts(shape) and max(shape, default=1) <= _MAX_SIDE, path, f"gives {name} the shape {shape}")
-    _require(_counts(offsets) and len(offsets) == 2, path, f"gives {name} the data offsets {offsets}")
+    sound = _counts(shape) and len(shape) <= _MAX_SIDES and max(shape, default=1) <= _MAX_SIDE
+    _require(sound, path, f"gives {name} the shape {str(shape)[:200]}")
+    _require(_counts(offsets) and len(offsets) == 2, path, f"gives {name} the data offsets {str(offsets)[:200]}")
     values = 1
     for side in shape:
         values *= side
@@ -97,14 +102,19 @@ def _require(condition: bool, path: Path, what: str) -> None:
         raise AdapterError(f"{path}: {what}; copy or train the adapter again")
 
 
-def read_values(path: Path, tensor: Tensor) -> NDArray[np.float32]:
-    """The tensor's values as float32, flat, shape (size,)."""
-    with path.open("rb") as file:
+def read_values(path: Path, tensor: Tensor) -> Iterator[NDArray[np.float32]]:
+    """The tensor's values as float32, in flat pieces of at most 2^20: a file of gigabytes must not need as much memory."""
+    step = _CHUNK * _WIDTH[tensor.dtype]
+    with open_plain(path, MAX_BYTES) as file:
         file.seek(tensor.start)
-        data = file.read(tensor.end - tensor.start)
-    if tensor.dtype == "BF16":  # the upper half of a float32; numpy has no type for it
+        for start in range(tensor.start, tensor.end, step):
+            yield _floats(file.read(min(step, tensor.end - start)), tensor.dtype)
+
+
+def _floats(data: bytes, dtype: str) -> NDArray[np.float32]:
+    if dtype == "BF16":  # the upper half of a float32; numpy has no type for it
         return (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
-    return np.frombuffer(data, "<f4" if tensor.dtype == "F32" else "<f2").astype(np.float32)
+    return np.frombuffer(data, "<f4" if dtype == "F32" else "<f2").astype(np.float32)
 
 
 def file_digest(path: Path) -> str:

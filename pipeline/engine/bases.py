@@ -6,6 +6,7 @@ GGUF. It is converted once to an ordinary folder in the user's cache; the folder
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import json
@@ -61,6 +62,14 @@ def resolve_base(name: str) -> Base:
     return _from_hub(name)
 
 
+def tokenizer_place(name: str) -> str:
+    """The folder or hub id that the tokenizer of base `name` loads from: no weights are fetched or read for it."""
+    if name == SMOLLM2:
+        return str(convert_smollm2())
+    folder = Path(name).expanduser()
+    return str(folder) if folder.is_dir() else name
+
+
 def _from_hub(name: str) -> Base:
     from huggingface_hub import snapshot_download
 
@@ -88,10 +97,11 @@ def _folder_digest(folder: Path) -> str:
         with path.open("rb") as handle:
             total.update(hashlib.file_digest(handle, "sha256").digest())
     digest = total.hexdigest()[:16]
-    memo.parent.mkdir(parents=True, exist_ok=True)
-    partial = memo.with_suffix(f".{os.getpid()}")
-    partial.write_text(digest)
-    partial.replace(memo)
+    with contextlib.suppress(OSError):  # a cache that cannot be written (a container's) costs time, no more
+        memo.parent.mkdir(parents=True, exist_ok=True)
+        partial = memo.with_suffix(f".{os.getpid()}")
+        partial.write_text(digest)
+        partial.replace(memo)
     return digest
 
 

@@ -7,10 +7,10 @@ of different adapters may take turns.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from pipeline.engine.protocol import Sampling
 
@@ -32,6 +32,15 @@ class Row:
     sampling: Sampling
 
 
+@dataclass(frozen=True, slots=True)
+class ChoiceRow:
+    """One prompt and the whole replies to weigh after it, as token ids, and the adapter (or BASE_ROW) that weighs them."""
+
+    ids: tuple[int, ...]
+    adapter: str
+    replies: tuple[tuple[int, ...], ...]
+
+
 class Batch:
     """A left-padded batch in flight: prefilled once, then stepped token by token."""
 
@@ -47,15 +56,20 @@ class Batch:
             self._ids[n, width - len(ids) :] = torch.tensor(list(ids), device=device)
             self._mask[n, width - len(ids) :] = 1
         self._names = [name for _, name in rows]
-        self.cache = DynamicCache()
+        self.cache: Any = DynamicCache()
 
-    def _forward(self, ids: Any, positions: Any, keep: int) -> Any:
+    @property
+    def width(self) -> int:
+        """Columns that the cache holds for every row, padding included."""
+        return int(self._mask.shape[1])
+
+    def _forward(self, ids: Any, positions: Any, mask: Any, keep: int) -> Any:
         import torch
 
         with self._session(self._names) as (model, per_row), torch.inference_mode():
             return model(
                 input_ids=ids,
-                attention_mask=self._mask,
+                attention_mask=mask,
                 position_ids=positions,
                 past_key_values=self.cache,
                 use_cache=True,
@@ -66,12 +80,14 @@ class Batch:
     def prefill(self) -> Any:
         """Run the prompts; returns the next-token logits, shape (rows, vocabulary), float32."""
         positions = (self._mask.cumsum(-1) - 1).clamp(min=0)
-        return self._forward(self._ids, positions, 1)[:, -1].float()
+        return self._forward(self._ids, positions, self._mask, 1)[:, -1].float()
 
     def step(self, tokens: Any) -> Any:
         """Append one token a row, shape (rows,); returns the next logits as `prefill` does."""
-        self._mask = self._extended(tokens.shape[0], 1)
-        return self._forward(tokens[:, None], (self._mask.sum(-1, keepdim=True) - 1), 1)[:, -1].float()
+        mask = self._extended(tokens.shape[0], 1)
+        logits = self._forward(tokens[:, None], mask.sum(-1, keepdim=True) - 1, mask, 1)[:, -1].float()
+        self._mask = mask  # not before: where the adapter is gone the forward does not begin, and the batch is as it was
+        return logits
 
     def _extended(self, rows: int, columns: int) -> Any:
         import torch
@@ -79,13 +95,32 @@ class Batch:
         return torch.cat([self._mask, self._mask.new_ones((rows, columns))], dim=1)
 
     def keep(self, indices: Sequence[int]) -> None:
-        """Drop all rows but these, so that finished ones cost nothing more."""
+        """Drop all rows but these, and the columns that pad every row left: what is finished costs nothing more."""
         import torch
 
         chosen = torch.tensor(list(indices), device=self._mask.device)
+        mask = self._mask[chosen]
+        padding = int(mask.argmax(dim=1).min())
         self.cache.batch_select_indices(chosen)
-        self._mask = self._mask[chosen]
+        if padding:
+            self.cache = _rebuilt((keys[:, :, padding:], values[:, :, padding:]) for keys, values, _ in self.cache)
+        self._mask = mask[:, padding:]
         self._names = [self._names[i] for i in indices]
+
+    def absorb(self, other: Batch) -> None:
+        """Take the rows of `other`, prefilled too, behind one's own; `other` is spent after.
+
+        The narrower one is padded on the left to the width of the wider. A failure leaves this batch as it was.
+        """
+        import torch
+
+        width = max(self.width, other.width)
+        cache = _rebuilt(
+            (_stacked(keys, new_keys, width), _stacked(values, new_values, width))
+            for (keys, values, _), (new_keys, new_values, _) in zip(self.cache, other.cache, strict=True)
+        )
+        mask = torch.cat([_left_padded(self._mask, width), _left_padded(other._mask, width)])
+        self.cache, self._mask, self._names = cache, mask, self._names + other._names
 
     def branch(self, copies: int, continuations: Any) -> Any:
         """Continue every row `copies` times: row r with continuations[r * copies + c], shape (rows * copies, columns).
@@ -99,7 +134,27 @@ class Batch:
         columns = continuations.shape[1]
         self._mask = self._extended(continuations.shape[0], columns)
         offsets = continuations.new_tensor(range(columns))[None]
-        return self._forward(continuations, start + offsets, 0)
+        return self._forward(continuations, start + offsets, self._mask, 0)
+
+
+def _rebuilt(layers: Iterable[tuple[Any, ...]]) -> Any:
+    """A cache of these (keys, values), each of shape (rows, heads, columns, width of a head)."""
+    from transformers import DynamicCache
+
+    return DynamicCache(layers)
+
+
+def _left_padded(mask: Any, width: int) -> Any:
+    import torch
+
+    return torch.nn.functional.pad(mask, (width - mask.shape[-1], 0))
+
+
+def _stacked(states: Any, more: Any, width: int) -> Any:
+    """Keys or values of both, one above the other, with zeros for the columns in front, which the mask hides."""
+    import torch
+
+    return torch.cat([torch.nn.functional.pad(s, (0, 0, width - s.shape[-2], 0)) for s in (states, more)])
 
 
 def choose(logits: Any, sampling: Sampling, generator: Any) -> int:
@@ -114,51 +169,119 @@ def choose(logits: Any, sampling: Sampling, generator: Any) -> int:
     return int(order[torch.multinomial(ranked, 1, generator=generator)])
 
 
-def decode(session: Session, rows: Sequence[Row], end_ids: Sequence[int], pad_id: int, device: Any) -> Iterator[dict[int, int]]:
+Key = TypeVar("Key", bound=Hashable)
+
+
+@dataclass(slots=True)
+class _Line(Generic[Key]):
+    """A row in flight: how many tokens it has and the last of them, which the model has not seen yet."""
+
+    key: Key
+    row: Row
+    generator: Any
+    last: int = -1
+    count: int = 0
+
+
+class Flight(Generic[Key]):
+    """Rows that decode together, each under a key of the caller's; rows join and leave between two tokens.
+
+    Nothing runs but in `join` and `step`. An error of `join`, and an AdapterError of `step`, leaves it as it was; after any
+    other error of `step` it is spent.
+    """
+
+    def __init__(self, session: Session, end_ids: Collection[int], pad_id: int, device: Any) -> None:
+        self._session, self._end_ids, self._pad_id, self._device = session, end_ids, pad_id, device
+        self._batch: Batch | None = None
+        self._lines: list[_Line[Key]] = []
+
+    @property
+    def rows(self) -> dict[Key, Row]:
+        """The rows still running, by key."""
+        return {line.key: line.row for line in self._lines}
+
+    @property
+    def width(self) -> int:
+        """Columns that the cache holds for every row, padding included; 0 where none runs."""
+        return self._batch.width if self._batch is not None else 0
+
+    def join(self, rows: Mapping[Key, Row]) -> dict[Key, int]:
+        """Prefill `rows` and add those to the flight that their first token does not end. Returns the first tokens."""
+        import torch
+
+        lines = [_Line(key, row, torch.Generator().manual_seed(row.sampling.seed)) for key, row in rows.items()]
+        batch = Batch(self._session, [(row.ids, row.adapter) for row in rows.values()], self._pad_id, self._device)
+        tokens = _advance(lines, batch.prefill())
+        alive = self._alive(lines)
+        if alive:
+            if len(alive) < len(lines):
+                batch.keep(alive)
+            if self._batch is None:
+                self._batch = batch
+            else:
+                self._batch.absorb(batch)
+            self._lines += [lines[n] for n in alive]
+        return tokens
+
+    def step(self) -> dict[Key, int]:
+        """One more token for every row, end tokens included; rows that it ends leave. {} where none runs."""
+        import torch
+
+        if self._batch is None:
+            return {}
+        logits = self._batch.step(torch.tensor([line.last for line in self._lines], device=self._device))
+        tokens = _advance(self._lines, logits)
+        self._keep(self._alive(self._lines))
+        return tokens
+
+    def drop(self, keys: Collection[Key]) -> None:
+        """Take rows out before they have ended; keys that are not in flight are ignored."""
+        self._keep([n for n, line in enumerate(self._lines) if line.key not in keys])
+
+    def _alive(self, lines: Sequence[_Line[Key]]) -> list[int]:
+        return [n for n, line in enumerate(lines) if line.last not in self._end_ids and line.count < line.row.max_tokens]
+
+    def _keep(self, indices: Sequence[int]) -> None:
+        if len(indices) == len(self._lines):
+            return
+        self._lines = [self._lines[n] for n in indices]
+        if not self._lines:
+            self._batch = None
+        elif self._batch is not None:
+            self._batch.keep(indices)
+
+
+def _advance(lines: Sequence[_Line[Key]], logits: Any) -> dict[Key, int]:
+    """Choose the next token of each line by its row of `logits`."""
+    for line, row_logits in zip(lines, logits, strict=True):
+        line.last = choose(row_logits, line.row.sampling, line.generator)
+        line.count += 1
+    return {line.key: line.last for line in lines}
+
+
+def decode(session: Session, rows: Sequence[Row], end_ids: Collection[int], pad_id: int, device: Any) -> Iterator[dict[int, int]]:
     """Generate for all rows together; each step yields {row index: token id} of the rows still running, end tokens included."""
+    flight = Flight[int](session, end_ids, pad_id, device)
+    yield flight.join(dict(enumerate(rows)))
+    while flight.rows:
+        yield flight.step()
+
+
+def continuation_logprobs(session: Session, rows: Sequence[ChoiceRow], pad_id: int, device: Any) -> list[list[list[float]]]:
+    """Log-probability of each token of each reply after its row's prompt. All rows must have the same number of replies."""
     import torch
 
-    generators = [torch.Generator().manual_seed(row.sampling.seed) for row in rows]
+    copies = len(rows[0].replies)
     batch = Batch(session, [(row.ids, row.adapter) for row in rows], pad_id, device)
-    running = list(range(len(rows)))
-    counts = [0] * len(rows)
-    logits = batch.prefill()
-    while running:
-        tokens = {r: choose(logits[n], rows[r].sampling, generators[r]) for n, r in enumerate(running)}
-        yield tokens
-        for r in running:
-            counts[r] += 1
-        alive = [n for n, r in enumerate(running) if tokens[r] not in end_ids and counts[r] < rows[r].max_tokens]
-        if len(alive) < len(running) and alive:
-            batch.keep(alive)
-        running = [running[n] for n in alive]
-        if running:
-            logits = batch.step(torch.tensor([tokens[r] for r in running], device=device))
-
-
-def continuation_logprobs(
-    session: Session,
-    prompts: Sequence[tuple[Sequence[int], str]],
-    choices: Sequence[Sequence[Sequence[int]]],
-    pad_id: int,
-    device: Any,
-) -> list[list[float]]:
-    """Sum of log-probabilities of each choice's tokens after its prompt. All prompts must have the same number of choices."""
-    import torch
-
-    copies = len(choices[0])
-    batch = Batch(session, prompts, pad_id, device)
     first = torch.log_softmax(batch.prefill(), dim=-1)
-    longest = max(len(ids) for options in choices for ids in options)
-    total = torch.stack([first[r, ids[0]] for r, options in enumerate(choices) for ids in options])
+    longest = max(len(ids) for row in rows for ids in row.replies)
+    found = [[value] for value in torch.stack([first[r, ids[0]] for r, row in enumerate(rows) for ids in row.replies]).tolist()]
     if longest > 1:
-        flat = [list(ids) for options in choices for ids in options]
+        flat = [ids for row in rows for ids in row.replies]
         padded = torch.full((len(flat), longest - 1), pad_id, dtype=torch.long, device=first.device)
         for n, ids in enumerate(flat):
             padded[n, : len(ids) - 1] = torch.tensor(ids[:-1], device=first.device)
         logprobs = torch.log_softmax(batch.branch(copies, padded).float(), dim=-1)
         for n, ids in enumerate(flat):
-            for column, token in enumerate(ids[1:]):
-                total[n] += logprobs[n, column, token]
-    values = total.tolist()
-    return [values[r * copies : (r + 1) * copies] for r in range(len(prompts))]
+            found[n] += logprobs[n, range(len(ids) - 1), ids[1:]].tolist()
+    return [found[r * copies : (r + 1) * copies] for r in range(len(rows))]

@@ -6,18 +6,21 @@ adapter: no request can see another's. Greedy decoding is deterministic.
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline.engine.decoding import BASE_ROW, Row, continuation_logprobs, decode
+from pipeline.engine.decoding import BASE_ROW, ChoiceRow, Flight, Key, Row, continuation_logprobs, decode
+from pipeline.engine.likelihood import normalised
 from pipeline.engine.protocol import ChoiceRequest, Completion, Finish, Generation
 from pipeline.engine.routing import AdapterRouter
+from pipeline.engine.stopping import cut, settled
 from pipeline.engine.tokens import ChatTokens
 from pipeline.engine.weights import LoadedBase
-from pipeline.errors import EngineError, PromptTooLong
+from pipeline.errors import EngineError, InputError, PromptTooLong
 from pipeline.records import Message
 
 BATCH_ROWS = 8
@@ -52,8 +55,14 @@ class LocalEngine:
         with self._lock:
             self._router.remove(name)
 
+    def require(self, name: str) -> None:
+        """Raises AdapterError where no adapter of that name is resident; BASE_ROW always is."""
+        self._router.require([name])
+
     def _encode(self, messages: Sequence[Message], reserve: int) -> list[int]:
-        ids = self.tokens.prompt(messages)
+        return self._fitting(self.tokens.prompt(messages), reserve)
+
+    def _fitting(self, ids: list[int], reserve: int) -> list[int]:
         if len(ids) + reserve > self.context:
             raise PromptTooLong(
                 f"prompt of {len(ids)} tokens and a reply of up to {reserve} do not fit the context of {self.context} tokens; "
@@ -62,10 +71,7 @@ class LocalEngine:
         return ids
 
     def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
-        """Indices in batches of similar length, longest first, within the row and token bounds.
-
-        A length is what a row costs: its prompt's tokens, or those times the branches that continue it.
-        """
+        """Indices in batches of similar length, longest first, within the row and token bounds. A length is what a row costs."""
         order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
         batch: list[int] = []
         for index in order:
@@ -77,7 +83,7 @@ class LocalEngine:
             yield batch
 
     def generate(self, requests: Sequence[Generation]) -> list[Completion]:
-        rows = [self._row(request) for request in requests]
+        rows = [self.row(request) for request in requests]
         results: dict[int, Completion] = {}
         for batch in self._batches([len(row.ids) for row in rows]):
             written: dict[int, list[int]] = {i: [] for i in batch}
@@ -85,11 +91,15 @@ class LocalEngine:
                 for position, token in tokens.items():
                     written[batch[position]].append(token)
             for index, ids in written.items():
-                results[index] = self._completion(rows[index], ids)
+                results[index] = self._completion(rows[index], ids, requests[index].stop)
         return [results[i] for i in range(len(requests))]
 
-    def _row(self, request: Generation) -> Row:
-        ids = self._encode(request.messages, request.max_tokens)
+    def row(self, request: Generation) -> Row:
+        """The request as token ids. Raises PromptTooLong, InputError."""
+        if request.ids:
+            ids = self._fitting(self._known(request.ids), request.max_tokens)
+        else:
+            ids = self._encode(request.messages, request.max_tokens)
         return Row(tuple(ids), request.adapter or BASE_ROW, request.max_tokens, request.sampling)
 
     @contextmanager
@@ -98,73 +108,100 @@ class LocalEngine:
         with self._lock, self._router.routed(names) as per_row:
             yield self._router.model, per_row
 
-    def _run(self, rows: Sequence[Row]) -> Iterator[dict[int, int]]:
+    def _run(self, rows: Sequence[Row]) -> Generator[dict[int, int]]:
         """Decode one batch. The lock is held for a forward at a time, so other requests may run between two tokens."""
-        try:
+        with engine_errors("generation", len(rows)):
             yield from decode(self._session, rows, self.tokens.end_ids, self.tokens.pad_id, self._router.model.device)
-        except (RuntimeError, MemoryError) as error:
-            raise EngineError(f"generation failed on a batch of {len(rows)}: {str(error).splitlines()[0]}") from error
 
-    def _completion(self, row: Row, ids: Sequence[int]) -> Completion:
-        stopped = bool(ids) and ids[-1] in self.tokens.end_ids
-        text = self.tokens.text(ids).strip()
+    def flight(self) -> Flight[Key]:
+        """An empty flight on this base, for a caller who decides which rows run together."""
+        return Flight(self._session, self.tokens.end_ids, self.tokens.pad_id, self._router.model.device)
+
+    def _completion(self, row: Row, ids: Sequence[int], stop: Sequence[str]) -> Completion:
+        whole = self.tokens.text(ids).strip()
+        text = cut(whole, stop)
+        stopped = text != whole or (bool(ids) and ids[-1] in self.tokens.end_ids)
         return Completion(text, len(row.ids), len(ids), Finish.STOP if stopped else Finish.LENGTH)
 
-    def stream(self, request: Generation) -> Iterator[str]:
-        row = self._row(request)
+    def stream(self, request: Generation) -> Generator[str, None, Completion]:
+        row = self.row(request)
+        with closing(self._run([row])) as run:
+            return (yield from self.told(row, request.stop, (tokens[0] for tokens in run)))
+
+    def told(self, row: Row, stop: Sequence[str], tokens: Iterable[int]) -> Generator[str, None, Completion]:
+        """The reply to `row` in pieces of text as its `tokens` come; after one that completes a stop no other is asked for."""
         written: list[int] = []
         shown = 0
-        for tokens in self._run([row]):
-            written.append(tokens[0])
+        for token in tokens:
+            written.append(token)
             text = self.tokens.text(written).strip()
-            if not text.endswith("\ufffd") and len(text) > shown:  # else a character is still incomplete
-                yield text[shown:]
-                shown = len(text)
-        if rest := self.tokens.text(written).strip()[shown:]:
+            if cut(text, stop) != text:
+                break
+            sure = settled(text, stop)
+            if not text.endswith("\ufffd") and sure > shown:  # else a character is still incomplete
+                yield text[shown:sure]
+                shown = sure
+        completion = self._completion(row, written, stop)
+        if rest := completion.text[shown:]:
             yield rest
+        return completion
+
+    def choice_row(self, request: ChoiceRequest) -> ChoiceRow:
+        """The request as token ids. Raises PromptTooLong."""
+        replies = tuple(tuple(self.tokens.reply(choice)) for choice in request.choices)
+        ids = self._encode(request.messages, max(map(len, replies)))
+        return ChoiceRow(tuple(ids), request.adapter or BASE_ROW, replies)
 
     def weigh(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
-        replies = [[self.tokens.reply(choice) for choice in r.choices] for r in requests]
-        prompts = [self._encode(r.messages, max(map(len, own))) for r, own in zip(requests, replies, strict=True)]
+        return self.weigh_rows([self.choice_row(request) for request in requests])
+
+    def weigh_rows(self, rows: Sequence[ChoiceRow]) -> list[tuple[float, ...]]:
+        """`weigh` of requests that are token ids already."""
         results: dict[int, tuple[float, ...]] = {}
-        for batch in self._batches([len(p) * max(1, len(own) // 2) for p, own in zip(prompts, replies, strict=True)]):
-            for count in sorted({len(replies[i]) for i in batch}):
-                same = [i for i in batch if len(replies[i]) == count]
-                for index, row in zip(same, self._logprobs(requests, prompts, replies, same), strict=True):
-                    results[index] = _softmax(row)
-        return [results[i] for i in range(len(requests))]
+        for batch in self._batches([choice_cost(row) for row in rows]):
+            for count in sorted({len(rows[i].replies) for i in batch}):
+                same = [i for i in batch if len(rows[i].replies) == count]
+                for index, logprobs in zip(same, self._logprobs([rows[i] for i in same]), strict=True):
+                    results[index] = normalised(logprobs)
+        return [results[i] for i in range(len(rows))]
 
     def reply_logprobs(self, requests: Sequence[ChoiceRequest]) -> list[list[float]]:
         """Log-probability of each whole choice after its prompt, end token included, in nats; one request at a time."""
-        rows = []
-        for request in requests:
-            replies = [self.tokens.reply(choice) for choice in request.choices]
-            prompt = self._encode(request.messages, max(map(len, replies)))
-            rows += self._logprobs([request], [prompt], [replies], [0])
-        return rows
+        return [logprobs for request in requests for logprobs in self._logprobs([self.choice_row(request)])]
 
-    def _logprobs(
-        self,
-        requests: Sequence[ChoiceRequest],
-        prompts: Sequence[list[int]],
-        replies: Sequence[list[list[int]]],
-        chosen: list[int],
-    ) -> list[list[float]]:
-        rows = [(prompts[i], requests[i].adapter or BASE_ROW) for i in chosen]
-        options = [replies[i] for i in chosen]
-        try:
-            return continuation_logprobs(self._session, rows, options, self.tokens.pad_id, self._router.model.device)
-        except (RuntimeError, MemoryError) as error:
-            raise EngineError(f"weighing failed on a batch of {len(rows)}: {str(error).splitlines()[0]}") from error
+    def token_logprobs(self, row: ChoiceRow) -> list[list[float]]:
+        """Log-probability of each token of each reply of `row`, in nats. Raises PromptTooLong, InputError."""
+        self._fitting(self._known(row.ids), max(len(self._known(reply)) for reply in row.replies))
+        return self._token_logprobs([row])[0]
+
+    def _known(self, ids: Sequence[int]) -> list[int]:
+        """`ids` that come from elsewhere; the model would read beyond its table of tokens."""
+        size = self._router.model.get_input_embeddings().weight.shape[0]
+        if not all(0 <= token < size for token in ids):
+            raise InputError(f"a token id lies outside 0 to {size - 1}; they are of another base's tokenizer")
+        return list(ids)
+
+    def _logprobs(self, rows: Sequence[ChoiceRow]) -> list[list[float]]:
+        return [[math.fsum(tokens) for tokens in replies] for replies in self._token_logprobs(rows)]
+
+    def _token_logprobs(self, rows: Sequence[ChoiceRow]) -> list[list[list[float]]]:
+        with engine_errors("weighing", len(rows)):
+            return continuation_logprobs(self._session, rows, self.tokens.pad_id, self._router.model.device)
 
 
-def _softmax(logprobs: Sequence[float]) -> tuple[float, ...]:
-    import math
+def choice_cost(row: ChoiceRow) -> int:
+    """What weighing a row costs, in prompt tokens: its prompt's, or those times the branches that continue it."""
+    return len(row.ids) * max(1, len(row.replies) // 2)
 
-    top = max(logprobs)
-    weights = [math.exp(value - top) for value in logprobs]
-    total = sum(weights)
-    return tuple(w / total for w in weights)
+
+@contextmanager
+def engine_errors(work: str, rows: int) -> Iterator[None]:
+    """Within: what torch raises becomes an EngineError that says what failed."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise EngineError(f"{work} failed on a batch of {rows}: {reason}") from error
 
 
 def open_engine(loaded: LoadedBase, **bounds: Any) -> LocalEngine:

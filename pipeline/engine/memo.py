@@ -5,7 +5,7 @@ Only greedy requests are remembered, since only those are the same each time. Kn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import TypeVar
 
 from pipeline.engine.protocol import ChoiceRequest, Completion, Engine, Generation
@@ -44,7 +44,7 @@ class MemoEngine:
         self._fill(requests, self._weights, self._engine.weigh)
         return [self._weights[request] for request in requests]
 
-    def stream(self, request: Generation) -> Iterator[str]:
+    def stream(self, request: Generation) -> Generator[str, None, Completion]:
         return self._engine.stream(request)
 
     def _fill(

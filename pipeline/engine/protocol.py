@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
@@ -24,12 +24,18 @@ GREEDY = Sampling()
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A request for text. `adapter` names a resident adapter; None asks the bare base."""
+    """A request for text. `adapter` names a resident adapter; None asks the bare base.
+
+    The text ends before the first of the `stop` texts that the model writes. `ids`, where given, are the prompt as token ids and
+    stand in for `messages`: another process has encoded them.
+    """
 
     messages: tuple[Message, ...]
     adapter: str | None = None
     max_tokens: int = 96
     sampling: Sampling = GREEDY
+    stop: tuple[str, ...] = ()
+    ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +75,11 @@ class Engine(Protocol):
         """Complete each request. Raises PromptTooLong, EngineError."""
         ...
 
-    def stream(self, request: Generation) -> Iterator[str]:
-        """Yield the completion of one request in pieces of text as they are decided; closing the iterator stops the work."""
+    def stream(self, request: Generation) -> Generator[str, None, Completion]:
+        """Yield the completion of one request in pieces of text as they are decided; closing the generator stops the work.
+
+        What it returns (`StopIteration.value`, or the value of `yield from`) is the whole completion with its token counts.
+        """
         ...
 
     def weigh(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:

@@ -8,7 +8,7 @@ neither: two attributes on each LoRA layer, held in a list, are enough. Mixed ba
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -110,15 +110,19 @@ class AdapterRouter:
         if differing:
             raise NoEffect(f"adapter in {folder}: weight {differing[0]} did not arrive in the model as it lies in the file")
 
+    def require(self, names: Iterable[str]) -> None:
+        """Raises AdapterError for a name that is not resident."""
+        unknown = sorted(set(names) - set(self.names) - {BASE_ROW})
+        if unknown:
+            raise AdapterError(f"adapter {unknown[0]!r} is not resident; resident: {', '.join(self.names) or 'none'}")
+
     @contextmanager
     def routed(self, names: Sequence[str]) -> Iterator[bool]:
         """Within: a batch whose rows want `names` may run. Yields whether the forward needs per-row `adapter_names`.
 
         Raises AdapterError for a name that is not resident.
         """
-        unknown = sorted(set(names) - set(self.names) - {BASE_ROW})
-        if unknown:
-            raise AdapterError(f"adapter {unknown[0]!r} is not resident; resident: {', '.join(self.names) or 'none'}")
+        self.require(names)
         distinct = set(names)
         if len(distinct) > 1:
             self._activate(next(n for n in names if n != BASE_ROW))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 from pipeline.engine.protocol import ChoiceRequest, Completion, Finish, Generation
+from pipeline.engine.stopping import cut, settled
 from pipeline.errors import EngineError
 
 Script = Callable[[Generation], str]
@@ -44,16 +45,19 @@ class ScriptedEngine:
         return self._queue.pop(0)
 
     def generate(self, requests: Sequence[Generation]) -> list[Completion]:
-        completions = []
-        for request in requests:
-            text = self._reply(request)
-            prompt_words = sum(len(m.content.split()) for m in request.messages)
-            completions.append(Completion(text, prompt_words, len(text.split()), Finish.STOP))
-        return completions
+        return [_completion(request, self._reply(request)) for request in requests]
 
-    def stream(self, request: Generation) -> Iterator[str]:
-        for index, word in enumerate(self._reply(request).split(" ")):
-            yield word if index == 0 else f" {word}"
+    def stream(self, request: Generation) -> Generator[str, None, Completion]:
+        completion = _completion(request, self._reply(request))
+        held = ""
+        for index, word in enumerate(completion.text.split(" ")):
+            held += word if index == 0 else f" {word}"
+            if sure := settled(held, request.stop):
+                yield held[:sure]
+                held = held[sure:]
+        if held:
+            yield held
+        return completion
 
     def weigh(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
         results = []
@@ -63,3 +67,9 @@ class ScriptedEngine:
             total = sum(weights)
             results.append(tuple(w / total for w in weights))
         return results
+
+
+def _completion(request: Generation, reply: str) -> Completion:
+    text = cut(reply, request.stop)
+    prompt_words = sum(len(message.content.split()) for message in request.messages)
+    return Completion(text, prompt_words, len(text.split()), Finish.STOP)

@@ -8,16 +8,32 @@ around placeholders, its own pieces are encoded with special tokens, and the con
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 import threading
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.errors import EngineError
+from pipeline.engine.bases import tokenizer_place
+from pipeline.engine.quiet import quiet_libraries
+from pipeline.errors import BaseError, EngineError
 from pipeline.records import Message
 
 _MARK = "\u2063lorag-{}\u2063"
 _MARKS = re.compile("\u2063lorag-(\\d+)\u2063")
+
+
+def load_tokens(base: str) -> ChatTokens:
+    """The chat tokens of the base that settings name `base`, without its weights. Raises BaseError, EngineError."""
+    from transformers import AutoTokenizer
+
+    try:
+        with quiet_libraries():
+            tokenizer = AutoTokenizer.from_pretrained(tokenizer_place(base), trust_remote_code=False)
+    except (OSError, ValueError, ImportError) as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise BaseError(f"the tokenizer of base {base!r} does not load: {reason}") from error
+    return ChatTokens(tokenizer)
 
 
 class ChatTokens:
@@ -31,6 +47,7 @@ class ChatTokens:
             raise EngineError(
                 "the base's tokenizer has no chat template; use an instruction-tuned base, or add chat_template.jinja"
             )
+        self._written_out = _written_out(tokenizer)
         self.end_ids = self._end_ids()
 
     def _end_ids(self) -> tuple[int, ...]:
@@ -44,6 +61,11 @@ class ChatTokens:
         if not ends:
             raise EngineError("the base's chat template ends a turn with no special token and the tokenizer has no eos token")
         return tuple(dict.fromkeys(ends))
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of tokens, added ones included."""
+        return len(self._tokenizer)
 
     @property
     def pad_id(self) -> int:
@@ -72,8 +94,11 @@ class ChatTokens:
         return self._encode(text, False)
 
     def plain(self, text: str) -> list[int]:
-        """Token ids of `text`, special tokens in it spelt out as ordinary text."""
-        return self._encode(text, True)
+        """Token ids of `text`, special and other added tokens in it spelt out as ordinary text."""
+        if self._written_out is None:
+            return self._encode(text, True)
+        cuts = [0, *(match.start() + 1 for match in self._written_out.finditer(text)), len(text)]
+        return [id for start, end in itertools.pairwise(cuts) for id in self._encode(text[start:end], True)]
 
     def prompt(self, messages: Sequence[Message]) -> list[int]:
         """Token ids up to where the reply begins."""
@@ -90,3 +115,14 @@ class ChatTokens:
     def text(self, ids: Sequence[int]) -> str:
         """Decode reply ids, without special tokens."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+
+def _written_out(tokenizer: Any) -> re.Pattern[str] | None:
+    """Finds each place where an added token that is not special begins, such as `<think>` or `<tool_call>`; None without any.
+
+    A tokenizer asked to split special tokens splits those marked as special alone, so the text is cut within the others. Runs
+    of white space, which some families keep as added tokens, steer nothing and stay whole.
+    """
+    added = [token.content for token in tokenizer.added_tokens_decoder.values() if not token.special]
+    words = [re.escape(text) for text in added if len(text) > 1 and not text.isspace()]
+    return re.compile(f"(?=(?:{'|'.join(words)}))") if words else None

@@ -1,29 +1,24 @@
-"""The chain with adapters on and off, over one test set: what each adapter buys, alone and together.
+"""The chain with adapters on and off, over one test set: what is measured, in which configurations, and with what figures.
 
-Every configuration is measured on the same items, and work that two of them share is done once (the engine remembers, see
-`MemoEngine`). "Off" means the bare base asked in the contract's plain prompt, or the frozen encoder. Knows no files and no
-settings: `Parts` are made by the caller.
+"Off" means the bare base asked in the contract's plain prompt, or the frozen encoder. `Bench` does the measuring.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import combinations
 
 from pipeline.contracts.judge import JudgeInputs, LabelSchema
-from pipeline.engine.protocol import Engine
 from pipeline.evaluation import answers as answer_metrics
 from pipeline.evaluation import rewrites as rewrite_metrics
-from pipeline.evaluation.answers import GoldAnswer, score_answers
+from pipeline.evaluation.answers import GoldAnswer
 from pipeline.evaluation.judgments import Judged
-from pipeline.evaluation.retrieval import score_run
-from pipeline.evaluation.rewrites import GoldRewrite, score_rewrites
-from pipeline.evaluation.scores import ItemScores, ScoreTable, pair
-from pipeline.evaluation.significance import Interval, macro_f1_interval, mean_interval, paired_difference, paired_macro_f1
-from pipeline.evaluation.trec import Scored
-from pipeline.records import Answer, Hit, Outcome, Query, Response, Rewrite, Role, Trace
-from pipeline.stages import Judge, Retriever, Rewriter, Synthesizer
-from pipeline.stages.retriever import Searcher
+from pipeline.evaluation.label_significance import macro_f1_interval, paired_macro_f1
+from pipeline.evaluation.rewrites import GoldRewrite
+from pipeline.evaluation.scores import ScoreTable, pair
+from pipeline.evaluation.significance import Interval, mean_interval, paired_difference
+from pipeline.records import Hit, Query, Response, Rewrite, Role
 
 DEPTH = 10
 """Hits looked at by the retrieval metrics."""
@@ -80,19 +75,6 @@ class TestSet:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """What configurations are put together from: one engine, the resident adapter of each generation role, an index filled
-    by the frozen encoder and one filled by the tuned encoder. `k` passages go to the synthesizer."""
-
-    engine: Engine
-    adapters: Mapping[Role, str]
-    frozen_index: Searcher
-    tuned_index: Searcher | None
-    k: int
-    hybrid: bool = True
-
-
-@dataclass(frozen=True, slots=True)
 class Configuration:
     """Which adapters are on."""
 
@@ -102,7 +84,8 @@ class Configuration:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One configuration's per-item results; `responses` by item id, for those that were answered."""
+    """One configuration's per-item results; `responses` by item id, for those that were answered, and `searches`, the rewrite
+    with the passages that an answer would be made from, for all that were searched for."""
 
     configuration: Configuration
     rewrites: ScoreTable
@@ -110,6 +93,15 @@ class Measured:
     answers: ScoreTable
     judgments: tuple[Judged, ...]
     responses: Mapping[str, Response]
+    searches: Mapping[str, Search] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What a question was searched for with, and the passages found that an answer is made from, best first."""
+
+    rewrite: Rewrite
+    hits: tuple[Hit, ...]
 
 
 BASE_CHAIN, ALL_ADAPTERS = "base chain", "all adapters"
@@ -121,101 +113,24 @@ def one_at_a_time(roles: Sequence[Role]) -> tuple[Configuration, ...]:
     return (Configuration(BASE_CHAIN, frozenset()), *alone, Configuration(ALL_ADAPTERS, frozenset(roles)))
 
 
-def measure(configuration: Configuration, parts: Parts, tests: TestSet) -> Measured:
-    """Run one configuration over the test set. Greedy throughout: the same parts give the same figures."""
-
-    def adapter(role: Role) -> str | None:
-        return parts.adapters[role] if role in configuration.on else None
-
-    rewriter = Rewriter(parts.engine, adapter(Role.REWRITER))
-    rewrites = rewriter.rewrite([item.query for item in tests.rewrites])
-    index = parts.tuned_index if Role.EMBEDDER in configuration.on and parts.tuned_index else parts.frozen_index
-    retriever = Retriever(index, k=max(DEPTH, parts.k), hybrid=parts.hybrid)
-    synthesizer = Synthesizer(parts.engine, adapter(Role.SYNTHESIZER))
-    questions = rewriter.rewrite([item.query for item in tests.chain])
-    hits = _retrieve(questions, retriever)
-    responses = _answer(tests.chain, questions, hits, synthesizer, parts.k)
-    golds = [item.gold for item in tests.chain if item.answered]
-    return Measured(
-        configuration=configuration,
-        rewrites=score_rewrites(
-            [item.gold for item in tests.rewrites],
-            {item.gold.id: found for item, found in zip(tests.rewrites, rewrites, strict=True)},
-        ),
-        retrieval=_score_hits(tests.chain, questions, hits),
-        answers=score_answers(golds, {id_: response.answer for id_, response in responses.items()}),
-        judgments=_judge(tests.judgments, Judge(parts.engine, adapter(Role.JUDGE))),
-        responses=responses,
-    )
-
-
-def _retrieve(rewrites: Sequence[Rewrite], retriever: Retriever) -> list[tuple[Hit, ...]]:
-    """The hits of each rewrite, in order; none for a failed one, which leaves no question to search for."""
-    found = iter(retriever.retrieve([rewrite.question for rewrite in rewrites if rewrite.outcome is not Outcome.FAILED]))
-    return [() if rewrite.outcome is Outcome.FAILED else next(found) for rewrite in rewrites]
-
-
-def _answer(
-    items: Sequence[ChainItem],
-    questions: Sequence[Rewrite],
-    hits: Sequence[Sequence[Hit]],
-    synthesizer: Synthesizer,
-    k: int,
-) -> dict[str, Response]:
-    """The responses to the items that are answered. Where the rewrite failed the answer has failed with it, unasked."""
-    chosen = [(i, q, tuple(h[:k])) for i, q, h in zip(items, questions, hits, strict=True) if i.answered]
-    asked = [(rewrite.question, shown) for _, rewrite, shown in chosen if rewrite.outcome is not Outcome.FAILED]
-    answers = iter(synthesizer.answer([question for question, _ in asked], [shown for _, shown in asked]))
-    responses = {}
-    for item, rewrite, shown in chosen:
-        failed = rewrite.outcome is Outcome.FAILED
-        answer = Answer("", False, (), Outcome.FAILED, error=rewrite.error) if failed else next(answers)
-        responses[item.gold.id] = Response(item.query.question, rewrite, answer, trace=Trace(hits=shown))
-    return responses
-
-
-def _score_hits(items: Sequence[ChainItem], rewrites: Sequence[Rewrite], hits: Sequence[Sequence[Hit]]) -> ScoreTable:
-    judged = [
-        (item.gold, rewrite.outcome, found)
-        for item, rewrite, found in zip(items, rewrites, hits, strict=True)
-        if item.gold.answerable and item.gold.passage_ids
+def full_factorial(roles: Sequence[Role]) -> tuple[Configuration, ...]:
+    """Every set of adapters, smaller sets first: 16 configurations of four roles, the ones of `one_at_a_time` among them."""
+    base, *alone, together = one_at_a_time(roles)
+    between = [
+        Configuration("".join(f"+ {role.value} " for role in chosen).rstrip(), frozenset(chosen))
+        for size in range(2, len(roles))
+        for chosen in combinations(roles, size)
     ]
-    searched = [(gold, found) for gold, outcome, found in judged if outcome is not Outcome.FAILED]
-    if not searched:
-        return ScoreTable(tuple(ItemScores(gold.id, gold.group or gold.id, outcome, {}) for gold, outcome, _ in judged))
-    qrels = {gold.id: dict.fromkeys(gold.passage_ids, 1) for gold, _ in searched}
-    run = {gold.id: tuple(Scored(hit.passage.id, hit.score) for hit in found[:DEPTH]) for gold, found in searched}
-    scores = score_run(qrels, run, (NDCG, RECALL)).per_query
-    return ScoreTable(
-        tuple(
-            ItemScores(
-                gold.id,
-                gold.group or gold.id,
-                outcome,
-                {metric: values[gold.id] for metric, values in scores.items() if gold.id in values},
-            )
-            for gold, outcome, _ in judged
-        )
-    )
+    return (base, *alone, *between, together)
 
 
-def _judge(items: Sequence[JudgeItem], judge: Judge) -> tuple[Judged, ...]:
-    """Labels are named `task: label`, so that the classes of all tasks stand in one macro-F1."""
-    results: dict[str, Judged] = {}
-    for task in dict.fromkeys(item.schema.task for item in items):
-        batch = [item for item in items if item.schema.task == task]
-        verdicts = judge.judge(batch[0].schema, [item.inputs for item in batch])
-        for item, verdict in zip(batch, verdicts, strict=True):
-            ok = verdict.outcome is Outcome.OK
-            results[item.id] = Judged(
-                item.id,
-                f"{task}: {item.label}",
-                f"{task}: {verdict.label}" if ok else None,
-                {f"{task}: {label}": p for label, p in verdict.probabilities.items()},
-                verdict.outcome,
-                item.group,
-            )
-    return tuple(results[item.id] for item in items)
+BEFORE: Mapping[str, frozenset[Role]] = {
+    "rewrites": frozenset({Role.REWRITER}),
+    "retrieval": frozenset({Role.REWRITER, Role.EMBEDDER}),
+    "answers": frozenset({Role.REWRITER, Role.EMBEDDER, Role.SYNTHESIZER}),
+    "judgments": frozenset({Role.JUDGE}),
+}
+"""Each part of `Measured` and the adapters that can change it."""
 
 
 def interval(measured: Measured, metric: str) -> Interval | None:
@@ -255,21 +170,16 @@ REWRITE_EM = "rewrite EM"
 """How tables call the rewrites' exact match, apart from the answers' own."""
 
 
-def _table(measured: Measured, metric: str) -> tuple[ScoreTable, str]:
-    """The table that holds a per-item metric, and what the metric is called there."""
+def table_of(metric: str) -> tuple[str, str]:
+    """The part of `Measured` that holds a per-item metric, and what the metric is called there."""
     if metric == REWRITE_EM:
-        return measured.rewrites, rewrite_metrics.EM
+        return "rewrites", rewrite_metrics.EM
     if metric in (rewrite_metrics.ROUGE_1, rewrite_metrics.ENTITY_RECALL, rewrite_metrics.HARM):
-        return measured.rewrites, metric
-    return (measured.retrieval if metric in (NDCG, RECALL) else measured.answers), metric
+        return "rewrites", metric
+    return ("retrieval" if metric in (NDCG, RECALL) else "answers"), metric
 
 
-def planned_requests(tests: TestSet, configurations: Sequence[Configuration]) -> int:
-    """Requests to the engine that measuring all of them takes, repeated ones included: what a progress bar counts."""
-    each = (
-        sum(1 for item in tests.rewrites if item.query.history)
-        + sum(1 for item in tests.chain if item.query.history)
-        + sum(1 for item in tests.chain if item.answered)
-        + len(tests.judgments)
-    )
-    return each * len(configurations)
+def _table(measured: Measured, metric: str) -> tuple[ScoreTable, str]:
+    part, name = table_of(metric)
+    table: ScoreTable = getattr(measured, part)
+    return table, name

@@ -7,6 +7,7 @@ What is scored, so that no system can look better by failing or by refusing:
 - An unparsed answer is scored on its raw reply, and counted as unparsed.
 - A failed answer (there is no reply) has no value at all, and is listed.
 - An unanswerable question is scored only in `right refusals`, an answerable one in `wrong refusals`.
+- `supported answers` has a value for every answer that claims something, whether or not the question has an answer.
 
 Metric names are the constants below. It knows nothing of models, prompts or retrieval.
 """
@@ -18,8 +19,9 @@ from dataclasses import dataclass
 
 from pipeline.errors import InputError
 from pipeline.evaluation.scores import ItemScores, ScoreTable, require_unique
+from pipeline.evaluation.support import is_supported
 from pipeline.evaluation.text import exact_match, longest_shared_run, normalize_answer, rouge_f1, token_f1
-from pipeline.records import Answer, Outcome
+from pipeline.records import Answer, Outcome, Passage
 
 EM = "EM"
 F1 = "F1"
@@ -30,6 +32,7 @@ QUOTE_PRECISION = "quote precision"
 QUOTE_RECALL = "quote recall"
 RIGHT_REFUSALS = "right refusals"
 WRONG_REFUSALS = "wrong refusals"
+SUPPORTED = "supported answers"
 WORDS = "words"
 
 
@@ -46,15 +49,17 @@ class GoldAnswer:
     group: str = ""
 
 
-def score_answers(golds: Sequence[GoldAnswer], answers: Mapping[str, Answer]) -> ScoreTable:
-    """Score `answers[gold.id]` for each gold.
+def score_answers(
+    golds: Sequence[GoldAnswer], answers: Mapping[str, Answer], shown: Mapping[str, Sequence[Passage]] | None = None
+) -> ScoreTable:
+    """Score `answers[gold.id]` for each gold; `shown[gold.id]` are the passages it was made from.
 
-    Citation and quote metrics are there for questions whose gold passages or quotes are known; `words` is the length of an
-    answer that was given. Raises InputError for a repeated id, a question without an answer record, or an answerable
-    question without a gold answer.
+    Citation and quote metrics are there for questions whose gold passages or quotes are known, `supported answers` (1 where
+    every sentence is, see `support`) where the passages are; `words` is the length of an answer that was given. Raises
+    InputError for a repeated id, a question without an answer record, or an answerable question without a gold answer.
     """
     require_unique(tuple(gold.id for gold in golds), "question")
-    return ScoreTable(tuple(_score(gold, answers) for gold in golds))
+    return ScoreTable(tuple(_score(gold, answers, None if shown is None else shown.get(gold.id, ())) for gold in golds))
 
 
 def quotes_overlap(left: str, right: str) -> bool:
@@ -63,7 +68,7 @@ def quotes_overlap(left: str, right: str) -> bool:
     return bool(first and second) and 2 * longest_shared_run(first, second) >= min(len(first), len(second))
 
 
-def _score(gold: GoldAnswer, answers: Mapping[str, Answer]) -> ItemScores:
+def _score(gold: GoldAnswer, answers: Mapping[str, Answer], shown: Sequence[Passage] | None) -> ItemScores:
     if gold.id not in answers:
         raise InputError(f"question {gold.id!r} has no answer record; a failed one must be recorded as failed")
     if gold.answerable and not gold.answers:
@@ -77,6 +82,9 @@ def _score(gold: GoldAnswer, answers: Mapping[str, Answer]) -> ItemScores:
             values = {RIGHT_REFUSALS: float(answer.refused)}
         if not answer.refused:
             values[WORDS] = float(len(_text(answer).split()))
+        if shown is not None:
+            supported = is_supported(answer, {each.id: f"{each.title} {each.section} {each.text}" for each in shown})
+            values |= {} if supported is None else {SUPPORTED: float(supported)}
     return ItemScores(gold.id, gold.group or gold.id, answer.outcome, values)
 
 

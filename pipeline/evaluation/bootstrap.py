@@ -6,6 +6,7 @@ numbers come out each time. It knows nothing of what the statistic measures.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -84,6 +85,18 @@ def bootstrap(
         quantiles = _bca_quantiles(statistic, value, replicates, count, tail)
     low, high = np.quantile(replicates, quantiles)
     return Interval(value, float(low), float(high), n=len(codes), groups=count, level=level)
+
+
+def jackknife_error(statistic: Statistic, codes: NDArray[np.intp]) -> float:
+    """Standard error of any statistic, by leaving out a group at a time: sqrt((G−1)/G · Σ_g (θ_−g − mean)²) (Efron 1982).
+
+    Of the mean of groups of equal size it is the usual one. Raises InputError for fewer than two groups.
+    """
+    count = int(codes.max()) + 1 if codes.size else 0
+    if count < 2:
+        raise InputError(f"a standard error needs at least two independent groups of items, found {count}; add test items")
+    left_out = _jackknife(statistic, count)
+    return math.sqrt((count - 1) / count * float(np.sum((left_out - left_out.mean()) ** 2)))
 
 
 def _replicate(statistic: Statistic, count: int, resamples: int, rng: np.random.Generator) -> Floats:

@@ -48,6 +48,7 @@ class JudgeScores:
 
     `confusion[i][j]` counts items of gold `labels[i]` that were given `labels[j]`. `kappa` is None where chance alone agrees
     always. `ece`, `brier` and `reliability` are over the `with_probabilities` items; None and empty where there are none.
+    `ece` and `reliability` are over bins of equal width, `ece_mass` and `reliability_mass` over bins of equally many items.
     """
 
     n: int
@@ -62,6 +63,8 @@ class JudgeScores:
     ece: float | None
     brier: float | None
     reliability: tuple[ReliabilityBin, ...]
+    ece_mass: float | None
+    reliability_mass: tuple[ReliabilityBin, ...]
     format_share: float
     unparsed: tuple[str, ...]
     failed: tuple[str, ...]
@@ -87,7 +90,7 @@ def score_judgments(items: Sequence[Judged]) -> JudgeScores:
     sure = [item for item in labelled if item.probabilities]
     confidence = np.array([item.probabilities[item.label or ""] for item in sure])
     right = np.array([item.gold == item.label for item in sure], dtype=bool)
-    reliability = reliability_bins(confidence, right)
+    reliability, by_mass = reliability_bins(confidence, right), reliability_by_mass(confidence, right)
     unparsed = tuple(item.id for item in items if item.outcome is Outcome.UNPARSED)
     return JudgeScores(
         n=len(labelled),
@@ -102,6 +105,8 @@ def score_judgments(items: Sequence[Judged]) -> JudgeScores:
         ece=expected_calibration_error(reliability) if sure else None,
         brier=brier_score(sure) if sure else None,
         reliability=reliability,
+        ece_mass=expected_calibration_error(by_mass) if sure else None,
+        reliability_mass=by_mass,
         format_share=len(labelled) / (len(labelled) + len(unparsed)),
         unparsed=unparsed,
         failed=tuple(item.id for item in items if item.outcome is Outcome.FAILED),
@@ -146,6 +151,26 @@ def reliability_bins(confidence: NDArray[np.float64], right: NDArray[np.bool_]) 
         )
         for at in range(BINS)
         if (inside := place == at).any()
+    )
+
+
+def reliability_by_mass(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[ReliabilityBin, ...]:
+    """Ten bins of as equally many items as can be, by confidence (Nguyen & O'Connor 2015); fewer where there are fewer items.
+
+    A bin reaches from the confidence of its first item to that of its last. Where most of a judge's confidences lie near 1,
+    bins of equal width hold nearly all of them in one.
+    """
+    order = np.argsort(confidence, kind="stable")
+    return tuple(
+        ReliabilityBin(
+            float(confidence[part[0]]),
+            float(confidence[part[-1]]),
+            len(part),
+            float(confidence[part].mean()),
+            float(right[part].mean()),
+        )
+        for part in np.array_split(order, min(BINS, len(order)) or 1)
+        if len(part)
     )
 
 

@@ -1,34 +1,30 @@
-"""Scores rankings against relevance judgments, and runs an embedder over a BEIR folder by exhaustive search.
+"""Scores rankings against relevance judgments, and evaluates an embedder on a BEIR folder.
 
-The metrics are ir-measures' (over pytrec_eval), by name: `nDCG@k` (linear gain), `Recall@k`, `P@k`, `MRR@k`, `MAP` and
-`Success@k` (hit rate). The means are over every judged query: one without results counts with the metric's default of 0,
-it is not skipped. This module knows no store and no index.
+The metrics are ir-measures' (over pytrec_eval), by name: `nDCG@k` (linear gain), `Recall@k`, `P@k`, `MRR@k`, `MAP` or `MAP@k`
+and `Success@k` (hit rate). The means are over every judged query: one without results counts with the metric's default of 0,
+it is not skipped. How rankings are made is `searching`'s.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.evaluation.beir import read_beir
-from pipeline.evaluation.trec import Qrels, Run, Scored, rank
+from pipeline.evaluation.searching import Progress, embed_collection, pool_size, rerank, search, search_hybrid
+from pipeline.evaluation.trec import Qrels, Run, Scored
 
 if TYPE_CHECKING:
     from pipeline.retrieval.embedder import Embedder
-
-Progress = Callable[[int, int], None]
-"""Called with (texts embedded, texts in all)."""
+    from pipeline.retrieval.rerank import Reranker
 
 _MEASURES = {"nDCG": "nDCG", "Recall": "R", "P": "P", "MRR": "RR", "MAP": "AP", "Success": "Success"}
 _NEEDS_CUTOFF = frozenset({"Recall", "P", "Success"})
-_EMBED_BATCH = 256
-_SCORE_CELLS = 1 << 24  # scores held at once: 64 MiB of float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +41,26 @@ class RetrievalScores:
 
     def to_json(self) -> dict[str, Any]:
         """What `lorag eval retrieval -o json` prints."""
-        return {"metrics": dict(self.means), "queries": self.queries}
+        return {
+            "metrics": dict(self.means),
+            "queries": self.queries,
+            "without_results": list(self.without_results),
+            "not_judged": list(self.not_judged),
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class BeirResult:
-    """What `evaluate_beir` found: the scores and the run they come from."""
+    """What `evaluate_beir` found: the scores, the run they come from and the judgments they were scored by."""
 
     scores: RetrievalScores
     run: Run
+    qrels: Qrels
 
 
 def default_metrics(k: int) -> tuple[str, ...]:
-    """The three figures every retrieval table here shows, at depth `k`."""
-    return (f"nDCG@{k}", f"Recall@{k}", f"MRR@{k}")
+    """All metrics at depth `k`."""
+    return tuple(f"{name}@{k}" for name in _MEASURES)
 
 
 def score_run(qrels: Qrels, run: Run, metrics: Sequence[str]) -> RetrievalScores:
@@ -87,29 +89,6 @@ def score_run(qrels: Qrels, run: Run, metrics: Sequence[str]) -> RetrievalScores
     )
 
 
-def search(
-    query_vectors: NDArray[np.float32],
-    query_ids: Sequence[str],
-    passage_vectors: NDArray[np.float32],
-    passage_ids: Sequence[str],
-    k: int,
-) -> dict[str, tuple[Scored, ...]]:
-    """The exact `k` best passages of each query by inner product; vectors are (queries, d) and (passages, d).
-
-    Equal scores are ordered as `trec.rank` does, also at the edge of the k best. Raises InputError where rows and ids differ.
-    """
-    for name, vectors, ids in (("query", query_vectors, query_ids), ("passage", passage_vectors, passage_ids)):
-        if vectors.ndim != 2 or len(vectors) != len(ids):
-            raise InputError(f"{len(ids)} {name} ids but vectors of shape {vectors.shape}; one row an id is needed")
-    run: dict[str, tuple[Scored, ...]] = {}
-    step = max(1, _SCORE_CELLS // max(1, len(passage_ids)))
-    for start in range(0, len(query_ids), step):
-        scores = query_vectors[start : start + step] @ passage_vectors.T
-        for query_id, row in zip(query_ids[start : start + step], scores, strict=True):
-            run[query_id] = _best(row, passage_ids, k)
-    return run
-
-
 def evaluate_beir(
     folder: Path,
     embedder: Embedder,
@@ -118,12 +97,15 @@ def evaluate_beir(
     split: str = "test",
     metrics: Sequence[str] = (),
     ignore_same_id: bool = False,
+    hybrid: bool = False,
+    reranker: Reranker | None = None,
     progress: Progress | None = None,
 ) -> BeirResult:
-    """Embed a BEIR folder, search it exhaustively and score the `k` best; `metrics` are `default_metrics(k)` unless named.
+    """Embed a BEIR folder, search it and score the `k` best; `metrics` are `default_metrics(k)` unless named.
 
-    `ignore_same_id` drops a passage with the query's own id, which ArguAna and Quora need: their queries are passages.
-    Raises DataError for a broken folder and InputError for `k` below 1 or an unknown metric.
+    The search is exhaustive; with `hybrid` it is that of an index, words fused in by its engine. A `reranker` chooses the `k`
+    from a larger pool. `ignore_same_id` drops a passage with the query's own id, which ArguAna and Quora need: their queries
+    are passages. Raises DataError for a broken folder and InputError for `k` below 1 or an unknown metric.
     """
     if k < 1:
         raise InputError(f"k is {k}; at least 1 passage must be looked at")
@@ -131,14 +113,15 @@ def evaluate_beir(
     for name in names:
         _measure(name)
     collection = read_beir(folder, split)
-    passage_ids, query_ids = list(collection.passages), list(collection.queries)
-    total = len(passage_ids) + len(query_ids)
-    passages = _embed(embedder.embed_passages, list(collection.passages.values()), 0, total, progress)
-    queries = _embed(embedder.embed_queries, list(collection.queries.values()), len(passage_ids), total, progress)
-    found = search(queries, query_ids, passages, passage_ids, k + ignore_same_id)
+    embedded = embed_collection(collection, embedder, progress)
+    depth = (pool_size(k) if reranker else k) + ignore_same_id
+    found = search_hybrid(embedded, collection, depth) if hybrid else search(embedded, depth)
     if ignore_same_id:
-        found = {query: tuple(hit for hit in hits if hit.passage_id != query)[:k] for query, hits in found.items()}
-    return BeirResult(score_run(collection.qrels, found, names), found)
+        found = {query: tuple(hit for hit in hits if hit.passage_id != query) for query, hits in found.items()}
+    if reranker is not None:
+        found = rerank(collection, found, reranker)
+    found = {query: hits[:k] for query, hits in found.items()}
+    return BeirResult(score_run(collection.qrels, found, names), found, collection.qrels)
 
 
 def _measure(name: str) -> Any:
@@ -147,7 +130,7 @@ def _measure(name: str) -> Any:
     base, _, cutoff = name.partition("@")
     bad_cutoff = ("@" in name and not (cutoff.isdecimal() and int(cutoff) > 0)) or ("@" not in name and base in _NEEDS_CUTOFF)
     if base not in _MEASURES or bad_cutoff:
-        raise InputError(f"unknown retrieval metric {name!r}; known: nDCG@k, Recall@k, P@k, MRR@k, MAP, Success@k")
+        raise InputError(f"unknown retrieval metric {name!r}; known: nDCG@k, Recall@k, P@k, MRR@k, MAP, MAP@k, Success@k")
     return ir_measures.parse_measure(_MEASURES[base] + (f"@{int(cutoff)}" if cutoff else ""))
 
 
@@ -157,23 +140,3 @@ def _descending(query: str, ranking: Sequence[Scored]) -> dict[str, float]:
     if len(places) != len(ranking):
         raise InputError(f"query {query!r}: a passage stands twice in its ranking; each may count once")
     return places
-
-
-def _best(scores: NDArray[np.float32], passage_ids: Sequence[str], k: int) -> tuple[Scored, ...]:
-    if k < len(scores):
-        edge = np.partition(scores, len(scores) - k)[len(scores) - k]
-        candidates = np.flatnonzero(scores >= edge)
-    else:
-        candidates = np.arange(len(scores))
-    return rank(Scored(passage_ids[at], float(scores[at])) for at in candidates.tolist())[:k]
-
-
-def _embed(
-    embed: Callable[[list[str]], NDArray[np.float32]], texts: list[str], done: int, total: int, progress: Progress | None
-) -> NDArray[np.float32]:
-    blocks: list[NDArray[np.float32]] = []
-    for start in range(0, len(texts), _EMBED_BATCH):
-        blocks.append(np.asarray(embed(texts[start : start + _EMBED_BATCH]), dtype=np.float32))
-        if progress is not None:
-            progress(done + min(start + _EMBED_BATCH, len(texts)), total)
-    return np.concatenate(blocks)

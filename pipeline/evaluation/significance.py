@@ -21,13 +21,11 @@ from pipeline.evaluation.bootstrap import CELLS, Floats, Interval, Method, Stati
 __all__ = [
     "Interval",
     "Method",
+    "detectable",
     "holm",
-    "macro_f1_interval",
+    "items_needed",
     "mean_interval",
-    "minimum_detectable_effect",
     "paired_difference",
-    "paired_macro_f1",
-    "questions_needed",
     "sign_flip_test",
     "standard_error",
 ]
@@ -113,44 +111,6 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     return {name: adjusted[name] for name in p_values}
 
 
-def macro_f1_interval(
-    gold: Sequence[str],
-    predicted: Sequence[str],
-    *,
-    groups: Sequence[Hashable] | None = None,
-    level: float = 0.95,
-    resamples: int = 10_000,
-    seed: int = 0,
-    method: Method = "bca",
-) -> Interval:
-    """Bootstrap interval of macro-F1, computed anew on each resample: it is no mean of items.
-
-    In each resample the classes are those that are gold or predicted there, as in the figure itself. Errors as `mean_interval`.
-    """
-    codes = group_codes(groups, len(gold))
-    statistic = _macro_f1(gold, predicted, codes)
-    return bootstrap(statistic, codes, level=level, resamples=resamples, seed=seed, method=method)
-
-
-def paired_macro_f1(
-    gold: Sequence[str],
-    base: Sequence[str],
-    tuned: Sequence[str],
-    *,
-    groups: Sequence[Hashable] | None = None,
-    level: float = 0.95,
-    resamples: int = 10_000,
-    seed: int = 0,
-    method: Method = "bca",
-) -> Interval:
-    """Bootstrap interval of macro-F1(tuned) − macro-F1(base), both on the same resampled items. Errors as `mean_interval`."""
-    codes = group_codes(groups, len(gold))
-    before, after = _macro_f1(gold, base, codes), _macro_f1(gold, tuned, codes)
-    return bootstrap(
-        lambda weights: after(weights) - before(weights), codes, level=level, resamples=resamples, seed=seed, method=method
-    )
-
-
 def standard_error(values: Sequence[float], *, groups: Sequence[Hashable] | None = None) -> float:
     """Standard error of the mean that allows for groups: CR1 of Liang and Zeger 1986, sqrt(G/(G−1) · Σ_g (Σ_i∈g e_i)²) / n.
 
@@ -165,36 +125,25 @@ def standard_error(values: Sequence[float], *, groups: Sequence[Hashable] | None
     return math.sqrt(count / (count - 1) * float(residuals @ residuals)) / len(data)
 
 
-def minimum_detectable_effect(
-    differences: Sequence[float], *, groups: Sequence[Hashable] | None = None, level: float = 0.95, power: float = 0.8
-) -> float:
-    """The smallest true mean difference that this many items would show at `level` with probability `power`.
+def detectable(error: float, *, level: float = 0.95, power: float = 0.8) -> float:
+    """The smallest true effect that an estimate with this standard error shows at `level` with probability `power`.
 
-    (z_(1−α/2) + z_power) · standard error, the normal approximation. `differences` are tuned − base, an item each.
-    Raises InputError for a level or power outside (0, 1) and as `standard_error` does.
+    (z_(1−α/2) + z_power) · error, the normal approximation: 2.80 errors at 95 % and 80 %. With fewer than about 20 groups it
+    is a little too hopeful. Raises InputError for a level or power outside (0, 1).
     """
     if not (0 < level < 1 and 0 < power < 1):
         raise InputError(f"level {level} and power {power} must both lie between 0 and 1")
-    reach = _NORMAL.inv_cdf(1 - (1 - level) / 2) + _NORMAL.inv_cdf(power)
-    return reach * standard_error(differences, groups=groups)
+    return (_NORMAL.inv_cdf(1 - (1 - level) / 2) + _NORMAL.inv_cdf(power)) * error
 
 
-def questions_needed(
-    differences: Sequence[float],
-    effect: float,
-    *,
-    groups: Sequence[Hashable] | None = None,
-    level: float = 0.95,
-    power: float = 0.8,
-) -> int:
-    """How many questions, with groups as large as these, would show a true difference of `effect`; at least 2.
+def items_needed(error: float, items: int, effect: float, *, level: float = 0.95, power: float = 0.8) -> int:
+    """How many items would show a true `effect`, where `items` of the same kind and grouping leave this error; at least 2.
 
-    Raises InputError for an effect of zero, which no number of questions shows, and as `minimum_detectable_effect` does.
+    Raises InputError for an effect of zero, which no number of items shows, and as `detectable` does.
     """
     if effect == 0 or not math.isfinite(effect):
         raise InputError(f"effect {effect} cannot be shown by any number of questions; give the difference that would matter")
-    smallest = minimum_detectable_effect(differences, groups=groups, level=level, power=power)
-    return max(2, math.ceil(len(differences) * (smallest / effect) ** 2 - 1e-9))
+    return max(2, math.ceil(items * (detectable(error, level=level, power=power) / effect) ** 2 - 1e-9))
 
 
 def _mean(values: Floats, codes: NDArray[np.intp]) -> Statistic:
@@ -202,26 +151,6 @@ def _mean(values: Floats, codes: NDArray[np.intp]) -> Statistic:
     if np.all(sizes == 1):
         return lambda weights: weights @ sums / len(sums)
     return lambda weights: (weights @ sums) / (weights @ sizes)
-
-
-def _macro_f1(gold: Sequence[str], predicted: Sequence[str], codes: NDArray[np.intp]) -> Statistic:
-    if len(gold) != len(predicted):
-        raise InputError(f"{len(gold)} gold labels but {len(predicted)} predicted ones; they must pair up")
-    labels = {label: at for at, label in enumerate(sorted({*gold, *predicted}))}
-    groups, classes = int(codes.max()) + 1 if codes.size else 0, len(labels)
-    hits, wanted, given = (np.zeros((groups, classes)) for _ in range(3))
-    for code, truth, guess in zip(codes, gold, predicted, strict=True):
-        wanted[code, labels[truth]] += 1
-        given[code, labels[guess]] += 1
-        hits[code, labels[truth]] += truth == guess
-
-    def statistic(weights: Floats) -> Floats:
-        either = weights @ (wanted + given)
-        f1 = np.divide(2 * (weights @ hits), either, out=np.zeros_like(either), where=either > 0)
-        macro: Floats = f1.sum(axis=1) / np.maximum((either > 0).sum(axis=1), 1)
-        return macro
-
-    return statistic
 
 
 def _finite(values: Sequence[float], name: str) -> Floats:

@@ -33,9 +33,13 @@ _BATCH = 64
 
 
 class ClientStore:
-    """A `VectorStore` at `url`. Connects at the first operation. `timeout` in seconds. Errors carry `retry = True`."""
+    """A `VectorStore` at `url`. Connects at the first operation. `timeout` in seconds. Errors carry `retry = True`.
 
-    def __init__(self, url: str, *, api_key: str | None = None, timeout: int = 30) -> None:
+    In a cluster a collection made here has `shards` parts, each in `replicas` copies; those of a collection that exists stay.
+    """
+
+    def __init__(self, url: str, *, api_key: str | None = None, timeout: int = 30, shards: int = 1, replicas: int = 1) -> None:
+        self._shards, self._replicas = shards, replicas
         self._url = url
         self._api_key = api_key
         self._timeout = timeout
@@ -64,6 +68,8 @@ class ClientStore:
                 vectors_config={DENSE: models.VectorParams(size=dimension, distance=models.Distance.COSINE)},
                 sparse_vectors_config={SPARSE: models.SparseVectorParams(modifier=models.Modifier.IDF)},
                 metadata=dict(metadata),
+                shard_number=self._shards,
+                replication_factor=self._replicas,
             )
         self.add_fields(name, fields)
 
@@ -145,7 +151,6 @@ class ClientStore:
             self._client.update_collection(name, metadata={**self.metadata(name), **metadata})
 
     def add_fields(self, name: str, fields: Mapping[str, FieldKind]) -> None:
-        from qdrant_client import models
 
         with self._reporting("index payload fields"), warnings.catch_warnings():
             # The local mode warns that it has no payload indexes; it filters without.
@@ -153,7 +158,7 @@ class ClientStore:
             known = self._client.get_collection(name).payload_schema
             for key, kind in fields.items():
                 if key not in known:
-                    self._client.create_payload_index(name, key, models.PayloadSchemaType(kind.value), wait=True)
+                    self._client.create_payload_index(name, key, _schema(kind), wait=True)
 
     def aliases(self) -> Mapping[str, str]:
         with self._reporting("read aliases"):
@@ -194,14 +199,22 @@ class ClientStore:
         except LoragError:
             raise
         except Exception as error:  # HTTP, gRPC, pydantic and the local mode each raise their own
-            reason = " ".join(str(error).split())[:300]
-            if self._api_key:
-                reason = reason.replace(self._api_key, "…")
+            told = " ".join(str(error).split())
+            secret = self._api_key is not None and self._api_key in told  # some proxies answer with the request's headers
+            reason = (told.replace(self._api_key, "…") if secret and self._api_key else told)[:300]
             failure = StoreError(
                 f"Qdrant at {self.location}: cannot {action} ({reason}); check that it runs and the key is right"
             )
             failure.retry = True
-            raise failure from error
+            raise failure from (None if secret else error)  # a cause would be printed with a traceback
+
+
+def _schema(kind: FieldKind) -> Any:
+    from qdrant_client import models
+
+    if kind is FieldKind.TENANT:
+        return models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True)
+    return models.PayloadSchemaType(kind.value)
 
 
 def _filter(filter: Filter | None) -> Any:
@@ -209,7 +222,9 @@ def _filter(filter: Filter | None) -> Any:
 
     must: list[Any] = []
     for key, values in filter_values({} if filter is None else filter).items():
-        if len(values) == 1:
+        if not values:
+            must.append(models.IsEmptyCondition(is_empty=models.PayloadField(key=key)))
+        elif len(values) == 1:
             must.append(models.FieldCondition(key=key, match=models.MatchValue(value=values[0])))
         elif isinstance(values[0], bool):
             either: Any = [models.FieldCondition(key=key, match=models.MatchValue(value=value)) for value in values]

@@ -29,6 +29,8 @@ Edge 0.9 turns a bool of a filter into the number 1 or 0, which matches no bool,
 def schema(kind: FieldKind) -> Any:
     import qdrant_edge as edge
 
+    if kind is FieldKind.TENANT:
+        return edge.KeywordIndexParams(is_tenant=True)
     types = edge.PayloadSchemaType
     return {FieldKind.KEYWORD: types.Keyword, FieldKind.INTEGER: types.Integer, FieldKind.BOOL: types.Bool}[kind]
 
@@ -59,6 +61,9 @@ def conditions(filter: Filter | None) -> Any:
 
     must: list[Any] = []
     for key, values in filter_values({} if filter is None else filter).items():
+        if not values:
+            must.append(edge.IsEmptyCondition(key))
+            continue
         if isinstance(values[0], bool):
             key, values = FLAGS, tuple(_flag(key, value) for value in values)
         several: Any = list(values)

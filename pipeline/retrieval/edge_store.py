@@ -198,7 +198,7 @@ class EdgeStore:
                     self._shards[name] = edge.EdgeShard.load(str(self._path(name) / "shard"))
                 except Exception as error:
                     if "WouldBlock" in str(error):
-                        advice = "end that one, or let both use a Qdrant server (store url)"
+                        advice = "end that one, ask it where it is `lorag serve`, or let both use a Qdrant server (store.url)"
                         raise StoreError(f"index {self._folder} is open in another process; {advice}") from error
                     raise
             return self._shards[name]

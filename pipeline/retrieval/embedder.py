@@ -43,6 +43,10 @@ class Embedder(Protocol):
         """(n, dimension) float32, one row a text as made by `passage_text`."""
         ...
 
+    def count_tokens(self, texts: Sequence[str]) -> int:
+        """How many tokens the encoder reads of these, in all; what is cut off a long text is not read."""
+        ...
+
 
 def passage_text(passage: Passage) -> str:
     """The text that is embedded, and searched by BM25, for a passage: its headings and itself."""
@@ -61,6 +65,9 @@ class HashingEmbedder:
 
     def embed_passages(self, texts: Sequence[str]) -> Vectors:
         return self._embed(texts)
+
+    def count_tokens(self, texts: Sequence[str]) -> int:
+        return sum(len(_TOKENS.findall(text)) for text in texts)
 
     def _embed(self, texts: Sequence[str]) -> Vectors:
         rows = np.zeros((len(texts), self.dimension), dtype=np.float32)

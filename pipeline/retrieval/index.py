@@ -1,30 +1,39 @@
 """The index: a collection bound to the encoder that filled it, and questions asked of it.
 
 The name people use is an alias. A rebuild fills a new collection beside the old and switches the alias in one step; the
-old one stays for `rollback`. Knows nothing of models, adapters or answers.
+old one stays for `rollback`. An `Index` shows one tenant's documents, filtered by the store in every operation. Knows nothing
+of models, adapters or answers.
 """
 
 from __future__ import annotations
 
+import copy
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 from pipeline.contracts.embed import query_text
-from pipeline.errors import IndexMismatch, InputError, StoreError
-from pipeline.records import Hit, Passage
+from pipeline.errors import IndexMismatch, InputError, NothingIngested, StoreError
+from pipeline.records import Document, Hit, Passage
 from pipeline.retrieval.bm25 import Bm25Encoder, Bm25Settings
+from pipeline.retrieval.chunking import chunk
 from pipeline.retrieval.embedder import Embedder
 from pipeline.retrieval.encoder_identity import EncoderIdentity
-from pipeline.retrieval.ingest import Chunking, Ingester, IngestReport, Progress
-from pipeline.retrieval.loading import load_folder
+from pipeline.retrieval.ingest import Chunking, Ingester, IngestReport, Progress, Written, belongs
+from pipeline.retrieval.loading import Loaded, load_folder
 from pipeline.retrieval.payload import FIELDS, from_payload, payload_filter
+from pipeline.retrieval.shelf import ORIGIN, UPLOADS, Shelf, check_tenant, shelf_of, tenant_filter
 from pipeline.retrieval.store import Filter, Search, VectorStore, check_name
 
 TIES = 10
 """Hits fetched beyond twice as many as are wanted. Sums of reciprocal ranks are often equal, and the engine returns equals in
 any order: they are ordered by passage here, so that the same question finds the same passages each time."""
+
+UPLOAD_BATCH = 8
+"""Passages of an upload embedded at a time: few, because questions that are asked meanwhile wait for the same encoder."""
 
 
 def _best(hits: list[Hit], k: int) -> list[Hit]:
@@ -33,7 +42,8 @@ def _best(hits: list[Hit], k: int) -> list[Hit]:
 
 @dataclass(frozen=True, slots=True)
 class IndexInfo:
-    """The collection behind the name, what filled it and what `rollback` would bring back (empty: nothing)."""
+    """The collection behind the name, the tenant's passages there, what filled it and what `rollback` would bring back (empty:
+    nothing)."""
 
     location: str
     collection: str
@@ -42,8 +52,21 @@ class IndexInfo:
     previous: str
 
 
+@dataclass(frozen=True, slots=True)
+class IndexedFile:
+    """A file whose passages the index holds. `source` is as citations name it; `documents` counts the rows of a .jsonl."""
+
+    source: str
+    title: str
+    documents: int
+    passages: int
+    uploaded: bool
+
+
 class Index:
-    """Passages of one project in `store`, embedded by `embedder`. Nothing is opened or loaded until an operation needs it.
+    """One tenant's passages in `store`, embedded by `embedder`. Nothing is opened or loaded until an operation needs it.
+
+    Without `tenant` they are the project's own.
 
     Every operation may raise StoreError; those that compare vectors raise IndexMismatch where another encoder filled the
     collection.
@@ -57,6 +80,7 @@ class Index:
         name: str = "passages",
         chunking: Chunking | None = None,
         bm25: Bm25Settings | None = None,
+        tenant: str = "",
     ) -> None:
         check_name(name)
         self._store = store
@@ -65,12 +89,27 @@ class Index:
         self._chunking = chunking or Chunking()
         self._bm25 = Bm25Encoder(bm25)
         self._checked: set[str] = set()
+        self._tenant = check_tenant(tenant)
+        self._pinned = ""
+
+    def for_tenant(self, tenant: str) -> Self:
+        """The same index as `tenant` sees it, on the same store and encoder. Raises InputError for a bad name."""
+        view = copy.copy(self)
+        view._tenant = check_tenant(tenant)
+        return view
+
+    def pinned(self) -> Self:
+        """The same index, searched in the collection that has the name now whatever takes the name later. Raises StoreError."""
+        view = copy.copy(self)
+        view._pinned = self._resolve()
+        return view
 
     def ingest(self, folder: Path, *, rebuild: bool = False, on_progress: Progress | None = None) -> IngestReport:
         """Bring the index to the state of `folder`: add, replace and remove what differs, by content.
 
-        With `rebuild`, and the first time, a new collection is filled and then takes the name in one step; questions are
-        answered from the old one meanwhile. Killed at any moment and run again it ends as a clean run would.
+        Uploads, and what other tenants have, stay as they are. With `rebuild`, and the first time, a new collection is filled
+        and then takes the name in one step; questions are answered from the old one meanwhile. Killed at any moment and run
+        again it ends as a clean run would.
 
         Raises:
             InputError: the folder has no usable document.
@@ -80,13 +119,63 @@ class Index:
         if current is not None and not rebuild:
             self._check(current)
         loaded = load_folder(folder)
-        ingester = Ingester(self._store, self._embedder, self._bm25, self._chunking)
+        ingester = self._ingester(uploaded=False)
         if current is not None and not rebuild:
             return ingester.run(current, loaded, on_progress)
         target = self._building(current)
         report = ingester.run(target, loaded, on_progress)
+        if current is not None:
+            ingester.carry_over(current, target, on_progress)
         self._switch(target, current)
         return report
+
+    def put(self, name: str, documents: Sequence[Document], *, on_written: Written | None = None) -> IngestReport:
+        """Hold `documents`, the content of the uploaded file `name`, in place of what an earlier upload of that name held.
+
+        Killed at any moment and run again it ends as a clean run would. Raises IndexMismatch; InputError where no document
+        gives a passage; the index is as it was then.
+        """
+        sizes = {"max_chars": self._chunking.max_chars, "min_chars": self._chunking.min_chars}
+        if not any(chunk(document, **sizes) for document in documents):
+            raise InputError(f"{name}: holds no passage, only rules or white space")
+        current = self._store.aliases().get(self._name)
+        if current is None:
+            current = self._building(None)
+            self._switch(current, None)
+        self._check(current)
+        held = tuple(replace(document, id=f"{UPLOADS}/{document.id}", source=name) for document in documents)
+        return self._ingester(uploaded=True).run(current, Loaded(held), file=f"{UPLOADS}/{name}", on_written=on_written)
+
+    def remove(self, name: str) -> int:
+        """Forget the uploaded file `name`, in the collection kept for `rollback` too; the number of passages it had."""
+        aliases, shelf = self._store.aliases(), Shelf(self._tenant, uploaded=True)
+        removed = 0
+        for role in (self._alias("previous"), self._alias("building"), self._name):  # last what questions see
+            if (collection := aliases.get(role)) is None or not self._store.exists(collection):
+                continue
+            points = self._store.scroll(collection, keys=("document_id",), filter=shelf.filter())
+            found = [point.id for point in points if belongs(str(point.payload.get("document_id")), f"{UPLOADS}/{name}")]
+            self._store.delete(collection, found)
+            self._store.flush(collection)
+            removed = len(found)
+        return removed
+
+    def files(self) -> list[IndexedFile]:
+        """What the tenant has, by source; nothing where nothing was ingested yet."""
+        collection = self._store.aliases().get(self._name)
+        if collection is None:
+            return []
+        titles: dict[tuple[str, bool], dict[str, str]] = {}
+        passages: Counter[tuple[str, bool]] = Counter()
+        keys = ("document_id", "source", "title", ORIGIN)
+        for point in self._store.scroll(collection, keys=keys, filter=tenant_filter(self._tenant)):
+            file = (str(point.payload["source"]), shelf_of(point.payload).uploaded)
+            passages[file] += 1
+            titles.setdefault(file, {})[str(point.payload["document_id"])] = str(point.payload["title"])
+        return [
+            IndexedFile(source, next(iter(found.values())) if len(found) == 1 else "", len(found), passages[source, up], up)
+            for (source, up), found in sorted(titles.items())
+        ]
 
     def search(self, question: str, k: int, *, hybrid: bool = True, filter: Filter | None = None) -> list[Hit]:
         """At most `k` passages, best first; see `search_many`."""
@@ -116,12 +205,12 @@ class Index:
             Search(vector.tolist(), self._bm25.query(text) if hybrid else None)
             for vector, text in zip(vectors, texts, strict=True)
         ]
-        found = self._store.search(collection, searches, 2 * k + TIES, filter=payload_filter(filter))
+        found = self._store.search(collection, searches, 2 * k + TIES, filter=payload_filter(self._tenant, filter))
         return [_best([Hit(from_payload(point.payload), point.score) for point in points], k) for points in found]
 
     def passages(self, filter: Filter | None = None) -> Iterator[Passage]:
-        """All passages of the index, or those that match, in no meaningful but a constant order."""
-        for point in self._store.scroll(self._resolve(), filter=payload_filter(filter)):
+        """All passages of the tenant, or those that match, in no meaningful but a constant order."""
+        for point in self._store.scroll(self._resolve(), filter=payload_filter(self._tenant, filter)):
             yield from_payload(point.payload)
 
     def info(self) -> IndexInfo:
@@ -129,7 +218,8 @@ class Index:
         collection = self._resolve()
         aliases = self._store.aliases()
         previous = aliases.get(self._alias("previous"), "")
-        return IndexInfo(self._store.location, collection, self._store.count(collection), self._filled_by(collection), previous)
+        passages = self._store.count(collection, tenant_filter(self._tenant))
+        return IndexInfo(self._store.location, collection, passages, self._filled_by(collection), previous)
 
     def rollback(self) -> str:
         """Swap the present collection with the one before the last rebuild, and return the name now in use.
@@ -146,13 +236,18 @@ class Index:
     def close(self) -> None:
         self._store.close()
 
+    def _ingester(self, *, uploaded: bool) -> Ingester:
+        shelf = Shelf(self._tenant, uploaded)
+        ingester = Ingester(self._store, self._embedder, self._bm25, self._chunking, shelf)
+        return replace(ingester, batch=UPLOAD_BATCH) if uploaded else ingester
+
     def _alias(self, role: str) -> str:
         return f"{self._name}.{role}"
 
     def _resolve(self) -> str:
-        collection = self._store.aliases().get(self._name)
+        collection = self._pinned or self._store.aliases().get(self._name)
         if collection is None:
-            raise StoreError(f"index {self._store.location}: nothing ingested yet; run `lorag ingest` first")
+            raise NothingIngested(f"index {self._store.location}: nothing ingested yet; run `lorag ingest` first")
         return collection
 
     def _current(self) -> str:

@@ -4,6 +4,8 @@ There is no separate record of what is done, which could disagree with the point
 its document's version and how many points that version has. A document is done when exactly those points are there; new points
 are written before the old ones are deleted, so whatever a kill leaves is either done or seen to be undone.
 
+Every run sees one shelf: what stands on the others, another tenant's or uploads beside a folder, it leaves alone.
+
 Knows nothing of aliases, encoder identities or questions.
 """
 
@@ -20,8 +22,9 @@ from pipeline.retrieval.bm25 import Bm25Encoder
 from pipeline.retrieval.chunking import chunk
 from pipeline.retrieval.embedder import Embedder, passage_text
 from pipeline.retrieval.loading import Loaded, Skipped
-from pipeline.retrieval.payload import metadata_fields, point_id, to_payload
-from pipeline.retrieval.store import Point, VectorStore
+from pipeline.retrieval.payload import from_payload, metadata_fields, to_payload
+from pipeline.retrieval.shelf import SHELF_FIELDS, Shelf, shelf_of, tenant_filter
+from pipeline.retrieval.store import Point, StoredPoint, VectorStore
 
 _FORMAT = 1
 """Raised when loading or chunking changes what comes out, so that every document counts as changed."""
@@ -29,10 +32,13 @@ _FORMAT = 1
 Progress = Callable[[int, int, str], None]
 """Called with (documents done, documents to do, id of the one just done)."""
 
+Written = Callable[[int, int], None]
+"""Called with (passages written, passages to write)."""
+
 
 @dataclass(frozen=True, slots=True)
 class IngestReport:
-    """Documents by what became of them; `failed` files kept what the index held of them. `passages` is the index's total."""
+    """Documents by what became of them; `failed` files kept what the index held of them. `passages` is the tenant's total."""
 
     collection: str
     added: int
@@ -77,21 +83,32 @@ class _Task:
 
 @dataclass(frozen=True, slots=True)
 class Ingester:
-    """Fills collections of `store`. `batch` is how many passages are embedded and written at a time."""
+    """Fills one shelf of collections in `store`. `batch` is how many passages are embedded and written at a time."""
 
     store: VectorStore
     embedder: Embedder
     bm25: Bm25Encoder
     chunking: Chunking
+    shelf: Shelf = Shelf()
     batch: int = 64
 
-    def run(self, collection: str, loaded: Loaded, on_progress: Progress | None = None) -> IngestReport:
-        """Bring `collection` to the state of `loaded`. May be interrupted anywhere and run again.
+    def run(
+        self,
+        collection: str,
+        loaded: Loaded,
+        on_progress: Progress | None = None,
+        *,
+        file: str | None = None,
+        on_written: Written | None = None,
+    ) -> IngestReport:
+        """Bring the shelf in `collection` to the state of `loaded`. May be interrupted anywhere and run again.
+
+        With `file`, a path as `loaded` spells it, only what came from that file is compared and replaced.
 
         Raises:
             StoreError: the store failed; what was written stays and counts when run again.
         """
-        held = self._held(collection)
+        held = self._held(collection, file)
         failed = list(loaded.skipped)
         todo: list[_Task] = []
         added = changed = unchanged = 0
@@ -107,30 +124,75 @@ class Ingester:
                 continue
             older = had.is_older(mark)
             added, changed = added + (not older), changed + older
-            todo.append(_Task(document.id, passages, mark, frozenset(had.points) - {point_id(p.id) for p in passages}))
-        self.store.add_fields(collection, metadata_fields(document.metadata for document in loaded.documents))
-        self._write(collection, todo, on_progress)
-        gone = [name for name in held if not any(_belongs(name, skipped.path) for skipped in failed)]
+            written = {self.shelf.point_id(passage.id) for passage in passages}
+            todo.append(_Task(document.id, passages, mark, frozenset(had.points) - written))
+        fields = metadata_fields(document.metadata for document in loaded.documents)
+        self.store.add_fields(collection, {**SHELF_FIELDS, **fields})
+        self._write(collection, todo, on_progress, on_written)
+        gone = [name for name in held if not any(belongs(name, skipped.path) for skipped in failed)]
         self._remove(collection, held, gone)
         if todo or gone:
             self.store.optimise(collection)
             self.store.flush(collection)
-        total = self.store.count(collection)
+        total = self.store.count(collection, tenant_filter(self.shelf.tenant))
         return IngestReport(collection, added, changed, unchanged, len(gone), tuple(failed), loaded.ignored, total)
 
-    def _held(self, collection: str) -> dict[str, _Held]:
+    def carry_over(self, source: str, target: str, on_progress: Progress | None = None) -> None:
+        """Make the other shelves of `target` what they are in `source`, every passage embedded anew. May be run again.
+
+        Passages are taken as they stand there, so other chunk sizes first show when a document comes in again.
+        `on_progress` counts passages.
+        """
+        keys = ("fingerprint", *SHELF_FIELDS)
+        others = [point for point in self.store.scroll(target, keys=keys) if shelf_of(point.payload) != self.shelf]
+        there = {point.id: point.payload.get("fingerprint") for point in others}
+        total = self.store.count(source) - self.store.count(source, self.shelf.filter())
+        batch: list[StoredPoint] = []
+        carried = (point for point in self.store.scroll(source) if shelf_of(point.payload) != self.shelf)
+        for done, point in enumerate(carried, start=1):
+            if there.pop(point.id, None) != point.payload.get("fingerprint"):
+                batch.append(point)
+            if len(batch) == self.batch:
+                self._copy(target, batch)
+                batch = []
+            if on_progress:
+                on_progress(done, total, str(point.payload["document_id"]))
+        self._copy(target, batch)
+        self.store.delete(target, sorted(there))
+        self.store.flush(target)
+
+    def _copy(self, target: str, points: Sequence[StoredPoint]) -> None:
+        if not points:
+            return
+        texts = [passage_text(from_payload(point.payload)) for point in points]
+        vectors = self.embedder.embed_passages(texts)
+        self.store.add_fields(target, metadata_fields(point.payload["metadata"] for point in points))
+        copies = [
+            Point(point.id, vector.tolist(), self.bm25.passage(text), point.payload)
+            for point, text, vector in zip(points, texts, vectors, strict=True)
+        ]
+        self.store.upsert(target, copies)
+
+    def _held(self, collection: str, file: str | None) -> dict[str, _Held]:
         held: dict[str, _Held] = {}
-        for point in self.store.scroll(collection, keys=("document_id", "fingerprint", "pieces")):
-            of = held.setdefault(str(point.payload.get("document_id", "")), _Held())
-            of.points[point.id] = (str(point.payload.get("fingerprint", "")), int(point.payload.get("pieces", 0)))
+        keys = ("document_id", "fingerprint", "pieces")
+        for point in self.store.scroll(collection, keys=keys, filter=self.shelf.filter()):
+            document_id = str(point.payload.get("document_id", ""))
+            if file is None or belongs(document_id, file):
+                of = held.setdefault(document_id, _Held())
+                of.points[point.id] = (str(point.payload.get("fingerprint", "")), int(point.payload.get("pieces", 0)))
         return held
 
-    def _write(self, collection: str, todo: Sequence[_Task], on_progress: Progress | None) -> None:
-        done = 0
+    def _write(self, collection: str, todo: Sequence[_Task], on_progress: Progress | None, on_written: Written | None) -> None:
+        done, written, total = 0, 0, sum(len(task.passages) for task in todo)
         for group in _groups(todo, self.batch):
             work = [(task, passage) for task in group for passage in task.passages]
             for first in range(0, len(work), self.batch):
-                self.store.upsert(collection, self._points(work[first : first + self.batch]))
+                batch = work[first : first + self.batch]
+                self.store.upsert(collection, self._points(batch))
+                written += len(batch)
+                if on_written:
+                    on_written(written, total)
             self.store.flush(collection)
             self.store.delete(collection, sorted(frozenset().union(*(task.stale for task in group))))
             for task in group:
@@ -143,8 +205,9 @@ class Ingester:
         vectors = self.embedder.embed_passages(texts)
         points = []
         for (task, passage), text, vector in zip(work, texts, vectors, strict=True):
-            payload = {**to_payload(passage), "fingerprint": task.fingerprint, "pieces": len(task.passages)}
-            points.append(Point(point_id(passage.id), vector.tolist(), self.bm25.passage(text), payload))
+            version = {"fingerprint": task.fingerprint, "pieces": len(task.passages)}
+            payload = {**to_payload(passage), **version, **self.shelf.marks()}
+            points.append(Point(self.shelf.point_id(passage.id), vector.tolist(), self.bm25.passage(text), payload))
         return points
 
     def _remove(self, collection: str, held: Mapping[str, _Held], gone: Iterable[str]) -> None:
@@ -170,6 +233,6 @@ def _groups(todo: Sequence[_Task], passages: int) -> Iterator[list[_Task]]:
         yield group
 
 
-def _belongs(document_id: str, path: str) -> bool:
+def belongs(document_id: str, path: str) -> bool:
     """Whether a document came from the file `path`: the file itself or a row of it."""
     return document_id == path or document_id.startswith(f"{path}#")

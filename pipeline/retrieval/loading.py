@@ -186,8 +186,11 @@ def _read_jsonl(file: _File) -> tuple[Document, ...]:
 
 def _row_document(file: _File, line: bytes, where: str) -> Document:
     try:
-        row = json.loads(line)
-    except ValueError as error:
+        row = json.loads(line, parse_constant=_refuse)
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"{where}: holds half of a surrogate pair; write the character whole") from error
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: not JSON ({error})") from error
     if not isinstance(row, dict):
         raise DataError(f'{where}: not an object; a row is {{"id": …, "title": …, "text": …}}')
@@ -203,6 +206,10 @@ def _row_document(file: _File, line: bytes, where: str) -> Document:
     return Document(f"{file.relative}#{row_id}", title or str(row_id), text, str(file.path), digest, metadata)
 
 
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of JSON")
+
+
 _READERS: dict[str, Callable[[_File], tuple[Document, ...]]] = {
     ".txt": _read_text,
     ".md": _read_markdown,
@@ -211,3 +218,5 @@ _READERS: dict[str, Callable[[_File], tuple[Document, ...]]] = {
     ".pdf": _read_pdf,
     ".jsonl": _read_jsonl,
 }
+KINDS = tuple(_READERS)
+"""Suffixes of the files that are read."""

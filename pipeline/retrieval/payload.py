@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from pipeline.records import Passage, Segment
-from pipeline.retrieval.store import FieldKind, Filter, json_path
+from pipeline.retrieval.shelf import SHELF_FIELDS, tenant_filter
+from pipeline.retrieval.store import FieldKind, Filter, filter_values, json_path
 
-_NAMESPACE = uuid.UUID("6b6f5f0e-5c1d-5a52-9a0b-6c6f72616701")
 _TOP = ("document_id", "source", "title", "section")
-FIELDS: Mapping[str, FieldKind] = MappingProxyType({"document_id": FieldKind.KEYWORD})
+FIELDS: Mapping[str, FieldKind] = MappingProxyType({"document_id": FieldKind.KEYWORD, **SHELF_FIELDS})
 """Payload fields that every collection indexes."""
-
-
-def point_id(passage_id: str) -> str:
-    """A UUID derived from the passage's id, so that writing the same passage again replaces it."""
-    return str(uuid.uuid5(_NAMESPACE, passage_id))
 
 
 def to_payload(passage: Passage) -> dict[str, Any]:
@@ -51,15 +45,18 @@ def from_payload(payload: Mapping[str, Any]) -> Passage:
     )
 
 
-def payload_filter(filter: Filter | None) -> Filter | None:
-    """A filter by `document_id`, `source`, `title`, `section` or a metadata key, as the payload spells them.
+def payload_filter(tenant: str, filter: Filter | None) -> Filter:
+    """A filter by `document_id`, `source`, `title`, `section` or a metadata key, as the payload spells them, and by tenant.
+
+    No key of `filter` can stand for the tenant's: all but the four named are looked for in the metadata.
 
     Raises:
-        InputError: a key that the engine's path notation cannot hold.
+        InputError: a filter that is malformed, or a key that the engine's path notation cannot hold.
     """
-    if not isinstance(filter, Mapping):
-        return filter
-    return {key if key in _TOP else json_path("metadata", key): value for key, value in filter.items()}
+    wanted = {} if filter is None else filter
+    filter_values(wanted)
+    named = {key if key in _TOP else json_path("metadata", key): value for key, value in wanted.items()}
+    return {**named, **tenant_filter(tenant)}
 
 
 def metadata_fields(records: Iterable[Mapping[str, Any]]) -> dict[str, FieldKind]:

@@ -126,6 +126,13 @@ class SentenceTransformerEmbedder:
     def embed_passages(self, texts: Sequence[str]) -> Vectors:
         return self._embed(texts, bare=self._query_side_only, side="encode_document")
 
+    def count_tokens(self, texts: Sequence[str]) -> int:
+        """How many tokens the model reads of these, in all, its own marks around each included."""
+        with self._lock:
+            model = self.load()
+            encoded = model.tokenizer(list(texts), truncation=True, max_length=model.max_seq_length)
+        return sum(len(ids) for ids in encoded["input_ids"])
+
     def _embed(self, texts: Sequence[str], *, bare: bool, side: str) -> Vectors:
         with self._lock:
             model = self.load()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import Any, Protocol
 
 from pipeline.errors import InputError
@@ -19,9 +19,17 @@ SPARSE = "bm25"
 RRF_K = 60
 """The constant of reciprocal rank fusion, 1 / (k + rank) summed over both rankings (Cormack et al. 2009)."""
 
+
+class Missing(Enum):
+    """As the value of a filter: the payload has no such key."""
+
+    MISSING = "missing"
+
+
+MISSING = Missing.MISSING
 FilterValue = str | int | bool
-Filter = Mapping[str, FilterValue | Sequence[FilterValue]]
-"""Payload key → value, or values any of which will do; all keys must match. Nested keys are written `metadata.folder`."""
+Filter = Mapping[str, FilterValue | Sequence[FilterValue] | Missing]
+"""Payload key → value, or values any of which will do, or `MISSING`; all keys must match. Nested keys: `metadata.folder`."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _PLAIN_KEY = re.compile(r"[A-Za-z_]\w*", re.ASCII)
@@ -33,6 +41,8 @@ class FieldKind(StrEnum):
     KEYWORD = "keyword"
     INTEGER = "integer"
     BOOL = "bool"
+    TENANT = "tenant"
+    """A keyword that parts the collection among owners: the engine keeps the points of each near each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +183,7 @@ def check_name(name: str) -> None:
 
 
 def filter_values(filter: Filter) -> dict[str, tuple[FilterValue, ...]]:
-    """The filter in one form: key → values any of which matches, all of one type.
+    """The filter in one form: key → values any of which matches, all of one type; no values where the key must be missing.
 
     Raises:
         InputError: a key that is no text, no value, values of several types, or of a type that cannot be matched exactly.
@@ -184,6 +194,9 @@ def filter_values(filter: Filter) -> dict[str, tuple[FilterValue, ...]]:
     for key, value in filter.items():
         if not isinstance(key, str) or not key.strip():
             raise InputError(f"filter key {key!r}: must be the name of a payload field")
+        if isinstance(value, Missing):
+            checked[key] = ()
+            continue
         values = tuple(value) if isinstance(value, list | tuple | set | frozenset) else (value,)
         kinds = {type(item) for item in values}
         if len(kinds) != 1 or not kinds <= {str, int, bool}:

@@ -48,28 +48,31 @@ class Retriever:
         self.hybrid = hybrid
         self.encoder = encoder
 
-    def retrieve(self, questions: Sequence[str], *, filter: Filter | None = None) -> list[tuple[Hit, ...]]:
-        """At most `k` hits a question, in order; `filter` stands in for the retriever's own.
+    def retrieve(self, questions: Sequence[str], *, k: int | None = None, filter: Filter | None = None) -> list[tuple[Hit, ...]]:
+        """At most `k` hits a question, in order; `k` and `filter` stand in for the retriever's own.
 
         Raises StoreError, IndexMismatch, InputError (a bad filter), BaseError: the first there is, named by question.
         """
         results: list[tuple[Hit, ...]] = []
-        for result in self.attempt(questions, filter=filter):
+        for result in self.attempt(questions, k=k, filter=filter):
             if isinstance(result, LoragError):
                 raise result
             results.append(result)
         return results
 
-    def attempt(self, questions: Sequence[str], *, filter: Filter | None = None) -> list[tuple[Hit, ...] | LoragError]:
+    def attempt(
+        self, questions: Sequence[str], *, k: int | None = None, filter: Filter | None = None
+    ) -> list[tuple[Hit, ...] | LoragError]:
         """As `retrieve`, with the error of a question in its place."""
         chosen = self._filter if filter is None else filter
+        count = self.k if k is None else k
 
         def search(batch: Sequence[str]) -> list[tuple[Hit, ...]]:
-            pool = max(RERANK_POOL, 4 * self.k) if self._reranker else self.k
+            pool = max(RERANK_POOL, 4 * count) if self._reranker else count
             found = self._index.search_many(batch, pool, hybrid=self.hybrid, filter=chosen)
-            return [self._best(question, hits) for question, hits in zip(batch, found, strict=True)]
+            return [self._best(question, hits, count) for question, hits in zip(batch, found, strict=True)]
 
         return attempt("retrieve", self.encoder, questions, search, str)
 
-    def _best(self, question: str, hits: Sequence[Hit]) -> tuple[Hit, ...]:
-        return tuple(self._reranker.rerank(question, hits, self.k) if self._reranker else hits)
+    def _best(self, question: str, hits: Sequence[Hit], count: int) -> tuple[Hit, ...]:
+        return tuple(self._reranker.rerank(question, hits, count) if self._reranker else hits)

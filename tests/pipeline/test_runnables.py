@@ -5,6 +5,7 @@ import functools
 import threading
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 import pytest
 from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
@@ -29,11 +30,13 @@ TURNS = (Turn(Speaker.USER, "How deep is Dun?"), Turn(Speaker.ASSISTANT, "3 m.")
 class Shelf:
     def __init__(self) -> None:
         self.filters: list[Filter | None] = []
+        self.asked: list[int] = []
 
     def search_many(
         self, questions: Sequence[str], k: int, *, hybrid: bool = True, filter: Filter | None = None
     ) -> list[list[Hit]]:
         self.filters.append(filter)
+        self.asked.append(k)
         passage = Passage("a.md#1", "a.md", "docs/a.md", "Berths", "Kell", TEXT, 9, 9 + len(TEXT), {"folder": "x"})
         return [[Hit(passage, 0.5)] for _ in questions]
 
@@ -61,25 +64,31 @@ def runnable() -> ChainRunnable:
 
 
 class Seen(BaseCallbackHandler):
-    """The events that fired, with their tags."""
+    """The events of the outermost runs, with their tags; those of the stages have their own tests."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, Any]] = []
 
-    def on_chain_start(self, serialized: Any, inputs: Any, *, tags: Any = None, **kwargs: Any) -> None:
-        self.events.append(("start", tuple(tags or ())))
+    def _see(self, parent: UUID | None, *event: Any) -> None:
+        if parent is None:
+            self.events.append((event[0], event[1]))
 
-    def on_chain_end(self, outputs: Any, **kwargs: Any) -> None:
-        self.events.append(("end", outputs["answer"]))
+    def on_chain_start(
+        self, serialized: Any, inputs: Any, *, tags: Any = None, parent_run_id: UUID | None = None, **kwargs: Any
+    ) -> None:
+        self._see(parent_run_id, "start", tuple(tags or ()))
 
-    def on_chain_error(self, error: BaseException, **kwargs: Any) -> None:
-        self.events.append(("error", type(error)))
+    def on_chain_end(self, outputs: Any, *, parent_run_id: UUID | None = None, **kwargs: Any) -> None:
+        self._see(parent_run_id, "end", outputs.get("answer"))
 
-    def on_retriever_start(self, serialized: Any, query: str, **kwargs: Any) -> None:
-        self.events.append(("retriever start", query))
+    def on_chain_error(self, error: BaseException, *, parent_run_id: UUID | None = None, **kwargs: Any) -> None:
+        self._see(parent_run_id, "error", type(error))
 
-    def on_retriever_end(self, documents: Any, **kwargs: Any) -> None:
-        self.events.append(("retriever end", len(documents)))
+    def on_retriever_start(self, serialized: Any, query: str, *, parent_run_id: UUID | None = None, **kwargs: Any) -> None:
+        self._see(parent_run_id, "retriever start", query)
+
+    def on_retriever_end(self, documents: Any, *, parent_run_id: UUID | None = None, **kwargs: Any) -> None:
+        self._see(parent_run_id, "retriever end", len(documents))
 
     def on_chat_model_start(self, serialized: Any, messages: Any, **kwargs: Any) -> None:
         self.events.append(("model start", messages[0][0].content))
@@ -95,11 +104,13 @@ class SeenAsync(AsyncCallbackHandler):
     def __init__(self) -> None:
         self.events: list[str] = []
 
-    async def on_chain_start(self, *args: Any, **kwargs: Any) -> None:
-        self.events.append("start")
+    async def on_chain_start(self, *args: Any, parent_run_id: UUID | None = None, **kwargs: Any) -> None:
+        if parent_run_id is None:
+            self.events.append("start")
 
-    async def on_chain_end(self, outputs: Any, **kwargs: Any) -> None:
-        self.events.append(f"end {outputs['answer']}")
+    async def on_chain_end(self, outputs: Any, *, parent_run_id: UUID | None = None, **kwargs: Any) -> None:
+        if parent_run_id is None:
+            self.events.append(f"end {outputs['answer']}")
 
 
 @pytest.mark.parametrize(
@@ -281,6 +292,10 @@ def test_the_retriever_gives_documents_and_fires_callbacks() -> None:
     )
     assert asyncio.run(retriever.ainvoke("Kell?")) == [document]
     assert [len(found) for found in retriever.batch(["a", "b"])] == [1, 1]
+    shelf.asked.clear()
+    retriever.invoke("Kell?", k=9)
+    LoragRetriever(retriever=Retriever(shelf), k=7).invoke("Kell?")
+    assert shelf.asked == [9, 7]
     retriever.invoke("Kell?", filter={"document_id": "a.md"})
     asyncio.run(retriever.ainvoke("Kell?", filter={"document_id": "b.md"}))
     assert shelf.filters[-2:] == [{"document_id": "a.md"}, {"document_id": "b.md"}]

@@ -189,7 +189,7 @@ def test_special_tokens_are_plain_text(lorag, project) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [(), ("ask",), ("init", "p"), ("train", "poet", "--data", "d"), ("ask", "Who?", "-o", "xml"), ("eval", "retrieval")],
+    [(), ("ask",), ("init", "p"), ("train", "poet", "--data", "d"), ("ask", "Who?", "-o", "xml"), ("eval", "chain")],
     ids=" ".join,
 )
 def test_wrong_usage_is_explained(lorag, arguments: tuple[str, ...]) -> None:

@@ -123,12 +123,45 @@ def test_eval_retrieval_scores_a_beir_folder(lorag, project, tmp_path: Path) -> 
     command = ("eval", "retrieval", "--beir", tmp_path, "--embedder", project.encoder, "-k", 2)
     done = lorag(*command, "-o", "json", "--run-out", run)
     assert (done.code, done.err) == (0, "")
-    assert done.json() == {"metrics": {"nDCG@2": 1.0, "Recall@2": 1.0, "MRR@2": 1.0}, "queries": 2}
+    figures = {"nDCG@2": 1.0, "Recall@2": 1.0, "P@2": 0.5, "MRR@2": 1.0, "MAP@2": 1.0, "Success@2": 1.0}
+    assert done.json() == {"metrics": figures, "queries": 2, "without_results": [], "not_judged": []}
     assert [line.split()[:4:2] for line in run.read_text().splitlines()[::2]] == [["q0", "p0"], ["q1", "p1"]]
     assert ["nDCG@2", "1.0000"] in [line.split() for line in lorag(*command).out.splitlines()]
     refused = lorag(*command, "--run-out", tmp_path / "nowhere" / "run.trec")
     assert refused.code == 2
     assert "nowhere: no such folder" in refused.error_line
+    fused = lorag(*command, "-o", "json", "--hybrid")
+    assert fused.json()["metrics"] == figures
+
+
+def test_eval_retrieval_scores_a_run_that_another_tool_made(lorag, tmp_path: Path) -> None:
+    """q1: gold second of two; q2: not in the run, counted as 0; q9: in the run, without judgments."""
+    (tmp_path / "a.run").write_text("q1 Q0 x 1 0.9 t\nq1 Q0 y 2 0.5 t\nq9 Q0 x 1 0.9 t\n")
+    (tmp_path / "a.qrels").write_text("q1 0 y 1\nq2 0 x 1\n")
+    command = ("eval", "retrieval", "--run", tmp_path / "a.run", "--qrels", tmp_path / "a.qrels")
+    found = lorag(*command, "-o", "json", "--qrels-out", tmp_path / "b.qrels").json()
+    assert found["metrics"]["MRR@10"] == 0.25
+    assert (found["queries"], found["without_results"], found["not_judged"]) == (2, ["q2"], ["q9"])
+    assert (tmp_path / "b.qrels").read_text() == (tmp_path / "a.qrels").read_text()
+    text = lorag(*command).out
+    assert "1 of them without results, counted as 0, such as q2" in text
+    assert "1 queries of the run have no judgments and no score, such as q9" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ((), "name a BEIR folder with --beir, or a run to score with --run and its --qrels"),
+        (("--qrels", "q"), "name a BEIR folder with --beir"),
+        (("--run", "r"), "--run needs judgments"),
+        (("--run", "r", "--qrels", "q", "--beir", "b"), "--qrels FILE or with --beir DIR, one of the two"),
+        (("--run", "r", "--qrels", "q"), "q: cannot be read"),
+    ],
+)
+def test_eval_retrieval_says_what_it_lacks(lorag, options: tuple[str, ...], says: str) -> None:
+    done = lorag("eval", "retrieval", *options)
+    assert done.code == 2
+    assert says in done.error_line
 
 
 def test_eval_retrieval_with_an_adapter_of_the_project(lorag, project, publish_embedder, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from pipeline.errors import AdapterError, ConfigError, LoragError
+from pipeline.errors import ConfigError, LoragError, StoreError
 from services import cli
 from services.failures import CommandGroup, Interrupted
 from tests.test_structure import ROOT
@@ -26,7 +26,7 @@ def full_disk() -> OSError:
     ("error", "code", "line"),
     [
         (LoragError("no such thing; make one"), 2, "error: no such thing; make one"),
-        (AdapterError("a\n  b\tc"), 2, "error: a b c"),
+        (StoreError("a\n  b\tc"), 2, "error: a b c"),
         (ConfigError("file: 2 problems\n  line 1: a"), 2, "error: file: 2 problems\n  line 1: a"),
         (LoragError("bad \x1b[31mname\u202e"), 2, "error: bad \\x1b[31mname\\u202e"),
         (full_disk(), 2, "error: run/loss.jsonl: No space left on device"),

@@ -103,7 +103,7 @@ def test_an_embedder_is_measured_by_retrieval_alone(
     project, publish_embedder, write: Write, passages: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both encoders find the right one of two passages among ten. No base is loaded, and the project's index is not made."""
-    monkeypatch.setattr("services.evaluation.open_base", None)
+    monkeypatch.setattr("services.measuring.open_base", None)
     version = publish_embedder()
     rows = [
         {"id": f"q{n}", "question": text, "answers": ["x"], "answerable": True, "passage_ids": [passages[document]]}
@@ -136,7 +136,7 @@ def test_another_encoder_in_the_settings_makes_the_index_of_evaluation_anew(
 
 
 def test_leaking_data_measures_nothing(project, publish_rewriter, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.evaluation._measure", None)
+    monkeypatch.setattr("services.evaluation.run_configurations", None)
     version = publish_rewriter()
     before = project.files()
     write(Role.REWRITER, turns(QUESTIONS), "train")

@@ -50,7 +50,7 @@ def test_every_setting_of_a_supervised_run_arrives(recipe_file: Path) -> None:
         "role: rewriter\nprecision: bf16\ncompute: float32\n"
         "lora: {rank: 4, alpha: 9, dropout: 0.2, targets: [q_proj, v_proj]}\n"
         "optimiser: {learning_rate: 0.003, warmup_share: 0.2, weight_decay: 0.01, batch_size: 7, accumulate: 3, epochs: 1.5,\n"
-        "            max_steps: 11, max_length: 99, checkpoint_every: 5, seed: 6}\n"
+        "            max_steps: 11, max_length: 99, pack_tokens: 98, checkpoint_every: 5, seed: 6}\n"
     )
     settings = load_recipe(Role.REWRITER, recipe_file).sft()
     assert settings == SftSettings(
@@ -66,6 +66,7 @@ def test_every_setting_of_a_supervised_run_arrives(recipe_file: Path) -> None:
         epochs=1.5,
         max_steps=11,
         max_length=99,
+        pack_tokens=98,
         checkpoint_every=5,
         seed=6,
         precision=Precision.BF16,

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from pipeline.evaluation.losses import Loss
+from pipeline.evaluation.error_analysis import Loss
 from pipeline.evaluation.report.markup import Markup, duration, el, join, number
-from pipeline.evaluation.report.records import ChainView, CitationView, HitView, QuestionView, Showcase
 from pipeline.evaluation.report.sections import section
+from pipeline.evaluation.report.views import (
+    ChainView,
+    CitationView,
+    HitView,
+    QuestionView,
+    Showcase,
+)
 from pipeline.records import Outcome, Turn, Verdict
 
 SHOWN_CHARACTERS = 320
 
 _KINDS = {
-    "gained": "right only with the adapters",
-    "lost": "right only in the base chain",
+    "gained": "right only in “{tuned}”",
+    "lost": "right only in “{base}”",
     "both": "right in both",
     "neither": "right in neither",
 }
@@ -27,7 +33,9 @@ def showcases(found: Sequence[Showcase]) -> Markup:
             "article",
             _history(each.history),
             el("p", each.question, class_="question"),
-            _rewrite(each.chain.rewrite, each.question),
+            el("p", el("span", "searched for ", class_="label"), each.chain.rewrite, class_="rewrite")
+            if each.chain.rewrite != each.question
+            else None,
             _answer(each.chain),
             _citations(each.chain.citations, mark_gold=False),
             _verdicts(each.chain.verdicts),
@@ -38,23 +46,9 @@ def showcases(found: Sequence[Showcase]) -> Markup:
     return section("answers", "Answers of the tuned chain", el("div", cards, class_="cards"))
 
 
-def question_browser(questions: Sequence[QuestionView]) -> Markup:
+def question_browser(questions: Sequence[QuestionView], sides: Sequence[str]) -> Markup:
     """All questions, closed, with a search box and, where losses were analysed, a choice by outcome."""
-    kinds = {kind for each in questions if (kind := question_kind(each)) is not None}
-    choice = (
-        el(
-            "label",
-            el("span", "Show"),
-            el(
-                "select",
-                el("option", "all questions", value=""),
-                (el("option", text, value=kind) for kind, text in _KINDS.items() if kind in kinds),
-                id="kind",
-            ),
-        )
-        if kinds
-        else None
-    )
+    choice = _choice(questions, dict(zip(("base", "tuned"), sides, strict=True)))
     tools = el(
         "form",
         el(
@@ -67,7 +61,25 @@ def question_browser(questions: Sequence[QuestionView]) -> Markup:
         class_="tools",
         role="search",
     )
-    return section("questions", "Every question", tools, el("div", map(_question, questions), id="list"))
+    items = [_question(each, sides) for each in questions]
+    lead = f"Two marks a question: where “{sides[0]}” lost it, then “{sides[1]}”. Open one to see both traces side by side."
+    return section("questions", "Every question", tools, el("div", items, id="list"), lead=lead if choice else "")
+
+
+def _choice(questions: Sequence[QuestionView], names: Mapping[str, str]) -> Markup | None:
+    kinds = {kind for each in questions if (kind := question_kind(each)) is not None}
+    if not kinds:
+        return None
+    worst = sum(1 for each in questions if each.worst)
+    lost = [loss for loss in Loss if loss is not Loss.RIGHT and any(each.tuned.lost_at is loss for each in questions)]
+    options = [
+        el("option", "all questions", value=""),
+        el("option", f"the {worst} worst, worst first", value="worst") if worst else None,
+        *(el("option", text.format(**names), value=kind) for kind, text in _KINDS.items() if kind in kinds),
+    ]
+    by_loss = [el("option", loss.value, value=f"loss:{loss.name.lower()}") for loss in lost]
+    group = el("optgroup", by_loss, label=f"lost by “{names['tuned']}”: where") if by_loss else None
+    return el("label", el("span", "Show"), el("select", options, group, id="kind"))
 
 
 def question_kind(question: QuestionView) -> str | None:
@@ -80,54 +92,62 @@ def question_kind(question: QuestionView) -> str | None:
     )
 
 
-def _question(each: QuestionView) -> Markup:
-    kind = question_kind(each)
+def _question(each: QuestionView, sides: Sequence[str]) -> Markup:
     gold = " / ".join(each.gold_answers) if each.answerable else "not answerable from the documents"
+    facts = [
+        ("Gold answer", gold if each.answered else ""),
+        ("Gold rewrite", each.gold_rewrite),
+        ("Id", each.id),
+        ("Note", "" if each.answered else "searched for only; its gold answer is a whole sentence"),
+    ]
     return el(
         "details",
         el(
             "summary",
             el("span", each.question, class_="question"),
-            el("span", _badge(each.base), _arrow(), _badge(each.tuned), class_="badges"),
+            el("span", _badge(each.base, each), _arrow(), _badge(each.tuned, each), class_="badges"),
         ),
         el(
             "div",
             _history(each.history),
-            el(
-                "dl",
-                (el("dt", "Gold answer"), el("dd", gold)),
-                (el("dt", "Gold rewrite"), el("dd", each.gold_rewrite)) if each.gold_rewrite else None,
-                (el("dt", "Id"), el("dd", each.id)),
-                class_="gold",
-            ),
+            el("dl", ((el("dt", name), el("dd", text)) for name, text in facts if text), class_="gold"),
             el(
                 "div",
-                _side("Base chain", each.base, each.question),
-                _side("All adapters", each.tuned, each.question),
+                (_side(name, view, each) for name, view in zip(sides, (each.base, each.tuned), strict=True)),
                 class_="sides",
             ),
             class_="body",
         ),
-        data_kind=kind,
+        data_kind=question_kind(each),
+        data_worst=str(each.worst) if each.worst else None,
+        data_loss=each.tuned.lost_at.name.lower() if each.tuned.lost_at else None,
     )
 
 
-def _side(name: str, chain: ChainView, question: str) -> Markup:
+def _side(name: str, chain: ChainView, question: QuestionView) -> Markup:
     scores = [el("li", f"{metric} ", el("strong", number(value, 2))) for metric, value in chain.scores.items()]
     return el(
         "div",
         el("h3", name, el("small", f" {duration(chain.seconds)}") if chain.seconds else None),
-        el("p", chain.lost_at.value, class_="verdict " + ("good" if chain.lost_at is Loss.RIGHT else "bad"))
+        el("p", _lost(chain.lost_at, question), class_="verdict " + ("good" if chain.lost_at is Loss.RIGHT else "bad"))
         if chain.lost_at
         else None,
-        _rewrite(chain.rewrite, question),
-        _answer(chain),
-        _citations(chain.citations, mark_gold=True),
-        _verdicts(chain.verdicts),
+        _stage("Rewrite", chain, _rewrite(chain.rewrite, question.question)),
+        _stage("Retrieve", chain, _hits(chain.hits)),
+        _stage("Answer", chain, _answer(chain), _citations(chain.citations, mark_gold=True)) if question.answered else None,
+        _stage("Judge", chain, _verdicts(chain.verdicts)) if chain.verdicts else None,
         el("ul", scores, class_="scores") if scores else None,
-        _hits(chain.hits),
         class_="side",
     )
+
+
+def _stage(name: str, chain: ChainView, *body: Markup | None) -> Markup:
+    adapter = chain.adapters.get(name.lower())
+    return el("div", el("h4", name, el("small", f" {adapter}") if adapter else None), body, class_="stage")
+
+
+def _lost(loss: Loss, question: QuestionView) -> str:
+    return "gold retrieved" if loss is Loss.RIGHT and not question.answered else loss.value
 
 
 def _history(turns: Sequence[Turn]) -> Markup | None:
@@ -137,12 +157,7 @@ def _history(turns: Sequence[Turn]) -> Markup | None:
 
 
 def _rewrite(rewrite: str, question: str) -> Markup:
-    return el(
-        "p",
-        el("span", "searched for ", class_="label"),
-        rewrite if rewrite != question else "the question as it is",
-        class_="rewrite",
-    )
+    return el("p", rewrite) if rewrite != question else el("p", "the question as it is", class_="label")
 
 
 def _answer(chain: ChainView) -> Markup:
@@ -199,11 +214,10 @@ def _hits(hits: Sequence[HitView]) -> Markup | None:
     return el("details", el("summary", f"{len(hits)} passages, {found}"), el("ol", items), class_="hits")
 
 
-def _badge(chain: ChainView) -> Markup | None:
+def _badge(chain: ChainView, question: QuestionView) -> Markup | None:
     if chain.lost_at is None:
         return None
-    right = chain.lost_at is Loss.RIGHT
-    return el("span", "right" if right else chain.lost_at.value, class_=f"chip {'good' if right else 'bad'}")
+    return el("span", _lost(chain.lost_at, question), class_=f"chip {'good' if chain.lost_at is Loss.RIGHT else 'bad'}")
 
 
 def _arrow() -> Markup:

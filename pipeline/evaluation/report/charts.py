@@ -1,4 +1,4 @@
-"""The report's drawings as inline SVG: forest strips, dot plots, waterfalls and loss curves.
+"""The report's drawings as inline SVG: forest strips, dot plots, waterfalls, reliability plots and loss curves.
 
 Colours and fonts are the page's, by class; every drawing carries its figures as text for readers who do not see it.
 """
@@ -6,12 +6,12 @@ Colours and fonts are the page's, by class; every drawing carries its figures as
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.evaluation.losses import Loss
+from pipeline.evaluation.error_analysis import Loss
 from pipeline.evaluation.report.markup import Markup, el, number, signed
-from pipeline.evaluation.report.records import Cell, Floor, LossCurve
+from pipeline.evaluation.report.records import Calibration, Cell, Floor, LossCurve, LossTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +35,24 @@ def forest_strip(value: float, low: float, high: float, extent: tuple[float, flo
         240,
         26,
         f"difference {signed(value)}, 95 % interval {signed(low)} to {signed(high)}",
+        *(el("line", x1=at(tick), x2=at(tick), y1=0, y2=26, class_="grid") for tick in _between(*extent) if tick),
         el("line", x1=at(0), x2=at(0), y1=0, y2=26, class_="zero"),
         el("line", x1=at(low), x2=at(high), y1=13, y2=13, class_=f"whisker {kind}"),
         *(el("line", x1=at(end), x2=at(end), y1=8, y2=18, class_=f"whisker {kind}") for end in (low, high)),
         el("circle", cx=at(value), cy=13, r=5, class_=f"dot {kind}"),
         class_="strip",
     )
+
+
+def forest_axis(extent: tuple[float, float]) -> Markup:
+    """The figures above a column of forest strips."""
+    at = Scale(*extent, 8, 232)
+    ticks = _between(*extent)
+    digits = 1 if all(abs(tick * 10 - round(tick * 10)) < 1e-9 for tick in ticks) else 2
+    marks = [
+        el("text", signed(tick, digits) if tick else "0", x=at(tick), y=11, text_anchor="middle", class_="tick") for tick in ticks
+    ]
+    return _svg(240, 14, "axis of the differences", *marks, class_="strip axis")
 
 
 def difference_extent(intervals: Sequence[tuple[float, float]]) -> tuple[float, float]:
@@ -75,19 +87,51 @@ def dot_plot(metric: str, cells: Mapping[str, Cell], floor: Floor | None) -> Mar
     return _svg(340, bottom + 20, f"{metric}: {said}", *marks, class_="dots")
 
 
-def waterfall_chart(counts: Mapping[Loss, int], shown: Collection[Loss], name: str) -> Markup:
-    """Questions from all to right, each stage taking away those it lost. Losses not in `shown` have no line."""
+def waterfall_chart(table: LossTable, counts: Mapping[str, int], name: str) -> Markup:
+    """Questions from all to what came through, each stage taking away those it lost; `counts` is one side of `table`.
+
+    Losses that neither side has get no line, so that the two sides' charts have the same lines.
+    """
     total = sum(counts.values())
     at, y, left = Scale(0, total, 200, 354), 18, total
     marks = _bar("all questions", total, at(0), at(total), y, "all")
-    for loss, count in counts.items():
-        if loss in shown and loss is not Loss.RIGHT:
-            y += 24
-            marks += _bar(loss.value, count, at(left - count), at(left), y, "lost")
-            left -= count
-    marks += _bar(Loss.RIGHT.value, left, at(0), at(left), y + 24, "right")
-    said = ", ".join(f"{loss.value} {count}" for loss, count in counts.items() if count)
+    shown = [loss for loss in Loss if loss is not Loss.RIGHT and (table.base.get(loss) or table.tuned.get(loss))]
+    for loss in shown:
+        y, count = y + 24, counts.get(loss, 0)
+        marks.append(el("line", x1=at(left), x2=at(left), y1=y - 16, y2=y + 8, class_="grid"))
+        marks += _bar(loss.value, count, at(left - count), at(left), y, "lost")
+        left -= count
+    marks.append(el("line", x1=at(left), x2=at(left), y1=y + 8, y2=y + 32, class_="grid"))
+    marks += _bar(table.end, left, at(0), at(left), y + 24, "right")
+    said = ", ".join(f"{loss.value} {counts.get(loss, 0)}" for loss in shown)
+    said = ", ".join(part for part in (said, f"{table.end} {left}") if part)
     return _svg(390, y + 40, f"{name}: of {total} questions {said}", *marks, class_="waterfall")
+
+
+def reliability_chart(found: Calibration) -> Markup:
+    """Confidence against the share that was right, a dot a bin, its area by how many judgments; on the diagonal they agree."""
+    x, y = Scale(0, 1, 44, 284), Scale(0, 1, 256, 16)
+    marks: list[Markup] = []
+    for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
+        marks.append(el("line", x1=x(0), x2=x(1), y1=y(tick), y2=y(tick), class_="grid"))
+        marks.append(el("line", x1=x(tick), x2=x(tick), y1=y(0), y2=y(1), class_="grid"))
+        marks.append(el("text", f"{tick:g}", x=x(0) - 6, y=y(tick) + 4, text_anchor="end", class_="tick"))
+        marks.append(el("text", f"{tick:g}", x=x(tick), y=y(0) + 15, text_anchor="middle", class_="tick"))
+    marks.append(el("text", "confidence", x=x(0.5), y=y(0) + 30, text_anchor="middle", class_="tick"))
+    turned = f"rotate(-90 11 {y(0.5):g})"
+    marks.append(el("text", "share right", x=11, y=y(0.5), text_anchor="middle", transform=turned, class_="tick"))
+    marks.append(el("line", x1=x(0), x2=x(1), y1=y(0), y2=y(1), class_="floor"))
+    most = max((each.n for each in found.bins), default=1)
+    for each in found.bins:
+        marks.append(
+            el("line", x1=x(each.confidence), x2=x(each.confidence), y1=y(each.confidence), y2=y(each.accuracy), class_="gap")
+        )
+    for each in found.bins:
+        radius = 3 + 9 * math.sqrt(each.n / most)
+        said = f"{each.n} judgments, confidence {each.confidence:.2f}, right {each.accuracy:.2f}"
+        marks.append(el("circle", el("title", said), cx=x(each.confidence), cy=y(each.accuracy), r=radius, class_="dot bubble"))
+    said = "; ".join(f"{each.confidence:.2f} is right {each.accuracy:.2f} of {each.n}" for each in found.bins)
+    return _svg(300, 292, f"{found.name}, expected calibration error {number(found.ece)}: {said}", *marks, class_="reliability")
 
 
 def loss_chart(curve: LossCurve) -> Markup:
@@ -122,6 +166,13 @@ def _ticks(low: float, high: float) -> tuple[float, float, float]:
     power = 10.0 ** math.floor(math.log10(span / 4))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= span / 4)
     return math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step, step
+
+
+def _between(low: float, high: float) -> list[float]:
+    """Round values inside low … high, zero among them where it lies there."""
+    first, last, step = _ticks(low, high)
+    values = [round(first + at * step, 10) for at in range(round((last - first) / step) + 1)]
+    return [value for value in values if low <= value <= high]
 
 
 def _svg(width: float, height: float, said: str, *marks: Markup, class_: str) -> Markup:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-from pipeline.evaluation.report import browser, sections
+from pipeline.evaluation.report import appendix, browser, effects, sections
 from pipeline.evaluation.report.markup import Markup, el
 from pipeline.evaluation.report.records import Report
 
 _NAMES = {
     "headline": "Headline",
-    "ablation": "Ablation",
-    "answers": "Answers",
+    "effects": "Effects",
     "losses": "Losses",
+    "answers": "Answers",
+    "ablation": "Ablation",
+    "calibration": "Calibration",
     "questions": "Questions",
     "training": "Training",
     "outcomes": "Outcomes",
+    "usage": "Time",
     "notes": "Notes",
     "provenance": "Provenance",
 }
@@ -48,23 +51,29 @@ def render_page(report: Report) -> str:
 
 def _parts(report: Report) -> dict[str, Markup]:
     found: dict[str, Markup] = {}
-    if report.comparisons:
-        found["headline"] = sections.headline(report.comparisons, report.lower_is_better)
-    if report.ablation.rows:
-        found["ablation"] = sections.ablation_table(report.ablation, report.floors, report.lower_is_better)
+    if report.comparisons and not report.of_two_runs:  # there the effects say all of it
+        found["headline"] = sections.headline(report)
+    if report.effects:
+        found["effects"] = effects.effects(report)
+    if report.losses:
+        found["losses"] = sections.losses(report.losses, report.sides)
     if report.showcases:
         found["answers"] = browser.showcases(report.showcases)
-    if sections.analysed(report):
-        found["losses"] = sections.losses(report.questions)
+    if report.ablation.rows:
+        found["ablation"] = sections.ablation_table(report.ablation, report.runs, report.floors, report.lower_is_better)
+    if report.calibration:
+        found["calibration"] = sections.calibration(report.calibration)
     if report.questions:
-        found["questions"] = browser.question_browser(report.questions)
+        found["questions"] = browser.question_browser(report.questions, report.sides)
     if any(curve.points for curve in report.curves):
-        found["training"] = sections.training(report.curves)
+        found["training"] = appendix.training(report.curves)
     if report.outcomes:
-        found["outcomes"] = sections.outcomes(report.outcomes)
+        found["outcomes"] = appendix.outcomes(report.outcomes)
+    if report.usage:
+        found["usage"] = appendix.usage(report.usage)
     if report.notes:
-        found["notes"] = sections.notes(report.notes)
-    found["provenance"] = sections.provenance(report.provenance)
+        found["notes"] = appendix.notes(report.notes)
+    found["provenance"] = appendix.provenance(report.provenance)
     return found
 
 

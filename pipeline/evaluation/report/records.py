@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.errors import InputError
-from pipeline.evaluation.losses import Loss
-from pipeline.records import Outcome, Response, Turn, Verdict
+from pipeline.evaluation.effects import WORTH, Effect
+from pipeline.evaluation.error_analysis import LostPair
+from pipeline.evaluation.judgments import Judged, ReliabilityBin
+from pipeline.evaluation.report.views import QuestionView, Showcase
+from pipeline.evaluation.scores import ItemScores
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +43,130 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class AblationRow:
-    """A configuration ("base chain", "+ rewriter", …) and its figures by metric; a metric not measured is absent."""
+    """A configuration ("base chain", "+ rewriter", …), the adapters that are on, and its figures by metric; a metric not
+    measured is absent."""
 
     configuration: str
     cells: Mapping[str, Cell]
+    on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Ablation:
-    """The table of configurations (rows) by metrics (columns)."""
+    """The table of configurations (rows) by metrics (columns). `touched_by` names the adapters that can change a metric."""
 
     metrics: tuple[str, ...]
     rows: tuple[AblationRow, ...]
+    touched_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EffectRow:
+    """One line of a forest plot: a difference in `metric` called `name`, with what tells it from noise.
+
+    `standardised`, `detectable` (the smallest true difference that shows with 80 % power) and `needed` (items that would show
+    the report's `worth`) are None where all items differ alike. `interaction` marks the effect of two adapters on each other,
+    `primary` one of the few that were asked about first and are corrected apart.
+    """
+
+    metric: str
+    name: str
+    value: float
+    low: float
+    high: float
+    n: int
+    groups: int
+    p: float
+    adjusted: float
+    standardised: float | None
+    detectable: float | None
+    needed: int | None
+    rose: int
+    fell: int
+    shown: bool
+    interaction: bool = False
+    primary: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        metric: str,
+        name: str,
+        effect: Effect,
+        worth: float = WORTH,
+        *,
+        interaction: bool = False,
+        primary: bool = False,
+    ) -> EffectRow:
+        return cls(
+            metric,
+            name,
+            effect.value,
+            effect.low,
+            effect.high,
+            effect.n,
+            effect.groups,
+            effect.p,
+            effect.adjusted,
+            effect.standardised,
+            effect.detectable,
+            effect.needed(worth),
+            effect.rose,
+            effect.fell,
+            effect.shown,
+            interaction,
+            primary,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LossTable:
+    """Where the questions of one kind were lost, in both systems: `Loss` value → count, each adding up to all of them.
+
+    `end` is what those that came through are called.
+    """
+
+    name: str
+    end: str
+    base: Mapping[str, int]
+    tuned: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How far a judge's probabilities can be believed: the reliability plot's bins over `n` judgments."""
+
+    name: str
+    n: int
+    ece: float
+    brier: float
+    bins: tuple[ReliabilityBin, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemTable:
+    """Every item's scores, the same in each of `configurations`; `part` is rewrites, retrieval or answers."""
+
+    part: str
+    configurations: tuple[str, ...]
+    items: tuple[ItemScores, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelTable:
+    """Every judgment, the same in each of `configurations`."""
+
+    configurations: tuple[str, ...]
+    items: tuple[Judged, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """The items behind the figures: what another run is compared with. `lost` has every question of the two sides."""
+
+    scores: tuple[ItemTable, ...] = ()
+    labels: tuple[LabelTable, ...] = ()
+    lost: tuple[LostPair, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,67 +176,6 @@ class Floor:
     metric: str
     name: str
     value: float
-
-
-@dataclass(frozen=True, slots=True)
-class HitView:
-    """A retrieved passage as shown; `gold` says whether it holds the answer."""
-
-    passage_id: str
-    title: str
-    text: str
-    score: float
-    gold: bool
-
-
-@dataclass(frozen=True, slots=True)
-class CitationView:
-    """A citation as shown; `gold` says whether it names a gold passage."""
-
-    number: int
-    passage_id: str
-    source: str
-    quote: str
-    gold: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ChainView:
-    """What one system made of a question. `lost_at` is None where the loss was not analysed."""
-
-    rewrite: str
-    answer: str
-    refused: bool
-    outcome: Outcome
-    hits: tuple[HitView, ...] = ()
-    citations: tuple[CitationView, ...] = ()
-    verdicts: tuple[Verdict, ...] = ()
-    scores: Mapping[str, float] = field(default_factory=dict)
-    lost_at: Loss | None = None
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class QuestionView:
-    """A test question with what both systems made of it."""
-
-    id: str
-    question: str
-    gold_answers: tuple[str, ...]
-    base: ChainView
-    tuned: ChainView
-    history: tuple[Turn, ...] = ()
-    gold_rewrite: str = ""
-    answerable: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Showcase:
-    """A question and the tuned chain's answer, shown in full near the top."""
-
-    question: str
-    chain: ChainView
-    history: tuple[Turn, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +198,21 @@ class OutcomeCount:
 
 
 @dataclass(frozen=True, slots=True)
+class UsageRow:
+    """What a stage took with one adapter: requests, their tokens, and seconds a request, None where none was timed."""
+
+    stage: str
+    adapter: str
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+    latency: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where the figures come from, enough to make them again. `seconds` are wall time by stage of the run."""
+    """Where the figures come from, enough to make them again. `tests` counts the items of each kind, `seconds` are wall time by
+    stage of the run."""
 
     created: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -154,11 +221,21 @@ class Provenance:
     seeds: Mapping[str, int] = field(default_factory=dict)
     machine: Mapping[str, str] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
+    tests: Mapping[str, int] = field(default_factory=dict)
+
+
+FORMAT = 2
+"""Raised when the fields that another program reads change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The whole report. Empty parts are left out of the page; `lower_is_better` names the metrics that should fall."""
+    """The whole report. Empty parts are left out of the page; `lower_is_better` names the metrics that should fall.
+
+    `sides` is what the two systems are called whose questions, losses and calibration stand side by side. `ablation` holds
+    the few configurations that a reader asks for first, `runs` all of them. `effects` are corrected together; `worth` is the
+    difference that `needed` is about. In a report `of_two_runs` each effect is the second minus the first.
+    """
 
     title: str
     comparisons: tuple[Comparison, ...]
@@ -172,42 +249,32 @@ class Report:
     provenance: Provenance = field(default_factory=Provenance)
     lower_is_better: tuple[str, ...] = ()
     summary: str = ""
-
-
-def chain_view(
-    response: Response,
-    gold_passage_ids: Collection[str] = (),
-    scores: Mapping[str, float] | None = None,
-    lost_at: Loss | None = None,
-) -> ChainView:
-    """What a report shows of a chain's response: without prompts and timings of single stages."""
-    return ChainView(
-        rewrite=response.rewrite.question,
-        answer=response.answer.reply if response.answer.outcome is Outcome.UNPARSED else response.answer.text,
-        refused=response.answer.refused,
-        outcome=response.answer.outcome,
-        hits=tuple(
-            HitView(hit.passage.id, hit.passage.title, hit.passage.text, hit.score, hit.passage.id in gold_passage_ids)
-            for hit in response.trace.hits
-        ),
-        citations=tuple(
-            CitationView(each.number, each.passage_id, each.source, each.quote, each.passage_id in gold_passage_ids)
-            for each in response.answer.citations
-        ),
-        verdicts=response.verdicts,
-        scores=dict(scores or {}),
-        lost_at=lost_at,
-        seconds=sum(stage.seconds for stage in response.trace.stages),
-    )
+    sides: tuple[str, ...] = ("base chain", "all adapters")
+    runs: Ablation = field(default_factory=lambda: Ablation((), ()))
+    effects: tuple[EffectRow, ...] = ()
+    worth: float = WORTH
+    losses: tuple[LossTable, ...] = ()
+    calibration: tuple[Calibration, ...] = ()
+    usage: tuple[UsageRow, ...] = ()
+    results: Results = field(default_factory=Results)
+    of_two_runs: bool = False
+    format: int = FORMAT
 
 
 def check(report: Report) -> None:
-    """Raises InputError for what would mislead: an interval upside down, a column that no row has, a question id twice."""
+    """Raises InputError for what would mislead: an interval upside down, a column that no row has, a question id twice,
+    losses that do not add up."""
+    for effect in report.effects:
+        if not effect.low <= effect.high:
+            raise InputError(f"effect {effect.name} on {effect.metric}: interval {effect.low} to {effect.high} is upside down")
+    for table in report.losses:
+        if sum(table.base.values()) != sum(table.tuned.values()):
+            raise InputError(f"losses of {table.name}: the two systems do not count the same questions")
     for comparison in report.comparisons:
         if not comparison.low <= comparison.high:
             raise InputError(f"comparison {comparison.role}: interval {comparison.low} to {comparison.high} is upside down")
-    for metric in report.ablation.metrics:
-        if not any(metric in row.cells for row in report.ablation.rows):
+    for ablation, metric in [(each, metric) for each in (report.ablation, report.runs) for metric in each.metrics]:
+        if not any(metric in row.cells for row in ablation.rows):
             raise InputError(f"ablation: no configuration has a figure for {metric!r}; leave the column out")
     ids = [question.id for question in report.questions]
     if len(set(ids)) != len(ids):

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from pipeline.evaluation.losses import waterfall
-from pipeline.evaluation.report.charts import difference_extent, dot_plot, forest_strip, loss_chart, waterfall_chart
-from pipeline.evaluation.report.markup import EN_DASH, Markup, duration, el, join, number, signed
+from pipeline.evaluation.error_analysis import DEFINITIONS, Loss
+from pipeline.evaluation.report.charts import (
+    difference_extent,
+    dot_plot,
+    forest_axis,
+    forest_strip,
+    reliability_chart,
+    waterfall_chart,
+)
+from pipeline.evaluation.report.markup import EN_DASH, Markup, el, join, number, signed
 from pipeline.evaluation.report.records import (
     Ablation,
+    AblationRow,
+    Calibration,
     Cell,
     Comparison,
     Floor,
-    LossCurve,
-    OutcomeCount,
-    Provenance,
-    QuestionView,
+    LossTable,
     Report,
 )
 
@@ -28,11 +33,11 @@ def section(anchor: str, title: str, *body: Markup | None, lead: str = "") -> Ma
     return el("section", el("h2", title), el("p", lead, class_="lead") if lead else None, body, id=anchor)
 
 
-def headline(comparisons: Sequence[Comparison], lower_is_better: Sequence[str]) -> Markup:
-    """The table of what each adapter bought, a forest plot in its last column."""
-    extent = difference_extent([(each.low, each.high) for each in comparisons])
-    head = ("Role", "Metric", "Base", "Tuned", "Difference", "95 % interval", "n", "")
-    rows = [_comparison(each, extent, each.metric in lower_is_better) for each in comparisons]
+def headline(report: Report) -> Markup:
+    """The table of comparisons, a forest plot in its last column."""
+    extent = difference_extent([(each.low, each.high) for each in report.comparisons])
+    head = ("Role", "Metric", "Base", "Tuned", "Difference", "95 % interval", "n", forest_axis(extent))
+    rows = [_comparison(each, extent, each.metric in report.lower_is_better) for each in report.comparisons]
     return section(
         "headline",
         "What each adapter bought",
@@ -47,13 +52,13 @@ def headline(comparisons: Sequence[Comparison], lower_is_better: Sequence[str]) 
             class_="headline",
             role="table",
         ),
-        lead="Same test items with and without the adapter. The bar is the 95 % interval of the paired difference; "
-        "where it does not touch the line at zero, the difference is more than noise.",
+        lead="The same test items with and without the adapter. The bar is the 95 % interval of the paired difference; where it "
+        "does not touch the line at zero, the difference is more than noise.",
     )
 
 
-def ablation_table(ablation: Ablation, floors: Sequence[Floor], lower_is_better: Sequence[str]) -> Markup:
-    """Configurations by metrics, intervals under the figures, floors in the last row, and a dot plot a metric."""
+def ablation_table(ablation: Ablation, runs: Ablation, floors: Sequence[Floor], lower_is_better: Sequence[str]) -> Markup:
+    """Configurations by metrics, intervals under the figures, floors in the last row, a dot plot a metric, and all `runs`."""
     lowest = {floor.metric: floor for floor in floors}
     head = el(
         "tr", el("th", "Configuration", scope="col"), (el("th", name, scope="col", class_="figure") for name in ablation.metrics)
@@ -75,7 +80,7 @@ def ablation_table(ablation: Ablation, floors: Sequence[Floor], lower_is_better:
         el(
             "figure",
             el("figcaption", el("strong", name), _caption(lowest.get(name), name in lower_is_better)),
-            dot_plot(name, {row.configuration: row.cells[name] for row in ablation.rows if name in row.cells}, lowest.get(name)),
+            dot_plot(name, {row.configuration: row.cells[name] for row in distinct(ablation, name)}, lowest.get(name)),
         )
         for name in ablation.metrics
     ]
@@ -84,84 +89,92 @@ def ablation_table(ablation: Ablation, floors: Sequence[Floor], lower_is_better:
         "Each adapter alone, and all together",
         scrolling(el("table", el("thead", head), el("tbody", rows), class_="grid-table"), "Ablation table"),
         el("div", plots, class_="figures"),
+        _all_runs(runs) if len(runs.rows) > len(ablation.rows) else None,
         lead="Figures with their 95 % intervals over the test items. The floor is what the metric gives with no model at all.",
     )
 
 
-def losses(questions: Sequence[QuestionView]) -> Markup:
-    """Where questions are lost, base and tuned side by side; only those whose loss was analysed in both."""
-    both = [(each.base.lost_at, each.tuned.lost_at) for each in questions if each.base.lost_at and each.tuned.lost_at]
-    base, tuned = waterfall(before for before, _ in both if before), waterfall(after for _, after in both if after)
-    shown = {loss for loss in base if base[loss] or tuned[loss]}
-    figures = [
-        el("figure", el("figcaption", el("strong", name)), waterfall_chart(counts, shown, name))
-        for name, counts in (("Base chain", base), ("All adapters", tuned))
+def distinct(ablation: Ablation, metric: str) -> list[AblationRow]:
+    """The rows that can differ in a metric: of those with the same adapters on that touch it, the first."""
+    touching = ablation.touched_by.get(metric)
+    rows: dict[object, AblationRow] = {}
+    for row in ablation.rows:
+        if metric in row.cells:
+            rows.setdefault(row.configuration if touching is None else frozenset(row.on) & set(touching), row)
+    return list(rows.values())
+
+
+def _all_runs(runs: Ablation) -> Markup:
+    """Every combination of adapters; a figure that repeats an earlier one, for no adapter between them touches it, is pale."""
+    roles = list(dict.fromkeys(role for row in runs.rows for role in row.on))
+    first = {metric: {id(row) for row in distinct(runs, metric)} for metric in runs.metrics}
+    head = el("tr", el("th", "Adapters on", scope="col"), (el("th", name, scope="col", class_="figure") for name in runs.metrics))
+    body = [
+        el(
+            "tr",
+            el("th", _switches(row, roles), scope="row"),
+            (_cell(row.cells.get(name), repeated=id(row) not in first[name]) for name in runs.metrics),
+        )
+        for row in runs.rows
     ]
+    key = ", ".join(f"{role[0].upper()} {role}" for role in roles)
+    return el(
+        "details",
+        el("summary", f"All {len(runs.rows)} combinations of adapters"),
+        scrolling(el("table", el("thead", head), el("tbody", body), class_="grid-table"), "All combinations"),
+        el("p", f"{key}. A pale figure repeats one above it, since the adapters that differ cannot change it.", class_="note"),
+        class_="more",
+    )
+
+
+def _switches(row: AblationRow, roles: Sequence[str]) -> Markup:
+    marks = [el("span", role[0].upper(), class_="on" if role in row.on else "off", aria_hidden="true") for role in roles]
+    return el("span", marks, role="img", aria_label=row.configuration, title=row.configuration, class_="switches")
+
+
+def losses(tables: Sequence[LossTable], sides: Sequence[str]) -> Markup:
+    """Where questions are lost, both systems side by side, and what each loss means."""
+    figures = [
+        el(
+            "figure",
+            el("figcaption", el("strong", side), el("small", f" {table.name}, n = {sum(counts.values())}")),
+            waterfall_chart(table, counts, f"{side}, {table.name}"),
+        )
+        for table in tables
+        for side, counts in zip(sides, (table.base, table.tuned), strict=True)
+    ]
+    met = [loss for loss in Loss if any(table.base.get(loss) or table.tuned.get(loss) for table in tables)]
+    meanings = el("dl", ((el("dt", loss.value), el("dd", DEFINITIONS[loss])) for loss in met), class_="meanings")
     return section(
         "losses",
         "Where questions are lost",
         el("div", figures, class_="figures wide"),
-        lead="Each question counts at the first stage after which the right answer could not come.",
+        el("details", el("summary", "What exactly each of these means"), meanings, class_="more"),
+        lead="Each question counts once, at the first stage after which the right answer could not come.",
     )
 
 
-def training(curves: Sequence[LossCurve]) -> Markup:
-    """A small loss curve for each training run."""
+def calibration(found: Sequence[Calibration]) -> Markup:
+    """Whether a judge's probabilities can be believed."""
     figures = [
-        el("figure", el("figcaption", el("strong", curve.name), f" ends at {curve.points[-1][1]:.3f}"), loss_chart(curve))
-        for curve in curves
-        if curve.points
-    ]
-    return section("training", "Training loss", el("div", figures, class_="figures"))
-
-
-def outcomes(counts: Sequence[OutcomeCount]) -> Markup:
-    """How many items were unparsed or failed, so that none hides in a mean."""
-    head = [el("th", name, scope="col") for name in ("Configuration", "Stage")]
-    head += [el("th", name, scope="col", class_="figure") for name in ("ok", "unparsed", "failed")]
-    rows = [
         el(
-            "tr",
-            el("th", each.configuration, scope="row"),
-            el("td", each.stage),
-            (el("td", str(count), class_="figure") for count in (each.ok, each.unparsed, each.failed)),
+            "figure",
+            el(
+                "figcaption",
+                el("strong", each.name),
+                el("small", f" calibration error {number(each.ece)}, Brier score {number(each.brier)}, n = {each.n}"),
+            ),
+            reliability_chart(each),
         )
-        for each in counts
+        for each in found
     ]
     return section(
-        "outcomes",
-        "Unparsed and failed",
-        scrolling(el("table", el("thead", el("tr", head)), el("tbody", rows)), "Outcomes"),
-        lead="An unparsed answer is scored on its raw text. A failed item has no score; it is counted here instead.",
+        "calibration",
+        "Can the judge's probabilities be believed?",
+        el("div", figures, class_="figures"),
+        lead="A dot is a tenth of the scale of confidence, its size the number of judgments. On the dashed line confidence is "
+        "the share that was right; below it the judge is surer than it should be.",
     )
-
-
-def provenance(found: Provenance) -> Markup:
-    """What is needed to make the figures again."""
-    parts: list[tuple[str, Mapping[str, Any]]] = [
-        ("Machine", found.machine),
-        ("Versions", found.versions),
-        ("Seeds", found.seeds),
-        ("Digests", found.digests),
-        ("Configuration", _flat(found.config)),
-        ("Time by stage", {stage: duration(seconds) for stage, seconds in found.seconds.items()}),
-    ]
-    blocks = [
-        el("div", el("h3", name), el("dl", ((el("dt", key), el("dd", str(value))) for key, value in values.items())))
-        for name, values in parts
-        if values
-    ]
-    return section("provenance", "Where this comes from", el("div", blocks, class_="facts"), lead=found.created)
-
-
-def notes(texts: Sequence[str]) -> Markup:
-    """Remarks by whoever made the report."""
-    return section("notes", "Notes", el("ul", (el("li", text) for text in texts)))
-
-
-def analysed(report: Report) -> bool:
-    """Whether some question's loss is known on both sides."""
-    return any(each.base.lost_at and each.tuned.lost_at for each in report.questions)
 
 
 def scrolling(table: Markup, name: str) -> Markup:
@@ -195,11 +208,12 @@ def _comparison(each: Comparison, extent: tuple[float, float], lower_is_better: 
     )
 
 
-def _cell(cell: Cell | None) -> Markup:
+def _cell(cell: Cell | None, repeated: bool = False) -> Markup:
     if cell is None:
         return el("td", el("span", "n/a", class_="absent"), class_="figure")
     span = f"{number(cell.low)}{EN_DASH}{number(cell.high)}" if cell.low is not None and cell.high is not None else "too few"
-    return el("td", el("strong", number(cell.value)), el("small", span), class_="figure", title=f"{cell.n} items")
+    kind = "figure repeated" if repeated else "figure"
+    return el("td", el("strong", number(cell.value)), el("small", span), class_=kind, title=f"{cell.n} items")
 
 
 def _floor(floor: Floor | None) -> Markup:
@@ -213,13 +227,3 @@ def _caption(floor: Floor | None, lower_is_better: bool) -> Markup:
         el("small", " lower is better") if lower_is_better else None,
         el("small", f" floor {number(floor.value)}: {floor.name}") if floor else None,
     )
-
-
-def _flat(config: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{before}{key}.")
-        else:
-            flat[f"{before}{key}"] = value
-    return flat

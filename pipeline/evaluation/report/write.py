@@ -1,4 +1,4 @@
-"""Writes a report to a folder, whole or not at all."""
+"""Writes a report to a folder, each file whole or not at all."""
 
 from __future__ import annotations
 
@@ -16,26 +16,29 @@ from pipeline.evaluation.report.page import render_page
 from pipeline.evaluation.report.records import Report, check
 
 
-def write_report(report: Report, folder: Path) -> None:
-    """Write `report.json` and `report.html` to `folder`, made if it is not there; each replaces the former in one step.
+def write_report(report: Report, folder: Path, name: str = "report") -> Path:
+    """Write NAME.json and NAME.html to `folder`, made if it is not there; each replaces the former in one step. Returns the page.
 
     The JSON has the fields of `Report`, `comparisons` among them. Raises InputError, before anything is written, for a
     figure that is not finite or a report that would mislead, and for a folder that cannot be written to.
     """
     check(report)
-    text = json.dumps(plain(report, "report"), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+    parts = plain(report, "report")
+    lines = [f"{json.dumps(key)}: {json.dumps(part, ensure_ascii=False, allow_nan=False)}" for key, part in parts.items()]
+    text = "{\n" + ",\n".join(lines) + "\n}\n"
     page = render_page(report)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, content in (("report.json", text), ("report.html", page)):
-            aside = folder / f".{name}.new"
+        for file_name, content in ((f"{name}.json", text), (f"{name}.html", page)):
+            aside = folder / f".{file_name}.new"
             with aside.open("w", encoding="utf-8", newline="\n") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(aside, folder / name)
+            os.replace(aside, folder / file_name)
     except OSError as error:
         raise InputError(f"{folder}: the report cannot be written ({error.strerror}); choose another folder") from error
+    return folder / f"{name}.html"
 
 
 def plain(value: Any, where: str) -> Any:

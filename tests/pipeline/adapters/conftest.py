@@ -32,12 +32,11 @@ SETTINGS = {
 }
 
 
-@pytest.fixture
-def plain_adapter(tmp_path: Path) -> Callable[[int], Path]:
-    """`plain_adapter(seed)` → folder with settings, weights of two layers (rank 2, 6 in, 4 out) and one canary."""
+@pytest.fixture(scope="session")
+def save_plain() -> Callable[[Path, int], Path]:
+    """`save_plain(folder, seed)` → the new `folder` with settings, weights of two layers (rank 2, 6 in, 4 out) and one canary."""
 
-    def make(seed: int) -> Path:
-        folder = tmp_path / f"plain-{seed}"
+    def save(folder: Path, seed: int) -> Path:
         folder.mkdir()
         rng = np.random.default_rng(seed)
         weights = {}
@@ -50,7 +49,13 @@ def plain_adapter(tmp_path: Path) -> Callable[[int], Path]:
         (folder / "canaries.json").write_text(canaries_json([Canary((Message("user", "Who?"),), "The porter.", -0.5, -3.0)]))
         return folder
 
-    return make
+    return save
+
+
+@pytest.fixture
+def plain_adapter(tmp_path: Path, save_plain: Callable[[Path, int], Path]) -> Callable[[int], Path]:
+    """`plain_adapter(seed)` → a folder as `save_plain` makes it."""
+    return lambda seed: save_plain(tmp_path / f"plain-{seed}", seed)
 
 
 @pytest.fixture

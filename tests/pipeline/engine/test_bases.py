@@ -161,6 +161,15 @@ def test_a_folder_is_taken_as_it_is(tiny_base: Path, cache: Path) -> None:
     assert len(base.digest) == 16 and int(base.digest, 16) >= 0
 
 
+def test_a_folder_has_its_digest_where_the_cache_cannot_be_written(
+    tiny_base: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = resolve_base(str(tiny_base)).digest
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LORAG_CACHE", str(tmp_path / "file" / "cache"))
+    assert resolve_base(str(tiny_base)).digest == known
+
+
 def test_the_digest_follows_the_content(tiny_base: Path, cache: Path, tmp_path: Path) -> None:
     """Not the place or the time; and it is remembered only as long as size and time stay."""
     copy = Path(shutil.copytree(tiny_base, tmp_path / "copy"))

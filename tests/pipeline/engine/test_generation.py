@@ -320,7 +320,7 @@ def test_rows_leave_a_batch_and_branch_as_the_cache_is_relied_on_to_do(engine: L
     kept = whole.step(torch.tensor([7, 9]))
     for row, (index, token) in enumerate([(2, 7), (0, 9)]):
         assert torch.allclose(kept[row], step([index]).step(torch.tensor([token]))[0], atol=1e-4)
-    assert whole.cache.get_seq_length() == max(len(ids) for ids, _ in rows) + 1
+    assert whole.cache.get_seq_length() == whole.width == max(len(rows[i][0]) for i in (2, 0)) + 1
 
     branched = step([0, 1]).branch(2, torch.tensor([[5, 6], [7, 8], [9, 10], [11, 12]]))
     for row, (index, tokens) in enumerate([(0, [5, 6]), (0, [7, 8]), (1, [9, 10]), (1, [11, 12])]):

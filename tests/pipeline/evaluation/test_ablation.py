@@ -27,16 +27,15 @@ from pipeline.evaluation.ablation import (
     Configuration,
     JudgeItem,
     Measured,
-    Parts,
     RewriteItem,
     TestSet,
     difference,
+    full_factorial,
     interval,
-    measure,
     one_at_a_time,
-    planned_requests,
 )
 from pipeline.evaluation.answers import CITATION_RECALL, EM, F1, RIGHT_REFUSALS, WRONG_REFUSALS, GoldAnswer
+from pipeline.evaluation.bench import Bench, Parts, measure, planned_requests
 from pipeline.evaluation.rewrites import ROUGE_1, GoldRewrite
 from pipeline.records import Hit, Outcome, Passage, Query, Role, Speaker, Turn
 from pipeline.retrieval.client_store import ClientStore
@@ -220,15 +219,29 @@ def test_labels_of_all_tasks_stand_in_one_macro_f1(measured: dict[str, Measured]
 
 
 def test_what_configurations_share_is_asked_once() -> None:
-    engine, told = ScriptedEngine(reply, weigher=weigh), list[int]()
-    with_memo = parts(MemoEngine(engine, told.append))
-    configurations = one_at_a_time(ROLES)
-    for each in configurations:
-        measure(each, with_memo, TESTS)
     # Base and tuned: one rewrite (the turn is asked for in both parts), four judgments. Answers: three questions by each
     # synthesizer, one of them over other passages once the embedder is tuned.
-    assert len(engine.requests) == len(set(engine.requests)) == 2 * 1 + 2 * 4 + 2 * (3 + 1)
-    assert planned_requests(TESTS, configurations) == sum(told) == (2 + 3 + 4) * 6
+    generations = 2 * 1 + 2 * 4 + 2 * (3 + 1)
+    # Settings that a stage is run in: rewriter on or off for the turn by itself, with the embedder for the turn that is
+    # searched for, judge on or off for four judgments, and for three answers all eight, or none, each of the three and all.
+    for configurations, answerings in ((one_at_a_time(ROLES), 5), (full_factorial(ROLES), 8)):
+        engine, told = ScriptedEngine(reply, weigher=weigh), list[int]()
+        frozen, tuned = Shelf(FROZEN), Shelf(TUNED)
+        bench = Bench(parts(MemoEngine(engine, told.append), frozen, tuned), TESTS)
+        every = [bench.measure(each) for each in configurations]
+        assert len(engine.requests) == len(set(engine.requests)) == generations
+        assert planned_requests(TESTS, configurations) == sum(told) == 2 * 1 + 4 * 1 + 2 * 4 + answerings * 3
+        assert len(frozen.asked) == len(tuned.asked) == 2 * len(TESTS.chain)  # by the rewriter on and off
+        alone = [measure(each, parts(MemoEngine(engine), frozen, tuned), TESTS) for each in configurations]
+        assert every == alone
+
+
+def test_what_is_searched_for_is_kept_for_every_question(measured: dict[str, Measured]) -> None:
+    searches = measured["+ rewriter"].searches
+    assert list(searches) == ["a", "b", "u", "t"]
+    assert searches["t"].rewrite.question == "where is c?"
+    assert [hit.passage.id for hit in searches["t"].hits] == ["z", "c"]  # k, not the depth of the metrics
+    assert searches["a"].hits == measured["+ rewriter"].responses["a"].trace.hits
 
 
 @pytest.mark.parametrize(("k", "asked"), [(2, DEPTH), (20, 20)])

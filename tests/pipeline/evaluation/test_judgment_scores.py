@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.evaluation.judgments import Judged, expected_calibration_error, judged, reliability_bins, score_judgments
+from pipeline.evaluation.judgments import (
+    Judged,
+    ReliabilityBin,
+    expected_calibration_error,
+    judged,
+    reliability_bins,
+    reliability_by_mass,
+    score_judgments,
+)
 from pipeline.records import Outcome, Verdict
 
 GOLD, GIVEN = "aaabbc", "aabbcc"
@@ -49,6 +57,20 @@ def test_calibration_by_hand() -> None:
     assert expected_calibration_error(bins) == pytest.approx((0 + 2 * 0.075 + 0.35 + 2 * 0.025) / 6)
 
 
+def test_bins_of_equal_mass_by_hand() -> None:
+    """Twelve items make ten bins: two of two, then eight of one; by confidence, not by their order."""
+    confidence = np.array([0.99, 0.5, 0.98, 0.97, 0.6, 0.96, 0.95, 0.94, 0.93, 0.92, 0.91, 0.9])
+    right = np.array([True, False, True, False, True, True, True, True, True, True, True, True])
+    bins = reliability_by_mass(confidence, right)
+    assert [each.n for each in bins] == [2, 2, *[1] * 8]
+    assert bins[0] == ReliabilityBin(0.5, 0.6, 2, 0.55, 0.5)
+    assert (bins[1].low, bins[1].high, bins[-1].low) == (0.9, 0.91, 0.99)
+    gaps = [abs(0.5 - 0.55) * 2, abs(1 - 0.905) * 2, *(abs(1 - c) for c in (0.92, 0.93, 0.94, 0.95, 0.96, 0.98, 0.99)), 0.97]
+    assert expected_calibration_error(bins) == pytest.approx(sum(gaps) / 12)
+    assert [each.n for each in reliability_by_mass(confidence[:3], right[:3])] == [1, 1, 1]
+    assert reliability_by_mass(np.array([]), np.array([], dtype=bool)) == ()
+
+
 def test_brier_and_calibration_of_verdicts() -> None:
     items = [
         judged("1", "yes", Verdict("support", "yes", 0.8, {"yes": 0.8, "no": 0.2})),
@@ -57,6 +79,8 @@ def test_brier_and_calibration_of_verdicts() -> None:
     scores = score_judgments(items)
     assert scores.brier == pytest.approx(((0.2**2 + 0.2**2) + (0.6**2 + 0.6**2)) / 2)
     assert scores.ece == pytest.approx((abs(1 - 0.8) + abs(0 - 0.6)) / 2)
+    assert scores.ece_mass == pytest.approx(scores.ece)
+    assert [(each.low, each.accuracy) for each in scores.reliability_mass] == [(0.6, 0.0), (0.8, 1.0)]
 
 
 def test_unparsed_and_failed_are_listed_and_left_out() -> None:

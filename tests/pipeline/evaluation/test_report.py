@@ -8,32 +8,51 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.evaluation.losses import Loss
+from pipeline.evaluation.error_analysis import Loss
+from pipeline.evaluation.judgments import Judged, ReliabilityBin
 from pipeline.evaluation.report import (
     Ablation,
     AblationRow,
+    Calibration,
     Cell,
     ChainView,
     CitationView,
     Comparison,
+    EffectRow,
     Floor,
     HitView,
+    ItemTable,
+    LabelTable,
     LossCurve,
+    LossTable,
     OutcomeCount,
     Provenance,
     QuestionView,
     Report,
+    Results,
     Showcase,
+    UsageRow,
     chain_view,
     write_report,
 )
-from pipeline.evaluation.report.charts import dot_plot, forest_strip, loss_chart, waterfall_chart
+from pipeline.evaluation.report.charts import (
+    dot_plot,
+    forest_axis,
+    forest_strip,
+    loss_chart,
+    reliability_chart,
+    waterfall_chart,
+)
+from pipeline.evaluation.report.effects import probability
 from pipeline.evaluation.report.markup import Markup, duration, el, number, signed
-from pipeline.evaluation.report.sections import verdict_kind
+from pipeline.evaluation.report.read import read_run
+from pipeline.evaluation.report.sections import distinct, verdict_kind
+from pipeline.evaluation.scores import ItemScores
 from pipeline.records import (
     Answer,
     Citation,
@@ -68,9 +87,34 @@ def chain(lost_at: Loss | None = Loss.RIGHT, text: str = "forty bar") -> ChainVi
     )
 
 
-def question(name: str, base: Loss | None, tuned: Loss | None) -> QuestionView:
+def question(name: str, base: Loss | None, tuned: Loss | None, worst: int = 0) -> QuestionView:
     turns = (Turn(Speaker.USER, EVIL),)
-    return QuestionView(name, f"How much {EVIL}?", (EVIL,), chain(base), chain(tuned), turns, f"gold {EVIL}")
+    return QuestionView(name, f"How much {EVIL}?", (EVIL,), chain(base), chain(tuned), turns, f"gold {EVIL}", worst=worst)
+
+
+def effect(metric: str, name: str, value: float, *, shown: bool = True, interaction: bool = False) -> EffectRow:
+    fields = {"n": 20, "groups": 9, "p": 0.0004, "adjusted": 0.012 if shown else 0.3, "standardised": 0.5, "detectable": 0.08}
+    return EffectRow(
+        metric, name, value, value - 0.1, value + 0.1, **fields, needed=1234, rose=7, fell=2, shown=shown, interaction=interaction
+    )
+
+
+def scores(name: str, *f1: float) -> ItemTable:
+    rows = (ItemScores(f"q{at}", f"d{at}", Outcome.OK, {"F1": value}) for at, value in enumerate(f1))
+    return ItemTable("answers", (name,), tuple(rows))
+
+
+CELLS = {"ROUGE-1": Cell(0.5, 0.4, 0.6, 20), "F1": Cell(0.2, 0.1, 0.3, 20)}
+RUNS = Ablation(
+    ("ROUGE-1", "F1"),
+    (
+        AblationRow("base chain", CELLS),
+        AblationRow("+ rewriter", CELLS, ("rewriter",)),
+        AblationRow("+ synthesizer", CELLS, ("synthesizer",)),
+        AblationRow("all adapters", CELLS, ("rewriter", "synthesizer")),
+    ),
+    {"ROUGE-1": ("rewriter",), "F1": ("rewriter", "synthesizer")},
+)
 
 
 FULL = Report(
@@ -89,17 +133,38 @@ FULL = Report(
         question("a", Loss.RETRIEVAL, Loss.RIGHT),
         question("b", Loss.RIGHT, Loss.REFUSED),
         question("c", Loss.RIGHT, Loss.RIGHT),
-        question("d", Loss.UNUSED, Loss.UNUSED),
+        question("d", Loss.UNUSED, Loss.UNUSED, worst=1),
         question("e", None, Loss.RIGHT),
     ),
     curves=(LossCurve(f"run {EVIL}", ((1, 2.0), (11, 0.5))), LossCurve("not run", ())),
-    outcomes=(OutcomeCount("base chain", "synthesizer", 18, 1, 1),),
+    outcomes=(OutcomeCount("base chain", "synthesizer", 18, 1, 1), OutcomeCount("base chain", "judge", 20, 0, 0)),
     notes=(f"note {EVIL}",),
     provenance=Provenance(
         "today", {"base": {"model": EVIL}, "k": 5}, {"base": "abc"}, {"torch": "2"}, {"data": 7}, {"cpu": "x"}, {"train": 65.0}
     ),
     lower_is_better=("wrong refusals",),
     summary=f"summary {EVIL}",
+    runs=RUNS,
+    effects=(
+        effect("ROUGE-1", "rewriter", 0.25),
+        effect("F1", f"a{EVIL}", 0.25, interaction=True),
+        effect("F1", "synthesizer", 0.05, shown=False),
+        effect("wrong refusals", "synthesizer", 0.25),
+    ),
+    losses=(
+        LossTable(
+            "answered questions",
+            "right",
+            {Loss.REFUSED.value: 1, Loss.UNUSED.value: 1, Loss.RIGHT.value: 2},
+            {Loss.REFUSED.value: 0, Loss.UNUSED.value: 1, Loss.RIGHT.value: 3},
+        ),
+    ),
+    calibration=(Calibration("base chain", 9, 0.125, 0.5, (ReliabilityBin(0.4, 0.5, 5, 0.5, 0.25),)),),
+    usage=(UsageRow("synthesize", "base", 4, 2_000, 50, 0.5), UsageRow("judge", "judge-1", 3, 0, 0, None)),
+    results=Results(
+        (scores("base chain", 0.0, 0.5), scores("all adapters", 1.0, 0.5)),
+        (LabelTable(("base chain", "all adapters"), (Judged("j", "a", "a", {"a": 0.75, "b": 0.25}, group="d"),)),),
+    ),
 )
 
 
@@ -183,10 +248,13 @@ def test_the_page_needs_nothing_from_outside(tmp_path: Path) -> None:
 def test_every_drawing_is_said_in_words_and_every_link_has_its_target(tmp_path: Path) -> None:
     page = render(FULL, tmp_path)
     drawings = [tag for tag, name, _ in page.attributes if (tag, name) == ("svg", "role")]
-    assert len(drawings) == len(page.values("svg", "aria-label")) == 2 + 2 + 2 + 1
+    # Two strips of the headline and four of the effects, with their axes; waterfalls, dot plots, reliability, a loss curve.
+    # The combinations are spans.
+    assert len(drawings) == len(page.values("svg", "aria-label")) == (1 + 2) + (3 + 4) + 2 + 2 + 1 + 1
+    assert page.values("span", "aria-label") == ["base chain", "+ rewriter", "+ synthesizer", "all adapters"]
     targets = set(page.values("section", "id"))
     assert {link.removeprefix("#") for link in page.values("a", "href")} == targets
-    names = "headline ablation answers losses questions training outcomes notes provenance"
+    names = "headline effects losses answers ablation calibration questions training outcomes usage notes provenance"
     assert targets == set(names.split())
 
 
@@ -199,8 +267,72 @@ def test_parts_that_are_not_there_are_left_out(tmp_path: Path) -> None:
 def test_questions_carry_the_kind_that_the_filter_asks_for(tmp_path: Path) -> None:
     page = render(FULL, tmp_path)
     assert page.values("details", "data-kind") == ["gained", "lost", "both", "neither"]
-    assert page.values("option", "value") == ["", "gained", "lost", "both", "neither"]
+    assert page.values("option", "value") == ["", "worst", "gained", "lost", "both", "neither", "loss:refused", "loss:unused"]
+    assert page.values("details", "data-loss") == ["right", "refused", "right", "unused", "right"]
+    assert page.values("details", "data-worst") == ["1"]
     assert page.count("gold at 1") == 10
+
+
+def test_a_question_that_was_only_searched_for_shows_no_answer(tmp_path: Path) -> None:
+    searched = replace(question("s", Loss.RETRIEVAL, Loss.RIGHT), answered=False)
+    page = render(Report("Small", (LINE,), questions=(searched,)), tmp_path)
+    assert page.count("gold retrieved") == 2 and page.count("forty bar") == 0
+    assert [text for tag, text in page.texts if tag == "h4"] == ["Rewrite", "Retrieve", "Judge"] * 2
+
+
+def test_effects_are_said_in_words_and_folded_where_the_headline_has_them_not(tmp_path: Path) -> None:
+    page = render(FULL, tmp_path)
+    strips = [text for tag, text in page.texts if tag == "small"]
+    assert [text for text in strips if text in {"better", "worse", "not shown", "they help each other", "they overlap"}] == [
+        "better",  # the headline's own
+        "better",
+        "worse",  # wrong refusals rose, and that stands in the headline too
+        "they help each other",
+        "not shown",
+    ]
+    assert page.count("1 more metrics") == 1  # F1
+    assert page.count("0.05 takes 1\N{NARROW NO-BREAK SPACE}234") == 4
+    assert page.count("corrected by Holm's method over all 4 differences, the folded ones too") == 1
+    asked = replace(FULL, effects=(replace(FULL.effects[0], primary=True), *FULL.effects[1:]))
+    page = render(asked, tmp_path)
+    assert (
+        page.count("over the 1 questions asked first (each adapter on its own metric), and apart from them over the 3 others")
+        == 1
+    )
+    assert page.count(" asked first") == 2
+
+
+def test_stages_without_a_bad_item_are_only_counted(tmp_path: Path) -> None:
+    page = render(FULL, tmp_path)
+    assert page.count("Nothing was unparsed or failed in 1 other stages.") == 1 and page.count("synthesizer") > 0
+    page = render(replace(FULL, outcomes=FULL.outcomes[1:]), tmp_path)
+    assert page.count("Nothing was unparsed or failed in 1 stages.") == 1
+
+
+def test_tokens_are_means_and_what_is_not_known_is_a_dash(tmp_path: Path) -> None:
+    page = render(FULL, tmp_path)
+    cells = [text for tag, text in page.texts if tag == "td"]
+    at = cells.index("judge-1") - 5
+    assert cells[at : at + 10] == ["base", "4", "500", "12", "0.50 s", "judge-1", "3", "–", "–", "–"]
+
+
+def test_a_report_of_two_runs_says_its_differences_once(tmp_path: Path) -> None:
+    two = replace(FULL, of_two_runs=True, sides=("A", "B"))
+    page = render(two, tmp_path)
+    assert "headline" not in page.values("section", "id")
+    assert page.count("The second run minus the first") == 1
+    assert page.count("right only in “A”") == page.count("right only in “B”") == 1
+
+
+def test_rows_that_no_adapter_can_tell_apart_are_drawn_once() -> None:
+    assert [row.configuration for row in distinct(RUNS, "ROUGE-1")] == ["base chain", "+ rewriter"]
+    assert len(distinct(RUNS, "F1")) == 4
+    assert len(distinct(replace(RUNS, touched_by={}), "ROUGE-1")) == 4
+
+
+def test_a_combination_that_repeats_a_figure_is_pale(tmp_path: Path) -> None:
+    page = render(FULL, tmp_path)
+    assert page.values("td", "class").count("figure repeated") == 2  # ROUGE-1 with the synthesizer, without and with the rewriter
 
 
 @pytest.mark.parametrize(
@@ -209,6 +341,9 @@ def test_questions_carry_the_kind_that_the_filter_asks_for(tmp_path: Path) -> No
         (replace(FULL, comparisons=(replace(LINE, base=float("nan")),)), r"report.comparisons\[0\].base is nan"),
         (replace(FULL, comparisons=(replace(LINE, low=0.5),)), "comparison rewriter: interval 0.5 to 0.4 is upside down"),
         (replace(FULL, ablation=Ablation(("MAP",), ())), "no configuration has a figure for 'MAP'"),
+        (replace(FULL, runs=Ablation(("MAP",), ())), "no configuration has a figure for 'MAP'"),
+        (replace(FULL, effects=(replace(FULL.effects[0], high=0.0),)), "effect rewriter on ROUGE-1: interval .* is upside down"),
+        (replace(FULL, losses=(LossTable("all", "right", {"right": 1}, {}),)), "losses of all: .* do not count the same"),
         (replace(FULL, questions=(FULL.questions[0], FULL.questions[0])), "a question id stands twice"),
         (replace(FULL, provenance=Provenance(config={"a": object()})), r"config\['a'\] is a object"),
     ],
@@ -246,7 +381,9 @@ def test_a_forest_strip_is_drawn_to_scale() -> None:
     # the extent 0 … 1 maps onto pixels 8 … 232
     strip = Page(forest_strip(0.5, 0.25, 0.75, (0.0, 1.0), "better"))
     assert strip.values("circle", "cx") == ["120"]
-    assert strip.values("line", "x1") == ["8", "64", "64", "176"] and strip.values("line", "x2") == ["8", "176", "64", "176"]
+    # grid lines at .5 and 1, zero, the interval and its two ends
+    assert strip.values("line", "x1") == ["120", "232", "8", "64", "64", "176"]
+    assert strip.values("line", "x2") == ["120", "232", "8", "176", "64", "176"]
     assert strip.values("svg", "aria-label") == ["difference +0.500, 95 % interval +0.250 to +0.750"]
 
 
@@ -260,12 +397,33 @@ def test_a_dot_plot_shows_the_floor_and_leaves_out_an_interval_that_is_not_there
 
 
 def test_a_waterfall_falls_from_all_to_right() -> None:
-    counts = {loss: 0 for loss in Loss} | {Loss.REFUSED: 1, Loss.UNUSED: 1, Loss.RIGHT: 2}
-    chart = Page(waterfall_chart(counts, {Loss.REFUSED, Loss.UNUSED, Loss.RIGHT}, "Base"))
+    chart = Page(waterfall_chart(FULL.losses[0], FULL.losses[0].base, "Base"))
     # 4 questions over 154 pixels from 200: 38.5 a question
     assert chart.values("rect", "x") == ["200", "315.5", "277", "200"]
     assert chart.values("rect", "width") == ["154", "38.5", "38.5", "77"]
     assert chart.values("svg", "aria-label") == ["Base: of 4 questions wrong refusal 1, retrieved, not used 1, right 2"]
+    other = Page(waterfall_chart(FULL.losses[0], FULL.losses[0].tuned, "Tuned"))  # the same lines; an empty one has no bar
+    assert other.values("rect", "width") == ["154", "38.5", "115.5"]
+    assert [text for tag, text in other.texts if tag == "text"][::2] == [
+        "all questions",
+        "wrong refusal",
+        "retrieved, not used",
+        "right",
+    ]
+
+
+def test_a_reliability_plot_is_drawn_to_scale() -> None:
+    # confidence 0 … 1 onto 44 … 284, the share that was right onto 256 … 16
+    chart = Page(reliability_chart(FULL.calibration[0]))
+    assert (chart.values("circle", "cx"), chart.values("circle", "cy"), chart.values("circle", "r")) == (["164"], ["196"], ["12"])
+    assert "0.50 is right 0.25 of 5" in chart.values("svg", "aria-label")[0]
+
+
+def test_the_axis_of_a_forest_has_round_figures_inside() -> None:
+    axis = Page(forest_axis((-0.13, 0.24)))
+    assert [text for tag, text in axis.texts if tag == "text"] == ["−0.1", "0", "+0.1", "+0.2"]
+    fine = Page(forest_axis((-0.004, 0.09)))
+    assert [text for tag, text in fine.texts if tag == "text"] == ["0", "+0.05"]
 
 
 def test_a_loss_curve_starts_and_ends_at_its_losses() -> None:
@@ -287,7 +445,7 @@ def test_a_response_as_it_is_shown() -> None:
     view = chain_view(response, {"p1"}, {"F1": 0.5}, Loss.MISREAD)
     assert (view.rewrite, view.answer, view.seconds, view.lost_at) == ("whole q?", "raw reply", 0.75, Loss.MISREAD)
     assert view.hits == (HitView("p1", "Title", "Text.", 0.7, True),)
-    assert view.citations == (CitationView(1, "p1", "d.md", "Text.", True),)
+    assert view.citations == (CitationView(1, "p1", "d", "Text.", True),)
     assert not chain_view(response).hits[0].gold
 
 
@@ -301,6 +459,9 @@ def test_a_response_as_it_is_shown() -> None:
         (number(-0.5), "−0.500"),
         (signed(0.25, 2), "+0.25"),
         (signed(-0.25, 2), "−0.25"),
+        (probability(0.0004), "<0.001"),
+        (probability(0.0123), "0.012"),
+        (probability(0.5), "0.50"),
         (duration(0.418), "0.42 s"),
         (duration(38.2), "38 s"),
         (duration(245), "4 min 05 s"),
@@ -309,3 +470,49 @@ def test_a_response_as_it_is_shown() -> None:
 )
 def test_markup_and_figures(made: str, expected: str) -> None:
     assert made == expected
+
+
+@pytest.mark.parametrize("name", ["report.json", "report.html", ""])
+def test_a_run_is_read_back_as_it_was_written(tmp_path: Path, name: str) -> None:
+    write_report(FULL, tmp_path)
+    run = read_run(tmp_path / name, "all adapters")
+    assert run.scores["answers"].values("F1") == {"q0": 1.0, "q1": 0.5}
+    assert run.judgments == FULL.results.labels[0].items
+    assert run.questions == {each.id: each for each in FULL.questions}
+    assert run.views["b"] == FULL.questions[1].tuned
+    assert (run.path, run.digests, run.created) == (tmp_path / "report.json", {"base": "abc"}, "today")
+    assert read_run(tmp_path / name, "base chain").views["b"] == FULL.questions[1].base
+
+
+def test_a_configuration_that_the_page_does_not_show_has_scores_alone(tmp_path: Path) -> None:
+    table = replace(FULL.results.scores[0], configurations=("base chain", "+ judge"))
+    write_report(replace(FULL, results=Results((table,))), tmp_path, "other")
+    run = read_run(tmp_path / "other.html", "+ judge")
+    assert run.scores["answers"].values("F1") == {"q0": 0.0, "q1": 0.5}
+    assert (run.questions, run.views, run.judgments) == ({}, {}, ())
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda data: data | {"format": 1}, "is no report of format 2 \\(it has 1\\)"),
+        (lambda data: [data], "is no report of format 2 \\(it has none\\)"),
+        (lambda data: {key: part for key, part in data.items() if key != "results"}, "key 'results' is missing; make"),
+        (lambda data: data | {"questions": [{"id": 3}]}, r"questions\[0\]: key .* is missing"),
+        (lambda data: data, "no configuration 'mine'; it holds base chain, all adapters"),
+    ],
+)
+def test_a_file_that_is_no_such_report_is_refused(tmp_path: Path, change: Any, says: str) -> None:
+    write_report(FULL, tmp_path)
+    data = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    (tmp_path / "report.json").write_text(json.dumps(change(data)), encoding="utf-8")
+    with pytest.raises(InputError, match=says):
+        read_run(tmp_path, "mine")
+
+
+@pytest.mark.parametrize(("content", "says"), [(None, "no such file; name a report"), ("{", "is not a report's JSON")])
+def test_a_file_that_is_not_there_or_no_json_is_refused(tmp_path: Path, content: str | None, says: str) -> None:
+    if content is not None:
+        (tmp_path / "report.json").write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match=says):
+        read_run(tmp_path, "all adapters")

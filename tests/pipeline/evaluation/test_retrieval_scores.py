@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +14,10 @@ from numpy.typing import NDArray
 
 from pipeline.errors import DataError, InputError
 from pipeline.evaluation.beir import read_beir
-from pipeline.evaluation.retrieval import default_metrics, evaluate_beir, score_run, search
+from pipeline.evaluation.retrieval import default_metrics, evaluate_beir, score_run
+from pipeline.evaluation.searching import Embedded, search
 from pipeline.evaluation.trec import Scored
+from pipeline.records import Hit
 
 
 def ranking(*passages: str) -> tuple[Scored, ...]:
@@ -38,6 +42,7 @@ Q3_NDCG = (1 / math.log2(3)) / (1 / math.log2(2) + 1 / math.log2(3))
         ("MRR@10", 1.0, 1 / 2),
         ("MRR@1", 1.0, 0.0),
         ("MAP", (1 + 2 / 3) / 2, (1 / 2) / 2),
+        ("MAP@2", 1 / 2, (1 / 2) / 2),
         ("Success@1", 1.0, 0.0),
         ("Success@3", 1.0, 1.0),
     ],
@@ -51,7 +56,8 @@ def test_metrics_by_hand_and_a_query_without_results_counts_as_zero(metric: str,
 
 def test_the_json_shape() -> None:
     perfect = score_run({"q": {"a": 1}}, {"q": ranking("a")}, default_metrics(10))
-    assert perfect.to_json() == {"metrics": {"nDCG@10": 1.0, "Recall@10": 1.0, "MRR@10": 1.0}, "queries": 1}
+    figures = {"nDCG@10": 1.0, "Recall@10": 1.0, "P@10": 0.1, "MRR@10": 1.0, "MAP@10": 1.0, "Success@10": 1.0}
+    assert perfect.to_json() == {"metrics": pytest.approx(figures), "queries": 1, "without_results": [], "not_judged": []}
 
 
 def test_the_order_of_a_ranking_counts_and_equal_scores_change_nothing() -> None:
@@ -86,7 +92,7 @@ def test_search_and_scores_agree_with_a_plain_loop() -> None:
     queries = rng.normal(size=(12, 8)).astype(np.float32)
     passage_ids, query_ids = [f"p{at}" for at in range(60)], [f"q{at}" for at in range(12)]
     qrels = {name: {f"p{at}": int(rng.integers(1, 3)) for at in rng.choice(60, 4, replace=False)} for name in query_ids}
-    run = search(queries, query_ids, passages, passage_ids, 10)
+    run = search(Embedded(query_ids, queries, passage_ids, passages), 10)
     scores = score_run(qrels, run, ["nDCG@10", "Recall@10", "MRR@10"])
     for query, vector in zip(query_ids, queries, strict=True):
         products = [
@@ -104,10 +110,10 @@ def test_search_and_scores_agree_with_a_plain_loop() -> None:
 def test_search_breaks_ties_at_the_edge_by_id_and_takes_a_small_collection_whole() -> None:
     same = np.ones((3, 2), dtype=np.float32)
     one = np.ones((1, 2), dtype=np.float32)
-    assert [scored.passage_id for scored in search(one, ["q"], same, ["a", "c", "b"], 2)["q"]] == ["c", "b"]
-    assert len(search(one, ["q"], same, ["a", "c", "b"], 10)["q"]) == 3
+    assert [scored.passage_id for scored in search(Embedded(["q"], one, ["a", "c", "b"], same), 2)["q"]] == ["c", "b"]
+    assert len(search(Embedded(["q"], one, ["a", "c", "b"], same), 10)["q"]) == 3
     with pytest.raises(InputError, match=r"2 passage ids but vectors of shape \(3, 2\)"):
-        search(one, ["q"], same, ["a", "b"], 2)
+        Embedded(["q"], one, ["a", "b"], same)
 
 
 WORDS = ("alpha", "beta", "gamma")
@@ -148,9 +154,52 @@ def test_a_beir_folder_is_read_and_evaluated(tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
     result = evaluate_beir(folder, WordEmbedder(), k=2, progress=lambda done, total: calls.append((done, total)))
     # q1: p1 (cosine 1) before its gold p3 (cosine 0.71); q2: gold p2 first
-    assert result.scores.means == pytest.approx({"nDCG@2": (1 / math.log2(3) + 1) / 2, "Recall@2": 1.0, "MRR@2": 3 / 4})
+    figures = {
+        "nDCG@2": (1 / math.log2(3) + 1) / 2,
+        "Recall@2": 1.0,
+        "P@2": 0.5,
+        "MRR@2": 3 / 4,
+        "MAP@2": 3 / 4,
+        "Success@2": 1.0,
+    }
+    assert result.scores.means == pytest.approx(figures)
     assert [scored.passage_id for scored in result.run["q1"]] == ["p1", "p3"]
     assert calls == [(3, 5), (5, 5)]
+
+
+def test_words_lift_what_vectors_miss(tmp_path: Path) -> None:
+    """By vectors p2 comes last for q1, whose only gold it is; by words it alone holds `zebra`, so both ranks lift it to the top.
+
+    Reciprocal ranks by hand: p1 1/61 (dense first, no word), p3 1/62, p2 1/63 + 1/61."""
+    folder = write_collection(tmp_path, "query-id\tcorpus-id\tscore\nq1\tp2\t1\n")
+    corpus = [{"_id": "p1", "text": "alpha beta"}, {"_id": "p2", "text": "gamma zebra"}, {"_id": "p3", "text": "beta"}]
+    (folder / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in corpus))
+    (folder / "queries.jsonl").write_text(json.dumps({"_id": "q1", "text": "alpha beta beta zebra"}) + "\n")
+    dense = evaluate_beir(folder, WordEmbedder(), k=3)
+    assert [scored.passage_id for scored in dense.run["q1"]] == ["p1", "p3", "p2"]
+    (folder / "queries.jsonl").write_text(json.dumps({"_id": "q1", "text": "zebra"}) + "\n")
+    fused = evaluate_beir(folder, WordEmbedder(), k=3, hybrid=True)
+    assert fused.run["q1"][0].passage_id == "p2"
+    assert fused.scores.means["MRR@3"] == 1.0
+
+
+class ByLength:
+    """Prefers short passages; keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.pools: list[int] = []
+
+    def rerank(self, question: str, hits: Sequence[Hit], k: int) -> list[Hit]:
+        self.pools.append(len(hits))
+        return sorted((replace(hit, score=-float(len(hit.passage.text))) for hit in hits), key=lambda hit: -hit.score)[:k]
+
+
+def test_a_reranker_chooses_from_more_than_k(tmp_path: Path) -> None:
+    folder, reranker = write_collection(tmp_path), ByLength()
+    result = evaluate_beir(folder, WordEmbedder(), k=1, reranker=reranker)
+    assert reranker.pools == [3, 3]  # all passages: fewer than the pool
+    assert {query: [s.passage_id for s in found] for query, found in result.run.items()} == {"q1": ["p3"], "q2": ["p3"]}
+    assert result.scores.per_query["MRR@1"] == {"q1": 1.0, "q2": 0.0}
 
 
 def test_a_passage_with_the_querys_own_id_can_be_left_out(tmp_path: Path) -> None:

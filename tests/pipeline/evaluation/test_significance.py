@@ -5,20 +5,18 @@ from __future__ import annotations
 import itertools
 import math
 import time
+from statistics import stdev
 
 import numpy as np
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.evaluation.judgments import Judged, score_judgments
 from pipeline.evaluation.significance import (
+    detectable,
     holm,
-    macro_f1_interval,
+    items_needed,
     mean_interval,
-    minimum_detectable_effect,
     paired_difference,
-    paired_macro_f1,
-    questions_needed,
     sign_flip_test,
     standard_error,
 )
@@ -124,39 +122,6 @@ def test_holm_by_hand() -> None:
         holm({"a": 1.5})
 
 
-def plain_macro_f1(gold: list[str], given: list[str]) -> float:
-    found = []
-    for label in sorted({*gold, *given}):
-        hits = sum(truth == guess == label for truth, guess in zip(gold, given, strict=True))
-        found.append(2 * hits / (gold.count(label) + given.count(label)))
-    return sum(found) / len(found)
-
-
-def test_macro_f1_is_computed_on_the_resampled_items() -> None:
-    rng = np.random.default_rng(8)
-    gold = [str(label) for label in rng.choice(["a", "b", "c"], size=60, p=[0.6, 0.3, 0.1])]
-    base = [truth if rng.random() < 0.5 else "a" for truth in gold]
-    tuned = [truth if rng.random() < 0.8 else "b" for truth in gold]
-    differences, plains = [], []
-    for _ in range(6_000):
-        at = rng.integers(0, 60, size=60)
-        drawn = [[side[i] for i in at] for side in (gold, base, tuned)]
-        plains.append(plain_macro_f1(drawn[0], drawn[2]))
-        differences.append(plains[-1] - plain_macro_f1(drawn[0], drawn[1]))
-    one = macro_f1_interval(gold, tuned, resamples=20_000, method="percentile")
-    both = paired_macro_f1(gold, base, tuned, resamples=20_000, method="percentile")
-    assert one.value == pytest.approx(plain_macro_f1(gold, tuned))
-    assert both.value == pytest.approx(plain_macro_f1(gold, tuned) - plain_macro_f1(gold, base))
-    assert (one.low, one.high) == pytest.approx(tuple(np.quantile(plains, [0.025, 0.975])), abs=0.015)
-    assert (both.low, both.high) == pytest.approx(tuple(np.quantile(differences, [0.025, 0.975])), abs=0.015)
-
-
-def test_macro_f1_is_the_judges_own_figure() -> None:
-    gold, given = list("aaabbc"), list("aabbcc")
-    items = [Judged(str(at), truth, guess) for at, (truth, guess) in enumerate(zip(gold, given, strict=True))]
-    assert macro_f1_interval(gold, given).value == pytest.approx(score_judgments(items).macro_f1)
-
-
 def test_standard_error_by_hand() -> None:
     assert standard_error([1.0, 2.0, 3.0, 4.0]) == pytest.approx(math.sqrt(5 / 3) / 2)
     # residuals -1.5 -.5 .5 1.5 in groups of two: sums -2 and 2; sqrt(2/1 · 8) / 4
@@ -164,13 +129,45 @@ def test_standard_error_by_hand() -> None:
 
 
 def test_what_would_be_needed_to_see_an_effect() -> None:
-    differences = [1.0, -1.0] * 50  # standard error sqrt(100/99) / 10
-    smallest = minimum_detectable_effect(differences)
+    error = standard_error([1.0, -1.0] * 50)  # sqrt(100/99) / 10
+    smallest = detectable(error)
     assert smallest == pytest.approx((1.959964 + 0.841621) * math.sqrt(100 / 99) / 10, rel=1e-6)
-    assert questions_needed(differences, smallest) == 100
-    assert questions_needed(differences, smallest / 2) == 400
+    assert detectable(error, level=0.9, power=0.5) == pytest.approx(1.644854 * error, rel=1e-6)
+    assert items_needed(error, 100, smallest) == 100
+    assert items_needed(error, 100, smallest / 2) == 400
     with pytest.raises(InputError, match="effect 0"):
-        questions_needed(differences, 0)
+        items_needed(error, 100, 0)
+
+
+def test_the_standard_error_agrees_with_statistics_and_with_resampling() -> None:
+    values = np.random.default_rng(1).normal(size=80).tolist()
+    assert standard_error(values) == pytest.approx(stdev(values) / math.sqrt(80))
+    groups = [f"g{at // 4}" for at in range(80)]
+    drawn = np.random.default_rng(2).integers(0, 20, size=(20_000, 20))
+    means = np.array(values).reshape(20, 4).mean(axis=1)[drawn].mean(axis=1)
+    # the bootstrap divides by G, not by G − 1
+    assert standard_error(values, groups=groups) == pytest.approx(means.std() * math.sqrt(20 / 19), rel=0.03)
+
+
+def test_the_detectable_effect_is_detected_as_often_as_it_says() -> None:
+    """Of 2,000 experiments with exactly that true effect about 80 % must end with a two-sided z test at 5 %."""
+    rng, items = np.random.default_rng(7), 100
+    effect = detectable(1 / math.sqrt(items))  # items of variance 1
+    samples = rng.normal(effect, 1.0, size=(2_000, items))
+    z = samples.mean(axis=1) * math.sqrt(items)
+    assert np.mean(np.abs(z) > 1.959964) == pytest.approx(0.8, abs=0.027)  # three standard errors
+    assert items_needed(1 / math.sqrt(items), items, effect) == items
+    assert items_needed(0.1, 100, -0.05) == math.ceil(100 * (2.801585 * 0.1 / 0.05) ** 2)
+
+
+def test_the_sign_flip_test_agrees_with_scipy() -> None:
+    from scipy import stats
+
+    tuned = np.random.default_rng(4).normal(0.5, 1.0, size=11)
+    reference = stats.permutation_test(
+        (tuned, np.zeros(11)), lambda x, y, axis: np.mean(x - y, axis=axis), permutation_type="samples", vectorized=True
+    )
+    assert sign_flip_test([0.0] * 11, tuned.tolist()) == pytest.approx(reference.pvalue)
 
 
 @pytest.mark.parametrize(
@@ -184,9 +181,8 @@ def test_what_would_be_needed_to_see_an_effect() -> None:
         (lambda: mean_interval([1.0, 2.0], level=95), "level 95"),
         (lambda: mean_interval([1.0, 2.0], resamples=0), "0 resamples"),
         (lambda: paired_difference([1.0], [1.0, 2.0]), "1 base values but 2 tuned"),
-        (lambda: paired_macro_f1(["a", "b"], ["a", "b"], ["a"]), "2 gold labels but 1 predicted"),
         (lambda: standard_error([1.0]), "found 1"),
-        (lambda: minimum_detectable_effect([1.0, 2.0], power=1.0), "power 1.0"),
+        (lambda: detectable(0.1, power=1.0), "power 1.0"),
     ],
 )
 def test_bad_input_is_refused(call: object, says: str) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -15,10 +18,15 @@ import pytest
 from pipeline.errors import InputError, StoreError
 from pipeline.retrieval.client_store import ClientStore
 from pipeline.retrieval.edge_store import EdgeStore
-from pipeline.retrieval.store import FieldKind, Point, Search, Sparse, VectorStore, filter_values, prefetch_depth
+from pipeline.retrieval.store import MISSING, FieldKind, Point, Search, Sparse, VectorStore, filter_values, prefetch_depth
 
 SERVER = os.environ.get("LORAG_QDRANT_URL", "")
-FIELDS = {"document_id": FieldKind.KEYWORD, "metadata.year": FieldKind.INTEGER, "metadata.open": FieldKind.BOOL}
+FIELDS = {
+    "document_id": FieldKind.KEYWORD,
+    "metadata.year": FieldKind.INTEGER,
+    "metadata.open": FieldKind.BOOL,
+    "tenant": FieldKind.TENANT,
+}
 
 
 @pytest.fixture(params=["edge", "memory", "server"])
@@ -122,6 +130,9 @@ def test_many_searches_are_answered_in_order(store: VectorStore, name: str) -> N
         ({"metadata.open": True}, {1, 3}),
         ({"metadata.open": [True, False]}, {1, 2, 3}),
         ({"metadata.tags": "y"}, {1, 2}),
+        ({"metadata.open": MISSING}, {4}),
+        ({"metadata.tags": MISSING, "document_id": ["b", "c"]}, {3}),
+        ({"tenant": MISSING}, {1, 2, 3, 4}),
         ({"document_id": "a", "metadata.year": 2025}, {2}),
         ({"document_id": "nobody"}, set()),
         ({}, {1, 2, 3, 4}),
@@ -286,3 +297,60 @@ def test_a_server_that_does_not_answer_is_named_without_the_key() -> None:
         store.names()
     assert error.value.retry
     assert "top-secret-key" not in str(error.value) and "word" not in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.fixture
+def wire() -> Iterator[tuple[str, list[tuple[str, str, bytes]]]]:
+    """A server that lets every collection be made: its address, and the requests that it got."""
+    seen: list[tuple[str, str, bytes]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def _answer(self) -> None:
+            seen.append((self.command, self.path, self.rfile.read(int(self.headers.get("Content-Length", 0)))))
+            params = {"vectors": {}}
+            info = {
+                "status": "green",
+                "optimizer_status": "ok",
+                "segments_count": 1,
+                "payload_schema": {},
+                "config": {
+                    "params": params,
+                    "hnsw_config": {"m": 16, "ef_construct": 100, "full_scan_threshold": 10000},
+                    "optimizer_config": {
+                        "deleted_threshold": 0.2,
+                        "vacuum_min_vector_number": 1000,
+                        "default_segment_number": 0,
+                        "flush_interval_sec": 5,
+                    },
+                },
+            }
+            results = {"GET": {"exists": False} if self.path.endswith("/exists") else info, "PUT": True}
+            body = json.dumps({"result": results[self.command], "status": "ok", "time": 0.0}).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_PUT = _answer
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", seen
+        server.shutdown()
+        thread.join()
+
+
+def test_a_collection_is_made_with_the_shards_and_replicas_of_the_settings(
+    wire: tuple[str, list[tuple[str, str, bytes]]],
+) -> None:
+    url, seen = wire
+    store = ClientStore(url, shards=6, replicas=2)
+    store.create("c", 2, {}, {})
+    store.close()
+    (body,) = [json.loads(body) for method, path, body in seen if (method, path.split("?")[0]) == ("PUT", "/collections/c")]
+    assert (body["shard_number"], body["replication_factor"]) == (6, 2)

@@ -64,7 +64,8 @@ def lay_out(passages: Iterable[SourcePassage], folder: Path, chunking: Chunking)
         if known.setdefault(passage.id, passage) != passage:
             raise DataError(f"passage {passage.id!r} stands twice, with different texts; ids must differ")
         members.setdefault(passage.document, {})[passage.id] = passage
-    folder.mkdir(parents=True, exist_ok=True)
+    if members:
+        folder.mkdir(parents=True, exist_ok=True)
     names: dict[str, str] = {}
     taken: set[str] = set()
     texts: dict[str, str] = {}

@@ -1,7 +1,7 @@
 """From a data set as read to a LoRAG data folder: documents, passages and the rows of each role, split without leaks.
 
 Written aside and renamed, so that the folder is there whole or not at all. What is not taken over is counted, and listed in
-`left-out.jsonl`; `import.json` says what the folder was made of.
+`left-out.jsonl`; `import.json` says what the folder was made of; `intents.yaml` holds the labels of intents where there are some.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from pipeline.errors import DataError, InputError
 from pipeline.records import Role
 from pipeline.retrieval.ingest import Chunking
@@ -23,11 +25,11 @@ from training.data.formats.gold import answerability_rows, place_question, stand
 from training.data.formats.source import LeftOut, Source
 from training.data.formats.splitting import DEV, TEST, TRAIN, Shares, deal, groups
 from training.data.jsonl import write_jsonl
-from training.data.rows import EmbedRow, JudgeRow, PassageRow, QuestionRow, RewriteRow
+from training.data.rows import INTENT, EmbedRow, JudgeRow, PassageRow, QuestionRow, RewriteRow
 from training.data.writing import write_rows
 from training.dataset import PASSAGES, DataFolder
 
-DOCUMENTS = "documents"
+DOCUMENTS, INTENTS = "documents", "intents.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,7 @@ def _write(source: Source, out: Path, options: Options, origin: Mapping[str, str
     if passages:
         write_rows(passages, out / PASSAGES)
     left_out = [*source.left_out, *placed.left_out, *torn]
+    _write_intents(placed.judgments, out)
     if left_out:
         write_jsonl(({"id": each.id, "reason": each.reason} for each in left_out), out / "left-out.jsonl")
     report = ImportReport(documents, len(passages), counts, dict(Counter(each.reason for each in left_out)))
@@ -120,6 +123,15 @@ def _write(source: Source, out: Path, options: Options, origin: Mapping[str, str
         if folder.has(TRAIN, role):
             folder.check_leaks(role)
     return report
+
+
+def _write_intents(rows: Sequence[JudgeRow], out: Path) -> None:
+    """The labels of intent rows as `lorag.yaml` holds them: a project knows its intents only from there."""
+    labels = sorted({row.label for row in rows if row.task == INTENT})
+    if labels:
+        named = {label: label.replace("_", " ") for label in labels}
+        text = yaml.safe_dump({"judge": {"intents": named}}, allow_unicode=True, sort_keys=True)
+        (out / INTENTS).write_text(text, encoding="utf-8")
 
 
 def _drawn(source: Source, options: Options) -> Source:
@@ -133,11 +145,12 @@ def _drawn(source: Source, options: Options) -> Source:
 
 def _withhold(source: Source, options: Options) -> Source:
     """`source` without the passages that are held back; their questions name the document and no answer."""
-    asked = sorted({row.passage_ids[0] for row in source.questions if row.answerable and len(row.passage_ids) == 1})
+    documents = {passage.id: passage.document for passage in source.passages}
+    single = {row.passage_ids[0] for row in source.questions if row.answerable and len(row.passage_ids) == 1}
+    asked = sorted(single & documents.keys())
     held = set(random.Random(options.seed).sample(asked, round(options.withheld * len(asked))))
     if not held:
         return source
-    documents = {passage.id: passage.document for passage in source.passages}
     rest: dict[str, list[str]] = {}
     for passage in source.passages:
         if passage.id not in held:

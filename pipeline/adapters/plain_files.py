@@ -1,0 +1,57 @@
+"""Opens and reads files of unknown origin: plain files of bounded size, never through a link, never waiting. Knows no adapter.
+
+A pipe would keep the reader waiting for ever, a device never ends, and a link may lead anywhere.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+from pipeline.errors import AdapterError
+
+
+def open_plain(path: Path, limit: int) -> BinaryIO:
+    """The open file. Raises AdapterError in one line for anything but a plain file of at most `limit` bytes."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        what = "is a link" if error.errno == errno.ELOOP else f"cannot be read ({error.strerror})"
+        raise AdapterError(f"{path}: {what}; copy or publish the adapter again, as plain files") from error
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and status.st_size <= limit:
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise AdapterError(f"{path}: is no plain file; an adapter is read from plain files only")
+    raise AdapterError(f"{path}: {status.st_size} bytes, more than the {limit} that are allowed; the file is not what it says")
+
+
+def parse_json(data: bytes) -> Any:
+    """JSON as every reader would take it. Raises ValueError, or RecursionError for what is nested too deep.
+
+    Refused beside malformed text: a byte-order mark and any encoding but UTF-8, a key given twice, NaN and Infinity, and half a
+    surrogate pair, which no tokenizer and no terminal takes.
+    """
+    parsed = json.loads(data.decode("utf-8"), object_pairs_hook=_no_twins, parse_constant=_no_constant)
+    if rb"\u" in data:
+        json.dumps(parsed, ensure_ascii=False).encode("utf-8")
+    return parsed
+
+
+def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Two readers might each believe another one."""
+    made: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in made:
+            raise ValueError(f"key {key!r} stands there twice")
+        made[key] = value
+    return made
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")

@@ -1,0 +1,101 @@
+"""The shared base for many threads at once: an `Engine` whose requests run together, whatever adapter each names.
+
+Callers submit and wait; one thread owns the model (`dispatcher`). Batching is by iteration, as in Orca (OSDI 2022): a row
+joins between two tokens of others and leaves when it ends, so a short reply never waits for a long one, and a stream is a
+row like any other. Rejected: a batch per call with a short window to collect in, which is less code, but holds every
+request until the longest of its batch is done, and lets a stream run alone; and one queue for each adapter, which saves
+peft's routing of rows but lets a busy adapter keep a rare one waiting.
+
+What a caller may set, it sets by `limits.limited`: a deadline and an event that cancels. Neither is an argument of the
+protocol, since stages and chain lie between. A greedy reply is that of the engine beneath, up to the rounding of a batch
+of another shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+
+from pipeline.engine.decoding import ChoiceRow, Row
+from pipeline.engine.dispatcher import Bounds, Dispatcher, Turn
+from pipeline.engine.limits import current_limits
+from pipeline.engine.local import LocalEngine
+from pipeline.engine.protocol import ChoiceRequest, Completion, Generation
+from pipeline.engine.waiting import Ticket, Work
+
+__all__ = ["BatchingEngine", "Bounds", "Turn"]
+
+
+class BatchingEngine:
+    """An `Engine` over a local one. Adapters are loaded and unloaded on `local`, at any time.
+
+    Beside what the protocol says its calls raise Overloaded, DeadlinePassed, Cancelled and ShuttingDown. `on_turn` is told,
+    in the dispatcher's thread, what each turn did.
+    """
+
+    def __init__(
+        self, local: LocalEngine, bounds: Bounds | None = None, *, on_turn: Callable[[Turn], None] | None = None
+    ) -> None:
+        self.local = local
+        self._dispatcher = Dispatcher(local, bounds or Bounds(), on_turn)
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        return self.local.adapters
+
+    @property
+    def waiting(self) -> int:
+        """Requests that have not begun."""
+        return self._dispatcher.waiting
+
+    def generate(self, requests: Sequence[Generation]) -> list[Completion]:
+        with self._sent([self.local.row(request) for request in requests], self._dispatcher.submit_rows) as tickets:
+            return [_whole(self._told(r, ticket)) for r, ticket in zip(requests, tickets, strict=True)]
+
+    def stream(self, request: Generation) -> Generator[str, None, Completion]:
+        with self._sent([self.local.row(request)], self._dispatcher.submit_rows) as (ticket,):
+            return (yield from self._told(request, ticket))
+
+    def _told(self, request: Generation, ticket: Ticket[Row]) -> Generator[str, None, Completion]:
+        return self.local.told(ticket.work, request.stop, ticket.items())
+
+    def weigh(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
+        rows: list[ChoiceRow] = [self.local.choice_row(request) for request in requests]
+        with self._sent(rows, self._dispatcher.submit_choices) as tickets:
+            return [weights for ticket in tickets for weights in ticket.items()]
+
+    @contextmanager
+    def _sent(self, works: Sequence[Work], submit: Callable[[Sequence[Ticket[Work]]], None]) -> Iterator[Sequence[Ticket[Work]]]:
+        """The tickets of these, under the limits that hold here; whoever leaves early gives up what is not done."""
+        limits = current_limits()
+        for work in works:
+            self.local.require(work.adapter)
+        if (error := limits.over()) is not None:
+            raise error
+        tickets = [Ticket(work, limits) for work in works]
+        try:
+            if tickets:
+                submit(tickets)
+            yield tickets
+        finally:
+            for ticket in tickets:
+                ticket.leave()
+
+    def close(self, grace: float | None = None) -> None:
+        """Refuse what is new and finish what was taken; after `grace` seconds what is left fails with ShuttingDown."""
+        self._dispatcher.close(grace)
+
+    def __enter__(self) -> BatchingEngine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _whole(pieces: Generator[str, None, Completion]) -> Completion:
+    """What a stream returns at its end."""
+    while True:
+        try:
+            next(pieces)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]

@@ -1,0 +1,230 @@
+"""The one thread that runs the shared base for many callers, a turn at a time.
+
+A turn weighs some of the waiting choices, lets waiting rows join those in flight, and decodes one token for every row in
+flight. Between two tokens lie at most `prefill_tokens` of either kind of prompt (or one longer prompt), so a reply that is
+being read goes on while new requests come in.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.engine.decoding import ChoiceRow, Flight, Row
+from pipeline.engine.local import BATCH_ROWS, BATCH_TOKENS, LocalEngine, choice_cost, engine_errors
+from pipeline.engine.waiting import Line, Ticket
+from pipeline.errors import AdapterError, EngineError, LoragError, Overloaded, ShuttingDown
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much runs and waits at once.
+
+    `waiting`: calls that wait, whole or in part, before another is refused. `rows`, `tokens`: of a batch, tokens counted with
+    padding. `prefill_tokens`: of prompts, between two tokens of running replies.
+    """
+
+    waiting: int = 64
+    rows: int = BATCH_ROWS
+    tokens: int = BATCH_TOKENS
+    prefill_tokens: int = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a turn did: requests that wait after it, rows in flight after it, requests weighed and begun, prompt tokens read,
+    tokens written, wall time in seconds."""
+
+    waiting: int
+    running: int
+    weighed: int
+    begun: int
+    prompt_tokens: int
+    tokens: int
+    seconds: float
+
+
+class Dispatcher:
+    """Runs what is submitted. The thread starts with the first request and ends with `close`."""
+
+    def __init__(self, engine: LocalEngine, bounds: Bounds, on_turn: Callable[[Turn], None] | None = None) -> None:
+        self._engine, self._bounds, self._on_turn = engine, bounds, on_turn
+        self._news = threading.Condition()
+        self._rows, self._choices = Line[Row](), Line[ChoiceRow]()
+        self._flight: Flight[Ticket[Row]] = engine.flight()
+        self._thread: threading.Thread | None = None
+        self._closing = self._abandoning = False
+
+    @property
+    def waiting(self) -> int:
+        """Requests that have not begun."""
+        return len(self._rows) + len(self._choices)
+
+    def submit_rows(self, tickets: Sequence[Ticket[Row]]) -> None:
+        """Let them wait their turn. Raises Overloaded, ShuttingDown."""
+        self._submit(self._rows, tickets)
+
+    def submit_choices(self, tickets: Sequence[Ticket[ChoiceRow]]) -> None:
+        """As `submit_rows`."""
+        self._submit(self._choices, tickets)
+
+    def _submit(self, line: Line[Any], tickets: Sequence[Ticket[Any]]) -> None:
+        with self._news:
+            if self._closing:
+                raise ShuttingDown("the engine is shutting down; ask again when it is back")
+            calls = self._rows.calls + self._choices.calls
+            if calls >= self._bounds.waiting:
+                raise Overloaded(f"{calls} calls wait already; ask again in a moment")
+            line.put(tickets)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._serve, name="lorag-engine", daemon=True)
+                self._thread.start()
+            self._news.notify()
+
+    def close(self, grace: float | None = None) -> None:
+        """Take nothing new, and return when what was taken is done; after `grace` seconds the rest fails with ShuttingDown."""
+        with self._news:
+            self._closing = True
+            self._news.notify()
+        if self._thread is not None:
+            self._thread.join(grace)
+            self._abandoning = True
+            self._thread.join()
+
+    def _serve(self) -> None:
+        try:
+            while self._await_work():
+                self._turn()
+        except BaseException as error:  # a bug here must not leave anybody waiting
+            with self._news:
+                self._closing = True
+            _fail([*self._flight.rows, *self._rows.take(_all), *self._choices.take(_all)], error, "the engine's thread ended")
+            raise
+
+    def _await_work(self) -> bool:
+        """Wait until there is some; False when there is none and never will be."""
+        with self._news:
+            while not (busy := bool(self.waiting or self._flight.rows)) and not self._closing:
+                self._news.wait()
+            return busy
+
+    def _turn(self) -> None:
+        started = time.perf_counter()
+        self._turn_away()
+        weighing, joining = self._admit()
+        self._weigh(weighing)
+        tokens = self._join(joining) + self._step()
+        if self._on_turn is not None:
+            read = sum(len(ticket.work.ids) for ticket in weighing) + sum(len(ticket.work.ids) for ticket in joining)
+            seconds = time.perf_counter() - started
+            turn = Turn(self.waiting, len(self._flight.rows), len(weighing), len(joining), read, tokens, seconds)
+            try:
+                self._on_turn(turn)
+            except Exception:  # whoever counts turns must not stop them
+                _LOG.exception("the callback for a turn of the engine failed")
+
+    def _objection(self, ticket: Ticket[Any]) -> LoragError | None:
+        """Why a request cannot begin or go on, if so."""
+        if self._abandoning:
+            return ShuttingDown("the engine has shut down before this request was done; ask again when it is back")
+        try:
+            self._engine.require(ticket.work.adapter)
+        except AdapterError as error:
+            return error
+        return ticket.unwanted()
+
+    def _turn_away(self) -> bool:
+        """End the requests that cannot begin or go on; says whether any of those in flight."""
+        with self._news:
+            refused = self._choices.remove(self._objection)
+            leaving = [(ticket, error) for ticket in self._flight.rows if (error := self._objection(ticket)) is not None]
+            waiting = self._rows.remove(self._objection)
+        if leaving:
+            self._flight.drop({ticket for ticket, _ in leaving})
+        for choice, error in refused:
+            choice.fail(error)
+        for row, error in (*leaving, *waiting):
+            row.fail(error)
+        return bool(leaving)
+
+    def _admit(self) -> tuple[list[Ticket[ChoiceRow]], list[Ticket[Row]]]:
+        flying, width = len(self._flight.rows), self._flight.width
+        most, budget = self._bounds.rows, self._bounds.prefill_tokens if flying else self._bounds.tokens
+
+        def weighs(taken: Sequence[Ticket[ChoiceRow]], ticket: Ticket[ChoiceRow]) -> bool:
+            costs = [choice_cost(t.work) for t in (*taken, ticket)]
+            return not taken or (len(costs) <= most and len(costs) * max(costs) <= budget)
+
+        def joins(taken: Sequence[Ticket[Row]], ticket: Ticket[Row]) -> bool:
+            lengths = [len(t.work.ids) for t in (*taken, ticket)]
+            rows = flying + len(lengths)
+            holds = rows == 1 or (rows <= most and rows * max(width, *lengths) <= self._bounds.tokens)
+            return holds and (not taken or len(lengths) * max(lengths) <= budget)
+
+        with self._news:
+            return self._choices.take(weighs), self._rows.take(joins)
+
+    def _weigh(self, tickets: Sequence[Ticket[ChoiceRow]]) -> None:
+        if not tickets:
+            return
+        try:
+            weights = self._engine.weigh_rows([ticket.work for ticket in tickets])
+        except Exception as error:  # whatever a library raises ends these requests, not the thread
+            _fail(tickets, error, "weighing failed")
+            return
+        for ticket, row in zip(tickets, weights, strict=True):
+            ticket.send(row)
+            ticket.finish()
+
+    def _join(self, tickets: Sequence[Ticket[Row]]) -> int:
+        """Begin these; returns how many tokens were written."""
+        if not tickets:
+            return 0
+        try:
+            with engine_errors("generation", len(tickets)):
+                tokens = self._flight.join({ticket: ticket.work for ticket in tickets})
+        except Exception as error:  # as above; those in flight go on
+            _fail(tickets, error, "generation failed")
+            return 0
+        return self._deliver(tokens)
+
+    def _step(self) -> int:
+        """One more token for all in flight; returns how many that were."""
+        tickets = list(self._flight.rows)
+        try:
+            with engine_errors("generation", len(tickets)):
+                tokens = self._flight.step()
+        except Exception as error:
+            if isinstance(error, AdapterError) and self._turn_away():
+                return 0  # unloaded since it was looked for: its rows have left, and nothing has run
+            self._flight = self._engine.flight()
+            _fail(tickets, error, "generation failed")
+            return 0
+        return self._deliver(tokens)
+
+    def _deliver(self, tokens: Mapping[Ticket[Row], int]) -> int:
+        running = self._flight.rows
+        for ticket, token in tokens.items():
+            ticket.send(token)
+            if ticket not in running:
+                ticket.finish()
+        return len(tokens)
+
+
+def _all(taken: Sequence[object], ticket: object) -> bool:
+    return True
+
+
+def _fail(tickets: Iterable[Ticket[Any]], error: BaseException, what: str) -> None:
+    """End these requests with `error`, or with an EngineError that has it for a cause."""
+    shown = error if isinstance(error, LoragError) else EngineError(f"{what}: {type(error).__name__}: {error}")
+    if shown is not error:
+        shown.__cause__ = error
+    for ticket in tickets:
+        ticket.fail(shown)

@@ -1,0 +1,63 @@
+"""How long a caller waits, and whether it still wants the answer. Carried by the context, not by arguments.
+
+Stages, chain and runnables lie between a server's request and the engine; a context variable passes what concerns the two
+ends alone, where an argument would stand in every signature between them. It follows the thread (or task) that sets it:
+
+    with limited(Limits.of(seconds=30, cancelled=event)):
+        chain.ask(query)
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from pipeline.errors import Cancelled, DeadlinePassed
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`deadline` counts as `time.monotonic()` does; None waits for ever. Set `cancelled`, from any thread, to give up."""
+
+    deadline: float | None = None
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+    @classmethod
+    def of(cls, seconds: float | None = None, cancelled: threading.Event | None = None) -> Limits:
+        """Limits that end `seconds` from now."""
+        deadline = None if seconds is None else time.monotonic() + seconds
+        return cls(deadline, cancelled or threading.Event())
+
+    def remaining(self) -> float | None:
+        """Seconds left, at least 0; None without a deadline."""
+        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
+    def over(self) -> Cancelled | DeadlinePassed | None:
+        """Why nobody waits any more, if so."""
+        if self.cancelled.is_set():
+            return Cancelled("the request was cancelled")
+        if self.remaining() == 0:
+            return DeadlinePassed("the time given to this request is over; allow more time or ask for a shorter reply")
+        return None
+
+
+_current: ContextVar[Limits | None] = ContextVar("lorag_limits", default=None)
+
+
+def current_limits() -> Limits:
+    """The limits of what runs here; none where nobody set any."""
+    return _current.get() or Limits()
+
+
+@contextmanager
+def limited(limits: Limits) -> Iterator[None]:
+    """Within, in this thread or task, requests to an engine that knows limits are under `limits`."""
+    token = _current.set(limits)
+    try:
+        yield
+    finally:
+        _current.reset(token)

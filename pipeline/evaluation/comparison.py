@@ -1,0 +1,134 @@
+"""Two runs item by item: paired differences with what tells them from noise, and the items that flipped.
+
+Only items that both runs have a value for count; what only one has is counted apart, for a difference may come from there.
+Knows no files: `SavedRun` is read by the report package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pipeline.errors import InputError
+from pipeline.evaluation.ablation import MACRO_F1, table_of
+from pipeline.evaluation.effects import ROUNDING, Effect, corrected, effect_of, macro_f1_effect
+from pipeline.evaluation.error_analysis import Loss
+from pipeline.evaluation.judgments import score_judgments
+from pipeline.evaluation.report.read import SavedRun
+from pipeline.evaluation.scores import ScoreTable
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An item whose value differs: scores, or 1 and 0 for a right and a wrong label."""
+
+    id: str
+    first: float
+    second: float
+
+
+@dataclass(frozen=True, slots=True)
+class MetricDifference:
+    """Second − first of one metric over `effect.n` shared items; `unshared` items have a value in one run alone."""
+
+    metric: str
+    part: str
+    first: float
+    second: float
+    effect: Effect
+    changed: tuple[Change, ...]
+    unshared: int
+
+
+@dataclass(frozen=True, slots=True)
+class Flips:
+    """Answered questions that only one run got right, by id, of `n` that both show."""
+
+    n: int
+    gained: tuple[str, ...]
+    lost: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunComparison:
+    """What two runs differ in; p are corrected over all `metrics`. `other_data` names test files that differ."""
+
+    metrics: tuple[MetricDifference, ...]
+    flips: Flips
+    other_data: tuple[str, ...]
+
+
+def compare_runs(first: SavedRun, second: SavedRun, metrics: Sequence[str], *, seed: int = 0) -> RunComparison:
+    """Compare two runs on those of `metrics` that both have.
+
+    Raises InputError where they share no metric with at least two independent groups of items.
+    """
+    found = {}
+    for metric in metrics:
+        difference = _labels(first, second, seed) if metric == MACRO_F1 else _scores(first, second, metric, seed)
+        if difference is not None:
+            found[metric] = difference
+    if not found:
+        raise InputError(
+            f"{first.path} and {second.path} share no items of at least two documents or conversations; "
+            "evaluate both on one test set"
+        )
+    effects = corrected({metric: each.effect for metric, each in found.items()})
+    differences = tuple(
+        MetricDifference(metric, each.part, each.first, each.second, effects[metric], each.changed, each.unshared)
+        for metric, each in found.items()
+    )
+    return RunComparison(differences, _flips(first, second), _other_data(first.digests, second.digests))
+
+
+def _scores(first: SavedRun, second: SavedRun, metric: str, seed: int) -> MetricDifference | None:
+    part, name = table_of(metric)
+    nothing = ScoreTable(())
+    left, right = first.scores.get(part, nothing), second.scores.get(part, nothing)
+    before, after = left.values(name), right.values(name)
+    shared = [item for item in left.items if item.id in before and item.id in after]
+    groups = [item.group for item in shared]
+    if len(set(groups)) < 2:
+        return None
+    rows = [Change(item.id, before[item.id], after[item.id]) for item in shared]
+    effect = effect_of([row.second - row.first for row in rows], groups, seed=seed)
+    means = [sum(values) / len(rows) for values in ([row.first for row in rows], [row.second for row in rows])]
+    return MetricDifference(metric, part, means[0], means[1], effect, _changed(rows), len(before.keys() ^ after.keys()))
+
+
+def _labels(first: SavedRun, second: SavedRun, seed: int) -> MetricDifference | None:
+    """Judgments with the same id and the same gold label."""
+    theirs = {item.id: item for item in second.judgments if item.label is not None}
+    both = [
+        (item, theirs[item.id])
+        for item in first.judgments
+        if item.label is not None and item.id in theirs and theirs[item.id].gold == item.gold
+    ]
+    groups = [before.group or before.id for before, _ in both]
+    if len(set(groups)) < 2:
+        return None
+    gold = [before.gold for before, _ in both]
+    effect = macro_f1_effect(gold, [str(b.label) for b, _ in both], [str(a.label) for _, a in both], groups, seed=seed)
+    values = [score_judgments(side).macro_f1 for side in ([b for b, _ in both], [a for _, a in both])]
+    rows = [Change(b.id, float(b.label == b.gold), float(a.label == a.gold)) for b, a in both]
+    labelled = sum(item.label is not None for item in first.judgments) + len(theirs)
+    return MetricDifference(MACRO_F1, "judgments", values[0], values[1], effect, _changed(rows), labelled - 2 * len(both))
+
+
+def _changed(rows: Sequence[Change]) -> tuple[Change, ...]:
+    return tuple(row for row in rows if abs(row.second - row.first) > ROUNDING)
+
+
+def _flips(first: SavedRun, second: SavedRun) -> Flips:
+    shared = [id_ for id_, each in first.questions.items() if each.answered and id_ in second.views]
+    right = {id_: (first.views[id_].lost_at is Loss.RIGHT, second.views[id_].lost_at is Loss.RIGHT) for id_ in shared}
+    return Flips(
+        len(shared),
+        gained=tuple(id_ for id_, sides in right.items() if sides == (False, True)),
+        lost=tuple(id_ for id_, sides in right.items() if sides == (True, False)),
+    )
+
+
+def _other_data(first: Mapping[str, str], second: Mapping[str, str]) -> tuple[str, ...]:
+    names = sorted(name for name in first.keys() | second.keys() if name.startswith("test/"))
+    return tuple(name for name in names if first.get(name) != second.get(name))

@@ -1,0 +1,139 @@
+"""Says which stage lost a question: the first point in the chain after which the right answer could not come.
+
+A rule over the scores and the trace, not a judgment: the same every time. Each question has exactly one `Loss`, so counts add
+up to all questions. It knows no model and no report.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pipeline.evaluation.ablation import ChainItem, Measured, Search
+from pipeline.evaluation.answers import F1, RIGHT_REFUSALS, GoldAnswer
+from pipeline.evaluation.rewrites import entity_recall
+from pipeline.records import Outcome, Response
+
+GOOD_F1 = 0.5
+WORST = 50
+
+
+class Loss(StrEnum):
+    """What became of a question, in the order of the chain; `RIGHT` is what is left."""
+
+    FAILED = "no answer came back"
+    REWRITE = "rewrite missed the entity"
+    RETRIEVAL = "gold not retrieved"
+    REFUSED = "wrong refusal"
+    UNUSED = "retrieved, not used"
+    MISREAD = "cited, but answer wrong"
+    UNSUPPORTED = "right words, unsupported"
+    UNREFUSED = "answered the unanswerable"
+    RIGHT = "right"
+
+
+DEFINITIONS: Mapping[Loss, str] = {
+    Loss.FAILED: "A stage failed, and there is no reply to look at.",
+    Loss.REWRITE: "No gold passage was among those shown to the synthesizer, and the rewrite lacks a name, code or number that "
+    "the gold rewrite adds to the question.",
+    Loss.RETRIEVAL: "No gold passage was among those shown to the synthesizer, and no entity was missing from the rewrite.",
+    Loss.REFUSED: "A gold passage was shown, the question can be answered, and the answer is a refusal.",
+    Loss.UNUSED: "A gold passage was shown; the answer cites none of them, and its token F1 is below 0.5.",
+    Loss.MISREAD: "The answer cites a gold passage, and its token F1 is below 0.5.",
+    Loss.UNSUPPORTED: "Token F1 is 0.5 or more, and no gold passage is cited.",
+    Loss.UNREFUSED: "No document answers the question, and it was answered.",
+    Loss.RIGHT: "Token F1 is 0.5 or more and a gold passage is cited (where those are known), or an unanswerable question was "
+    "refused.",
+}
+"""What exactly each loss means; the first that holds, in this order, is the question's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class LostPair:
+    """One question in two systems, with its `question_score` in each."""
+
+    id: str
+    base: Loss
+    tuned: Loss
+    base_score: float
+    tuned_score: float
+
+
+def lost_at(gold: GoldAnswer, response: Response, values: Mapping[str, float], recall: float | None = None) -> Loss:
+    """Where the question was lost; `DEFINITIONS` says by which rule.
+
+    `values` are the item's answer scores, `recall` the entity recall of its rewrite (None where no entity was to be
+    added).
+    """
+    if response.answer.outcome is Outcome.FAILED:
+        return Loss.FAILED
+    if not gold.answerable:
+        return Loss.RIGHT if response.answer.refused else Loss.UNREFUSED
+    wanted = set(gold.passage_ids)
+    cited = not wanted or any(citation.passage_id in wanted for citation in response.answer.citations)
+    if values[F1] >= GOOD_F1:
+        return Loss.RIGHT if cited else Loss.UNSUPPORTED
+    if wanted and not any(hit.passage.id in wanted for hit in response.trace.hits):
+        return _not_found(recall)
+    if response.answer.refused:
+        return Loss.REFUSED
+    return Loss.MISREAD if cited else Loss.UNUSED
+
+
+def search_lost_at(gold: GoldAnswer, search: Search, recall: float | None = None) -> Loss:
+    """As `lost_at` for a question that is searched for and not answered: `RIGHT` means that a gold passage was found."""
+    if search.rewrite.outcome is Outcome.FAILED:
+        return Loss.FAILED
+    found = any(hit.passage.id in gold.passage_ids for hit in search.hits)
+    return Loss.RIGHT if found else _not_found(recall)
+
+
+def losses_of(items: Sequence[ChainItem], measured: Measured) -> dict[str, Loss]:
+    """Where one configuration lost each question of its test set, by id."""
+    values = {each.id: each.values for each in measured.answers.items}
+    found = {}
+    for item in items:
+        id_, search = item.gold.id, measured.searches[item.gold.id]
+        recall = entity_recall(item.query.question, search.rewrite.question, item.gold_rewrite) if item.gold_rewrite else None
+        if item.answered:
+            found[id_] = lost_at(item.gold, measured.responses[id_], values[id_], recall)
+        else:
+            found[id_] = search_lost_at(item.gold, search, recall)
+    return found
+
+
+def question_score(values: Mapping[str, float], loss: Loss) -> float:
+    """One figure a question: token F1, a right refusal, or, where it was only searched for, whether gold was found."""
+    return next((values[name] for name in (F1, RIGHT_REFUSALS) if name in values), float(loss is Loss.RIGHT))
+
+
+def waterfall(losses: Iterable[Loss]) -> dict[Loss, int]:
+    """How many questions each stage lost, in the order of the chain, and how many came through; every `Loss` has a count."""
+    counts = Counter(losses)
+    return {loss: counts[loss] for loss in Loss}
+
+
+def worst(pairs: Sequence[LostPair], count: int = WORST) -> tuple[str, ...]:
+    """The ids of the questions that the tuned system lost worst, at most `count`, worst first.
+
+    What failed comes first, then the lowest score; among equals first what was better in the base, then the earlier stage.
+    """
+    order = {loss: at for at, loss in enumerate(Loss)}
+    lost = [pair for pair in pairs if pair.tuned is not Loss.RIGHT]
+    ranked = sorted(
+        lost,
+        key=lambda pair: (
+            pair.tuned is not Loss.FAILED,
+            pair.tuned_score,
+            pair.base is not Loss.RIGHT,
+            pair.tuned_score - pair.base_score,
+            order[pair.tuned],
+        ),
+    )
+    return tuple(pair.id for pair in ranked[:count])
+
+
+def _not_found(recall: float | None) -> Loss:
+    return Loss.REWRITE if recall is not None and recall < 1 else Loss.RETRIEVAL

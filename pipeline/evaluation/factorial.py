@@ -1,0 +1,158 @@
+"""Main effects and two-way interactions of adapters, out of a full factorial of the chain (Box, Hunter and Hunter 2005).
+
+The main effect of an adapter is what turning it on changes in an item's value, averaged over all settings of the others. The
+interaction of two is how much more the first one changes while the second is on than while it is off, likewise averaged:
+above zero they help each other, below they buy the same thing twice. Both are one number an item, so the paired interval, the
+permutation test and Holm's correction hold for them as for any difference. Only adapters that can change a metric are asked
+about it: an effect that is zero by construction is no finding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, product
+
+from pipeline.errors import InputError
+from pipeline.evaluation.ablation import BEFORE, MACRO_F1, OWN_METRIC, Measured, TestSet, table_of
+from pipeline.evaluation.effects import ROUNDING, Effect, corrected, effect_of, macro_f1_effect
+from pipeline.records import Role
+
+
+@dataclass(frozen=True, slots=True)
+class FactorialEffect:
+    """The effect on `metric` of one adapter, or of two upon each other; `roles` are one or two.
+
+    `primary` are the questions asked first, before any figure was seen: each adapter on the metric it is promoted by.
+    """
+
+    metric: str
+    roles: tuple[Role, ...]
+    effect: Effect
+    primary: bool = False
+
+    @property
+    def name(self) -> str:
+        return " × ".join(role.value for role in self.roles)
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A metric that has no effects, and why."""
+
+    metric: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Factorial:
+    """All effects; `skipped` are the metrics with too little to test. The p of the primary ones are corrected over those
+    alone, the others' over all the others, so that a table of many metrics does not hide what was asked."""
+
+    effects: tuple[FactorialEffect, ...]
+    skipped: tuple[Skipped, ...] = ()
+
+
+def factorial_effects(
+    measured: Sequence[Measured], tests: TestSet, roles: Sequence[Role], metrics: Sequence[str], *, seed: int = 0
+) -> Factorial:
+    """Main effects and two-way interactions of `roles` on each of `metrics`; `measured` are all configurations of the roles.
+
+    An item counts for a metric where every configuration has a value for it. Raises InputError where a configuration is
+    missing.
+    """
+    found: dict[tuple[str, tuple[Role, ...]], Effect] = {}
+    skipped = []
+    for metric in metrics:
+        touching = [role for role in roles if role in touches(metric, tests)]
+        try:
+            found |= {(metric, names): effect for names, effect in _effects(measured, metric, touching, seed).items()}
+        except TooFew as error:
+            skipped.append(Skipped(metric, str(error)))
+    primary: set[tuple[str, tuple[Role, ...]]] = {(OWN_METRIC[role], (role,)) for role in roles}
+    effects = corrected({key: each for key, each in found.items() if key in primary})
+    effects |= corrected({key: each for key, each in found.items() if key not in primary})
+    every = (FactorialEffect(*key, effects[key], key in primary) for key in found)
+    return Factorial(tuple(every), tuple(skipped))
+
+
+class TooFew(InputError):
+    """Fewer than two independent groups of items have a value."""
+
+
+def touches(metric: str, tests: TestSet) -> frozenset[Role]:
+    """The adapters that can change a metric on these tests. A rewriter is not asked where no question has a history."""
+    part = part_of(metric)
+    asked = {
+        "rewrites": [item.query for item in tests.rewrites],
+        "retrieval": [item.query for item in tests.chain],
+        "answers": [item.query for item in tests.chain if item.answered],
+        "judgments": [],
+    }[part]
+    idle = not any(query.history for query in asked)
+    return BEFORE[part] - ({Role.REWRITER} if idle else set())
+
+
+def part_of(metric: str) -> str:
+    """The part of `Measured` that a metric is of."""
+    return "judgments" if metric == MACRO_F1 else table_of(metric)[0]
+
+
+def contrast(values: Mapping[frozenset[Role], float], roles: Sequence[Role], about: Sequence[Role]) -> float:
+    """The effect `about` one or two of `roles` in one item's values, one for each set of roles that are on."""
+    others = [role for role in roles if role not in about]
+    total = 0.0
+    for rest in product((False, True), repeat=len(others)):
+        base = frozenset(role for role, on in zip(others, rest, strict=True) if on)
+        for on in product((False, True), repeat=len(about)):
+            sign = 1 if sum(on) % 2 == len(about) % 2 else -1
+            total += sign * values[base | {role for role, is_on in zip(about, on, strict=True) if is_on}]
+    mean = total / 2 ** len(others)
+    return 0.0 if abs(mean) < ROUNDING else mean
+
+
+def _effects(measured: Sequence[Measured], metric: str, roles: Sequence[Role], seed: int) -> dict[tuple[Role, ...], Effect]:
+    cells = _cells(measured, metric, roles)
+    if metric == MACRO_F1:
+        return _judge_effects(cells, roles, seed)
+    tables = {on: getattr(each, table_of(metric)[0]) for on, each in cells.items()}
+    columns = {on: table.values(table_of(metric)[1]) for on, table in tables.items()}
+    items = [item for item in tables[frozenset()].items if all(item.id in column for column in columns.values())]
+    groups = [item.group for item in items]
+    _require_two(groups)
+    values = [{on: column[item.id] for on, column in columns.items()} for item in items]
+    asked = [(role,) for role in roles] + list(combinations(roles, 2))
+    return {about: effect_of([contrast(each, roles, about) for each in values], groups, seed=seed) for about in asked}
+
+
+def _judge_effects(cells: Mapping[frozenset[Role], Measured], roles: Sequence[Role], seed: int) -> dict[tuple[Role, ...], Effect]:
+    """macro-F1 is no mean of items, and one adapter alone can change it: its main effect is the difference itself."""
+    if not roles:
+        return {}
+    (role,) = roles
+    tuned = {item.id: item for item in cells[frozenset({role})].judgments}
+    both = [(item, tuned[item.id]) for item in cells[frozenset()].judgments if item.label and tuned[item.id].label]
+    groups = [before.group for before, _ in both]
+    _require_two(groups)
+    labels = [(before.gold, str(before.label), str(after.label)) for before, after in both]
+    gold, before, after = ([each[at] for each in labels] for at in range(3))
+    return {(role,): macro_f1_effect(gold, before, after, groups, seed=seed)}
+
+
+def _cells(measured: Sequence[Measured], metric: str, roles: Sequence[Role]) -> dict[frozenset[Role], Measured]:
+    """The configuration that stands for each set of `roles`; the other adapters cannot change the metric."""
+    cells: dict[frozenset[Role], Measured] = {}
+    for each in measured:
+        cells.setdefault(each.configuration.on & frozenset(roles), each)
+    wanted = [frozenset(chosen) for size in range(len(roles) + 1) for chosen in combinations(roles, size)]
+    if missing := [on for on in wanted if on not in cells]:
+        names = " + ".join(sorted(missing[0])) or "no adapter"
+        raise InputError(f"{metric}: no configuration with {names} on was measured; effects need all of them")
+    return cells
+
+
+def _require_two(groups: Sequence[str]) -> None:
+    if len(set(groups)) < 2:
+        raise TooFew(
+            f"{len(set(groups))} independent groups of items have a value in every configuration; two at least are needed"
+        )

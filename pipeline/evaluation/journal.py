@@ -1,0 +1,139 @@
+"""An engine that writes down each answer as it comes, and after a kill goes on where it stopped.
+
+Every request is a row: its digest, stage and adapter, the reply or the weights, the tokens. What was answered before is read
+from there and not asked again; whatever is asked is asked in the same batches as in a run that nobody stopped, since batches
+decide the last digits. Times are kept apart, in memory: they are never the same twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import astuple, dataclass, replace
+from typing import Any, TypeVar
+
+from pipeline.contracts import rewrite, synthesize
+from pipeline.engine.protocol import ChoiceRequest, Completion, Engine, Finish, Generation
+from pipeline.evaluation.row_file import RowFile
+
+Request = TypeVar("Request", Generation, ChoiceRequest)
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one stage took with one adapter (`base`: none). `seconds` are those of the `timed` requests, which this process
+    answered; they share the time of their batch. Token counts are over all `requests`; those of a judge are not known."""
+
+    stage: str
+    adapter: str
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    timed: int = 0
+    seconds: float = 0.0
+
+    @property
+    def latency(self) -> float | None:
+        """Seconds a request, in batches; None where all answers were read back."""
+        return self.seconds / self.timed if self.timed else None
+
+
+class JournalEngine:
+    """Passes requests on to `engine` and keeps the answers in `rows`; None keeps none, and only counts."""
+
+    def __init__(self, engine: Engine, rows: RowFile | None = None) -> None:
+        self._engine = engine
+        self._rows = rows
+        self._known: dict[str, Mapping[str, Any]] = {}
+        self._usage: dict[tuple[str, str], Usage] = {}
+        if rows is not None:
+            self._known = {row["request"]: row for block in rows.blocks() for row in block}
+            rows.skip()
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        return self._engine.adapters
+
+    def usage(self) -> tuple[Usage, ...]:
+        """What each stage and adapter took so far, in the order in which they were first asked."""
+        return tuple(self._usage.values())
+
+    def generate(self, requests: Sequence[Generation]) -> list[Completion]:
+        return self._answer(requests, self._engine.generate, _completion_row, _completion)
+
+    def weigh(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
+        return self._answer(requests, self._engine.weigh, lambda weights: {"weights": list(weights)}, _weights)
+
+    def stream(self, request: Generation) -> Generator[str, None, Completion]:
+        return self._engine.stream(request)
+
+    def _answer(
+        self,
+        requests: Sequence[Request],
+        ask: Callable[[Sequence[Request]], list[Result]],
+        write: Callable[[Result], Mapping[str, Any]],
+        read: Callable[[Mapping[str, Any]], Result],
+    ) -> list[Result]:
+        digests = [digest(request) for request in requests]
+        if all(each in self._known for each in digests):
+            results = [read(self._known[each]) for each in digests]
+            self._count(requests, results, 0.0, asked=False)
+            return results
+        started = time.perf_counter()
+        results = ask(requests)
+        self._count(requests, results, time.perf_counter() - started, asked=True)
+        if self._rows is not None:
+            rows = [
+                {"request": name, "stage": stage_of(request), "adapter": request.adapter or "base", **write(result)}
+                for name, request, result in zip(digests, requests, results, strict=True)
+            ]
+            self._rows.add(rows)
+            self._known |= {row["request"]: row for row in rows}
+        return results
+
+    def _count(self, requests: Sequence[Request], results: Sequence[object], seconds: float, *, asked: bool) -> None:
+        for request, result in zip(requests, results, strict=True):
+            key = (stage_of(request), request.adapter or "base")
+            before = self._usage.get(key, Usage(*key))
+            tokens = (result.prompt_tokens, result.completion_tokens) if isinstance(result, Completion) else (0, 0)
+            self._usage[key] = replace(
+                before,
+                requests=before.requests + 1,
+                prompt_tokens=before.prompt_tokens + tokens[0],
+                completion_tokens=before.completion_tokens + tokens[1],
+                timed=before.timed + asked,
+                seconds=before.seconds + seconds / len(requests),
+            )
+
+
+def stage_of(request: Generation | ChoiceRequest) -> str:
+    """`synthesize` or `rewrite`, whose prompts end with their tasks; any other asks the judge."""
+    last = request.messages[-1].content
+    for stage, contract in (("synthesize", synthesize), ("rewrite", rewrite)):
+        if last.endswith((contract.TUNED_TASK, contract.PLAIN_TASK)):
+            return stage
+    return "judge"
+
+
+def digest(request: Generation | ChoiceRequest) -> str:
+    """16 hex digits over all that decides the answer."""
+    return hashlib.sha256(repr((type(request).__name__, astuple(request))).encode()).hexdigest()[:16]
+
+
+def _completion_row(completion: Completion) -> Mapping[str, Any]:
+    return {
+        "text": completion.text,
+        "prompt_tokens": completion.prompt_tokens,
+        "completion_tokens": completion.completion_tokens,
+        "finish": completion.finish.value,
+    }
+
+
+def _completion(row: Mapping[str, Any]) -> Completion:
+    return Completion(row["text"], row["prompt_tokens"], row["completion_tokens"], Finish(row["finish"]))
+
+
+def _weights(row: Mapping[str, Any]) -> tuple[float, ...]:
+    return tuple(row["weights"])

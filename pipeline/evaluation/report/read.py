@@ -1,0 +1,98 @@
+"""Reads one system's items back out of a report's JSON, so that two runs can be compared.
+
+Strict: a file of another format, or one that was changed by hand, is refused with what is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.adapters.plain_files import parse_json
+from pipeline.adapters.strict_json import build
+from pipeline.errors import AdapterError, InputError
+from pipeline.evaluation.judgments import Judged
+from pipeline.evaluation.report.records import (
+    FORMAT,
+    Results,
+)
+from pipeline.evaluation.report.views import (
+    ChainView,
+    QuestionView,
+)
+from pipeline.evaluation.scores import ScoreTable
+
+
+@dataclass(frozen=True, slots=True)
+class SavedRun:
+    """One configuration of an evaluation. `scores` by part (rewrites, retrieval, answers); `questions` and what the system
+    made of them, `views`, by id, both empty for a configuration whose answers the report does not show."""
+
+    path: Path
+    title: str
+    configuration: str
+    created: str
+    digests: Mapping[str, str]
+    scores: Mapping[str, ScoreTable]
+    judgments: tuple[Judged, ...]
+    questions: Mapping[str, QuestionView]
+    views: Mapping[str, ChainView]
+
+
+def read_run(path: Path, configuration: str) -> SavedRun:
+    """Read `configuration` from a report: its JSON, the page beside it, or the folder that holds report.json.
+
+    Raises InputError for a file that is not there or is no report of this format, and for a configuration that it does not
+    hold; the message names those it does.
+    """
+    file = report_file(path)
+    data = _load(file)
+    try:
+        results = build(Results, data["results"], f"{file}: results")
+        questions = tuple(build(QuestionView, each, f"{file}: questions[{at}]") for at, each in enumerate(data["questions"]))
+        sides, digests = tuple(map(str, data["sides"])), data["provenance"]["digests"]
+        title, created = str(data["title"]), str(data["provenance"]["created"])
+    except (AdapterError, KeyError, TypeError) as error:
+        what = f"{file}: key {error} is missing" if isinstance(error, KeyError) else str(error)
+        raise InputError(f"{what}; make the report anew with `lorag eval ablation`") from error
+    named = [table.configurations for table in results.scores] + [table.configurations for table in results.labels]
+    known = list(dict.fromkeys(name for names in named for name in names))
+    if configuration not in known:
+        raise InputError(f"{file}: no configuration {configuration!r}; it holds {', '.join(known) or 'none'}")
+    side = sides.index(configuration) if configuration in sides else None
+    views = {} if side is None else {each.id: each.tuned if side else each.base for each in questions}
+    return SavedRun(
+        path=file,
+        title=title,
+        configuration=configuration,
+        created=created,
+        digests={str(name): str(digest) for name, digest in digests.items()},
+        scores={table.part: ScoreTable(table.items) for table in results.scores if configuration in table.configurations},
+        judgments=next((table.items for table in results.labels if configuration in table.configurations), ()),
+        questions={each.id: each for each in questions} if views else {},
+        views=views,
+    )
+
+
+def report_file(path: Path) -> Path:
+    """The JSON file that a user means by a report: itself, the one beside the page, or the one in the folder."""
+    if path.is_dir():
+        return path / "report.json"
+    return path.with_suffix(".json") if path.suffix == ".html" else path
+
+
+def _load(file: Path) -> Mapping[str, Any]:
+    try:
+        data = parse_json(file.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"{file}: no such file; name a report's folder, its .json or its .html") from None
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{file}: is not a report's JSON ({error})") from error
+    if not isinstance(data, Mapping) or data.get("format") != FORMAT:
+        given = data.get("format", "none") if isinstance(data, Mapping) else "none"
+        raise InputError(f"{file}: is no report of format {FORMAT} (it has {given}); make it anew with `lorag eval ablation`")
+    return data

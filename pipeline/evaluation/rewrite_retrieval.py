@@ -1,0 +1,98 @@
+"""What a rewrite is worth to retrieval: the same turns searched for with the raw question, the rewrite and the gold rewrite.
+
+The gold rewrite says what a perfect rewriter would find, the raw question what none would. Turns that stand alone already are
+the place to look for harm: how many were changed, and what that cost. Knows no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pipeline.evaluation.ablation import DEPTH, NDCG, RECALL, ChainItem, Measured
+from pipeline.evaluation.retrieval import score_run
+from pipeline.evaluation.rewrites import GoldRewrite
+from pipeline.evaluation.text import normalize_answer
+from pipeline.evaluation.trec import Scored
+from pipeline.records import Outcome
+from pipeline.stages import Retriever
+from pipeline.stages.retriever import Searcher
+
+RAW, GOLD = "raw question", "gold rewrite"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One way to ask, its means over the `n` turns that have a value in every row."""
+
+    name: str
+    n: int
+    ndcg: float
+    recall: float
+
+
+@dataclass(frozen=True, slots=True)
+class Harm:
+    """What a configuration does to the `n` turns that stand alone: the share it changed, and nDCG of the raw question minus that
+    of the rewrite (above 0: retrieval lost)."""
+
+    name: str
+    n: int
+    changed: float
+    loss: float
+
+
+@dataclass(frozen=True, slots=True)
+class RewriteRetrieval:
+    """The raw question first, then each configuration's rewrites, the gold rewrite last. Empty without turns."""
+
+    rows: tuple[Row, ...] = ()
+    harm: tuple[Harm, ...] = ()
+
+
+def compare_rewrites(
+    items: Sequence[ChainItem], measured: Sequence[Measured], index: Searcher, *, hybrid: bool
+) -> RewriteRetrieval:
+    """Search for the turns among `items` with the raw question and the gold rewrite in `index`, and put beside that what the
+    configurations of `measured`, all with the same index, found. A turn whose rewrite failed anywhere is left out of all rows."""
+    failed = {id_ for each in measured for id_, found in each.searches.items() if found.rewrite.outcome is Outcome.FAILED}
+    turns = [item for item in items if _is_searched_turn(item) and item.gold.id not in failed]
+    if not turns:
+        return RewriteRetrieval()
+    retriever = Retriever(index, k=DEPTH, hybrid=hybrid)
+    found = {RAW: _scores(turns, retriever, [item.query.question for item in turns])}
+    for each in measured:
+        found[each.configuration.name] = {m: each.retrieval.values(m) for m in (NDCG, RECALL)}
+    found[GOLD] = _scores(turns, retriever, [item.gold_rewrite for item in turns])
+    alone = [item for item in turns if GoldRewrite(item.gold.id, item.query.question, (item.gold_rewrite,)).standalone]
+    rows = (_row(name, values, turns) for name, values in found.items())
+    harm = (_harm(each, found[RAW][NDCG], alone) for each in measured if alone)
+    return RewriteRetrieval(tuple(rows), tuple(harm))
+
+
+def _is_searched_turn(item: ChainItem) -> bool:
+    return bool(item.query.history and item.gold_rewrite and item.gold.answerable and item.gold.passage_ids)
+
+
+Values = Mapping[str, Mapping[str, float]]
+
+
+def _scores(turns: Sequence[ChainItem], retriever: Retriever, questions: Sequence[str]) -> Values:
+    hits = retriever.retrieve(questions)
+    qrels = {item.gold.id: dict.fromkeys(item.gold.passage_ids, 1) for item in turns}
+    pairs = zip(turns, hits, strict=True)
+    run = {item.gold.id: tuple(Scored(hit.passage.id, hit.score) for hit in found[:DEPTH]) for item, found in pairs}
+    return score_run(qrels, run, (NDCG, RECALL)).per_query
+
+
+def _row(name: str, values: Values, turns: Sequence[ChainItem]) -> Row:
+    ndcg, recall = (sum(values[metric][item.gold.id] for item in turns) / len(turns) for metric in (NDCG, RECALL))
+    return Row(name, len(turns), ndcg, recall)
+
+
+def _harm(measured: Measured, raw: Mapping[str, float], alone: Sequence[ChainItem]) -> Harm:
+    rewritten = measured.retrieval.values(NDCG)
+    asked = [(item.query.question, measured.searches[item.gold.id].rewrite.question) for item in alone]
+    changed = [normalize_answer(question) != normalize_answer(rewrite) for question, rewrite in asked]
+    lost = [raw[item.gold.id] - rewritten[item.gold.id] for item in alone]
+    return Harm(measured.configuration.name, len(alone), sum(changed) / len(alone), sum(lost) / len(alone))

@@ -1,0 +1,91 @@
+"""What is asked of the model only to judge the judge, and by it: replies written freely, and whether answers are supported.
+
+The judge chooses among labels by likelihood, so its label is always in the format; how often it would write one by itself says
+whether it has learnt the format or is only held to it. Its verdicts on answers come with how far they can be believed: its own
+calibration on the labelled support judgments of the same test set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.contracts import PromptStyle, judge
+from pipeline.contracts.context import PassageText
+from pipeline.contracts.judge import SUPPORT, JudgeInputs
+from pipeline.engine.protocol import Engine, Generation
+from pipeline.errors import LoragError
+from pipeline.evaluation.ablation import JudgeItem, Measured
+from pipeline.evaluation.judgments import Judged, JudgeScores, score_judgments
+from pipeline.records import Outcome, Response
+from pipeline.stages import Judge
+from pipeline.stages.attempts import attempt
+
+LABEL_TOKENS = 16
+"""Room for any label; a reply that needs more is not one."""
+
+
+@dataclass(frozen=True, slots=True)
+class SupportVerdicts:
+    """A judge's word on the answers of one configuration.
+
+    `probability` is the mean P(supported) over `judged` answers, `supported` the share whose most likely label it is; None where
+    none was judged. `failed` are the answers that no verdict came for: counted, never scored. `calibration` is the same judge's
+    on labelled support judgments, None where the test set has none.
+    """
+
+    configuration: str
+    judged: int
+    supported: float | None
+    probability: float | None
+    failed: tuple[str, ...]
+    calibration: JudgeScores | None
+
+
+def judge_answers(measured: Measured, judge_stage: Judge, labelled: Sequence[Judged]) -> SupportVerdicts:
+    """Ask for the support of each answer that claims something. `labelled` are the judge's own test judgments."""
+    claims = [(id_, response) for id_, response in measured.responses.items() if _claims(response)]
+    verdicts = judge_stage.judge(SUPPORT, [_claim(response) for _, response in claims])
+    ok = [verdict for verdict in verdicts if verdict.outcome is Outcome.OK]
+    first = next(iter(SUPPORT.labels))
+    own = [item for item in labelled if item.gold.startswith(f"{SUPPORT.task}: ") and item.label is not None]
+    return SupportVerdicts(
+        configuration=measured.configuration.name,
+        judged=len(ok),
+        supported=sum(verdict.label == first for verdict in ok) / len(ok) if ok else None,
+        probability=sum(verdict.probabilities[first] for verdict in ok) / len(ok) if ok else None,
+        failed=tuple(id_ for (id_, _), verdict in zip(claims, verdicts, strict=True) if verdict.outcome is not Outcome.OK),
+        calibration=score_judgments(own) if own else None,
+    )
+
+
+def write_freely(engine: Engine, adapter: str | None, items: Sequence[JudgeItem]) -> list[Judged]:
+    """The labels that the judge writes when nothing holds it to them; a reply that is not exactly a label is unparsed."""
+    style = PromptStyle.TUNED if adapter else PromptStyle.PLAIN
+
+    def generate(batch: Sequence[JudgeItem]) -> list[str]:
+        prompts = [judge.messages(item.schema, item.inputs, style) for item in batch]
+        return [done.text for done in engine.generate([Generation(prompt, adapter, LABEL_TOKENS) for prompt in prompts])]
+
+    replies = attempt("judge", adapter, items, generate, lambda item: item.id)
+    return [_written(item, reply) for item, reply in zip(items, replies, strict=True)]
+
+
+def _written(item: JudgeItem, reply: str | LoragError) -> Judged:
+    if isinstance(reply, LoragError):
+        return Judged(item.id, item.label, None, {}, Outcome.FAILED, item.group)
+    label = judge.parse(item.schema, reply)
+    return Judged(item.id, item.label, label, {}, Outcome.OK if label is not None else Outcome.UNPARSED, item.group)
+
+
+def _claims(response: Response) -> bool:
+    answer = response.answer
+    return answer.outcome is not Outcome.FAILED and not answer.refused and bool(answer.text.strip())
+
+
+def _claim(response: Response) -> JudgeInputs:
+    """As the chain asks: beside what the answer cites, else beside all that was shown."""
+    hits, answer = response.trace.hits, response.answer
+    cited = [hits[citation.number - 1] for citation in answer.citations]
+    passages = tuple(PassageText.of(hit.passage) for hit in cited or hits)
+    return JudgeInputs(question=response.rewrite.question, answer=answer.text, passages=passages)

@@ -1,0 +1,43 @@
+"""Hits as langchain documents: the passage's text, and in the metadata where it stands, its score and what is cited of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langchain_core.documents import Document
+
+from pipeline.records import Citation, Hit
+
+
+def hit_document(hit: Hit, **more: Any) -> Document:
+    """A hit as a document; `more` goes into its metadata, beside the passage's place and score."""
+    passage = hit.passage
+    facts = {
+        "passage_id": passage.id,
+        "document_id": passage.document_id,
+        "source": passage.source,
+        "title": passage.title,
+        "section": passage.section,
+        "start": passage.start,
+        "end": passage.end,
+        "score": hit.score,
+        "metadata": dict(passage.metadata),
+        **more,
+    }
+    return Document(page_content=passage.text, id=passage.id, metadata=facts)
+
+
+def shown_documents(hits: tuple[Hit, ...], citations: tuple[Citation, ...]) -> list[Document]:
+    """The passages that an answer was written from, in prompt order.
+
+    Metadata are those of `hit_document`, with `number` (from 1, as prompted) and `citations`: what the answer cites of this
+    one, each with `quote` standing at `start:end` of `source`.
+    """
+    return [
+        hit_document(
+            hit,
+            number=number,
+            citations=[{"quote": c.quote, "start": c.start, "end": c.end} for c in citations if c.number == number],
+        )
+        for number, hit in enumerate(hits, 1)
+    ]

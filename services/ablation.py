@@ -1,0 +1,57 @@
+"""`lorag eval ablation`: the full factorial of a project's adapters on held-out data, as a report.
+
+The composition root: settings and a data folder in, a report out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import Settings
+from pipeline.evaluation.ablation import full_factorial
+from pipeline.evaluation.report import Report
+from services.evaluation import ROLES, Progress, chosen_versions, evaluate
+from services.evaluation_report import build_report
+from services.run_folder import identity
+from services.testset import Sizes
+from training.dataset import DataFolder
+
+STATE = Path(".lorag/ablation")
+"""Where what is answered is kept, in the project, and where the report goes unless the user says."""
+
+
+def run_ablation(
+    settings: Settings, data: Path, runs: Path, limit: int | None = None, on_progress: Progress | None = None
+) -> Report:
+    """Measure every combination of the adapters that the settings name, or else of the candidates, on `data`/test.
+
+    `limit` bounds the items of each kind that the model is asked about; retrieval is always measured on every question. What
+    is answered is kept in a folder of `runs` that is named by all it depends on: the same run goes on there after a kill.
+    Raises InputError where there is no adapter at all.
+    """
+    folder, versions = DataFolder(data, settings.judge.intents), chosen_versions(settings)
+    sizes, started = Sizes.at_most(limit, settings.seed), time.monotonic()
+    configurations = full_factorial([role for role in ROLES if role in versions])
+    named = json.dumps(identity(settings, folder, versions, sizes, configurations), sort_keys=True)
+    kept = runs / hashlib.sha256(named.encode()).hexdigest()[:12]
+    evaluation = evaluate(settings, folder, versions, sizes, on_progress, full=True, out=kept)
+    report = build_report(f"{folder.folder.name}: what each adapter buys", settings, folder, versions, evaluation)
+    provenance = replace(report.provenance, seconds={"evaluation": round(time.monotonic() - started, 1)})
+    skipped = tuple(f"No effects on {each.metric}: {each.reason}." for each in evaluation.factorial.skipped)
+    return replace(report, provenance=provenance, notes=(*report.notes, *skipped))
+
+
+def to_json(report: Report) -> dict[str, Any]:
+    """What `lorag eval ablation -o json` prints: the figures without the items."""
+    runs = {row.configuration: {metric: asdict(cell) for metric, cell in row.cells.items()} for row in report.runs.rows}
+    return {
+        "configurations": runs,
+        "effects": [asdict(each) for each in report.effects],
+        "comparisons": [asdict(each) for each in report.comparisons],
+        "losses": [asdict(each) for each in report.losses],
+    }

@@ -1,0 +1,178 @@
+"""Routes of adapters: what there is, what each was shown to bring, which serve; promotion and rollback while questions run.
+
+A version is named by alias or id, never by a path. The evidence that a promotion needs is the registry's to judge.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Depends
+from fastapi import Path as PathParameter
+from fastapi.openapi.models import Example
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipeline.adapters.registry import CANDIDATE, Registry, Version
+from pipeline.adapters.strict_json import plain
+from pipeline.assembly import open_registry
+from pipeline.errors import AdapterError, LoragError
+from pipeline.records import Role
+from services.api.access import State, needs
+from services.api.errors import ApiError, note
+from services.api.jobs import jobs_of
+from services.api.keys import Caller, Scope
+
+router = APIRouter(prefix="/v1/adapters", tags=["adapters"])
+
+NAME_PATTERN = r"^(production|candidate|previous|[0-9]{4,9}-[0-9a-f]{8})$"
+Asks = Annotated[Caller, Depends(needs(Scope.ASK))]
+Administers = Annotated[Caller, Depends(needs(Scope.ADMIN))]
+VersionName = Annotated[str, PathParameter(pattern=NAME_PATTERN, description="An alias or a version such as 0003-1a2b3c4d.")]
+
+SERVED = (Role.REWRITER, Role.EMBEDDER, Role.SYNTHESIZER, Role.JUDGE)
+"""`questioner` only makes training data."""
+
+PROMOTE_EXAMPLES: dict[str, Example] = {
+    "candidate": {"summary": "What was published last", "value": {}},
+    "version": {"summary": "A version", "value": {"version": "0003-1a2b3c4d"}},
+}
+
+_changing = threading.Lock()
+"""One change of an alias at a time, with the loading that belongs to it."""
+
+
+class VersionView(BaseModel):
+    """A version and what its card says first. `problem` says why a damaged one cannot be used."""
+
+    version: str
+    aliases: list[str]
+    created: str = ""
+    evidence: list[dict[str, Any]] = []
+    problem: str | None = None
+
+
+class RoleView(BaseModel):
+    """A role's versions, oldest first. `serving` is what new requests get: a version or `base`."""
+
+    role: Role
+    aliases: dict[str, str]
+    serving: str
+    versions: list[VersionView]
+
+
+class Adapters(BaseModel):
+    roles: list[RoleView]
+
+
+class Card(BaseModel):
+    """The whole card, as it was published with the version."""
+
+    role: Role
+    version: str
+    aliases: list[str]
+    card: dict[str, Any]
+
+
+class Promotion(BaseModel):
+    """Which version is to serve, by alias or id."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: Annotated[str, Field(pattern=NAME_PATTERN)] = CANDIDATE
+
+
+class Change(BaseModel):
+    """The aliases after a change. `notes` say what could not follow and what to do."""
+
+    role: Role
+    aliases: dict[str, str]
+    notes: list[str]
+
+
+@router.get("")
+def list_adapters(caller: Asks, state: State) -> Adapters:
+    """Each role with its published versions, oldest first, and what answers new requests."""
+    registry, serving = open_registry(state.settings), state.runtime.serving()
+    return Adapters(roles=[_role(registry, role, serving.get(role.value, "base")) for role in SERVED])
+
+
+@router.get("/{role}/{version}")
+def show_adapter(caller: Asks, state: State, role: Role, version: VersionName) -> Card:
+    """The card of a version: what it is, what it was made of, what it was shown to bring."""
+    registry = open_registry(state.settings)
+    found = _resolve(registry, role, version)
+    try:
+        card = registry.show(role, found.id)
+    except AdapterError as error:
+        note(error)
+        raise ApiError(409, f"{role.value} {found.id} is damaged; the service's log says how", code="adapter_refused") from None
+    return Card(role=role, version=found.id, aliases=list(found.aliases), card=plain(card))
+
+
+@router.post("/{role}/promote")
+def promote(
+    caller: Administers,
+    state: State,
+    role: Role,
+    body: Annotated[Promotion | None, Body(openapi_examples=PROMOTE_EXAMPLES)] = None,
+) -> Change:
+    """Let a version serve, the candidate if none is named. Refused (409) unless the held-out comparison on its card says that it
+    is better than the base, and unless it proves itself in memory; what served until then serves on."""
+    registry = open_registry(state.settings)
+    version = _resolve(registry, role, (body or Promotion()).version)
+    return _change(state, registry, role, lambda: registry.promote(role, version.id))
+
+
+@router.post("/{role}/rollback")
+def rollback(caller: Administers, state: State, role: Role) -> Change:
+    """Put the previous version back, for the embedder with the index that belongs to it. A second rollback undoes the first."""
+    registry = open_registry(state.settings)
+    return _change(state, registry, role, lambda: registry.rollback(role))
+
+
+def _change(state: State, registry: Registry, role: Role, change: Callable[[], Version]) -> Change:
+    """Change the aliases, then what serves; where the new version does not prove itself, the aliases go back."""
+    with _changing:
+        before = registry.aliases(role)
+        try:
+            change()
+        except AdapterError as error:
+            raise ApiError(409, _without_paths(error, registry), code="adapter_refused") from None
+        try:
+            notes = state.runtime.refresh()
+        except Exception:
+            registry.restore(role, before)
+            raise
+        if role is Role.EMBEDDER:
+            jobs_of(state).look_again()  # the index may be another collection now, which lacks later uploads
+        return Change(role=role, aliases=dict(registry.aliases(role)), notes=list(notes))
+
+
+def _role(registry: Registry, role: Role, serving: str) -> RoleView:
+    versions = [_version(registry, version) for version in registry.list(role)]
+    return RoleView(role=role, aliases=dict(registry.aliases(role)), serving=serving, versions=versions)
+
+
+def _version(registry: Registry, version: Version) -> VersionView:
+    """A damaged version is listed with its problem: it must not hide the others."""
+    view = VersionView(version=version.id, aliases=list(version.aliases))
+    try:
+        card = registry.show(version.role, version.id)
+    except AdapterError as error:
+        return view.model_copy(update={"problem": _without_paths(error, registry)})
+    return view.model_copy(update={"created": card.created, "evidence": plain(card.evidence)})
+
+
+def _resolve(registry: Registry, role: Role, name: str) -> Version:
+    try:
+        return registry.resolve(role, name)
+    except AdapterError as error:
+        raise ApiError(404, _without_paths(error, registry), param="version", code="no_such_adapter") from None
+
+
+def _without_paths(error: LoragError, registry: Registry) -> str:
+    """The registry's own words, with the folder called by what it is: a client need not know where it lies."""
+    words = " ".join(str(error).split())
+    return words.replace(f"{registry.folder}/", "").replace(str(registry.folder), "the registry")

@@ -1,0 +1,252 @@
+"""What the chat route says: OpenAI's forms, and under the key `lorag` how the chain came to its answer."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from pipeline.contracts.context import PassageText
+from pipeline.records import Answer, Citation, Hit, Passage, Response, StageRecord, Verdict
+from pipeline.response_json import stage_json
+from services.api.metering import Usage
+
+
+class CitationShown(BaseModel):
+    """Passage `number` supports the answer: `quote` stands at `start:end` of its text, in characters (null: it is cut there)."""
+
+    number: int
+    passage_id: str
+    source: str
+    title: str
+    quote: str
+    start: int | None
+    end: int | None
+
+
+class PassageShown(BaseModel):
+    """A passage as the model was shown it, under `number`."""
+
+    number: int
+    id: str
+    source: str
+    title: str
+    text: str
+    score: float
+
+
+class VerdictShown(BaseModel):
+    """A judgment. One that failed has no label and no probabilities."""
+
+    task: str
+    label: str
+    outcome: Literal["ok", "unparsed", "failed"]
+    probabilities: dict[str, float]
+
+
+class Extension(BaseModel):
+    """How the chain came to its answer. `answer` is the content without its citation marks `[n]`."""
+
+    question: str
+    rewrite: str
+    answer: str
+    outcome: Literal["ok", "unparsed", "failed"]
+    refused: bool
+    citations: list[CitationShown]
+    passages: list[PassageShown]
+    verdicts: list[VerdictShown]
+    adapters: dict[str, str]
+    timings: dict[str, float]
+    ignored: list[str]
+    trace: list[dict[str, Any]] | None = None
+
+
+class RoleExtension(BaseModel):
+    """Which adapter answered: its version, or `base`."""
+
+    adapters: dict[str, str]
+
+
+class MessageShown(BaseModel):
+    role: Literal["assistant"]
+    content: str
+
+
+class ChoiceShown(BaseModel):
+    index: int
+    message: MessageShown
+    finish_reason: Literal["stop", "length"]
+
+
+class UsageShown(BaseModel):
+    """Tokens read and written by the stages that write text; labels are weighed and not counted."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class ChatCompletion(BaseModel):
+    """OpenAI's chat completion. `lorag` says how the chain answered, or for a bare role which adapter did."""
+
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: list[ChoiceShown]
+    usage: UsageShown
+    lorag: Extension | RoleExtension
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage of the chain has ended."""
+
+    record: StageRecord
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Text:
+    """A piece of the reply."""
+
+    text: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Done:
+    """The whole reply; the last event."""
+
+    content: str
+    usage: Usage
+    extension: Extension | RoleExtension
+
+
+Event = Stage | Text | Done
+
+
+def content_of(answer: Answer) -> str:
+    """The text of a reply: as the model wrote it, citation marks included; the refusal where it was not asked."""
+    return answer.reply.strip() or answer.text
+
+
+Named = Callable[[str], str]
+"""A source as it was ingested → as clients see it."""
+
+
+def extension(response: Response, adapters: Mapping[str, str], *, named: Named, trace: bool, ignored: list[str]) -> Extension:
+    answer, hits = response.answer, response.trace.hits
+    passages = {hit.passage.id: hit.passage for hit in hits}
+    timings: dict[str, float] = {}
+    for record in response.trace.stages:
+        timings[record.stage] = round(timings.get(record.stage, 0.0) + record.seconds, 6)
+    return Extension(
+        question=response.question,
+        rewrite=response.rewrite.question,
+        answer=answer.text,
+        outcome=answer.outcome.value,
+        refused=answer.refused,
+        citations=[_citation(citation, passages[citation.passage_id], named) for citation in answer.citations],
+        passages=[_passage(number, hit, named) for number, hit in enumerate(hits, 1)],
+        verdicts=[_verdict(verdict) for verdict in response.verdicts],
+        adapters=dict(adapters),
+        timings=timings,
+        ignored=ignored,
+        **({"trace": [stage_json(record) for record in response.trace.stages]} if trace else {}),
+    )
+
+
+def _citation(citation: Citation, passage: Passage, named: Named) -> CitationShown:
+    start = quote_start(passage, citation)
+    return CitationShown(
+        number=citation.number,
+        passage_id=citation.passage_id,
+        source=named(citation.source),
+        title=PassageText.of(passage).title,
+        quote=citation.quote,
+        start=start,
+        end=None if start is None else start + len(citation.quote),
+    )
+
+
+def quote_start(passage: Passage, citation: Citation) -> int | None:
+    """Where the quote begins in the passage's text. The citation counts in the source, whose markup the text may lack."""
+    places = [citation.start - passage.start] if not passage.segments else []
+    places += [s.offset + citation.start - s.source_start for s in passage.segments]
+    found = (at for at in places if at >= 0 and citation.quote and passage.text.startswith(citation.quote, at))
+    return next(found, None)
+
+
+def _passage(number: int, hit: Hit, named: Named) -> PassageShown:
+    shown = PassageText.of(hit.passage)
+    return PassageShown(
+        number=number,
+        id=hit.passage.id,
+        source=named(hit.passage.source),
+        title=shown.title,
+        text=shown.text,
+        score=hit.score,
+    )
+
+
+def _verdict(verdict: Verdict) -> VerdictShown:
+    return VerdictShown(
+        task=verdict.task, label=verdict.label, outcome=verdict.outcome.value, probabilities=dict(verdict.probabilities)
+    )
+
+
+class Envelope:
+    """The part that all pieces of one reply share: its id, time and model."""
+
+    def __init__(self, model: str) -> None:
+        self._id, self._created, self._model = f"chatcmpl-{uuid.uuid4().hex}", int(time.time()), model
+
+    def completion(self, done: Done) -> dict[str, Any]:
+        message = MessageShown(role="assistant", content=done.content)
+        whole = ChatCompletion(
+            id=self._id,
+            object="chat.completion",
+            created=self._created,
+            model=self._model,
+            choices=[ChoiceShown(index=0, message=message, finish_reason=done.usage.finish.value)],
+            usage=_usage(done.usage),
+            lorag=done.extension,
+        )
+        return whole.model_dump(exclude_unset=True)
+
+    def chunk(
+        self, delta: Mapping[str, Any], *, finish: str | None = None, lorag: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        choices = [{"index": 0, "delta": dict(delta), "finish_reason": finish}]
+        return {**self._head(), "choices": choices, **({} if lorag is None else {"lorag": dict(lorag)})}
+
+    def stage(self, record: StageRecord) -> dict[str, Any]:
+        """A chunk without text that tells of a stage; a judge's label stands with its probabilities."""
+        detail = {**record.detail, **({"label": record.reply} if "probabilities" in record.detail else {})}
+        seconds = round(record.seconds, 6)
+        told = {
+            "name": record.stage,
+            "adapter": record.adapter,
+            "seconds": seconds,
+            "outcome": record.outcome.value,
+            "detail": detail,
+        }
+        return self.chunk({}, lorag={"stage": told})
+
+    def end(self, done: Done) -> dict[str, Any]:
+        return self.chunk({}, finish=done.usage.finish.value, lorag=done.extension.model_dump(exclude_unset=True))
+
+    def usage(self, done: Done) -> dict[str, Any]:
+        return {**self._head(), "choices": [], "usage": _usage(done.usage).model_dump()}
+
+    def _head(self) -> dict[str, Any]:
+        return {"id": self._id, "object": "chat.completion.chunk", "created": self._created, "model": self._model}
+
+
+def _usage(usage: Usage) -> UsageShown:
+    return UsageShown(
+        prompt_tokens=usage.prompt, completion_tokens=usage.completion, total_tokens=usage.prompt + usage.completion
+    )

@@ -1,0 +1,104 @@
+"""Puts the service together: routes, error forms, what opens at the start and closes at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from pipeline.errors import LoragError
+from services import web
+from services.api import adapters, chat, completions, docs, documents, embeddings, health, jobs, models, report, retrieve
+from services.api.errors import ApiError, on_http, on_invalid, on_known
+from services.api.guard import Guard
+from services.api.library import open_jobs
+from services.api.runtime import Runtime
+from services.api.schema import DESCRIPTION, ERRORS, document
+from services.api.state import ServiceState
+
+log = logging.getLogger("lorag.service")
+
+Failed = Callable[[BaseException], None]
+
+
+def create_app(state: ServiceState, *, open_runtime: Callable[[], Runtime], failed: Failed | None = None) -> FastAPI:
+    """The application. It answers at once; `open_runtime` runs in a thread meanwhile, and until it is done routes say 503.
+
+    `failed` is told in the event loop if opening fails; the service never gets ready then.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        opening = asyncio.create_task(_open(state, open_runtime, failed))
+        try:
+            yield
+        finally:
+            await opening
+            await asyncio.to_thread(_close, state)
+
+    app = FastAPI(
+        title="LoRAG",
+        version=_version(),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        responses=ERRORS,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.lorag = state
+    app.openapi = lambda: document(app)  # type: ignore[method-assign]
+    for part in (chat, completions, embeddings, retrieve, documents, jobs, adapters, report, models, health, docs):
+        app.include_router(part.router)
+    web.mount(app)
+    app.add_exception_handler(ApiError, on_known)
+    app.add_exception_handler(LoragError, on_known)
+    app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(RequestValidationError, on_invalid)
+    app.add_middleware(Guard, state=state)
+    return app
+
+
+async def _open(state: ServiceState, open_runtime: Callable[[], Runtime], failed: Failed | None) -> None:
+    try:
+        await asyncio.to_thread(_start, state, open_runtime)
+    except Exception as error:
+        if failed is None:
+            raise
+        failed(error)
+    else:
+        log.info("ready")
+
+
+def _start(state: ServiceState, open_runtime: Callable[[], Runtime]) -> None:
+    runtime = open_runtime()
+    work = open_jobs(state.project, lambda: runtime.index)
+    try:
+        work.start()
+    except BaseException:
+        runtime.close()
+        raise
+    state.opened, state.jobs = runtime, work
+
+
+def _close(state: ServiceState) -> None:
+    """The requests have ended; end what runs beside them."""
+    if state.jobs is not None:
+        state.jobs.close()
+    state.workers.shutdown()
+    if state.opened is not None:
+        state.opened.close()
+
+
+def _version() -> str:
+    try:
+        return version("lorag")
+    except PackageNotFoundError:  # a checkout that was not installed
+        return "0"

@@ -1,0 +1,231 @@
+"""The requests and responses of the OpenAI-compatible routes, strict: no type is guessed, no unknown key is passed over.
+
+Parameters that change nothing here (`user`, `metadata`, …) are accepted. One that would change the reply and is not supported is
+refused with a line that says so, except where its value asks for nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+MAX_MESSAGES = 256
+MAX_TOKENS = 4096
+MAX_INPUTS = 256
+MAX_TEXT = 1 << 19
+"""Characters of one text; what fits the model is far less, and the model says how much."""
+MAX_K = 100
+
+CHAIN = "lorag"
+EMBEDDER = "lorag/embedder"
+GENERATORS = ("rewriter", "synthesizer", "judge")
+BARE = "lorag/base"
+CHAT_MODELS = (CHAIN, BARE, *(f"lorag/{role}" for role in GENERATORS))
+
+
+def _no_nul(text: str) -> str:
+    if "\0" in text:
+        raise PydanticCustomError("text", "must not hold the character U+0000")
+    return text
+
+
+def _filled(text: str) -> str:
+    if not text.strip():
+        raise PydanticCustomError("filled", "must not be blank")
+    return text
+
+
+def _whole(value: object) -> object:
+    """JSON has one kind of number: 4.0 is the integer 4."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+Text = Annotated[
+    str,
+    StringConstraints(max_length=MAX_TEXT),
+    AfterValidator(_no_nul),
+    Field(json_schema_extra={"pattern": r"^[^\x00]*$"}),
+]
+FilledText = Annotated[
+    str,
+    StringConstraints(max_length=MAX_TEXT),
+    AfterValidator(_no_nul),
+    AfterValidator(_filled),
+    Field(json_schema_extra={"pattern": r"^[^\x00]*\S[^\x00]*$"}),
+]
+AdapterAlias = Literal["production", "candidate", "previous", "none"]
+
+
+class Strict(BaseModel):
+    """A request: frozen, exact types, no unknown key, and no value repeated in an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True, allow_inf_nan=False)
+
+
+class TextPart(Strict):
+    """One part of a message's content; text is all that there is."""
+
+    type: Literal["text"]
+    text: Text
+
+
+class ChatMessage(Strict):
+    """One message. The fields after `name` are those that clients send back with an earlier reply; they must be empty."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: Text | Annotated[list[TextPart], Field(min_length=1, max_length=64)]
+    name: str | None = None
+    refusal: str | None = None
+    annotations: list[Any] | None = None
+    audio: None = None
+    function_call: None = None
+    tool_calls: Annotated[list[Any], Field(max_length=0)] | None = None
+
+    @property
+    def text(self) -> str:
+        return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+
+
+class StreamOptions(Strict):
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+class TextFormat(Strict):
+    type: Literal["text"]
+
+
+class ChainRequest(Strict):
+    """LoRAG's own part of a request: which adapter each role uses, by alias and never by path, and whether the trace comes back.
+
+    Roles that are not named use what is in production.
+    """
+
+    adapters: dict[Literal["rewriter", "embedder", "synthesizer", "judge"], AdapterAlias] = Field(default_factory=dict)
+    trace: bool = False
+
+
+_NOTHING: list[Any] = [None, [], {}, False, 0]
+
+
+def _asks_nothing(value: object) -> object:
+    if value not in _NOTHING:
+        raise PydanticCustomError("unsupported", "is not supported; leave it out")
+    return value
+
+
+Unsupported = Annotated[Any, AfterValidator(_asks_nothing), Field(json_schema_extra={"enum": _NOTHING})]
+"""A parameter that would change the reply in a way that LoRAG has not; only values that ask for nothing pass."""
+
+
+class ChatRequest(Strict):
+    """`POST /v1/chat/completions`. Replies are greedy, so the same each time, unless a bare role is asked with a temperature."""
+
+    model: Literal["lorag", "lorag/base", "lorag/rewriter", "lorag/synthesizer", "lorag/judge"]
+    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES)]
+    lorag: ChainRequest = ChainRequest()
+    max_tokens: Annotated[Whole, Field(ge=1, le=MAX_TOKENS)] | None = None
+    max_completion_tokens: Annotated[Whole, Field(ge=1, le=MAX_TOKENS)] | None = None
+    stop: (
+        Annotated[str, StringConstraints(min_length=1, max_length=256)]
+        | Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=256)]], Field(max_length=4)]
+        | None
+    ) = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    seed: Annotated[Whole, Field(ge=-(2**63), lt=2**63)] | None = None
+    n: Annotated[Whole, Field(ge=1, le=1)] | None = None
+    response_format: TextFormat | None = None
+    tool_choice: Literal["none", "auto"] | None = None
+    modalities: Annotated[list[Literal["text"]], Field(max_length=1)] | None = None
+    service_tier: Literal["auto", "default"] | None = None
+
+    tools: Unsupported = None
+    functions: Unsupported = None
+    function_call: Unsupported = None
+    logprobs: Unsupported = None
+    top_logprobs: Unsupported = None
+    logit_bias: Unsupported = None
+    presence_penalty: Unsupported = None
+    frequency_penalty: Unsupported = None
+    audio: Unsupported = None
+    store: Unsupported = None
+    web_search_options: Unsupported = None
+    reasoning_effort: Unsupported = None
+
+    user: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+    metadata: dict[str, str] | None = None
+    parallel_tool_calls: bool | None = None
+    prediction: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.max_tokens is not None and self.max_completion_tokens is not None:
+            raise PydanticCustomError("both", "max_tokens and max_completion_tokens mean the same; send one")
+        if self.stream_options is not None and not self.stream:
+            raise PydanticCustomError("stream", "stream_options belong to a stream; send `stream: true` with them")
+        if self.model == CHAIN:
+            self._fits_chain()
+        elif self.lorag != ChainRequest():
+            self._fits_role()
+        return self
+
+    def _fits_chain(self) -> None:
+        if self.messages[-1].role != "user" or not self.messages[-1].text.strip():
+            raise PydanticCustomError("question", "messages must end with a user message that holds the question")
+        if self.temperature:
+            raise PydanticCustomError("greedy", "temperature: model lorag answers greedily; send 0 or leave it out")
+
+    def _fits_role(self) -> None:
+        role = self.model.removeprefix("lorag/")
+        if self.lorag.trace or self.lorag.adapters.keys() - {role}:
+            raise PydanticCustomError("role", f"lorag: model {self.model} has one stage; only `adapters.{role}` means something")
+
+    @property
+    def limit(self) -> int | None:
+        """Tokens of the reply at most, where the request says so."""
+        return self.max_tokens if self.max_tokens is not None else self.max_completion_tokens
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+
+    @property
+    def wants_usage(self) -> bool:
+        return self.stream_options is not None and bool(self.stream_options.include_usage)
+
+
+class EmbeddingOptions(Strict):
+    """LoRAG's own part: questions and passages may be embedded in different ways."""
+
+    input_type: Literal["query", "passage"] = "passage"
+
+
+class EmbeddingRequest(Strict):
+    """`POST /v1/embeddings`."""
+
+    model: Literal["lorag/embedder"]
+    input: FilledText | Annotated[list[FilledText], Field(min_length=1, max_length=MAX_INPUTS)]
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: Unsupported = None
+    user: str | None = None
+    lorag: EmbeddingOptions = EmbeddingOptions()
+
+    @property
+    def texts(self) -> list[str]:
+        return [self.input] if isinstance(self.input, str) else self.input
+
+
+class RetrieveRequest(Strict):
+    """`POST /v1/retrieve`. What is left out is as the project's settings say."""
+
+    query: FilledText
+    k: Annotated[Whole, Field(ge=1, le=MAX_K)] | None = None
+    hybrid: bool | None = None

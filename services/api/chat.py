@@ -1,0 +1,160 @@
+"""`POST /v1/chat/completions`: the chain as model `lorag`, one role of it as `lorag/ROLE`, the bare base as `lorag/base`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import aclosing, closing
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Depends, Request
+from fastapi.responses import JSONResponse, Response
+
+from pipeline.engine.protocol import Completion, Generation, Sampling
+from pipeline.errors import Cancelled, InputError, NothingIngested, PromptTooLong
+from pipeline.orchestrator import Final, StageDone, TextDelta
+from pipeline.records import Message, Query, Role, Speaker, Turn
+from services.api.access import State, needs
+from services.api.answers import ChatCompletion, Done, Envelope, Event, RoleExtension, Stage, Text, content_of, extension
+from services.api.bodies import BARE, CHAIN, ChatRequest
+from services.api.errors import ApiError
+from services.api.examples import CHAT_EXAMPLES, STREAM_EXAMPLE, STREAM_SCHEMA
+from services.api.keys import Caller, Scope
+from services.api.metering import Bounded, RequestEngine
+from services.api.runtime import Runtime
+from services.api.sse import EventStream
+from services.api.state import ServiceState
+from services.api.work import items
+
+ROLE_TOKENS = 256
+"""Tokens of a bare role's reply at most, where the request does not say."""
+
+CLIENTS_DOING = (ApiError, Cancelled, InputError, NothingIngested, PromptTooLong)
+"""Errors that are no failure of the chain."""
+
+router = APIRouter(tags=["chat"])
+
+
+@router.post(
+    "/v1/chat/completions",
+    response_model=ChatCompletion,
+    responses={200: {"content": {"text/event-stream": {"schema": STREAM_SCHEMA, "example": STREAM_EXAMPLE}}}},
+)
+async def chat(
+    request: Request,
+    body: Annotated[ChatRequest, Body(openapi_examples=CHAT_EXAMPLES)],
+    caller: Annotated[Caller, Depends(needs(Scope.ASK))],
+    state: State,
+) -> Response:
+    """Answer a conversation.
+
+    Model `lorag` answers its last message from the documents and cites them; `lorag` in the response says how. `lorag/rewriter`,
+    `lorag/synthesizer`, `lorag/judge` and `lorag/base` take the messages as they are.
+    """
+    runtime = state.runtime
+    if body.model == CHAIN:
+        events = items(request, lambda: _chain_events(runtime, state, caller, body))
+    else:
+        events = items(request, lambda: _role_events(runtime, state, caller, body))
+    first = await anext(events)  # so that whatever is refused before the first piece has its own status
+    if body.stream:
+        return EventStream(_chunks(Envelope(body.model), body, first, events))
+    async with aclosing(events):
+        event = first
+        while not isinstance(event, Done):
+            event = await anext(events)
+    return JSONResponse(Envelope(body.model).completion(event))
+
+
+async def _chunks(
+    envelope: Envelope, body: ChatRequest, first: Event, events: AsyncGenerator[Event]
+) -> AsyncGenerator[Mapping[str, Any]]:
+    written = False
+    async with aclosing(events):
+        yield envelope.chunk({"role": "assistant", "content": ""})
+        event: Event | None = first
+        while event is not None:
+            match event:
+                case Stage(record):
+                    yield envelope.stage(record)
+                case Text(text):
+                    written = True
+                    yield envelope.chunk({"content": text})
+                case Done(content):
+                    if not written and content:
+                        yield envelope.chunk({"content": content})
+                    yield envelope.end(event)
+                    if body.wants_usage:
+                        yield envelope.usage(event)
+            event = await anext(events, None)
+
+
+def _chain_events(runtime: Runtime, state: ServiceState, caller: Caller, body: ChatRequest) -> Generator[Event]:
+    engine = RequestEngine(runtime.engine, state.replies, state.metrics, caller.tenant)
+    writer = Bounded(engine, body.limit, body.stops)
+    aliases = {Role(role): alias for role, alias in body.lorag.adapters.items()}
+    query, ignored = _conversation(body)
+    try:
+        with (
+            runtime.chain(caller.tenant, aliases, engine=engine, writer=writer) as (chain, lease),
+            closing(chain.stream(query)) as events,
+        ):
+            for event in events:
+                match event:
+                    case StageDone(record):
+                        yield Stage(record)
+                    case TextDelta(text):
+                        yield Text(text)
+                    case Final(response):
+                        state.metrics.answered(response)
+                        told = extension(response, lease.named(), named=state.shown, trace=body.lorag.trace, ignored=ignored)
+                        yield Done(content_of(response.answer), engine.usage, told)
+    except Exception as error:
+        if not isinstance(error, CLIENTS_DOING):
+            state.metrics.answers.labels("failed").inc()
+        raise
+
+
+def _conversation(body: ChatRequest) -> tuple[Query, list[str]]:
+    """The last message is the question, the ones before are its history. The chain has prompts of its own, so it has no use for
+    system messages: they are named among what was ignored."""
+    speakers: dict[str, Speaker] = {"user": Speaker.USER, "assistant": Speaker.ASSISTANT}
+    *earlier, last = body.messages
+    history = tuple(Turn(speakers[message.role], message.text) for message in earlier if message.role in speakers)
+    ignored: set[str] = {message.role for message in earlier if message.role not in speakers}
+    return Query(last.text, history), sorted(ignored)
+
+
+def _role_events(runtime: Runtime, state: ServiceState, caller: Caller, body: ChatRequest) -> Generator[Event]:
+    engine = RequestEngine(runtime.engine, state.replies, state.metrics, caller.tenant)
+    role = None if body.model == BARE else Role(body.model.removeprefix("lorag/"))
+    aliases = {Role(named): alias for named, alias in body.lorag.adapters.items()}
+    with runtime.lease(aliases, caller.tenant) as lease:
+        adapter = lease.adapters.get(role) if role else None
+        request = Generation(_messages(body), adapter, body.limit or ROLE_TOKENS, _sampling(body), body.stops)
+        with closing(engine.stream(request)) as pieces:
+            completion = yield from _texts(pieces)
+        named = {} if role is None else {role.value: lease.named()[role.value]}
+        yield Done(completion.text, engine.usage, RoleExtension(adapters=named))
+
+
+def _texts(pieces: Generator[str, None, Completion]) -> Generator[Event, None, Completion]:
+    while True:
+        try:
+            piece = next(pieces)
+        except StopIteration as end:
+            completion: Completion = end.value
+            return completion
+        yield Text(piece)
+
+
+def _messages(body: ChatRequest) -> tuple[Message, ...]:
+    """`developer` is what OpenAI calls `system` now; a base's chat template knows the older word."""
+    return tuple(Message("system" if m.role == "developer" else m.role, m.text) for m in body.messages)
+
+
+def _sampling(body: ChatRequest) -> Sampling:
+    return Sampling(
+        temperature=body.temperature or 0.0,
+        top_p=1.0 if body.top_p is None else body.top_p,
+        seed=body.seed or 0,
+    )

@@ -1,0 +1,92 @@
+"""`POST /v1/embeddings`: the tuned text encoder, in OpenAI's form."""
+
+from __future__ import annotations
+
+import base64
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from fastapi import APIRouter, Body, Depends, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+
+from pipeline.contracts.embed import query_text
+from pipeline.retrieval.embedder import Embedder, Vectors
+from services.api.access import State, needs
+from services.api.bodies import EMBEDDER, EmbeddingRequest
+from services.api.examples import EMBEDDING_EXAMPLES
+from services.api.keys import Caller, Scope
+from services.api.state import Lane
+from services.api.work import run
+
+router = APIRouter(tags=["embeddings"])
+
+
+class EmbeddingShown(BaseModel):
+    """A unit vector; as base64 it is float32, little-endian."""
+
+    object: Literal["embedding"]
+    index: int
+    embedding: list[float] | str
+
+
+class EmbeddingUsage(BaseModel):
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingExtension(BaseModel):
+    """Which encoder embedded: the version of its adapter, or `base`."""
+
+    adapter: str
+
+
+class EmbeddingList(BaseModel):
+    object: Literal["list"]
+    model: str
+    data: list[EmbeddingShown]
+    usage: EmbeddingUsage
+    lorag: EmbeddingExtension
+
+
+@router.post("/v1/embeddings", response_model=EmbeddingList)
+async def embed(
+    request: Request,
+    body: Annotated[EmbeddingRequest, Body(openapi_examples=EMBEDDING_EXAMPLES)],
+    caller: Annotated[Caller, Depends(needs(Scope.ASK))],
+    state: State,
+) -> JSONResponse:
+    """Embed texts as passages, or as questions where `lorag.input_type` says so."""
+    runtime = state.runtime
+
+    def work() -> dict[str, Any]:
+        with runtime.lease(tenant=caller.tenant) as lease:
+            vectors, tokens = _vectors(lease.encoder.embedder, body)
+            adapter = lease.named()["embedder"]
+        state.metrics.tokens.labels("embedded").inc(tokens)
+        shown = _base64 if body.encoding_format == "base64" else _floats
+        return {
+            "object": "list",
+            "model": EMBEDDER,
+            "data": [{"object": "embedding", "index": n, "embedding": shown(vector)} for n, vector in enumerate(vectors)],
+            "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+            "lorag": {"adapter": adapter},
+        }
+
+    return JSONResponse(await run(request, work, Lane.ENCODER))
+
+
+def _vectors(embedder: Embedder, body: EmbeddingRequest) -> tuple[Vectors, int]:
+    """Vectors of shape (texts, dimension), and the tokens that were read."""
+    if body.lorag.input_type == "query":
+        texts = [query_text(text) for text in body.texts]
+        return embedder.embed_queries(texts), embedder.count_tokens(texts)
+    return embedder.embed_passages(body.texts), embedder.count_tokens(body.texts)
+
+
+def _floats(vector: Any) -> list[float]:
+    return [float(value) for value in vector]
+
+
+def _base64(vector: Any) -> str:
+    return base64.b64encode(np.asarray(vector, dtype="<f4").tobytes()).decode("ascii")

@@ -1,0 +1,163 @@
+"""API keys: who may do what, for which tenant. `PROJECT/.lorag/keys.json` holds hashes; a key itself is shown once.
+
+A key is 256 random bits, which nobody can guess, so one round of SHA-256 hides it; slow, salted hashes are for passwords.
+The file is read again when it changes: a key that was removed is refused from the next request on. Where the file is gone
+or damaged while the service runs, nobody is let in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import re
+import secrets
+import threading
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pipeline.adapters.card import now_utc
+from pipeline.adapters.staging import locked, make_folder
+from pipeline.adapters.strict_json import build, load_json
+from pipeline.errors import ConfigError, InputError, LoragError
+from pipeline.retrieval.shelf import check_tenant
+from services.api.durable import write_json
+from services.api.scopes import Scope
+
+__all__ = ["FILE", "LOCAL", "Caller", "KeyEntry", "KeyRing", "Scope"]
+
+FILE = Path(".lorag/keys.json")
+FORMAT = 1
+PREFIX = "lorag-"
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_LIMIT = 1 << 20
+
+log = logging.getLogger("lorag.service")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who a request comes from. `tenant` is empty for the project's own documents."""
+
+    name: str
+    scopes: frozenset[str]
+    tenant: str
+
+
+LOCAL = Caller("local", frozenset(Scope), "")
+"""Every caller of a service without keys, which listens on the loopback address only."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyEntry:
+    """What is kept of a key: never the key."""
+
+    name: str
+    sha256: str
+    scopes: tuple[Scope, ...]
+    tenant: str
+    created: str
+
+    @property
+    def caller(self) -> Caller:
+        return Caller(self.name, frozenset(self.scopes), self.tenant)
+
+
+@dataclass(frozen=True, slots=True)
+class _KeyFile:
+    format: int
+    keys: tuple[KeyEntry, ...]
+
+
+class KeyRing:
+    """The keys in the file `path`. Safe for several threads and processes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._stamp: tuple[int, ...] | None = None
+        self._entries: tuple[KeyEntry, ...] = ()
+
+    @classmethod
+    def load(cls, project: Path) -> KeyRing | None:
+        """The project's keys; None where none were ever made. Raises ConfigError for a damaged file."""
+        ring = cls(project / FILE)
+        if not ring.path.exists():
+            return None
+        ring.entries()
+        return ring
+
+    def check(self, key: str) -> Caller | None:
+        """Whose key it is; None for nobody's. Every stored hash is compared, in a time that tells nothing of them."""
+        digest = _digest(key)
+        found: Caller | None = None
+        for entry in self._current():
+            if hmac.compare_digest(entry.sha256, digest):
+                found = entry.caller
+        return found
+
+    def add(self, name: str, scopes: Iterable[Scope], tenant: str = "") -> str:
+        """Make a key and return it. Raises InputError for a bad or taken name, no scope, a bad tenant; ConfigError."""
+        if not _NAME.fullmatch(name):
+            raise InputError(f"key name {name!r}: use letters, digits, - _ and ., at most 64, a letter or digit first")
+        chosen = tuple(scope for scope in Scope if scope in frozenset(scopes))
+        if not chosen:
+            raise InputError(f"key {name}: give it at least one --scope of {', '.join(Scope)}")
+        key = PREFIX + secrets.token_urlsafe(32)
+        entry = KeyEntry(name, _digest(key), chosen, check_tenant(tenant), now_utc())
+        make_folder(self.path.parent)
+        with locked(self.path.parent):
+            entries = self.entries()
+            if any(known.name == name for known in entries):
+                raise InputError(f"there is a key named {name} already; remove it first, or take another name")
+            self._write((*entries, entry))
+        return key
+
+    def remove(self, name: str) -> None:
+        """Forget a key: it is refused from now on. The file stays, empty at last: a service with no keys left lets nobody in.
+
+        Raises InputError where there is none of that name.
+        """
+        entries = self.entries()
+        if not any(entry.name == name for entry in entries):
+            known = ", ".join(entry.name for entry in entries) or "none"
+            raise InputError(f"no key named {name!r}; there are: {known}")
+        with locked(self.path.parent):
+            self._write(tuple(entry for entry in self.entries() if entry.name != name))
+
+    def entries(self) -> tuple[KeyEntry, ...]:
+        """All keys, oldest first; none where there is no file. Raises ConfigError for a damaged one."""
+        if not self.path.exists():
+            return ()
+        try:
+            held = build(_KeyFile, load_json(self.path, limit=_LIMIT), "keys")
+            if held.format != FORMAT:
+                raise InputError(f"its format is {held.format}, this LoRAG reads {FORMAT}")
+            for entry in held.keys:
+                check_tenant(entry.tenant)
+        except LoragError as error:
+            raise ConfigError(f"{self.path}: not a readable key file ({error}); delete it and add the keys again") from error
+        return held.keys
+
+    def _current(self) -> tuple[KeyEntry, ...]:
+        """The entries, read again where the file changed; none, which the log says, where it cannot be read."""
+        with self._lock:
+            try:
+                stat = self.path.stat()
+                stamp = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+                if stamp != self._stamp:
+                    self._entries, self._stamp = self.entries(), stamp
+            except (OSError, ConfigError) as error:
+                if self._entries or self._stamp is None:
+                    log.error("keys: nobody is let in: %s", error)
+                self._entries, self._stamp = (), (0,)
+            return self._entries
+
+    def _write(self, entries: tuple[KeyEntry, ...]) -> None:
+        write_json(self.path, asdict(_KeyFile(FORMAT, entries)))
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,63 @@
+"""`POST /v1/retrieve`: the retriever stage alone."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Depends, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+
+from pipeline.contracts.context import PassageText
+from pipeline.records import Hit
+from services.api.access import State, needs
+from services.api.bodies import RetrieveRequest
+from services.api.examples import RETRIEVE_EXAMPLES
+from services.api.keys import Caller, Scope
+from services.api.state import Lane
+from services.api.work import run
+
+router = APIRouter(tags=["retrieve"])
+
+
+class HitShown(BaseModel):
+    passage_id: str
+    source: str
+    title: str
+    text: str
+    score: float
+
+
+class Hits(BaseModel):
+    """Passages, best first. Scores are the store's: higher is better, and only those of one search compare."""
+
+    hits: list[HitShown]
+
+
+@router.post("/v1/retrieve", response_model=Hits)
+async def retrieve(
+    request: Request,
+    body: Annotated[RetrieveRequest, Body(openapi_examples=RETRIEVE_EXAMPLES)],
+    caller: Annotated[Caller, Depends(needs(Scope.ASK))],
+    state: State,
+) -> JSONResponse:
+    """The passages of the caller's documents that may answer a question."""
+    runtime = state.runtime
+
+    def work() -> list[dict[str, Any]]:
+        with runtime.lease(tenant=caller.tenant) as lease, state.metrics.stage_seconds.labels("retrieve").time():
+            (hits,) = runtime.retriever(lease, k=body.k, hybrid=body.hybrid).retrieve([body.query])
+        return [_shown(hit, state.shown(hit.passage.source)) for hit in hits]
+
+    return JSONResponse({"hits": await run(request, work, Lane.ENCODER)})
+
+
+def _shown(hit: Hit, source: str) -> dict[str, Any]:
+    passage = PassageText.of(hit.passage)
+    return {
+        "passage_id": hit.passage.id,
+        "source": source,
+        "title": passage.title,
+        "text": passage.text,
+        "score": hit.score,
+    }

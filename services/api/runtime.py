@@ -1,0 +1,236 @@
+"""The models and the index that all requests share, and which adapter versions they are answered with.
+
+A request takes a `Lease`: the adapters, the encoder and the collection of the moment it begins. `refresh` loads what a
+promotion or a rollback names now, proves it, and lets requests that begin later have it; those under way end on what they hold.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from pipeline.adapters.registry import Version
+from pipeline.assembly import GENERATION_ROLES, chain_options, chosen_version, version_name
+from pipeline.config import Settings
+from pipeline.engine.protocol import Engine
+from pipeline.errors import AdapterError, NothingIngested
+from pipeline.orchestrator import Chain
+from pipeline.records import Role
+from pipeline.retrieval.embedder import Embedder
+from pipeline.retrieval.index import Index
+from pipeline.retrieval.rerank import Reranker
+from pipeline.stages import Judge, Retriever, Rewriter, Synthesizer
+from pipeline.stages.attempts import BASE
+from services.api.errors import ApiError
+from services.api.residents import Residents
+from services.index_switch import fit_index
+
+ENCODERS = 3
+"""Encoders kept in memory: the one in use and those that were compared with it last."""
+
+Aliases = Mapping[Role, str]
+"""Role → `production`, `candidate`, `previous` or `none`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """A text encoder, by the name of its adapter's version (empty: none), and the index seen through it."""
+
+    name: str
+    embedder: Embedder
+    index: Index
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """What one request is answered with. `adapters` are resident names by generation role; a role without one asks the base."""
+
+    adapters: Mapping[Role, str]
+    encoder: Encoder
+
+    def named(self) -> dict[str, str]:
+        """Each role with its version, or `base`."""
+        names = {role.value: self.adapters.get(role, BASE) for role in GENERATION_ROLES}
+        return {**names, Role.EMBEDDER.value: self.encoder.name or BASE}
+
+
+@dataclass(slots=True)
+class _Encoders:
+    """The encoders that were opened last, by name."""
+
+    open: Callable[[Version | None], Encoder]
+    known: dict[str, Encoder] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def get(self, version: Version | None) -> Encoder:
+        name = version_name(version) if version else ""
+        with self.lock:
+            encoder = self.known.pop(name, None) or self.open(version)
+            self.known[name] = encoder
+            while len(self.known) > ENCODERS:
+                del self.known[next(iter(self.known))]
+            return encoder
+
+
+class Runtime:
+    """`engine` answers for every tenant and adapter, `residents` puts adapters on it, `open_encoder` gives a version's encoder.
+
+    `refresh` must be called once before the first request; `on_serve` is told each time what serves then. Safe for several
+    threads.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        *,
+        residents: Residents,
+        open_encoder: Callable[[Version | None], Encoder],
+        reranker: Reranker | None = None,
+        on_serve: Callable[[Mapping[str, str]], None] = lambda _: None,
+        close: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.settings, self.engine = settings, engine
+        self._residents, self._encoders = residents, _Encoders(open_encoder)
+        self._reranker, self._on_serve, self._close = reranker, on_serve, close
+        self._refreshing, self._swap = threading.Lock(), threading.Lock()
+        self._serving: Mapping[Role, Version] = MappingProxyType({})
+        self._encoder: Encoder | None = None
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder in production, and the index seen through it."""
+        assert self._encoder is not None, "refresh() comes first"
+        return self._encoder
+
+    @property
+    def index(self) -> Index:
+        """The project's index; `for_tenant` shows another's. Documents are added and removed through it."""
+        return self.encoder.index
+
+    def refresh(self) -> tuple[str, ...]:
+        """Serve what the settings' aliases name now, and return a line on whatever could not follow.
+
+        Raises AdapterError, IdentityMismatch, NoEffect where a version does not prove itself; what served until now serves on.
+        """
+        with self._refreshing, ExitStack() as undo:
+            wanted = {role: version for role in GENERATION_ROLES if (version := chosen_version(self.settings, role))}
+            for version in wanted.values():
+                self._hold(version, undo)
+            encoder = self._encoders.get(chosen_version(self.settings, Role.EMBEDDER))
+            with self._swap:
+                notes = self._follow(encoder)
+                before, self._serving = self._serving, MappingProxyType(wanted)
+            undo.pop_all()
+            for version in before.values():
+                self._residents.release(version_name(version))
+            self._on_serve(self.serving())
+            return notes
+
+    def serving(self) -> dict[str, str]:
+        """Each role with the version that new requests get, or `base`."""
+        adapters = {role: version_name(version) for role, version in self._serving.items()}
+        return Lease(adapters, self.encoder).named()
+
+    @contextmanager
+    def lease(self, aliases: Aliases = MappingProxyType({}), tenant: str = "") -> Iterator[Lease]:
+        """Within: what the lease names stays in memory. `aliases` stand in for what is in production.
+
+        Raises ApiError where an alias names nothing; AdapterError and its kin where a version does not prove itself.
+        """
+        with ExitStack() as held:
+            with self._swap:
+                serving, encoder = dict(self._serving), self.encoder
+                view = _pinned(encoder, tenant)
+            for role, alias in aliases.items():
+                self._override(serving, role, alias)
+            for version in serving.values():
+                self._hold(version, held)
+            if Role.EMBEDDER in aliases:
+                view = _pinned(self._encoders.get(self._alias(Role.EMBEDDER, aliases[Role.EMBEDDER])), tenant)
+            yield Lease({role: version_name(version) for role, version in serving.items()}, view)
+
+    @contextmanager
+    def chain(
+        self,
+        tenant: str = "",
+        adapters: Aliases = MappingProxyType({}),
+        *,
+        engine: Engine | None = None,
+        writer: Engine | None = None,
+    ) -> Iterator[tuple[Chain, Lease]]:
+        """Within: the chain as `tenant` may use it, and what answers in it.
+
+        `engine` stands in for the shared one, and `writer` for that in the synthesizer alone. Raises as `lease`.
+        """
+        engine = engine or self.engine
+        with self.lease(adapters, tenant) as lease:
+            chain = Chain(
+                retriever=self.retriever(lease),
+                rewriter=Rewriter(engine, lease.adapters.get(Role.REWRITER)),
+                synthesizer=Synthesizer(writer or engine, lease.adapters.get(Role.SYNTHESIZER)),
+                judge=Judge(engine, lease.adapters.get(Role.JUDGE)),
+                options=chain_options(self.settings),
+            )
+            yield chain, lease
+
+    def retriever(self, lease: Lease, *, k: int | None = None, hybrid: bool | None = None) -> Retriever:
+        """The retriever stage on the index of `lease`; what is left out is as the settings say."""
+        chosen = self.settings.retrieval
+        return Retriever(
+            lease.encoder.index,
+            k=chosen.k if k is None else k,
+            hybrid=chosen.hybrid if hybrid is None else hybrid,
+            reranker=self._reranker,
+            encoder=lease.encoder.name,
+        )
+
+    def close(self) -> None:
+        """Finish what runs and close model and index."""
+        self._close()
+
+    def _hold(self, version: Version, stack: ExitStack) -> None:
+        name = version_name(version)
+        self._residents.hold(name, version)
+        stack.callback(self._residents.release, name)
+
+    def _override(self, serving: dict[Role, Version], role: Role, alias: str) -> None:
+        if role is Role.EMBEDDER:
+            return
+        version = self._alias(role, alias)
+        if version is None:
+            serving.pop(role, None)
+        else:
+            serving[role] = version
+
+    def _alias(self, role: Role, alias: str) -> Version | None:
+        chosen = self.settings.adapters.model_copy(update={role.value: alias})
+        try:
+            return chosen_version(self.settings.model_copy(update={"adapters": chosen}), role)
+        except AdapterError:
+            message = f"no {role.value} adapter is `{alias}` here; see GET /v1/adapters for what there is"
+            raise ApiError(400, message, param=f"lorag.adapters.{role.value}", code="no_such_adapter") from None
+
+    def _follow(self, encoder: Encoder) -> tuple[str, ...]:
+        """Take `encoder` and the collection that it can search. Where there is none the old pair stays together and serves on."""
+        if self._encoder is not None and self._encoder.name == encoder.name:
+            return ()
+        try:
+            fit = fit_index(encoder.index, encoder.embedder.identity)
+        except NothingIngested:
+            self._encoder = encoder
+            return ()
+        if fit.fits or self._encoder is None:
+            self._encoder = encoder
+        return () if fit.fits else (f"embedder {encoder.name or BASE} does not serve yet: {fit.words}",)
+
+
+def _pinned(encoder: Encoder, tenant: str) -> Encoder:
+    """`encoder` with the index as `tenant` sees it, bound to the collection of this moment; unbound where there is none yet."""
+    index = encoder.index.for_tenant(tenant)
+    with suppress(NothingIngested):
+        index = index.pinned()
+    return Encoder(encoder.name, encoder.embedder, index)

@@ -1,0 +1,105 @@
+"""Runs the application under uvicorn until it is told to stop: then nothing new is taken and what runs is finished."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from prometheus_client import disable_created_metrics
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from pipeline.errors import ConfigError
+from services.api.app import create_app
+from services.api.logs import logging_to
+from services.api.opening import open_runtime
+from services.api.state import ServiceState
+
+HEAD_SECONDS = 10.0
+"""A connection that has not sent a whole request head this long after the head's first byte is closed."""
+HEAD_BYTES = 16 << 10
+GRACE = 5.0
+"""Seconds beyond a request's own deadline that the end of the service waits for it."""
+
+
+def run(state: ServiceState, host: str, port: int) -> None:
+    """Serve until SIGTERM or Ctrl-C. Raises ConfigError where the address cannot be had, and what opening the project raises."""
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # one series a counter is enough
+    failures: list[BaseException] = []
+
+    def failed(error: BaseException) -> None:
+        failures.append(error)
+        server.should_exit = True
+
+    app = create_app(state, open_runtime=lambda: open_runtime(state.settings, state.metrics), failed=failed)
+    with logging_to(), listening(host, port) as listener:
+        server = Server(server_config(app, state))
+        server.run(sockets=[listener])
+    if failures:
+        raise failures[0]
+
+
+def server_config(app: object, state: ServiceState) -> uvicorn.Config:
+    """uvicorn's settings: its own access log, which would hold paths and queries, is off."""
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        http=Protocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=int(state.limits.timeout + GRACE),
+        h11_max_incomplete_event_size=HEAD_BYTES,
+    )
+
+
+@contextmanager
+def listening(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket that listens there. Raises ConfigError where that address cannot be had."""
+    try:
+        opened = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except (OSError, UnicodeError) as error:
+        number = getattr(error, "errno", None) or 0
+        reason = os.strerror(number) if number > 0 else str(error)  # a name that is not known has a negative number
+        raise ConfigError(f"cannot listen on {host} port {port}: {reason}; choose another --host or --port") from error
+    with opened:
+        yield opened
+
+
+class Server(uvicorn.Server):
+    """Ends in peace after the first SIGTERM or Ctrl-C, at once after a second; uvicorn's own would raise the signal again."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+class Protocol(H11Protocol):
+    """uvicorn's, which waits for ever for the rest of a request head."""
+
+    _head_since: float | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect_head()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._expect_head()
+
+    def _expect_head(self) -> None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._head_since = None
+        elif self.timeout_keep_alive_task is None and not self.transport.is_closing():
+            self._head_since = self._head_since or self.loop.time()
+            self.timeout_keep_alive_task = self.loop.call_at(self._head_since + HEAD_SECONDS, self.timeout_keep_alive_handler)

@@ -1,0 +1,89 @@
+"""`lorag eval compare`: two saved reports, item by item."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from services.options import Format, Output
+from services.terminal import cell, out, show, show_json, table
+
+if TYPE_CHECKING:
+    from pipeline.evaluation.comparison import RunComparison
+    from pipeline.evaluation.report.read import SavedRun
+
+FLIPS_SHOWN = 10
+CONFIGURATION = "all adapters"
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A", help="A report (its folder, .json or .html) or a run folder.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another one, or the same with another --b.")],
+    a: Annotated[str, typer.Option("--a", metavar="CONFIGURATION", help="Which of A's configurations.")] = CONFIGURATION,
+    b: Annotated[str, typer.Option("--b", metavar="CONFIGURATION", help="Which of B's configurations.")] = CONFIGURATION,
+    page: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE.html", help="Write a page with both traces of each question.")
+    ] = None,
+    output: Output = Format.TEXT,
+) -> None:
+    """Compare two reports on the items they share: paired differences, what is more than noise, and what flipped."""
+    from pipeline.evaluation.comparison import compare_runs
+    from pipeline.evaluation.report import write_report
+    from services.comparison import comparison_report, to_json
+    from services.evaluation import METRICS
+    from services.options import page_at
+    from services.saved_items import read_saved
+
+    place = page_at(page) if page is not None else None
+    runs = read_saved(first, a), read_saved(second, b)
+    found = compare_runs(*runs, METRICS)
+    written = write_report(comparison_report(*runs, found), *place) if place else None
+    if output is Format.JSON:
+        show_json(to_json(*runs, found))
+    else:
+        _show(*runs, found)
+        if written is not None:
+            show(f"page: {written}")
+
+
+def _show(first: SavedRun, second: SavedRun, found: RunComparison) -> None:
+    from pipeline.evaluation.effects import WORTH
+    from services.comparison import describe, notices
+
+    show(f"A: {describe(first)}")
+    show(f"B: {describe(second)}")
+    for notice in notices(found):
+        show(notice)
+    columns = (
+        "metric",
+        ">A",
+        ">B",
+        ">B − A",
+        ">95 % interval",
+        ">p, corrected",
+        ">n",
+        ">up",
+        ">down",
+        ">shows from",
+        f">{WORTH:g} takes",
+        "",
+    )
+    rows = table(*columns)
+    for each in found.metrics:
+        effect = each.effect
+        figures = (f"{each.first:.3f}", f"{each.second:.3f}", f"{effect.value:+.3f}", f"{effect.low:+.3f} to {effect.high:+.3f}")
+        counts = (f"{effect.adjusted:.3f}", str(effect.n), str(effect.rose), str(effect.fell))
+        least = "cannot be told" if effect.detectable is None else f"{effect.detectable:.3f}"
+        needed = effect.needed(WORTH)
+        more = ("" if needed is None else str(needed), "more than noise" if effect.shown else "")
+        rows.add_row(cell(each.metric), *figures, *counts, least, *more)
+    out().print(rows)
+    flips = found.flips
+    if flips.n:
+        show(f"of {flips.n} questions, {len(flips.gained)} are right in B alone and {len(flips.lost)} in A alone")
+        for name, ids in (("turned right", flips.gained), ("turned wrong", flips.lost)):
+            rest = f" and {len(ids) - FLIPS_SHOWN} more" if len(ids) > FLIPS_SHOWN else ""
+            if ids:
+                show(f"{name}: {', '.join(ids[:FLIPS_SHOWN])}{rest}")

@@ -1,0 +1,92 @@
+"""`lorag data`: other people's data sets into a folder that the other commands read."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from services.options import Format, Output
+from services.terminal import cell, out, show, show_json, table, working
+
+if TYPE_CHECKING:
+    from training.data.formats.folder import ImportReport
+
+app = typer.Typer(no_args_is_help=True, help="Data folders: import other people's data sets.")
+
+
+class Kind(StrEnum):
+    """The formats that are read."""
+
+    SQUAD = "squad"
+    REWRITING = "rewriting"
+    MTRAG = "mtrag"
+    PUBLIC = "public"
+    OWN = "own"
+
+
+@app.command("import")
+def import_(
+    kind: Annotated[
+        Kind,
+        typer.Argument(
+            metavar="FORMAT",
+            help="squad: SQuAD JSON, 1.1 or 2.0. rewriting: QReCC or CANARD. mtrag: MT-RAG tasks, with *_rewrite.jsonl beside "
+            "them if wanted. public: JSON Lines with passages, questions, rewrites or labels. own: LoRAG's rows, unsplit.",
+        ),
+    ],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files of the set; .gz too.")],
+    out_folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to make.")],
+    dev: Annotated[float, typer.Option("--dev", help="Share of the rows for dev.")] = 0.1,
+    test: Annotated[float, typer.Option("--test", help="Share of the rows for test.")] = 0.2,
+    withhold: Annotated[
+        float,
+        typer.Option("--withhold", help="Share of the asked passages kept out, so that their questions call for a refusal."),
+    ] = 0.0,
+    documents: Annotated[
+        int | None, typer.Option("--documents", metavar="N", min=1, help="Only N documents.", show_default="all")
+    ] = None,
+    max_chars: Annotated[int, typer.Option("--max-chars", min=100, help="chunking.max_chars of the project to come.")] = 700,
+    min_chars: Annotated[int, typer.Option("--min-chars", min=0, help="chunking.min_chars of the project to come.")] = 120,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of what is drawn.")] = 0,
+    output: Output = Format.TEXT,
+) -> None:
+    """Make DIR: documents/, passages.jsonl, and train/, dev/, test/ with the rows of each role.
+
+    Rows are split by document and by conversation. Rows that cannot be used are counted, and listed in DIR/left-out.jsonl.
+    """
+    from pipeline.retrieval.ingest import Chunking
+    from training.data.formats.folder import Options, write_folder
+    from training.data.formats.reading import read_files
+    from training.data.formats.splitting import Shares
+    from training.data.jsonl import file_digests
+
+    options = Options(Chunking(max_chars, min_chars), Shares(dev, test), seed, documents or 0, withhold)
+    with working(f"reading {len(files)} file(s)"):
+        source = read_files(kind.value, files)
+        origin = {Path(path).name: digest for path, digest in file_digests(files).items()}
+        report = write_folder(source, out_folder, options, {"format": kind.value, **origin})
+    if output is Format.JSON:
+        show_json(report.to_json())
+        return
+    _show(report, out_folder)
+
+
+def _show(report: ImportReport, folder: Path) -> None:
+    from training.data.formats.folder import INTENTS
+
+    roles = list(dict.fromkeys(role for held in report.rows.values() for role in held))
+    rows = table("rows", *(f">{role}" for role in roles))
+    for split, held in report.rows.items():
+        rows.add_row(cell(split), *(str(held.get(role, 0)) for role in roles))
+    out().print(rows)
+    show(f"{report.documents} documents, {report.passages} passages.")
+    for reason, number in sorted(report.left_out.items(), key=lambda item: -item[1]):
+        show(f"left out: {number}, {reason}")
+    if (folder / INTENTS).is_file():
+        show(f"The labels are intents; put `judge.intents` of {folder / INTENTS} into the project's lorag.yaml.")
+    if report.documents:
+        show("Next:")
+        show(f"  lorag init PROJECT --docs {folder / 'documents'}")

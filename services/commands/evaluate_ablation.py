@@ -1,0 +1,80 @@
+"""`lorag eval ablation`: every combination of adapters, what each buys, and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from services.failures import Interrupted
+from services.options import HERE, DataFolder, Format, Output, Project
+from services.terminal import cell, out, progress_bars, show, show_json, table
+
+if TYPE_CHECKING:
+    from pipeline.evaluation.report import EffectRow
+
+STAGE = "requests"
+
+
+def ablation(
+    data: DataFolder,
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", min=1, help="Only N test items of each kind.", show_default="all")
+    ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE.html", help="The report.", show_default="PROJECT/.lorag/ablation/report.html"),
+    ] = None,
+    project: Project = HERE,
+    output: Output = Format.TEXT,
+) -> None:
+    """Measure all 16 combinations of the four adapters on FOLDER/test: main effects, interactions, and what is noise.
+
+    Work that combinations share is done once, and a run that was stopped goes on. A report with every question goes to --out,
+    its JSON beside it.
+    """
+    from pipeline.config import load_settings
+    from pipeline.evaluation.report import write_report
+    from services.ablation import STATE, run_ablation, to_json
+    from services.options import page_at
+
+    settings = load_settings(project)
+    folder, name = page_at(page) if page is not None else (project / STATE, "report")
+    with progress_bars() as bars:
+        bars.begin(STAGE)
+        try:
+            report = run_ablation(
+                settings, data, project / STATE, limit, lambda what, done, total: bars.update(STAGE, done, total, what)
+            )
+        except KeyboardInterrupt:
+            raise Interrupted("the ablation stopped; what was answered is kept, run it again and it goes on from there") from None
+    written = write_report(report, folder, name)
+    if output is Format.JSON:
+        show_json({"report": str(written), **to_json(report)})
+        return
+    _show_effects(report.effects)
+    show(f"report: {written}")
+
+
+def _show_effects(effects: Sequence[EffectRow]) -> None:
+    """`shows from` is the smallest true difference that the items show with 80 % power; the next how many items WORTH takes."""
+    from pipeline.evaluation.effects import WORTH
+
+    columns = ("metric", "effect", ">difference", ">95 % interval", ">p, corrected", ">n", ">shows from", f">{WORTH:g} takes", "")
+    rows = table(*columns, title="Main effects and interactions")
+    for each in effects:
+        least = "cannot be told" if each.detectable is None else f"{each.detectable:.3f}"
+        rows.add_row(
+            cell(each.metric),
+            cell(each.name),
+            f"{each.value:+.3f}",
+            f"{each.low:+.3f} to {each.high:+.3f}",
+            f"{each.adjusted:.3f}",
+            str(each.n),
+            least,
+            "" if each.needed is None else str(each.needed),
+            "more than noise" if each.shown else "",
+        )
+    out().print(rows)

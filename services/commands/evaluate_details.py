@@ -1,0 +1,90 @@
+"""The tables below the first of `lorag eval chain`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from services.terminal import cell, out, show, table
+
+if TYPE_CHECKING:
+    from pipeline.evaluation.journal import Usage
+    from pipeline.evaluation.rewrite_retrieval import RewriteRetrieval
+    from pipeline.evaluation.second_look import SupportVerdicts
+    from services.details import Details, JudgeDetail, Outcomes
+
+LISTED = 5
+"""Ids of failed and unparsed items that are named; all stand in the JSON."""
+
+
+def show_details(details: Details | None, usage: Sequence[Usage]) -> None:
+    if details is not None:
+        _show_rewrites(details.rewrites)
+        _show_judges(details.judges)
+        _show_support(details.support)
+    _show_usage(usage)
+    if details is not None:
+        _show_outcomes(details.outcomes)
+
+
+def _show_rewrites(found: RewriteRetrieval) -> None:
+    if not found.rows:
+        return
+    rows = table("searched for with", ">nDCG@10", ">Recall@5", title=f"Retrieval on {found.rows[0].n} conversation turns")
+    for each in found.rows:
+        rows.add_row(cell(each.name), f"{each.ndcg:.3f}", f"{each.recall:.3f}")
+    out().print(rows)
+    for harm in found.harm:
+        show(
+            f"{harm.name}: of {harm.n} turns that stand alone {harm.changed:.0%} changed; "
+            f"nDCG@10 of the raw question minus that of the rewrite: {harm.loss:+.3f}"
+        )
+
+
+def _show_judges(judges: Sequence[JudgeDetail]) -> None:
+    if not judges:
+        return
+    columns = (">macro-F1", ">balanced accuracy", ">kappa", ">ECE", ">ECE, equal mass", ">Brier", ">label written freely", ">n")
+    rows = table("judge", *columns, title="Judgments")
+    for each in judges:
+        scores = each.scores
+        figures = (
+            [scores.macro_f1, scores.balanced_accuracy, scores.kappa, scores.ece, scores.ece_mass, scores.brier]
+            if scores is not None
+            else [None] * 6
+        )
+        n = str(scores.n) if scores is not None else "0"
+        rows.add_row(cell(each.configuration), *(_figure(value) for value in (*figures, each.written_in_format)), n)
+    out().print(rows)
+
+
+def _show_support(found: Sequence[SupportVerdicts]) -> None:
+    for each in found:
+        own = each.calibration
+        believed = "it was never calibrated" if own is None else f"its ECE on {own.n} labelled answers is {_figure(own.ece)}"
+        show(
+            f"{each.configuration}: the judge finds {_figure(each.supported)} of {each.judged} answers supported, "
+            f"mean probability {_figure(each.probability)}; {believed}"
+        )
+
+
+def _show_usage(usage: Sequence[Usage]) -> None:
+    columns = ("stage", "adapter", ">requests", ">prompt tokens", ">reply tokens", ">seconds each")
+    rows = table(*columns, title="What it took; requests are answered in batches")
+    for each in usage:
+        latency = "" if each.latency is None else f"{each.latency:.2f}"
+        tokens = (str(each.prompt_tokens), str(each.completion_tokens)) if each.stage != "judge" else ("", "")
+        rows.add_row(cell(each.stage), cell(each.adapter), str(each.requests), *tokens, latency)
+    out().print(rows)
+
+
+def _show_outcomes(outcomes: Sequence[Outcomes]) -> None:
+    for each in outcomes:
+        for name, ids in (("unparsed", each.unparsed), ("failed", each.failed)):
+            if ids:
+                more = f" and {len(ids) - LISTED} more" if len(ids) > LISTED else ""
+                show(f"{each.configuration}, {each.stage}: {len(ids)} of {each.items} {name}: {', '.join(ids[:LISTED])}{more}")
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"

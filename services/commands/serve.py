@@ -1,0 +1,48 @@
+"""`lorag serve`: the HTTP service and the web page."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pipeline.errors import ConfigError
+from services.options import HERE, Project
+from services.terminal import say
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def serve(
+    project: Project = HERE,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on; another than loopback needs keys.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8321,
+    concurrency: Annotated[int, typer.Option("--concurrency", min=1, max=256, help="Requests the model works on at once.")] = 8,
+    max_queue: Annotated[
+        int, typer.Option("--max-queue", min=0, max=10_000, help="Requests that may wait for it; the next is turned away (429).")
+    ] = 64,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=0.1, max=86_400, metavar="SECONDS", help="A request ends after this long (504).")
+    ] = 120.0,
+    max_body: Annotated[int, typer.Option("--max-body", min=1024, metavar="BYTES", help="Largest request.")] = 1 << 20,
+    max_upload: Annotated[int, typer.Option("--max-upload", min=1024, metavar="BYTES", help="Largest upload.")] = 32 << 20,
+    cache: Annotated[int, typer.Option("--cache", min=0, max=1_000_000, help="Replies of the model that are remembered.")] = 1024,
+) -> None:
+    """Serve the project over HTTP: an OpenAI-compatible API, and a web page at /."""
+    from pipeline.config import load_settings
+    from services.api.keys import KeyRing
+    from services.api.server import run
+    from services.api.state import Limits, ServiceState
+    from services.serving_lock import serving
+
+    settings = load_settings(project)
+    keys = KeyRing.load(project)
+    if keys is None and host not in LOOPBACK:
+        raise ConfigError(
+            f"--host {host} lets other machines in, and the project has no keys; make one with `lorag keys add NAME`"
+        )
+    limits = Limits(max_queue, concurrency, timeout, max_body, max_upload, cache)
+    state = ServiceState(settings, project, keys, limits, hosts=frozenset(LOOPBACK) if keys is None else None)
+    with serving(project):
+        say(f"LoRAG serves {project} at http://{f'[{host}]' if ':' in host else host}:{port}/ (Ctrl-C ends it)")
+        run(state, host, port)

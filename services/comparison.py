@@ -1,0 +1,147 @@
+"""Two saved reports → what they differ in, as records of the same report. Measures nothing and loads no model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from pipeline.adapters.card import now_utc
+from pipeline.evaluation.ablation import OWN_METRIC
+from pipeline.evaluation.answers import CITATION_RECALL
+from pipeline.evaluation.comparison import RunComparison
+from pipeline.evaluation.error_analysis import Loss, LostPair, question_score, waterfall, worst
+from pipeline.evaluation.report import Comparison, EffectRow, LossTable, Provenance, QuestionView, Report
+from pipeline.evaluation.report.read import SavedRun
+from services.evaluation import LOWER_IS_BETTER
+
+SIDES = ("A", "B")
+FIRST_ASKED = (*OWN_METRIC.values(), CITATION_RECALL)
+"""The metrics of the headline; the others stand below it, folded."""
+
+
+def comparison_report(first: SavedRun, second: SavedRun, found: RunComparison) -> Report:
+    """The page of a comparison: figures, flips and both traces of each question that both runs show."""
+    pairs = _pairs(first, second)
+    return Report(
+        title="Two runs compared",
+        comparisons=tuple(
+            Comparison(
+                each.part,
+                each.metric,
+                each.first,
+                each.second,
+                each.effect.value,
+                each.effect.low,
+                each.effect.high,
+                each.effect.n,
+            )
+            for each in found.metrics
+            if each.metric in FIRST_ASKED
+        ),
+        questions=_questions(first, second, pairs),
+        notes=tuple(notices(found)),
+        provenance=Provenance(
+            created=now_utc(),
+            config={side: describe(run) for side, run in zip(SIDES, (first, second), strict=True)},
+            digests=_digests(first.digests, second.digests),
+        ),
+        lower_is_better=LOWER_IS_BETTER,
+        summary=_summary(first, second, found),
+        sides=SIDES,
+        of_two_runs=True,
+        effects=tuple(
+            EffectRow.of(each.metric, f"A {each.first:.3f}, B {each.second:.3f}", each.effect) for each in found.metrics
+        ),
+        losses=_losses(first, pairs),
+    )
+
+
+def describe(run: SavedRun) -> str:
+    """A run in one line."""
+    return f"{run.path} ({', '.join(part for part in (run.configuration, run.created) if part)})"
+
+
+def notices(found: RunComparison) -> list[str]:
+    """What a reader must know before the figures are believed."""
+    told = []
+    if found.other_data:
+        told.append(f"The test data of the two runs differ: {', '.join(found.other_data)}. Items are matched by id.")
+    unshared = {each.metric: each.unshared for each in found.metrics if each.unshared}
+    if unshared:
+        counts = ", ".join(f"{metric} {count}" for metric, count in unshared.items())
+        told.append(f"Items that only one run has a value for are left out: {counts}.")
+    return told
+
+
+def to_json(first: SavedRun, second: SavedRun, found: RunComparison) -> dict[str, Any]:
+    """What `lorag eval compare -o json` prints: every figure, and each item that changed."""
+    return {
+        "runs": {side: describe(run) for side, run in zip(SIDES, (first, second), strict=True)},
+        "metrics": {
+            each.metric: {
+                "part": each.part,
+                SIDES[0]: each.first,
+                SIDES[1]: each.second,
+                **asdict(EffectRow.of(each.metric, "B − A", each.effect)),
+                "unshared": each.unshared,
+                "changed": [asdict(change) for change in each.changed],
+            }
+            for each in found.metrics
+        },
+        "flips": asdict(found.flips),
+        "notices": notices(found),
+    }
+
+
+def _summary(first: SavedRun, second: SavedRun, found: RunComparison) -> str:
+    shown = [each for each in found.metrics if each.effect.shown]
+    text = (
+        f"A is {describe(first)}, B is {describe(second)}. {len(shown)} of {len(found.metrics)} metrics differ by more than noise"
+    )
+    flips = found.flips
+    if not flips.n:
+        return f"{text}."
+    return f"{text}; of {flips.n} questions {len(flips.gained)} are right in B alone and {len(flips.lost)} in A alone."
+
+
+def _pairs(first: SavedRun, second: SavedRun) -> list[LostPair]:
+    """The questions that both runs show and know the loss of."""
+    pairs = []
+    for id_, before in first.views.items():
+        after = second.views.get(id_)
+        if after is not None and before.lost_at is not None and after.lost_at is not None:
+            scores = (question_score(each.scores, loss) for each, loss in ((before, before.lost_at), (after, after.lost_at)))
+            pairs.append(LostPair(id_, before.lost_at, after.lost_at, *scores))
+    return pairs
+
+
+def _questions(first: SavedRun, second: SavedRun, pairs: Sequence[LostPair]) -> tuple[QuestionView, ...]:
+    places = {id_: at for at, id_ in enumerate(worst(pairs), start=1)}
+    return tuple(
+        replace(
+            first.questions[each.id],
+            base=first.views[each.id],
+            tuned=second.views[each.id],
+            worst=places.get(each.id, 0),
+        )
+        for each in pairs
+    )
+
+
+def _losses(first: SavedRun, pairs: Sequence[LostPair]) -> tuple[LossTable, ...]:
+    answered = [each for each in pairs if first.questions[each.id].answered]
+    if not answered:
+        return ()
+    counts = [waterfall(each.base for each in answered), waterfall(each.tuned for each in answered)]
+    base, tuned = ({loss.value: count for loss, count in each.items()} for each in counts)
+    return (LossTable("answered questions that both show", Loss.RIGHT.value, base, tuned),)
+
+
+def _digests(first: Mapping[str, str], second: Mapping[str, str]) -> dict[str, str]:
+    """Each digest once where both runs have it, else one a side."""
+    found = {}
+    for name in dict.fromkeys([*first, *second]):
+        before, after = first.get(name, "absent"), second.get(name, "absent")
+        found[name] = before if before == after else f"A {before}, B {after}"
+    return found

@@ -1,0 +1,118 @@
+"""What an evaluation says beside its table: retrieval by rewrite, the judge in full, support of answers, time, tokens, failures.
+
+Measures with the engine and the index of the run, while they are open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pipeline.evaluation.ablation import ALL_ADAPTERS, BASE_CHAIN, Measured, TestSet
+from pipeline.evaluation.bench import Parts
+from pipeline.evaluation.journal import Usage
+from pipeline.evaluation.judgments import JudgeScores, score_judgments
+from pipeline.evaluation.rewrite_retrieval import RewriteRetrieval, compare_rewrites
+from pipeline.evaluation.second_look import SupportVerdicts, judge_answers, write_freely
+from pipeline.records import Outcome, Role
+from pipeline.stages import Judge
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeDetail:
+    """A judge in full, and the share of its freely written replies that are exactly a label; None where nothing was written."""
+
+    configuration: str
+    scores: JudgeScores | None
+    written_in_format: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """The items of one stage that are not ok, by id. Unparsed answers and rewrites are scored as they are, failed ones never."""
+
+    configuration: str
+    stage: str
+    items: int
+    unparsed: tuple[str, ...]
+    failed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    rewrites: RewriteRetrieval = RewriteRetrieval()
+    judges: tuple[JudgeDetail, ...] = ()
+    support: tuple[SupportVerdicts, ...] = ()
+    outcomes: tuple[Outcomes, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "rewrites": asdict(self.rewrites),
+            "judges": [asdict(each) for each in self.judges],
+            "support": [asdict(each) for each in self.support],
+            "outcomes": [asdict(each) for each in self.outcomes],
+        }
+
+
+def planned_closer(tests: TestSet, roles: Sequence[Role]) -> int:
+    """Requests that `look_closer` makes at most."""
+    answered = sum(item.answered for item in tests.chain)
+    return (2 * answered + 2 * len(tests.judgments)) if Role.JUDGE in roles else len(tests.judgments)
+
+
+def look_closer(parts: Parts, tests: TestSet, measured: Sequence[Measured]) -> Details:
+    """Everything that the table has no place for; `measured` are the base chain, each adapter alone and all of them."""
+    by_name = {each.configuration.name: each for each in measured}
+    alone = [by_name[name] for name in (BASE_CHAIN, f"+ {Role.REWRITER.value}") if name in by_name]
+    judges = [by_name[name] for name in (BASE_CHAIN, f"+ {Role.JUDGE.value}") if name in by_name]
+    ends = [by_name[name] for name in (BASE_CHAIN, ALL_ADAPTERS) if name in by_name]
+    return Details(
+        rewrites=compare_rewrites(tests.chain, alone, parts.frozen_index, hybrid=parts.hybrid),
+        judges=tuple(_judge(parts, tests, each) for each in judges) if tests.judgments else (),
+        support=_support(parts, ends, judges[-1]),
+        outcomes=tuple(found for each in measured for found in _outcomes(each)),
+    )
+
+
+def _judge(parts: Parts, tests: TestSet, measured: Measured) -> JudgeDetail:
+    adapter = parts.adapters.get(Role.JUDGE) if Role.JUDGE in measured.configuration.on else None
+    written = write_freely(parts.engine, adapter, tests.judgments)
+    in_format = sum(item.outcome is Outcome.OK for item in written)
+    read = sum(item.outcome is not Outcome.FAILED for item in written)
+    labelled = any(item.label is not None for item in measured.judgments)
+    scores = score_judgments(measured.judgments) if labelled else None
+    return JudgeDetail(measured.configuration.name, scores, in_format / read if read else None)
+
+
+def _support(parts: Parts, ends: Sequence[Measured], judged: Measured) -> tuple[SupportVerdicts, ...]:
+    """The answers of the base chain and of all adapters, both by the judge adapter, whose own judgments `judged` holds."""
+    adapter = parts.adapters.get(Role.JUDGE)
+    if adapter is None:
+        return ()
+    judge = Judge(parts.engine, adapter)
+    return tuple(judge_answers(each, judge, judged.judgments) for each in ends if each.responses)
+
+
+def _outcomes(measured: Measured) -> list[Outcomes]:
+    stages: Mapping[str, Sequence[tuple[str, Outcome]]] = {
+        "rewrite": [(each.id, each.outcome) for each in measured.rewrites.items],
+        "synthesize": [(each.id, each.outcome) for each in measured.answers.items],
+        "judge": [(each.id, each.outcome) for each in measured.judgments],
+    }
+    return [
+        Outcomes(
+            measured.configuration.name,
+            stage,
+            len(found),
+            tuple(id_ for id_, outcome in found if outcome is Outcome.UNPARSED),
+            tuple(id_ for id_, outcome in found if outcome is Outcome.FAILED),
+        )
+        for stage, found in stages.items()
+        if found
+    ]
+
+
+def usage_json(usage: Sequence[Usage]) -> list[dict[str, Any]]:
+    """Requests, tokens and seconds a request of each stage and adapter."""
+    return [{**asdict(each), "latency": each.latency} for each in usage]

@@ -1,0 +1,282 @@
+"""An evaluation → the report's records: what is shown, where each question was lost, and where the figures come from.
+
+Measures nothing. `lorag demo` and `lorag eval ablation` show the same report; each adds what it alone has.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, NamedTuple
+
+from pipeline.adapters.card import now_utc
+from pipeline.adapters.registry import Version
+from pipeline.adapters.tensor_file import file_digest
+from pipeline.assembly import open_registry, version_name
+from pipeline.config import Settings
+from pipeline.engine.bases import resolve_base
+from pipeline.engine.processor import compute_dtype, detect, probe_threads
+from pipeline.errors import InputError
+from pipeline.evaluation.ablation import ALL_ADAPTERS, BASE_CHAIN, ChainItem, Measured, TestSet
+from pipeline.evaluation.error_analysis import Loss, LostPair, losses_of, question_score, waterfall, worst
+from pipeline.evaluation.judgments import score_judgments
+from pipeline.evaluation.report import (
+    Calibration,
+    ChainView,
+    EffectRow,
+    ItemTable,
+    LabelTable,
+    LossTable,
+    OutcomeCount,
+    Provenance,
+    QuestionView,
+    Report,
+    Results,
+    UsageRow,
+    chain_view,
+)
+from pipeline.records import Answer, Outcome, Response, Role, Trace
+from services.evaluation import LOWER_IS_BETTER, ROLES, Evaluation
+from training.dataset import DataFolder
+from training.publish import library_versions
+
+BROWSED = 1_000
+"""Questions that the page holds at most: beyond that a phone takes long to open it. The JSON's scores are of all."""
+
+STAGES: Mapping[str, Role] = {"rewrite": Role.REWRITER, "retrieve": Role.EMBEDDER, "answer": Role.SYNTHESIZER}
+"""What the page calls the stages, and the role whose adapter each uses."""
+
+NOTES = (
+    "Intervals are 95 % bootstrap intervals (BCa, 10,000 resamples), clustered by document or conversation; differences are "
+    "paired item by item.",
+    "The base chain is the same base model asked in its plain prompt with an example, and the frozen encoder.",
+    "Retrieval is measured on all answerable test questions and on the conversation turns asked of the rewriter; turns count for "
+    "retrieval only. Test documents stand in the index, as they would in use; no adapter was trained on them.",
+    "A refused answerable question scores 0 in EM, F1 and citations. Unparsed replies are scored as they stand, and counted.",
+)
+
+
+def build_report(
+    title: str, settings: Settings, data: DataFolder, versions: Mapping[Role, Version], evaluation: Evaluation
+) -> Report:
+    """All that an evaluation alone says; times, curves and showcases are the caller's to add."""
+    by_name = {each.configuration.name: each for each in evaluation.measured}
+    tests = evaluation.tests
+    sides = [
+        Side(each, losses_of(tests.chain, each), {item.id: item.values for item in each.answers.items})
+        for each in (by_name[BASE_CHAIN], by_name[ALL_ADAPTERS])
+    ]
+    pairs = _pairs(tests, *sides)
+    questions = _questions(tests, sides, pairs, versions)
+    return Report(
+        title=title,
+        comparisons=evaluation.comparisons,
+        ablation=evaluation.ablation,
+        floors=evaluation.floors,
+        questions=questions,
+        outcomes=_outcomes([by_name[row.configuration] for row in evaluation.ablation.rows]),
+        notes=(*NOTES, *_browsed(tests, len(questions))),
+        provenance=_provenance(settings, data, versions, tests),
+        lower_is_better=LOWER_IS_BETTER,
+        summary=_summary(evaluation),
+        sides=(BASE_CHAIN, ALL_ADAPTERS),
+        runs=evaluation.runs,
+        effects=tuple(
+            EffectRow.of(each.metric, each.name, each.effect, interaction=len(each.roles) > 1, primary=each.primary)
+            for each in evaluation.factorial.effects
+        ),
+        losses=_losses(tests, *(side.lost for side in sides)),
+        calibration=_calibration([side.measured for side in sides]),
+        usage=tuple(
+            UsageRow(each.stage, each.adapter, each.requests, each.prompt_tokens, each.completion_tokens, each.latency)
+            for each in evaluation.usage
+        ),
+        results=_results(evaluation.measured, pairs),
+    )
+
+
+class Side(NamedTuple):
+    """One of the two systems that stand side by side: where it lost each question, and the scores of its answers, by id."""
+
+    measured: Measured
+    lost: Mapping[str, Loss]
+    scores: Mapping[str, Mapping[str, float]]
+
+
+def _questions(
+    tests: TestSet, sides: Sequence[Side], pairs: Sequence[LostPair], versions: Mapping[Role, Version]
+) -> tuple[QuestionView, ...]:
+    """What is answered, and the turns, which show what the rewriter does; further questions count for retrieval alone."""
+    shown = [item for item in tests.chain if _is_shown(item)]
+    places = {id_: at for at, id_ in enumerate(worst([p for p, i in zip(pairs, tests.chain, strict=True) if _is_shown(i)]), 1)}
+    kept = {item.gold.id for item in sorted(shown, key=lambda item: item.gold.id not in places)[:BROWSED]}
+    views = []
+    for item in shown:
+        if item.gold.id not in kept:
+            continue
+        base, tuned = (_view(item, measured, lost, scores, versions) for measured, lost, scores in sides)
+        views.append(
+            QuestionView(
+                id=item.gold.id,
+                question=item.query.question,
+                gold_answers=item.gold.answers,
+                base=base,
+                tuned=tuned,
+                history=item.query.history,
+                gold_rewrite=item.gold_rewrite,
+                answerable=item.gold.answerable,
+                answered=item.answered,
+                worst=places.get(item.gold.id, 0),
+            )
+        )
+    return tuple(views)
+
+
+def _is_shown(item: ChainItem) -> bool:
+    return item.answered or bool(item.query.history)
+
+
+def _pairs(tests: TestSet, base: Side, tuned: Side) -> tuple[LostPair, ...]:
+    """Every question of the test set, in its order."""
+    ids = [item.gold.id for item in tests.chain]
+    return tuple(
+        LostPair(
+            id_,
+            base.lost[id_],
+            tuned.lost[id_],
+            *(question_score(side.scores.get(id_, {}), side.lost[id_]) for side in (base, tuned)),
+        )
+        for id_ in ids
+    )
+
+
+def _view(
+    item: ChainItem,
+    measured: Measured,
+    lost: Mapping[str, Loss],
+    scores: Mapping[str, Mapping[str, float]],
+    versions: Mapping[Role, Version],
+) -> ChainView:
+    id_, search = item.gold.id, measured.searches[item.gold.id]
+    response = measured.responses.get(id_) or Response(
+        item.query.question, search.rewrite, Answer("", False, (), Outcome.OK), trace=Trace(hits=search.hits)
+    )
+    on = measured.configuration.on
+    adapters = {
+        stage: version_name(versions[role]) if role in on and role in versions else "base" for stage, role in STAGES.items()
+    }
+    return chain_view(response, item.gold.passage_ids, scores.get(id_, {}), lost[id_], adapters)
+
+
+def _losses(tests: TestSet, base: Mapping[str, Loss], tuned: Mapping[str, Loss]) -> tuple[LossTable, ...]:
+    kinds = (("answered questions", "right", True), ("questions only searched for", "gold retrieved", False))
+    tables = []
+    for name, end, answered in kinds:
+        ids = [item.gold.id for item in tests.chain if item.answered is answered]
+        if ids:
+            counts = (waterfall(lost[id_] for id_ in ids) for lost in (base, tuned))
+            tables.append(LossTable(name, end, *({loss.value: n for loss, n in each.items()} for each in counts)))
+    return tuple(tables)
+
+
+def _calibration(measured: Sequence[Measured]) -> tuple[Calibration, ...]:
+    found = []
+    for each in measured:
+        try:
+            scores = score_judgments(each.judgments)
+        except InputError:
+            continue  # nothing was judged, or every judgment failed: the table of outcomes says which
+        if scores.ece is not None and scores.brier is not None:
+            name, n = each.configuration.name, scores.with_probabilities
+            found.append(Calibration(name, n, scores.ece, scores.brier, scores.reliability))
+    return tuple(found)
+
+
+def _browsed(tests: TestSet, count: int) -> tuple[str, ...]:
+    total = sum(_is_shown(item) for item in tests.chain)
+    return (f"The page holds {count} of {total} questions, the worst among them.",) if count < total else ()
+
+
+def _results(measured: Sequence[Measured], pairs: tuple[LostPair, ...]) -> Results:
+    """Every item once for all the configurations that have it alike."""
+    tables: list[ItemTable] = []
+    for part in ("rewrites", "retrieval", "answers"):
+        found = [(each.configuration.name, getattr(each, part).items) for each in measured]
+        distinct = [items for at, (_, items) in enumerate(found) if items and items not in [other for _, other in found[:at]]]
+        tables += [ItemTable(part, tuple(name for name, other in found if other == items), items) for items in distinct]
+    labels = [(each.configuration.name, each.judgments) for each in measured]
+    once = [items for at, (_, items) in enumerate(labels) if items and items not in [other for _, other in labels[:at]]]
+    judged = tuple(LabelTable(tuple(name for name, other in labels if other == items), items) for items in once)
+    return Results(tuple(tables), judged, pairs)
+
+
+def _outcomes(measured: Sequence[Measured]) -> tuple[OutcomeCount, ...]:
+    rows = []
+    for each in measured:
+        stages = (
+            ("rewrite", [item.outcome for item in each.rewrites.items]),
+            ("synthesize", [item.outcome for item in each.answers.items]),
+            ("judge", [item.outcome for item in each.judgments]),
+        )
+        for stage, found in stages:
+            if found:
+                counts = [found.count(outcome) for outcome in (Outcome.OK, Outcome.UNPARSED, Outcome.FAILED)]
+                rows.append(OutcomeCount(each.configuration.name, stage, *counts))
+    return tuple(rows)
+
+
+def _provenance(settings: Settings, data: DataFolder, versions: Mapping[Role, Version], tests: TestSet) -> Provenance:
+    processor, base, registry = detect(), resolve_base(settings.base.model), open_registry(settings)
+    digests, seeds = {f"base {base.id}": base.digest}, {"intervals": 0, "test items and effects": settings.seed}
+    for role in (role for role in ROLES if role in versions):
+        card = registry.show(role, versions[role].id)
+        identity = card.identity
+        seeds[f"training of {role.value}"] = card.training.seed
+        digests[f"adapter {role.value}"] = versions[role].id
+        digests[f"weights of {role.value}"] = identity.weights_digest[:16]
+        if identity.contract_hash:
+            digests[f"contract of {role.value}"] = identity.contract_hash[:16]
+    files = sorted(path for path in data.folder.glob("t*/*.jsonl*") if path.is_file())
+    return Provenance(
+        created=now_utc(),
+        config=_config(settings),
+        digests=digests | {path.relative_to(data.folder).as_posix(): file_digest(path)[:16] for path in files},
+        versions={"lorag": lorag_version(), "python": platform.python_version(), **library_versions()},
+        seeds=seeds,
+        machine={
+            "processor": processor.name,
+            "cores": str(processor.cores),
+            "threads": str(probe_threads()),
+            "compute": compute_dtype(processor),
+        },
+        tests={
+            "questions answered": sum(1 for item in tests.chain if item.answered),
+            "questions only searched for": sum(1 for item in tests.chain if not item.answered),
+            "turns rewritten": len(tests.rewrites),
+            "judgments": len(tests.judgments),
+        },
+    )
+
+
+def lorag_version() -> str:
+    """The installed one; `checkout` where the code runs without being installed."""
+    try:
+        return version("lorag")
+    except PackageNotFoundError:
+        return "checkout"
+
+
+def _config(settings: Settings) -> dict[str, Any]:
+    """The settings that decide figures; no address, no key's name and no folder of the project."""
+    kept = settings.model_dump(mode="json", include={"base", "embedder", "chunking", "retrieval", "judge"})
+    return kept | {"engine": settings.generation.engine, "store": settings.store.kind}
+
+
+def _summary(evaluation: Evaluation) -> str:
+    alone = [each for each in evaluation.comparisons if each.role != "chain"]
+    better = [each for each in alone if each.low > 0]
+    return (
+        f"{len(better)} of {len(alone)} adapters beat the base on their own metric, with a 95 % interval of the paired "
+        "difference that excludes zero."
+    )

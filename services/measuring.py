@@ -1,0 +1,173 @@
+"""Runs the configurations of an evaluation: opens indexes and engine, keeps what is answered, and lets go of both.
+
+Indexes of evaluation lie beside the project's own, which is never touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.adapters.registry import Version
+from pipeline.assembly import open_base, open_embedder, open_index, version_name
+from pipeline.config import Settings
+from pipeline.engine.memo import MemoEngine
+from pipeline.engine.protocol import Completion
+from pipeline.errors import DataError, IndexMismatch, InputError
+from pipeline.evaluation.ablation import Configuration, Measured, TestSet
+from pipeline.evaluation.bench import Bench, Parts, planned_requests
+from pipeline.evaluation.journal import JournalEngine, Usage
+from pipeline.records import Role
+from pipeline.retrieval.index import Index
+from services.details import Details, look_closer, planned_closer
+from services.run_folder import RunFolder
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is going on, requests answered and requests in all."""
+
+Documents = Callable[[int, int], None]
+"""Called with documents indexed and documents to index."""
+
+ROLES = (Role.REWRITER, Role.EMBEDDER, Role.SYNTHESIZER, Role.JUDGE)
+CLOSER = "details"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What was measured, what it took, and, where asked for, the details."""
+
+    measured: tuple[Measured, ...]
+    usage: tuple[Usage, ...]
+    details: Details | None = None
+
+
+def run_configurations(
+    settings: Settings,
+    tests: TestSet,
+    versions: Mapping[Role, Version],
+    configurations: Sequence[Configuration],
+    on_progress: Progress | None = None,
+    *,
+    keep: RunFolder | None = None,
+    closer: bool = False,
+    on_documents: Documents | None = None,
+) -> Run:
+    """Measure each configuration; with `closer` the details too. With `keep`, what is answered there is not asked again.
+
+    `on_documents` is told how the indexes of evaluation are filled, which the first time takes as long as an ingest.
+
+    Raises DataError where a question's gold passage is in no document.
+    """
+    name, done = configurations[0].name, 0
+    total = planned_requests(tests, configurations) + (planned_closer(tests, tuple(versions)) if closer else 0)
+
+    def count(requests: int) -> None:
+        nonlocal done
+        done = min(total, done + requests)  # a batch that is halved around a bad item asks again for what is known
+        if on_progress is not None:
+            on_progress(name, done, total)
+
+    generation: dict[Role, Version] = {r: v for r, v in versions.items() if r is not Role.EMBEDDER}
+    needs_base = bool(tests.rewrites or tests.judgments or any(item.answered for item in tests.chain))
+    measured = []
+    with _indexes(settings, versions.get(Role.EMBEDDER), tests, on_documents) as (frozen, tuned):
+        base = open_base(with_adapters(settings, generation)) if needs_base else None
+        journal = JournalEngine(base.engine if base else _NoEngine(), keep.requests if keep else None)
+        adapters: dict[Role, str] = {role: version_name(version) for role, version in generation.items()}
+        engine = MemoEngine(journal, count)
+        parts = Parts(engine, adapters, frozen, tuned, settings.retrieval.k, settings.retrieval.hybrid)
+        bench = Bench(parts, tests)
+        for configuration in configurations:
+            name = configuration.name
+            measured.append(bench.measure(configuration))
+            if keep is not None:
+                keep.add(measured[-1], tests)
+        name = CLOSER
+        details = look_closer(parts, tests, measured) if closer else None
+    return Run(tuple(measured), journal.usage(), details)
+
+
+def with_adapters(settings: Settings, versions: Mapping[Role, Version] | Mapping[Role, Version | None]) -> Settings:
+    """The settings with exactly these adapter versions, and none for the other roles."""
+    chosen = {role.value: (v.id if (v := versions.get(role)) else "none") for role in ROLES}
+    return settings.model_copy(update={"adapters": settings.adapters.model_copy(update=chosen)})
+
+
+class _NoEngine:
+    """Stands where no model is needed, as when retrieval alone is measured; it refuses every request."""
+
+    adapters: tuple[str, ...] = ()
+
+    def generate(self, requests: Sequence[Any]) -> list[Any]:
+        return self._none(requests)
+
+    def weigh(self, requests: Sequence[Any]) -> list[Any]:
+        return self._none(requests)
+
+    def stream(self, request: Any) -> Generator[str, None, Completion]:
+        raise InputError("retrieval alone is measured here; no model is loaded")
+
+    def _none(self, requests: Sequence[Any]) -> list[Any]:
+        if requests:
+            raise InputError("retrieval alone is measured here; no model is loaded")
+        return []
+
+
+@contextlib.contextmanager
+def _indexes(
+    settings: Settings, embedder: Version | None, tests: TestSet, on_documents: Documents | None
+) -> Iterator[tuple[Index | _NoSearch, Index | None]]:
+    """Indexes of the project's documents filled by the frozen encoder and by the one with the adapter, brought up to date."""
+    if not tests.chain:
+        yield _NoSearch(), None
+        return
+    with contextlib.ExitStack() as opened:
+        frozen = opened.enter_context(contextlib.closing(_index(settings, None)))
+        tuned = opened.enter_context(contextlib.closing(_index(settings, embedder))) if embedder else None
+        for index in (frozen, tuned) if tuned else (frozen,):
+            _bring_up_to_date(index, settings.documents, on_documents)
+        _require_gold(tests, frozen, settings.documents)
+        yield frozen, tuned
+
+
+class _NoSearch:
+    def search_many(self, questions: Sequence[str], k: int, **options: Any) -> list[Any]:
+        if questions:
+            raise InputError("no question is measured here; no index is open")
+        return []
+
+
+def _index(settings: Settings, embedder: Version | None) -> Index:
+    apart = with_adapters(settings, {Role.EMBEDDER: embedder})
+    folder = settings.store.path.with_name("evaluation") / (embedder.id if embedder else "frozen")
+    store = settings.store.model_copy(update={"kind": "edge", "path": folder, "url": None, "api_key_env": None})
+    apart = apart.model_copy(update={"store": store})
+    return open_index(apart, open_embedder(apart))
+
+
+def _bring_up_to_date(index: Index, documents: Path, on_documents: Documents | None) -> None:
+    """Ingest; an index that another encoder filled, before the settings named this one, is made anew."""
+
+    def told(done: int, total: int, _: str) -> None:
+        if on_documents is not None:
+            on_documents(done, total)
+
+    try:
+        index.ingest(documents, on_progress=told)
+    except IndexMismatch:
+        index.ingest(documents, rebuild=True, on_progress=told)
+
+
+def _require_gold(tests: TestSet, index: Index, documents: Path) -> None:
+    """A gold passage that no document holds can never be found: every figure would be too low, and none would say so."""
+    known = {passage.id for passage in index.passages()}
+    lacking = [(item.gold.id, each) for item in tests.chain for each in item.gold.passage_ids if each not in known]
+    if lacking:
+        row, passage = lacking[0]
+        raise DataError(
+            f"{len(lacking)} gold passages of the test rows are in no document of {documents}, such as {passage!r} of {row!r}; "
+            "make rows and index from the same documents with the same chunking"
+        )

@@ -1,0 +1,158 @@
+"""The folder of an evaluation that can be killed and run again: what was answered, what came of each item, and whose it is.
+
+    requests.jsonl   a row each request to the model, synced as it is answered
+    items.jsonl      a row each item of each configuration, synced as the configuration is done
+    result.json      the figures, at the end
+    usage.json       requests, tokens and seconds by stage and adapter, of the process that ended the run
+
+The first two begin with a header that names everything the rows depend on; a run with another header is refused. However often
+it was killed, both files and the figures end up the same, byte for byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.adapters.registry import Version
+from pipeline.assembly import open_embedder, open_registry
+from pipeline.config import Settings
+from pipeline.contracts import contract_hash
+from pipeline.engine.bases import resolve_base
+from pipeline.errors import InputError
+from pipeline.evaluation.ablation import Configuration, Measured, TestSet
+from pipeline.evaluation.row_file import RowFile
+from pipeline.records import Answer, Role
+from services.testset import Sizes
+from training.data.jsonl import file_digests
+from training.dataset import DataFolder
+from training.publish import library_versions
+
+REQUESTS, ITEMS, RESULT, USAGE = "requests.jsonl", "items.jsonl", "result.json", "usage.json"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The open files of a run."""
+
+    folder: Path
+    requests: RowFile
+    items: RowFile
+
+    def add(self, measured: Measured, tests: TestSet) -> None:
+        """Keep what a configuration came to."""
+        self.items.add(item_rows(measured, tests))
+
+    def finish(self, result: Mapping[str, Any], usage: Sequence[Mapping[str, Any]]) -> None:
+        """Write the figures."""
+        for name, content in ((RESULT, result), (USAGE, usage)):
+            aside = self.folder / f".{name}"
+            aside.write_text(json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+            aside.replace(self.folder / name)
+
+
+@contextmanager
+def open_run(folder: Path, header: Mapping[str, Any]) -> Iterator[RunFolder]:
+    """The run in `folder`, begun or gone on with. Raises InputError where it is another's, in use, or no folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        requests = RowFile(folder / REQUESTS, header)
+        try:
+            items = RowFile(folder / ITEMS, header)
+        except BaseException:
+            requests.close()
+            raise
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror or error}); name another folder") from error
+    try:
+        yield RunFolder(folder, requests, items)
+    finally:
+        requests.close()
+        items.close()
+
+
+def identity(
+    settings: Settings,
+    data: DataFolder,
+    versions: Mapping[Role, Version],
+    sizes: Sizes,
+    configurations: Sequence[Configuration],
+) -> dict[str, Any]:
+    """Everything that a run's rows depend on, by digest where it is large; the machine is not in it."""
+    registry, base = open_registry(settings), resolve_base(settings.base.model)
+    bare = settings.model_copy(update={"adapters": settings.adapters.model_copy(update={"embedder": "none"})})
+    cards = {role: registry.show(role, version.id) for role, version in versions.items()}
+    files = sorted(data.folder.glob("test/*.jsonl*"))
+    return {
+        "base": {"id": base.id, "digest": base.digest, **settings.base.model_dump(mode="json", exclude={"model"})},
+        "generation": settings.generation.model_dump(mode="json", exclude={"api_key_env", "timeout", "retries", "concurrency"}),
+        "embedder": open_embedder(bare).identity.to_dict(),
+        "adapters": {role.value: f"{card.version} {card.identity.weights_digest}" for role, card in cards.items()},
+        "contracts": {role.value: contract_hash(role) for role in (Role.REWRITER, Role.SYNTHESIZER, Role.JUDGE, Role.EMBEDDER)},
+        "retrieval": {"k": settings.retrieval.k, "hybrid": settings.retrieval.hybrid},
+        "chunking": settings.chunking.model_dump(mode="json"),
+        "documents": _folder_digest(settings.documents),
+        "data": {Path(name).name: digest for name, digest in file_digests(files).items()},
+        "intents": dict(settings.judge.intents),
+        "sizes": asdict(sizes),
+        "configurations": [each.name for each in configurations],
+        "libraries": library_versions(),
+    }
+
+
+def _folder_digest(folder: Path) -> str:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    total = hashlib.sha256()
+    for path, digest in zip(files, file_digests(files).values(), strict=True):
+        total.update(f"{path.relative_to(folder).as_posix()}\0{digest}\n".encode())
+    return total.hexdigest()
+
+
+def item_rows(measured: Measured, tests: TestSet) -> list[dict[str, Any]]:
+    """What a configuration came to, a row an item: questions and turns, then rewrites, then judgments."""
+    name = {"configuration": measured.configuration.name}
+    scores: dict[str, dict[str, float]] = {}
+    for table in (measured.retrieval, measured.answers):
+        for scored in table.items:
+            scores.setdefault(scored.id, {}).update(scored.values)
+    rows: list[dict[str, Any]] = []
+    for item in tests.chain:
+        search, response = measured.searches[item.gold.id], measured.responses.get(item.gold.id)
+        rows.append(
+            {
+                **name,
+                "kind": "question",
+                "id": item.gold.id,
+                "group": item.gold.group,
+                "question": item.query.question,
+                "rewrite": search.rewrite.question,
+                "rewrite_outcome": search.rewrite.outcome.value,
+                "hits": [hit.passage.id for hit in search.hits],
+                "answer": _answer(response.answer) if response is not None else None,
+                "scores": scores.get(item.gold.id, {}),
+            }
+        )
+    for each in measured.rewrites.items:
+        found: dict[str, Any] = {"group": each.group, "outcome": each.outcome.value, "scores": dict(each.values)}
+        rows.append({**name, "kind": "rewrite", "id": each.id, **found})
+    for judged in measured.judgments:
+        found = {"gold": judged.gold, "label": judged.label, "probabilities": dict(judged.probabilities)}
+        found |= {"group": judged.group, "outcome": judged.outcome.value}
+        rows.append({**name, "kind": "judgment", "id": judged.id, **found})
+    return rows
+
+
+def _answer(answer: Answer) -> dict[str, Any]:
+    return {
+        "text": answer.text,
+        "reply": answer.reply,
+        "refused": answer.refused,
+        "outcome": answer.outcome.value,
+        "citations": [{"passage_id": each.passage_id, "quote": each.quote} for each in answer.citations],
+        "error": str(answer.error) if answer.error is not None else None,
+    }

@@ -1,0 +1,115 @@
+"""Starts vLLM on a base with the adapters that a registry has in production, each under its role's name.
+
+    python services/vllm_serve.py --base FOLDER_OR_HUB_ID --adapters PROJECT/.lorag/adapters [-- OPTION …]
+
+Runs beside vLLM, where LoRAG is not installed: it needs Python alone. What follows `--` goes to vLLM as it is. `--print` shows
+the command in place of running it. The settings that ask such a server are `generation: {engine: openai, base_url: …/v1}`;
+they refuse it where its adapters are not the ones in production, so start it again after a promotion.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROLES = ("rewriter", "synthesizer", "judge")
+BASE_NAME = "base"
+RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""Ranks that vLLM has room for; an adapter between two takes the next."""
+
+_VERSION = re.compile(r"[0-9]{4,9}-[0-9a-f]{8}")
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """What vLLM must have room for."""
+
+    rank: int
+    modules: frozenset[str]
+
+
+def vllm_command(program: str, base: str, adapters: Path, extra: Sequence[str] = ()) -> list[str]:
+    """The words of the command. Raises SystemExit in one line where the registry or an adapter in it cannot be read.
+
+    Two words are there for what vLLM 0.32 does on a CPU. Without `--lora-target-modules` it puts adapters on the output head
+    too, which none of ours has, and ends at the first request for the log-probabilities of a prompt. And where requests for the
+    base run together with others it gives them the adapter in the last slot: so there is one slot more than adapters, and the
+    last stays empty.
+    """
+    folders = dict(_in_production(adapters))
+    words = [program, "serve", base, "--served-model-name", BASE_NAME]
+    if folders:
+        shapes = [_shape(folder / "adapter_config.json") for folder in folders.values()]
+        modules = sorted(set().union(*(shape.modules for shape in shapes)))
+        rank = max(shape.rank for shape in shapes)
+        words += ["--enable-lora", "--max-loras", str(len(folders) + 1), "--max-lora-rank", str(_room_for(rank))]
+        words += ["--lora-target-modules", *modules]
+        words += ["--lora-modules", *(f"{role}={folder}" for role, folder in folders.items())]
+    return [*words, *extra]
+
+
+def _in_production(adapters: Path) -> Iterator[tuple[str, Path]]:
+    for role in ROLES:
+        file = adapters / role / "aliases.json"
+        if not file.is_file():
+            continue
+        version = _read(file).get("production")
+        if version is None:
+            continue
+        if not (isinstance(version, str) and _VERSION.fullmatch(version)):
+            raise SystemExit(f"{file}: production is {version!r}, which is no version; see `lorag adapters list`")
+        yield role, adapters / role / "versions" / version
+
+
+def _shape(file: Path) -> _Shape:
+    settings = _read(file)
+    rank, modules = settings.get("r"), settings.get("target_modules")
+    if not (isinstance(rank, int) and isinstance(modules, list) and modules and all(isinstance(m, str) for m in modules)):
+        raise SystemExit(f"{file}: has no rank, or no list of target_modules; publish the adapter again")
+    return _Shape(rank, frozenset(modules))
+
+
+def _room_for(rank: int) -> int:
+    fitting = [room for room in RANKS if room >= rank]
+    if not fitting:
+        raise SystemExit(f"an adapter has rank {rank}; vLLM takes {RANKS[-1]} at most")
+    return fitting[0]
+
+
+def _read(file: Path) -> dict[str, object]:
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"{file}: cannot be read as JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise SystemExit(f"{file}: holds no JSON object")
+    return value
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--base", required=True)
+    parser.add_argument("--adapters", required=True, type=Path, metavar="FOLDER")
+    parser.add_argument("--vllm", default="vllm", metavar="PROGRAM")
+    parser.add_argument("--print", action="store_true", dest="show")
+    parser.add_argument("extra", nargs="*", metavar="OPTION")
+    options = parser.parse_args()
+    words = vllm_command(options.vllm, options.base, options.adapters, options.extra)
+    if options.show:
+        print(shlex.join(words))
+        return
+    try:
+        os.execvp(words[0], words)
+    except OSError as error:
+        sys.exit(f"{words[0]} does not start: {error.strerror}; install vLLM, or name its program with --vllm")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""The web page: static files, and the headers under which a browser keeps them harmless.
+
+Knows nothing of questions, documents or adapters: the page talks to the HTTP API beside it, as any other client does, by
+relative addresses. It holds no secrets, so it is served without a key; what it shows needs one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastapi.responses import FileResponse
+from fastapi.staticfiles import StaticFiles
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from starlette.responses import Response
+    from starlette.types import Scope
+
+STATIC = Path(__file__).parent / "static"
+
+POLICY = (
+    "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; frame-src blob:; "
+    "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""No inline script or style and no other host. `blob:` is the evaluation report, in a frame that may run nothing."""
+
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-cache",
+}
+"""`no-cache` lets a browser keep the files and ask each time whether they changed; each has an ETag."""
+
+
+def mount(app: FastAPI) -> None:
+    """Serve the page at `/` and its files under `/static/`."""
+    app.add_api_route("/", _page, include_in_schema=False)
+    app.mount("/static", _Files(directory=STATIC), name="static")
+
+
+async def _page() -> FileResponse:
+    return FileResponse(STATIC / "index.html", headers=HEADERS)
+
+
+class _Files(StaticFiles):
+    """Static files, each answer with the page's headers."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers.update(HEADERS)
+        return response

@@ -1,0 +1,68 @@
+// What an adapter version was shown to bring, and its card. Knows the card's keys, and nothing of how it is fetched.
+
+import { el, facts, plural } from "./dom.js";
+
+const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(3)}`;
+
+/** The first comparison, which decides a promotion, in one line of words and figures. */
+export function evidenceLine([first]) {
+  if (!first) return el("p", { class: "soft" }, "No held-out comparison yet, so it cannot be promoted.");
+  const { metric, base, tuned, difference, low, high, n } = first;
+  const [tone, words] = judgement(low, high);
+  return el(
+    "div",
+    { class: "evidence" },
+    el("span", {}, el("span", { class: "soft" }, `${metric} `), `${base.toFixed(3)} → `, el("strong", {}, tuned.toFixed(3))),
+    el(
+      "span",
+      {},
+      el("strong", {}, signed(difference)),
+      el("span", { class: "soft" }, ` (${signed(low)} to ${signed(high)}, n = ${n})`),
+    ),
+    el("span", { class: `chip ${tone}` }, words),
+  );
+}
+
+function judgement(low, high) {
+  if (low > 0) return ["good", "▲ better than the base"];
+  if (high < 0) return ["bad", "▼ worse than the base"];
+  return ["", "◆ no clear difference"];
+}
+
+/** A card in groups of facts. */
+export function cardFacts({ identity, lora, data, training, libraries, licence, notes }) {
+  return [
+    facts("h3", "Weights", {
+      base: identity.base,
+      precision: identity.precision,
+      rank: lora.rank,
+      alpha: lora.alpha,
+      parameters: `${lora.parameters.toLocaleString("en")} (${(lora.share * 100).toFixed(2)} % of the base)`,
+      targets: lora.targets.join(", "),
+      "SHA-256": identity.weights_digest,
+    }),
+    facts("h3", "Data", {
+      name: data.name,
+      rows: plural(data.rows, "row"),
+      splits: pairs(data.splits),
+      files: Object.keys(data.files).join(", "),
+    }),
+    facts("h3", "Training", {
+      method: training.method,
+      steps: training.steps,
+      epochs: training.epochs,
+      "learning rate": training.learning_rate,
+      batch: training.batch,
+      "final loss": training.final_loss.toFixed(4),
+      "on dev": pairs(training.dev),
+      time: `${Math.round(training.seconds)} s`,
+      seed: training.seed,
+    }),
+    facts("h3", "Otherwise", { licence, notes, libraries: pairs(libraries) }),
+  ];
+}
+
+const pairs = (mapping) =>
+  Object.entries(mapping)
+    .map(([name, value]) => `${name} ${typeof value === "number" ? Number(value.toFixed(4)) : value}`)
+    .join(", ");

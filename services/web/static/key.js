@@ -1,0 +1,44 @@
+// The dialog in which an API key is given or forgotten. A change is told by the event `keychange` on the document.
+
+import { key } from "./api.js";
+import { byId } from "./dom.js";
+
+/** Opens the dialog; `reason` is what the server said, where it was the server that asked. */
+export function askForKey(reason = "") {
+  const dialog = byId("key-dialog");
+  byId("key-reason").textContent = reason;
+  byId("key-field").value = "";
+  byId("key-forget").hidden = !key.get();
+  dialog.returnValue = "cancel";
+  dialog.showModal();
+  byId("key-field").focus();
+}
+
+/** Makes the button and the dialog work. */
+export function startKey() {
+  byId("key-button").addEventListener("click", () => askForKey());
+  byId("key-dialog").addEventListener("close", take);
+  // Enter in the field means "use", whichever button comes first in the dialog.
+  byId("key-field").addEventListener("keydown", (event) => {
+    if (event.key !== "Enter") return;
+    event.preventDefault();
+    byId("key-dialog").close("use");
+  });
+  show();
+}
+
+function take() {
+  const { returnValue } = byId("key-dialog");
+  const text = byId("key-field").value.trim();
+  byId("key-field").value = "";
+  if (returnValue === "use" && text) key.set(text);
+  else if (returnValue === "forget") key.forget();
+  else return;
+  show();
+  document.dispatchEvent(new Event("keychange"));
+}
+
+function show() {
+  byId("key-button").textContent = key.get() ? "API key ✓" : "API key";
+  byId("key-button").setAttribute("aria-label", key.get() ? "API key: one is set" : "API key: none is set");
+}

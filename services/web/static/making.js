@@ -1,0 +1,66 @@
+// How an answer came about: what the judge said of it, which adapters took part, how long each stage took, what was prompted.
+
+import { el, facts, percent, seconds } from "./dom.js";
+
+const TONES = {
+  answerable: ["good", "✓"],
+  supported: ["good", "✓"],
+  unanswerable: ["bad", "✕"],
+  unsupported: ["bad", "✕"],
+  partly: ["fair", "◐"],
+};
+
+/** The verdicts as chips; null where nothing was judged. */
+export function verdictList(verdicts) {
+  if (!verdicts.length) return null;
+  const chips = verdicts.map((each) => el("li", {}, verdict(each)));
+  return el("ul", { class: "verdicts", "aria-label": "Verdicts of the judge" }, chips);
+}
+
+/** A chip that unfolds into the probability of every label. Its sign, not its colour alone, says how it stands. */
+function verdict({ task, label, outcome, probabilities }) {
+  if (outcome === "failed") return el("span", { class: "chip bad" }, `! ${task}: not judged`);
+  const [tone, sign] = TONES[label] ?? ["", "·"];
+  const hidden = el("span", { "aria-hidden": "true" }, `${sign} `);
+  const summary = [hidden, `${task}: `, el("strong", {}, label), ` ${percent(probabilities[label])}`];
+  const sorted = Object.entries(probabilities).sort(([, one], [, other]) => other - one);
+  return el(
+    "details",
+    { class: "verdict" },
+    el("summary", { class: `chip ${tone}` }, summary),
+    el("dl", { class: "shares" }, sorted.map(share)),
+  );
+}
+
+function share([label, probability]) {
+  const meter = el("meter", { min: 0, max: 1, value: probability, "aria-label": `${label}: ${percent(probability)}` });
+  return [el("dt", {}, label), el("dd", {}, meter, el("span", {}, percent(probability)))];
+}
+
+/** Adapter and time of each stage; with a full trace also each prompt and reply. */
+export function making({ adapters, timings, trace = [] }) {
+  const total = Object.values(timings).reduce((sum, each) => sum + each, 0);
+  const times = Object.fromEntries(Object.entries(timings).map(([stage, value]) => [stage, seconds(value)]));
+  return el(
+    "details",
+    { class: "making" },
+    el("summary", {}, `How it was made · ${seconds(total)}`),
+    el(
+      "div",
+      { class: "making-body" },
+      facts("h4", "Adapters", adapters),
+      facts("h4", "Time", times),
+      trace.filter(({ prompt }) => prompt.length).map(promptOf),
+    ),
+  );
+}
+
+function promptOf({ stage, prompt, reply }) {
+  const messages = [...prompt, { role: "reply", content: reply }];
+  return el(
+    "details",
+    { class: "prompt" },
+    el("summary", {}, `Prompt and reply: ${stage}`),
+    messages.map(({ role, content }) => [el("h5", {}, role), el("pre", { tabindex: 0 }, content)]),
+  );
+}

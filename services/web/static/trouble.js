@@ -1,0 +1,18 @@
+// What went wrong, in a box that a screen reader reads at once, with buttons for what can be done about it.
+
+import { button, el } from "./dom.js";
+import { askForKey } from "./key.js";
+
+/** `error` is an ApiError, or an Error whose message is for people; `again` does what `label` says. */
+export function trouble(error, again = null, label = "Try again") {
+  const actions = [
+    error.needsKey ? button("Enter a key", () => askForKey(error.message)) : null,
+    again ? button(label, again) : null,
+  ].filter(Boolean);
+  return el(
+    "div",
+    { class: "trouble", role: "alert" },
+    el("p", {}, error.message),
+    actions.length ? el("div", { class: "row" }, actions) : null,
+  );
+}

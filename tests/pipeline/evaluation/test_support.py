@@ -1,0 +1,67 @@
+"""Support by words: hand-made answers beside hand-made passages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from pipeline.evaluation.answers import SUPPORTED, GoldAnswer, score_answers
+from pipeline.evaluation.support import is_supported, unsupported
+from pipeline.records import Answer, Citation, Outcome, Passage
+
+PIER = "North Pier > History The pier was built in 1911 by Ann Vale. Swans sleep there at night."
+HALL = "Rope hall > Use Ropes are dried in the hall for 3 weeks."
+
+
+def answer(text: str, cited: Sequence[str] = ("a",), refused: bool = False, outcome: Outcome = Outcome.OK) -> Answer:
+    citations = tuple(Citation(n, name, "", "", 0, 0) for n, name in enumerate(cited, start=1))
+    return Answer(text, refused, citations, outcome)
+
+
+@pytest.mark.parametrize(
+    ("text", "cited", "expected"),
+    [
+        ("in 1911", "a", True),
+        ("Built in 1911 by Ann Vale.", "a", True),
+        ("The pier was built in 1911. Swans sleep there.", "a", True),
+        ("The pier was built in 1911. Ropes are dried in the hall.", "a", False),  # the second stands in the passage not cited
+        ("The pier was built in 1911. Ropes are dried in the hall.", "ab", True),
+        ("By Ann Vale in 1911 the pier was built.", "a", True),  # all words, another order
+        ("The pier was built in 1912 by Ann Vale.", "a", False),  # 6 of 7 words, but the number is another
+        ("The old pier was surely built long before 1911.", "a", False),  # 4 of 8 words
+        ("History", "a", True),  # headings are shown, so they count
+        ("191", "a", False),  # whole words only
+        ("1911", "", False),  # nothing is cited
+        ("1911", "x", False),  # what is cited was not shown
+    ],
+)
+def test_every_sentence_must_stand_in_a_cited_passage(text: str, cited: str, expected: bool) -> None:
+    assert is_supported(answer(text, tuple(cited)), {"a": PIER, "b": HALL}) is expected
+
+
+@pytest.mark.parametrize(
+    "given", [answer("The passages do not say.", refused=True), answer("", outcome=Outcome.FAILED), answer("  ")]
+)
+def test_what_claims_nothing_has_no_value(given: Answer) -> None:
+    assert is_supported(given, {"a": PIER}) is None
+
+
+def test_the_sentences_at_fault_are_named() -> None:
+    assert unsupported("It was built in 1911 by Ann Vale. It fell in 1950.", [PIER]) == ["It fell in 1950."]
+
+
+def test_the_share_of_supported_answers_counts_answers_alone() -> None:
+    """Also an answer to a question that has none; neither the refusal nor the failed one."""
+    shown = [Passage("a", "a.md", "", "North Pier", "History", "The pier was built in 1911.", 0, 27)]
+    golds = [GoldAnswer("1", ("1911",)), GoldAnswer("2", ("x",)), GoldAnswer("3", (), False), GoldAnswer("4", ("x",))]
+    answers = {
+        "1": answer("in 1911"),
+        "2": answer("The passages do not say.", refused=True),
+        "3": answer("in 1950"),
+        "4": answer("", outcome=Outcome.FAILED),
+    }
+    table = score_answers(golds, answers, {gold.id: shown for gold in golds})
+    assert table.values(SUPPORTED) == {"1": 1.0, "3": 0.0}
+    assert table.means()[SUPPORTED].value == 0.5
+    assert SUPPORTED not in score_answers(golds, answers).means()

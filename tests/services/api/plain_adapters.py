@@ -1,0 +1,53 @@
+"""Published adapter versions without a model: real folders, as small as they can be."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from pipeline.adapters.canaries import Canary, canaries_json
+from pipeline.adapters.card import AdapterCard
+from pipeline.adapters.registry import Registry
+from pipeline.engine.bases import Base
+from pipeline.records import Message, Role
+
+MakeCard = Callable[[Path, Base, Role], AdapterCard]
+
+BASE = Base("tiny", "nowhere", "0123456789abcdef")
+SETTINGS = {
+    "peft_type": "LORA",
+    "task_type": "CAUSAL_LM",
+    "base_model_name_or_path": "tiny",
+    "auto_mapping": None,
+    "r": 2,
+    "lora_alpha": 4,
+    "lora_dropout": 0.0,
+    "bias": "none",
+    "target_modules": ["q_proj"],
+    "rank_pattern": {},
+    "alpha_pattern": {},
+    "init_lora_weights": True,
+}
+
+
+def publish(registry: Registry, folder: Path, card: MakeCard, seed: int, *, better: bool = True) -> str:
+    """Publish a rewriter with weights of its own; the version. Its card says that it is better than the base, or not."""
+    folder.mkdir(parents=True)
+    draw = np.random.default_rng(seed)
+    path = "base_model.model.model.layers.0.self_attn.q_proj"
+    weights = {
+        f"{path}.lora_A.weight": draw.normal(size=(2, 6)).astype(np.float32),
+        f"{path}.lora_B.weight": draw.normal(size=(4, 2)).astype(np.float32),
+    }
+    save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    (folder / "adapter_config.json").write_text(json.dumps(SETTINGS))
+    (folder / "canaries.json").write_text(canaries_json([Canary((Message("user", "Who?"),), "The porter.", -0.5, -3.0)]))
+    made = card(folder, BASE, Role.REWRITER)
+    if not better:
+        made = dataclasses.replace(made, evidence=(dataclasses.replace(made.evidence[0], low=-0.1),))
+    return registry.publish(Role.REWRITER, folder, made).id

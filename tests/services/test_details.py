@@ -1,0 +1,98 @@
+"""What is said beside the table, with all stages scripted: judges in full, answers judged, what was unparsed and failed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from pipeline.contracts.context import PassageText
+from pipeline.contracts.judge import SUPPORT, JudgeInputs
+from pipeline.engine.protocol import ChoiceRequest, Completion, Finish, Generation
+from pipeline.evaluation.ablation import ChainItem, JudgeItem, TestSet, one_at_a_time
+from pipeline.evaluation.answers import GoldAnswer
+from pipeline.evaluation.bench import Bench, Parts
+from pipeline.evaluation.journal import JournalEngine, stage_of
+from pipeline.records import Hit, Passage, Query, Role
+from services.details import look_closer, planned_closer, usage_json
+
+PASSAGE = Passage("p", "d", "d.md", "Pier", "", "The pier was built in 1911.", 0, 27)
+
+
+class Scripted:
+    """The base writes no citation and no label; the adapters do. Tuned verdicts lean to `supported`."""
+
+    adapters: tuple[str, ...] = ("s", "j")
+
+    def generate(self, requests: Sequence[Generation]) -> list[Completion]:
+        return [Completion(self._reply(request), 10, 4, Finish.STOP) for request in requests]
+
+    def _reply(self, request: Generation) -> str:
+        if stage_of(request) == "synthesize":
+            return "in 1911 [1]" if request.adapter else "perhaps"
+        return "supported" if request.adapter else "I would say supported."
+
+    def weigh(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
+        return [(0.8, 0.15, 0.05) if request.adapter else (0.2, 0.3, 0.5) for request in requests]
+
+
+class One:
+    def search_many(self, questions: Sequence[str], k: int, **options: Any) -> list[list[Hit]]:
+        return [[Hit(PASSAGE, 1.0)] for _ in questions]
+
+
+def judgment(name: str, label: str) -> JudgeItem:
+    return JudgeItem(name, SUPPORT, JudgeInputs(answer="in 1911", passages=(PassageText("Pier", PASSAGE.text),)), label, name)
+
+
+TESTS = TestSet(
+    chain=(
+        ChainItem(Query("When?"), GoldAnswer("q1", ("1911",), True, ("p",))),
+        ChainItem(Query("Who?"), GoldAnswer("q2", ("x",))),
+    ),
+    rewrites=(),
+    judgments=(judgment("j1", "supported"), judgment("j2", "supported"), judgment("j3", "partly")),
+)
+
+
+def test_the_details_of_a_run() -> None:
+    engine = JournalEngine(Scripted())
+    parts = Parts(engine, {Role.SYNTHESIZER: "s", Role.JUDGE: "j"}, One(), None, 1, False)
+    bench = Bench(parts, TESTS)
+    measured = [bench.measure(each) for each in one_at_a_time([Role.SYNTHESIZER, Role.JUDGE])]
+    before = sum(usage.requests for usage in engine.usage())
+    found = look_closer(parts, TESTS, measured)
+    assert sum(usage.requests for usage in engine.usage()) - before == planned_closer(TESTS, (Role.SYNTHESIZER, Role.JUDGE))
+
+    base, tuned = found.judges
+    assert (base.configuration, tuned.configuration) == ("base chain", "+ judge")
+    assert (base.written_in_format, tuned.written_in_format) == (0.0, 1.0)
+    assert base.scores is not None
+    assert tuned.scores is not None
+    assert (base.scores.accuracy, tuned.scores.accuracy) == (0.0, pytest.approx(2 / 3))
+    assert tuned.scores.ece == pytest.approx(0.8 - 2 / 3)
+
+    plain, all_on = found.support
+    assert (plain.configuration, all_on.configuration) == ("base chain", "all adapters")
+    assert [(each.judged, each.supported) for each in found.support] == [(2, 1.0), (2, 1.0)]
+    assert all_on.probability == pytest.approx(0.8)
+    assert all_on.calibration == tuned.scores  # the judge that judged them, on its own test rows
+
+    bad = {(each.configuration, each.stage): each.unparsed for each in found.outcomes if each.unparsed or each.failed}
+    assert bad == {("base chain", "synthesize"): ("q1", "q2"), ("+ judge", "synthesize"): ("q1", "q2")}
+    assert found.rewrites.rows == ()
+    took = {(each["stage"], each["adapter"]): each for each in usage_json(engine.usage())}
+    assert (took["synthesize", "s"]["requests"], took["synthesize", "s"]["completion_tokens"]) == (2, 8)
+    assert took["judge", "j"]["latency"] > 0
+    assert took["judge", "j"]["requests"] == 3 + 3 + 2 * 2  # weighed, written freely, answers of both ends
+    assert {stage for stage, _ in took} == {"synthesize", "judge"}
+    assert found.to_json().keys() == {"rewrites", "judges", "support", "outcomes"}
+
+
+def test_without_a_judge_adapter_no_answer_is_judged() -> None:
+    parts = Parts(Scripted(), {Role.SYNTHESIZER: "s"}, One(), None, 1, False)
+    bench = Bench(parts, TESTS)
+    found = look_closer(parts, TESTS, [bench.measure(each) for each in one_at_a_time([Role.SYNTHESIZER])])
+    assert found.support == ()
+    assert [each.configuration for each in found.judges] == ["base chain"]

@@ -1,0 +1,300 @@
+"""From a read set to a data folder: where the answers stand, what is split from what, what is left out and why."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import DataError, InputError
+from pipeline.records import Role
+from pipeline.retrieval.chunking import chunk
+from pipeline.retrieval.ingest import Chunking
+from pipeline.retrieval.loading import load_folder
+from training.data.formats.documents import Corpus, lay_out
+from training.data.formats.folder import ImportReport, Options, write_folder
+from training.data.formats.gold import place_question, stands_in
+from training.data.formats.source import LeftOut, Source, SourcePassage
+from training.data.formats.splitting import Shares, deal, groups
+from training.data.rows import EmbedRow, JudgeRow, QuestionRow, RewriteRow
+from training.dataset import DataFolder
+
+LONG = "The first keeper of the light was Ann Vale. " + "She wrote a log in ink each night. " * 20 + "It burned down in 1911."
+PASSAGES = (
+    SourcePassage("p1", "North Pier", LONG, "North Pier"),
+    SourcePassage("p2", "North Pier", "Swans sleep there.\n\n# Not a heading of ours\n\nGeese do not.", "North Pier"),
+    SourcePassage("p3", "", "A page without a title. " * 5, "x/ü y"),
+    SourcePassage("p5", "", "# The hall of ropes\n\n" + "Ropes are kept dry. " * 8, "ropes"),
+    SourcePassage("p4", "North  pier", "Another document of nearly the same name holds this sentence.", "North  pier"),
+)
+SIZES = Chunking(300, 60)
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Corpus:
+    return lay_out(PASSAGES, tmp_path / "documents", SIZES)
+
+
+# --- documents ---
+
+
+def test_the_pieces_are_those_that_ingestion_cuts(corpus: Corpus, tmp_path: Path) -> None:
+    documents = load_folder(tmp_path / "documents").documents
+    cut = {p.id: p.text for d in documents for p in chunk(d, max_chars=SIZES.max_chars, min_chars=SIZES.min_chars)}
+    assert {row.id: row.text for row in corpus.rows()} == cut
+    assert len(cut) > len(PASSAGES)
+    assert set(corpus.texts) == {"north-pier.md", "north-pier-2.md", "x-u-y.md", "ropes.md"}
+    assert corpus.names["x/ü y"] == "x-u-y.md"
+
+
+def test_each_passage_stands_where_the_corpus_says(corpus: Corpus) -> None:
+    for passage in PASSAGES:
+        at = corpus.stretches[passage.id]
+        assert corpus.texts[at.document][at.start : at.end] == passage.text.strip()
+    assert corpus.texts["north-pier.md"].startswith("# North Pier\n\nThe first keeper")
+
+
+def test_a_passage_id_with_two_texts_is_refused(tmp_path: Path) -> None:
+    twice = (SourcePassage("p", "", "a", "p"), SourcePassage("p", "", "b", "p"))
+    with pytest.raises(DataError, match="passage 'p' stands twice, with different texts"):
+        lay_out(twice, tmp_path / "d", SIZES)
+    assert lay_out((twice[0], twice[0]), tmp_path / "e", SIZES).texts == {"p.md": "a\n"}
+
+
+# --- gold ---
+
+
+def ask(passage: str, *answers: str, question: str = "When did it burn down?", quotes: Sequence[str] = ()) -> QuestionRow:
+    return QuestionRow("q", question, answers, bool(answers), passage_ids=(passage,), quotes=tuple(quotes))
+
+
+def test_a_verbatim_answer_has_the_piece_and_the_sentence_that_hold_it(corpus: Corpus) -> None:
+    found = place_question(ask("p1", "the year 1911", "1911"), corpus)
+    assert isinstance(found, QuestionRow)
+    (gold,) = found.passage_ids
+    (text,) = (row.text for row in corpus.rows() if row.id == gold)
+    assert found.quotes == ("It burned down in 1911.",)
+    assert "It burned down in 1911." in text
+    assert found.group == "north-pier.md"
+
+
+def test_the_sentence_that_fits_the_question_is_taken(tmp_path: Path) -> None:
+    text = "In 1911 the hall was sold. " + "Years went by. " * 30 + "The pier burned down in 1911."
+    corpus = lay_out((SourcePassage("p", "T", text, "T"),), tmp_path / "d", SIZES)
+    found = place_question(ask("p", "1911", question="When did the pier burn down?"), corpus)
+    assert isinstance(found, QuestionRow)
+    assert found.quotes == ("The pier burned down in 1911.",)
+
+
+def test_an_answer_in_other_words_rests_on_all_pieces(corpus: Corpus) -> None:
+    found = place_question(ask("p1", "It was lost to a fire."), corpus)
+    assert isinstance(found, QuestionRow)
+    at = corpus.stretches["p1"]
+    assert found.passage_ids == tuple(piece.id for piece in corpus.overlapping(at.document, at.start, at.end))
+    assert len(found.passage_ids) >= 3
+    assert found.quotes == ()
+
+
+def test_the_sets_own_quote_says_which_occurrence(tmp_path: Path) -> None:
+    text = "The pier burned down in 1911. " + "Years went by. " * 30 + "In 1911 it was sold."
+    corpus = lay_out((SourcePassage("p", "T", text, "T"),), tmp_path / "d", SIZES)
+    found = place_question(ask("p", "1911", question="When did the pier burn down?", quotes=["In 1911 it was sold."]), corpus)
+    assert isinstance(found, QuestionRow)
+    assert found.quotes == ("In 1911 it was sold.",)
+
+
+def test_passages_that_mislead_become_near_ones(corpus: Corpus) -> None:
+    found = place_question(ask("p2"), corpus)
+    assert isinstance(found, QuestionRow)
+    assert (found.answerable, found.passage_ids) == (False, ())
+    assert set(found.near_ids) <= {row.id for row in corpus.rows()}
+    assert found.near_ids
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (ask("p9", "x"), "its passage is not among the documents"),
+        (QuestionRow("q", "?", ("x",), True), "it is answerable, but names no passage"),
+        (ask("p5", "The hall of ropes"), "its answer stands in a heading, which no passage holds"),
+    ],
+)
+def test_what_cannot_be_placed_is_left_out_with_the_reason(corpus: Corpus, row: QuestionRow, reason: str) -> None:
+    assert place_question(row, corpus) == LeftOut("q", reason)
+
+
+def test_whole_words_only() -> None:
+    assert stands_in("It cost 12 \n pounds.", "12 POUNDS")
+    assert not stands_in("It cost 112 pounds.", "12 pounds")
+    assert not stands_in("anything", " ")
+
+
+# --- splits ---
+
+
+def test_rows_that_share_a_tie_are_one_group_also_over_others() -> None:
+    assert groups([{"a"}, {"b"}, {"a", "c"}, {"d"}, {"c", "b"}]) == [0, 0, 0, 3, 0]
+
+
+def test_groups_are_dealt_whole_to_the_shares_and_by_the_seed() -> None:
+    sizes = dict.fromkeys(range(50), 4)
+    split = deal(sizes, Shares(dev=0.1, test=0.2), seed=0)
+    assert Counter(split.values()) == {"train": 35, "dev": 5, "test": 10}
+    assert split == deal(sizes, Shares(dev=0.1, test=0.2), seed=0)
+    assert split != deal(sizes, Shares(dev=0.1, test=0.2), seed=1)
+    assert set(deal({0: 99, 1: 1}, Shares(0.0, 0.1), 0).values()) == {"train", "test"}
+
+
+@pytest.mark.parametrize(("dev", "test"), [(-0.1, 0.1), (0.5, 0.5), (0.0, 1.0)])
+def test_shares_that_leave_nothing_are_refused(dev: float, test: float) -> None:
+    with pytest.raises(InputError, match="together below 1"):
+        Shares(dev, test)
+
+
+# --- the folder ---
+
+
+def a_set(documents: int = 20) -> Source:
+    """`documents` documents of two passages, two questions each, the answers different in each."""
+    passages = [
+        SourcePassage(f"p{d}.{n}", f"Ship {d}", f"Ship {d} carries cargo {d}x{n}. It sails on day {n}.", f"Ship {d}")
+        for d in range(documents)
+        for n in range(2)
+    ]
+    questions = [
+        QuestionRow(f"q{d}.{n}", f"What does ship {d} carry on day {n}?", (f"cargo {d}x{n}",), True, passage_ids=(f"p{d}.{n}",))
+        for d in range(documents)
+        for n in range(2)
+    ]
+    return Source(tuple(passages), tuple(questions))
+
+
+def make(source: Source, out: Path, options: Options | None = None) -> tuple[ImportReport, DataFolder]:
+    return write_folder(source, out, options or Options(), {"set": "0" * 64}), DataFolder(out, {})
+
+
+def test_a_set_becomes_a_folder_that_training_reads(tmp_path: Path) -> None:
+    report, folder = make(a_set(), tmp_path / "out")
+    assert report.rows == {
+        "train": {"synthesizer": 28, "embedder": 28},
+        "dev": {"synthesizer": 4, "embedder": 4},
+        "test": {"synthesizer": 8, "embedder": 8},
+    }
+    assert (report.documents, report.left_out) == (20, {})
+    known, homes = folder.passages(), {}
+    for split in ("train", "dev", "test"):
+        for row in folder.questions(split):
+            assert set(row.passage_ids) <= known.keys()
+            assert homes.setdefault(row.group, split) == split
+            assert all(quote in known[row.passage_ids[0]].text for quote in row.quotes)
+        assert {row.query_id for row in folder.embed_rows(split)} == {row.id for row in folder.questions(split)}
+    for role in (Role.SYNTHESIZER, Role.EMBEDDER):
+        folder.check_leaks(role)
+    assert json.loads((tmp_path / "out" / "import.json").read_text())["made_of"] == {"set": "0" * 64}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+
+
+def test_the_same_seed_makes_the_same_folder(tmp_path: Path) -> None:
+    def made(name: str, seed: int) -> dict[str, bytes]:
+        make(a_set(), tmp_path / name, Options(seed=seed, withheld=0.2))
+        files = (tmp_path / name).rglob("*.*")
+        return {str(path.relative_to(tmp_path / name)): path.read_bytes() for path in files}
+
+    assert made("a", 0) == made("b", 0)
+    assert made("c", 1)["test/synthesizer.jsonl"] != made("d", 0)["test/synthesizer.jsonl"]
+
+
+def test_questions_of_withheld_passages_call_for_a_refusal(tmp_path: Path) -> None:
+    source = a_set()
+    shared = QuestionRow("extra", "On what day does ship 3 sail first?", ("Ship 3",), True, passage_ids=("p3.0",))
+    report, folder = make(Source(source.passages, (*source.questions, shared)), tmp_path / "out", Options(withheld=0.5, seed=2))
+    rows = [row for split in ("train", "dev", "test") for row in folder.questions(split)]
+    refused = [row for row in rows if not row.answerable]
+    text = "\n".join(path.read_text() for path in (tmp_path / "out" / "documents").iterdir())
+    assert len(refused) == 20
+    for row in rows:
+        cargo = f"cargo {row.id[1:].replace('.', 'x')}."
+        assert (cargo in text) is row.answerable or row.id == "extra"
+    # One question's answer stands elsewhere in its document too: it is not unanswerable, and is dropped if its passage went.
+    gone = {"its passage is withheld, but its answer stands elsewhere in the document": 1}
+    assert report.left_out in ({}, gone)
+    assert ("extra" in {row.id for row in rows}) is (report.left_out == {})
+    homes = {row.group: row for row in rows if row.answerable}
+    assert {row.group for row in refused if row.group.endswith(".md")} >= {r.group for r in refused if r.group in homes}
+
+
+def test_fewer_documents_are_drawn_and_the_rest_is_counted(tmp_path: Path) -> None:
+    report, _ = make(a_set(), tmp_path / "out", Options(documents=10))
+    assert report.documents == 10
+    assert report.left_out == {"its passage is not among the documents": 20}
+    listed = [json.loads(line)["id"] for line in (tmp_path / "out" / "left-out.jsonl").read_text().splitlines()]
+    assert len(listed) == 20
+
+
+def test_a_conversation_over_two_documents_ties_them(tmp_path: Path) -> None:
+    source = a_set(10)
+    talk = tuple(
+        QuestionRow(f"t{n}", "And that?", (f"cargo {n}x0",), True, passage_ids=(f"p{n}.0",), group="talk") for n in range(10)
+    )
+    with pytest.raises(DataError, match=r"no row is left for dev: the 60 rows hang together in 1 group\(s\)"):
+        make(Source(source.passages, (*source.questions, *talk)), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_question_that_others_of_the_set_answer_is_judged_not_refused(tmp_path: Path) -> None:
+    """Its passage does not hold the answer, but the index holds another that does: refusing would be wrong."""
+    source = a_set(30)
+    derived = tuple(
+        QuestionRow(f"u{d}", f"What does ship {d} carry on day 0?", (), False, passage_ids=(f"p{d}.1",)) for d in range(30)
+    )
+    away = QuestionRow("far", "What does ship 0 carry on day 1?", (), False, passage_ids=("p1.0",))
+    report, folder = make(Source(source.passages, (*source.questions, *derived, away)), tmp_path / "out")
+    judged = [row for split in ("train", "dev", "test") for row in folder.judgments(split)]
+    assert all(row.answerable for split in ("train", "dev", "test") for row in folder.questions(split))
+    assert Counter(row.label for row in judged if row.id.startswith("u")) == {"unanswerable": 30, "answerable": 30}
+    one = next(row for row in judged if row.id == "u3")
+    assert [passage.text for passage in one.inputs.passages] == ["Ship 3 carries cargo 3x1. It sails on day 1."]
+    gold = next(row for row in judged if row.id == "u3-gold")
+    assert "cargo 3x0" in gold.inputs.passages[0].text
+    torn = {"its passages lie on two sides of the split": 1}
+    assert report.left_out in ({}, torn)
+
+
+def test_labels_and_turns_are_split_too(tmp_path: Path) -> None:
+    from pipeline.contracts.judge import JudgeInputs
+
+    turns = tuple(RewriteRow(f"t{n}", (), f"Who {n}?", f"Who {n}?", conversation=f"c{n // 2}") for n in range(40))
+    labels = tuple(JudgeRow(f"l{n}", "intent", JudgeInputs(message=f"m{n}"), "greet" if n % 2 else "ask_way") for n in range(40))
+    report, folder = make(Source(rewrites=turns, judgments=labels), tmp_path / "out")
+    assert sum(held["rewriter"] for held in report.rows.values()) == 40
+    assert sum(held["judge"] for held in report.rows.values()) == 40
+    folder.check_leaks(Role.REWRITER)
+    assert (tmp_path / "out" / "intents.yaml").read_text() == "judge:\n  intents:\n    ask_way: ask way\n    greet: greet\n"
+    assert not (tmp_path / "out" / "passages.jsonl").exists()
+
+
+def test_own_rows_keep_their_passage_ids(tmp_path: Path) -> None:
+    passages = tuple(SourcePassage(f"d{n}.md#1", "D", "text", f"d{n}.md") for n in range(20))
+    questions = tuple(QuestionRow(f"q{n}", "?", ("a",), True, passage_ids=(f"d{n}.md#1",)) for n in range(20))
+    embeds = tuple(EmbedRow(f"e{n}", "?", (f"d{n}.md#1",)) for n in range(20))
+    report, folder = make(Source(passages, questions, embeds=embeds, final=True), tmp_path / "out")
+    assert set(folder.passages()) == {each.id for each in passages}
+    assert (report.documents, report.rows["test"]) == (0, {"synthesizer": 4, "embedder": 4})
+    assert not (tmp_path / "out" / "documents").exists()
+
+
+def test_what_is_refused(tmp_path: Path) -> None:
+    make(a_set(), tmp_path / "out")
+    with pytest.raises(InputError, match="out: is there already; name another folder, or delete it first"):
+        make(a_set(), tmp_path / "out")
+    source = a_set()
+    with pytest.raises(DataError, match=r"row 'q0\.0' stands in 2 of the files"):
+        make(Source(source.passages, (*source.questions, source.questions[0])), tmp_path / "twice")
+    with pytest.raises(DataError, match="no row is left to write"):
+        make(Source(source.passages), tmp_path / "none")
+    with pytest.raises(InputError, match="a share from 0 to below 1"):
+        Options(withheld=1.0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
