@@ -15,7 +15,7 @@ from pipeline.adapters.card import Evidence
 from pipeline.adapters.registry import Version
 from pipeline.assembly import open_registry
 from pipeline.config import Settings
-from pipeline.errors import InputError
+from pipeline.errors import DataError, InputError
 from pipeline.evaluation import answers as answer_metrics
 from pipeline.evaluation import rewrites as rewrite_metrics
 from pipeline.evaluation.ablation import (
@@ -29,6 +29,7 @@ from pipeline.evaluation.ablation import (
     Configuration,
     Measured,
     TestSet,
+    TooFew,
     difference,
     full_factorial,
     interval,
@@ -43,7 +44,7 @@ from pipeline.records import Role
 from services.details import Details, usage_json
 from services.measuring import ROLES, Documents, Progress, run_configurations, with_adapters
 from services.run_folder import RunFolder, identity, open_run
-from services.testset import Sizes, read_tests
+from services.testset import Sizes, read_tests, roles_tested, rows_of
 from training.dataset import DataFolder
 
 __all__ = ["METRICS", "ROLES", "Evaluation", "Progress", "evaluate", "evaluate_adapter", "evaluate_chain", "with_adapters"]
@@ -82,7 +83,8 @@ class Evaluation:
     """What was measured. `measured` holds every item; the rest is what tables show.
 
     `ablation` has the base chain, each adapter alone and all of them; `runs` every configuration and `factorial` its
-    effects, where all of them were measured. `usage` is what it took, `details` what has no place in the table.
+    effects, where all of them were measured. `usage` is what it took, `details` what has no place in the table,
+    `notes` what was left out.
     """
 
     tests: TestSet
@@ -94,6 +96,7 @@ class Evaluation:
     factorial: Factorial = Factorial(())
     usage: tuple[Usage, ...] = ()
     details: Details | None = None
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The figures without the items."""
@@ -102,6 +105,7 @@ class Evaluation:
             "configurations": rows,
             "comparisons": [asdict(each) for each in self.comparisons],
             "floors": [asdict(each) for each in self.floors],
+            "notes": list(self.notes),
             **({} if self.details is None else self.details.to_json()),
         }
 
@@ -112,16 +116,15 @@ def evaluate_chain(
     limit: int | None = None,
     on_progress: Progress | None = None,
     *,
-    versions: Mapping[Role, str] | None = None,
     out: Path | None = None,
     on_documents: Documents | None = None,
 ) -> Evaluation:
     """Measure the base chain, each adapter alone and all of them on `data`/test, with all details.
 
-    `limit` bounds the items of each kind that the model is asked about. `versions` names the adapters; by default those that
-    the settings name, or else the candidates. `out` is as for `evaluate`. Raises InputError where there is no adapter at all.
+    `limit` bounds the items of each kind that the model is asked about. The adapters are those that the settings
+    name, or else the candidates. `out` is as for `evaluate`. Raises InputError where there is no adapter at all.
     """
-    chosen, sizes = chosen_versions(settings, versions), Sizes.at_most(limit, settings.seed)
+    chosen, sizes = chosen_versions(settings), Sizes.at_most(limit, settings.seed)
     folder = DataFolder(data, settings.judge.intents)
     return evaluate(settings, folder, chosen, sizes, on_progress, closer=True, out=out, on_documents=on_documents)
 
@@ -140,27 +143,32 @@ def evaluate(
 ) -> Evaluation:
     """As `evaluate_chain`, with everything resolved; with `full` every set of adapters is measured, and their effects.
 
-    Only what has test rows is measured. `closer` asks for the details. What is answered is kept in the folder `out` as it comes:
-    a run that was killed goes on there, and one of other settings is refused (InputError).
+    Only what has test rows is measured; adapters without any are left out, and `notes` say so. `closer` asks for the details.
+    What is answered is kept in the folder `out` as it comes: a run that was killed goes on there, and one of other settings is
+    refused (InputError). Raises DataError where nothing has test rows.
     """
     for role in versions:
         data.check_leaks(role)
-    tests = read_tests(data, sizes, roles=[role for role in ROLES if role in versions or data.has("test", role)])
-    roles = [role for role in ROLES if role in versions]
+    tests = read_tests(data, sizes, roles=[role for role in ROLES if data.has("test", rows_of(role))])
+    roles, without = _measurable(tests, versions)
+    if not roles:
+        raise DataError(f"no rows in {data.folder}/test that an adapter of this project is measured on; see the README for them")
     configurations = full_factorial(roles) if full else one_at_a_time(roles)
     with _kept(out, settings, data, versions, sizes, configurations) as keep:
         run = run_configurations(
             settings, tests, versions, configurations, on_progress, keep=keep, closer=closer, on_documents=on_documents
         )
         few = {each.name for each in one_at_a_time(roles)}
+        comparisons, too_few = compare(run.measured, roles)
         found = Evaluation(
             tests=tests,
             measured=run.measured,
             ablation=_table([each for each in run.measured if each.configuration.name in few], tests),
-            comparisons=compare(run.measured, roles),
+            comparisons=comparisons,
             floors=floors(tests, run.measured[0]),
             usage=run.usage,
             details=run.details,
+            notes=(*without, *too_few, *left_out_stages(settings)),
         )
         if full:
             factorial = factorial_effects(run.measured, tests, roles, METRICS, seed=settings.seed)
@@ -168,6 +176,20 @@ def evaluate(
         if keep is not None:
             keep.finish(found.to_json(), usage_json(run.usage))
     return found
+
+
+def _measurable(tests: TestSet, versions: Mapping[Role, Version]) -> tuple[list[Role], list[str]]:
+    """The adapters that there are test items for, and what to tell of the others."""
+    tested = roles_tested(tests)
+    without = [f"The {role.value} adapter is left out: there are no test rows for it." for role in versions if role not in tested]
+    return [role for role in ROLES if role in versions and role in tested], without
+
+
+def left_out_stages(settings: Settings) -> tuple[str, ...]:
+    """What the settings have and evaluation does not run, as a note for whoever reads its figures."""
+    parts = {"`retrieval.rerank`": settings.retrieval.rerank is not None, "`judge.gate`": settings.judge.gate is not None}
+    on = " and ".join(name for name, is_on in parts.items() if is_on)
+    return (f"The figures are of the chain without {on}, which the settings have.",) if on else ()
 
 
 @contextmanager
@@ -216,23 +238,29 @@ def to_evidence(comparison: Comparison, data: str) -> Evidence:
     return Evidence(**values, data=f"{data}/test")
 
 
-def compare(measured: Sequence[Measured], roles: Sequence[Role]) -> tuple[Comparison, ...]:
-    """Each adapter alone against the base chain on its own metric, and all together (role `chain`) on the answers."""
+def compare(measured: Sequence[Measured], roles: Sequence[Role]) -> tuple[tuple[Comparison, ...], tuple[str, ...]]:
+    """Each adapter alone against the base chain on its own metric, and all together (role `chain`) on answers and retrieval.
+
+    The second are notes of those that there are too few items for.
+    """
     by_name = {each.configuration.name: each for each in measured}
     base = by_name[BASE_CHAIN]
-    alone = [_comparison(role.value, OWN_METRIC[role], base, by_name[f"+ {role.value}"]) for role in roles]
-    together = [
-        _comparison("chain", metric, base, by_name[ALL_ADAPTERS])
-        for metric in (answer_metrics.F1, answer_metrics.CITATION_RECALL, NDCG)
-    ]
-    return (*alone, *together)
+    alone = [(role.value, OWN_METRIC[role], by_name[f"+ {role.value}"]) for role in roles]
+    together = [("chain", metric, by_name[ALL_ADAPTERS]) for metric in (answer_metrics.F1, answer_metrics.CITATION_RECALL, NDCG)]
+    found, too_few = list[Comparison](), list[str]()
+    for role, metric, tuned in (*alone, *together):
+        try:
+            found.append(_comparison(role, metric, base, tuned))
+        except TooFew as error:
+            too_few.append(f"Not compared: {error}.")
+    return tuple(found), tuple(too_few)
 
 
 def _comparison(role: str, metric: str, base: Measured, tuned: Measured) -> Comparison:
     try:
         before, after, found = difference(base, tuned, metric)
-    except InputError as error:
-        raise InputError(f"{role} by {metric}: {error}") from error
+    except TooFew as error:
+        raise TooFew(f"{role} by {metric}: {error}") from error
     return Comparison(role, metric, before, after, found.value, found.low, found.high, found.n)
 
 
@@ -253,14 +281,12 @@ def _table(measured: Sequence[Measured], tests: TestSet) -> Ablation:
     return Ablation(metrics, tuple(rows), touched)
 
 
-def chosen_versions(settings: Settings, names: Mapping[Role, str] | None = None) -> dict[Role, Version]:
-    """The adapters to measure: those of `names`, or those that the settings name and, before any promotion, the candidates.
+def chosen_versions(settings: Settings) -> dict[Role, Version]:
+    """The adapters to measure: those that the settings name and, before any promotion, the candidates.
 
     Raises InputError where there is none at all, AdapterError for a name that stands for nothing.
     """
     registry = open_registry(settings)
-    if names is not None:
-        return {role: registry.resolve(role, name) for role, name in names.items()}
     found = {}
     for role in ROLES:
         choice = str(getattr(settings.adapters, role.value))

@@ -76,7 +76,7 @@ def build_report(
         floors=evaluation.floors,
         questions=questions,
         outcomes=_outcomes([by_name[row.configuration] for row in evaluation.ablation.rows]),
-        notes=(*NOTES, *_browsed(tests, len(questions))),
+        notes=(*NOTES, *evaluation.notes, *_browsed(tests, len(questions))),
         provenance=_provenance(settings, data, versions, tests),
         lower_is_better=LOWER_IS_BETTER,
         summary=_summary(evaluation),
@@ -268,8 +268,12 @@ def lorag_version() -> str:
 
 
 def _config(settings: Settings) -> dict[str, Any]:
-    """The settings that decide figures; no address, no key's name and no folder of the project."""
-    kept = settings.model_dump(mode="json", include={"base", "embedder", "chunking", "retrieval", "judge"})
+    """The settings that decide figures; no address, no key's name and no folder of the project, nor what is not measured."""
+    kept = settings.model_dump(
+        mode="json",
+        include={"base", "embedder", "chunking", "retrieval", "judge"},
+        exclude={"retrieval": {"rerank"}, "judge": {"gate"}},
+    )
     return kept | {"engine": settings.generation.engine, "store": settings.store.kind}
 
 

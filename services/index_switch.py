@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from pipeline.assembly import chosen_version, open_index, open_registry, open_store
 from pipeline.config import Settings
+from pipeline.errors import NothingIngested
 from pipeline.records import Role
 from pipeline.retrieval.embedder import SentenceTransformerEmbedder
 from pipeline.retrieval.encoder_identity import EncoderIdentity
@@ -47,12 +48,18 @@ def fit_index(index: Index, wanted: EncoderIdentity) -> Fit:
     info = index.info()
     if wanted.can_search(info.encoder):
         return Fit(True, "The index fits it as it is.")
-    if info.previous:
-        restored = index.rollback()
-        if wanted.can_search(index.info().encoder):
-            return Fit(True, f"The index is back at collection {restored}, which it filled.")
-        index.rollback()
+    if info.previous and wanted.can_search(index.filled_by(info.previous)):
+        return Fit(True, f"The index is back at collection {index.rollback()}, which it filled.")
     return Fit(False, "The index was filled by another encoder: run `lorag ingest --rebuild` before you ask.")
+
+
+def fits(index: Index, wanted: EncoderIdentity) -> bool:
+    """Whether `fit_index` would find a collection, or there is none at all yet. Changes nothing; raises StoreError."""
+    try:
+        info = index.info()
+    except NothingIngested:
+        return True
+    return wanted.can_search(info.encoder) or bool(info.previous and wanted.can_search(index.filled_by(info.previous)))
 
 
 def _bare_identity(settings: Settings) -> SentenceTransformerEmbedder:

@@ -49,7 +49,7 @@ def _read_items(file: Path, configuration: str) -> SavedRun:
 
 def _rows(file: Path) -> list[Row]:
     try:
-        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] or [{}]
+        return [json.loads(line) for line in file.read_bytes().splitlines()] or [{}]
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror})") from error
     except ValueError as error:

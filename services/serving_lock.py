@@ -1,42 +1,51 @@
-"""One server a project: whoever serves it holds a lock, which the system drops when the process dies. Knows no server."""
+"""One process at a project's index: `lorag serve` or `lorag ingest` holds a lock, which the system drops when it dies.
+
+The lock's file names who holds it. Knows no server and no index.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from pipeline.adapters.staging import make_folder
 from pipeline.errors import ConfigError
 
 FILE = Path(".lorag/serve.lock")
+_SERVE, _INGEST = "serve", "ingest"
+_ADVICE = MappingProxyType(
+    {
+        _SERVE: "is open in `lorag serve`{which}; add documents through it, or end it and try again",
+        _INGEST: "is being read in by `lorag ingest`{which}; try again when that is done",
+    }
+)
+
+
+def serving(project: Path) -> AbstractContextManager[None]:
+    """Within: this process serves the project. Raises ConfigError where another does, or reads documents in."""
+    return _held(project, _SERVE)
+
+
+def ingesting(project: Path) -> AbstractContextManager[None]:
+    """Within: this process alone reads documents into the project's index. Raises ConfigError as `serving`."""
+    return _held(project, _INGEST)
 
 
 @contextmanager
-def serving(project: Path) -> Iterator[None]:
-    """Within: this process serves the project. Raises ConfigError where another does."""
+def _held(project: Path, doing: str) -> Iterator[None]:
     path = project / FILE
     make_folder(path.parent)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         _take(descriptor, project)
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        os.pwrite(descriptor, f"{doing} {os.getpid()}".encode(), 0)
         yield
-    finally:
-        os.close(descriptor)
-
-
-def refuse_while_served(project: Path) -> None:
-    """Raises ConfigError where a server has the project open."""
-    try:
-        descriptor = os.open(project / FILE, os.O_RDWR)
-    except FileNotFoundError:
-        return
-    try:
-        _take(descriptor, project)
+        os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
 
@@ -45,8 +54,7 @@ def _take(descriptor: int, project: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        owner = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
-        which = f" (process {owner})" if owner else ""
-        raise ConfigError(
-            f"project {project.resolve()} is open in `lorag serve`{which}; add documents through it, or end it and try again"
-        ) from None
+        doing, _, process = os.pread(descriptor, 40, 0).decode("ascii", "replace").partition(" ")
+        which = f" (process {process})" if process else ""
+        advice = _ADVICE.get(doing, "is in use by another `lorag` process; try again when that has ended")
+        raise ConfigError(f"project {project.resolve()} {advice.format(which=which)}") from None

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
+from pipeline.errors import DataError
 from pipeline.evaluation.ablation import ChainItem, JudgeItem, RewriteItem, TestSet
 from pipeline.evaluation.answers import GoldAnswer
 from pipeline.evaluation.rewrites import GoldRewrite
 from pipeline.records import Query, Role
+from training.data.formats.splitting import groups
 from training.data.rows import JudgeRow, QuestionRow, RewriteRow
 from training.dataset import DataFolder, judge_schemas
 
@@ -19,38 +21,38 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How many items the model is asked about; 0 means all. Retrieval alone is always measured on every question.
+    """How many items the model is asked about; None means all. Retrieval alone is always measured on every question.
 
     `unanswerable` are part of `questions`; `judgments` count per judge task.
     """
 
-    questions: int = 0
-    unanswerable: int = 0
-    turns: int = 0
-    judgments: int = 0
+    questions: int | None = None
+    unanswerable: int | None = None
+    turns: int | None = None
+    judgments: int | None = None
     seed: int = 0
 
     @classmethod
     def at_most(cls, limit: int | None, seed: int) -> Self:
         """`limit` items of each kind, a quarter of the questions unanswerable; all of them for None."""
-        return cls(limit, limit // 4, limit, limit, seed) if limit else cls(seed=seed)
+        return cls(seed=seed) if limit is None else cls(limit, limit // 4, limit, limit, seed)
 
 
 def read_tests(data: DataFolder, sizes: Sizes, split: str = "test", roles: Sequence[Role] = tuple(Role)) -> TestSet:
-    """The test items that `roles` are measured on. Raises DataError for a missing or broken file."""
+    """The test items that `roles` are measured on.
+
+    Raises DataError for a missing or broken file, and for a question and a turn of one id: scores are kept by id.
+    """
     questions = data.questions(split) if {Role.SYNTHESIZER, Role.EMBEDDER} & set(roles) else ()
     turns = data.rewrites(split) if Role.REWRITER in roles else ()
     judgments = data.judgments(split) if Role.JUDGE in roles else ()
     chosen_turns = _draw([row for row in turns if row.history], sizes.turns, sizes.seed)
     return TestSet(
-        chain=(
-            *_questions(questions, sizes, Role.SYNTHESIZER in roles),
-            *(_turn(row) for row in chosen_turns if row.passage_ids),
-        ),
+        chain=_chain(questions, [row for row in chosen_turns if row.passage_ids], sizes, Role.SYNTHESIZER in roles),
         rewrites=tuple(
             RewriteItem(
                 Query(row.question, row.history),
-                GoldRewrite(row.id, row.question, row.rewrites or (row.rewrite,), row.conversation or row.id),
+                GoldRewrite(row.id, row.question, row.rewrites or (row.rewrite,), row.conversation or row.group or row.id),
             )
             for row in chosen_turns
         ),
@@ -58,36 +60,75 @@ def read_tests(data: DataFolder, sizes: Sizes, split: str = "test", roles: Seque
     )
 
 
-def _draw(rows: Sequence[T], limit: int, seed: int) -> list[T]:
-    """`limit` rows at random, in file order; all of them for 0."""
-    if not limit or len(rows) <= limit:
+def rows_of(role: Role) -> Role:
+    """Whose test rows a role is measured on."""
+    return Role.SYNTHESIZER if role is Role.EMBEDDER else role
+
+
+def roles_tested(tests: TestSet) -> frozenset[Role]:
+    """The roles that there are items for."""
+    items = {
+        Role.REWRITER: bool(tests.rewrites),
+        Role.EMBEDDER: any(item.gold.passage_ids for item in tests.chain),
+        Role.SYNTHESIZER: any(item.answered for item in tests.chain),
+        Role.JUDGE: bool(tests.judgments),
+    }
+    return frozenset(role for role, has_items in items.items() if has_items)
+
+
+def _draw(rows: Sequence[T], limit: int | None, seed: int) -> list[T]:
+    """`limit` rows at random, in file order; all of them for None."""
+    if limit is None or len(rows) <= limit:
         return list(rows)
     return [rows[i] for i in sorted(random.Random(seed).sample(range(len(rows)), limit))]
 
 
-def _questions(rows: Sequence[QuestionRow], sizes: Sizes, answered: bool) -> list[ChainItem]:
-    refused = _draw([row for row in rows if not row.answerable], sizes.unanswerable, sizes.seed)
-    wanted = max(0, sizes.questions - len(refused)) if sizes.questions else 0
-    asked = {row.id for row in (*refused, *_draw([row for row in rows if row.answerable], wanted, sizes.seed))}
-    return [_question(row, answered and row.id in asked) for row in rows if row.answerable or row.id in asked]
-
-
-def _question(row: QuestionRow, answered: bool) -> ChainItem:
-    near = row.passage_ids or row.near_ids
-    gold = GoldAnswer(
-        row.id,
-        row.answers,
-        row.answerable,
-        row.passage_ids if row.answerable else (),
-        row.quotes,
-        _document(near) or row.group or row.id,
+def _chain(questions: Sequence[QuestionRow], turns: Sequence[RewriteRow], sizes: Sizes, answered: bool) -> tuple[ChainItem, ...]:
+    """Questions, then turns, all in one clustering: a turn and a question about one document are not independent."""
+    asked = _asked(questions, sizes)
+    kept = [row for row in questions if row.answerable or row.id in asked]
+    _require_distinct(kept, turns)
+    ties = [*map(_question_ties, kept), *map(_turn_ties, turns)]
+    clusters = [ties[first][0] for first in groups(ties)]
+    return (
+        *(_question(row, cluster, answered and row.id in asked) for row, cluster in zip(kept, clusters, strict=False)),
+        *(_turn(row, cluster) for row, cluster in zip(turns, clusters[len(kept) :], strict=True)),
     )
-    return ChainItem(Query(row.standalone or row.question), gold, answered=answered)
 
 
-def _turn(row: RewriteRow) -> ChainItem:
+def _asked(rows: Sequence[QuestionRow], sizes: Sizes) -> set[str]:
+    """The ids of the questions that the synthesizer is asked."""
+    refused = _draw([row for row in rows if not row.answerable], sizes.unanswerable, sizes.seed)
+    wanted = None if sizes.questions is None else max(0, sizes.questions - len(refused))
+    return {row.id for row in (*refused, *_draw([row for row in rows if row.answerable], wanted, sizes.seed))}
+
+
+def _require_distinct(questions: Sequence[QuestionRow], turns: Sequence[RewriteRow]) -> None:
+    if both := {row.id for row in questions} & {row.id for row in turns}:
+        raise DataError(f"id {min(both)!r} is that of a question and of a conversation turn in the test rows; ids must differ")
+
+
+def _question_ties(row: QuestionRow) -> list[str]:
+    """What a question is not independent of, the first its name for it: gold documents, or where there are none the one that
+    it was asked beside, and its group."""
+    near = row.passage_ids or row.near_ids[:1]
+    return [*map(_document, near), *filter(None, (row.group,))] or [row.id]
+
+
+def _turn_ties(row: RewriteRow) -> list[str]:
+    return [*filter(None, (row.conversation, row.group)), *map(_document, row.passage_ids)]
+
+
+def _question(row: QuestionRow, cluster: str, answered: bool) -> ChainItem:
+    """The synthesizer is measured on a question that stands alone, where there is one; else the rewriter sees its history."""
+    query = Query(row.standalone) if row.standalone else Query(row.question, row.history)
+    gold = GoldAnswer(row.id, row.answers, row.answerable, row.passage_ids if row.answerable else (), row.quotes, cluster)
+    return ChainItem(query, gold, answered=answered)
+
+
+def _turn(row: RewriteRow, cluster: str) -> ChainItem:
     """A turn counts for retrieval only: its gold answer is a whole sentence, which EM and F1 of short answers do not fit."""
-    gold = GoldAnswer(row.id, row.answers, True, row.passage_ids, row.quotes, row.conversation or row.id)
+    gold = GoldAnswer(row.id, row.answers, True, row.passage_ids, row.quotes, cluster)
     return ChainItem(Query(row.question, row.history), gold, row.rewrite, answered=False)
 
 
@@ -96,11 +137,15 @@ def _judgments(rows: Sequence[JudgeRow], data: DataFolder, sizes: Sizes) -> tupl
     found: list[JudgeItem] = []
     for task in dict.fromkeys(row.task for row in rows):
         for row in _draw([row for row in rows if row.task == task], sizes.judgments, sizes.seed):
-            group = _document(row.passage_ids) or row.id
-            found.append(JudgeItem(row.id, schemas[task], row.inputs, row.label, group))
+            found.append(JudgeItem(row.id, schemas[task], row.inputs, row.label, _judged_about(row)))
     return tuple(found)
 
 
-def _document(passage_ids: Sequence[str]) -> str:
-    """The document of the first passage: questions about one document are not independent."""
-    return passage_ids[0].partition("#")[0] if passage_ids else ""
+def _judged_about(row: JudgeRow) -> str:
+    """What a judgment is not independent of: its group, or else the document of its first passage."""
+    return row.group or next(map(_document, row.passage_ids), row.id)
+
+
+def _document(passage_id: str) -> str:
+    """`DOCUMENT_ID#HASH8` → the document, whose own id may hold a `#`."""
+    return passage_id.rpartition("#")[0] or passage_id

@@ -76,7 +76,7 @@ class DataFolder:
         return read_embeds(self.file(split, Role.EMBEDDER))
 
     def training_passages(self) -> dict[str, PassageRow]:
-        """The passages that training may show: none of a document that a dev or test row has its gold passage in."""
+        """The passages that training may show: none of a document that a dev or test row has its gold passage in, or judges."""
         held_out = {
             trace.removeprefix("passage ").partition("#")[0]
             for split in ("dev", "test")
@@ -87,8 +87,8 @@ class DataFolder:
         return {id_: row for id_, row in self.passages().items() if id_.partition("#")[0] not in held_out}
 
     def check_leaks(self, role: Role) -> None:
-        """Raises DataError where a dev or test row of any role shares a conversation, a group or a gold passage with the
-        training rows of `role`."""
+        """Raises DataError where a dev or test row of any role shares a conversation, a group or a passage, gold or judged,
+        with the training rows of `role`."""
         train = _traces(self, "train", role)
         for split in ("dev", "test"):
             for other in (r for r in Role if self.has(split, r)):
@@ -102,7 +102,7 @@ class DataFolder:
 
 
 def _traces(data: DataFolder, split: str, role: Role) -> set[str]:
-    """What ties a row to its source: group, conversation and gold passages, each with its kind."""
+    """What ties a row to its source: group, conversation, and the passages that are gold or judged, each with its kind."""
     if not data.has(split, role):
         return set()
     found: set[str] = set()
@@ -117,5 +117,6 @@ def _traces(data: DataFolder, split: str, role: Role) -> set[str]:
             found |= {f"group {row.group}", *(f"passage {p}" for p in row.positive_ids)}
     elif role is Role.JUDGE:
         # Read without schemas: what a row was made from does not depend on the labels that a project knows.
-        found |= {f"group {row.group}" for row in read_judgments(data.file(split, role), None)}
+        for judged in read_judgments(data.file(split, role), None):
+            found |= {f"group {judged.group}", *(f"passage {p}" for p in judged.passage_ids)}
     return found - {"conversation ", "group "}

@@ -142,10 +142,7 @@ class Registry:
         """
         home = self._home(role)
         with self._disk(f"promoting a {role.value} adapter"):
-            version = self.resolve(role, name)
-            card = self.show(role, version.id)
-            require_evidence(card, not_worse)
-            check_version(version.folder, card)
+            version = self.admitted(role, name, not_worse=not_worse)
             with locked(home):
                 aliases = self._aliases(role)
                 if aliases.production != version.id:
@@ -153,27 +150,42 @@ class Registry:
                     self._set_aliases(home, _Aliases(candidate, version.id, aliases.production))
         return self.resolve(role, version.id)
 
-    def rollback(self, role: Role) -> Version:
+    def admitted(self, role: Role, name: str, *, not_worse: float | None = None) -> Version:
+        """The version, if its files are whole and its evidence allows to `promote` it. Raises AdapterError with the reason."""
+        version = self.resolve(role, name)
+        card = self.show(role, version.id)
+        require_evidence(card, not_worse)
+        check_version(version.folder, card)
+        return version
+
+    def rollback(self, role: Role, *, to: str | None = None) -> Version:
         """Make `previous` production again, and what was production `previous`: a second rollback undoes the first.
 
-        Raises AdapterError where there is no previous version.
+        Raises AdapterError where there is no previous version, or it is not the version `to`, where that is given.
         """
         home = self._home(role)
         with self._disk(f"rolling back the {role.value} adapter"):
             self.resolve(role, PREVIOUS)
             with locked(home):
                 previous = self.resolve(role, PREVIOUS)
+                if to not in (None, previous.id):
+                    raise AdapterError(f"previous of the {role.value} is {previous.id} now, no more {to}; try again")
                 aliases = self._aliases(role)
                 self._set_aliases(home, _Aliases(aliases.candidate, previous.id, aliases.production))
         return self.resolve(role, previous.id)
 
-    def restore(self, role: Role, aliases: Mapping[str, str]) -> None:
-        """Set the aliases to what `aliases` gave before a change that turned out not to serve. Raises AdapterError."""
-        home = self._home(role)
-        for version in aliases.values():
-            self.resolve(role, version)
+    def undo(self, role: Role, before: Mapping[str, str], version: str) -> None:
+        """Take back a promotion of `version`, or a rollback to it, that was done to the aliases `before`.
+
+        Where they were changed again since then, nothing happens; a candidate published since stays. Raises AdapterError.
+        """
+        home, was = self._home(role), _Aliases(**before)
         with self._disk(f"putting the {role.value} adapters back"), locked(home):
-            self._set_aliases(home, _Aliases(**aliases))
+            now = self._aliases(role)
+            if (now.production, now.previous) == (version, was.production):
+                moved = was.candidate == version and now.candidate is None
+                candidate = version if moved else now.candidate
+                self._set_aliases(home, _Aliases(candidate, was.production, was.previous))
 
     def _set_aliases(self, home: Path, aliases: _Aliases) -> None:
         with aside_text(home, dump_json(aliases, ALIAS_FILE)) as text:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 from pipeline.contracts.judge import JudgeInputs, LabelSchema
+from pipeline.errors import InputError
 from pipeline.evaluation import answers as answer_metrics
 from pipeline.evaluation import rewrites as rewrite_metrics
 from pipeline.evaluation.answers import GoldAnswer
@@ -148,20 +149,32 @@ def interval(measured: Measured, metric: str) -> Interval | None:
     return mean_interval(list(values.values()), groups=groups) if len(set(groups)) > 1 else None
 
 
+class TooFew(InputError):
+    """Fewer than two independent groups of items have a value."""
+
+
+def require_two(groups: Sequence[str]) -> None:
+    """Raises TooFew where no interval can be made of items of these groups."""
+    if (count := len(set(groups))) < 2:
+        raise TooFew(f"an interval needs at least two independent groups of items, found {count}; add test items")
+
+
 def difference(base: Measured, tuned: Measured, metric: str) -> tuple[float, float, Interval]:
     """Both figures over the items that both have a value for, and the 95 % interval of tuned − base, clustered by group.
 
-    Raises InputError where there are too few items for an interval.
+    Raises TooFew where there are too few items for an interval.
     """
     if metric == MACRO_F1:
         theirs = {item.id: item for item in tuned.judgments}
         both = [(b, theirs[b.id]) for b in base.judgments if b.label is not None and theirs[b.id].label is not None]
         gold, groups = [b.gold for b, _ in both], [b.group for b, _ in both]
+        require_two(groups)
         before, after = [str(b.label) for b, _ in both], [str(t.label) for _, t in both]
         found = paired_macro_f1(gold, before, after, groups=groups)
         return macro_f1_interval(gold, before, groups=groups).value, macro_f1_interval(gold, after, groups=groups).value, found
     (left, name), (right, _) = _table(base, metric), _table(tuned, metric)
     paired = pair(left, right, name)
+    require_two(paired.groups)
     found = paired_difference(paired.base, paired.tuned, groups=paired.groups)
     return sum(paired.base) / len(paired.base), sum(paired.tuned) / len(paired.tuned), found
 

@@ -107,11 +107,6 @@ class Bench:
         return responses, score_answers(golds, answers, shown)
 
 
-def measure(configuration: Configuration, parts: Parts, tests: TestSet) -> Measured:
-    """One configuration alone."""
-    return Bench(parts, tests).measure(configuration)
-
-
 def _retrieve(rewrites: Sequence[Rewrite], retriever: Retriever) -> list[tuple[Hit, ...]]:
     """The hits of each rewrite, in order; none for a failed one, which leaves no question to search for."""
     found = iter(retriever.retrieve([rewrite.question for rewrite in rewrites if rewrite.outcome is not Outcome.FAILED]))

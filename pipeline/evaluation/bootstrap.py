@@ -39,10 +39,6 @@ class Interval:
     groups: int
     level: float = 0.95
 
-    @property
-    def excludes_zero(self) -> bool:
-        return self.low > 0 or self.high < 0
-
 
 def group_codes(groups: Sequence[Hashable] | None, count: int) -> NDArray[np.intp]:
     """A number 0 … G−1 for the group of each of `count` items, by first appearance; each its own without `groups`.

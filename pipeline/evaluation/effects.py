@@ -18,6 +18,9 @@ from pipeline.evaluation.significance import detectable, holm, items_needed, mea
 WORTH = 0.05
 """The difference that a reader would care for, where nobody says another."""
 
+UNCORRECTED = "* with 80 % power and before correction, as if nothing else were tested: corrected, both are larger"
+"""What stands under a table of `Effect.detectable` and `Effect.needed`."""
+
 ROUNDING = 1e-12
 """What floating point alone can make of a difference of zero."""
 
@@ -55,11 +58,12 @@ class Effect:
 
     @property
     def detectable(self) -> float | None:
-        """The smallest true difference that these items show with 80 % power; None where all differ alike: it cannot be told."""
+        """The smallest true difference that these items show with 80 % power, before correction for what is tested beside it;
+        None where all differ alike: it cannot be told."""
         return detectable(self.error) if self.error > ROUNDING else None
 
     def needed(self, worth: float = WORTH) -> int | None:
-        """How many such items would show a true difference of `worth` with 80 % power; None as for `detectable`."""
+        """How many such items would show a true difference of `worth` with 80 % power; all as for `detectable`."""
         return items_needed(self.error, self.n, worth) if self.error > ROUNDING else None
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import combinations, product
 
 from pipeline.errors import InputError
-from pipeline.evaluation.ablation import BEFORE, MACRO_F1, OWN_METRIC, Measured, TestSet, table_of
+from pipeline.evaluation.ablation import BEFORE, MACRO_F1, OWN_METRIC, Measured, TestSet, TooFew, require_two, table_of
 from pipeline.evaluation.effects import ROUNDING, Effect, corrected, effect_of, macro_f1_effect
 from pipeline.records import Role
 
@@ -76,10 +76,6 @@ def factorial_effects(
     return Factorial(tuple(every), tuple(skipped))
 
 
-class TooFew(InputError):
-    """Fewer than two independent groups of items have a value."""
-
-
 def touches(metric: str, tests: TestSet) -> frozenset[Role]:
     """The adapters that can change a metric on these tests. A rewriter is not asked where no question has a history."""
     part = part_of(metric)
@@ -119,7 +115,7 @@ def _effects(measured: Sequence[Measured], metric: str, roles: Sequence[Role], s
     columns = {on: table.values(table_of(metric)[1]) for on, table in tables.items()}
     items = [item for item in tables[frozenset()].items if all(item.id in column for column in columns.values())]
     groups = [item.group for item in items]
-    _require_two(groups)
+    require_two(groups)
     values = [{on: column[item.id] for on, column in columns.items()} for item in items]
     asked = [(role,) for role in roles] + list(combinations(roles, 2))
     return {about: effect_of([contrast(each, roles, about) for each in values], groups, seed=seed) for about in asked}
@@ -133,7 +129,7 @@ def _judge_effects(cells: Mapping[frozenset[Role], Measured], roles: Sequence[Ro
     tuned = {item.id: item for item in cells[frozenset({role})].judgments}
     both = [(item, tuned[item.id]) for item in cells[frozenset()].judgments if item.label and tuned[item.id].label]
     groups = [before.group for before, _ in both]
-    _require_two(groups)
+    require_two(groups)
     labels = [(before.gold, str(before.label), str(after.label)) for before, after in both]
     gold, before, after = ([each[at] for each in labels] for at in range(3))
     return {(role,): macro_f1_effect(gold, before, after, groups, seed=seed)}
@@ -149,10 +145,3 @@ def _cells(measured: Sequence[Measured], metric: str, roles: Sequence[Role]) -> 
         names = " + ".join(sorted(missing[0])) or "no adapter"
         raise InputError(f"{metric}: no configuration with {names} on was measured; effects need all of them")
     return cells
-
-
-def _require_two(groups: Sequence[str]) -> None:
-    if len(set(groups)) < 2:
-        raise TooFew(
-            f"{len(set(groups))} independent groups of items have a value in every configuration; two at least are needed"
-        )

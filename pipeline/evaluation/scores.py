@@ -33,13 +33,12 @@ class Mean:
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """One metric of two systems on the items that both have a value for; `dropped` are those that only one has."""
+    """One metric of two systems on the items that both have a value for."""
 
     ids: tuple[str, ...]
     groups: tuple[str, ...]
     base: tuple[float, ...]
     tuned: tuple[float, ...]
-    dropped: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,6 @@ def pair(base: ScoreTable, tuned: ScoreTable, metric: str) -> Paired:
         groups=tuple(item.group for item in shared),
         base=tuple(before[item.id] for item in shared),
         tuned=tuple(after[item.id] for item in shared),
-        dropped=tuple(item.id for item in base.items if (item.id in before) != (item.id in after)),
     )
 
 

@@ -20,6 +20,8 @@ from pipeline.retrieval.html_text import clip
 
 _WORDS = re.compile(r"\S+")
 _CLAUSE_ENDS = (";", ":", ",", "–", "—")
+MAX_SECTION = 1000
+"""Characters of a passage's `section`, of which every passage below a heading has a copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +199,7 @@ def _passages(document: Document, spans: Sequence[_Span]) -> tuple[Passage, ...]
                 document_id=document.id,
                 source=document.source,
                 title=document.title,
-                section=" > ".join(span.trail),
+                section=" > ".join(span.trail)[:MAX_SECTION],
                 text=text,
                 start=span.start,
                 end=span.end,

@@ -25,7 +25,7 @@ from pipeline.retrieval.encoder_identity import EncoderIdentity
 from pipeline.retrieval.ingest import Chunking, Ingester, IngestReport, Progress, Written, belongs
 from pipeline.retrieval.loading import Loaded, load_folder
 from pipeline.retrieval.payload import FIELDS, from_payload, payload_filter
-from pipeline.retrieval.shelf import ORIGIN, UPLOADS, Shelf, check_tenant, shelf_of, tenant_filter
+from pipeline.retrieval.shelf import ORIGIN, UPLOADS, Shelf, check_tenant, file_name, shelf_of, tenant_filter
 from pipeline.retrieval.store import Filter, Search, VectorStore, check_name
 
 TIES = 10
@@ -54,9 +54,11 @@ class IndexInfo:
 
 @dataclass(frozen=True, slots=True)
 class IndexedFile:
-    """A file whose passages the index holds. `source` is as citations name it; `documents` counts the rows of a .jsonl."""
+    """A file whose passages the index holds. `source` is as citations name it, `name` as `file_name` does; `documents` counts the
+    rows of a .jsonl."""
 
     source: str
+    name: str
     title: str
     documents: int
     passages: int
@@ -173,7 +175,14 @@ class Index:
             passages[file] += 1
             titles.setdefault(file, {})[str(point.payload["document_id"])] = str(point.payload["title"])
         return [
-            IndexedFile(source, next(iter(found.values())) if len(found) == 1 else "", len(found), passages[source, up], up)
+            IndexedFile(
+                source=source,
+                name=file_name(next(iter(found)), source),
+                title=next(iter(found.values())) if len(found) == 1 else "",
+                documents=len(found),
+                passages=passages[source, up],
+                uploaded=up,
+            )
             for (source, up), found in sorted(titles.items())
         ]
 
@@ -219,7 +228,7 @@ class Index:
         aliases = self._store.aliases()
         previous = aliases.get(self._alias("previous"), "")
         passages = self._store.count(collection, tenant_filter(self._tenant))
-        return IndexInfo(self._store.location, collection, passages, self._filled_by(collection), previous)
+        return IndexInfo(self._store.location, collection, passages, self.filled_by(collection), previous)
 
     def rollback(self) -> str:
         """Swap the present collection with the one before the last rebuild, and return the name now in use.
@@ -255,7 +264,8 @@ class Index:
         self._check(collection)
         return collection
 
-    def _filled_by(self, collection: str) -> EncoderIdentity:
+    def filled_by(self, collection: str) -> EncoderIdentity:
+        """The encoder of a collection's passages. Raises StoreError where it does not say."""
         try:
             return EncoderIdentity.from_dict(self._store.metadata(collection)["encoder"])
         except (KeyError, TypeError) as error:
@@ -265,7 +275,7 @@ class Index:
     def _check(self, collection: str) -> None:
         if collection in self._checked:
             return
-        filled, asked = self._filled_by(collection), self._embedder.identity
+        filled, asked = self.filled_by(collection), self._embedder.identity
         words = self._store.metadata(collection).get("bm25")
         if not asked.can_search(filled):
             what = f"was filled by {filled.describe()} and cannot be searched by {asked.describe()}"

@@ -22,7 +22,7 @@ from pipeline.retrieval.bm25 import Bm25Encoder
 from pipeline.retrieval.chunking import chunk
 from pipeline.retrieval.embedder import Embedder, passage_text
 from pipeline.retrieval.loading import Loaded, Skipped
-from pipeline.retrieval.payload import from_payload, metadata_fields, to_payload
+from pipeline.retrieval.payload import FILE_FIELDS, from_payload, metadata_fields, to_payload
 from pipeline.retrieval.shelf import SHELF_FIELDS, Shelf, shelf_of, tenant_filter
 from pipeline.retrieval.store import Point, StoredPoint, VectorStore
 
@@ -126,8 +126,7 @@ class Ingester:
             added, changed = added + (not older), changed + older
             written = {self.shelf.point_id(passage.id) for passage in passages}
             todo.append(_Task(document.id, passages, mark, frozenset(had.points) - written))
-        fields = metadata_fields(document.metadata for document in loaded.documents)
-        self.store.add_fields(collection, {**SHELF_FIELDS, **fields})
+        self._add_fields(collection, (document.metadata for document in loaded.documents if not self.shelf.uploaded))
         self._write(collection, todo, on_progress, on_written)
         gone = [name for name in held if not any(belongs(name, skipped.path) for skipped in failed)]
         self._remove(collection, held, gone)
@@ -166,12 +165,16 @@ class Ingester:
             return
         texts = [passage_text(from_payload(point.payload)) for point in points]
         vectors = self.embedder.embed_passages(texts)
-        self.store.add_fields(target, metadata_fields(point.payload["metadata"] for point in points))
+        self._add_fields(target, (point.payload["metadata"] for point in points if not shelf_of(point.payload).uploaded))
         copies = [
             Point(point.id, vector.tolist(), self.bm25.passage(text), point.payload)
             for point, text, vector in zip(points, texts, vectors, strict=True)
         ]
         self.store.upsert(target, copies)
+
+    def _add_fields(self, collection: str, metadata: Iterable[Mapping[str, Any]]) -> None:
+        """Index what every passage has and the keys of `metadata`: never an upload's, since all tenants share the indexes."""
+        self.store.add_fields(collection, {**FILE_FIELDS, **SHELF_FIELDS, **metadata_fields(metadata)})
 
     def _held(self, collection: str, file: str | None) -> dict[str, _Held]:
         held: dict[str, _Held] = {}

@@ -22,6 +22,9 @@ from pipeline.retrieval import html_text
 _FENCE = re.compile(r"\s{0,3}(```|~~~)")
 _TITLE = re.compile(r"# +(.+?)[ #]*\r?$")
 
+MAX_TITLE, MAX_ID, MAX_KEYS, MAX_METADATA = 1000, 200, 32, 4096
+"""Characters of a title and of a row's id, keys and bytes of a row's metadata as JSON: every passage holds them all again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
@@ -110,7 +113,8 @@ class _File:
     def document(self, title: str, text: str, **more: Any) -> Document:
         digest = hashlib.sha256(self.data).hexdigest()
         metadata = MappingProxyType(self.metadata())
-        return Document(self.relative, title or self.path.stem, text, str(self.path), digest, metadata, **more)
+        title = title[:MAX_TITLE] or self.path.stem
+        return Document(self.relative, title, text, str(self.path), digest, metadata, **more)
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -201,9 +205,21 @@ def _row_document(file: _File, line: bytes, where: str) -> Document:
         raise DataError(f'{where}: "text" must be a non-empty string')
     if not isinstance(title, str):
         raise DataError(f'{where}: "title" must be a string')
+    _check_size(str(row_id), title, row, where)
     metadata = MappingProxyType({**row, **file.metadata()})
     digest = hashlib.sha256(line.strip()).hexdigest()
     return Document(f"{file.relative}#{row_id}", title or str(row_id), text, str(file.path), digest, metadata)
+
+
+def _check_size(row_id: str, title: str, metadata: dict[str, Any], where: str) -> None:
+    if len(row_id) > MAX_ID:
+        raise DataError(f'{where}: "id" has {len(row_id)} characters; {MAX_ID} are the most')
+    if len(title) > MAX_TITLE:
+        raise DataError(f'{where}: "title" has {len(title)} characters; {MAX_TITLE} are the most')
+    size = len(json.dumps(metadata, ensure_ascii=False).encode())
+    if len(metadata) > MAX_KEYS or size > MAX_METADATA:
+        what = f"{len(metadata)} keys and {size} bytes beside id, title and text; {MAX_KEYS} and {MAX_METADATA} are the most"
+        raise DataError(f"{where}: {what}, since every passage holds them again: put what is to be found into the text")
 
 
 def _refuse(constant: str) -> None:

@@ -13,6 +13,10 @@ from pipeline.retrieval.store import FieldKind, Filter, filter_values, json_path
 _TOP = ("document_id", "source", "title", "section")
 FIELDS: Mapping[str, FieldKind] = MappingProxyType({"document_id": FieldKind.KEYWORD, **SHELF_FIELDS})
 """Payload fields that every collection indexes."""
+FILE_FIELDS: Mapping[str, FieldKind] = MappingProxyType(
+    {json_path("metadata", key): FieldKind.KEYWORD for key in ("format", "folder")}
+)
+"""The metadata that every document has, whatever a row of it says."""
 
 
 def to_payload(passage: Passage) -> dict[str, Any]:

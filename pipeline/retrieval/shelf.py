@@ -60,6 +60,18 @@ class Shelf:
         return str(uuid.uuid5(_NAMESPACE, name))
 
 
+def file_name(document_id: str, source: str) -> str:
+    """The file that a document came from, as people are told it: an upload's name, or a place in the documents folder.
+
+    `source` is the path that it was read at, which depends on where the project lay then, and the row's `#id` is no part of it.
+    """
+    if document_id == f"{UPLOADS}/{source}" or document_id.startswith(f"{UPLOADS}/{source}#"):
+        return source
+    ends = [at for at, letter in enumerate(document_id) if letter == "#"]
+    names = (document_id[:at] for at in (*ends, len(document_id)))
+    return next((name for name in names if f"/{source}".endswith(f"/{name}")), document_id)
+
+
 def shelf_of(payload: Mapping[str, Any]) -> Shelf:
     """The shelf that a point stands on."""
     return Shelf(str(payload.get(TENANT) or ""), payload.get(ORIGIN) == UPLOAD)

@@ -15,7 +15,7 @@ from services.api.errors import ApiError
 from services.api.keys import LOCAL, Caller, KeyRing, Scope
 from services.api.state import ServiceState, state_of
 
-_bearer = HTTPBearer(auto_error=False, scheme_name="key", description="An API key made with `lorag keys add`.")
+_bearer = HTTPBearer(auto_error=False, scheme_name="key", description="An API key made with `lorag keys add NAME --scope ask`.")
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 State = Annotated[ServiceState, Depends(state_of)]
 

@@ -14,7 +14,7 @@ from fastapi import Path as PathParameter
 from fastapi.openapi.models import Example
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.adapters.registry import CANDIDATE, Registry, Version
+from pipeline.adapters.registry import CANDIDATE, PREVIOUS, PRODUCTION, Registry, Version
 from pipeline.adapters.strict_json import plain
 from pipeline.assembly import open_registry
 from pipeline.errors import AdapterError, LoragError
@@ -121,33 +121,67 @@ def promote(
     """Let a version serve, the candidate if none is named. Refused (409) unless the held-out comparison on its card says that it
     is better than the base, and unless it proves itself in memory; what served until then serves on."""
     registry = open_registry(state.settings)
-    version = _resolve(registry, role, (body or Promotion()).version)
-    return _change(state, registry, role, lambda: registry.promote(role, version.id))
+    _require_served(state, role)
+    named = _resolve(registry, role, (body or Promotion()).version).id
+    return _change(
+        state,
+        registry,
+        role,
+        find=lambda: registry.admitted(role, named),
+        change=lambda version: registry.promote(role, version.id),
+    )
 
 
 @router.post("/{role}/rollback")
 def rollback(caller: Administers, state: State, role: Role) -> Change:
     """Put the previous version back, for the embedder with the index that belongs to it. A second rollback undoes the first."""
     registry = open_registry(state.settings)
-    return _change(state, registry, role, lambda: registry.rollback(role))
+    _require_served(state, role)
+    return _change(
+        state,
+        registry,
+        role,
+        find=lambda: registry.resolve(role, PREVIOUS),
+        change=lambda version: registry.rollback(role, to=version.id),
+    )
 
 
-def _change(state: State, registry: Registry, role: Role, change: Callable[[], Version]) -> Change:
-    """Change the aliases, then what serves; where the new version does not prove itself, the aliases go back."""
+def _require_served(state: State, role: Role) -> None:
+    """Raises ApiError where a change of the role's aliases would change nothing that this service says."""
+    if role not in SERVED:
+        raise ApiError(404, f"no service answers with a {role.value}; it only makes training data", param="role")
+    pinned = str(getattr(state.settings.adapters, role.value))
+    if pinned != PRODUCTION:
+        message = f"`adapters.{role.value}: {pinned}` in lorag.yaml decides what serves; set it to `{PRODUCTION}` and start again"
+        raise ApiError(409, message, param="role", code="adapter_pinned")
+
+
+def _change(
+    state: State, registry: Registry, role: Role, *, find: Callable[[], Version], change: Callable[[Version], Version]
+) -> Change:
+    """Prove the version that `find` names, let `change` write the aliases, then serve it. A kill in between leaves aliases that
+    name proven versions; what keeps it from serving takes the change back."""
+    runtime = state.runtime
     with _changing:
-        before = registry.aliases(role)
-        try:
-            change()
-        except AdapterError as error:
-            raise ApiError(409, _without_paths(error, registry), code="adapter_refused") from None
-        try:
-            notes = state.runtime.refresh()
-        except Exception:
-            registry.restore(role, before)
-            raise
-        if role is Role.EMBEDDER:
+        before, encoder = registry.aliases(role), runtime.encoder
+        version = _allowed(registry, find)
+        with runtime.proven(version):
+            _allowed(registry, lambda: change(version))
+            try:
+                notes = runtime.refresh()
+            except Exception:
+                registry.undo(role, before, version.id)
+                raise
+        if runtime.encoder is not encoder:
             jobs_of(state).look_again()  # the index may be another collection now, which lacks later uploads
         return Change(role=role, aliases=dict(registry.aliases(role)), notes=list(notes))
+
+
+def _allowed(registry: Registry, step: Callable[[], Version]) -> Version:
+    try:
+        return step()
+    except AdapterError as error:
+        raise ApiError(409, _without_paths(error, registry), code="adapter_refused") from None
 
 
 def _role(registry: Registry, role: Role, serving: str) -> RoleView:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pipeline.contracts.context import PassageText
 from pipeline.records import Answer, Citation, Hit, Passage, Response, StageRecord, Verdict
 from pipeline.response_json import stage_json
+from pipeline.retrieval.shelf import file_name
 from services.api.metering import Usage
 
 
@@ -133,11 +134,7 @@ def content_of(answer: Answer) -> str:
     return answer.reply.strip() or answer.text
 
 
-Named = Callable[[str], str]
-"""A source as it was ingested → as clients see it."""
-
-
-def extension(response: Response, adapters: Mapping[str, str], *, named: Named, trace: bool, ignored: list[str]) -> Extension:
+def extension(response: Response, adapters: Mapping[str, str], *, trace: bool, ignored: list[str]) -> Extension:
     answer, hits = response.answer, response.trace.hits
     passages = {hit.passage.id: hit.passage for hit in hits}
     timings: dict[str, float] = {}
@@ -149,8 +146,8 @@ def extension(response: Response, adapters: Mapping[str, str], *, named: Named, 
         answer=answer.text,
         outcome=answer.outcome.value,
         refused=answer.refused,
-        citations=[_citation(citation, passages[citation.passage_id], named) for citation in answer.citations],
-        passages=[_passage(number, hit, named) for number, hit in enumerate(hits, 1)],
+        citations=[_citation(citation, passages[citation.passage_id]) for citation in answer.citations],
+        passages=[_passage(number, hit) for number, hit in enumerate(hits, 1)],
         verdicts=[_verdict(verdict) for verdict in response.verdicts],
         adapters=dict(adapters),
         timings=timings,
@@ -159,12 +156,12 @@ def extension(response: Response, adapters: Mapping[str, str], *, named: Named, 
     )
 
 
-def _citation(citation: Citation, passage: Passage, named: Named) -> CitationShown:
+def _citation(citation: Citation, passage: Passage) -> CitationShown:
     start = quote_start(passage, citation)
     return CitationShown(
         number=citation.number,
         passage_id=citation.passage_id,
-        source=named(citation.source),
+        source=file_name(passage.document_id, passage.source),
         title=PassageText.of(passage).title,
         quote=citation.quote,
         start=start,
@@ -180,12 +177,12 @@ def quote_start(passage: Passage, citation: Citation) -> int | None:
     return next(found, None)
 
 
-def _passage(number: int, hit: Hit, named: Named) -> PassageShown:
+def _passage(number: int, hit: Hit) -> PassageShown:
     shown = PassageText.of(hit.passage)
     return PassageShown(
         number=number,
         id=hit.passage.id,
-        source=named(hit.passage.source),
+        source=file_name(hit.passage.document_id, hit.passage.source),
         title=shown.title,
         text=shown.text,
         score=hit.score,

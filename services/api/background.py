@@ -2,8 +2,8 @@
 
     PROJECT/.lorag/jobs/ID.json     one job, replaced in one rename at every change of its state
 
-A job that a kill cut short is there when the service starts again, and goes on; one that was begun `MAX_STARTS` times and
-never ended takes the service down with it, so it fails. Knows no documents: `Work` does what a job asks for.
+Tenants take turns; the jobs of one are done in their order. A job that a kill or the store's failure cut short goes on later;
+one that was begun `MAX_STARTS` times and never ended fails. Knows no documents: `Work` does what a job asks for.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -22,14 +22,17 @@ from typing import Protocol, TypeVar
 
 from pipeline.adapters.card import now_utc
 from pipeline.adapters.strict_json import build
-from pipeline.errors import AdapterError
+from pipeline.errors import AdapterError, StoreError
 from services.api.durable import clear_asides, write_json
 from services.api.errors import ApiError, api_error, note
 
 MAX_STARTS = 3
+PAUSE = 15.0
+"""Seconds in which the jobs of a tenant rest after the store failed in one."""
 MAX_WAITING = 100
-"""Jobs of one tenant that are not finished; the next is turned away."""
-KEEP_FINISHED = 500
+"""Jobs of one tenant and kind that are not finished; the next is turned away."""
+KEEP_FINISHED = 100
+"""Finished jobs of one tenant that are remembered."""
 
 T = TypeVar("T")
 
@@ -46,7 +49,7 @@ class JobState(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Job:
     """`files` are what it is about; `done` of `total` counts passages, and `total` grows as files are read. `error` says what
-    went wrong with which file; the others went well."""
+    went wrong with which file; the others went well. One that is queued with an `error` is tried again."""
 
     id: str
     kind: str
@@ -74,6 +77,10 @@ class Order:
     files: tuple[str, ...]
 
 
+Named = tuple[str, str]
+"""A tenant and the name of a file."""
+
+
 class Stopped(Exception):
     """The service ends; what is left of the job is done when it starts again."""
 
@@ -89,16 +96,19 @@ class Work(Protocol):
         """Called before anything else: remove what belongs to no unfinished job."""
         ...
 
-    def wanted(self) -> list[Order]:
-        """Jobs that are needed because something changed while nobody looked."""
+    def wanted(self, named: Collection[Named]) -> list[Order]:
+        """Jobs that are needed because something changed while nobody looked, and not for files that are `named` elsewhere.
+
+        Such a job finds out what is to be done when it runs, so one that waits does for another of its tenant.
+        """
         ...
 
     def run(self, job: Job, progress: Progress) -> tuple[str, str | None]:
-        """Do it; the message and, where something failed, the error. Raises Stopped."""
+        """Do it; the message and, where something failed, the error. Raises Stopped; StoreError where a later try may do."""
         ...
 
     def give_up(self, job: Job) -> None:
-        """Undo what a job left that will not be tried again."""
+        """Undo what a job left that will not be tried again. Raises StoreError where that must be tried again."""
         ...
 
     def finish(self, job: Job) -> None:
@@ -112,6 +122,9 @@ class Jobs:
     def __init__(self, folder: Path, work: Work) -> None:
         self._folder, self._work = folder, work
         self._jobs: dict[str, Job] = {}
+        self._taken: set[Named] = set()
+        self._last_turn: dict[str, float] = {}
+        self._rests_until: dict[str, float] = {}
         self._changed = threading.Condition(threading.RLock())
         self._stopping = False
         self._thread: threading.Thread | None = None
@@ -137,7 +150,7 @@ class Jobs:
     def add(self, order: Order, *, id: str | None = None) -> Job:
         """Queue a job; it is on disk when this returns. Raises ApiError 429 where the tenant has too many waiting; OSError."""
         with self._changed:
-            self.require_room(order.tenant)
+            self.require_room(order.tenant, order.kind)
             return self._add(order, id or new_id())
 
     def _add(self, order: Order, id: str) -> Job:
@@ -148,20 +161,28 @@ class Jobs:
             self._changed.notify_all()
         return job
 
-    def require_room(self, tenant: str) -> None:
-        """Raises ApiError 429 where the tenant has too many jobs that are not finished."""
+    def require_room(self, tenant: str, kind: str) -> None:
+        """Raises ApiError 429 where the tenant has too many jobs of this kind that are not finished."""
         with self._changed:
-            if sum(job.tenant == tenant and not job.finished for job in self._jobs.values()) >= MAX_WAITING:
+            if sum((job.tenant, job.kind) == (tenant, kind) for job in self._unfinished()) >= MAX_WAITING:
                 message = f"{MAX_WAITING} jobs are waiting already; try again when some are done"
                 raise ApiError(429, message, code="too_many_jobs", retry_after=30)
 
     def look_again(self) -> None:
         """Queue what the work wants done now. What keeps it from that is logged; the next look or start makes up for it."""
         try:
-            for order in self._work.wanted():
-                self._add(order, new_id())
+            with self._changed:
+                named = self._taken | {(job.tenant, file) for job in self._unfinished() for file in job.files}
+            for order in self._work.wanted(named):
+                self._add_once(order)
         except Exception as failure:
             note(failure)
+
+    def _add_once(self, order: Order) -> None:
+        with self._changed:
+            waiting = {(job.tenant, job.kind) for job in self._unfinished() if job.state is JobState.QUEUED}
+            if (order.tenant, order.kind) not in waiting:
+                self._add(order, new_id())
 
     def of(self, tenant: str) -> tuple[Job, ...]:
         """The tenant's jobs, newest first."""
@@ -175,13 +196,24 @@ class Jobs:
         return job if job is not None and job.tenant == tenant else None
 
     def unless_busy(self, tenant: str, file: str, action: Callable[[], T]) -> T:
-        """The value of `action`, done while no job on `file` can begin. Raises ApiError 409 where one is not finished."""
+        """The value of `action`, done while no job on `file` begins. Raises ApiError 409 where one, or another action, is not
+        finished."""
+        named = (tenant, file)
         with self._changed:
-            for job in self._jobs.values():
-                if job.tenant == tenant and file in job.files and not job.finished:
-                    message = f"{file} is being read in by job {job.id}; try again when that is done"
-                    raise ApiError(409, message, code="busy", retry_after=2)
+            job = next((job.id for job in self._unfinished() if job.tenant == tenant and file in job.files), None)
+            if job is not None or named in self._taken:
+                why = f"is being read in by job {job}" if job else "is being deleted"
+                raise ApiError(409, f"{file} {why}; try again when that is done", code="busy", retry_after=2)
+            self._taken.add(named)
+        try:
             return action()
+        finally:
+            with self._changed:
+                self._taken.remove(named)
+                self._changed.notify_all()
+
+    def _unfinished(self) -> Iterator[Job]:
+        return (job for job in self._jobs.values() if not job.finished)
 
     def _serve(self) -> None:
         self.look_again()
@@ -189,18 +221,31 @@ class Jobs:
             self._run(job)
 
     def _next(self) -> Job | None:
+        """The first job of the tenant that has waited longest for its turn; None at the end."""
         with self._changed:
             while not self._stopping:
-                if (job := next((job for job in self._jobs.values() if not job.finished), None)) is not None:
+                first: dict[str, Job] = {}
+                for job in self._unfinished():
+                    first.setdefault(job.tenant, job)
+                now = time.monotonic()
+                rests = {tenant: until - now for tenant, until in self._rests_until.items() if tenant in first and until > now}
+                ready = [job for tenant, job in first.items() if tenant not in rests and not self._is_held_up(job)]
+                if ready:
+                    job = min(ready, key=lambda job: self._last_turn.get(job.tenant, 0.0))
+                    self._last_turn[job.tenant] = now
                     return job
-                self._changed.wait()
+                self._changed.wait(min(rests.values(), default=None))
         return None
+
+    def _is_held_up(self, job: Job) -> bool:
+        return any((job.tenant, file) in self._taken for file in job.files)
 
     def _run(self, job: Job) -> None:
         if job.starts >= MAX_STARTS:
-            self._give_up(job, f"was cut short {job.starts} times; send fewer or smaller files")
+            self._give_up(job, job.error or f"was cut short {job.starts} times; send fewer or smaller files")
             return
-        self._keep(replace(job, state=JobState.RUNNING, starts=job.starts + 1))
+        begun = replace(job, state=JobState.RUNNING, starts=job.starts + 1, error=None)
+        self._keep(begun)
         try:
             message, error = self._work.run(job, lambda *step: self._progress(job.id, *step))
         except Stopped:
@@ -208,17 +253,29 @@ class Jobs:
         except Exception as failure:  # the worker outlives whatever a job runs into
             if self._stopping:  # index and encoder may be closed already: no fault of the job's
                 self._keep(replace(job, state=JobState.QUEUED))
+            elif isinstance(failure, StoreError) and begun.starts < MAX_STARTS:
+                self._rest(begun, failure)
             else:
-                self._give_up(job, _words(failure))
+                self._give_up(begun, _words(failure))
         else:
             self._end(job, message, error)
 
     def _give_up(self, job: Job, error: str) -> None:
         try:
             self._work.give_up(job)
+        except StoreError as failure:
+            self._rest(replace(job, starts=MAX_STARTS, error=error), failure)
+            return
         except Exception as failure:
             note(failure)
         self._end(job, "", error)
+
+    def _rest(self, job: Job, failure: StoreError) -> None:
+        """Leave the job where it is, to be tried again after a pause: what was accepted is not lost while the store is away."""
+        note(failure)
+        with self._changed:
+            self._rests_until[job.tenant] = time.monotonic() + PAUSE
+            self._keep(replace(job, state=JobState.QUEUED, error=job.error or _words(failure)))
 
     def _end(self, job: Job, message: str, error: str | None) -> None:
         state = JobState.FAILED if error else JobState.DONE
@@ -227,7 +284,7 @@ class Jobs:
         self._work.finish(job)
         with self._changed:
             self._jobs[job.id] = ended
-            finished = [job for job in self._jobs.values() if job.finished]
+            finished = [other for other in self.of(job.tenant)[::-1] if other.finished]
             for old in finished[: max(0, len(finished) - KEEP_FINISHED)]:
                 (self._folder / f"{old.id}.json").unlink(missing_ok=True)
                 del self._jobs[old.id]

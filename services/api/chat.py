@@ -106,7 +106,7 @@ def _chain_events(runtime: Runtime, state: ServiceState, caller: Caller, body: C
                         yield Text(text)
                     case Final(response):
                         state.metrics.answered(response)
-                        told = extension(response, lease.named(), named=state.shown, trace=body.lorag.trace, ignored=ignored)
+                        told = extension(response, lease.named(), trace=body.lorag.trace, ignored=ignored)
                         yield Done(content_of(response.answer), engine.usage, told)
     except Exception as error:
         if not isinstance(error, CLIENTS_DOING):

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
+from fastapi.concurrency import contextmanager_in_threadpool
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
+from pipeline.retrieval.index import IndexedFile
 from services.api.access import State
-from services.api.background import Order, new_id
+from services.api.background import Jobs, Order, new_id
 from services.api.errors import ApiError, note
 from services.api.jobs import Ingests, JobView, TheJobs
+from services.api.keys import Caller
 from services.api.library import INGEST, Library, open_library
+from services.api.state import Lane, ServiceState
 from services.api.uploads import MAX_FILES, receive, safe_name
+from services.api.work import run
 
 router = APIRouter(prefix="/v1/documents", tags=["documents"])
 
@@ -44,13 +48,17 @@ FORM: dict[str, Any] = {
 
 class DocumentView(BaseModel):
     """A file that questions are answered from. `documents` counts the rows of a .jsonl; one that was not `uploaded` lies in the
-    project's documents folder."""
+    project's documents folder, and `source` is its place there."""
 
     source: str
     title: str
     documents: int
     passages: int
     uploaded: bool
+
+    @classmethod
+    def of(cls, file: IndexedFile) -> DocumentView:
+        return cls(source=file.name, title=file.title, documents=file.documents, passages=file.passages, uploaded=file.uploaded)
 
 
 class DocumentList(BaseModel):
@@ -78,42 +86,50 @@ TheLibrary = Annotated[Library, Depends(library_of)]
 
 
 @router.get("", summary="What questions are answered from")
-def list_documents(
+async def list_documents(
+    request: Request,
     caller: Ingests,
     state: State,
     offset: Annotated[int, Query(ge=0, le=1_000_000_000)] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> DocumentList:
-    files = state.runtime.index.for_tenant(caller.tenant).files()
-    page = [DocumentView(**asdict(file) | {"source": state.shown(file.source)}) for file in files[offset : offset + limit]]
-    return DocumentList(documents=page, total=len(files))
+    index = state.runtime.index.for_tenant(caller.tenant)
+    files = await run(request, index.files, Lane.ENCODER)
+    page = files[offset : offset + limit]
+    return DocumentList(documents=[DocumentView.of(file) for file in page], total=len(files))
 
 
 @router.post("", status_code=202, summary="Add files, in the background", openapi_extra=FORM)
 async def add_documents(request: Request, caller: Ingests, state: State, jobs: TheJobs, library: TheLibrary) -> Accepted:
     """The job says how far it is: `GET /v1/jobs/{id}`. Until it is done, answers rest on what was there before."""
-    jobs.require_room(caller.tenant)
+    await run_in_threadpool(jobs.require_room, caller.tenant, INGEST)
     id = new_id()
     try:
-        with library.incoming(id) as folder:
+        async with contextmanager_in_threadpool(library.incoming(id)) as folder:
             names = await receive(request, folder, limit=state.limits.max_upload)
         job = await run_in_threadpool(jobs.add, Order(INGEST, caller.tenant, names), id=id)
     except OSError as error:
-        library.discard(id)
+        await run_in_threadpool(library.discard, id)
         note(error)
         raise ApiError(507, "the service's disk is full or refuses to be written", code="disk_refused") from None
     except ApiError:
-        library.discard(id)
+        await run_in_threadpool(library.discard, id)
         raise
     return Accepted(job=JobView.of(job))
 
 
 @router.delete("/{source:path}", summary="Delete an uploaded file")
-def delete_document(source: str, caller: Ingests, state: State, jobs: TheJobs, library: TheLibrary) -> Deleted:
+async def delete_document(
+    request: Request, source: str, caller: Ingests, state: State, jobs: TheJobs, library: TheLibrary
+) -> Deleted:
     """`source` is as the list names it. A file of the project's documents folder is deleted there, not here (409)."""
+    return await run(request, lambda: _delete(source, caller, state, jobs, library), Lane.ENCODER)
+
+
+def _delete(source: str, caller: Caller, state: ServiceState, jobs: Jobs, library: Library) -> Deleted:
     if _is_safe(source) and jobs.unless_busy(caller.tenant, source, lambda: library.delete(caller.tenant, source)):
         return Deleted(source=source, deleted=True)
-    if any(state.shown(file.source) == source for file in state.runtime.index.for_tenant(caller.tenant).files()):
+    if any(file.name == source for file in state.runtime.index.for_tenant(caller.tenant).files()):
         message = "this file lies in the project's documents folder: delete it there and run `lorag ingest`"
         raise ApiError(409, message, param="source", code="not_uploaded")
     raise ApiError(404, "there is no such document", param="source")

@@ -2,26 +2,27 @@
 
     PROJECT/.lorag/uploads/TENANT/NAME        what the index holds; `_project` stands for the project's own
     PROJECT/.lorag/uploads/.incoming/JOB/NAME  files of a job that is not finished
-    PROJECT/.lorag/uploads/.collection.json    the collection that holds all of them
+    PROJECT/.lorag/uploads/.collection.json    for each tenant, the collection that holds all of its uploads
 
 A file moves from the second place to the first once the index holds it whole, so after a kill the index has its old version
-or its new one as soon as the job, which is still there, went on. A file is deleted before its passages are: nothing brings
-them back.
+or its new one as soon as the job, which is still there, went on. A file is deleted before its passages are: a recheck removes
+those that a kill left.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.adapters.staging import make_folder, sync_folder
 from pipeline.errors import InputError, NothingIngested
+from pipeline.records import Document
 from pipeline.retrieval.index import Index
 from pipeline.retrieval.loading import load_file
-from services.api.background import Job, Jobs, Order, Progress
+from services.api.background import Job, Jobs, Named, Order, Progress
 from services.api.durable import write_json
 
 JOBS_FOLDER, UPLOADS_FOLDER = Path(".lorag/jobs"), Path(".lorag/uploads")
@@ -59,56 +60,81 @@ class Library:
             if folder.name not in unfinished:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def wanted(self) -> list[Order]:
-        """Uploads that the index lacks; all of them where another collection took the place of the one that had them."""
-        moved, orders = self._collection() != self._seen(), []
+    def wanted(self, named: Collection[Named]) -> list[Order]:
+        """Uploads that the index lacks, and those it has though they were deleted; all of a tenant's where another collection
+        took the place of the one that had them."""
+        orders = []
         for folder in sorted(path for path in self._folder.glob("*") if path.is_dir() and path.name[0] != "."):
             tenant = "" if folder.name == _OWN else folder.name
-            names = {path.name for path in folder.iterdir() if path.is_file()}
-            held = {file.source for file in self._index().for_tenant(tenant).files() if file.uploaded}
-            if lacking := names if moved else names - held:
-                orders.append(Order(RECHECK, tenant, tuple(sorted(lacking))))
-        if not orders:
-            self._remember()
+            to_read, to_remove = self._differences(tenant)
+            if files := to_read | {name for name in to_remove if (tenant, name) not in named}:
+                orders.append(Order(RECHECK, tenant, tuple(sorted(files))))
         return orders
 
     def run(self, job: Job, progress: Progress) -> tuple[str, str | None]:
-        """Bring the job's files into the index, one after the other. A file that cannot be used does not stop the next."""
-        source = self._incoming(job.id) if job.kind == INGEST else self._home(job.tenant)
-        index = self._index().for_tenant(job.tenant)
+        """Bring the job's files into the index, one after the other. A file that cannot be used does not stop the next.
+
+        A recheck takes the files that differ when it runs. Where another collection takes the name meanwhile, one more is
+        ordered.
+        """
+        if job.kind == INGEST:
+            return self._read(job.tenant, job.files, self._incoming(job.id), progress)
+        collection = self._collection()
+        to_read, to_remove = self._differences(job.tenant)
+        for name in to_remove:
+            self._index().for_tenant(job.tenant).remove(name)
+        to_read |= self._names(job.tenant) & set(job.files)
+        outcome = self._read(job.tenant, sorted(to_read), self._home(job.tenant), progress)
+        self._remember(job.tenant, collection or self._collection())
+        return outcome
+
+    def _read(self, tenant: str, files: Sequence[str], source: Path, progress: Progress) -> tuple[str, str | None]:
         errors: list[str] = []
         written = 0
-        for number, name in enumerate(job.files, start=1):
+        for number, name in enumerate(files, start=1):
             path = source / name
             if not path.is_file():
-                continue  # done before the service was stopped last
-            where = name if len(job.files) == 1 else f"{name} ({number} of {len(job.files)})"
-            tell = _Tell(progress, written, where)
+                continue  # done before the service was stopped last, or deleted
+            tell = _Tell(progress, written, name if len(files) == 1 else f"{name} ({number} of {len(files)})")
             try:
-                index.put(name, load_file(path, source), on_written=tell)
+                self._take_in(path, tenant, tell)
             except InputError as error:
                 errors.append(str(error).replace(str(path), name))
             except UnicodeError:
                 errors.append(f"{name}: holds characters that are no text")
             else:
                 written = tell.done
-                if job.kind == INGEST:
-                    self._publish(path, job.tenant)
-        if job.kind == RECHECK or not self._seen():
-            self._remember()
-        read = len(job.files) - len(errors)
-        return f"{read} of {len(job.files)} files read, {written} passages written", "; ".join(errors) or None
+        return f"{len(files) - len(errors)} of {len(files)} files read, {written} passages written", "; ".join(errors) or None
+
+    def _take_in(self, path: Path, tenant: str, tell: _Tell) -> None:
+        """Put one file into the index, and where it belongs. Ends with it in the collection that is in use then."""
+        home, name = self._home(tenant), path.name
+        documents = load_file(path, path.parent)
+        collection = self._put(tenant, name, documents, tell)
+        if path.parent == home and not path.is_file():  # deleted meanwhile
+            self._index().for_tenant(tenant).remove(name)
+            return
+        if path.parent != home:
+            self._publish(path, home)
+        while (current := self._collection()) != collection:  # whoever changed it did not know of this file yet
+            collection = self._put(tenant, name, documents, tell)
+        if not self._seen(tenant):
+            self._remember(tenant, current)
+
+    def _put(self, tenant: str, name: str, documents: Sequence[Document], tell: _Tell | None = None) -> str:
+        """The collection that it was written to. The index is asked for anew each time: its encoder may be another."""
+        return self._index().for_tenant(tenant).put(name, documents, on_written=tell).collection
 
     def give_up(self, job: Job) -> None:
-        """Bring back what the index held of the files that the job did not finish."""
-        index, incoming, home = self._index().for_tenant(job.tenant), self._incoming(job.id), self._home(job.tenant)
+        """Bring back what the index held of the files that the job did not finish. Raises StoreError."""
+        incoming, home = self._incoming(job.id), self._home(job.tenant)
         for name in job.files if incoming.is_dir() else ():
             if not (incoming / name).is_file():
                 continue
-            if (home / name).is_file():
-                index.put(name, load_file(home / name, home))
-            else:
-                index.remove(name)
+            try:
+                self._put(job.tenant, name, load_file(home / name, home))
+            except (InputError, UnicodeError):  # there was none, or it is no longer one that is read
+                self._index().for_tenant(job.tenant).remove(name)
 
     def finish(self, job: Job) -> None:
         self.discard(job.id)
@@ -125,8 +151,18 @@ class Library:
             sync_folder(path.parent)
         return bool(self._index().for_tenant(tenant).remove(name)) or there
 
-    def _publish(self, path: Path, tenant: str) -> None:
+    def _differences(self, tenant: str) -> tuple[set[str], set[str]]:
+        """Names of files to read in, and of files to remove, for the index to hold what the tenant's folder does."""
+        names = self._names(tenant)
+        held = {file.source for file in self._index().for_tenant(tenant).files() if file.uploaded}
+        moved = self._collection() != self._seen(tenant)
+        return names if moved else names - held, held - names
+
+    def _names(self, tenant: str) -> set[str]:
         home = self._home(tenant)
+        return {path.name for path in home.iterdir() if path.is_file()} if home.is_dir() else set()
+
+    def _publish(self, path: Path, home: Path) -> None:
         make_folder(home)
         path.rename(home / path.name)
         sync_folder(home)
@@ -144,14 +180,18 @@ class Library:
         except NothingIngested:
             return ""
 
-    def _seen(self) -> str:
-        try:
-            return str(json.loads((self._folder / _SEEN).read_bytes())["collection"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return ""
+    def _seen(self, tenant: str) -> str:
+        """The collection that the tenant's uploads were brought into last; empty where that is not known."""
+        return self._all_seen().get(tenant, "")
 
-    def _remember(self) -> None:
-        write_json(self._folder / _SEEN, {"collection": self._collection()})
+    def _all_seen(self) -> dict[str, str]:
+        try:
+            return dict(json.loads((self._folder / _SEEN).read_bytes())["tenants"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+
+    def _remember(self, tenant: str, collection: str) -> None:
+        write_json(self._folder / _SEEN, {"tenants": {**self._all_seen(), tenant: collection}})
 
 
 class _Tell:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import ExitStack
 
 from pipeline.adapters.registry import Version
@@ -12,6 +13,8 @@ from pipeline.errors import AdapterError
 from services.api.metrics import Metrics
 from services.api.residents import Residents
 from services.api.runtime import Encoder, Runtime
+
+log = logging.getLogger("lorag.service")
 
 
 def open_runtime(settings: Settings, metrics: Metrics) -> Runtime:
@@ -42,7 +45,8 @@ def open_runtime(settings: Settings, metrics: Metrics) -> Runtime:
             on_serve=metrics.serve,
             close=opened.close,
         )
-        runtime.refresh()
+        for line in runtime.refresh():
+            log.warning(line)
         return runtime
     except BaseException:
         opened.close()

@@ -14,14 +14,16 @@ from starlette.datastructures import Headers
 
 from services.api.errors import ApiError
 
+_MAKE_A_KEY = "make a key with `lorag keys add NAME --scope ask`"
+
 
 def check_origin(headers: Headers, hosts: Collection[str]) -> None:
     """Raises ApiError 403 unless the request names one of `hosts`, and comes from no page or from one of the service's own."""
     host, origin = headers.get("host", ""), headers.get("origin")
     if _name(f"//{host}") not in hosts:
-        raise ApiError(403, "a service without keys answers to localhost alone; for other names make a key with `lorag keys add`")
+        raise ApiError(403, f"a service without keys answers to localhost alone; for other names {_MAKE_A_KEY}")
     if origin is not None and origin.partition("://")[2].casefold() != host.casefold():
-        raise ApiError(403, "a service without keys takes no requests from other sites' pages; make a key with `lorag keys add`")
+        raise ApiError(403, f"a service without keys takes no requests from other sites' pages; {_MAKE_A_KEY}")
 
 
 def _name(address: str) -> str:

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from pipeline.contracts.context import PassageText
 from pipeline.records import Hit
+from pipeline.retrieval.shelf import file_name
 from services.api.access import State, needs
 from services.api.bodies import RetrieveRequest
 from services.api.examples import RETRIEVE_EXAMPLES
@@ -45,18 +46,18 @@ async def retrieve(
     runtime = state.runtime
 
     def work() -> list[dict[str, Any]]:
-        with runtime.lease(tenant=caller.tenant) as lease, state.metrics.stage_seconds.labels("retrieve").time():
+        with runtime.lease(tenant=caller.tenant, search=True) as lease, state.metrics.stage_seconds.labels("retrieve").time():
             (hits,) = runtime.retriever(lease, k=body.k, hybrid=body.hybrid).retrieve([body.query])
-        return [_shown(hit, state.shown(hit.passage.source)) for hit in hits]
+        return [_shown(hit) for hit in hits]
 
     return JSONResponse({"hits": await run(request, work, Lane.ENCODER)})
 
 
-def _shown(hit: Hit, source: str) -> dict[str, Any]:
+def _shown(hit: Hit) -> dict[str, Any]:
     passage = PassageText.of(hit.passage)
     return {
         "passage_id": hit.passage.id,
-        "source": source,
+        "source": file_name(hit.passage.document_id, hit.passage.source),
         "title": passage.title,
         "text": passage.text,
         "score": hit.score,

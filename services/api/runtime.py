@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from pipeline.adapters.registry import Version
-from pipeline.assembly import GENERATION_ROLES, chain_options, chosen_version, version_name
+from pipeline.assembly import GENERATION_ROLES, chain_options, chosen_version, open_registry, version_name
 from pipeline.config import Settings
 from pipeline.engine.protocol import Engine
-from pipeline.errors import AdapterError, NothingIngested
+from pipeline.errors import AdapterError, IndexMismatch, LoragError, NothingIngested
 from pipeline.orchestrator import Chain
 from pipeline.records import Role
 from pipeline.retrieval.embedder import Embedder
@@ -26,7 +26,7 @@ from pipeline.stages import Judge, Retriever, Rewriter, Synthesizer
 from pipeline.stages.attempts import BASE
 from services.api.errors import ApiError
 from services.api.residents import Residents
-from services.index_switch import fit_index
+from services.index_switch import fit_index, fits
 
 ENCODERS = 3
 """Encoders kept in memory: the one in use and those that were compared with it last."""
@@ -114,7 +114,8 @@ class Runtime:
     def refresh(self) -> tuple[str, ...]:
         """Serve what the settings' aliases name now, and return a line on whatever could not follow.
 
-        Raises AdapterError, IdentityMismatch, NoEffect where a version does not prove itself; what served until now serves on.
+        Raises AdapterError, IdentityMismatch, NoEffect where a version does not prove itself, StoreError; what served until now
+        serves on. The first time, IndexMismatch where no encoder that is known here can search the index.
         """
         with self._refreshing, ExitStack() as undo:
             wanted = {role: version for role in GENERATION_ROLES if (version := chosen_version(self.settings, role))}
@@ -130,28 +131,48 @@ class Runtime:
             self._on_serve(self.serving())
             return notes
 
+    @contextmanager
+    def proven(self, version: Version) -> Iterator[None]:
+        """Within: `version` has proved itself and is in memory, so `refresh` can serve it; what serves is as before.
+
+        Raises AdapterError, IdentityMismatch, NoEffect; ApiError 409 for an embedder that no collection was filled for.
+        """
+        with ExitStack() as held:
+            if version.role is not Role.EMBEDDER:
+                self._hold(version, held)
+            elif not fits((encoder := self._encoders.get(version)).index, encoder.embedder.identity):
+                message = (
+                    f"the index was filled by another encoder than embedder {version.id}; stop the service, run `lorag adapters "
+                    f"promote embedder {version.id}` and `lorag ingest --rebuild`, and start it again"
+                )
+                raise ApiError(409, message, code="index_mismatch")
+            yield
+
     def serving(self) -> dict[str, str]:
         """Each role with the version that new requests get, or `base`."""
         adapters = {role: version_name(version) for role, version in self._serving.items()}
         return Lease(adapters, self.encoder).named()
 
     @contextmanager
-    def lease(self, aliases: Aliases = MappingProxyType({}), tenant: str = "") -> Iterator[Lease]:
+    def lease(self, aliases: Aliases = MappingProxyType({}), tenant: str = "", *, search: bool = False) -> Iterator[Lease]:
         """Within: what the lease names stays in memory. `aliases` stand in for what is in production.
 
+        With `search` the index is bound to the collection of this moment, which asks the store; without, nothing is asked.
         Raises ApiError where an alias names nothing; AdapterError and its kin where a version does not prove itself.
         """
         with ExitStack() as held:
             with self._swap:
                 serving, encoder = dict(self._serving), self.encoder
-                view = _pinned(encoder, tenant)
             for role, alias in aliases.items():
                 self._override(serving, role, alias)
             for version in serving.values():
                 self._hold(version, held)
             if Role.EMBEDDER in aliases:
-                view = _pinned(self._encoders.get(self._alias(Role.EMBEDDER, aliases[Role.EMBEDDER])), tenant)
-            yield Lease({role: version_name(version) for role, version in serving.items()}, view)
+                encoder = self._encoders.get(self._alias(Role.EMBEDDER, aliases[Role.EMBEDDER]))
+                encoder = _pinned(encoder, tenant) if search else encoder
+            elif search:
+                encoder = self._bound(tenant)
+            yield Lease({role: version_name(version) for role, version in serving.items()}, encoder)
 
     @contextmanager
     def chain(
@@ -167,7 +188,7 @@ class Runtime:
         `engine` stands in for the shared one, and `writer` for that in the synthesizer alone. Raises as `lease`.
         """
         engine = engine or self.engine
-        with self.lease(adapters, tenant) as lease:
+        with self.lease(adapters, tenant, search=True) as lease:
             chain = Chain(
                 retriever=self.retriever(lease),
                 rewriter=Rewriter(engine, lease.adapters.get(Role.REWRITER)),
@@ -223,9 +244,41 @@ class Runtime:
         except NothingIngested:
             self._encoder = encoder
             return ()
-        if fit.fits or self._encoder is None:
+        if fit.fits:
             self._encoder = encoder
-        return () if fit.fits else (f"embedder {encoder.name or BASE} does not serve yet: {fit.words}",)
+            return ()
+        if self._encoder is None:
+            self._encoder = self._fitting(encoder)
+        name = self._encoder.name or BASE
+        return (f"embedder {encoder.name or BASE} does not serve yet, {name} serves: {fit.words}",)
+
+    def _fitting(self, unfit: Encoder) -> Encoder:
+        """The bare encoder, or that of a version with an alias, that can search the index as it is, which `unfit` cannot.
+
+        Raises IndexMismatch where there is none.
+        """
+        filled = unfit.index.info().encoder
+        registry = open_registry(self.settings)
+        for name in ("", *registry.aliases(Role.EMBEDDER)):
+            with suppress(LoragError):  # one that is gone or does not prove itself: the next may
+                encoder = self._encoders.get(registry.resolve(Role.EMBEDDER, name) if name else None)
+                if encoder.embedder.identity.can_search(filled):
+                    return encoder
+        asked = unfit.embedder.identity.describe()
+        raise IndexMismatch(
+            f"the index was filled by {filled.describe()} and cannot be searched by {asked}; run `lorag ingest --rebuild`, then "
+            "`lorag serve`"
+        )
+
+    def _bound(self, tenant: str) -> Encoder:
+        """The encoder in production with its index bound; the store is asked outside the lock, and again where a promotion came
+        between."""
+        while True:
+            encoder = self.encoder
+            view = _pinned(encoder, tenant)
+            with self._swap:
+                if self._encoder is encoder:
+                    return view
 
 
 def _pinned(encoder: Encoder, tenant: str) -> Encoder:

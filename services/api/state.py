@@ -81,11 +81,6 @@ class ServiceState:
         self.workers = ThreadPoolExecutor(threads, thread_name_prefix="lorag-request")
         self.replies = Replies(limits.cache)
 
-    def shown(self, source: str) -> str:
-        """`source` as clients see it: a file of the documents folder by its place there, not by the server's path."""
-        path, documents = Path(source).absolute(), self.settings.documents.absolute()
-        return path.relative_to(documents).as_posix() if path.is_relative_to(documents) else source
-
     @property
     def runtime(self) -> Runtime:
         """Raises ApiError 503 while the base is still loading."""

@@ -49,7 +49,7 @@ def compare(
 
 
 def _show(first: SavedRun, second: SavedRun, found: RunComparison) -> None:
-    from pipeline.evaluation.effects import WORTH
+    from pipeline.evaluation.effects import UNCORRECTED, WORTH
     from services.comparison import describe, notices
 
     show(f"A: {describe(first)}")
@@ -66,8 +66,8 @@ def _show(first: SavedRun, second: SavedRun, found: RunComparison) -> None:
         ">n",
         ">up",
         ">down",
-        ">shows from",
-        f">{WORTH:g} takes",
+        ">shows from*",
+        f">{WORTH:g} takes*",
         "",
     )
     rows = table(*columns)
@@ -80,6 +80,7 @@ def _show(first: SavedRun, second: SavedRun, found: RunComparison) -> None:
         more = ("" if needed is None else str(needed), "more than noise" if effect.shown else "")
         rows.add_row(cell(each.metric), *figures, *counts, least, *more)
     out().print(rows)
+    show(UNCORRECTED)
     flips = found.flips
     if flips.n:
         show(f"of {flips.n} questions, {len(flips.gained)} are right in B alone and {len(flips.lost)} in A alone")

@@ -71,6 +71,8 @@ def chain(
         _show_ablation(found.ablation)
         _show_comparisons(found.comparisons)
         show_details(found.details, found.usage)
+        for note in found.notes:
+            show(note)
 
 
 def _show_ablation(ablation: Ablation) -> None:
@@ -100,7 +102,7 @@ def adapter(
 ) -> None:
     """Compare a version with the bare base on FOLDER/test, item by item, and put the result on its card."""
     from pipeline.config import load_settings
-    from services.evaluation import evaluate_adapter
+    from services.evaluation import evaluate_adapter, left_out_stages
 
     settings = load_settings(project)
     with progress_bars() as bars:
@@ -117,6 +119,8 @@ def adapter(
         show_json({"role": role.value, "version": measured.id, "evidence": [dataclasses.asdict(evidence)]})
         return
     show_evidence((evidence,))
+    for note in left_out_stages(settings):
+        show(note)
     if evidence.low > 0:
         show(f"{measured.id} is better: let it serve with `lorag adapters promote {role.value} {version}`.")
     else:

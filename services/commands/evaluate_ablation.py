@@ -38,6 +38,7 @@ def ablation(
     from pipeline.config import load_settings
     from pipeline.evaluation.report import write_report
     from services.ablation import STATE, run_ablation, to_json
+    from services.evaluation import left_out_stages
     from services.options import page_at
 
     settings = load_settings(project)
@@ -55,14 +56,27 @@ def ablation(
         show_json({"report": str(written), **to_json(report)})
         return
     _show_effects(report.effects)
+    for note in left_out_stages(settings):
+        show(note)
     show(f"report: {written}")
 
 
 def _show_effects(effects: Sequence[EffectRow]) -> None:
-    """`shows from` is the smallest true difference that the items show with 80 % power; the next how many items WORTH takes."""
-    from pipeline.evaluation.effects import WORTH
+    """`shows from` is the smallest true difference that the items show with 80 % power before the correction of p; the next how
+    many items WORTH takes, likewise."""
+    from pipeline.evaluation.effects import UNCORRECTED, WORTH
 
-    columns = ("metric", "effect", ">difference", ">95 % interval", ">p, corrected", ">n", ">shows from", f">{WORTH:g} takes", "")
+    columns = (
+        "metric",
+        "effect",
+        ">difference",
+        ">95 % interval",
+        ">p, corrected",
+        ">n",
+        ">shows from*",
+        f">{WORTH:g} takes*",
+        "",
+    )
     rows = table(*columns, title="Main effects and interactions")
     for each in effects:
         least = "cannot be told" if each.detectable is None else f"{each.detectable:.3f}"
@@ -78,3 +92,4 @@ def _show_effects(effects: Sequence[EffectRow]) -> None:
             "more than noise" if each.shown else "",
         )
     out().print(rows)
+    show(UNCORRECTED)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,12 +24,11 @@ def ingest(
     """Read the documents into the index: only what is new, changed or gone. Stopped anywhere, it goes on when run again."""
     from pipeline.assembly import open_index
     from pipeline.config import load_settings
-    from services.serving_lock import refuse_while_served
+    from services.serving_lock import ingesting
 
     settings = load_settings(project)
-    if rebuild or settings.store.kind == "edge":
-        refuse_while_served(project)
-    with closing(open_index(settings)) as index, progress_bars() as bars:
+    alone = ingesting(project) if rebuild or settings.store.kind == "edge" else nullcontext()
+    with alone, closing(open_index(settings)) as index, progress_bars() as bars:
         bars.begin("documents")
         report = index.ingest(
             settings.documents,

@@ -39,7 +39,7 @@ def serve(
     keys = KeyRing.load(project)
     if keys is None and host not in LOOPBACK:
         raise ConfigError(
-            f"--host {host} lets other machines in, and the project has no keys; make one with `lorag keys add NAME`"
+            f"--host {host} lets other machines in, and the project has no keys; make one with `lorag keys add NAME --scope ask`"
         )
     limits = Limits(max_queue, concurrency, timeout, max_body, max_upload, cache)
     state = ServiceState(settings, project, keys, limits, hosts=frozenset(LOOPBACK) if keys is None else None)

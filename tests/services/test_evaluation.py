@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -167,13 +168,55 @@ def test_the_comparisons_are_each_role_alone_and_the_chain_with_everything_on() 
         measured("+ synthesizer", 0.5, 0.5),
         measured(ALL_ADAPTERS, 1.0, 0.75),
     )
-    assert compare(every, (Role.EMBEDDER, Role.SYNTHESIZER)) == (
+    found, notes = compare(every, (Role.EMBEDDER, Role.SYNTHESIZER))
+    assert notes == ()
+    assert found == (
         Comparison("embedder", NDCG, 0.5, 0.75, 0.25, 0.25, 0.25, 2),
         Comparison("synthesizer", "F1", 0.25, 0.5, 0.25, 0.25, 0.25, 2),
         Comparison("chain", "F1", 0.25, 1.0, 0.75, 0.75, 0.75, 2),
         Comparison("chain", "citation recall", 0.25, 1.0, 0.75, 0.75, 0.75, 2),
         Comparison("chain", NDCG, 0.5, 0.75, 0.25, 0.25, 0.25, 2),
     )
+
+
+def test_comparisons_of_too_few_items_are_left_out_and_told() -> None:
+    every = [replace(measured(name, 0.5, 0.5), answers=ScoreTable(())) for name in (BASE_CHAIN, "+ embedder", ALL_ADAPTERS)]
+    found, notes = compare(every, (Role.EMBEDDER,))
+    assert [(each.role, each.metric) for each in found] == [("embedder", NDCG), ("chain", NDCG)]
+    few = "an interval needs at least two independent groups of items, found 0; add test items."
+    assert notes == (f"Not compared: chain by F1: {few}", f"Not compared: chain by citation recall: {few}")
+
+
+def test_what_has_no_test_rows_is_left_out_and_told(
+    project, publish_rewriter, publish_embedder, write: Write, passages: Mapping[str, str], lorag
+) -> None:
+    """Turns alone: no question is answered, and the embedder is measured on what the turns look for."""
+    publish_rewriter()
+    publish_embedder()
+    project.set("retrieval: {rerank: some/cross-encoder}", "judge: {gate: 0.5}")
+    rows = turns(QUESTIONS)
+    for at, row in enumerate(rows):
+        row |= {"passage_ids": [passages[("keys.md", "ferry.md")[at % 2]]], "answers": ["x"]}
+    data = write(Role.REWRITER, rows)
+    command = ("eval", "chain", "--data", data, "--project", project.folder)
+    found = lorag(*command, "-o", "json").json()
+    assert [(each["role"], each["metric"]) for each in found["comparisons"]] == [
+        ("rewriter", ROUGE_1),
+        ("embedder", NDCG),
+        ("chain", NDCG),
+    ]
+    assert [note.partition(":")[0] for note in found["notes"]] == [
+        "Not compared",
+        "Not compared",
+        "The figures are of the chain without `retrieval.rerank` and `judge.gate`, which the settings have.",
+    ]
+    for row in rows:
+        del row["passage_ids"]
+    write(Role.REWRITER, rows)
+    done = lorag(*command)
+    assert "The embedder adapter is left out: there are no test rows for it." in " ".join(done.out.split())
+    (data / "test" / "rewriter.jsonl").unlink()
+    assert "that an adapter of this project is measured on" in lorag(*command).error_line
 
 
 def test_a_comparison_as_a_card_keeps_it() -> None:

@@ -20,6 +20,7 @@ from pipeline.retrieval.chunking import chunk
 from pipeline.retrieval.loading import load_folder
 from services.evaluation import evaluate_chain
 from services.run_folder import ITEMS, REQUESTS, RESULT, USAGE
+from services.saved_items import read_saved
 
 ROOT = Path(__file__).resolve().parents[2]
 ASKED = ("Who keeps the key?", "When does the ferry leave?", "Which room is it?", "Where does it go?", "Who rings?", "How often?")
@@ -90,6 +91,25 @@ def test_killed_and_run_again_all_files_are_those_of_a_run_that_nobody_stopped(
     assert files(killed) == files(whole)
     assert all(usage["timed"] == 0 for usage in json.loads((killed / USAGE).read_bytes()))
     assert json.loads((killed / RESULT).read_bytes()) == json.loads(json.dumps(found.to_json()))
+
+
+def test_rows_are_split_at_newlines_alone(project, data: Path, tmp_path: Path) -> None:
+    """What is kept may hold U+2028 and U+0085, which are line ends to `str.splitlines`."""
+    rows = [
+        {
+            "id": f"t\u2028\u0085{n}",
+            "history": ["User: Who?"],
+            "question": "Who is it?",
+            "rewrite": "Who?",
+            "conversation": f"c{n}",
+        }
+        for n in range(2)
+    ]
+    write(data, "rewriter", rows)
+    evaluate_chain(load_settings(project.folder), data, out=tmp_path / "run")
+    assert "\u2028" in (tmp_path / "run" / ITEMS).read_text(encoding="utf-8"), "else this test says nothing"
+    saved = read_saved(tmp_path / "run", "base chain")
+    assert [item.id for item in saved.scores["rewrites"].items] == ["t\u2028\u00850", "t\u2028\u00851"]
 
 
 def test_two_runs_give_the_same_to_the_last_digit(project, data: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,10 @@ def unanswerable(number: int) -> Mapping[str, Any]:
 def turn(number: int, **more: Any) -> Mapping[str, Any]:
     row = {"id": f"t{number}", "history": ["User: Who?", "Assistant: Ann."], "question": "When?"}
     return {**row, "rewrite": f"When was {number}?", "conversation": f"c{number}", **more}
+
+
+def without_conversation(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {name: value for name, value in row.items() if name != "conversation"}
 
 
 def judgment(number: int, task: str, label: str, **more: Any) -> Mapping[str, Any]:
@@ -87,7 +92,11 @@ def test_without_limits_all_rows_are_there_in_file_order(data: DataFolder) -> No
     [
         # Answered: so many of each kind. Retrieval alone: every other answerable question, and the turns with passages.
         (Sizes(questions=6, unanswerable=2), (4, 2, 8 + 4)),
-        (Sizes(questions=2, unanswerable=2), (12, 2, 4)),
+        (Sizes(questions=2, unanswerable=2), (0, 2, 12 + 4)),
+        (Sizes(questions=0, unanswerable=0), (0, 0, 12 + 4)),
+        (replace(Sizes.at_most(4, 0), turns=None), (3, 1, 9 + 4)),
+        (replace(Sizes.at_most(3, 0), turns=None), (3, 0, 9 + 4)),
+        (Sizes.at_most(None, 0), (12, 6, 4)),
         (Sizes(questions=50, unanswerable=50), (12, 6, 4)),
         (Sizes(unanswerable=1), (12, 1, 4)),
     ],
@@ -117,21 +126,63 @@ def test_the_same_seed_draws_the_same_items_and_another_does_not(data: DataFolde
 def test_how_rows_become_items(tmp_path: Path) -> None:
     rows = {
         **ROWS,
-        "synthesizer": [question(1, standalone="Question one of Ann?", quotes=["said"], history=["User: Hm."]), unanswerable(2)],
+        "synthesizer": [
+            question(1, standalone="Question one of Ann?", quotes=["said"], history=["User: Hm."]),
+            unanswerable(2),
+            question(3, history=["User: Hm."]),
+        ],
         "rewriter": [turn(1, rewrites=["When was one?", "Which year?"], passage_ids=["d1.md#1"], answers=["Soon."])],
     }
     tests = read_tests(lay(tmp_path, rows), Sizes())
-    asked, refused, turned = tests.chain
+    asked, refused, followed, turned = tests.chain
     assert asked.query == Query("Question one of Ann?")  # the synthesizer is measured on a question that stands alone
     assert asked.gold == GoldAnswer("q1", ("answer 1",), True, ("d1.md#1",), ("said",), "d1.md")
     assert refused.gold == GoldAnswer("u2", (), False, (), (), "d2.md")  # grouped by the document it was asked beside
+    assert followed.query == Query("Question 3?", (Turn(Speaker.USER, "Hm."),))  # nothing stands alone: the rewriter is asked
     history = (Turn(Speaker.USER, "Who?"), Turn(Speaker.ASSISTANT, "Ann."))
     assert (turned.query, turned.answered, turned.gold_rewrite) == (Query("When?", history), False, "When was 1?")
-    assert turned.gold.group == "c1"
+    assert turned.gold.group == "d1.md"  # as the question about the same document
     assert tests.rewrites[0].gold == GoldRewrite("t1", "When?", ("When was one?", "Which year?"), "c1")
     intent, support = tests.judgments[0], tests.judgments[-1]
     assert dict(intent.schema.labels) == INTENTS
-    assert (intent.label, intent.group, support.group) == ("ask", "j-intent-0", "d2.md")
+    assert (intent.label, intent.group, support.group) == ("ask", "g1", "d2.md")
+
+
+def test_questions_and_turns_that_share_a_source_are_one_cluster(tmp_path: Path) -> None:
+    """By document, by conversation, by group, and by what stands between; a row of a .jsonl file is a document of its own."""
+    rows = {
+        "synthesizer": [
+            question(1),
+            question(2, group="g"),
+            question(3, passage_ids=["d3.md#1", "d4.md#1"]),
+            question(4),
+            question(5, passage_ids=["rows.jsonl#a#1"]),
+            question(6, passage_ids=["rows.jsonl#b#1"]),
+            question(7, passage_ids=[]),
+        ],
+        "rewriter": [
+            turn(1, conversation="c", passage_ids=["d1.md#2"]),
+            turn(2, conversation="c", passage_ids=["d2.md#2"]),
+            without_conversation(turn(8, group="g", passage_ids=["d8.md#1"])),
+            turn(9, passage_ids=["d9.md#1"]),
+        ],
+    }
+    tests = read_tests(lay(tmp_path, rows), Sizes(), roles=(Role.SYNTHESIZER, Role.REWRITER))
+    together: dict[str, set[str]] = {}
+    for item in tests.chain:
+        together.setdefault(item.gold.group, set()).add(item.gold.id)
+    found = sorted(" ".join(sorted(ids)) for ids in together.values())
+    assert found == ["q1 q2 t1 t2 t8", "q3 q4", "q5", "q6", "q7", "t9"]
+    assert [item.gold.group for item in tests.rewrites] == ["c", "c", "g", "c9"]
+
+
+def test_a_question_and_a_turn_of_one_id_are_refused(tmp_path: Path) -> None:
+    """What is measured is kept by id, so the one would stand in the other's place."""
+    same = [turn(1, id="q1", passage_ids=["d1.md#1"])]
+    data = lay(tmp_path, {"synthesizer": [question(1)], "rewriter": same})
+    with pytest.raises(DataError, match="id 'q1' is that of a question and of a conversation turn in the test rows"):
+        read_tests(data, Sizes(), roles=(Role.SYNTHESIZER, Role.REWRITER))
+    assert len(read_tests(data, Sizes(), roles=(Role.REWRITER,)).chain) == 1
 
 
 @pytest.mark.parametrize(

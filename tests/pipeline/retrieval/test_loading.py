@@ -146,6 +146,10 @@ def test_links_out_of_the_folder_and_hidden_files_are_left(tmp_path: Path) -> No
         ('{"id": "1", "text": "  "}', '"text"'),
         ('{"id": "1", "text": ["x"]}', '"text"'),
         ('{"id": "1", "text": "x", "title": 3}', '"title"'),
+        (json.dumps({"id": "1", "text": "x", "title": "t" * 1001}), "1001 characters"),
+        (json.dumps({"id": "i" * 201, "text": "x"}), "201 characters"),
+        (json.dumps({"id": "1", "text": "x", **{f"k{number}": 0 for number in range(33)}}), "33 keys"),
+        (json.dumps({"id": "1", "text": "x", "notes": ["n" * 5000]}), "bytes beside"),
     ],
 )
 def test_bad_rows_name_file_and_line(tmp_path: Path, line: str, complaint: str) -> None:

@@ -17,7 +17,7 @@ from pipeline.retrieval.index import Index, IndexedFile
 from pipeline.retrieval.ingest import Chunking
 from pipeline.retrieval.loading import load_file
 from pipeline.retrieval.shelf import SHELF_FIELDS, Shelf, check_tenant, shelf_of
-from pipeline.retrieval.store import MISSING, Point, Search, Sparse, VectorStore
+from pipeline.retrieval.store import MISSING, FieldKind, Point, Search, Sparse, VectorStore
 
 CHUNKING = Chunking(60, 0)
 
@@ -99,7 +99,7 @@ def test_uploads_come_and_go_one_by_one(index: Index, write: Any) -> None:
     put(red, folder, "a")
     put(red, folder, "b")
     index.ingest(write("own", a="The key is here."))
-    assert red.files() == [IndexedFile("a.txt", "a", 1, 1, True), IndexedFile("b.txt", "b", 1, 3, True)]
+    assert red.files() == [IndexedFile("a.txt", "a.txt", "a", 1, 1, True), IndexedFile("b.txt", "b.txt", "b", 1, 3, True)]
     assert [(file.title, file.uploaded) for file in index.files()] == [("a", False)]
     put(red, write("up", a="The key is elsewhere now."), "a")
     assert "The key is elsewhere now." in texts(red) and "The key is red." not in texts(red)
@@ -132,7 +132,7 @@ def test_rows_that_a_new_version_lacks_are_gone(index: Index, tmp_path: Path) ->
         rows.write_text(lines)
         index.put("rows.jsonl", load_file(rows, tmp_path))
         assert texts(index) == expected
-    assert index.files() == [IndexedFile("rows.jsonl", "", 2, 2, True)]
+    assert index.files() == [IndexedFile("rows.jsonl", "rows.jsonl", "", 2, 2, True)]
     assert index.remove("rows.jsonl") == 2
 
 
@@ -233,3 +233,25 @@ def test_ids_differ_by_tenant_and_origin_and_stay_what_they_were() -> None:
 def test_nothing_ingested_is_told_to_every_tenant(index: Index) -> None:
     with pytest.raises(StoreError, match="lorag ingest"):
         index.for_tenant("red").search("x", 1)
+
+
+def test_keys_of_an_upload_can_be_asked_for_and_make_no_index(store: VectorStore, tmp_path: Path, index: Index) -> None:
+    added: set[str] = set()
+    add_fields = store.add_fields
+
+    def watched(name: str, fields: Mapping[str, FieldKind]) -> None:
+        added.update(fields)
+        add_fields(name, fields)
+
+    store.add_fields = watched  # type: ignore[method-assign]
+    for number, folder in enumerate(("docs", "sent")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "rows.jsonl").write_text(f'{{"id": 1, "text": "The key of {folder}.", "of{number}": "a"}}')
+    index.ingest(tmp_path / "docs")
+    red = index.for_tenant("red")
+    red.put("rows.jsonl", load_file(tmp_path / "sent/rows.jsonl", tmp_path / "sent"))
+    index.ingest(tmp_path / "docs", rebuild=True)
+    assert {field for field in added if field.startswith("metadata")} == {"metadata.format", "metadata.folder", "metadata.of0"}
+    assert [passage.text for passage in red.passages({"of1": "a"})] == ["The key of sent."]
+    assert [hit.passage.text for hit in red.search("key", 3, filter={"of1": "a"})] == ["The key of sent."]
+    assert red.search("key", 3, filter={"of1": "b"}) == []

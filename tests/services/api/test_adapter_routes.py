@@ -124,6 +124,51 @@ def test_a_version_that_does_not_prove_itself_does_not_become_production(
             assert client.post("/v1/adapters/rewriter/promote", json={"version": versions[0]}).status_code == 200
 
 
+def test_a_version_is_proven_before_an_alias_names_it(project: Path, registry: Registry, versions: list[str]) -> None:
+    seen: list[dict[str, str]] = []
+
+    def load(name: str, version: Version) -> None:
+        seen.append(dict(registry.aliases(Role.REWRITER)))  # what a kill at this moment would leave
+
+    with serving(project, load=load) as client:
+        for version in versions[:2]:
+            assert client.post("/v1/adapters/rewriter/promote", json={"version": version}).status_code == 200
+    candidate = {"candidate": versions[2]}
+    assert seen == [candidate, {**candidate, "production": versions[0]}]
+
+
+def test_a_change_that_cannot_serve_is_undone_and_a_newer_candidate_stays(
+    registry: Registry, versions: list[str], tmp_path: Path, tiny_card: MakeCard
+) -> None:
+    for name in versions[:2]:
+        before = registry.aliases(Role.REWRITER)
+        registry.promote(Role.REWRITER, name)
+        newer = publish(registry, tmp_path / f"newer-{name}", tiny_card, 10 + versions.index(name))
+        registry.undo(Role.REWRITER, before, name)
+        assert dict(registry.aliases(Role.REWRITER)) == {**before, "candidate": newer}
+        registry.promote(Role.REWRITER, name)
+    before = registry.aliases(Role.REWRITER)
+    registry.promote(Role.REWRITER, newer)
+    registry.undo(Role.REWRITER, before, newer)
+    assert registry.aliases(Role.REWRITER) == before, "the promotion had moved the candidate"
+    registry.promote(Role.REWRITER, newer)
+    registry.rollback(Role.REWRITER)
+    now = registry.aliases(Role.REWRITER)
+    registry.undo(Role.REWRITER, before, newer)
+    assert registry.aliases(Role.REWRITER) == now, "somebody changed them since"
+
+
+@pytest.mark.parametrize("change", ["promote", "rollback"])
+def test_a_change_that_would_change_nothing_here_is_refused(project: Path, versions: list[str], change: str) -> None:
+    with (project / "lorag.yaml").open("a") as settings:
+        settings.write("adapters: {rewriter: none}\n")
+    with serving(project) as client:
+        refused = client.post(f"/v1/adapters/rewriter/{change}")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (409, "adapter_pinned")
+        assert "adapters.rewriter: none" in refused.json()["error"]["message"]
+        assert client.post(f"/v1/adapters/questioner/{change}").status_code == 404
+
+
 HOSTILE = (
     "../x",
     "..%2fx",

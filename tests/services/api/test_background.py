@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import StoreError
-from services.api.background import MAX_STARTS, Job, Jobs, JobState, Order, Progress, new_id
+from services.api.background import MAX_STARTS, Job, Jobs, JobState, Named, Order, Progress, new_id
 from services.api.errors import ApiError
 from tests.services.api.small_service import wait_for
 
@@ -37,7 +37,7 @@ class Scripted:
     def sweep(self, unfinished: Collection[str]) -> None:
         self.swept.append(set(unfinished))
 
-    def wanted(self) -> list[Order]:
+    def wanted(self, named: Collection[Named]) -> list[Order]:
         return self.orders
 
     def run(self, job: Job, progress: Progress) -> tuple[str, str | None]:
@@ -91,8 +91,10 @@ def test_jobs_are_done_in_order_and_each_state_is_on_disk(tmp_path: Path) -> Non
     ],
 )
 def test_a_job_that_fails_says_why_and_the_next_is_done(
-    tmp_path: Path, failure: Exception | None, words: str, given_up: bool
+    tmp_path: Path, failure: Exception | None, words: str, given_up: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("services.api.background.PAUSE", 0.0)
+
     def script(job: Job, progress: Progress) -> tuple[str, str | None]:
         if job.files == ("good.md",):
             return "fine", None
@@ -175,6 +177,7 @@ def test_a_full_queue_counts_one_tenant_alone(tmp_path: Path, monkeypatch: pytes
         jobs.add(order())
     assert refused.value.status == 429
     jobs.add(order("blue"))
+    jobs.add(Order("recheck", "red", ()))
 
 
 def test_a_file_that_a_job_is_about_is_not_touched_meanwhile(tmp_path: Path) -> None:
@@ -205,3 +208,64 @@ def test_a_disk_that_refuses_does_not_end_the_worker(tmp_path: Path, monkeypatch
 def test_ids_sort_by_time() -> None:
     ids = [new_id() for _ in range(100)]
     assert ids == sorted(ids) and len(set(ids)) == 100 and {len(id) for id in ids} == {32}
+
+
+def test_while_the_store_is_away_nothing_is_dropped_and_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither tried less than it may be, nor finished before it could be undone."""
+    monkeypatch.setattr("services.api.background.PAUSE", 0.05)
+    away = threading.Event()
+    away.set()
+
+    class Away(Scripted):
+        def give_up(self, job: Job) -> None:
+            super().give_up(job)
+            if away.is_set():
+                raise StoreError("gone")
+
+    def script(job: Job, progress: Progress) -> tuple[str, str | None]:
+        if job.tenant == "red":
+            raise StoreError("gone")
+        return "fine", None
+
+    jobs = Jobs(tmp_path, work := Away(script))
+    red, later, blue = jobs.add(order()), jobs.add(order()), jobs.add(order("blue"))
+    jobs.start()
+    wait_for(lambda: len(work.given_up) >= 2)
+    assert state(jobs, blue) is JobState.DONE and state(jobs, red) is JobState.QUEUED and red.id not in work.finished
+    assert work.ran.count(red.id) == MAX_STARTS and later.id not in work.ran
+    away.clear()
+    wait_for(lambda: state(jobs, later) is JobState.FAILED)
+    jobs.close()
+    assert state(jobs, red) is JobState.FAILED and work.finished == [blue.id, red.id, later.id]
+
+
+def test_tenants_take_turns(tmp_path: Path) -> None:
+    jobs = Jobs(tmp_path, work := Scripted())
+    made = [jobs.add(order(tenant)) for tenant in ("red", "red", "red", "blue", "blue")]
+    jobs.start()
+    wait_for(lambda: len(work.finished) == 5)
+    jobs.close()
+    assert work.ran == [made[number].id for number in (0, 3, 1, 4, 2)]
+
+
+def test_what_is_wanted_waits_once(tmp_path: Path) -> None:
+    jobs = Jobs(tmp_path, Scripted(orders=[Order("recheck", "red", ("a.md",)), Order("recheck", "blue", ("a.md",))]))
+    for _ in range(2):
+        jobs.look_again()
+    assert len(jobs.of("red")) == len(jobs.of("blue")) == 1
+
+
+def test_an_action_holds_up_jobs_on_its_file_and_nothing_else(tmp_path: Path) -> None:
+    jobs = Jobs(tmp_path, work := Scripted())
+    jobs.start()
+
+    def action() -> None:
+        same, other = jobs.add(order("red", "a.md")), jobs.add(order("blue", "a.md"))
+        wait_for(lambda: state(jobs, other) is JobState.DONE)
+        assert state(jobs, same) is JobState.QUEUED
+        with pytest.raises(ApiError):
+            jobs.unless_busy("red", "a.md", lambda: pytest.fail("done twice"))
+
+    jobs.unless_busy("red", "a.md", action)
+    wait_for(lambda: len(work.finished) == 2)
+    jobs.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import threading
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,9 @@ from fastapi.testclient import TestClient
 
 from pipeline.config import load_settings
 from pipeline.retrieval.embedder import HashingEmbedder, Vectors
+from services.api.background import Jobs
 from services.api.keys import FILE, KeyRing, Scope
+from services.api.library import Library
 from services.api.state import Limits
 from tests.services.api.small_service import (
     bearer,
@@ -137,6 +140,27 @@ def test_a_file_of_the_projects_folder_is_not_deleted_over_http(client: TestClie
     assert (refused.status_code, refused.json()["error"]["code"]) == (409, "not_uploaded")
     assert client.delete(f"/v1/documents/{folder_file}", headers=bearer(keys["red"])).status_code == 404
     assert (project / "docs/keys.md").exists() and texts_found(client, keys["own"], "key ferry") == OWN
+
+
+def test_a_file_is_named_by_its_place_in_the_folder_whatever_path_it_was_read_at(
+    project: Path, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "docs/uploads").mkdir()
+    (project / "docs/uploads/rows.jsonl").write_text('{"id": "a#b/c", "text": "The tide turns at noon."}\n')
+    monkeypatch.chdir(project)
+    runtime = open_small(load_settings(project))
+    runtime.index.ingest(Path("docs"))
+    runtime.close()
+    monkeypatch.chdir("/")
+    with serving(project) as client:
+        assert sources(client, keys["own"]) == ["ferry.md", "keys.md", "uploads/rows.jsonl"]
+        named = bearer(keys["own"])
+        hits = client.post("/v1/retrieve", json={"query": "tide", "k": 50}, headers=named).json()["hits"]
+        assert {hit["source"] for hit in hits} == {"ferry.md", "keys.md", "uploads/rows.jsonl"}
+        body = {"model": "lorag", "messages": [{"role": "user", "content": "Who keeps the key?"}]}
+        answer = client.post("/v1/chat/completions", json=body, headers=named).json()["lorag"]
+        assert {shown["source"] for shown in (*answer["passages"], *answer["citations"])} <= {hit["source"] for hit in hits}
+        assert client.delete("/v1/documents/uploads/rows.jsonl", headers=named).json()["error"]["code"] == "not_uploaded"
 
 
 TENANT_TRICKS: list[dict[str, Any]] = [
@@ -337,7 +361,7 @@ def test_too_many_waiting_jobs_are_turned_away(project: Path, keys: dict[str, st
         upload(client, keys["blue"], {"slow.md": "slow"}, wait=False)
         slow.go.set()
         wait_for(lambda: sources(client, keys["blue"]) == ["slow.md"])
-    assert len(list((project / ".lorag/uploads/red").iterdir())) == 2
+        wait_for(lambda: sources(client, keys["red"]) == ["slow-0.md", "slow-1.md"])
 
 
 def test_an_upload_above_the_limit_is_refused_and_leaves_nothing(project: Path, keys: dict[str, str]) -> None:
@@ -357,3 +381,26 @@ def test_an_upload_above_the_limit_is_refused_and_leaves_nothing(project: Path, 
         assert client.post("/v1/documents", content=chunks(), headers=headers).status_code == 413
         assert sources(client, keys["red"]) == ["a.txt"]
     assert list((project / ".lorag/uploads/.incoming").iterdir()) == []
+
+
+def test_locks_and_disk_are_waited_for_outside_the_event_loop(
+    client: TestClient, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside: dict[str, set[bool]] = {}
+
+    def watch(owner: type, name: str) -> None:
+        original = getattr(owner, name)
+
+        def watched(*args: Any, **options: Any) -> Any:
+            outside.setdefault(name, set()).add(asyncio._get_running_loop() is None)
+            return original(*args, **options)
+
+        monkeypatch.setattr(owner, name, watched)
+
+    for owner, name in ((Jobs, "require_room"), (Jobs, "unless_busy"), (Library, "_incoming"), (Library, "discard")):
+        watch(owner, name)
+    upload(client, keys["red"], {"team.md": RED})
+    refused = client.post("/v1/documents", files=[("file", ("empty.md", b""))], headers=bearer(keys["red"]))
+    assert refused.status_code == 400
+    assert client.delete("/v1/documents/team.md", headers=bearer(keys["red"])).status_code == 200
+    assert outside == dict.fromkeys(("require_room", "unless_busy", "_incoming", "discard"), {True})

@@ -72,7 +72,7 @@ def texts(index: Index) -> set[str]:
 
 
 def run_orders(library: Library) -> list[Order]:
-    orders = library.wanted()
+    orders = library.wanted(())
     for number, order in enumerate(orders):
         library.run(Job(f"r{number}", order.kind, order.tenant, order.files, ""), nothing)
     return orders
@@ -169,12 +169,12 @@ def test_another_collection_gets_what_changed_since_it_was_left(library: Library
     assert texts(index) == {"One, changed."}
 
 
-def test_a_file_deleted_on_disk_only_by_a_kill_is_deleted_at_the_next_try(library: Library, index: Index, tmp_path: Path) -> None:
+def test_a_file_deleted_on_disk_only_by_a_kill_is_gone_at_the_next_look(library: Library, index: Index, tmp_path: Path) -> None:
     library.run(arrive(library, "j1", a="One."), nothing)
     (tmp_path / "uploads/red/a.md").unlink()
-    assert run_orders(library) == [] and texts(index) == {"One."}
-    assert library.delete("red", "a.md") and not library.delete("red", "a.md")
-    assert texts(index) == set()
+    assert library.wanted({("red", "a.md")}) == [] and texts(index) == {"One."}
+    assert run_orders(library) == [Order(RECHECK, "red", ("a.md",))]
+    assert texts(index) == set() and not library.delete("red", "a.md")
 
 
 def test_the_project_and_a_tenant_keep_their_files_apart(library: Library, index: Index, tmp_path: Path) -> None:
@@ -184,3 +184,36 @@ def test_the_project_and_a_tenant_keep_their_files_apart(library: Library, index
     assert (tmp_path / "uploads/_project/a.md").read_text() == "Own." and (tmp_path / "uploads/red/a.md").read_text() == "Red."
     assert texts(index) == {"Red."} and {passage.text for passage in index.passages()} == {"Own."}
     assert library.delete("", "a.md") and texts(index) == {"Red."}
+
+
+def test_a_file_read_in_while_another_collection_takes_the_name_is_in_that(
+    library: Library, index: Index, embedder: Failing, tmp_path: Path
+) -> None:
+    """Its first collection stays the one that is remembered, so a look finds that files from before may be missing."""
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "own.txt").write_text("Own.")
+    index.ingest(docs)
+    job = arrive(library, "j1", a="One.", b="Two.")
+
+    def switch(done: int, total: int, message: str) -> None:
+        if done == 2 and index.info().collection == "passages-1":
+            index.ingest(docs, rebuild=True)
+            index.for_tenant("red").remove("a.md")  # as if it had come after all was carried over
+
+    library.run(job, switch)
+    assert index.info().collection == "passages-2" and texts(index) == {"Two."}
+    assert run_orders(library) == [Order(RECHECK, "red", ("a.md", "b.md"))]
+    assert texts(index) == {"One.", "Two."} and run_orders(library) == []
+
+
+def test_a_recheck_takes_the_files_that_are_there_when_it_runs(library: Library, index: Index) -> None:
+    library.run(arrive(library, "j1", a="One.", b="Two."), nothing)
+    for name in ("a.md", "b.md"):
+        index.for_tenant("red").remove(name)
+    (order,) = library.wanted(())
+    library.delete("red", "b.md")
+    library.run(arrive(library, "j2", c="Three."), nothing)
+    index.for_tenant("red").remove("c.md")
+    library.run(Job("r", order.kind, order.tenant, order.files, ""), nothing)
+    assert texts(index) == {"One.", "Three."}

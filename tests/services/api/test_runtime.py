@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from pipeline.adapters.registry import Version
 from pipeline.config import Settings, load_settings
 from pipeline.engine.scripted import ScriptedEngine
-from pipeline.errors import IndexMismatch, NoEffect
+from pipeline.errors import IndexMismatch, NoEffect, StoreError
 from pipeline.records import Query, Role
 from pipeline.retrieval.edge_store import EdgeStore
 from pipeline.retrieval.embedder import HashingEmbedder
@@ -34,6 +35,7 @@ class Home:
     loaded: list[str] = field(default_factory=list)
     refused: set[str] = field(default_factory=set)
     told: list[dict[str, str]] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
 
     def alias(self, role: Role, **aliases: str | None) -> None:
         folder = self.settings.adapters.folder / role.value
@@ -61,7 +63,7 @@ class Home:
             open_encoder=self.open_encoder,
             on_serve=lambda serving: self.told.append(dict(serving)),
         )
-        runtime.refresh()
+        self.notes = runtime.refresh()
         return runtime
 
 
@@ -177,6 +179,77 @@ def test_an_encoder_that_cannot_search_the_index_is_refused_where_it_is_asked_fo
     runtime = home.open()
     with runtime.chain("", {Role.EMBEDDER: "candidate"}) as (chain, _), pytest.raises(IndexMismatch):
         chain.ask(Query("Who keeps the key?"))
+
+
+def test_an_encoder_without_its_index_is_not_proven(home: Home) -> None:
+    home.alias(Role.EMBEDDER)
+    runtime = home.open()
+    version = Version(Role.EMBEDDER, ONE, home.project, ())
+    with pytest.raises(ApiError) as caught, runtime.proven(version):
+        pytest.fail("nothing fits it")
+    assert caught.value.status == 409 and f"promote embedder {ONE}` and `lorag ingest --rebuild`" in caught.value.message
+    collection = runtime.index.info().collection
+    rebuilt(home, ONE)
+    runtime.index.rollback()  # the collection that the version filled is the previous one now
+    with runtime.proven(version):
+        assert runtime.index.info().collection == collection
+    assert runtime.serving()["embedder"] == "base"
+
+
+def test_a_start_with_an_unfit_encoder_serves_by_the_one_that_filled_the_index(home: Home) -> None:
+    home.alias(Role.EMBEDDER, production=ONE)
+    runtime = home.open()
+    assert f"embedder-{ONE} does not serve yet, base serves" in home.notes[0]
+    assert runtime.serving()["embedder"] == "base"
+    with runtime.chain() as (chain, _):
+        assert chain.ask(Query("Who keeps the key?")).trace.hits
+    rebuilt(home, TWO)
+    home.alias(Role.EMBEDDER, production=THREE, previous=TWO)
+    assert home.open().serving()["embedder"] == f"embedder-{TWO}"
+
+
+def test_a_start_without_any_encoder_for_the_index_says_what_to_do(home: Home) -> None:
+    rebuilt(home, ONE)
+    rebuilt(home, TWO)  # so that the collection of the bare encoder is gone
+    home.alias(Role.EMBEDDER, production=THREE)
+    with pytest.raises(IndexMismatch, match="lorag ingest --rebuild"):
+        home.open()
+
+
+def test_only_a_search_asks_the_store(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = home.open()
+
+    def down() -> dict[str, str]:
+        raise StoreError("the store is down")
+
+    monkeypatch.setattr(home.store, "aliases", down)
+    with runtime.lease(tenant="other") as lease:
+        assert lease.named()["embedder"] == "base"
+    with pytest.raises(StoreError), runtime.lease(search=True):
+        pytest.fail("searched without the store")
+
+
+def test_a_store_that_is_slow_for_one_search_holds_nobody_else(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime, aliases = home.open(), home.store.aliases
+    asked, go_on = threading.Event(), threading.Event()
+
+    def slow() -> Mapping[str, str]:
+        asked.set()
+        assert go_on.wait(20)
+        return aliases()
+
+    def search() -> None:
+        with runtime.lease(search=True):
+            pass
+
+    monkeypatch.setattr(home.store, "aliases", slow)
+    searching = threading.Thread(target=search)
+    searching.start()
+    assert asked.wait(20)
+    with runtime.lease():
+        assert searching.is_alive()
+    go_on.set()
+    searching.join(20)
 
 
 def test_a_project_without_an_index_opens(tmp_path: Path) -> None:

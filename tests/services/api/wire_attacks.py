@@ -55,7 +55,7 @@ NAMES = (
 MADE_SAFE = (
     "../../escaped.md",
     "..\\..\\escaped2.md",
-    "/tmp/escaped3.md",
+    "/escaped3.md",
     "a;b&c|d$(e).md",
     "%2e%2e%2fescaped4.md",
     "CON.md",

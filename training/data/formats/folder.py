@@ -20,8 +20,8 @@ import yaml
 from pipeline.errors import DataError, InputError
 from pipeline.records import Role
 from pipeline.retrieval.ingest import Chunking
-from training.data.formats.documents import Corpus, lay_out
-from training.data.formats.gold import answerability_rows, place_question, stands_in
+from training.data.formats.documents import lay_out
+from training.data.formats.placing import Placed, as_they_are, normalised, place, withhold
 from training.data.formats.source import LeftOut, Source
 from training.data.formats.splitting import DEV, TEST, TRAIN, Shares, deal, groups
 from training.data.jsonl import write_jsonl
@@ -67,17 +67,6 @@ class ImportReport:
 _Row = QuestionRow | RewriteRow | JudgeRow | EmbedRow
 
 
-@dataclass(frozen=True, slots=True)
-class _Placed:
-    """The rows in the ids of the passages to be."""
-
-    questions: list[QuestionRow]
-    rewrites: list[RewriteRow]
-    judgments: list[JudgeRow]
-    embeds: list[EmbedRow]
-    left_out: list[LeftOut]
-
-
 def write_folder(source: Source, out: Path, options: Options, origin: Mapping[str, str]) -> ImportReport:
     """Turn `source` into the data folder `out`, which must not be there yet. `origin` names what it was read from, by digest.
 
@@ -102,12 +91,12 @@ def _write(source: Source, out: Path, options: Options, origin: Mapping[str, str
     source = _drawn(source, options)
     if source.final:
         passages = [PassageRow(each.id, each.title, each.text) for each in source.passages]
-        placed, documents = _as_they_are(source), 0
+        placed, documents = as_they_are(source), 0
     else:
-        source = _withhold(source, options)
+        source = withhold(source, options.withheld, options.seed)
         corpus = lay_out(source.passages, out / DOCUMENTS, options.chunking)
         passages, documents = corpus.rows(), len(corpus.texts)
-        placed = _place(source, corpus)
+        placed = place(source, corpus)
     counts, torn = _write_rows(placed, out, options)
     if passages:
         write_rows(passages, out / PASSAGES)
@@ -143,74 +132,7 @@ def _drawn(source: Source, options: Options) -> Source:
     return replace(source, passages=tuple(passage for passage in source.passages if passage.document in kept))
 
 
-def _withhold(source: Source, options: Options) -> Source:
-    """`source` without the passages that are held back; their questions name the document and no answer."""
-    documents = {passage.id: passage.document for passage in source.passages}
-    single = {row.passage_ids[0] for row in source.questions if row.answerable and len(row.passage_ids) == 1}
-    asked = sorted(single & documents.keys())
-    held = set(random.Random(options.seed).sample(asked, round(options.withheld * len(asked))))
-    if not held:
-        return source
-    rest: dict[str, list[str]] = {}
-    for passage in source.passages:
-        if passage.id not in held:
-            rest.setdefault(passage.document, []).append(passage.text)
-    questions: list[QuestionRow] = []
-    left_out = list(source.left_out)
-    for row in source.questions:
-        key = row.passage_ids[0] if len(row.passage_ids) == 1 and row.answerable else ""
-        if key not in held:
-            questions.append(row)
-        elif any(stands_in(text, answer) for text in rest.get(documents.get(key, ""), ()) for answer in row.answers):
-            left_out.append(LeftOut(row.id, "its passage is withheld, but its answer stands elsewhere in the document"))
-        else:
-            group = row.group or documents.get(key, key)
-            questions.append(replace(row, answers=(), answerable=False, passage_ids=(), quotes=(), group=group))
-    kept = tuple(passage for passage in source.passages if passage.id not in held)
-    return replace(source, passages=kept, questions=tuple(questions), left_out=tuple(left_out))
-
-
-def _as_they_are(source: Source) -> _Placed:
-    embeds = list(source.embeds) or [_embed_row(row) for row in source.questions if row.answerable and row.passage_ids]
-    return _Placed(list(source.questions), list(source.rewrites), list(source.judgments), embeds, [])
-
-
-def _place(source: Source, corpus: Corpus) -> _Placed:
-    """Every row in the ids of `corpus`. A question that only its own passages do not answer becomes judgments of them."""
-    questions: list[QuestionRow] = []
-    judgments = list(source.judgments)
-    left_out: list[LeftOut] = []
-    asked: dict[str, QuestionRow] = {}
-    for row in sorted(source.questions, key=lambda row: not row.answerable):
-        twin = None if row.answerable else asked.get(row.question.casefold())
-        found = place_question(row, corpus)
-        if isinstance(found, LeftOut):
-            left_out.append(found)
-        elif twin is not None and row.passage_ids:
-            judgments += answerability_rows(row, twin, corpus)
-        else:
-            questions.append(found)
-            if row.answerable:
-                asked[row.question.casefold()] = found
-    rewrites = []
-    for turn in source.rewrites:
-        missing = any(passage_id not in corpus.stretches for passage_id in turn.passage_ids)
-        placed = place_question(_asked(turn), corpus) if turn.passage_ids and turn.answers and not missing else None
-        ids, quotes = (placed.passage_ids, placed.quotes) if isinstance(placed, QuestionRow) else ((), ())
-        rewrites.append(replace(turn, passage_ids=ids, quotes=quotes))
-    embeds = [_embed_row(row) for row in questions if row.answerable]
-    return _Placed(questions, rewrites, judgments, embeds, left_out)
-
-
-def _asked(turn: RewriteRow) -> QuestionRow:
-    return QuestionRow(turn.id, turn.rewrite, turn.answers, True, passage_ids=turn.passage_ids, quotes=turn.quotes)
-
-
-def _embed_row(row: QuestionRow) -> EmbedRow:
-    return EmbedRow(row.id, row.standalone or row.question, row.passage_ids, row.near_ids, row.group)
-
-
-def _write_rows(placed: _Placed, out: Path, options: Options) -> tuple[dict[str, dict[str, int]], list[LeftOut]]:
+def _write_rows(placed: Placed, out: Path, options: Options) -> tuple[dict[str, dict[str, int]], list[LeftOut]]:
     """Split the rows by what they hang on and write them; gives rows by split and role, and what could go on no side."""
     roles: Sequence[tuple[Role, Sequence[_Row]]] = (
         (Role.SYNTHESIZER, placed.questions),
@@ -226,12 +148,14 @@ def _write_rows(placed: _Placed, out: Path, options: Options) -> tuple[dict[str,
     split = deal(Counter(grouped), options.shares, options.seed)
     homes = {tie: split[group] for tied, group in zip(ties, grouped, strict=True) for tie in tied}
     sides: dict[str, dict[Role, list[_Row]]] = {name: {} for name in (TRAIN, DEV, TEST)}
-    torn = []
+    torn: list[LeftOut] = []
     for (role, row), group in zip(rows, grouped, strict=True):
         side = split[group]
-        if isinstance(row, JudgeRow) and any(homes.get(_document(p), side) != side for p in row.passage_ids):
+        judged = [_document(p) for p in row.passage_ids] if isinstance(row, JudgeRow) else []
+        if isinstance(row, JudgeRow) and any(homes.get(document, side) != side for document in judged):
             torn.append(LeftOut(row.id, "its passages lie on two sides of the split"))
         else:
+            homes |= dict.fromkeys(judged, side)
             sides[side].setdefault(role, []).append(row)
     _require_rows(sides, options.shares, len(rows), len(split))
     return {
@@ -261,10 +185,12 @@ def _require_ids(source: Source) -> None:
 def _ties(row: _Row) -> set[Hashable]:
     """What a row hangs on: documents of its passages, conversation, group; itself where there is nothing.
 
-    A judgment that names its group hangs on that alone: its passages may be those that mislead, from anywhere.
+    A judgment that names its group hangs on that alone: its passages may be those that mislead, from anywhere. A labelled text
+    that names nothing hangs on its words.
     """
     ids: tuple[str, ...] = ()
     names = [row.group]
+    text = ""
     match row:
         case EmbedRow():
             ids = row.positive_ids
@@ -275,8 +201,9 @@ def _ties(row: _Row) -> set[Hashable]:
             names.append(row.conversation)
         case JudgeRow():
             ids = () if row.group else row.passage_ids
+            text = normalised(row.inputs.message)
     named: set[Hashable] = {("named", name) for name in names if name}
-    return {_document(passage_id) for passage_id in ids} | named or {("row", id(row))}
+    return {_document(passage_id) for passage_id in ids} | named or {("text", text) if text else ("row", id(row))}
 
 
 def _document(passage_id: str) -> Hashable:

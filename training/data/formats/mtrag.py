@@ -8,7 +8,7 @@ about who made it and how, which is passed over.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,12 +35,12 @@ def read_mtrag(*paths: Path) -> Source:
             if fields.has("_id"):
                 rewrites[_task(fields.text("_id"))] = fields.text("text").strip().removeprefix(_SPEAKER_MARK).strip()
                 continue
-            row, shown, kind = _read_task(fields)
+            row, shown, reason = _read_task(fields)
             if row.id in questions:
                 raise fields.error(f"task {row.id!r} stands already in these files; give one file of each task")
             passages |= {passage.id: passage for passage in shown}
-            if kind == _CONVERSATIONAL:
-                left_out.append(LeftOut(row.id, "conversational: it asks nothing of the documents"))
+            if reason:
+                left_out.append(LeftOut(row.id, reason))
             else:
                 questions[row.id] = row
     return Source(
@@ -52,6 +52,7 @@ def read_mtrag(*paths: Path) -> Source:
 
 
 def _read_task(fields: Fields) -> tuple[QuestionRow, list[SourcePassage], str]:
+    """The task, all passages that it shows, and why it is to be left out ("" where it is not)."""
     turns = [_utterance(turn) for turn in fields.nested_list("input", required=True)]
     if not turns or turns[-1].speaker is not Speaker.USER:
         raise fields.error('"input" must end with the user\'s question')
@@ -74,7 +75,15 @@ def _read_task(fields: Fields) -> tuple[QuestionRow, list[SourcePassage], str]:
         passage_ids=gold,
         group=fields.text("conversation_id"),
     )
-    return row, passages, kind
+    return row, passages, _why_left_out(kind, gold)
+
+
+def _why_left_out(kind: str, gold: Sequence[str]) -> str:
+    if kind == _CONVERSATIONAL:
+        return "conversational: it asks nothing of the documents"
+    if kind not in ("", _UNANSWERABLE) and not gold:
+        return "labelled answerable, but no relevant passage"
+    return ""
 
 
 def _utterance(turn: Fields) -> Turn:
@@ -110,8 +119,9 @@ def _answerability(fields: Fields) -> str:
 
 
 def _turn(row: QuestionRow, rewrites: Mapping[str, str]) -> RewriteRow:
+    """The task's turn, under an id of its own: what is measured is kept by row id, whatever the role."""
     return RewriteRow(
-        id=row.id,
+        id=f"{row.id}-turn",
         history=row.history,
         question=row.question,
         rewrite=rewrites[row.id],

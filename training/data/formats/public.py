@@ -30,14 +30,15 @@ def read_public(path: Path) -> Source:
     first = next(read_lines(path))
     keys = first.fields.keys()
     if {"question", "rewrite"} <= keys:
-        return Source(rewrites=tuple(replace(row, conversation=_conversation(row)) for row in read_rewrites(path)))
+        rows = read_rewrites(path)
+        return Source(rewrites=tuple(replace(row, conversation=row.conversation or _conversation(row)) for row in rows))
     if {"question", "answers"} <= keys and keys & {"passage_id", "passage_ids", "answerable"}:
         return Source(questions=read_questions(path))
     if {"text", "label"} <= keys:
         return Source(judgments=read_labels(path, label_schema(path)))
     if {"id", "text"} <= keys:
-        rows = read_passages(path)
-        return Source(tuple(SourcePassage(row.id, row.title, row.text, row.title.strip() or row.id) for row in rows))
+        passages = read_passages(path)
+        return Source(tuple(SourcePassage(row.id, row.title, row.text, row.title.strip() or row.id) for row in passages))
     raise DataError(
         f"{first.where}: keys {', '.join(sorted(keys))} are those of no kind of file known here: passages (id, title, text), "
         "questions (id, question, answers, passage_id), rewriting (id, history, question, rewrite), labels (id, text, label)"
@@ -57,5 +58,5 @@ def label_schema(path: Path) -> LabelSchema:
 
 
 def _conversation(row: RewriteRow) -> str:
-    """Rows name no conversation: those that begin with the same utterance are taken for one."""
+    """For rows that name no conversation: those that begin with the same utterance are taken for one."""
     return str(row.history[0] if row.history else Turn(Speaker.USER, row.question)).strip().casefold()

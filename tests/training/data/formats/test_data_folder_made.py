@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from pipeline.contracts.judge import JudgeInputs
 from pipeline.errors import DataError, InputError
-from pipeline.records import Role
+from pipeline.records import Role, Speaker, Turn
 from pipeline.retrieval.chunking import chunk
 from pipeline.retrieval.ingest import Chunking
 from pipeline.retrieval.loading import load_folder
@@ -19,7 +21,7 @@ from training.data.formats.folder import ImportReport, Options, write_folder
 from training.data.formats.gold import place_question, stands_in
 from training.data.formats.source import LeftOut, Source, SourcePassage
 from training.data.formats.splitting import Shares, deal, groups
-from training.data.rows import EmbedRow, JudgeRow, QuestionRow, RewriteRow
+from training.data.rows import EmbedRow, JudgeRow, QuestionRow, RewriteRow, read_judgments
 from training.dataset import DataFolder
 
 LONG = "The first keeper of the light was Ann Vale. " + "She wrote a log in ink each night. " * 20 + "It burned down in 1911."
@@ -184,7 +186,8 @@ def test_a_set_becomes_a_folder_that_training_reads(tmp_path: Path) -> None:
         "test": {"synthesizer": 8, "embedder": 8},
     }
     assert (report.documents, report.left_out) == (20, {})
-    known, homes = folder.passages(), {}
+    known = folder.passages()
+    homes: dict[str, str] = {}
     for split in ("train", "dev", "test"):
         for row in folder.questions(split):
             assert set(row.passage_ids) <= known.keys()
@@ -226,6 +229,25 @@ def test_questions_of_withheld_passages_call_for_a_refusal(tmp_path: Path) -> No
     assert {row.group for row in refused if row.group.endswith(".md")} >= {r.group for r in refused if r.group in homes}
 
 
+def test_a_withheld_question_that_another_passage_answers_is_left_out(tmp_path: Path) -> None:
+    """Ten questions are asked of two documents each; the other document still answers where only one went."""
+    passages = tuple(SourcePassage(f"p{n}", f"Log {n}", f"On page {n} the sea was calm{n}.", f"Log {n}") for n in range(20))
+    questions = tuple(
+        QuestionRow(
+            f"q{n}", f"{'How' if n < 10 else ' how'} was the sea in week {n % 10}?", (f"calm{n}",), True, passage_ids=(f"p{n}",)
+        )
+        for n in range(20)
+    )
+    report, folder = make(Source(passages, questions), tmp_path / "out", Options(withheld=0.5))
+    rows = [row for split in ("train", "dev", "test") for row in folder.questions(split)]
+    answered = {row.question.strip().casefold() for row in rows if row.answerable}
+    refused = {row.question.strip().casefold() for row in rows if not row.answerable}
+    assert answered.isdisjoint(refused)
+    assert refused
+    assert report.left_out == {"its passage is withheld, but another passage answers the same question": 20 - len(rows)}
+    assert len(rows) < 20
+
+
 def test_fewer_documents_are_drawn_and_the_rest_is_counted(tmp_path: Path) -> None:
     report, _ = make(a_set(), tmp_path / "out", Options(documents=10))
     assert report.documents == 10
@@ -264,8 +286,6 @@ def test_a_question_that_others_of_the_set_answer_is_judged_not_refused(tmp_path
 
 
 def test_labels_and_turns_are_split_too(tmp_path: Path) -> None:
-    from pipeline.contracts.judge import JudgeInputs
-
     turns = tuple(RewriteRow(f"t{n}", (), f"Who {n}?", f"Who {n}?", conversation=f"c{n // 2}") for n in range(40))
     labels = tuple(JudgeRow(f"l{n}", "intent", JudgeInputs(message=f"m{n}"), "greet" if n % 2 else "ask_way") for n in range(40))
     report, folder = make(Source(rewrites=turns, judgments=labels), tmp_path / "out")
@@ -274,6 +294,75 @@ def test_labels_and_turns_are_split_too(tmp_path: Path) -> None:
     folder.check_leaks(Role.REWRITER)
     assert (tmp_path / "out" / "intents.yaml").read_text() == "judge:\n  intents:\n    ask_way: ask way\n    greet: greet\n"
     assert not (tmp_path / "out" / "passages.jsonl").exists()
+
+
+def test_equal_texts_are_labelled_on_one_side_of_the_split(tmp_path: Path) -> None:
+    texts = [f"Where is  pier {n}?" for n in range(20)] + [f" where is pier {n}? " for n in range(20)]
+    labels = tuple(JudgeRow(f"l{n}", "intent", JudgeInputs(message=text), "ask_way") for n, text in enumerate(texts))
+    _, folder = make(Source(judgments=labels), tmp_path / "out")
+    homes: dict[str, set[str]] = {}
+    for split in ("train", "dev", "test"):
+        for row in read_judgments(folder.file(split, Role.JUDGE), None):
+            homes.setdefault(" ".join(row.inputs.message.lower().split()), set()).add(split)
+    assert len(homes) == 20
+    assert all(len(sides) == 1 for sides in homes.values())
+
+
+def test_a_passage_is_judged_on_one_side_of_the_split_only(tmp_path: Path) -> None:
+    """Judgments of two groups that name a passage of no question: once it is shown on one side, it is no test on another."""
+    judged = tuple(
+        JudgeRow(f"j{n}", "support", JudgeInputs(answer=f"a{n}"), "partly", ("far.md#1",) if n < 30 else (), f"g{n}")
+        for n in range(60)
+    )
+    report, folder = make(Source(judgments=judged, final=True), tmp_path / "out")
+    folder.check_leaks(Role.JUDGE)
+    naming = [split for split in ("train", "dev", "test") for row in folder.judgments(split) if row.passage_ids]
+    assert len(set(naming)) == 1
+    assert report.left_out == {"its passages lie on two sides of the split": 30 - len(naming)}
+
+
+def test_a_turn_that_loses_its_passages_is_counted(tmp_path: Path) -> None:
+    source = a_set()
+    turns = tuple(
+        RewriteRow(
+            f"t{n}",
+            (),
+            "And?",
+            f"What does ship {n} carry?",
+            answers=tuple(answers),
+            passage_ids=(passage,),
+            conversation=f"c{n}",
+        )
+        for n, (passage, *answers) in enumerate([("p0.0", "cargo 0x0"), ("gone", "x"), ("p2.0",)])
+    )
+    report, folder = make(replace(source, rewrites=turns), tmp_path / "out")
+    kept = {
+        row.id: bool(row.passage_ids)
+        for split in ("train", "dev", "test")
+        if folder.has(split, Role.REWRITER)
+        for row in folder.rewrites(split)
+    }
+    assert kept == {"t0": True, "t1": False, "t2": False}
+    assert report.left_out == {
+        "turn kept without its passages: its passage is not among the documents": 1,
+        "turn kept without its passages: it has no answer to find there": 1,
+    }
+    listed = [json.loads(line)["id"] for line in (tmp_path / "out" / "left-out.jsonl").read_text().splitlines()]
+    assert listed == ["t1", "t2"]
+
+
+@pytest.mark.parametrize("final", [False, True])
+def test_a_follow_up_without_its_standalone_form_gives_no_embedder_row(final: bool, tmp_path: Path) -> None:
+    source = a_set()
+    said = (Turn(Speaker.USER, "Hello"),)
+    bare, whole, *rest = source.questions
+    questions = (replace(bare, question="And then?", history=said), replace(whole, history=said, standalone="What then?"), *rest)
+    report, folder = make(replace(source, questions=questions, final=final), tmp_path / "out")
+    queries = {row.query_id: row.query for split in ("train", "dev", "test") for row in folder.embed_rows(split)}
+    assert len(queries) == len(questions) - 1
+    assert (bare.id in queries, queries[whole.id]) == (False, "What then?")
+    assert report.left_out == {"no embedder row: it follows a conversation and has no standalone form": 1}
+    assert sum(held["synthesizer"] for held in report.rows.values()) == len(questions)
 
 
 def test_own_rows_keep_their_passage_ids(tmp_path: Path) -> None:

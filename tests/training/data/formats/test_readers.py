@@ -244,6 +244,7 @@ def test_mtrag_tasks_with_their_rewrites(tmp_path: Path) -> None:
     )
     (turn,) = found.rewrites
     assert (turn.rewrite, turn.conversation, turn.passage_ids) == ("When was the pier built?", "c1", ("d-0-9",))
+    assert turn.id == "c1::2-turn"  # its own: what is measured of the question and of the turn is kept by id
     assert found.left_out == (LeftOut("c1::1", "conversational: it asks nothing of the documents"),)
 
 
@@ -252,12 +253,21 @@ def test_mtrag_without_votes_all_contexts_are_gold_and_an_unanswerable_task_has_
     rows = (
         task(1, contexts=bare),
         task(2, answerability=["UNANSWERABLE"], Answerability=["UNANSWERABLE"], contexts=bare),
-        task(3, contexts=[]),
     )
-    first, second, third = read_files("mtrag", [lines(tmp_path / "a.jsonl", *rows)]).questions
+    first, second = read_files("mtrag", [lines(tmp_path / "a.jsonl", *rows)]).questions
     assert (first.answerable, first.passage_ids) == (True, ("d", "e"))
     assert (second.answerable, second.answers, second.passage_ids) == (False, (), ("d", "e"))
-    assert (third.answerable, third.answers, third.passage_ids) == (False, (), ())
+
+
+def test_mtrag_a_task_labelled_answerable_without_a_relevant_passage_is_left_out(tmp_path: Path) -> None:
+    """Nothing says that the documents do not answer it: it must not teach a refusal."""
+    irrelevant = [{"document_id": "d", "text": "Swans.", "feedback": vote("no")}]
+    unanswerable = task(4, contexts=[], Answerability=["UNANSWERABLE"])
+    rows = (task(2, contexts=[]), task(3, contexts=irrelevant, Answerability=["PARTIAL"]), unanswerable)
+    found = read_files("mtrag", [lines(tmp_path / "a.jsonl", *rows)])
+    assert [(row.id, row.answerable) for row in found.questions] == [("c1::4", False)]
+    reason = "labelled answerable, but no relevant passage"
+    assert found.left_out == (LeftOut("c1::2", reason), LeftOut("c1::3", reason))
 
 
 @pytest.mark.parametrize(
@@ -289,6 +299,7 @@ def test_each_plain_file_is_known_by_its_first_row(tmp_path: Path) -> None:
                 {"id": "r1", "history": [], "question": "Who?", "rewrite": "Who?"},
                 {"id": "r2", "history": ["User: Who?"], "question": "And when?", "rewrite": "When?"},
                 {"id": "r3", "history": ["User: Why?"], "question": "So?", "rewrite": "So why?"},
+                {"id": "r4", "history": ["User: Who?"], "question": "So?", "rewrite": "So who?", "conversation": "its own"},
             ),
             lines(
                 tmp_path / "l.jsonl", {"id": "l1", "text": "hi", "label": "greet"}, {"id": "l2", "text": "go", "label": "ask_way"}
@@ -297,8 +308,9 @@ def test_each_plain_file_is_known_by_its_first_row(tmp_path: Path) -> None:
     )
     assert [(each.id, each.document) for each in found.passages] == [("p1", "Pier"), ("p2", "p2")]
     assert found.questions[0].passage_ids == ("p1",)
-    first, second, third = (row.conversation for row in found.rewrites)
+    first, second, third, named = (row.conversation for row in found.rewrites)
     assert first == second != third
+    assert named == "its own"
     assert [(row.task, row.inputs.message, row.label) for row in found.judgments] == [
         ("intent", "hi", "greet"),
         ("intent", "go", "ask_way"),

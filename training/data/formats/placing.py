@@ -1,0 +1,130 @@
+"""The rows of a set in the ids of the passages to be; what cannot be said of them any more is left out, with the reason.
+
+Knows no split and writes nothing.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, replace
+
+from training.data.formats.documents import Corpus
+from training.data.formats.gold import answerability_rows, place_question, stands_in
+from training.data.formats.source import LeftOut, Source
+from training.data.rows import EmbedRow, JudgeRow, QuestionRow, RewriteRow
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The rows in the ids of the passages to be."""
+
+    questions: list[QuestionRow]
+    rewrites: list[RewriteRow]
+    judgments: list[JudgeRow]
+    embeds: list[EmbedRow]
+    left_out: list[LeftOut]
+
+
+def normalised(text: str) -> str:
+    """`text` without regard to case and white space."""
+    return " ".join(text.casefold().split())
+
+
+def withhold(source: Source, share: float, seed: int) -> Source:
+    """`source` without the `share` (0 to 1) of its passages with questions that is held back, drawn by `seed`; their questions
+    name the document and no answer. Left out are those that what is kept answers all the same."""
+    documents = {passage.id: passage.document for passage in source.passages}
+    single = {row.passage_ids[0] for row in source.questions if row.answerable and len(row.passage_ids) == 1}
+    asked = sorted(single & documents.keys())
+    held = set(random.Random(seed).sample(asked, round(share * len(asked))))
+    if not held:
+        return source
+    rest: dict[str, list[str]] = {}
+    for passage in source.passages:
+        if passage.id not in held:
+            rest.setdefault(passage.document, []).append(passage.text)
+    kept_ids = documents.keys() - held
+    answered = {_wording(row) for row in source.questions if row.answerable and not kept_ids.isdisjoint(row.passage_ids)}
+    questions: list[QuestionRow] = []
+    left_out = list(source.left_out)
+    for row in source.questions:
+        key = row.passage_ids[0] if len(row.passage_ids) == 1 and row.answerable else ""
+        if key not in held:
+            questions.append(row)
+        elif any(stands_in(text, answer) for text in rest.get(documents[key], ()) for answer in row.answers):
+            left_out.append(LeftOut(row.id, "its passage is withheld, but its answer stands elsewhere in the document"))
+        elif _wording(row) in answered:
+            left_out.append(LeftOut(row.id, "its passage is withheld, but another passage answers the same question"))
+        else:
+            questions.append(
+                replace(row, answers=(), answerable=False, passage_ids=(), quotes=(), group=row.group or documents[key])
+            )
+    kept = tuple(passage for passage in source.passages if passage.id not in held)
+    return replace(source, passages=kept, questions=tuple(questions), left_out=tuple(left_out))
+
+
+def as_they_are(source: Source) -> Placed:
+    """The rows of a final source; embedder rows come of its questions where it has none of its own."""
+    embeds, left_out = (list(source.embeds), []) if source.embeds else _embeds(source.questions)
+    return Placed(list(source.questions), list(source.rewrites), list(source.judgments), embeds, left_out)
+
+
+def place(source: Source, corpus: Corpus) -> Placed:
+    """Every row in the ids of `corpus`. A question that only its own passages do not answer becomes judgments of them."""
+    questions: list[QuestionRow] = []
+    judgments = list(source.judgments)
+    left_out: list[LeftOut] = []
+    asked: dict[Hashable, QuestionRow] = {}
+    for row in sorted(source.questions, key=lambda row: not row.answerable):
+        twin = None if row.answerable else asked.get(_wording(row))
+        found = place_question(row, corpus)
+        if isinstance(found, LeftOut):
+            left_out.append(found)
+        elif twin is not None and row.passage_ids:
+            judgments += answerability_rows(row, twin, corpus)
+        else:
+            questions.append(found)
+            if row.answerable:
+                asked[_wording(row)] = found
+    rewrites: list[RewriteRow] = []
+    for turn in source.rewrites:
+        placed, reason = _place_turn(turn, corpus)
+        rewrites.append(placed)
+        if reason:
+            left_out.append(LeftOut(turn.id, f"turn kept without its passages: {reason}"))
+    embeds, fragments = _embeds(questions)
+    return Placed(questions, rewrites, judgments, embeds, [*left_out, *fragments])
+
+
+def _wording(row: QuestionRow) -> Hashable:
+    """Equal for questions that ask the same: a follow-up does so only after the same conversation."""
+    return (() if row.standalone else row.history, normalised(row.standalone or row.question))
+
+
+def _place_turn(turn: RewriteRow, corpus: Corpus) -> tuple[RewriteRow, str]:
+    """`turn` in the ids of `corpus`, and why it lost its passages ("" where it did not)."""
+    bare = replace(turn, passage_ids=(), quotes=())
+    if not turn.passage_ids:
+        return bare, ""
+    if not turn.answers:
+        return bare, "it has no answer to find there"
+    row = QuestionRow(turn.id, turn.rewrite, turn.answers, True, passage_ids=turn.passage_ids, quotes=turn.quotes)
+    placed = place_question(row, corpus)
+    if isinstance(placed, LeftOut):
+        return bare, placed.reason
+    return replace(turn, passage_ids=placed.passage_ids, quotes=placed.quotes), ""
+
+
+def _embeds(questions: Iterable[QuestionRow]) -> tuple[list[EmbedRow], list[LeftOut]]:
+    """The embedder's rows of answerable questions. A follow-up with no standalone form gives none: it fits anything."""
+    embeds: list[EmbedRow] = []
+    left_out: list[LeftOut] = []
+    for row in questions:
+        if not row.answerable or not row.passage_ids:
+            continue
+        if row.history and not row.standalone:
+            left_out.append(LeftOut(row.id, "no embedder row: it follows a conversation and has no standalone form"))
+        else:
+            embeds.append(EmbedRow(row.id, row.standalone or row.question, row.passage_ids, row.near_ids, row.group))
+    return embeds, left_out
