@@ -223,7 +223,9 @@ def test_a_key_is_asked_for_kept_in_the_tab_alone_and_sent(make_site: MakeSite, 
         turn.get_by_role("button", name="Enter a key").click()
         page.get_by_label("Key", exact=True).fill(key)
         page.get_by_role("button", name="Use this key").click()
-        assert ask(page, "Who keeps the key?").locator("button.mark").count() == 1
+        marks = ask(page, "Who keeps the key?").locator("button.mark")
+        marks.first.wait_for()
+        assert marks.count() == 1
         assert page.evaluate("Object.values(sessionStorage)") == [key]
         assert page.evaluate("Object.keys(localStorage).length + document.cookie.length") == 0
         assert key not in page.content() and key not in page.url
