@@ -109,9 +109,12 @@ def site(make_site: MakeSite) -> Iterator[Live]:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """A browser for the whole run; tests are skipped where there is none."""
+    """A browser for the tests of one file; they are skipped where there is none.
+
+    Not for the whole run: playwright keeps an event loop running in this thread, where other tests run their own.
+    """
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed, so the page meets no browser here")
     path = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
     if path is None:
