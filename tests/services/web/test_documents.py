@@ -21,7 +21,9 @@ def view(site: Live, open_page: OpenPage) -> Any:
 
 def names(page: Any) -> list[str]:
     """File names of the list; a file of the project's folder is listed with its path."""
-    return [text.split("\n")[0].rpartition("/")[2] for text in page.locator("tbody th").all_inner_texts()]
+    # The cell's own text, not what is visible: the table may be hidden while the list is read again.
+    sources = page.locator("tbody th").evaluate_all("cells => cells.map((cell) => cell.firstChild.textContent)")
+    return [source.rpartition("/")[2] for source in sources]
 
 
 def file(name: str, text: str) -> dict[str, Any]:
