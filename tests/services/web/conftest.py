@@ -168,8 +168,10 @@ def page(site: Live, open_page: OpenPage) -> Any:
 
 def ask(page: Any, question: str) -> Any:
     """Ask and wait for the end of all answers; the last turn."""
-    page.get_by_label("Your question").fill(question)
-    page.keyboard.press("Enter")
+    field, asked = page.get_by_label("Your question"), page.locator("article.turn").count()
+    field.fill(question)
+    field.press("Enter")  # on the field itself: a dialog that was just closed may give the focus back meanwhile
+    page.locator("article.turn").nth(asked).wait_for()
     turn = page.locator("article.turn").last
     turn.locator("h2", has_text=question).wait_for()
     page.locator(".lane[aria-busy]").first.wait_for(state="detached")
