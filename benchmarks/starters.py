@@ -23,7 +23,7 @@ from pipeline.evaluation.bootstrap import Interval
 from pipeline.evaluation.judgments import judged, score_judgments
 from pipeline.evaluation.scores import ScoreTable
 from pipeline.evaluation.significance import mean_interval
-from pipeline.records import Outcome, Role
+from pipeline.records import Outcome, Rewrite, Role
 from pipeline.stages.judge import Judge
 from pipeline.stages.rewriter import Rewriter
 from pipeline.stages.synthesizer import Synthesizer
@@ -90,8 +90,6 @@ def rewriter(engine: LocalEngine, adapters: dict[str, str | None], data: Path, i
             found = Rewriter(engine, adapter).rewrite([row.query for row in rows])
             table = rewrites.score_rewrites(golds, {gold.id: reply for gold, reply in zip(golds, found, strict=True)})
             yield from figures(table, task, system, REWRITE_METRICS)
-        from pipeline.records import Rewrite
-
         raw = {gold.id: Rewrite(gold.question, Outcome.OK, gold.question) for gold in golds}
         yield from figures(rewrites.score_rewrites(golds, raw), task, "raw question", REWRITE_METRICS)
 

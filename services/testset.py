@@ -13,7 +13,7 @@ from pipeline.evaluation.answers import GoldAnswer
 from pipeline.evaluation.rewrites import GoldRewrite
 from pipeline.records import Query, Role
 from training.data.formats.splitting import groups
-from training.data.rows import JudgeRow, QuestionRow, RewriteRow
+from training.data.rows import JudgeRow, QuestionRow, RewriteRow, document_of
 from training.dataset import DataFolder, judge_schemas
 
 T = TypeVar("T")
@@ -112,11 +112,11 @@ def _question_ties(row: QuestionRow) -> list[str]:
     """What a question is not independent of, the first its name for it: gold documents, or where there are none the one that
     it was asked beside, and its group."""
     near = row.passage_ids or row.near_ids[:1]
-    return [*map(_document, near), *filter(None, (row.group,))] or [row.id]
+    return [*map(document_of, near), *filter(None, (row.group,))] or [row.id]
 
 
 def _turn_ties(row: RewriteRow) -> list[str]:
-    return [*filter(None, (row.conversation, row.group)), *map(_document, row.passage_ids)]
+    return [*filter(None, (row.conversation, row.group)), *map(document_of, row.passage_ids)]
 
 
 def _question(row: QuestionRow, cluster: str, answered: bool) -> ChainItem:
@@ -143,9 +143,4 @@ def _judgments(rows: Sequence[JudgeRow], data: DataFolder, sizes: Sizes) -> tupl
 
 def _judged_about(row: JudgeRow) -> str:
     """What a judgment is not independent of: its group, or else the document of its first passage."""
-    return row.group or next(map(_document, row.passage_ids), row.id)
-
-
-def _document(passage_id: str) -> str:
-    """`DOCUMENT_ID#HASH8` → the document, whose own id may hold a `#`."""
-    return passage_id.rpartition("#")[0] or passage_id
+    return row.group or next(map(document_of, row.passage_ids), row.id)

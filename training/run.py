@@ -106,7 +106,7 @@ def _train_generation(job: Job) -> Version:
     )
     if trained.dropped and job.on_notice:
         job.on_notice(
-            f"{len(trained.dropped)} rows are longer than {settings.max_length} tokens and were left out, "
+            f"{len(trained.dropped)} rows are longer than {settings.row_tokens} tokens and were left out, "
             f"such as {trained.dropped[0]}"
         )
     return publish_generation(job.registry, job.role, base, settings, trained, _facts(job, trained.rows), held_out)

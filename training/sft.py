@@ -64,6 +64,11 @@ class SftSettings:
     precision: Precision = Precision.NF4
     compute: str = "auto"
 
+    @property
+    def row_tokens(self) -> int:
+        """The longest row that is trained on, in tokens."""
+        return min(self.max_length, self.pack_tokens or self.max_length)
+
 
 @dataclass(frozen=True, slots=True)
 class TrainedAdapter:
@@ -232,8 +237,7 @@ def train_adapter(
     torch.manual_seed(settings.seed)
     loaded = load_weights(base, precision=settings.precision, compute=settings.compute)
     total = loaded.model.num_parameters()
-    room = min(settings.max_length, settings.pack_tokens or settings.max_length)
-    rows, dropped = encode(examples, ChatTokens(loaded.tokenizer), room)
+    rows, dropped = encode(examples, ChatTokens(loaded.tokenizer), settings.row_tokens)
     sequences = pack(rows, settings.pack_tokens, settings.seed) if settings.pack_tokens else rows
     with quiet_libraries():
         trainer = _trainer(loaded, sequences, settings, run_folder)

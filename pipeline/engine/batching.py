@@ -20,7 +20,7 @@ from pipeline.engine.decoding import ChoiceRow, Row
 from pipeline.engine.dispatcher import Bounds, Dispatcher, Turn
 from pipeline.engine.limits import current_limits
 from pipeline.engine.local import LocalEngine
-from pipeline.engine.protocol import ChoiceRequest, Completion, Generation
+from pipeline.engine.protocol import ChoiceRequest, Completion, Generation, completed
 from pipeline.engine.waiting import Ticket, Work
 
 __all__ = ["BatchingEngine", "Bounds", "Turn"]
@@ -50,7 +50,7 @@ class BatchingEngine:
 
     def generate(self, requests: Sequence[Generation]) -> list[Completion]:
         with self._sent([self.local.row(request) for request in requests], self._dispatcher.submit_rows) as tickets:
-            return [_whole(self._told(r, ticket)) for r, ticket in zip(requests, tickets, strict=True)]
+            return [completed(self._told(r, ticket)) for r, ticket in zip(requests, tickets, strict=True)]
 
     def stream(self, request: Generation) -> Generator[str, None, Completion]:
         with self._sent([self.local.row(request)], self._dispatcher.submit_rows) as (ticket,):
@@ -90,12 +90,3 @@ class BatchingEngine:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _whole(pieces: Generator[str, None, Completion]) -> Completion:
-    """What a stream returns at its end."""
-    while True:
-        try:
-            next(pieces)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]

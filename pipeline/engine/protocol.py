@@ -62,6 +62,16 @@ class Completion:
     finish: Finish
 
 
+def completed(pieces: Generator[str, None, Completion]) -> Completion:
+    """What a stream returns at its end; its pieces are let go."""
+    while True:
+        try:
+            next(pieces)
+        except StopIteration as end:
+            completion: Completion = end.value
+            return completion
+
+
 @runtime_checkable
 class Engine(Protocol):
     """Generates and scores. Results come in request order; requests for different adapters may share a batch."""

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.evaluation.bootstrap import CELLS, Floats, Interval, Method, bootstrap, group_codes, jackknife_error
+from pipeline.evaluation.bootstrap import Floats, Interval, Method, bootstrap, group_codes, jackknife_error
+from pipeline.evaluation.permutation import swapped_p
 
 
 def macro_f1_interval(
@@ -74,8 +75,7 @@ def macro_f1_swap_test(
 ) -> float:
     """Two-sided p of the paired permutation test: under no effect, base and tuned labels of a group may as well be swapped.
 
-    All 2^G swaps are counted where they are no more than `resamples`; else that many are drawn and the observed one is
-    counted among them, as in `significance.sign_flip_test`. Errors as above.
+    Swaps are counted as `swapped_p` says. Errors as above.
     """
     codes, before, after = _pair(gold, base, tuned, groups)
     count = int(codes.max()) + 1 if codes.size else 0
@@ -87,15 +87,7 @@ def macro_f1_swap_test(
         return np.abs(other - one)
 
     observed = float(differences(np.zeros((1, count)))[0]) - 1e-12
-    if count < 60 and 2**count <= resamples:
-        swaps = ((np.arange(2**count)[:, None] >> np.arange(count)) & 1).astype(np.float64)
-        return float(np.mean(differences(swaps) >= observed))
-    rng, extreme, left = np.random.default_rng(seed), 1, resamples
-    while left > 0:
-        rows = min(left, max(1, CELLS // count))
-        extreme += int(np.sum(differences(rng.integers(0, 2, size=(rows, count)).astype(np.float64)) >= observed))
-        left -= rows
-    return extreme / (resamples + 1)
+    return swapped_p(differences, observed, count, resamples=resamples, seed=seed)
 
 
 @dataclass(frozen=True, slots=True)

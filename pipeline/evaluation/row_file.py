@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.adapters.staging import sync_folder
 from pipeline.errors import InputError
 
 Row = Mapping[str, Any]
@@ -73,7 +74,7 @@ class RowFile:
         if not lines or not lines[0].endswith(b"\n"):
             self._file.truncate(0)
             self._write(self._header)
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
             return []
         self._require(lines[0], header)
         blocks: list[Sequence[Row]] = []
@@ -138,11 +139,3 @@ def _parse(line: bytes, key: str = BLOCK) -> dict[str, Any] | None:
 def _shown(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 40 else f"{text[:39]}…"
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

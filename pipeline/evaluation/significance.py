@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.evaluation.bootstrap import CELLS, Floats, Interval, Method, Statistic, bootstrap, group_codes
+from pipeline.evaluation.bootstrap import Floats, Interval, Method, Statistic, bootstrap, group_codes
+from pipeline.evaluation.permutation import swapped_p
 
 __all__ = [
     "Interval",
@@ -76,23 +77,13 @@ def sign_flip_test(
 ) -> float:
     """Two-sided p of the paired permutation test: under no effect, base and tuned of a group may as well be swapped.
 
-    All 2^G swaps are counted where they are no more than `resamples`; else that many are drawn and the observed one is
-    counted among them, so p is never 0 (Phipson and Smyth 2010). Raises InputError as `paired_difference` does.
+    Swaps are counted as `swapped_p` says. Raises InputError as `paired_difference` does.
     """
     differences = _differences(base, tuned)
     codes = group_codes(groups, len(differences))
     sums = np.bincount(codes, weights=differences)
     observed = abs(sums.sum()) - 1e-12 * np.abs(sums).sum()  # swaps equal in theory differ in the last digit
-    count = len(sums)
-    if count < 60 and 2**count <= resamples:
-        swaps = (np.arange(2**count)[:, None] >> np.arange(count)) & 1
-        return float(np.mean(np.abs((1.0 - 2.0 * swaps) @ sums) >= observed))
-    rng, extreme, left = np.random.default_rng(seed), 1, resamples
-    while left > 0:
-        rows = min(left, max(1, CELLS // count))
-        extreme += int(np.sum(np.abs((1.0 - 2.0 * rng.integers(0, 2, size=(rows, count))) @ sums) >= observed))
-        left -= rows
-    return extreme / (resamples + 1)
+    return swapped_p(lambda swaps: np.abs((1.0 - 2.0 * swaps) @ sums), observed, len(sums), resamples=resamples, seed=seed)
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:

@@ -12,6 +12,7 @@ from services.api.access import State, needs
 from services.api.background import Job, Jobs, JobState
 from services.api.errors import ApiError
 from services.api.keys import Caller, Scope
+from services.api.state import starting
 
 ID_PATTERN = r"^[0-9a-f]{32}$"
 
@@ -45,7 +46,7 @@ class JobList(BaseModel):
 def jobs_of(state: State) -> Jobs:
     """The service's jobs; a FastAPI dependency. Raises ApiError 503 while it is still starting."""
     if state.jobs is None:
-        raise ApiError(503, "the service is starting; try again in a moment", code="starting", retry_after=5)
+        raise starting()
     return state.jobs
 
 

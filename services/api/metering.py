@@ -7,7 +7,7 @@ from collections.abc import Generator, Sequence
 from contextlib import closing
 
 from pipeline.engine.limits import current_limits
-from pipeline.engine.protocol import ChoiceRequest, Completion, Engine, Finish, Generation
+from pipeline.engine.protocol import ChoiceRequest, Completion, Engine, Finish, Generation, completed
 from services.api.metrics import Metrics
 from services.api.replies import Replies, Reply
 
@@ -40,7 +40,7 @@ class RequestEngine:
         return self._engine.adapters
 
     def generate(self, requests: Sequence[Generation]) -> list[Completion]:
-        return [_last(self.stream(request)) for request in requests]
+        return [completed(self.stream(request)) for request in requests]
 
     def stream(self, request: Generation) -> Generator[str, None, Completion]:
         greedy = request.sampling.temperature <= 0
@@ -121,12 +121,3 @@ def _require_wanted() -> None:
     reason = current_limits().over()
     if reason is not None:
         raise reason
-
-
-def _last(pieces: Generator[str, None, Completion]) -> Completion:
-    while True:
-        try:
-            next(pieces)
-        except StopIteration as end:
-            completion: Completion = end.value
-            return completion

@@ -85,8 +85,13 @@ class ServiceState:
     def runtime(self) -> Runtime:
         """Raises ApiError 503 while the base is still loading."""
         if self.opened is None:
-            raise ApiError(503, "the service is starting; try again in a moment", code="starting", retry_after=STARTING_RETRY)
+            raise starting()
         return self.opened
+
+
+def starting() -> ApiError:
+    """What is answered until all is open."""
+    return ApiError(503, "the service is starting; try again in a moment", code="starting", retry_after=STARTING_RETRY)
 
 
 def state_of(request: Request) -> ServiceState:

@@ -19,6 +19,11 @@ from training.data.fields import Fields
 from training.data.jsonl import read_lines
 
 
+def document_of(passage_id: str) -> str:
+    """`DOCUMENT_ID#HASH8` → the document, whose own id may hold a `#`; another id is its own document."""
+    return passage_id.rpartition("#")[0] or passage_id
+
+
 @dataclass(frozen=True, slots=True)
 class PassageRow:
     """A passage of the corpus. `title` holds document title and section trail, ` > ` between; it may be empty."""

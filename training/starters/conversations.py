@@ -20,7 +20,7 @@ from training.starters.sources import SourceTurn
 def turn_examples(turns: Sequence[SourceTurn]) -> list[Example]:
     """One example a turn, with the first rewrite people gave."""
     return [
-        Example(turn.id, rewrite.messages(_history(turn), turn.question), rewrite.target(turn.rewrites[0]))
+        Example(turn.id, rewrite.messages(history_of(turn), turn.question), rewrite.target(turn.rewrites[0]))
         for turn in turns
         if turn.question.strip() and turn.rewrites[0].strip()
     ]
@@ -33,7 +33,7 @@ def standalone_examples(turns: Sequence[SourceTurn], count: int, rng: Draw) -> l
     for number, turn in enumerate(rng.sample(changed, min(count, len(changed)))):
         before = turn if number % 2 else rng.choice(turns)
         question = turn.rewrites[0]
-        made.append(Example(f"{turn.id}-alone", rewrite.messages(_history(before), question), rewrite.target(question)))
+        made.append(Example(f"{turn.id}-alone", rewrite.messages(history_of(before), question), rewrite.target(question)))
     return made
 
 
@@ -42,7 +42,8 @@ def follow_up_examples(count: int, rng: Draw) -> list[Example]:
     return [_follow_up(f"follow-{number}", rng.choice(KINDS), rng) for number in range(count)]
 
 
-def _history(turn: SourceTurn) -> tuple[Turn, ...]:
+def history_of(turn: SourceTurn) -> tuple[Turn, ...]:
+    """The conversation before the turn, each part with its speaker."""
     return tuple(parse_turn(text) for text in turn.history)
 
 

@@ -11,12 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.contracts.context import PassageText, parse_turn
+from pipeline.contracts.context import PassageText
 from pipeline.contracts.judge import ANSWERABILITY, RELEVANCE, SUPPORT, JudgeInputs, LabelSchema, intent_schema
+from pipeline.evaluation.ablation import JudgeItem, RewriteItem
 from pipeline.evaluation.answers import GoldAnswer
 from pipeline.evaluation.rewrites import GoldRewrite
-from pipeline.records import Hit, Passage, Query, Turn
-from training.starters import grounded, invented
+from pipeline.records import Hit, Passage, Query
+from training.starters import grounded, invented, judgments
+from training.starters.conversations import history_of
 from training.starters.mixtures import ANSWERS, corpus
 from training.starters.sources import Corpus, SourcePassage, SourceQuestion, read_rows, read_turns
 
@@ -34,25 +36,6 @@ class GroundedItem:
     gold: GoldAnswer
     question: str
     hits: tuple[Hit, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class TurnItem:
-    """A turn and its human rewrites."""
-
-    gold: GoldRewrite
-    query: Query
-
-
-@dataclass(frozen=True, slots=True)
-class JudgeItem:
-    """A judgment whose label is known."""
-
-    id: str
-    schema: LabelSchema
-    inputs: JudgeInputs
-    label: str
-    group: str
 
 
 def grounded_items(data: Path, name: str, count: int, seed: int = 0) -> list[GroundedItem]:
@@ -102,17 +85,13 @@ def _hit(passage: SourcePassage) -> Hit:
     return Hit(Passage(passage.id, passage.id, passage.id, passage.title, "", passage.text, 0, len(passage.text)), 0.0)
 
 
-def turn_items(data: Path, name: str, count: int, seed: int = 0) -> list[TurnItem]:
+def turn_items(data: Path, name: str, count: int, seed: int = 0) -> list[RewriteItem]:
     """Turns of the held-out conversations of a rewriting set."""
     turns = [turn for turn in read_turns(data, name, "test") if turn.question.strip()]
     drawn = random.Random(f"{name} {seed}").sample(turns, min(count, len(turns)))
     return [
-        TurnItem(GoldRewrite(t.id, t.question, t.rewrites, t.conversation), Query(t.question, _history(t.history))) for t in drawn
+        RewriteItem(Query(t.question, history_of(t)), GoldRewrite(t.id, t.question, t.rewrites, t.conversation)) for t in drawn
     ]
-
-
-def _history(texts: Sequence[str]) -> tuple[Turn, ...]:
-    return tuple(parse_turn(text) for text in texts)
 
 
 def judge_items(data: Path, count: int, seed: int = 0) -> dict[str, list[JudgeItem]]:
@@ -149,7 +128,7 @@ def _judged(whole: Corpus, question: SourceQuestion, rng: random.Random) -> list
 
     degree = rng.choice(("0", "1", "2", "3") if near else ("0", "3"))
     passage = {"0": far, "1": near}.get(degree, [gold])
-    asked = _joined(question.question, other.question) if degree == "2" else question.question
+    asked = judgments.joined(question.question, other.question) if degree == "2" else question.question
     add(RELEVANCE, asked, "", [rng.choice(passage)], degree)
     held = rng.random() < 0.5
     beside = rng.sample(near, min(len(near), 2)) or rng.sample(far, 2)
@@ -158,13 +137,9 @@ def _judged(whole: Corpus, question: SourceQuestion, rng: random.Random) -> list
     label = rng.choice(tuple(SUPPORT.labels))
     right, wrong = question.answers[0], other.answers[0]
     answer = {"supported": right, "unsupported": wrong}.get(label, f"{right} and {wrong}")
-    asked = _joined(question.question, other.question) if label == "partly" else question.question
+    asked = judgments.joined(question.question, other.question) if label == "partly" else question.question
     add(SUPPORT, asked, answer, [gold], label)
     return items
-
-
-def _joined(first: str, second: str) -> str:
-    return f"{first.rstrip('?. ')}, and {second[:1].lower()}{second[1:]}"
 
 
 def _unseen_intents(data: Path, count: int, rng: random.Random) -> list[JudgeItem]:

@@ -58,7 +58,7 @@ def relevance_examples(
     degrees += [("0", question.question) for question in rng.sample(others, min(2, len(others)))]
     if own and near:
         for question in rng.sample(near, min(2, len(near))):
-            degrees.append(("2", joined(rng.choice(own).question, question.question, rng)))
+            degrees.append(("2", _in_either_order(rng.choice(own).question, question.question, rng)))
     return [
         _example(f"{context.id}-relevance-{n}", RELEVANCE, JudgeInputs(question=question, passages=passage), degree)
         for n, (degree, question) in enumerate(degrees)
@@ -88,8 +88,7 @@ def support_examples(context: Context, others: Sequence[tuple[str, str]], count:
             if not (pair or elsewhere):
                 continue
             second, _ = rng.choice(pair) if pair and rng.random() < 0.5 else rng.choice(elsewhere or pair)
-            halves = [right, other]
-            question, answer = joined(question, second, rng), f"{halves[0]} and {halves[1]}"
+            question, answer = _in_either_order(question, second, rng), f"{right} and {other}"
         made.append(
             _example(
                 f"{context.id}-support-{n}",
@@ -155,10 +154,14 @@ def intent_examples(rows: Sequence[SourceLabel], meanings: Mapping[str, str], co
     return made
 
 
-def joined(first: str, second: str, rng: Draw) -> str:
-    """Two questions as one, in either order."""
+def joined(first: str, second: str) -> str:
+    """Two questions as one."""
+    return f"{first.rstrip('?. ')}, and {second[:1].lower()}{second[1:]}"
+
+
+def _in_either_order(first: str, second: str, rng: Draw) -> str:
     one, other = rng.sample((first, second), 2)
-    return f"{one.rstrip('?. ')}, and {other[:1].lower()}{other[1:]}"
+    return joined(one, other)
 
 
 def shape(answer: str) -> tuple[bool, bool, int]:

@@ -15,24 +15,9 @@ from pipeline.adapters.card import AdapterCard
 from pipeline.adapters.registry import Registry
 from pipeline.engine.bases import Base
 from pipeline.records import Message, Role
+from tests.pipeline.adapters.conftest import BASE, SETTINGS
 
 MakeCard = Callable[[Path, Base, Role], AdapterCard]
-
-BASE = Base("tiny", "nowhere", "0123456789abcdef")
-SETTINGS = {
-    "peft_type": "LORA",
-    "task_type": "CAUSAL_LM",
-    "base_model_name_or_path": "tiny",
-    "auto_mapping": None,
-    "r": 2,
-    "lora_alpha": 4,
-    "lora_dropout": 0.0,
-    "bias": "none",
-    "target_modules": ["q_proj"],
-    "rank_pattern": {},
-    "alpha_pattern": {},
-    "init_lora_weights": True,
-}
 
 
 def publish(registry: Registry, folder: Path, card: MakeCard, seed: int, *, better: bool = True) -> str:

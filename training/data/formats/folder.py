@@ -25,7 +25,7 @@ from training.data.formats.placing import Placed, as_they_are, normalised, place
 from training.data.formats.source import LeftOut, Source
 from training.data.formats.splitting import DEV, TEST, TRAIN, Shares, deal, groups
 from training.data.jsonl import write_jsonl
-from training.data.rows import INTENT, EmbedRow, JudgeRow, PassageRow, QuestionRow, RewriteRow
+from training.data.rows import INTENT, EmbedRow, JudgeRow, PassageRow, QuestionRow, RewriteRow, document_of
 from training.data.writing import write_rows
 from training.dataset import PASSAGES, DataFolder
 
@@ -207,4 +207,4 @@ def _ties(row: _Row) -> set[Hashable]:
 
 
 def _document(passage_id: str) -> Hashable:
-    return ("named", passage_id.rpartition("#")[0] or passage_id)
+    return ("named", document_of(passage_id))

@@ -10,7 +10,7 @@ from pathlib import Path
 from pipeline.errors import DataError
 from pipeline.records import Role
 from training.data.formats.source import Source, SourcePassage
-from training.data.rows import read_embeds, read_judgments, read_passages, read_questions, read_rewrites
+from training.data.rows import document_of, read_embeds, read_judgments, read_passages, read_questions, read_rewrites
 
 _PASSAGES = "passages"
 
@@ -20,7 +20,7 @@ def read_own(path: Path) -> Source:
     match path.name.partition(".")[0]:
         case "passages":
             rows = read_passages(path)
-            return Source(tuple(SourcePassage(row.id, row.title, row.text, _document(row.id)) for row in rows), final=True)
+            return Source(tuple(SourcePassage(row.id, row.title, row.text, document_of(row.id)) for row in rows), final=True)
         case Role.REWRITER.value:
             return Source(rewrites=read_rewrites(path), final=True)
         case Role.SYNTHESIZER.value:
@@ -31,8 +31,3 @@ def read_own(path: Path) -> Source:
             return Source(embeds=read_embeds(path), final=True)
     names = ", ".join(f"{name}.jsonl" for name in (_PASSAGES, *(role.value for role in Role if role is not Role.QUESTIONER)))
     raise DataError(f"{path}: the name says what the rows are; call the file one of {names}")
-
-
-def _document(passage_id: str) -> str:
-    """`DOCUMENT#HASH` names the document; another id is its own."""
-    return passage_id.rpartition("#")[0] or passage_id
