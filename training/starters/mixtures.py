@@ -16,7 +16,7 @@ from training.starters import conversations, grounded, invented, judgments
 from training.starters.grounded import Context
 from training.starters.sources import Corpus, SourceQuestion, SourceTurn, Split, read_corpus, read_labels, read_turns
 
-ROUNDS = {"squad_newwiki": 2, "squad_reddit": 1, "qed_nq": 1, "pubmedqa": 1, "pacific_finance": 1, "medquad": 1}
+ROUNDS = {"squad_newwiki": 1, "squad_reddit": 1, "qed_nq": 1, "pubmedqa": 1, "pacific_finance": 1, "medquad": 1}
 """How often the synthesizer sees each passage of a set, among other passages each time."""
 
 BY_TITLE = ("squad_newwiki", "qed_nq", "medquad")
@@ -25,7 +25,7 @@ BY_TITLE = ("squad_newwiki", "qed_nq", "medquad")
 MEDQUAD_PASSAGES = 500
 """Its answers are sentences; a few of them keep long answers in reach without crowding out the short ones."""
 
-SHEETS = 800
+SHEETS = 500
 """Invented contexts of the synthesizer."""
 
 TURNS = {

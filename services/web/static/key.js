@@ -9,7 +9,6 @@ export function askForKey(reason = "") {
   byId("key-reason").textContent = reason;
   byId("key-field").value = "";
   byId("key-forget").hidden = !key.get();
-  dialog.returnValue = "cancel";
   dialog.showModal();
   byId("key-field").focus();
 }
@@ -17,22 +16,22 @@ export function askForKey(reason = "") {
 /** Makes the button and the dialog work. */
 export function startKey() {
   byId("key-button").addEventListener("click", () => askForKey());
-  byId("key-dialog").addEventListener("close", take);
+  // Not at the dialog's `close`, which comes a while after it is hidden: a question asked in between would go without the key.
+  byId("key-form").addEventListener("submit", (event) => take(event.submitter.value));
   // Enter in the field means "use", whichever button comes first in the dialog.
   byId("key-field").addEventListener("keydown", (event) => {
     if (event.key !== "Enter") return;
     event.preventDefault();
-    byId("key-dialog").close("use");
+    byId("key-form").requestSubmit(byId("key-use"));
   });
   show();
 }
 
-function take() {
-  const { returnValue } = byId("key-dialog");
+function take(choice) {
   const text = byId("key-field").value.trim();
   byId("key-field").value = "";
-  if (returnValue === "use" && text) key.set(text);
-  else if (returnValue === "forget") key.forget();
+  if (choice === "use" && text) key.set(text);
+  else if (choice === "forget") key.forget();
   else return;
   show();
   document.dispatchEvent(new Event("keychange"));
