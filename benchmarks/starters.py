@@ -1,52 +1,49 @@
-"""The base in its best plain prompt beside each starter, on public rows kept out of training, with 95 % intervals.
+"""The base in its best plain prompt beside the bundled starters, on public rows kept out of training, with 95 % intervals.
 
-    python benchmarks/starters.py --data DIR [--role ROLE] [--items 100] [--adapter FOLDER] [--precision nf4] [--out FILE]
+    python benchmarks/starters.py --data DIR [--role ROLE …] [--items 100] [--precision nf4] [--write FILE]
 
 Grounded questions (gold among four passages), exact copying of codes and numbers, refusals; rewriting on CANARD, CAsT and
-iKAT; the judge's tasks and a schema it never saw.
+iKAT, the raw question beside it; the judge's tasks and a schema it never saw; perplexity of plain text. With another precision
+the same weights serve on a base that is not 4-bit. An adapter that is not bundled is measured with `--adapter ROLE=FOLDER`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+import lzma
+import math
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from pipeline.engine.bases import resolve_base
+from benchmarks.provenance import provenance
+from pipeline.adapters.starters import bundled_starters
+from pipeline.adapters.tensor_file import file_digest
+from pipeline.engine.bases import resolve_base, tokenizer_place
+from pipeline.engine.decoding import BASE_ROW, ChoiceRow
 from pipeline.engine.local import LocalEngine, open_engine
 from pipeline.engine.weights import Precision, load_weights
-from pipeline.errors import InputError
-from pipeline.evaluation import answers, rewrites
-from pipeline.evaluation.bootstrap import Interval
-from pipeline.evaluation.judgments import judged, score_judgments
-from pipeline.evaluation.scores import ScoreTable
-from pipeline.evaluation.significance import mean_interval
+from pipeline.evaluation import rewrites
+from pipeline.evaluation.ablation import Measured, interval
 from pipeline.records import Outcome, Rewrite, Role
-from pipeline.stages.judge import Judge
-from pipeline.stages.rewriter import Rewriter
-from pipeline.stages.synthesizer import Synthesizer
 from training.starters.build import BASE
-from training.starters.held_out import GroundedItem, grounded_items, invented_items, judge_items, turn_items
+from training.starters.measuring import METRICS, READING, REWRITING, Task, measure, tasks
 
-READING = ("squad_newwiki", "squad_reddit", "qed_nq", "pubmedqa")
-REWRITING = ("rewrite_canard", "rewrite_cast", "rewrite_ikat23")
-STARTER = "starter"
-ANSWER_METRICS = (
-    answers.F1,
-    answers.EM,
-    answers.CITATION_PRECISION,
-    answers.CITATION_RECALL,
-    answers.RIGHT_REFUSALS,
-    answers.WRONG_REFUSALS,
-)
-REWRITE_METRICS = (rewrites.ROUGE_1, rewrites.EM, rewrites.ENTITY_RECALL, rewrites.HARM)
+ROLES = (Role.SYNTHESIZER, Role.REWRITER, Role.JUDGE)
+TEXTS = ("encyclopedic", "textbooks_openstax")
+WINDOWS = 24
+"""Pieces of each plain text that perplexity is measured on, evenly spaced."""
+
+WINDOW = 512
+"""Tokens read of a piece; perplexity is of all but the first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One metric of one system on one set; no interval where there is one group only, or for a macro average."""
+    """One metric of one system on one set; no interval where there is one group only."""
 
     task: str
     metric: str
@@ -57,82 +54,96 @@ class Figure:
     n: int
 
 
-def figures(table: ScoreTable, task: str, system: str, metrics: tuple[str, ...]) -> Iterator[Figure]:
-    for metric in metrics:
-        values = list(table.values(metric).values())
-        if not values:
-            continue
-        try:
-            interval: Interval | None = mean_interval(values, groups=table.groups(metric))
-        except InputError:
-            interval = None
-        low, high = (interval.low, interval.high) if interval else (None, None)
-        yield Figure(task, metric, system, sum(values) / len(values), low, high, len(values))
+def of_role(engine: LocalEngine, role: Role, adapter: str, chosen: Sequence[Task]) -> Iterator[Figure]:
+    """Base and adapter on each task, and for the rewriter the question as it was asked."""
+    for task in chosen:
+        for system, name in (("base", None), ("starter", adapter)):
+            measured = measure(engine, name, task)
+            yield from figures(role, task, system, measured)
+        if role is Role.REWRITER:
+            golds = [item.gold for item in task.rewritten]
+            raw = {gold.id: Rewrite(gold.question, Outcome.OK, gold.question) for gold in golds}
+            yield from figures(role, task, "raw question", replace(measured, rewrites=rewrites.score_rewrites(golds, raw)))
 
 
-def synthesizer(engine: LocalEngine, adapters: dict[str, str | None], data: Path, items: int) -> Iterator[Figure]:
-    sets: dict[str, list[GroundedItem]] = {name: grounded_items(data, name, items) for name in READING}
-    sets["codes and numbers"] = invented_items(items)
-    for task, rows in sets.items():
-        for system, adapter in adapters.items():
-            replies = Synthesizer(engine, adapter).answer([row.question for row in rows], [row.hits for row in rows])
-            table = answers.score_answers(
-                [row.gold for row in rows], {row.gold.id: reply for row, reply in zip(rows, replies, strict=True)}
+def figures(role: Role, task: Task, system: str, measured: Measured) -> Iterator[Figure]:
+    for metric in METRICS[role]:
+        if (found := interval(measured, metric)) is not None:
+            yield Figure(task.name, metric, system, found.value, found.low, found.high, found.n)
+
+
+def perplexities(engine: LocalEngine, adapters: Sequence[str], data: Path) -> Iterator[Figure]:
+    """Perplexity of plain text by the base and by each adapter: what a precision costs, and what an adapter wins back."""
+    for text in TEXTS:
+        windows = plain_windows(data / "text" / f"{text}.jsonl.xz")
+        for adapter in (BASE_ROW, *adapters):
+            rows = [ChoiceRow(ids[:1], adapter, (ids[1:],)) for ids in windows]
+            logprobs = [value for row in rows for value in engine.token_logprobs(row)[0]]
+            name = "base" if adapter == BASE_ROW else f"starter {adapter}"
+            yield Figure(
+                f"{text}, plain text", "perplexity", name, math.exp(-math.fsum(logprobs) / len(logprobs)), None, None, len(rows)
             )
-            yield from figures(table, task, system, ANSWER_METRICS)
 
 
-def rewriter(engine: LocalEngine, adapters: dict[str, str | None], data: Path, items: int) -> Iterator[Figure]:
-    for task in REWRITING:
-        rows = turn_items(data, task, items)
-        golds = [row.gold for row in rows]
-        for system, adapter in adapters.items():
-            found = Rewriter(engine, adapter).rewrite([row.query for row in rows])
-            table = rewrites.score_rewrites(golds, {gold.id: reply for gold, reply in zip(golds, found, strict=True)})
-            yield from figures(table, task, system, REWRITE_METRICS)
-        raw = {gold.id: Rewrite(gold.question, Outcome.OK, gold.question) for gold in golds}
-        yield from figures(rewrites.score_rewrites(golds, raw), task, "raw question", REWRITE_METRICS)
+def plain_windows(path: Path) -> list[tuple[int, ...]]:
+    """The first `WINDOW` tokens of pieces of the file that are as long, evenly spaced."""
+    from transformers import AutoTokenizer
 
-
-def judge(engine: LocalEngine, adapters: dict[str, str | None], data: Path, items: int) -> Iterator[Figure]:
-    for task, rows in judge_items(data, items).items():
-        for system, adapter in adapters.items():
-            asked = Judge(engine, adapter)
-            verdicts = [asked.judge(row.schema, [row.inputs])[0] for row in rows]
-            scores = score_judgments(
-                [judged(row.id, row.label, verdict, row.group) for row, verdict in zip(rows, verdicts, strict=True)]
-            )
-            yield Figure(task, "macro-F1", system, scores.macro_f1, None, None, scores.n)
-            yield Figure(task, "accuracy", system, scores.accuracy, None, None, scores.n)
-
-
-MEASURES = {Role.SYNTHESIZER: synthesizer, Role.REWRITER: rewriter, Role.JUDGE: judge}
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_place(BASE))
+    with lzma.open(path, "rt", encoding="utf-8") as lines:
+        pieces = [text for text in (json.loads(line)["text"] for line in lines) if len(text) > 8 * WINDOW]
+    chosen = pieces[:: max(1, len(pieces) // WINDOWS)][:WINDOWS]
+    encoded = (tokenizer(text, add_special_tokens=False)["input_ids"][:WINDOW] for text in chosen)
+    return [tuple(ids) for ids in encoded if len(ids) == WINDOW]
 
 
 def show(figure: Figure) -> str:
-    interval = f"({figure.low:.3f} to {figure.high:.3f})" if figure.low is not None else ""
-    return f"{figure.task:20} {figure.metric:26} {figure.system:14} {figure.value:.3f} {interval:18} n = {figure.n}"
+    spread = f"({figure.low:.3f} to {figure.high:.3f})" if figure.low is not None else ""
+    return f"{figure.task:34} {figure.metric:28} {figure.system:20} {figure.value:7.3f} {spread:18} n = {figure.n}"
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with the public sets (training/starters/README.md)")
+    parser.add_argument("--role", action="append", choices=[role.value for role in ROLES], help="default: all that are bundled")
+    parser.add_argument("--adapter", action="append", default=[], metavar="ROLE=FOLDER", help="in place of the bundled one")
+    parser.add_argument("--items", type=int, default=100, help="items a task")
+    parser.add_argument("--precision", default="nf4", choices=[precision.value for precision in Precision])
+    parser.add_argument("--text-only", action="store_true", help="perplexity alone")
+    parser.add_argument("--write", type=Path)
+    return parser.parse_args()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--role", choices=[role.value for role in MEASURES], required=True)
-    parser.add_argument("--adapter", type=Path, required=True)
-    parser.add_argument("--items", type=int, default=100)
-    parser.add_argument("--precision", default="nf4", choices=[precision.value for precision in Precision])
-    parser.add_argument("--skip-base", action="store_true", help="measure the starter alone")
-    parser.add_argument("--out", type=Path)
-    chosen = parser.parse_args()
+    chosen = parse()
+    given = {Role(name): Path(folder) for name, _, folder in (text.partition("=") for text in chosen.adapter)}
+    folders = {role: given.get(role) or bundled for role, bundled in {**dict.fromkeys(given), **bundled_starters()}.items()}
+    wanted = [role for role in ROLES if role in folders and (not chosen.role or role.value in chosen.role)]
     engine = open_engine(load_weights(resolve_base(BASE), precision=Precision(chosen.precision)))
-    engine.load_adapter(STARTER, chosen.adapter)
-    adapters: dict[str, str | None] = {STARTER: STARTER} if chosen.skip_base else {"base": None, STARTER: STARTER}
-    found = []
-    for figure in MEASURES[Role(chosen.role)](engine, adapters, chosen.data, chosen.items):
-        found.append(figure)
-        print(show(figure), flush=True)
-    if chosen.out:
-        chosen.out.write_text(json.dumps([asdict(figure) for figure in found], indent=1), encoding="utf-8")
+    for role in wanted:
+        engine.load_adapter(role.value, folders[role])
+    found: list[Figure] = []
+
+    def keep(made: Iterator[Figure]) -> None:
+        for figure in made:
+            found.append(figure)
+            print(show(figure), flush=True)
+
+    start = time.monotonic()
+    keep(perplexities(engine, [role.value for role in wanted], chosen.data))
+    for role in [] if chosen.text_only else wanted:
+        keep(of_role(engine, role, role.value, tasks(role, chosen.data, chosen.items)))
+    if chosen.write:
+        files = [folders[role] / "adapter_model.safetensors" for role in wanted]
+        facts = {
+            "command": "python " + " ".join(sys.argv),
+            "precision": chosen.precision,
+            "seconds": round(time.monotonic() - start),
+        }
+        adapters = {role.value: digest for role, digest in zip(wanted, map(file_digest, files), strict=True)}
+        sets = [chosen.data / f"{name}.train.jsonl.gz" for name in (*READING, *REWRITING, "intent_hwu64")]
+        stored = facts | provenance(sets) | {"adapters": adapters, "figures": [asdict(each) for each in found]}
+        chosen.write.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

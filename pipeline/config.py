@@ -19,6 +19,7 @@ from pipeline.yaml_text import read_yaml
 
 FILE_NAME = "lorag.yaml"
 
+DEFAULT_BASE = "smollm2-135m"
 VERSION_PATTERN = r"\d{4,}-[0-9a-f]{8}"
 NO_ADAPTER = "none"
 
@@ -69,7 +70,7 @@ class _Strict(BaseModel):
 class BaseModelSettings(_Strict):
     """The language model all generation adapters share."""
 
-    model: Line = "smollm2-135m"
+    model: Line = DEFAULT_BASE
     precision: Literal["nf4", "int8", "fp32", "bf16", "fp16"] = "nf4"
     compute: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device: Device = "auto"
@@ -246,9 +247,12 @@ def _from_project(settings: Settings, project: Path) -> Settings:
     )
 
 
-def template(documents: str) -> str:
-    """The commented `lorag.yaml` of a new project whose documents lie in `documents`. Loads to the defaults."""
-    return TEMPLATE.replace("documents: documents\n", f"documents: {json.dumps(documents, ensure_ascii=False)}\n", 1)
+def template(documents: str, base: str = DEFAULT_BASE) -> str:
+    """The commented `lorag.yaml` of a new project whose documents lie in `documents`. Loads to the defaults but for `base`."""
+    text = TEMPLATE.replace("documents: documents\n", f"documents: {json.dumps(documents, ensure_ascii=False)}\n", 1)
+    if base == DEFAULT_BASE:
+        return text
+    return text.replace(f"model: {DEFAULT_BASE}\n", f"model: {json.dumps(base, ensure_ascii=False)}\n", 1)
 
 
 TEMPLATE = """\

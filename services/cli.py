@@ -15,11 +15,13 @@ from services.commands import adapters, data, evaluate, keys
 from services.commands.ask import ask
 from services.commands.chat import chat
 from services.commands.compare import compare
+from services.commands.compare_tuning import compare_tuning
 from services.commands.demo import demo
 from services.commands.doctor import doctor
 from services.commands.evaluate_ablation import ablation
 from services.commands.ingest import ingest
 from services.commands.init import init
+from services.commands.merge import merge
 from services.commands.serve import serve
 from services.commands.train import train
 from services.failures import BUG, CommandGroup, report_bug
@@ -31,7 +33,9 @@ for command in (demo, init, ingest, ask, chat, train, serve):
 evaluate.app.command("ablation")(ablation)
 evaluate.app.command("compare")(compare)
 app.add_typer(evaluate.app, name="eval")
+adapters.app.command("merge")(merge)
 app.add_typer(adapters.app, name="adapters")
+app.command("compare-tuning")(compare_tuning)
 app.add_typer(data.app, name="data")
 app.add_typer(keys.app, name="keys")
 app.command("doctor")(doctor)
@@ -76,3 +80,7 @@ def _let_go_of_stdout() -> None:
     except BrokenPipeError:
         with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":  # `accelerate launch … -m services.cli train` starts it so
+    main()

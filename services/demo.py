@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.adapters.registry import Registry, Version
+from pipeline.adapters.registry import CANDIDATE, PRODUCTION, Registry, Version
 from pipeline.assembly import open_base, open_chain, open_index, open_registry
 from pipeline.config import FILE_NAME, Settings, load_settings
 from pipeline.errors import AdapterError, ConfigError
@@ -23,9 +23,11 @@ from pipeline.records import Query, Response, Role, Speaker, Turn
 from services.bundled import EXAMPLE, example_folder
 from services.demo_report import write_demo_report
 from services.evaluation import ROLES, Evaluation, evaluate, to_evidence
+from services.starters import fitting_starters, install_starters
 from services.terminal import ProgressBars, duration, progress_bars, say
 from services.testset import Sizes
 from training.dataset import DataFolder
+from training.parent import Beginning, find_start
 from training.progress import loss_entries
 from training.recipe import Recipe, load_recipe
 
@@ -74,8 +76,11 @@ class Run:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - start
 
 
-def run_demo(out: Path, full: bool = False) -> Path:
+def run_demo(out: Path, full: bool = False, *, from_starters: bool = True) -> Path:
     """Run the demo into `out` and return the path of report.html. With `full` it trains on all rows and measures all items.
+
+    Training goes on from the bundled adapters where there are some for the base, unless `from_starters` is off; they are
+    measured beside the others in any case.
 
     Raises what the stages raise: every one of them leaves what was finished, and a second run goes on from there.
     """
@@ -83,8 +88,9 @@ def run_demo(out: Path, full: bool = False) -> Path:
     run = _project(out)
     with progress_bars() as bars:
         _ingest(run, bars)
-        versions = {role: _train(run, role, full, bars) for role in ROLES}
-        evaluation = _evaluate(run, versions, full, bars)
+        starters = _starters(run)
+        versions = {role: _train(run, role, full, starters.get(role), from_starters, bars) for role in ROLES}
+        evaluation = _evaluate(run, versions, starters, full, bars)
         _promote(run, versions, evaluation)
         answers = _ask(run, bars)
     curves = {role: _curve(run, role) for role in ROLES}
@@ -118,6 +124,14 @@ def _ingest(run: Run, bars: ProgressBars) -> None:
     say(f"ingested {report.added + report.changed + report.unchanged} documents as {report.passages} passages")
 
 
+def _starters(run: Run) -> dict[Role, Version]:
+    """The bundled adapters, in the demo's own registry as in any project's."""
+    found, why_not = fitting_starters(run.settings)
+    if why_not:
+        say(f"no starter adapters: {why_not}")
+    return install_starters(run.settings, found, say)
+
+
 def _recipe(role: Role, full: bool) -> Recipe:
     recipe = load_recipe(role)
     if full:
@@ -127,9 +141,9 @@ def _recipe(role: Role, full: bool) -> Recipe:
     return recipe.model_copy(update={"data": data, "optimiser": recipe.optimiser.model_copy(update={"max_length": length})})
 
 
-def _train(run: Run, role: Role, full: bool, bars: ProgressBars) -> Version:
+def _train(run: Run, role: Role, full: bool, starter: Version | None, from_starter: bool, bars: ProgressBars) -> Version:
     registry = open_registry(run.settings)
-    if (published := _published(registry, role)) is not None:
+    if (published := _published(registry, role, starter)) is not None:
         say(f"{role.value}: {published.id} is trained already; delete {run.folder} to begin anew")
         return published
     from training.run import train_role
@@ -150,6 +164,8 @@ def _train(run: Run, role: Role, full: bool, bars: ProgressBars) -> Version:
             resume=True,
             on_progress=lambda at: bars.update(stage, at.step, at.total, f"loss {at.loss:.3f}", at.seconds_left),
             on_notice=say,
+            # What training changed on other people's data is not measured here: the table sets starter and tuned side by side.
+            beginning=Beginning(find_start(starter.id, role, registry), items=0) if starter and from_starter else None,
         )
     card = registry.show(role, version.id)
     say(f"trained the {role.value} ({card.data.rows} rows, {duration(card.training.seconds)}): {version.id}")
@@ -160,10 +176,10 @@ def _run_folder(run: Run, role: Role) -> Path:
     return run.folder / "project" / ".lorag" / "runs" / role.value
 
 
-def _published(registry: Registry, role: Role) -> Version | None:
-    aliases = registry.aliases(role)
-    name = next((alias for alias in ("candidate", "production") if alias in aliases), None)
-    return registry.resolve(role, name) if name else None
+def _published(registry: Registry, role: Role, starter: Version | None) -> Version | None:
+    """What the demo trained before: the candidate, or what serves, if that is not the starter."""
+    named = [registry.resolve(role, alias) for alias in (CANDIDATE, PRODUCTION) if alias in registry.aliases(role)]
+    return next((version for version in named if starter is None or version.id != starter.id), None)
 
 
 def _curve(run: Run, role: Role) -> tuple[tuple[int, float], ...]:
@@ -172,7 +188,9 @@ def _curve(run: Run, role: Role) -> tuple[tuple[int, float], ...]:
     return tuple((int(entry["step"]), float(entry["loss"])) for entry in loss_entries([json.loads(line) for line in lines]))
 
 
-def _evaluate(run: Run, versions: Mapping[Role, Version], full: bool, bars: ProgressBars) -> Evaluation:
+def _evaluate(
+    run: Run, versions: Mapping[Role, Version], starters: Mapping[Role, Version], full: bool, bars: ProgressBars
+) -> Evaluation:
     stage = "evaluate"
     bars.begin(stage)
 
@@ -180,17 +198,20 @@ def _evaluate(run: Run, versions: Mapping[Role, Version], full: bool, bars: Prog
         bars.update(stage, done, total, name)
 
     with run.timed(stage):
-        return evaluate(run.settings, run.data, versions, FULL if full else SIZES, told, full=True)
+        return evaluate(run.settings, run.data, versions, FULL if full else SIZES, told, full=True, starters=starters)
 
 
 def _promote(run: Run, versions: Mapping[Role, Version], evaluation: Evaluation) -> None:
-    """Put the evidence on the cards, and let serve what it speaks for."""
+    """Put the evidence on the cards, and let serve what it speaks for and what is no worse than the starter."""
     registry = open_registry(run.settings)
     for comparison in evaluation.comparisons:
         if comparison.role not in {role.value for role in ROLES}:
             continue
         role = Role(comparison.role)
         registry.attach_evidence(role, versions[role].id, (to_evidence(comparison, EXAMPLE),))
+        if comparison.starter is not None and comparison.starter > comparison.tuned:
+            say(f"{role.value}: the starter serves on, better in {comparison.metric} ({comparison.starter:.3f})")
+            continue
         try:
             registry.promote(role, versions[role].id)
         except AdapterError as error:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.adapters.card import Evidence
-from pipeline.adapters.registry import Version
+from pipeline.adapters.registry import CANDIDATE, PRODUCTION, Registry, Version
+from pipeline.adapters.starters import is_starter
 from pipeline.assembly import open_registry
 from pipeline.config import Settings
 from pipeline.errors import DataError, InputError
@@ -42,8 +43,10 @@ from pipeline.evaluation.journal import Usage
 from pipeline.evaluation.report import Ablation, AblationRow, Cell, Comparison, Floor
 from pipeline.records import Role
 from services.details import Details, usage_json
-from services.measuring import ROLES, Documents, Progress, run_configurations, with_adapters
+from services.elsewhere import GENERAL
+from services.measuring import NO_STARTERS, ROLES, STARTERS, Documents, Progress, run_configurations, with_adapters
 from services.run_folder import RunFolder, identity, open_run
+from services.starter_figures import against_starters, beside_starter
 from services.testset import Sizes, read_tests, roles_tested, rows_of
 from training.dataset import DataFolder
 
@@ -75,6 +78,9 @@ FURTHER = (
 )
 """What the table shows beside: no test is made of them, which would cost the others their power."""
 
+STARTER_PREFIX = "starter "
+"""How the table's row of starters calls its adapters: they are not those of the other rows."""
+
 LOWER_IS_BETTER = (answer_metrics.WRONG_REFUSALS, rewrite_metrics.HARM)
 
 
@@ -84,7 +90,7 @@ class Evaluation:
 
     `ablation` has the base chain, each adapter alone and all of them; `runs` every configuration and `factorial` its
     effects, where all of them were measured. `usage` is what it took, `details` what has no place in the table,
-    `notes` what was left out.
+    `notes` what was left out. Where starters were measured, `ablation` and `comparisons` show them too.
     """
 
     tests: TestSet
@@ -97,6 +103,7 @@ class Evaluation:
     usage: tuple[Usage, ...] = ()
     details: Details | None = None
     notes: tuple[str, ...] = ()
+    starters: Measured | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The figures without the items."""
@@ -140,8 +147,11 @@ def evaluate(
     closer: bool = False,
     out: Path | None = None,
     on_documents: Documents | None = None,
+    starters: Mapping[Role, Version] = NO_STARTERS,
 ) -> Evaluation:
     """As `evaluate_chain`, with everything resolved; with `full` every set of adapters is measured, and their effects.
+
+    `starters` are the adapters to set beside them: measured together, with the frozen encoder.
 
     Only what has test rows is measured; adapters without any are left out, and `notes` say so. `closer` asks for the details.
     What is answered is kept in the folder `out` as it comes: a run that was killed goes on there, and one of other settings is
@@ -156,19 +166,34 @@ def evaluate(
     configurations = full_factorial(roles) if full else one_at_a_time(roles)
     with _kept(out, settings, data, versions, sizes, configurations) as keep:
         run = run_configurations(
-            settings, tests, versions, configurations, on_progress, keep=keep, closer=closer, on_documents=on_documents
+            settings,
+            tests,
+            versions,
+            configurations,
+            on_progress,
+            keep=keep,
+            closer=closer,
+            on_documents=on_documents,
+            starters=starters,
         )
         few = {each.name for each in one_at_a_time(roles)}
         comparisons, too_few = compare(run.measured, roles)
+        shown = [each for each in run.measured if each.configuration.name in few]
+        about_starters: tuple[str, ...] = ()
+        if run.starters is not None:
+            shown.insert(1, run.starters)
+            comparisons = tuple(beside_starter(each, run.starters) for each in comparisons)
+            about_starters = against_starters(run.starters, run.measured, roles)
         found = Evaluation(
             tests=tests,
             measured=run.measured,
-            ablation=_table([each for each in run.measured if each.configuration.name in few], tests),
+            ablation=_table(shown, tests),
             comparisons=comparisons,
             floors=floors(tests, run.measured[0]),
             usage=run.usage,
+            starters=run.starters,
             details=run.details,
-            notes=(*without, *too_few, *left_out_stages(settings)),
+            notes=(*without, *too_few, *left_out_stages(settings), *about_starters),
         )
         if full:
             factorial = factorial_effects(run.measured, tests, roles, METRICS, seed=settings.seed)
@@ -228,13 +253,14 @@ def evaluate_adapter(
     run = run_configurations(settings, tests, {role: found}, both, on_progress, on_documents=on_documents)
     base, tuned = run.measured
     evidence = to_evidence(_comparison(role.value, OWN_METRIC[role], base, tuned), folder.folder.name)
-    return registry.attach_evidence(role, found.id, (evidence,)), evidence
+    elsewhere = (each for each in registry.show(role, found.id).evidence if each.data.endswith(GENERAL))
+    return registry.attach_evidence(role, found.id, (evidence, *elsewhere)), evidence
 
 
 def to_evidence(comparison: Comparison, data: str) -> Evidence:
     """A comparison as a card keeps it."""
     values = asdict(comparison)
-    del values["role"]
+    del values["role"], values["starter"]
     return Evidence(**values, data=f"{data}/test")
 
 
@@ -274,15 +300,20 @@ def _table(measured: Sequence[Measured], tests: TestSet) -> Ablation:
                 known[key] = interval(each, metric)
         cells = {metric: found for metric, key in keys.items() if (found := known[key]) is not None}
         shown = {metric: Cell(found.value, found.low, found.high, found.n) for metric, found in cells.items()}
-        on = tuple(role.value for role in ROLES if role in each.configuration.on)
+        kind = STARTER_PREFIX if each.configuration.name == STARTERS else ""
+        on = tuple(f"{kind}{role.value}" for role in ROLES if role in each.configuration.on)
         rows.append(AblationRow(each.configuration.name, shown, on))
     metrics = tuple(metric for metric in shown_metrics if any(metric in row.cells for row in rows))
-    touched = {metric: tuple(role.value for role in ROLES if role in touches(metric, tests)) for metric in metrics}
+    kinds = ("", STARTER_PREFIX) if any(each.configuration.name == STARTERS for each in measured) else ("",)
+    touched = {
+        metric: tuple(f"{kind}{role.value}" for role in ROLES if role in touches(metric, tests) for kind in kinds)
+        for metric in metrics
+    }
     return Ablation(metrics, tuple(rows), touched)
 
 
 def chosen_versions(settings: Settings) -> dict[Role, Version]:
-    """The adapters to measure: those that the settings name and, before any promotion, the candidates.
+    """The adapters to measure: those that the settings name and, while nothing or a starter serves, the candidates.
 
     Raises InputError where there is none at all, AdapterError for a name that stands for nothing.
     """
@@ -291,10 +322,16 @@ def chosen_versions(settings: Settings) -> dict[Role, Version]:
     for role in ROLES:
         choice = str(getattr(settings.adapters, role.value))
         aliases = registry.aliases(role)
-        if choice == "production" and choice not in aliases:
-            choice = "candidate" if "candidate" in aliases else "none"
+        if choice == PRODUCTION and CANDIDATE in aliases and _nothing_of_ours_serves(registry, role):
+            choice = CANDIDATE
+        if choice == PRODUCTION and choice not in aliases:
+            choice = "none"
         if choice != "none":
             found[role] = registry.resolve(role, choice)
     if not found:
         raise InputError("no adapter is published in this project; train one first with `lorag train`")
     return found
+
+
+def _nothing_of_ours_serves(registry: Registry, role: Role) -> bool:
+    return PRODUCTION not in registry.aliases(role) or is_starter(registry.show(role, PRODUCTION))

@@ -61,7 +61,8 @@ def build_report(
     title: str, settings: Settings, data: DataFolder, versions: Mapping[Role, Version], evaluation: Evaluation
 ) -> Report:
     """All that an evaluation alone says; times, curves and showcases are the caller's to add."""
-    by_name = {each.configuration.name: each for each in evaluation.measured}
+    beside = () if evaluation.starters is None else (evaluation.starters,)
+    by_name = {each.configuration.name: each for each in (*evaluation.measured, *beside)}
     tests = evaluation.tests
     sides = [
         Side(each, losses_of(tests.chain, each), {item.id: item.values for item in each.answers.items})
@@ -232,7 +233,8 @@ def _provenance(settings: Settings, data: DataFolder, versions: Mapping[Role, Ve
     for role in (role for role in ROLES if role in versions):
         card = registry.show(role, versions[role].id)
         identity = card.identity
-        seeds[f"training of {role.value}"] = card.training.seed
+        if card.origin is None:
+            seeds[f"training of {role.value}"] = card.training.seed
         digests[f"adapter {role.value}"] = versions[role].id
         digests[f"weights of {role.value}"] = identity.weights_digest[:16]
         if identity.contract_hash:

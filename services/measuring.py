@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from pipeline.adapters.proof import load_proven
 from pipeline.adapters.registry import Version
-from pipeline.assembly import open_base, open_embedder, open_index, version_name
+from pipeline.assembly import SharedBase, open_base, open_embedder, open_index, version_name
 from pipeline.config import Settings
+from pipeline.engine.bases import resolve_base
+from pipeline.engine.local import LocalEngine
 from pipeline.engine.memo import MemoEngine
 from pipeline.engine.protocol import Completion
 from pipeline.errors import DataError, IndexMismatch, InputError
@@ -33,15 +37,18 @@ Documents = Callable[[int, int], None]
 
 ROLES = (Role.REWRITER, Role.EMBEDDER, Role.SYNTHESIZER, Role.JUDGE)
 CLOSER = "details"
+STARTERS = "starter adapters"
+NO_STARTERS: Mapping[Role, Version] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What was measured, what it took, and, where asked for, the details."""
+    """What was measured, what it took, and, where asked for, the details and the starters."""
 
     measured: tuple[Measured, ...]
     usage: tuple[Usage, ...]
     details: Details | None = None
+    starters: Measured | None = None
 
 
 def run_configurations(
@@ -54,15 +61,20 @@ def run_configurations(
     keep: RunFolder | None = None,
     closer: bool = False,
     on_documents: Documents | None = None,
+    starters: Mapping[Role, Version] = NO_STARTERS,
 ) -> Run:
     """Measure each configuration; with `closer` the details too. With `keep`, what is answered there is not asked again.
+
+    `starters` are measured together, as one more configuration, which is not kept.
 
     `on_documents` is told how the indexes of evaluation are filled, which the first time takes as long as an ingest.
 
     Raises DataError where a question's gold passage is in no document.
     """
     name, done = configurations[0].name, 0
+    begun_with = Configuration(STARTERS, frozenset(starters))
     total = planned_requests(tests, configurations) + (planned_closer(tests, tuple(versions)) if closer else 0)
+    total += planned_requests(tests, [begun_with]) if starters else 0
 
     def count(requests: int) -> None:
         nonlocal done
@@ -75,6 +87,8 @@ def run_configurations(
     measured = []
     with _indexes(settings, versions.get(Role.EMBEDDER), tests, on_documents) as (frozen, tuned):
         base = open_base(with_adapters(settings, generation)) if needs_base else None
+        if base is not None:
+            _load_too(base, settings, starters)
         journal = JournalEngine(base.engine if base else _NoEngine(), keep.requests if keep else None)
         adapters: dict[Role, str] = {role: version_name(version) for role, version in generation.items()}
         engine = MemoEngine(journal, count)
@@ -85,9 +99,25 @@ def run_configurations(
             measured.append(bench.measure(configuration))
             if keep is not None:
                 keep.add(measured[-1], tests)
+        name, alone = STARTERS, None
+        if starters:
+            theirs = replace(
+                parts, adapters={role: version_name(version) for role, version in starters.items()}, tuned_index=None
+            )
+            alone = Bench(theirs, tests).measure(begun_with)
         name = CLOSER
         details = look_closer(parts, tests, measured) if closer else None
-    return Run(tuple(measured), journal.usage(), details)
+    return Run(tuple(measured), journal.usage(), details, alone)
+
+
+def _load_too(base: SharedBase, settings: Settings, starters: Mapping[Role, Version]) -> None:
+    """Make the starters resident beside the adapters that are measured, each proven."""
+    if not starters:
+        return
+    if not isinstance(base.engine, LocalEngine):
+        raise InputError("starters are measured on a base in this process; set generation.engine to local")
+    for role, version in starters.items():
+        load_proven(base.engine, version_name(version), version.folder, resolve_base(settings.base.model), role=role)
 
 
 def with_adapters(settings: Settings, versions: Mapping[Role, Version] | Mapping[Role, Version | None]) -> Settings:

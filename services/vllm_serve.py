@@ -24,6 +24,9 @@ BASE_NAME = "base"
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """Ranks that vLLM has room for; an adapter between two takes the next."""
 
+UNSERVED = {"use_dora": "a DoRA adapter (lora.dora)", "alora_invocation_tokens": "an activated LoRA (lora.activated)"}
+"""Settings of adapters that vLLM 0.32 refuses at its own start, with what they are called here."""
+
 _VERSION = re.compile(r"[0-9]{4,9}-[0-9a-f]{8}")
 
 
@@ -70,16 +73,21 @@ def _in_production(adapters: Path) -> Iterator[tuple[str, Path]]:
 
 def _shape(file: Path) -> _Shape:
     settings = _read(file)
+    for key, kind in UNSERVED.items():
+        if settings.get(key):
+            raise SystemExit(f"{file}: is {kind}, which vLLM does not apply; train it without, or let `lorag serve` serve it")
     rank, modules = settings.get("r"), settings.get("target_modules")
     if not (isinstance(rank, int) and isinstance(modules, list) and modules and all(isinstance(m, str) for m in modules)):
         raise SystemExit(f"{file}: has no rank, or no list of target_modules; publish the adapter again")
-    return _Shape(rank, frozenset(modules))
+    ranks = settings.get("rank_pattern") or {}
+    others = [each for each in ranks.values() if isinstance(each, int)] if isinstance(ranks, dict) else []
+    return _Shape(max(rank, *others, 0), frozenset(modules))
 
 
 def _room_for(rank: int) -> int:
     fitting = [room for room in RANKS if room >= rank]
     if not fitting:
-        raise SystemExit(f"an adapter has rank {rank}; vLLM takes {RANKS[-1]} at most")
+        raise SystemExit(f"an adapter has rank {rank}, vLLM takes {RANKS[-1]} at most; train it with a lower one")
     return fitting[0]
 
 

@@ -20,6 +20,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from pipeline.adapters.starters import bundled_starters
 from pipeline.engine.bases import INSTALL_HINT
 from pipeline.errors import InputError
 from services.bundled import EXAMPLE, example_folder
@@ -129,12 +130,26 @@ def test_the_wheel_holds_the_three_packages_and_no_tests(wheel: Path) -> None:
 def test_the_wheel_holds_every_data_file_and_the_example(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    kinds = {".yaml", ".yml", ".json", ".jsonl", ".html", ".css", ".js", ".typed"}
+    kinds = {".yaml", ".yml", ".json", ".jsonl", ".html", ".css", ".js", ".typed", ".safetensors"}
     data = {path for room in ROOMS for path in (ROOT / room).rglob("*") if path.suffix in kinds}
     example = {path for path in (ROOT / "examples" / EXAMPLE).rglob("*") if path.is_file()}
     assert len(example) > 100
     assert {str(path.relative_to(ROOT)) for path in data} - names == set()
     assert {f"services/{path.relative_to(ROOT)}" for path in example} - names == set()
+
+
+def test_the_installed_package_finds_the_starters_that_the_checkout_has(fresh: Path, tmp_path: Path) -> None:
+    code = (
+        "from pipeline.adapters.starters import bundled_starters as b\nfor role, place in b().items(): print(role.value, place)"
+    )
+    done = run(fresh / "bin" / "python", "-c", code, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = dict(line.split(" ", 1) for line in done.stdout.splitlines() if line)
+    assert list(found) == [role.value for role in bundled_starters()]
+    for role, place in bundled_starters().items():
+        installed = Path(found[role.value])
+        assert installed.is_relative_to(fresh.resolve())
+        assert {path.name: path.read_bytes() for path in installed.iterdir()} == {p.name: p.read_bytes() for p in place.iterdir()}
 
 
 def test_the_installed_command_runs_and_says_its_version(fresh: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

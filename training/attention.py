@@ -33,11 +33,14 @@ def lean_attention(
 
 
 def use_lean_attention(model: Any) -> None:
-    """Let `model` attend so; one whose scores are capped, which this does not do, attends eagerly."""
+    """Let `model` attend so; one with more to its attention than products and a softmax (capped scores, sinks) attends eagerly.
+
+    That is a model which torch's fused attention cannot serve either, and whose class says so.
+    """
     from transformers import AttentionInterface
     from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, eager_mask
 
-    if getattr(model.config, "attn_logit_softcapping", None):
+    if not model._supports_sdpa:
         model.set_attn_implementation("eager")
         return
     AttentionInterface.register(NAME, lean_attention)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import TrainingError
+from training import processes
 from training.progress import LOSS_FILE, Progress, ProgressCallback, TrainerEvents
 
 __all__ = [
@@ -40,7 +41,9 @@ MANIFEST = "manifest.json"
 COMPLETE = "COMPLETE"
 
 _NAME = re.compile(r"checkpoint-(\d+)")
-_WRITE_FAILURES = ("No space left", "PytorchStreamWriter", "Disk quota", "Read-only file system")
+_WRITE_FAILURES = ("No space left", "Disk quota", "Read-only file system")
+_TORCH_WRITE_FAILURES = ("PytorchStreamWriter", "inline_container", "iostream error")
+"""What torch says of a file that it could not write, whatever the reason was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,8 @@ def writing_failures(run_folder: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        refused = isinstance(error, OSError) or any(mark in str(error) for mark in _WRITE_FAILURES)
+        of_torch = any(mark in str(error) for mark in _TORCH_WRITE_FAILURES)
+        refused = of_torch or isinstance(error, OSError) or any(mark in str(error) for mark in _WRITE_FAILURES)
         if isinstance(error, TrainingError) or not refused:
             raise
         newest = newest_complete(run_folder)
@@ -124,7 +128,7 @@ def writing_failures(run_folder: Path) -> Iterator[None]:
             if newest
             else "no checkpoint is complete: make room and start again"
         )
-        reason = str(error).partition("\n")[0]
+        reason = "the disk is full, or refuses" if of_torch else str(error).partition("\n")[0]
         raise TrainingError(f"{run_folder}: a checkpoint could not be written ({reason}); {rest}") from error
 
 
@@ -156,7 +160,7 @@ class CommitCheckpoints(TrainerEvents):
             _delete(folder)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        _wait_for_other_processes()
+        processes.wait()  # each writes its own random state; the mark must come after the last of them
         if state.is_world_process_zero:
             commit(self._run_folder / f"checkpoint-{state.global_step}", run=self._run)
             prune(self._run_folder, self._keep, Path(best) if (best := state.best_model_checkpoint) else None)
@@ -183,9 +187,10 @@ def fit(
     from transformers import PrinterCallback
 
     run_folder.mkdir(parents=True, exist_ok=True)
-    found = find_newest(run_folder, run=run) if resume else Found(None)
+    processes.require_same(run, "settings or rows")
+    found = processes.first_does(lambda: find_newest(run_folder, run=run) if resume else Found(None))
     for reason in found.passed_over:
-        if on_notice is not None:
+        if on_notice is not None and processes.is_first():
             on_notice(f"{run_folder}: {reason}; passed over")
     trainer.remove_callback(PrinterCallback)
     for callback in (
@@ -209,14 +214,6 @@ class _EndsAtTheEnd(TrainerEvents):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step >= state.max_steps:
             raise _Finished
-
-
-def _wait_for_other_processes() -> None:
-    """Each process writes its own random state; the mark must come after the last of them."""
-    import torch.distributed as dist
-
-    if dist.is_available() and dist.is_initialized():
-        dist.barrier()
 
 
 def _step(folder: Path) -> int:

@@ -11,38 +11,53 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.contracts import embed
-from pipeline.engine.processor import compute_dtype, detect, probe_threads
+from pipeline.engine.processor import probe_threads
 from pipeline.engine.quiet import quiet_libraries
+from pipeline.engine.weights import keep_gradients
 from pipeline.errors import TrainingError
 from pipeline.retrieval.sentence_encoder import MINILM, SentenceTransformerEmbedder
+from training import processes
 from training.checkpoints import fit
+from training.contrastive_columns import index_columns, prompt, text_columns, tokens_per_epoch, with_blank
 from training.data.negatives import Negatives, Pair, make_pairs
 from training.data.rows import EmbedRow, PassageRow
+from training.early_stopping import Best, StopEarly, Stopping, best_of
+from training.encoder_lora import add_lora, halve, has_bf16, recompute_activations, save_half, write_instruction
+from training.lora_options import LoraShape
 from training.losses import query_side_loss, two_tower_loss
+from training.order import OwnPart, loader
 from training.progress import Progress, loss_entries
+from training.reporting import reporting, require_back_ends
+from training.retrieval_dev import RetrievalDev
 
 if TYPE_CHECKING:
+    from pipeline.retrieval.embedder import Embedder
     from training.data.negatives import Vectors
 
-MINILM_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
-"""What the adapter's config names as base where the model is the packaged copy of it."""
+LATER = ("full", "quantized", "rslora", "dora", "gradient_checkpointing", "instruction", "stopping")
+"""Settings that runs begun before there were these do not know; left out of a run's digest while they ask for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class ContrastiveSettings:
     """What a run is made of.
 
-    `targets` is `all-linear` or module name suffixes. `max_steps` 0 means by `epochs`. `scale` is the inverse temperature of
-    the softmax over cosine similarities. `micro_batch` 0 embeds a whole batch at once; otherwise gradients are cached
-    (arXiv 2101.06983), which gives a large batch the memory of a small one (two-tower only). `max_length` counts tokens, 0
-    means the model's own. `warmup_share` is of all steps. `dropout` is the adapter's, beside the model's own; it costs a sixth of
-    time and memory.
+    `rank`, `alpha`, `dropout`, `targets`, `rslora` and `dora` are the adapter's, as in `LoraShape`; dropout costs a sixth of time
+    and memory. `max_steps` 0 means by `epochs`; `warmup_share` is of all steps. `scale` is the inverse temperature of the softmax
+    over cosine similarities. `micro_batch` 0 embeds a whole batch at once; otherwise gradients are cached (arXiv 2101.06983),
+    which gives a large batch the memory of a small one (two-tower only). `gradient_checkpointing` keeps no activations, for a
+    third more time. `max_length` counts tokens, 0 means the model's own.
+
+    `instruction` is put before each query, here and when serving (the adapter carries it); empty: the model's own. `stopping`
+    says how often dev questions are measured, where there are any, and when to stop. `full` trains all of the model's weights
+    instead of an adapter, `quantized` an adapter on the model in 4 bit (QLoRA): for comparison, they cannot be published.
     """
 
     model: str = MINILM
@@ -65,6 +80,18 @@ class ContrastiveSettings:
     max_length: int = 0
     checkpoint_every: int = 50
     seed: int = 0
+    full: bool = False
+    quantized: bool = False
+    rslora: bool = False
+    dora: bool = False
+    gradient_checkpointing: bool = False
+    instruction: str = ""
+    stopping: Stopping | None = None
+    report_to: tuple[str, ...] = ()
+
+    @property
+    def lora(self) -> LoraShape:
+        return LoraShape(self.rank, self.alpha, self.dropout, self.targets, self.rslora, self.dora)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +107,7 @@ class TrainedEmbedder:
     """The result of a run: an adapter folder (float16) and the figures that go on its card.
 
     `tokens` are those read, repeats counted. `seconds` are those of this process. `final_loss` is the mean over the last
-    tenth of the steps.
+    tenth of the steps. `dev` are the dev figures of the checkpoint that was kept, and its step; empty where none were measured.
     """
 
     folder: Path
@@ -93,6 +120,7 @@ class TrainedEmbedder:
     pairs: int
     trainable_parameters: int
     total_parameters: int
+    dev: Mapping[str, float] = field(default_factory=dict)
 
 
 def train_embedder(
@@ -101,14 +129,18 @@ def train_embedder(
     settings: ContrastiveSettings,
     run_folder: Path,
     *,
+    dev: RetrievalDev | None = None,
+    miner: Embedder | None = None,
     resume: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     on_notice: Callable[[str], None] | None = None,
 ) -> TrainedEmbedder:
     """Train one LoRA adapter and save it in half precision under `run_folder/adapter`.
 
-    With `resume` it goes on from the newest complete checkpoint. The same rows, settings and thread count give the same
-    weights. A KeyboardInterrupt passes through and leaves the checkpoints.
+    Hard negatives are mined by `miner`, the encoder of the index in use; without it by the bare model. With `dev`, and
+    `settings.stopping`, it is measured on the way and the best checkpoint's adapter is saved. With `resume` it goes on
+    from the newest complete checkpoint. The same rows, settings and thread count give the same weights. A KeyboardInterrupt
+    passes through and leaves the checkpoints.
 
     Raises TrainingError where rows or settings cannot be trained on, and as `fit` does; BaseError where the model cannot be
     had.
@@ -116,17 +148,28 @@ def train_embedder(
     import torch
 
     start = time.monotonic()
-    _check(rows, passages, settings)
+    _check(rows, passages, settings, dev)
+    require_back_ends(settings.report_to)
+    processes.join()
     probe_threads()
     torch.manual_seed(settings.seed)
-    model, pairs, passage_vectors = _prepare(rows, passages, settings)
+    model, pairs, passage_vectors = _prepare(rows, passages, settings, miner)
     texts = {passage.id: embed.passage_text(passage.title, "", passage.text) for passage in passages}
     with quiet_libraries():
-        _add_lora(model, settings)
+        _choose_weights(model, settings)
         trainer = _trainer(model, pairs, texts, passage_vectors, settings, run_folder)
-        run = _digest(settings, pairs, texts)
-        fit(trainer, run_folder, resume=resume, run=run, on_progress=on_progress, on_notice=on_notice)
-        folder = _save_half(model, run_folder / "adapter", settings.model)
+        run = _digest(settings, pairs, texts, dev)
+        with reporting(trainer, settings.report_to, run_folder, settings) as reporter:
+            if dev is not None and settings.stopping is not None:
+                measure = partial(_measure, model, dev, settings, _frozen_passages(dev, settings))
+                told = reporter.send if reporter is not None else None
+                trainer.add_callback(StopEarly(measure, dev.metric, settings.stopping, run_folder, told))
+            fit(trainer, run_folder, resume=resume, run=run, on_progress=on_progress, on_notice=on_notice)
+        best = best_of(trainer.state.log_history, dev.metric) if dev is not None else None
+        folder = run_folder / ("model" if settings.full else "adapter")
+        if processes.is_first():
+            _save(trainer, model, settings, run_folder, best)
+        processes.wait()
     curve = tuple(LossPoint(int(entry["step"]), float(entry["loss"])) for entry in loss_entries(trainer.state.log_history))
     tail = curve[-max(1, len(curve) // 10) :]
     epochs = float(trainer.state.epoch or 0.0)
@@ -134,23 +177,32 @@ def train_embedder(
         folder=folder,
         steps=int(trainer.state.global_step),
         epochs=epochs,
-        tokens=round(epochs * _tokens_per_epoch(model, pairs, texts, settings)),
+        tokens=round(epochs * tokens_per_epoch(model, pairs, texts, queries_only=settings.query_side_only)),
         seconds=time.monotonic() - start,
         final_loss=sum(point.loss for point in tail) / len(tail),
         loss_curve=curve,
         pairs=len(pairs),
         trainable_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
         total_parameters=sum(p.numel() for p in model.parameters()),
+        dev={} if best is None else {**best.figures, "best step": float(best.step)},
     )
 
 
-def _check(rows: Sequence[EmbedRow], passages: Sequence[PassageRow], settings: ContrastiveSettings) -> None:
+def _check(
+    rows: Sequence[EmbedRow], passages: Sequence[PassageRow], settings: ContrastiveSettings, dev: RetrievalDev | None
+) -> None:
     if len(rows) < 2:
         raise TrainingError(f"{len(rows)} embedder rows: contrastive training needs at least two, each the other's negative")
     if settings.batch_size < 2:
         raise TrainingError(f"batch_size {settings.batch_size}: a batch needs at least two queries, each the other's negative")
     if settings.query_side_only and settings.micro_batch:
         raise TrainingError("micro_batch is for two-tower training; query_side_only embeds only queries, leave micro_batch at 0")
+    if settings.micro_batch and processes.count() > 1:
+        raise TrainingError("micro_batch is for one process; several share the batch already, leave micro_batch at 0")
+    if settings.full and (dev is not None or settings.instruction):
+        raise TrainingError("full trains for comparison alone: leave dev rows and instruction out")
+    if settings.full and settings.quantized:
+        raise TrainingError("weights in 4 bit cannot be trained themselves: train an adapter on them, or set quantized to false")
     for row in rows:
         if not embed.query_text(row.query):
             raise TrainingError(f"row {row.query_id!r} has an empty query; give it one, or remove the row")
@@ -159,19 +211,21 @@ def _check(rows: Sequence[EmbedRow], passages: Sequence[PassageRow], settings: C
 
 
 def _prepare(
-    rows: Sequence[EmbedRow], passages: Sequence[PassageRow], settings: ContrastiveSettings
+    rows: Sequence[EmbedRow], passages: Sequence[PassageRow], settings: ContrastiveSettings, miner: Embedder | None
 ) -> tuple[Any, tuple[Pair, ...], Vectors | None]:
     """The model before any adapter, the pairs, and the bare model's passage vectors where they are needed."""
     embedder = SentenceTransformerEmbedder(settings.model)
     model = embedder.load()
     if settings.max_length:
         model.max_seq_length = min(settings.max_length, model.max_seq_length or settings.max_length)
-    mined = settings.negatives is Negatives.MINED and settings.negatives_per_query > 0
-    passage_vectors = query_vectors = None
-    if mined or settings.query_side_only:
-        passage_vectors = embedder.embed_passages([embed.passage_text(p.title, "", p.text) for p in passages])
-    if mined:
-        query_vectors = embedder.embed_queries([embed.query_text(row.query) for row in rows])
+    if settings.instruction:
+        model.prompts = {**(model.prompts or {}), "query": settings.instruction}
+    texts = [embed.passage_text(p.title, "", p.text) for p in passages]
+    frozen = embedder.embed_passages(texts) if settings.query_side_only else None
+    query_vectors = passage_vectors = None
+    if settings.negatives is Negatives.MINED and settings.negatives_per_query > 0:
+        passage_vectors = frozen if frozen is not None and miner is None else (miner or embedder).embed_passages(texts)
+        query_vectors = (miner or embedder).embed_queries([embed.query_text(row.query) for row in rows])
     pairs = make_pairs(
         rows,
         passages,
@@ -182,29 +236,46 @@ def _prepare(
         relative_margin=settings.relative_margin,
         seed=settings.seed,
     )
+    if settings.quantized:  # the pairs are those of the unquantized model, whatever is tuned on them
+        model = SentenceTransformerEmbedder(settings.model, quantized=True).load()
+        model.max_seq_length, model.prompts = embedder.load().max_seq_length, embedder.load().prompts
+        keep_gradients(model)
+    return model, pairs, frozen
+
+
+def _choose_weights(model: Any, settings: ContrastiveSettings) -> None:
+    """What learns: a new adapter, or all weights but those of BERT's own pooler, which get no gradient."""
+    if settings.full:
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(".pooler." not in f".{name}")
+    else:
+        add_lora(model, settings.lora, settings.model)
+    if settings.gradient_checkpointing:
+        recompute_activations(model)
+
+
+def _frozen_passages(dev: RetrievalDev, settings: ContrastiveSettings) -> Vectors | None:
+    """The bare model's vectors of the dev passages, where these stay as they are."""
     if not settings.query_side_only:
-        return model, pairs, None
-    return model, pairs, passage_vectors
+        return None
+    texts = [embed.passage_text(p.title, "", p.text) for p in dev.passages]
+    return SentenceTransformerEmbedder(settings.model).embed_passages(texts)
 
 
-def _add_lora(model: Any, settings: ContrastiveSettings) -> None:
-    from peft import LoraConfig
+def _measure(model: Any, dev: RetrievalDev, settings: ContrastiveSettings, passages: Vectors | None) -> dict[str, float]:
+    """Dev figures of the model as it stands; `passages` are its vectors of the dev passages where they do not change."""
+    import torch
 
-    targets: str | list[str] = settings.targets if isinstance(settings.targets, str) else list(settings.targets)
-    lora = LoraConfig(
-        r=settings.rank,
-        lora_alpha=settings.alpha,
-        lora_dropout=settings.dropout,
-        target_modules=targets,
-        # BERT's own pooler comes after the hidden states that are averaged: it would get weights and no gradient.
-        exclude_modules=r"(.*\.)?pooler\..*",
-        task_type="FEATURE_EXTRACTION",
+    def encoded(encode: Any, texts: Sequence[str]) -> Vectors:
+        with torch.no_grad():
+            rows = encode(list(texts), batch_size=32, normalize_embeddings=True, show_progress_bar=False)
+        vectors: Vectors = rows.astype("float32")
+        return vectors
+
+    return dev.measure(
+        partial(encoded, model.encode_query),
+        partial(encoded, model.encode_document) if passages is None else lambda _: passages,
     )
-    try:
-        model.add_adapter(lora)
-    except ValueError as error:
-        reason = str(error).partition("\n")[0]
-        raise TrainingError(f"targets {settings.targets}: {reason}; name linear modules of {settings.model}") from error
 
 
 def _trainer(
@@ -218,22 +289,30 @@ def _trainer(
     from datasets import Dataset
     from sentence_transformers import SentenceTransformerTrainer
 
-    prompts = {"query": _prompt(model, "query")}
+    instructions = {"query": prompt(model, "query")}
     if passage_vectors is None:
-        columns = _text_columns(pairs, texts)
-        prompts |= {name: _prompt(model, "document", "passage") for name in columns if name != "query"}
+        columns = text_columns(pairs, texts)
+        instructions |= {name: prompt(model, "document", "passage") for name in columns if name != "query"}
         loss = two_tower_loss(model, settings.scale, settings.micro_batch)
     else:
-        columns = _index_columns(pairs, list(texts))
+        columns = index_columns(pairs, list(texts))
         loss = query_side_loss(model, passage_vectors, settings.scale)
 
     class CardlessTrainer(SentenceTransformerTrainer):  # type: ignore[misc, unused-ignore]
+        def get_train_dataloader(self) -> Any:
+            if processes.count() == 1:
+                return super().get_train_dataloader()
+            self.args.dataloader_drop_last = False  # the library drops a short last batch where there are several processes
+            whole: Any = self._build_dataloader(self.train_dataset, settings.batch_size, dataset_kind="train")
+            own = OwnPart(whole.batch_sampler, processes.count(), processes.rank(), blank=len(pairs))
+            return loader(Dataset.from_dict(with_blank(columns)), own, self.data_collator, self.accelerator.device)
+
         def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
             """The library's card quotes training texts into each checkpoint; ours is written when the adapter is published."""
 
     return CardlessTrainer(
         model=model,
-        args=_arguments(settings, run_folder, model.device.type, {name: prompt for name, prompt in prompts.items() if prompt}),
+        args=_arguments(settings, run_folder, model.device.type, {name: text for name, text in instructions.items() if text}),
         train_dataset=Dataset.from_dict(columns),
         loss=loss,
     )
@@ -249,7 +328,9 @@ def _arguments(settings: ContrastiveSettings, run_folder: Path, device: str, pro
         lr_scheduler_type="linear",
         warmup_steps=settings.warmup_share,
         weight_decay=settings.weight_decay,
-        per_device_train_batch_size=settings.batch_size,
+        per_device_train_batch_size=max(1, settings.batch_size // processes.count()),
+        ddp_find_unused_parameters=False,
+        ddp_broadcast_buffers=False,
         num_train_epochs=settings.epochs,
         max_steps=settings.max_steps or -1,
         # The same text twice in a batch would be its own negative.
@@ -261,7 +342,7 @@ def _arguments(settings: ContrastiveSettings, run_folder: Path, device: str, pro
         save_steps=settings.checkpoint_every,
         logging_steps=1,
         logging_nan_inf_filter=False,
-        bf16=compute_dtype(detect()) == "bfloat16",
+        bf16=has_bf16(device),
         report_to="none",
         disable_tqdm=True,
         use_cpu=device == "cpu",
@@ -269,65 +350,27 @@ def _arguments(settings: ContrastiveSettings, run_folder: Path, device: str, pro
     )
 
 
-def _prompt(model: Any, *names: str) -> str:
-    """The instruction that serving puts before such a text."""
-    prompts = model.prompts or {}
-    return next((prompts[name] for name in (*names, model.default_prompt_name) if prompts.get(name)), "")
-
-
-def _text_columns(pairs: Sequence[Pair], texts: dict[str, str]) -> dict[str, list[str]]:
-    columns = {
-        "query": [embed.query_text(pair.query) for pair in pairs],
-        "positive": [texts[pair.positive_id] for pair in pairs],
-    }
-    for number in range(len(pairs[0].negative_ids)):
-        columns[f"negative_{number + 1}"] = [texts[pair.negative_ids[number]] for pair in pairs]
-    return columns
-
-
-def _index_columns(pairs: Sequence[Pair], passage_ids: Sequence[str]) -> dict[str, list[Any]]:
-    """Queries as text; passages as rows of the table of frozen vectors, the positive first."""
-    place = {passage_id: index for index, passage_id in enumerate(passage_ids)}
-    return {
-        "query": [embed.query_text(pair.query) for pair in pairs],
-        "label": [[place[pair.positive_id], *(place[negative] for negative in pair.negative_ids)] for pair in pairs],
-    }
-
-
-def _tokens_per_epoch(model: Any, pairs: Sequence[Pair], texts: dict[str, str], settings: ContrastiveSettings) -> int:
-    limit = model.max_seq_length or 0
-
-    def count(text: str) -> int:
-        length = len(model.tokenizer(text, truncation=False, verbose=False)["input_ids"])
-        return min(length, limit) if limit else length
-
-    queries = sum(count(embed.query_text(pair.query)) for pair in pairs)
-    if settings.query_side_only:
-        return queries
-    lengths = {passage_id: count(text) for passage_id, text in texts.items()}
-    return queries + sum(lengths[passage_id] for pair in pairs for passage_id in (pair.positive_id, *pair.negative_ids))
-
-
-def _save_half(model: Any, folder: Path, name: str) -> Path:
-    """Save the adapter as plain peft does, in float16, without this machine's paths."""
-    from safetensors import safe_open
-    from safetensors.torch import save_file
-
-    folder.mkdir(parents=True, exist_ok=True)
-    model.transformers_model.save_pretrained(str(folder))
-    weights = folder / "adapter_model.safetensors"
-    with safe_open(str(weights), framework="pt") as stored:
-        tensors = {key: stored.get_tensor(key).half().contiguous() for key in stored.keys()}  # noqa: SIM118
-    save_file(tensors, str(weights), metadata={"format": "pt"})
-    config_file = folder / "adapter_config.json"
-    config = json.loads(config_file.read_bytes())
-    config |= {"base_model_name_or_path": MINILM_HUB_ID if name == MINILM else name, "inference_mode": True}
-    config_file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+def _save(trainer: Any, model: Any, settings: ContrastiveSettings, run_folder: Path, best: Best | None) -> Path:
+    """Save what is published: the adapter of the best checkpoint, or that of the last step; a whole model as the library does."""
+    if settings.full:
+        model.save(str(run_folder / "model"), create_model_card=False)
+        return run_folder / "model"
+    folder = run_folder / "adapter"
+    if best is not None and best.step != trainer.state.global_step:
+        halve(run_folder / f"checkpoint-{best.step}", folder, settings.model)
+    else:
+        save_half(model, folder, settings.model)
+    if settings.instruction:
+        write_instruction(folder, settings.instruction)
     return folder
 
 
-def _digest(settings: ContrastiveSettings, pairs: Sequence[Pair], texts: dict[str, str]) -> str:
+def _digest(settings: ContrastiveSettings, pairs: Sequence[Pair], texts: dict[str, str], dev: RetrievalDev | None) -> str:
     """What the run is made of; only how often it is saved may change on the way."""
-    made_of = asdict(settings)
-    del made_of["checkpoint_every"]
-    return hashlib.sha256(json.dumps([made_of, [asdict(pair) for pair in pairs], texts]).encode()).hexdigest()
+    made_of = {name: value for name, value in asdict(settings).items() if value or name not in LATER}
+    del made_of["checkpoint_every"], made_of["report_to"]
+    measured = asdict(dev) if dev is not None else {}
+    if not measured:
+        made_of.pop("stopping", None)
+    parts = [made_of, [asdict(pair) for pair in pairs], texts, *([measured] if measured else [])]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

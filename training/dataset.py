@@ -6,13 +6,15 @@ anything is trained or measured.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.contracts.judge import BUILT_IN, LabelSchema, intent_schema
 from pipeline.errors import DataError
 from pipeline.records import Role
+from training.data.jsonl import read_lines
 from training.data.rows import (
     INTENT,
     EmbedRow,
@@ -20,6 +22,7 @@ from training.data.rows import (
     PassageRow,
     QuestionRow,
     RewriteRow,
+    document_of,
     read_embeds,
     read_judgments,
     read_passages,
@@ -27,7 +30,8 @@ from training.data.rows import (
     read_rewrites,
 )
 
-SPLITS = ("train", "dev", "test")
+HELD_OUT = ("dev", "test")
+SPLITS = ("train", *HELD_OUT)
 PASSAGES = "passages.jsonl"
 
 
@@ -78,45 +82,109 @@ class DataFolder:
     def training_passages(self) -> dict[str, PassageRow]:
         """The passages that training may show: none of a document that a dev or test row has its gold passage in, or judges."""
         held_out = {
-            trace.removeprefix("passage ").partition("#")[0]
-            for split in ("dev", "test")
+            document_of(trace.removeprefix("passage "))
+            for split in HELD_OUT
             for role in Role
-            for trace in _traces(self, split, role)
+            for trace in self._traces(split, role)
             if trace.startswith("passage ")
         }
-        return {id_: row for id_, row in self.passages().items() if id_.partition("#")[0] not in held_out}
+        return {id_: row for id_, row in self.passages().items() if document_of(id_) not in held_out}
 
     def check_leaks(self, role: Role) -> None:
         """Raises DataError where a dev or test row of any role shares a conversation, a group or a passage, gold or judged,
         with the training rows of `role`."""
-        train = _traces(self, "train", role)
-        for split in ("dev", "test"):
+        train = self._traces("train", role)
+        for split in HELD_OUT:
             for other in (r for r in Role if self.has(split, r)):
-                shared = sorted(train & _traces(self, split, other))
+                held_out = self._traces(split, other)
+                shared = sorted(train.keys() & held_out.keys())
                 if shared:
+                    first = shared[0]
                     raise DataError(
-                        f"{len(shared)} items of {split}/{other.value}.jsonl are in train/{role.value}.jsonl too, "
-                        f"such as {shared[0]}; "
+                        f"{len(shared)} items of {split}/{other.value}.jsonl are in train/{role.value}.jsonl too, such as "
+                        f"{first} ({self.place(split, other, held_out[first])} and {self.place('train', role, train[first])}); "
                         "split by document and by conversation before training"
                     )
 
+    def repeats(self, role: Role) -> tuple[str, ...]:
+        """A line for each held-out file of `role` in which inputs stand that are those of a training row, word for word.
 
-def _traces(data: DataFolder, split: str, role: Role) -> set[str]:
-    """What ties a row to its source: group, conversation, and the passages that are gold or judged, each with its kind."""
-    if not data.has(split, role):
-        return set()
-    found: set[str] = set()
-    if role is Role.REWRITER:
-        for turn in data.rewrites(split):
-            found |= {f"conversation {turn.conversation}", f"group {turn.group}", *(f"passage {p}" for p in turn.passage_ids)}
-    elif role is Role.SYNTHESIZER:
-        for question in data.questions(split):
-            found |= {f"group {question.group}", *(f"passage {p}" for p in question.passage_ids if question.answerable)}
-    elif role is Role.EMBEDDER:
-        for row in data.embed_rows(split):
-            found |= {f"group {row.group}", *(f"passage {p}" for p in row.positive_ids)}
-    elif role is Role.JUDGE:
+        No error: in public sets of short messages a few do. What is measured on them is remembered, not learnt.
+        """
+        train = self._inputs("train", role)
+        lines = []
+        for split in HELD_OUT:
+            both = [(row, train[words]) for words, row in self._inputs(split, role).items() if words in train]
+            if both:
+                row, trained = min(both)
+                lines.append(
+                    f"{len(both)} rows of {split}/{role.value}.jsonl stand word for word in train/{role.value}.jsonl too, "
+                    f"such as {self.place(split, role, row)} and {self.place('train', role, trained)}: figures on them flatter"
+                )
+        return tuple(lines)
+
+    def place(self, split: str, role: Role, row: int) -> str:
+        """`FILE:LINE` of a row by its number, from 0, below this folder."""
+        path = self.file(split, role)
+        line = next(itertools.islice(read_lines(path), row, None)).where.rpartition(":")[2]
+        return f"{path.relative_to(self.folder)}:{line}"
+
+    def _traces(self, split: str, role: Role) -> dict[str, int]:
+        """What ties rows to their source: group, conversation, and the passages that are gold or judged, each with its kind;
+        and the first row with it."""
+        found: dict[str, int] = {}
+        for number, row in enumerate(self._rows(split, role)):
+            for trace in _ties(row):
+                found.setdefault(trace, number)
+        return found
+
+    def _inputs(self, split: str, role: Role) -> dict[str, int]:
+        """What rows of `role` ask, as plain words, and the first row that asks it."""
+        found: dict[str, int] = {}
+        for number, row in enumerate(self._rows(split, role)):
+            found.setdefault(_words(row), number)
+        return found
+
+    def _rows(self, split: str, role: Role) -> Sequence[RewriteRow | QuestionRow | EmbedRow | JudgeRow]:
+        """The rows of a file that need not be there."""
+        if not self.has(split, role):
+            return ()
+        if role is Role.REWRITER:
+            return self.rewrites(split)
+        if role is Role.SYNTHESIZER:
+            return self.questions(split)
+        if role is Role.EMBEDDER:
+            return self.embed_rows(split)
         # Read without schemas: what a row was made from does not depend on the labels that a project knows.
-        for judged in read_judgments(data.file(split, role), None):
-            found |= {f"group {judged.group}", *(f"passage {p}" for p in judged.passage_ids)}
-    return found - {"conversation ", "group "}
+        return read_judgments(self.file(split, role), None) if role is Role.JUDGE else ()
+
+
+def _ties(row: RewriteRow | QuestionRow | EmbedRow | JudgeRow) -> Iterator[str]:
+    if row.group:
+        yield f"group {row.group}"
+    match row:
+        case RewriteRow():
+            if row.conversation:
+                yield f"conversation {row.conversation}"
+            passages = row.passage_ids
+        case QuestionRow():
+            passages = row.passage_ids if row.answerable else ()
+        case EmbedRow():
+            passages = row.positive_ids
+        case JudgeRow():
+            passages = row.passage_ids
+    yield from (f"passage {passage}" for passage in passages)
+
+
+def _words(row: RewriteRow | QuestionRow | EmbedRow | JudgeRow) -> str:
+    """What a row asks without its answer, in lower case and with single spaces."""
+    match row:
+        case RewriteRow():
+            asked = " | ".join([*map(str, row.history), row.question])
+        case QuestionRow():
+            asked = row.standalone or " | ".join([*map(str, row.history), row.question])
+        case EmbedRow():
+            asked = row.query
+        case JudgeRow():
+            asked = f"{row.task} {row.inputs}"
+    return " ".join(asked.casefold().split())

@@ -103,7 +103,7 @@ def synthesize_examples(
         if unknown:
             raise DataError(f"row {row.id!r}: passage {unknown[0]!r} is not in passages.jsonl; make both from the same documents")
         hide = row.answerable and rng.random() < missing_gold
-        shown = _shown(row, rankings[row.id], k, hide)
+        shown = shown_passages(row, rankings[row.id], k, hide)
         if rng.random() < shuffled:
             rng.shuffle(shown)
         numbers = [shown.index(p) + 1 for p in row.passage_ids if p in shown] if row.answerable and not hide else []
@@ -114,8 +114,8 @@ def synthesize_examples(
     return examples
 
 
-def _shown(row: QuestionRow, ranking: Sequence[str], k: int, hide: bool) -> list[str]:
-    """The passages of one example in retrieval order. Where the gold ones are hidden, so are they from the distractors."""
+def shown_passages(row: QuestionRow, ranking: Sequence[str], k: int, hide: bool = False) -> list[str]:
+    """The passage ids of one example in retrieval order. Where the gold ones are hidden, so are they from the distractors."""
     gold = set(row.passage_ids)
     if not row.answerable or hide:
         return [p for p in ranking if p not in gold][:k]

@@ -2,7 +2,8 @@
 
 Both see the same scores: cosine times `scale`, each query against all positives and all negatives of the batch. The value is
 that of sentence-transformers' `MultipleNegativesRankingLoss`; that one pads each query to the batch's longest passage, which
-costs a CPU half of its time, while here texts of like length are embedded together. Loads torch only when a loss is made.
+costs a CPU half of its time, while here texts of like length are embedded together. Where several processes share a batch, each
+query meets the passages of all of them, as in one process. Loads torch only when a loss is made.
 """
 
 from __future__ import annotations
@@ -10,10 +11,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from training.processes import counted_once, everyones
+
 if TYPE_CHECKING:
     from torch import Tensor
 
     from training.data.negatives import Vectors
+
+NO_ROW = -1
+"""The label (or each of its numbers) of a row that counts for nothing."""
 
 ROWS_AT_ONCE = 8
 """Passages of like length embedded together: on a CPU few enough to keep padding small, enough to keep its cores busy."""
@@ -37,9 +43,9 @@ def two_tower_loss(model: Any, scale: float, micro_batch: int = 0) -> Any:
             self.model = model
 
         def forward(self, features: Sequence[Mapping[str, Any]], labels: Tensor | None) -> Tensor:
-            queries, *passages = (embed_by_length(self.model, column) for column in features)
+            queries, *passages = (everyones(_real(embed_by_length(self.model, column), labels)) for column in features)
             scores = scale * queries @ torch.cat(passages).T
-            return torch.nn.functional.cross_entropy(scores, torch.arange(len(queries), device=scores.device))
+            return counted_once(torch.nn.functional.cross_entropy(scores, torch.arange(len(queries), device=scores.device)))
 
     return TwoTowerLoss()
 
@@ -57,15 +63,21 @@ def query_side_loss(model: Any, passage_vectors: Vectors, scale: float) -> Any:
             self.register_buffer("table", torch.from_numpy(passage_vectors), persistent=False)
 
         def forward(self, features: Sequence[Mapping[str, Any]], labels: Tensor) -> Tensor:
-            queries = embed_by_length(self.model, features[0])
+            queries, labels = _real(embed_by_length(self.model, features[0]), labels), _real(labels, labels)
+            queries, labels = everyones(queries), everyones(labels)
             chosen = labels.T.reshape(-1)  # all positives of the batch, then all negatives
             scores = scale * queries @ self.table[chosen].T
             own = torch.arange(len(labels), device=labels.device)
             again = chosen[None, :] == labels[:, :1]  # a query's own passage, met again elsewhere in the batch, is no negative
             again[own, own] = False
-            return torch.nn.functional.cross_entropy(scores.masked_fill(again, -torch.inf), own)
+            return counted_once(torch.nn.functional.cross_entropy(scores.masked_fill(again, -torch.inf), own))
 
     return QuerySideLoss()
+
+
+def _real(rows: Tensor, labels: Tensor | None) -> Tensor:
+    """Without the rows of label `NO_ROW`, which a process reads where the batch has none for it."""
+    return rows if labels is None else rows[labels.reshape(len(labels), -1)[:, 0] != NO_ROW]
 
 
 def embed_by_length(model: Any, features: Mapping[str, Any]) -> Tensor:

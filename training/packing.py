@@ -43,19 +43,36 @@ def pack(rows: Sequence[Row], limit: int, seed: int = 0) -> list[dict[str, list[
     long = next((row for row in rows if len(row["input_ids"]) > limit), None)
     if long is not None:
         raise ValueError(f"a row of {len(long['input_ids'])} tokens does not fit sequences of {limit}")
-    trees = [part for group in _groups(rows) for part in _split(_tree(group), limit)]
+    trees = [part for tree in _trees(rows) for part in _split(tree, limit)]
     random.Random(seed).shuffle(trees)
     return [_sequence(bin_) for bin_ in _bins(trees, limit)]
 
 
+def _trees(rows: Sequence[Row]) -> list[Tree]:
+    """Rows with a common beginning as trees. Neighbours in the order of their ids join one as long as that saves tokens."""
+    trees: list[Tree] = []
+    for group in _groups(rows):
+        joined = [group[0]]
+        tree = _tree(joined)
+        for row in group[1:]:
+            wider = _tree([*joined, row])
+            if wider.tokens < tree.tokens + len(row["input_ids"]):
+                joined, tree = [*joined, row], wider
+            else:
+                trees.append(tree)
+                joined, tree = [row], _tree([row])
+        trees.append(tree)
+    return trees
+
+
 def _groups(rows: Sequence[Row]) -> list[list[Row]]:
-    """Rows by their first `SHARED_TOKENS` ids; a row with an earlier target stands alone."""
+    """Rows by their first `SHARED_TOKENS` ids, each group in the order of its ids; a row with an earlier target stands alone."""
     groups: dict[tuple[int, ...], list[Row]] = {}
     for number, row in enumerate(rows):
         head = tuple(row["input_ids"][:SHARED_TOKENS])
         whole = len(head) == SHARED_TOKENS and all(label == IGNORED for label in row["labels"][: SHARED_TOKENS + 1])
         groups.setdefault(head if whole else (-1, number), []).append(row)
-    return list(groups.values())
+    return [sorted(group, key=lambda row: list(row["input_ids"])) for group in groups.values()]
 
 
 def _tree(rows: Sequence[Row]) -> Tree:

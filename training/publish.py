@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.adapters.canaries import CANARY_FILE, Canary, EmbedCanary, canaries_json
-from pipeline.adapters.card import FORMAT, AdapterCard, DataFacts, Identity, LoraFacts, TrainingFacts, now_utc
+from pipeline.adapters.card import (
+    FORMAT,
+    PLAIN_LORA,
+    AdapterCard,
+    DataFacts,
+    Identity,
+    LoraFacts,
+    LoraKind,
+    Parent,
+    TrainingFacts,
+    now_utc,
+)
 from pipeline.adapters.inspection import inspect_folder
 from pipeline.adapters.proof import CanarySample, record_canaries, record_embed_canaries
 from pipeline.adapters.registry import Registry, Version
@@ -46,6 +58,7 @@ def publish_generation(
     held_out: Sequence[Example],
     *,
     notes: str = "",
+    parent: Parent | None = None,
 ) -> Version:
     """Publish a generation adapter as `candidate`. `held_out` are examples that were not trained on; canaries come from them.
 
@@ -66,7 +79,8 @@ def publish_generation(
     )
     training = _training(settings, trained, "SFT (trl), loss on the reply only", settings.batch_size * settings.accumulate)
     lora = _lora(settings, trained.trainable_parameters, trained.total_parameters)
-    return registry.publish(role, trained.folder, _card(role, identity, lora, data, training, notes))
+    card = dataclasses.replace(_card(role, identity, lora, data, training, notes), parent=parent)
+    return registry.publish(role, trained.folder, card)
 
 
 def publish_embedder(
@@ -132,7 +146,7 @@ def _training(
         batch=batch,
         seed=settings.seed,
         final_loss=trained.final_loss,
-        dev={},
+        dev=dict(trained.dev),
     )
 
 
@@ -141,8 +155,18 @@ def _precision(precision: Precision, compute: str) -> str:
 
 
 def _lora(settings: SftSettings | ContrastiveSettings, trained: int, base: int) -> LoraFacts:
+    """As the recipe had it; registry and files know the rest (what an adapter of two halves became, its invocation)."""
     targets = (settings.targets,) if isinstance(settings.targets, str) else settings.targets
-    return LoraFacts(settings.rank, settings.alpha, settings.dropout, targets, trained, trained / base)
+    kind = LoraKind(settings.rslora, settings.dora, settings.init.value, ()) if isinstance(settings, SftSettings) else PLAIN_LORA
+    return LoraFacts(
+        settings.rank,
+        settings.alpha,
+        settings.dropout,
+        targets,
+        trained,
+        trained / base,
+        None if kind == PLAIN_LORA else kind,
+    )
 
 
 def _write_canaries(folder: Path, canaries: Sequence[Canary] | Sequence[EmbedCanary]) -> None:

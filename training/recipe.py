@@ -19,7 +19,9 @@ from pipeline.records import Role
 from pipeline.yaml_text import read_yaml
 from training.contrastive import ContrastiveSettings
 from training.data.negatives import Negatives
-from training.sft import SftSettings
+from training.early_stopping import Stopping
+from training.lora_options import Init
+from training.sft import Optimizer, SftSettings
 
 GENERATION_ROLES = (Role.REWRITER, Role.SYNTHESIZER, Role.JUDGE)
 
@@ -34,18 +36,28 @@ class _Strict(BaseModel):
 
 
 class LoraRecipe(_Strict):
-    """The adapter's shape: W + (alpha / rank) · B·A on the target modules (arXiv 2106.09685)."""
+    """The adapter's shape: W + (alpha / rank) · B·A on the target modules (arXiv 2106.09685).
+
+    `init` and `activated` are of the generation roles. What the options are and what goes together is said in
+    `training.lora_options`.
+    """
 
     rank: Annotated[int, Field(ge=1, le=512)] = 16
     alpha: Annotated[int, Field(ge=1)] = 32
     dropout: Share = 0.0
     targets: Targets = "all-linear"
+    rslora: bool = False
+    dora: bool = False
+    init: Literal["default", "pissa", "loftq"] = "default"
+    activated: bool = False
 
 
 class OptimiserRecipe(_Strict):
     """How it learns. `max_steps` 0 means by epochs; the rate rises for `warmup_share` of the steps, then falls linearly.
 
     `pack_tokens`: rows are packed into sequences of that many tokens, and `batch_size` counts sequences; 0: rows as they are.
+    `algorithm` is of the generation roles; `auto` is AdamW in 32 bit and no checkpointing on a CPU, paged AdamW in 8 bit and
+    checkpointing on a GPU. For the embedder `auto` means no checkpointing.
     """
 
     learning_rate: Rate = 1e-3
@@ -59,6 +71,8 @@ class OptimiserRecipe(_Strict):
     pack_tokens: Annotated[int, Field(ge=0)] = 0
     checkpoint_every: Count = 50
     seed: int = 0
+    algorithm: Literal["auto", "adamw", "adamw_8bit", "paged_adamw_8bit"] = "auto"
+    gradient_checkpointing: Literal["auto"] | bool = "auto"
 
 
 class DataRecipe(_Strict):
@@ -77,14 +91,30 @@ class DataRecipe(_Strict):
     answered_support: Annotated[int, Field(ge=0)] = 0
 
 
+class DevRecipe(_Strict):
+    """Early stopping by the dev split: `items` of it are answered every `every` steps, and the run ends after `patience` times
+    without a better figure of `metric` (left out: the role's own). The best checkpoint is published."""
+
+    every: Count = 50
+    patience: Count = 3
+    items: Count = 32
+    metric: str = ""
+
+
 class ContrastRecipe(_Strict):
-    """The embedder's loss: hard negatives a query and where they come from; `scale` is the inverse temperature."""
+    """The embedder's loss: hard negatives a query and where they come from; `scale` is the inverse temperature.
+
+    `micro_batch`, where it is not 0, is how many texts are embedded at a time: the same loss in less memory, in more time.
+    `instruction` is put before each query, in training and, since the adapter carries it, when serving; left out: the model's.
+    """
 
     negatives: Literal["none", "random", "mined"] = "mined"
     negatives_per_query: Annotated[int, Field(ge=0, le=16)] = 2
     relative_margin: Annotated[float, Field(gt=0, le=1)] = 0.95
     scale: Annotated[float, Field(gt=0)] = 20.0
     query_side_only: bool = False
+    micro_batch: Annotated[int, Field(ge=0)] = 0
+    instruction: str = ""
 
 
 class Recipe(_Strict):
@@ -97,15 +127,20 @@ class Recipe(_Strict):
     optimiser: OptimiserRecipe = Field(default_factory=OptimiserRecipe)
     data: DataRecipe = Field(default_factory=DataRecipe)
     contrast: ContrastRecipe | None = None
+    dev: DevRecipe | None = None
+    report_to: list[Literal["tensorboard", "wandb", "mlflow"]] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _fits_role(self) -> Self:
         if self.contrast is not None and self.role != "embedder":
             raise PydanticCustomError("recipe", "`contrast` belongs to the embedder; remove it")
+        if self.role == "embedder" and (self.lora.activated or self.lora.init != "default"):
+            raise PydanticCustomError("recipe", "`lora` options init and activated are not of the embedder; remove them")
         return self
 
     def sft(self) -> SftSettings:
         """The settings of a supervised run."""
+        checkpointing = self.optimiser.gradient_checkpointing
         return SftSettings(
             rank=self.lora.rank,
             alpha=self.lora.alpha,
@@ -124,6 +159,14 @@ class Recipe(_Strict):
             seed=self.optimiser.seed,
             precision=Precision(self.precision),
             compute=self.compute,
+            rslora=self.lora.rslora,
+            dora=self.lora.dora,
+            init=Init(self.lora.init),
+            activated=self.lora.activated,
+            optimizer=Optimizer(self.optimiser.algorithm),
+            gradient_checkpointing=None if checkpointing == "auto" else checkpointing,
+            stopping=self._stopping(),
+            report_to=tuple(self.report_to),
         )
 
     def contrastive(self, model: str) -> ContrastiveSettings:
@@ -149,36 +192,72 @@ class Recipe(_Strict):
             relative_margin=contrast.relative_margin,
             scale=contrast.scale,
             query_side_only=contrast.query_side_only,
+            micro_batch=contrast.micro_batch,
+            instruction=contrast.instruction,
+            rslora=self.lora.rslora,
+            dora=self.lora.dora,
+            gradient_checkpointing=self.optimiser.gradient_checkpointing is True,
+            stopping=self._stopping(),
+            report_to=tuple(self.report_to),
         )
+
+    def _stopping(self) -> Stopping | None:
+        return Stopping(self.dev.every, self.dev.patience, self.dev.items, self.dev.metric) if self.dev else None
 
 
 def _targets(targets: Targets) -> str | tuple[str, ...]:
     return targets if isinstance(targets, str) else tuple(targets)
 
 
-def bundled_recipe(role: Role) -> Path:
-    """The recipe that ships for `role`. Raises ConfigError for a role that has none."""
-    path = Path(str(resources.files("training") / "recipes" / f"{role.value}.yaml"))
-    if not path.is_file():
+def bundled_recipe(role: Role, name: str = "") -> Path:
+    """The recipe that ships for `role`: the one for any CPU, or that of `name`, such as `qwen3`.
+
+    Raises ConfigError where there is none, with the names that there are.
+    """
+    folder = Path(str(resources.files("training") / "recipes"))
+    path = folder / f"{role.value}-{name}.yaml" if name else folder / f"{role.value}.yaml"
+    if not path.is_file() and not name:
         raise ConfigError(f"no bundled recipe for the {role.value}; give one with --recipe FILE")
+    if not path.is_file():
+        raise ConfigError(
+            f"no recipe {name!r} for the {role.value}; bundled are {', '.join(bundled_names(role)) or 'none'}, "
+            "or give a file with --recipe FILE"
+        )
     return path
 
 
-def load_recipe(role: Role, path: Path | None = None) -> Recipe:
-    """Read the recipe in `path`, or the bundled one of `role`.
+def bundled_names(role: Role) -> tuple[str, ...]:
+    """The names of the recipes that ship for `role` beside its own, in order."""
+    files = (Path(str(resources.files("training") / "recipes"))).glob(f"{role.value}-*.yaml")
+    return tuple(sorted(path.stem.removeprefix(f"{role.value}-") for path in files))
+
+
+def _place(role: Role, recipe: Path | str | None) -> Path:
+    """A file stands before a bundled name, with or without the role before it; text that looks like a file is one."""
+    if recipe is None:
+        return bundled_recipe(role)
+    path = Path(recipe)
+    if path.is_file() or path.suffix or len(path.parts) != 1:
+        return path
+    name = path.name.removeprefix(role.value).removeprefix("-")
+    return bundled_recipe(role, name)
+
+
+def load_recipe(role: Role, recipe: Path | str | None = None) -> Recipe:
+    """Read the recipe in the file `recipe`, the bundled one of that name, or where it is None the bundled one of `role`.
 
     Raises ConfigError, all problems in one message, and where the recipe is another role's.
     """
-    path = path or bundled_recipe(role)
+    path = _place(role, recipe)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: the recipe cannot be read: {error}") from error
     parsed = read_yaml(text, str(path))
     try:
-        recipe = Recipe.model_validate(parsed.value)
+        found = Recipe.model_validate(parsed.value)
     except ValidationError as error:
         raise ConfigError(describe_problems(error, Recipe, parsed, str(path))) from None
-    if recipe.role != role.value:
-        raise ConfigError(f"{path}: is a recipe of the {recipe.role}, not of the {role.value}; give that role's recipe")
-    return recipe
+    if found.role != role.value:
+        raise ConfigError(f"{path}: is a recipe of the {found.role}, not of the {role.value}; give that role's recipe")
+    return found

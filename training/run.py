@@ -13,27 +13,33 @@ from pathlib import Path
 from typing import TypeVar
 
 from pipeline.adapters.card import DataFacts
-from pipeline.adapters.registry import Registry, Version
+from pipeline.adapters.registry import PRODUCTION, Registry, Version
 from pipeline.contracts import embed
-from pipeline.engine.bases import resolve_base
+from pipeline.engine.bases import Base, resolve_base
 from pipeline.errors import DataError
 from pipeline.records import Role
 from pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
+from training import processes
 from training.contrastive import train_embedder
 from training.data.rows import EmbedRow, PassageRow, QuestionRow
 from training.dataset import PASSAGES, DataFolder, judge_schemas
+from training.dev_metric import answer_dev, drawn_questions, judge_dev, rewrite_dev
+from training.early_stopping import DevSet
 from training.examples import judge_examples, mix, rewrite_examples, support_examples, synthesize_examples
 from training.memory import release_memory
+from training.parent import Beginning, agreed, changes_since, require_base
 from training.progress import Progress
 from training.publish import CANARY_SAMPLES, data_facts, publish_embedder, publish_generation
 from training.recipe import Recipe
-from training.sft import Example, train_adapter
+from training.retrieval_dev import RetrievalDev, retrieval_dev
+from training.sft import Example, SftSettings, TrainedAdapter, train_adapter
 
 GOLD_ROOM = 6
 """Nearest passages kept per question beyond `k`: room for `k` distractors after the gold ones are taken out."""
 
 T = TypeVar("T")
 Notice = Callable[[str], None]
+Rank = Callable[[Sequence[QuestionRow], Mapping[str, PassageRow], str, int], dict[str, list[str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,7 @@ class Job:
     resume: bool
     on_progress: Callable[[Progress], None] | None
     on_notice: Notice | None
+    beginning: Beginning | None
 
 
 def train_role(
@@ -67,22 +74,32 @@ def train_role(
     resume: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     on_notice: Notice | None = None,
+    beginning: Beginning | None = None,
 ) -> Version:
-    """Train the adapter of `role` on `data`/train and publish it as `candidate`.
+    """Train the adapter of `role` on `data`/train and publish it as `candidate`, beginning anew or with another adapter.
 
     `k` is the number of passages that the synthesizer sees when serving; `embedder` names the encoder that finds its
     distractors, and the one that is tuned for the embedder role. With `resume` the run goes on from its newest complete
-    checkpoint. Raises DataError, TrainingError, BaseError, AdapterError; a KeyboardInterrupt leaves the checkpoints.
+    checkpoint. Several processes that `accelerate launch` started do the run together; the first one publishes.
+
+    Raises DataError, TrainingError, BaseError, AdapterError; a KeyboardInterrupt leaves the checkpoints.
     """
+    processes.join()
+    run_folder = processes.first_does(lambda: run_folder)
     folder = DataFolder(data, intents)
     folder.check_leaks(role)
-    job = Job(role, folder, recipe, base, embedder, registry, run_folder, k, resume, on_progress, on_notice)
+    if on_notice is not None and processes.is_first():
+        for line in folder.repeats(role):
+            on_notice(line)
+    if beginning is not None:
+        recipe = agreed(recipe, beginning.start)
+    job = Job(role, folder, recipe, base, embedder, registry, run_folder, k, resume, on_progress, on_notice, beginning)
     version = _train_embedder(job) if role is Role.EMBEDDER else _train_generation(job)
     release_memory()
     return version
 
 
-def _held_out(data: DataFolder, role: Role) -> str:
+def held_out_split(data: DataFolder, role: Role) -> str:
     """The split that canaries come from. Raises DataError where there is neither dev nor test data."""
     for split in ("dev", "test"):
         if data.has(split, role):
@@ -91,40 +108,100 @@ def _held_out(data: DataFolder, role: Role) -> str:
 
 
 def _train_generation(job: Job) -> Version:
-    held = _held_out(job.data, job.role)
-    held_out = _examples(job, held, limit=CANARY_SAMPLES)
+    held = held_out_split(job.data, job.role)
+    held_out = examples_of(job, held, limit=CANARY_SAMPLES)
     if not held_out:
         raise DataError(
             f"{held}/{job.role.value}.jsonl in {job.data.folder} has no row to prove the adapter's effect on; "
             "the rewriter's need a history"
         )
-    examples = _subset(_examples(job, "train"), job.recipe)
+    examples = subset(examples_of(job, "train"), job.recipe)
     settings = job.recipe.sft()
+    processes.first_does(lambda: resolve_base(job.base))  # it may have to be converted first
     base = resolve_base(job.base)
+    if job.beginning is not None:
+        require_base(job.beginning.start, base)
     trained = train_adapter(
-        examples, base, settings, job.run_folder, resume=job.resume, on_progress=job.on_progress, on_notice=job.on_notice
+        examples,
+        base,
+        settings,
+        job.run_folder,
+        parent=job.beginning.start.folder if job.beginning else None,
+        dev=_dev(job),
+        resume=job.resume,
+        on_progress=job.on_progress,
+        on_notice=job.on_notice,
     )
-    if trained.dropped and job.on_notice:
-        job.on_notice(
-            f"{len(trained.dropped)} rows are longer than {settings.row_tokens} tokens and were left out, "
-            f"such as {trained.dropped[0]}"
-        )
-    return publish_generation(job.registry, job.role, base, settings, trained, _facts(job, trained.rows), held_out)
+    return processes.first_does(lambda: _publish(job, base, settings, trained, held_out))
+
+
+def _dev(job: Job) -> DevSet | None:
+    """The dev items that the run is stopped by; None where the recipe does not ask for it. They are no test items."""
+    if (dev := job.recipe.dev) is None:
+        return None
+    seed = job.recipe.optimiser.seed
+    if job.role is Role.REWRITER:
+        return rewrite_dev(job.data.rewrites("dev"), dev.items, dev.metric, seed)
+    if job.role is Role.JUDGE:
+        return judge_dev(job.data.judgments("dev"), judge_schemas(job.data.intents), dev.items, dev.metric, seed)
+    questions, passages = drawn_questions(job.data.questions("dev"), dev.items, seed), job.data.passages()
+    rankings = processes.first_does(lambda: rank_passages(questions, passages, job.embedder, job.k + GOLD_ROOM))
+    return answer_dev(questions, passages, rankings, job.k, dev.metric)
+
+
+def _publish(job: Job, base: Base, settings: SftSettings, trained: TrainedAdapter, held_out: Sequence[Example]) -> Version:
+    parent = changes_since(job.beginning, job.role, base, settings, trained) if job.beginning else None
+    facts = _facts(job, trained.rows)
+    return publish_generation(job.registry, job.role, base, settings, trained, facts, held_out, parent=parent)
 
 
 def _train_embedder(job: Job) -> Version:
-    held = _held_out(job.data, Role.EMBEDDER)
-    rows: Sequence[EmbedRow] = _subset(list(job.data.embed_rows("train")), job.recipe)
-    settings = job.recipe.contrastive(job.embedder)
+    held = held_out_split(job.data, Role.EMBEDDER)
+    rows: Sequence[EmbedRow] = subset(list(job.data.embed_rows("train")), job.recipe)
+    settings, dev = job.recipe.contrastive(job.embedder), _retrieval_dev(job)
+    if dev is None and settings.stopping is not None and job.on_notice:
+        job.on_notice(f"no dev/embedder.jsonl in {job.data.folder}: the run goes to its end, and its last step is published")
     passages = list(job.data.training_passages().values())
     trained = train_embedder(
-        rows, passages, settings, job.run_folder, resume=job.resume, on_progress=job.on_progress, on_notice=job.on_notice
+        rows,
+        passages,
+        settings,
+        job.run_folder,
+        dev=dev,
+        miner=_serving_encoder(job),
+        resume=job.resume,
+        on_progress=job.on_progress,
+        on_notice=job.on_notice,
     )
     questions = [row.query for row in job.data.embed_rows(held)]
-    return publish_embedder(job.registry, settings, trained, _facts(job, trained.pairs), questions)
+    return processes.first_does(lambda: publish_embedder(job.registry, settings, trained, _facts(job, trained.pairs), questions))
 
 
-def _subset(rows: list[T], recipe: Recipe) -> list[T]:
+def _retrieval_dev(job: Job) -> RetrievalDev | None:
+    """The dev questions that the recipe stops by, ranked among their own passages and those of training; None without any."""
+    wanted = job.recipe.dev
+    if wanted is None or not job.data.has("dev", Role.EMBEDDER):
+        return None
+    rows = job.data.embed_rows("dev")
+    passages, known = job.data.training_passages(), job.data.passages()
+    passages |= {id_: known[id_] for row in rows for id_ in row.positive_ids if id_ in known}
+    return retrieval_dev(rows, passages, wanted.items, wanted.metric, job.recipe.optimiser.seed)
+
+
+def _serving_encoder(job: Job) -> SentenceTransformerEmbedder | None:
+    """The encoder of the current index, hard negatives are mined from: with the embedder adapter in production, if it is of the
+    model that is tuned now. None: the bare model."""
+    version = job.registry.aliases(Role.EMBEDDER).get(PRODUCTION)
+    if version is None:
+        return None
+    identity = job.registry.show(Role.EMBEDDER, version).identity
+    if identity.base_digest != SentenceTransformerEmbedder(job.embedder).identity.model_digest:
+        return None
+    folder = job.registry.resolve(Role.EMBEDDER, version).folder
+    return SentenceTransformerEmbedder(job.embedder, adapter=folder, query_side_only=identity.query_side_only)
+
+
+def subset(rows: list[T], recipe: Recipe) -> list[T]:
     """At most `data.max_rows` of the rows, drawn with the recipe's seed."""
     limit = recipe.data.max_rows
     if not limit or len(rows) <= limit:
@@ -132,8 +209,8 @@ def _subset(rows: list[T], recipe: Recipe) -> list[T]:
     return random.Random(recipe.optimiser.seed).sample(rows, limit)
 
 
-def _examples(job: Job, split: str, limit: int | None = None) -> list[Example]:
-    """The examples of `split`, at most the first `limit`."""
+def examples_of(job: Job, split: str, limit: int | None = None, rank: Rank | None = None) -> list[Example]:
+    """The examples of `split`, at most the first `limit`. `rank` finds the synthesizer's passages instead of `rank_passages`."""
     if job.role is Role.REWRITER:
         return rewrite_examples(job.data.rewrites(split))[:limit]
     if job.role is Role.JUDGE:
@@ -147,7 +224,7 @@ def _examples(job: Job, split: str, limit: int | None = None) -> list[Example]:
     return synthesize_examples(
         questions,
         passages,
-        rank_passages(questions, passages, job.embedder, job.k + GOLD_ROOM),
+        processes.first_does(lambda: (rank or rank_passages)(questions, passages, job.embedder, job.k + GOLD_ROOM)),
         k=job.k,
         missing_gold=job.recipe.data.missing_gold,
         shuffled=job.recipe.data.shuffled,

@@ -7,11 +7,9 @@ sends. Knows no role: an example is messages and a reply.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,13 +18,28 @@ from pipeline.engine.bases import Base
 from pipeline.engine.processor import probe_threads
 from pipeline.engine.quiet import quiet_libraries
 from pipeline.engine.tokens import ChatTokens
-from pipeline.engine.weights import LoadedBase, Precision, keep_gradients, load_weights
+from pipeline.engine.weights import LoadedBase, keep_gradients, load_weights
 from pipeline.errors import TrainingError
 from pipeline.records import Message
+from training import processes
+from training.answering import go_back, watch
 from training.attention import use_lean_attention
 from training.checkpoints import fit
-from training.packing import IGNORED, collate, pack
+from training.early_stopping import DevSet, best_of
+from training.layer_masks import layer_masks, require_packable
+from training.lora_options import Init, lora_config, start_from
+from training.order import Chunks, OwnPart, RowOrder, Shares, loader, share
+from training.packing import IGNORED, Row, collate, pack
 from training.progress import Progress, loss_entries
+from training.reporting import reporting
+from training.saving import save_half, save_whole
+from training.sft_settings import Optimizer, SftSettings, require_trainable, run_digest
+from training.start_weights import begin_with
+
+__all__ = ["Example", "Optimizer", "SftSettings", "TrainedAdapter", "encode", "target_loss", "train_adapter"]
+
+NAMED = 5
+"""How many of the rows that are too long a notice names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,38 +49,6 @@ class Example:
     id: str
     messages: tuple[Message, ...]
     target: str
-
-
-@dataclass(frozen=True, slots=True)
-class SftSettings:
-    """What a run is made of. `targets` is `all-linear` or module name suffixes; `max_steps` 0 means by `epochs`.
-
-    With `pack_tokens`, rows are packed into sequences of that many tokens (`training.packing`) and `batch_size` counts these;
-    0 pads rows of like length instead.
-    """
-
-    rank: int = 16
-    alpha: int = 32
-    dropout: float = 0.0
-    targets: str | tuple[str, ...] = "all-linear"
-    learning_rate: float = 1e-3
-    warmup_share: float = 0.1
-    weight_decay: float = 0.0
-    batch_size: int = 4
-    accumulate: int = 1
-    epochs: float = 2.0
-    max_steps: int = 0
-    max_length: int = 1024
-    pack_tokens: int = 0
-    checkpoint_every: int = 50
-    seed: int = 0
-    precision: Precision = Precision.NF4
-    compute: str = "auto"
-
-    @property
-    def row_tokens(self) -> int:
-        """The longest row that is trained on, in tokens."""
-        return min(self.max_length, self.pack_tokens or self.max_length)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +71,7 @@ class TrainedAdapter:
     rows: int
     dropped: tuple[str, ...]
     compute: str
+    dev: Mapping[str, float] = field(default_factory=dict)
 
 
 def encode(
@@ -115,7 +97,7 @@ def encode(
     return rows, tuple(dropped)
 
 
-def _arguments(settings: SftSettings, run_folder: Path, loaded: LoadedBase) -> Any:
+def _arguments(settings: SftSettings, shares: Shares, run_folder: Path, loaded: LoadedBase) -> Any:
     from trl import SFTConfig
 
     return SFTConfig(
@@ -124,14 +106,18 @@ def _arguments(settings: SftSettings, run_folder: Path, loaded: LoadedBase) -> A
         lr_scheduler_type="linear",
         warmup_steps=settings.warmup_share,
         weight_decay=settings.weight_decay,
-        per_device_train_batch_size=settings.batch_size,
-        gradient_accumulation_steps=settings.accumulate,
+        per_device_train_batch_size=shares.micro_batch,
+        gradient_accumulation_steps=shares.accumulate,
+        # Every trained weight gets a gradient, and no buffer changes.
+        ddp_find_unused_parameters=False,
+        ddp_broadcast_buffers=False,
         num_train_epochs=settings.epochs,
         max_steps=settings.max_steps or -1,
         max_length=settings.max_length,
-        train_sampling_strategy="random" if settings.pack_tokens else "group_by_length",
-        gradient_checkpointing=loaded.device != "cpu",
-        optim="adamw_torch" if loaded.device == "cpu" else "paged_adamw_8bit",
+        gradient_checkpointing=loaded.device != "cpu"
+        if settings.gradient_checkpointing is None
+        else settings.gradient_checkpointing,
+        optim=_optim(settings.optimizer, loaded.device),
         bf16=loaded.compute == "bfloat16",
         fp16=False,
         seed=settings.seed,
@@ -151,36 +137,64 @@ def _arguments(settings: SftSettings, run_folder: Path, loaded: LoadedBase) -> A
     )
 
 
+def _optim(optimizer: Optimizer, device: str) -> str:
+    """The trainer's name of an optimizer. Raises TrainingError for one in 8 bit without a GPU."""
+    if optimizer is Optimizer.AUTO:
+        return "adamw_torch" if device == "cpu" or processes.divide_optimizer() else "paged_adamw_8bit"
+    if optimizer is Optimizer.ADAMW:
+        return "adamw_torch"
+    if device == "cpu":
+        raise TrainingError(
+            f"optimiser {optimizer.value} needs a GPU and there is none; set optimiser.algorithm to auto or adamw"
+        )
+    return optimizer.value if optimizer is Optimizer.PAGED_ADAMW_8BIT else "adamw_bnb_8bit"
+
+
 def _trainer(loaded: LoadedBase, rows: list[dict[str, list[int]]], settings: SftSettings, run_folder: Path) -> Any:
     from datasets import Dataset
-    from peft import LoraConfig
     from trl import SFTTrainer
 
     class TargetLossTrainer(SFTTrainer):
         """trl's trainer scores every position against the whole vocabulary unless it runs on Triton; this one, the targets."""
 
+        def get_train_dataloader(self) -> Any:
+            return loader(self.train_dataset, _batches(rows, settings, shares), self.data_collator, self.accelerator.device)
+
         def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
             loss, outputs = target_loss(model, inputs, num_items_in_batch)
+            if num_items_in_batch is not None:  # counted in all processes, and their gradients are averaged
+                loss = loss * shares.processes
             return (loss, outputs) if return_outputs else loss
 
         def create_model_card(self, *args: Any, **kwargs: Any) -> None:
             """Not one at each checkpoint: the registry writes the card of what is published."""
 
-    targets: str | list[str] = settings.targets if isinstance(settings.targets, str) else list(settings.targets)
-    lora = LoraConfig(
-        r=settings.rank, lora_alpha=settings.alpha, lora_dropout=settings.dropout, target_modules=targets, task_type="CAUSAL_LM"
-    )
+    shares = share(settings.batch_size, settings.accumulate, processes.count())
+    lora = lora_config(settings.lora, ChatTokens(loaded.tokenizer).opening() if settings.activated else ())
     loaded.model.config.use_cache = False  # packed or not, SDPA must never see a cache while training (design §9)
     if loaded.device == "cpu":
         use_lean_attention(loaded.model)
     return TargetLossTrainer(
         model=loaded.model,
-        args=_arguments(settings, run_folder, loaded),
-        train_dataset=Dataset.from_list(rows),
+        args=_arguments(settings, shares, run_folder, loaded),
+        train_dataset=Dataset.from_list(rows if shares.processes == 1 else [*rows, _blank(rows[0])]),
         processing_class=loaded.tokenizer,
         data_collator=partial(collate, pad_id=loaded.tokenizer.pad_token_id) if settings.pack_tokens else None,
-        peft_config=lora,
+        peft_config=None if settings.full else lora,
     )
+
+
+def _batches(rows: Sequence[Row], settings: SftSettings, shares: Shares) -> Chunks | OwnPart:
+    """The batches of this process; in one process, all. The row after the last is `_blank`."""
+    lengths = [len(row["input_ids"]) for row in rows]
+    step = settings.batch_size * settings.accumulate
+    chunks = Chunks(RowOrder(lengths, step, settings.seed, grouped=not settings.pack_tokens), shares.together)
+    return chunks if shares.processes == 1 else OwnPart(chunks, shares.processes, processes.rank(), blank=len(rows))
+
+
+def _blank(row: Row) -> dict[str, list[int]]:
+    """A row of one token without a target: what a process reads for which a step has no row left."""
+    return {name: [IGNORED if name == "labels" else values[0]] for name, values in row.items()}
 
 
 def target_loss(model: Any, inputs: Any, count: Any = None) -> tuple[Any, Any]:
@@ -190,12 +204,13 @@ def target_loss(model: Any, inputs: Any, count: Any = None) -> tuple[Any, Any]:
     """
     import torch
 
-    labels = inputs["labels"][:, 1:]
+    labels, mask, positions = inputs["labels"][:, 1:], inputs.get("attention_mask"), inputs.get("position_ids")
+    packed, bare = mask is not None and mask.dim() == 4, getattr(model, "module", model)  # several processes wrap the model
     columns = (labels != IGNORED).any(dim=0).nonzero()[:, 0]
     outputs = model(
         input_ids=inputs["input_ids"],
-        attention_mask=_additive(inputs.get("attention_mask"), model.dtype),
-        position_ids=inputs.get("position_ids"),
+        attention_mask=layer_masks(bare.config, mask, positions, bare.dtype) if packed else mask,
+        position_ids=positions,
         use_cache=False,
         logits_to_keep=columns,
     )
@@ -206,26 +221,22 @@ def target_loss(model: Any, inputs: Any, count: Any = None) -> tuple[Any, Any]:
     return total / (count if count is not None else (wanted != IGNORED).sum()), outputs
 
 
-def _additive(mask: Any, dtype: Any) -> Any:
-    """A four-dimensional boolean mask as what eager attention adds to its scores, in their type; any other mask as it is."""
-    import torch
-
-    if mask is None or mask.dim() < 4:
-        return mask
-    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)
-
-
 def train_adapter(
     examples: Sequence[Example],
     base: Base,
     settings: SftSettings,
     run_folder: Path,
     *,
+    parent: Path | None = None,
+    dev: DevSet | None = None,
     resume: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     on_notice: Callable[[str], None] | None = None,
 ) -> TrainedAdapter:
     """Train one LoRA adapter on `base` and save it in half precision under `run_folder/adapter`.
+
+    It begins with the weights of the adapter folder `parent`, where one is given. With `settings.stopping` it is measured on
+    `dev`, which must be given then, and the checkpoint that did best there is what is saved.
 
     With `resume`, goes on from the newest complete checkpoint in `run_folder`. Raises TrainingError before the first step
     where the rows cannot be trained on, and as `fit` does; a KeyboardInterrupt passes through and leaves the checkpoints.
@@ -233,19 +244,49 @@ def train_adapter(
     import torch
 
     start = time.monotonic()
+    require_trainable(settings, dev, parent)
+    processes.join()
     probe_threads()
     torch.manual_seed(settings.seed)
-    loaded = load_weights(base, precision=settings.precision, compute=settings.compute)
+    loaded = load_weights(
+        base,
+        precision=settings.precision,
+        compute=settings.compute,
+        device=processes.device(),
+        divisible=processes.divide_weights(),
+    )
     total = loaded.model.num_parameters()
     rows, dropped = encode(examples, ChatTokens(loaded.tokenizer), settings.row_tokens)
+    if dropped and on_notice is not None and processes.is_first():
+        on_notice(
+            f"{len(dropped)} of {len(examples)} rows are longer than {settings.row_tokens} tokens and are left out: "
+            f"{', '.join(dropped[:NAMED])}{' …' if len(dropped) > NAMED else ''}"
+        )
+    if settings.pack_tokens:
+        require_packable(loaded.model)
     sequences = pack(rows, settings.pack_tokens, settings.seed) if settings.pack_tokens else rows
     with quiet_libraries():
         trainer = _trainer(loaded, sequences, settings, run_folder)
         keep_gradients(trainer.model)
-        _full_precision_adapter(trainer.model)
-        run = _digest(settings, sequences, base)
-        fit(trainer, run_folder, resume=resume, run=run, on_progress=on_progress, on_notice=on_notice)
-        folder = save_half(trainer.model, run_folder / "adapter", base.id)
+        _full_precision_adapter(trainer.model, autocast=loaded.compute == "bfloat16")
+        held = 0 if settings.full else start_from(trainer.model, settings.lora, Path(base.location))
+        if parent is not None:
+            begin_with(trainer.model, parent)
+        run = run_digest(settings, sequences, base, parent, dev)
+        with reporting(trainer, settings.report_to, run_folder, settings) as reporter:
+            if dev is not None and settings.stopping is not None:
+                trainer.add_callback(watch(trainer, loaded, dev, settings.stopping, run_folder, reporter))
+            fit(trainer, run_folder, resume=resume, run=run, on_progress=on_progress, on_notice=on_notice)
+        best = None if dev is None else best_of(trainer.state.log_history, dev.metric)
+        if best is not None and best.step != trainer.state.global_step:
+            go_back(trainer.model, run_folder / f"checkpoint-{best.step}")
+        folder = run_folder / ("model" if settings.full else "adapter")
+        model, state = trainer.accelerator.unwrap_model(trainer.model), processes.gathered_state(trainer)
+        if processes.is_first() and settings.full:
+            save_whole(model, loaded.tokenizer, folder)
+        elif processes.is_first():
+            save_half(model, folder, base.id, state, as_one=settings.init is Init.PISSA)
+        processes.wait()
     losses = tuple((int(entry["step"]), float(entry["loss"])) for entry in loss_entries(trainer.state.log_history))
     tail = [loss for _, loss in losses[-max(1, len(losses) // 10) :]]
     epochs = float(trainer.state.epoch or 0.0)
@@ -257,46 +298,23 @@ def train_adapter(
         seconds=time.monotonic() - start,
         final_loss=sum(tail) / len(tail),
         losses=losses,
-        trainable_parameters=sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
+        trainable_parameters=sum(p.numel() for p in trainer.model.parameters() if p.requires_grad) - held,
         total_parameters=total,
         rows=len(rows),
         dropped=dropped,
         compute=loaded.compute,
+        dev={} if best is None else {**best.figures, "best step": float(best.step)},
     )
 
 
-def _full_precision_adapter(model: Any) -> None:
+def _full_precision_adapter(model: Any, *, autocast: bool) -> None:
     """Keep the trained weights in float32, whatever the base computes in: in bfloat16 a small update rounds to nothing.
 
-    Autocast lowers them for each product, so peft need not raise the activations to float32 first.
+    Autocast, where it is on, lowers them for each product, so that peft need not raise the activations to float32 first.
     """
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
     for module in model.modules():
         if hasattr(module, "cast_input_dtype_enabled"):
-            module.cast_input_dtype_enabled = False
-
-
-def _digest(settings: SftSettings, rows: list[dict[str, list[int]]], base: Base) -> str:
-    """What the run is made of; only how often it is saved may change on the way."""
-    made_of = asdict(settings)
-    del made_of["checkpoint_every"]
-    return hashlib.sha256(json.dumps([made_of, rows, base.digest]).encode()).hexdigest()
-
-
-def save_half(model: Any, folder: Path, base_id: str) -> Path:
-    """Save the LoRA weights of a peft model as float16 safetensors with a plain adapter_config.json, without local paths."""
-    import torch
-    from peft import get_peft_model_state_dict
-    from safetensors.torch import save_file
-
-    folder.mkdir(parents=True, exist_ok=True)
-    state = get_peft_model_state_dict(model)
-    tensors = {name: tensor.detach().to("cpu", torch.float16).contiguous() for name, tensor in state.items()}
-    save_file(tensors, str(folder / "adapter_model.safetensors"), metadata={"format": "pt"})
-    config = model.peft_config[model.active_adapter]
-    config.inference_mode = True
-    config.base_model_name_or_path = base_id
-    config.save_pretrained(str(folder))
-    return folder
+            module.cast_input_dtype_enabled = not autocast

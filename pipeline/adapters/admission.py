@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 
 from pipeline.adapters.canaries import CANARY_FILE, check_readable
-from pipeline.adapters.card import CARD_FILE, AdapterCard
+from pipeline.adapters.card import CARD_FILE, PLAIN_LORA, AdapterCard, LoraKind
 from pipeline.adapters.inspection import ALLOWED, WEIGHTS_FILE, AdapterFacts, inspect_folder, inspect_weights
 from pipeline.adapters.lora_settings import CONFIG_FILE, portable_settings
 from pipeline.adapters.staging import copy_file, write_text
@@ -36,6 +36,11 @@ def fill_version(source: Path, folder: Path) -> None:
     for name in names:
         if (source / name).exists():
             copy_file(source / name, folder / name, ALLOWED[name])
+    copy_settings(source, folder)
+
+
+def copy_settings(source: Path, folder: Path) -> None:
+    """Write `source`'s settings into `folder` as they are published. Raises AdapterError, OSError."""
     settings = load_json(source / CONFIG_FILE, limit=ALLOWED[CONFIG_FILE])
     if not isinstance(settings, dict):
         raise AdapterError(f"{source / CONFIG_FILE}: must be an object, as peft writes it")
@@ -56,6 +61,8 @@ def check_version(folder: Path, card: AdapterCard) -> AdapterFacts:
 
 def published_card(card: AdapterCard, version: str, facts: AdapterFacts) -> AdapterCard:
     """The card as `version` carries it: what the files themselves say of the LoRA stands as they say it."""
+    init = card.lora.kind.init if card.lora.kind else PLAIN_LORA.init
+    kind = LoraKind(facts.rslora, facts.dora, init, facts.invocation)
     lora = dataclasses.replace(
         card.lora,
         rank=facts.rank,
@@ -63,6 +70,7 @@ def published_card(card: AdapterCard, version: str, facts: AdapterFacts) -> Adap
         dropout=facts.dropout,
         targets=facts.targets,
         parameters=facts.parameters,
+        kind=None if kind == PLAIN_LORA else kind,
     )
     return dataclasses.replace(card, version=version, lora=lora)
 

@@ -1,17 +1,16 @@
 """The card of an adapter version: what it is, what it was made of and what it was shown to bring. Knows no model.
 
-`card.json` is the truth; `README.md` is written from it, with the front matter that Hugging Face reads.
+`card.json` is the truth; `README.md` is written from it (`model_card`).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline.adapters.strict_json import build, dump_json, load_json
+from pipeline.adapters.strict_json import OPTIONAL, build, dump_json, load_json
 from pipeline.errors import AdapterError
 from pipeline.records import Role
 
@@ -42,8 +41,27 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class LoraKind:
+    """How an adapter differs from plain LoRA. `init` is where training began: `default`, `pissa` or `loftq`. `invocation` are the
+    token ids that switch an activated one on, none for one that is always on."""
+
+    rslora: bool
+    dora: bool
+    init: str
+    invocation: tuple[int, ...]
+
+    def __str__(self) -> str:
+        named = {"rsLoRA": self.rslora, "DoRA": self.dora, f"init {self.init}": self.init != "default"}
+        return ", ".join([*(name for name, is_so in named.items() if is_so), *(["activated"] if self.invocation else [])])
+
+
+PLAIN_LORA = LoraKind(False, False, "default", ())
+
+
+@dataclass(frozen=True, slots=True)
 class LoraFacts:
-    """`parameters` counts the trained ones, `share` is their part of the base's parameters (0 to 1)."""
+    """`parameters` counts the trained ones, `share` is their part of the base's parameters (0 to 1). `kind` is None for plain
+    LoRA."""
 
     rank: int
     alpha: float
@@ -51,6 +69,7 @@ class LoraFacts:
     targets: tuple[str, ...]
     parameters: int
     share: float
+    kind: LoraKind | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +116,35 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class Parent:
+    """The adapter whose weights the training began with, and what the training changed on held-out items of other people's:
+    each comparison has the parent as `base`."""
+
+    version: str
+    weights_digest: str
+    changes: tuple[Evidence, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an adapter came from that was trained elsewhere: its folder's name, the SHA-256 of its adapter_config.json, and the
+    base that this names (empty: none). Its weights are kept as they were, so the identity has their digest. Beside an origin
+    `data` and `training` are `NOT_KNOWN`."""
+
+    folder: str
+    settings_digest: str
+    base: str
+
+
+NOT_KNOWN = "not known"
+UNKNOWN_DATA = DataFacts(NOT_KNOWN, 0, {}, {})
+UNKNOWN_TRAINING = TrainingFacts(NOT_KNOWN, 0, 0.0, 0, 0.0, 0.0, 0, 0, 0.0, {})
+
+
+@dataclass(frozen=True, slots=True)
 class AdapterCard:
-    """All that is known of an adapter. `version` is empty until it is published; the first `evidence` decides a promotion."""
+    """All that is known of an adapter. `version` is empty until it is published; the first `evidence` decides a promotion.
+    `parent` is None where training began anew, `origin` where it was trained here."""
 
     format: int
     role: Role
@@ -112,6 +158,8 @@ class AdapterCard:
     evidence: tuple[Evidence, ...]
     licence: str
     notes: str
+    parent: Parent | None = field(default=None, metadata=OPTIONAL)
+    origin: Origin | None = field(default=None, metadata=OPTIONAL)
 
 
 def now_utc() -> str:
@@ -139,73 +187,3 @@ def read_card(folder: Path) -> AdapterCard:
 def card_json(card: AdapterCard) -> str:
     """The text of card.json. Raises AdapterError for a number that is not finite."""
     return dump_json(card, f"card of the {card.role.value} adapter")
-
-
-def write_model_card(card: AdapterCard) -> str:
-    """README.md of a version: Hugging Face front matter, then the card's facts as markdown."""
-    return "\n".join([*_front_matter(card), "", *_opening(card), "", *_evidence(card), "", *_making(card), ""])
-
-
-def _front_matter(card: AdapterCard) -> list[str]:
-    base = card.identity.base
-    task = "sentence-similarity" if card.role is Role.EMBEDDER else "text-generation"
-    fields = {"license": card.licence, "library_name": "peft", "pipeline_tag": task}
-    if not base.startswith((".", "/", "~")):  # a folder of the maker's machine names nothing elsewhere
-        fields["base_model"] = base
-    lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in fields.items() if value]
-    return ["---", *lines, "tags:", "- lora", "- lorag", f"- {card.role.value}", "---"]
-
-
-def _opening(card: AdapterCard) -> list[str]:
-    identity, lora = card.identity, card.lora
-    facts = {
-        "version": card.version or "not published",
-        "created": card.created,
-        "base": f"{identity.base} (digest {identity.base_digest}), trained on it in {identity.precision}",
-        "contract": identity.contract_hash or "none",
-        "weights": f"SHA-256 {identity.weights_digest}",
-        "LoRA": f"rank {lora.rank}, alpha {lora.alpha:g}, dropout {lora.dropout:g} on {', '.join(lora.targets)}",
-        "size": f"{lora.parameters:,} parameters, {lora.share:.2%} of the base",
-    }
-    if identity.pooling:
-        side = ", on the query side only" if identity.query_side_only else ""
-        facts["encoder"] = f"{identity.pooling} pooling{side}"
-    title = f"# {card.role.value.capitalize()} adapter for {_cell(identity.base)}"
-    return [title, "", "| | |", "| --- | --- |", *(f"| {key} | {_cell(value)} |" for key, value in facts.items())]
-
-
-def _evidence(card: AdapterCard) -> list[str]:
-    if not card.evidence:
-        return ["## Evidence", "", "No held-out comparison has been recorded."]
-    head = "| metric | base | tuned | difference | 95 % interval | n | data |"
-    rows = [
-        f"| {_cell(e.metric)} | {e.base:.3f} | {e.tuned:.3f} | {e.difference:+.3f} "
-        f"| {e.low:+.3f} to {e.high:+.3f} | {e.n} | {_cell(e.data)} |"
-        for e in card.evidence
-    ]
-    return ["## Evidence", "", "Paired comparison with the base on held-out data.", "", head, "| --- " * 7 + "|", *rows]
-
-
-def _making(card: AdapterCard) -> list[str]:
-    data, training = card.data, card.training
-    splits = ", ".join(f"{name} {rows}" for name, rows in data.splits.items())
-    facts = {
-        "method": training.method,
-        "data": f"{data.name}: {data.rows} rows" + (f" ({splits})" if splits else ""),
-        "files": ", ".join(f"{name} ({digest[:16]})" for name, digest in data.files.items()) or "none",
-        "steps": f"{training.steps} of {training.batch} rows, {training.epochs:g} epochs, {training.tokens:,} tokens",
-        "time": f"{training.seconds:.0f} s",
-        "learning rate": f"{training.learning_rate:g}",
-        "seed": str(training.seed),
-        "final loss": f"{training.final_loss:.4f}",
-        "dev": ", ".join(f"{name} {value:.4g}" for name, value in training.dev.items()) or "none",
-        "libraries": ", ".join(f"{name} {version}" for name, version in card.libraries.items()) or "none",
-    }
-    lines = ["## How it was made", "", "| | |", "| --- | --- |", *(f"| {key} | {_cell(value)} |" for key, value in facts.items())]
-    return [*lines, "", card.notes.strip()] if card.notes.strip() else lines
-
-
-def _cell(text: str) -> str:
-    """`text` inside one table cell: no line break, no bar, no markup."""
-    flat = " ".join(text.split())
-    return flat.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")

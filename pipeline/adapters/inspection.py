@@ -29,19 +29,32 @@ ALLOWED: Mapping[str, int] = {
     "canaries.json": 16 << 20,
     "README.md": 1 << 20,
     "recipe.yaml": 1 << 20,
+    "config_sentence_transformers.json": 1 << 16,
     "loss.jsonl": _TEXT_BYTES,
 }
 """The only files an adapter folder may hold, with the bytes each may have."""
 
 
-_LORA_NAME = re.compile(r"(?:base_model\.model\.)?((?:[A-Za-z0-9_]{1,100}\.){0,29}[A-Za-z0-9_]{1,100})\.lora_([AB])\.weight")
+_LORA_NAME = re.compile(
+    r"(?:base_model\.model\.)?((?:[A-Za-z0-9_]{1,100}\.){0,29}[A-Za-z0-9_]{1,100})\.lora_(?:([AB])\.weight|(magnitude_vector))"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Matrices:
+    """What an adapter holds for one module: A, shape (rank, in), B, shape (out, rank), and with DoRA a length a row, (out,)."""
+
+    a: Tensor
+    b: Tensor
+    lengths: Tensor | None
 
 
 @dataclass(frozen=True, slots=True)
 class AdapterFacts:
     """What the files say. `targets` are module names, `tensors` and `parameters` count the weights' arrays and values.
 
-    `invocation` are the token ids that switch an activated LoRA on; none for a LoRA that is always on.
+    `invocation` are the token ids that switch an activated LoRA on; none for a LoRA that is always on. `dora` adapters learn the
+    length of each row of a weight apart from its direction (arXiv 2402.09353); `rslora` ones are scaled by alpha / √rank.
     """
 
     rank: int
@@ -52,6 +65,8 @@ class AdapterFacts:
     parameters: int
     weights_digest: str
     invocation: tuple[int, ...] = ()
+    dora: bool = False
+    rslora: bool = False
 
 
 def inspect_folder(folder: Path) -> AdapterFacts:
@@ -68,10 +83,11 @@ def inspect_weights(folder: Path) -> AdapterFacts:
     settings = read_settings(folder)
     weights = folder / WEIGHTS_FILE
     tensors = read_header(weights)
-    pairs = _pairs(weights, tensors)
-    _check_ranks(weights, pairs, settings)
-    _check_targets(weights, pairs, settings)
-    _check_values(weights, pairs, settings)
+    modules = _modules(weights, tensors)
+    _check_ranks(weights, modules, settings)
+    _check_lengths(weights, modules, settings)
+    _check_targets(weights, modules, settings)
+    _check_values(weights, modules, settings)
     return AdapterFacts(
         settings.rank,
         settings.alpha,
@@ -81,7 +97,15 @@ def inspect_weights(folder: Path) -> AdapterFacts:
         sum(t.size for t in tensors),
         file_digest(weights),
         settings.invocation,
+        settings.dora,
+        settings.rslora,
     )
+
+
+def module_matrices(folder: Path) -> Mapping[str, Matrices]:
+    """Module name within the base → its matrices. Raises AdapterError where the weight file is damaged."""
+    weights = folder / WEIGHTS_FILE
+    return _modules(weights, read_header(weights))
 
 
 def check_files(folder: Path) -> None:
@@ -107,41 +131,53 @@ def _check_file(path: Path, status: os.stat_result) -> None:
         raise AdapterError(f"{path}: {status.st_size} bytes, more than the {ALLOWED[path.name]} that are allowed")
 
 
-def _pairs(path: Path, tensors: tuple[Tensor, ...]) -> dict[str, tuple[Tensor, Tensor]]:
-    """Module name → its A, shape (rank, in), and B, shape (out, rank)."""
-    halves: dict[str, dict[str, Tensor]] = {}
+def _modules(path: Path, tensors: tuple[Tensor, ...]) -> dict[str, Matrices]:
+    found: dict[str, dict[str, Tensor]] = {}
     for tensor in tensors:
-        module, half = _split_name(tensor.name)
-        if half is None or len(tensor.shape) != 2 or 0 in tensor.shape:
+        module, part = _split_name(tensor.name)
+        sides = 1 if part == "magnitude_vector" else 2
+        if part is None or len(tensor.shape) != sides or 0 in tensor.shape:
             raise AdapterError(f"{path}: {tensor.name[:200]} of shape {list(tensor.shape)} is no LoRA matrix of a linear layer")
-        if half in halves.setdefault(module, {}):
-            raise AdapterError(f"{path}: lora_{half} of {module} stands there twice under two names; train the adapter again")
-        halves[module][half] = tensor
-    for module, found in halves.items():
-        if len(found) != 2:
-            raise AdapterError(f"{path}: {module} has lora_{next(iter(found))} without its other half; the file is incomplete")
-    return {module: (found["A"], found["B"]) for module, found in halves.items()}
+        if part in found.setdefault(module, {}):
+            raise AdapterError(f"{path}: lora_{part} of {module} stands there twice under two names; train the adapter again")
+        found[module][part] = tensor
+    for module, parts in found.items():
+        if not {"A", "B"} <= parts.keys():
+            raise AdapterError(f"{path}: {module} has lora_{next(iter(parts))} without its other half; the file is incomplete")
+    return {module: Matrices(parts["A"], parts["B"], parts.get("magnitude_vector")) for module, parts in found.items()}
 
 
 def _split_name(name: str) -> tuple[str, str | None]:
-    """Module and `A` or `B`; None where it is no name that peft gives a LoRA matrix."""
+    """Module and `A`, `B` or `magnitude_vector`; None where it is no name that peft gives a part of a LoRA."""
     match = _LORA_NAME.fullmatch(name)
-    return (match[1], match[2]) if match else (name, None)
+    return (match[1], match[2] or match[3]) if match else (name, None)
 
 
-def _check_ranks(path: Path, pairs: Mapping[str, tuple[Tensor, Tensor]], settings: LoraSettings) -> None:
-    for module, (a, b) in pairs.items():
-        if a.shape[0] != b.shape[1] or a.shape[0] not in settings.ranks:
-            allowed = " or ".join(str(rank) for rank in sorted(settings.ranks))
+def _check_ranks(path: Path, modules: Mapping[str, Matrices], settings: LoraSettings) -> None:
+    for module, has in modules.items():
+        rank = has.a.shape[0]
+        if rank != has.b.shape[1] or rank not in settings.ranks:
+            allowed = " or ".join(str(each) for each in sorted(settings.ranks))
             raise AdapterError(
-                f"{path}: {module} has rank {a.shape[0]} in A and {b.shape[1]} in B, {CONFIG_FILE} says {allowed}; "
+                f"{path}: {module} has rank {rank} in A and {has.b.shape[1]} in B, {CONFIG_FILE} says {allowed}; "
                 "the two files do not belong together"
             )
 
 
-def _check_targets(path: Path, pairs: Mapping[str, tuple[Tensor, Tensor]], settings: LoraSettings) -> None:
+def _check_lengths(path: Path, modules: Mapping[str, Matrices], settings: LoraSettings) -> None:
+    for module, has in modules.items():
+        wanted = (has.b.shape[0],) if settings.dora else None
+        if wanted != (has.lengths.shape if has.lengths else None):
+            what = f"{has.lengths.shape[0]} row lengths" if has.lengths else "no row lengths"
+            raise AdapterError(
+                f"{path}: {module} has {what}, {CONFIG_FILE} says use_dora {settings.dora} and B has {has.b.shape[0]} rows; "
+                "the two files do not belong together"
+            )
+
+
+def _check_targets(path: Path, modules: Mapping[str, Matrices], settings: LoraSettings) -> None:
     idle = set(settings.targets)
-    for module in pairs:
+    for module in modules:
         parts = module.split(".")
         meant = {".".join(parts[n:]) for n in range(len(parts))} & set(settings.targets)
         if not meant:
@@ -155,13 +191,13 @@ def _check_targets(path: Path, pairs: Mapping[str, tuple[Tensor, Tensor]], setti
         )
 
 
-def _check_values(path: Path, pairs: Mapping[str, tuple[Tensor, Tensor]], settings: LoraSettings) -> None:
+def _check_values(path: Path, modules: Mapping[str, Matrices], settings: LoraSettings) -> None:
     effective = False
-    for pair in pairs.values():
-        moved = True
-        for tensor in pair:
-            moved = _any_value(path, tensor) and moved
-        effective = effective or moved
+    for has in modules.values():
+        moved = [_any_value(path, tensor) for tensor in (has.a, has.b)]
+        if has.lengths is not None:
+            _any_value(path, has.lengths)
+        effective = effective or all(moved)
     if not effective or settings.alpha == 0:
         why = "alpha is 0" if effective else "every A or B matrix is zero"
         raise NoEffect(f"{path}: {why}, so the adapter changes nothing; train it first")

@@ -30,7 +30,8 @@ _BRANCH = re.compile(r"\(\.\*\\\.\)\?[A-Za-z0-9_]+\\\.\.\*")
 class LoraSettings:
     """`ranks` holds every rank a module may have: the general one and those of `rank_pattern`. `targets` leaves out the
     target modules that are excluded again, which get no weights: peft writes both for a small model's `all-linear`.
-    `invocation` are the token ids that switch an activated LoRA on; none for a LoRA that is always on."""
+    `invocation` are the token ids that switch an activated LoRA on; none for a LoRA that is always on. `dora` (arXiv 2402.09353)
+    keeps a length a row beside the matrices, `rslora` (arXiv 2312.03732) scales by alpha / √rank."""
 
     rank: int
     ranks: frozenset[int]
@@ -38,6 +39,8 @@ class LoraSettings:
     dropout: float
     targets: tuple[str, ...]
     invocation: tuple[int, ...]
+    dora: bool
+    rslora: bool
 
 
 def _number(value: Any) -> bool:
@@ -109,6 +112,7 @@ _CHECKED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "fan_in_fan_out": (_among(True, False), "true or false"),
     "bias": (_among("none"), "none"),
     "use_rslora": (_among(True, False), "true or false"),
+    "use_dora": (_among(True, False), "true or false"),
     "init_lora_weights": (_among(True, False, "gaussian"), "true, false or gaussian"),
     "layers_to_transform": (_or_none(lambda v: _integers(v if isinstance(v, list) else [v])), "null or layer numbers"),
     "layers_pattern": (_or_none(lambda v: _names(v if isinstance(v, list) else [v])), "null or names"),
@@ -119,6 +123,27 @@ _CHECKED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "qalora_group_size": (lambda v: type(v) is int, "a number, which is not used"),
 }
 """Keys that may hold more than their neutral value, each with its check and what it may be. Any other key must be neutral."""
+
+_WHY: Mapping[str, str] = {
+    "peft_type": "only LoRA shares a base with other adapters",
+    "task_type": "LoRAG writes replies and embeds texts",
+    "modules_to_save": "it replaces whole modules of the base, which all adapters share; train LoRA matrices alone",
+    "trainable_token_indices": "it changes the base's embeddings, which all adapters share; train LoRA matrices alone",
+    "target_parameters": "only linear layers are taken",
+    "layer_replication": "it changes the base's layers, which all adapters share",
+    "bias": "it changes the base's biases, which all adapters share; train with bias none",
+    "lora_bias": "only matrices are taken; train with lora_bias false",
+    "init_lora_weights": "it belongs on a base that was changed first; let peft save it as plain LoRA "
+    "(path_initial_model_for_weight_conversion)",
+}
+"""Why a setting that others use is refused here."""
+
+
+def _why(key: str, value: Any) -> str:
+    if key == "init_lora_weights" and not isinstance(value, str):
+        return ""
+    return f"; {_WHY[key]}" if key in _WHY else ""
+
 
 _REQUIRED = ("peft_type", "r", "target_modules", "lora_alpha")
 
@@ -135,12 +160,21 @@ def read_settings(folder: Path) -> LoraSettings:
     for key, value in data.items():
         check, allowed = _CHECKED.get(key, (_neutral, "nothing but null, false or empty: LoRAG loads plain LoRA only"))
         if not check(value):
-            raise AdapterError(f"{path}: {key[:60]} is {_short(value)}; allowed: {allowed}")
+            raise AdapterError(f"{path}: {key[:60]} is {_short(value)}; allowed: {allowed}{_why(key, value)}")
     rank = int(data["r"])
     ranks = frozenset({rank, *data.get("rank_pattern", {}).values()})
     targets = tuple(target for target in sorted(data["target_modules"]) if not _excludes(data.get("exclude_modules"), target))
     invocation = tuple(data.get("alora_invocation_tokens") or ())
-    return LoraSettings(rank, ranks, float(data["lora_alpha"]), float(data.get("lora_dropout", 0.0)), targets, invocation)
+    return LoraSettings(
+        rank,
+        ranks,
+        float(data["lora_alpha"]),
+        float(data.get("lora_dropout", 0.0)),
+        targets,
+        invocation,
+        data.get("use_dora") is True,
+        data.get("use_rslora") is True,
+    )
 
 
 def _neutral(value: Any) -> bool:

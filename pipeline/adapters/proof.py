@@ -247,6 +247,8 @@ def prove_served(engine: Scorer, name: str, folder: Path, *, role: Role, where: 
         compare_bare_replies(canaries, values[1::2])
     except NoEffect as error:
         hint = "serve this version on its base under that name, or change generation.models or adapters"
+        if kind := "DoRA" if facts.dora else "activated LoRA" if facts.invocation else "":
+            hint = f"it is {kind}, which not every server applies (vLLM does not, `lorag serve` does); else {hint}"
         raise NoEffect(f"{where} is not {_name(card)}: {error}; {hint}") from error
     return card
 

@@ -21,6 +21,9 @@ from pipeline.errors import AdapterError
 
 Record = TypeVar("Record")
 
+OPTIONAL: Mapping[str, bool] = types.MappingProxyType({"optional": True})
+"""Metadata of a field that may be absent: it has its default then, and is not written while it is None."""
+
 _MOST = 1e30
 """No number of a card is as large; an integer of a thousand digits would not even fit a float."""
 
@@ -38,17 +41,19 @@ def load_json(path: Path, *, limit: int) -> Any:
 def build(kind: type[Record], data: object, where: str) -> Record:
     """Make the frozen dataclass `kind` out of parsed JSON. `where` begins each message: the file, then the key path.
 
-    Field types may be str, int, float (finite), bool, StrEnum, `X | None`, `tuple[X, ...]`, `Mapping[str, X]` and other
-    dataclasses. Raises AdapterError for an unknown or missing key and for a value of another type.
+    A field with the metadata `OPTIONAL` may be absent. Field types may be str, int, float (finite), bool, StrEnum, `X | None`,
+    `tuple[X, ...]`, `Mapping[str, X]` and other dataclasses. Raises AdapterError for an unknown or missing key and for a value of
+    another type.
     """
     if not isinstance(data, Mapping):
         raise AdapterError(f"{where}: must be an object with the keys of {kind.__name__}")
     hints = _hints(cast(Any, kind))
-    missing, unknown = sorted(hints.keys() - data.keys()), sorted(data.keys() - hints.keys())
+    needed = {field.name for field in dataclasses.fields(cast(Any, kind)) if not field.metadata.get("optional")}
+    missing, unknown = sorted(needed - data.keys()), sorted(data.keys() - hints.keys())
     if missing or unknown:
         what = f"key {missing[0]!r} is missing" if missing else f"unknown key {unknown[0]!r}"
         raise AdapterError(f"{where}: {what}; it must hold exactly {', '.join(hints)}")
-    return kind(**{key: _value(hint, data[key], f"{where}: {key}") for key, hint in hints.items()})
+    return kind(**{key: _value(hint, data[key], f"{where}: {key}") for key, hint in hints.items() if key in data})
 
 
 @functools.cache
@@ -89,7 +94,8 @@ def _scalar(hint: Any, value: Any, where: str) -> Any:
 def plain(value: Any) -> Any:
     """A record as what `json` writes: mappings, lists and scalars. The inverse of `build`."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        named = [(field, getattr(value, field.name)) for field in dataclasses.fields(value)]
+        return {field.name: plain(v) for field, v in named if v is not None or not field.metadata.get("optional")}
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -56,6 +56,8 @@ class Batch:
             self._ids[n, width - len(ids) :] = torch.tensor(list(ids), device=device)
             self._mask[n, width - len(ids) :] = 1
         self._names = [name for _, name in rows]
+        self._prompts = [list(ids) for ids, _ in rows]
+        self._on = [False] * len(rows)  # whose prompt has switched an activated adapter on
         self.cache: Any = DynamicCache()
 
     @property
@@ -75,12 +77,30 @@ class Batch:
                 use_cache=True,
                 logits_to_keep=keep,
                 **({"adapter_names": self._names} if per_row else {}),
+                **self._activation(model, ids.shape[1]),
             ).logits
+
+    def _activation(self, model: Any, columns: int) -> dict[str, Any]:
+        """From which of these columns, counted from the end, each row's activated adapter is on; nothing where there is none.
+
+        peft looks for the invocation in the ids of one forward alone, and would switch off again at the next token.
+        """
+        known = getattr(model, "peft_config", {})
+        wanted = [tuple(getattr(known.get(name), "alora_invocation_tokens", None) or ()) for name in self._names]
+        if not any(wanted):
+            return {}
+        if not self._prompts:
+            return {"alora_offsets": [columns if on else None for on in self._on]}
+        since = [_since(ids, sought) for ids, sought in zip(self._prompts, wanted, strict=True)]
+        self._on = [place is not None for place in since]
+        return {"alora_offsets": since}
 
     def prefill(self) -> Any:
         """Run the prompts; returns the next-token logits, shape (rows, vocabulary), float32."""
         positions = (self._mask.cumsum(-1) - 1).clamp(min=0)
-        return self._forward(self._ids, positions, self._mask, 1)[:, -1].float()
+        logits = self._forward(self._ids, positions, self._mask, 1)[:, -1].float()
+        self._prompts = []
+        return logits
 
     def step(self, tokens: Any) -> Any:
         """Append one token a row, shape (rows,); returns the next logits as `prefill` does."""
@@ -105,7 +125,7 @@ class Batch:
         if padding:
             self.cache = _rebuilt((keys[:, :, padding:], values[:, :, padding:]) for keys, values, _ in self.cache)
         self._mask = mask[:, padding:]
-        self._names = [self._names[i] for i in indices]
+        self._names, self._on = [self._names[i] for i in indices], [self._on[i] for i in indices]
 
     def absorb(self, other: Batch) -> None:
         """Take the rows of `other`, prefilled too, behind one's own; `other` is spent after.
@@ -120,7 +140,8 @@ class Batch:
             for (keys, values, _), (new_keys, new_values, _) in zip(self.cache, other.cache, strict=True)
         )
         mask = torch.cat([_left_padded(self._mask, width), _left_padded(other._mask, width)])
-        self.cache, self._mask, self._names = cache, mask, self._names + other._names
+        self.cache, self._mask = cache, mask
+        self._names, self._on = self._names + other._names, self._on + other._on
 
     def branch(self, copies: int, continuations: Any) -> Any:
         """Continue every row `copies` times: row r with continuations[r * copies + c], shape (rows * copies, columns).
@@ -130,11 +151,18 @@ class Batch:
         self.cache.batch_repeat_interleave(copies)
         self._mask = self._mask.repeat_interleave(copies, dim=0)
         self._names = [name for name in self._names for _ in range(copies)]
+        self._on = [on for on in self._on for _ in range(copies)]
         start = self._mask.sum(-1, keepdim=True)
         columns = continuations.shape[1]
         self._mask = self._extended(continuations.shape[0], columns)
         offsets = continuations.new_tensor(range(columns))[None]
         return self._forward(continuations, start + offsets, self._mask, 0)
+
+
+def _since(ids: Sequence[int], sought: Sequence[int]) -> int | None:
+    """Tokens from the last place where `sought` begins in `ids` to the end; None where it does not stand there."""
+    starts = range(len(ids) - len(sought), -1, -1) if sought else ()
+    return next((len(ids) - start for start in starts if tuple(ids[start : start + len(sought)]) == tuple(sought)), None)
 
 
 def _rebuilt(layers: Iterable[tuple[Any, ...]]) -> Any:

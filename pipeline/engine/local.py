@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline.engine.decoding import BASE_ROW, ChoiceRow, Flight, Key, Row, continuation_logprobs, decode
+from pipeline.engine.decoding import BASE_ROW, Batch, ChoiceRow, Flight, Key, Row, continuation_logprobs, decode
 from pipeline.engine.likelihood import normalised
 from pipeline.engine.protocol import ChoiceRequest, Completion, Finish, Generation
 from pipeline.engine.routing import AdapterRouter
@@ -38,6 +38,13 @@ class LocalEngine:
         self._lock = threading.Lock()
         self._batch_rows, self._batch_tokens = batch_rows, batch_tokens
         self.context = int(getattr(loaded.model.config, "max_position_embeddings", 2048))
+
+    @classmethod
+    def of_trained(cls, loaded: LoadedBase, model: Any, name: str) -> LocalEngine:
+        """An engine on the peft `model` of a training on `loaded`, with its adapter `name` resident as it is at the moment."""
+        engine = cls(loaded)
+        engine._router.adopt(model, name)
+        return engine
 
     @property
     def adapters(self) -> tuple[str, ...]:
@@ -168,6 +175,17 @@ class LocalEngine:
     def reply_logprobs(self, requests: Sequence[ChoiceRequest]) -> list[list[float]]:
         """Log-probability of each whole choice after its prompt, end token included, in nats; one request at a time."""
         return [logprobs for request in requests for logprobs in self._logprobs([self.choice_row(request)])]
+
+    def prompt_logits(self, requests: Sequence[Generation]) -> Any:
+        """Logits of the token after each prompt, float32 of shape (requests, vocabulary); one request at a time."""
+        import torch
+
+        rows = [self.row(request) for request in requests]
+        with engine_errors("scoring", len(rows)):
+            batches = (
+                Batch(self._session, [(row.ids, row.adapter)], self.tokens.pad_id, self._router.model.device) for row in rows
+            )
+            return torch.cat([batch.prefill().float() for batch in batches])
 
     def token_logprobs(self, row: ChoiceRow) -> list[list[float]]:
         """Log-probability of each token of each reply of `row`, in nats. Raises PromptTooLong, InputError."""

@@ -15,8 +15,11 @@ from typing import Any
 
 from pipeline.engine.decoding import BASE_ROW
 from pipeline.engine.quiet import quiet_libraries
-from pipeline.engine.weights import packed_weights_kept
+from pipeline.engine.weights import packed_weights_kept, unpack_weights
 from pipeline.errors import AdapterError, NoEffect
+
+_LENGTHS = ".lora_magnitude_vector.weight"
+"""How DoRA's row lengths are called in a model; a file leaves the last word out."""
 
 
 class AdapterRouter:
@@ -45,12 +48,13 @@ class AdapterRouter:
                     self.model = PeftModel.from_pretrained(
                         self.model, str(folder), adapter_name=name, is_trainable=False, autocast_adapter_dtype=False
                     )
+                self._fit_for(name, folder)
         except Exception as error:  # peft, safetensors and torch raise unrelated classes for an unusable adapter
             self._discard(name)
             reason = " ".join(str(error).split())[:300] if str(error) else type(error).__name__
             raise AdapterError(f"adapter in {folder} does not load on this base: {reason}") from error
         self.names = (*self.names, name)
-        self._layers = [m for m in self.model.modules() if hasattr(m, "lora_A") and hasattr(m, "_active_adapter")]
+        self._layers = _lora_layers(self.model)
         try:
             self._check_consumed(name, folder)
         except NoEffect:
@@ -59,7 +63,28 @@ class AdapterRouter:
         for parameter_name, parameter in self.model.named_parameters():
             if f".{name}." in parameter_name and "lora_" in parameter_name:
                 parameter.data = parameter.data.to(dtype)
+        for layer in self._layers:
+            # peft 0.21 refuses DoRA in batches that mix adapters by this mark, though it computes them right (a test holds it).
+            layer.use_dora.pop(name, None)
         self.model.eval()
+
+    def _fit_for(self, name: str, folder: Path) -> None:
+        """Raises AdapterError for a second activated adapter on a quantized base, and unpacks the base for one with DoRA.
+
+        In one batch peft 0.21 gives the second the places of the first. DoRA reads the base's weights at each forward, and
+        would take packed ones for what they are not.
+        """
+        settings, quantized = self.model.peft_config, getattr(self.model, "quantization_method", None) is not None
+        if settings[name].use_dora:
+            unpack_weights(self.model)
+        others = [other for other in self.names if settings[other].alora_invocation_tokens]
+        if quantized and settings[name].alora_invocation_tokens and others:
+            raise AdapterError(f"{others[0]!r} is an activated adapter too, and a quantized base takes one; use bf16 or fp32")
+
+    def adopt(self, model: Any, name: str) -> None:
+        """Take over a peft model that holds the adapter `name` already, as one that is being trained does."""
+        self.model, self.names = model, (name,)
+        self._layers = _lora_layers(model)
 
     def remove(self, name: str) -> None:
         """Unload an adapter; the base model is bare again after the last one."""
@@ -90,7 +115,8 @@ class AdapterRouter:
         it looks up the base that the settings name.
         """
         ending = re.compile(rf"(\.lora_\w+)\.{re.escape(name)}(?=\.|$)")
-        return {ending.sub(r"\1", key): value for key, value in self.model.named_parameters() if ending.search(key)}
+        found = {ending.sub(r"\1", key): value for key, value in self.model.named_parameters() if ending.search(key)}
+        return {key.replace(_LENGTHS, _LENGTHS.removesuffix(".weight")): value for key, value in found.items()}
 
     def _check_consumed(self, name: str, folder: Path) -> None:
         from safetensors import safe_open
@@ -137,3 +163,7 @@ class AdapterRouter:
             layer._disable_adapters = bare
             if not bare:
                 layer._active_adapter = [name]
+
+
+def _lora_layers(model: Any) -> list[Any]:
+    return [module for module in model.modules() if hasattr(module, "lora_A") and hasattr(module, "_active_adapter")]

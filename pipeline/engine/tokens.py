@@ -16,7 +16,7 @@ from typing import Any
 
 from pipeline.engine.bases import tokenizer_place
 from pipeline.engine.quiet import quiet_libraries
-from pipeline.errors import BaseError, EngineError
+from pipeline.errors import BaseError, EngineError, InputError
 from pipeline.records import Message
 
 _MARK = "\u2063lorag-{}\u2063"
@@ -74,9 +74,17 @@ class ChatTokens:
 
     @functools.lru_cache(maxsize=256)  # noqa: B019 - an engine keeps its tokens for life
     def _pieces(self, roles: tuple[str, ...], reply: bool) -> tuple[str, ...]:
-        """The template's text before, between and after the contents of messages with these roles."""
+        """The template's text before, between and after the contents of such messages. Raises InputError, EngineError."""
+        from jinja2 import TemplateError
+
         chat = [{"role": role, "content": _MARK.format(n)} for n, role in enumerate(roles)]
-        text = self._tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=reply, enable_thinking=False)
+        try:
+            text = self._tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=reply, enable_thinking=False)
+        except TemplateError as error:  # a template's own refusal: Gemma 2 takes no system message, many only turns by turns
+            raise InputError(
+                f"the base's chat template takes no messages in the order {', '.join(roles)} ({error}); "
+                "say what a system message says in the first user message, and let user and assistant alternate"
+            ) from error
         parts = _MARKS.split(text)
         if parts[1::2] != [str(n) for n in range(len(roles))]:
             raise EngineError(
@@ -108,6 +116,20 @@ class ChatTokens:
             ids += self.plain(message.content) + self._special(piece)
         return ids
 
+    def opening(self) -> list[int]:
+        """Token ids with which every prompt ends: what opens a reply, and switches an activated adapter on.
+
+        Raises EngineError where the template opens a reply with no special token of its own: ordinary text could be taken for it.
+        """
+        before, after = self._pieces(("user",), False)[-1], self._pieces(("user",), True)[-1]
+        ids = self._special(after.removeprefix(before)) if after.startswith(before) else []
+        if not ids or ids[0] not in self._tokenizer.added_tokens_decoder or self._special(after)[-len(ids) :] != ids:
+            raise EngineError(
+                "the base's chat template opens a reply with no token of its own, so no adapter can be activated there; "
+                "train without lora.activated"
+            )
+        return ids
+
     def reply(self, text: str) -> list[int]:
         """Token ids of a whole reply, end token included: what an adapter is trained to write."""
         return [*self.plain(text), self.end_ids[0]]
@@ -124,5 +146,8 @@ def _written_out(tokenizer: Any) -> re.Pattern[str] | None:
     of white space, which some families keep as added tokens, steer nothing and stay whole.
     """
     added = [token.content for token in tokenizer.added_tokens_decoder.values() if not token.special]
-    words = [re.escape(text) for text in added if len(text) > 1 and not text.isspace()]
-    return re.compile(f"(?=(?:{'|'.join(words)}))") if words else None
+    words = [text for text in added if len(text) > 1 and not text.isspace()]
+    if not words:
+        return None
+    first = "".join(sorted({re.escape(text[0]) for text in words}))  # Gemma has 6,000 of them: most places need no look at each
+    return re.compile(f"(?=[{first}])(?=(?:{'|'.join(map(re.escape, words))}))")

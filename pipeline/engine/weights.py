@@ -14,6 +14,9 @@ from pipeline.engine.processor import compute_dtype, detect, require_device
 from pipeline.engine.quiet import quiet_libraries
 from pipeline.errors import BaseError
 
+_PACKED_ROWS, _PACKED_COLUMNS = 32, 64
+"""What a 4-bit layer's sides must be multiples of to be packed for CPU inference."""
+
 
 class Precision(StrEnum):
     """How base weights are kept. NF4 is 4-bit NormalFloat (QLoRA, arXiv 2305.14314)."""
@@ -37,7 +40,7 @@ class LoadedBase:
     device: str
 
 
-def _device(requested: str) -> str:
+def resolve_device(requested: str) -> str:
     import torch
 
     if requested != "auto":
@@ -46,30 +49,37 @@ def _device(requested: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _compute(precision: Precision, requested: str, device: str) -> str:
+def resolve_compute(precision: Precision, requested: str, device: str) -> str:
     fixed = {Precision.FP32: "float32", Precision.BF16: "bfloat16", Precision.FP16: "float16"}
     if precision in fixed:
         return fixed[precision]
     if requested != "auto":
         return requested
-    return "bfloat16" if device == "cuda" else compute_dtype(detect())
+    return "bfloat16" if device.startswith("cuda") else compute_dtype(detect())
 
 
-def load_weights(base: Base, *, precision: Precision = Precision.NF4, compute: str = "auto", device: str = "auto") -> LoadedBase:
-    """Load `base`. `compute` is auto, float32, bfloat16 or float16; it applies to quantized weights.
+def load_weights(
+    base: Base, *, precision: Precision = Precision.NF4, compute: str = "auto", device: str = "auto", divisible: bool = False
+) -> LoadedBase:
+    """Load `base`. `compute` is auto, float32, bfloat16 or float16; it applies to quantized weights. Where `divisible`, 4-bit
+    weights are stored as numbers of that type, which FSDP can divide among processes; bytes it cannot.
 
     Raises BaseError where the folder does not load or the device is not there.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
-    where = _device(device)
-    dtype_name = _compute(precision, compute, where)
+    where = resolve_device(device)
+    dtype_name = resolve_compute(precision, compute, where)
     dtype = getattr(torch, dtype_name)
     options: dict[str, Any] = {"dtype": dtype, "device_map": {"": where}, "trust_remote_code": False, "use_safetensors": True}
     if precision is Precision.NF4:
         options["quantization_config"] = BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype, bnb_4bit_use_double_quant=where == "cuda"
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_compute_dtype=dtype,
+            bnb_4bit_use_double_quant=where.startswith("cuda"),
+            bnb_4bit_quant_storage=dtype if divisible else None,
         )
     elif precision is Precision.INT8:
         options["quantization_config"] = BitsAndBytesConfig(load_in_8bit=True)
@@ -83,7 +93,25 @@ def load_weights(base: Base, *, precision: Precision = Precision.NF4, compute: s
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise BaseError(f"base {base.id!r} does not load from {base.location}: {reason}") from error
     model.eval()
+    if precision is Precision.NF4:
+        _leave_unpackable(model)
     return LoadedBase(base, model, tokenizer, precision, dtype_name, where)
+
+
+def _leave_unpackable(model: Any) -> None:
+    """Keep bitsandbytes from packing layers for CPU inference that its packed form has no room for: they fail at the first reply.
+
+    It takes rows in blocks of 32 and scales in blocks of 64 that may not cross a row. Gemma 4's inputs a layer can be narrower.
+    """
+    for layer in _quantized(model):
+        if layer.out_features % _PACKED_ROWS or layer.in_features % _PACKED_COLUMNS:
+            layer.support_avx512bf16_for_cpu = False
+
+
+def _quantized(model: Any) -> list[Any]:
+    from bitsandbytes.nn.modules import Linear4bit  # peft's wrapper around such a layer has the same name
+
+    return [module for module in model.modules() if isinstance(module, Linear4bit)]
 
 
 def keep_gradients(model: Any) -> int:
@@ -91,12 +119,29 @@ def keep_gradients(model: Any) -> int:
 
     After a repack no gradient passes a `Linear4bit`, silently (design §9): call this on every model that will train.
     """
-    from bitsandbytes.nn.modules import Linear4bit  # peft's wrapper around such a layer has the same name
-
-    layers = [module for module in model.modules() if isinstance(module, Linear4bit)]
+    layers = _quantized(model)
     for layer in layers:
         layer.support_avx512bf16_for_cpu = False
     return len(layers)
+
+
+def unpack_weights(model: Any) -> None:
+    """Take back what bitsandbytes packed for CPU inference, and forbid it from now on: for what reads 4-bit weights itself.
+
+    Replies stay what they were, since the packed scales, rounded to bfloat16, are kept; decoding gets slower. Release 0.50
+    leaves scales transposed that were not quantized in turn, so they are put straight here.
+    """
+    from bitsandbytes.functional import _convert_weight_packed_for_cpu_inverse
+
+    keep_gradients(model)
+    for layer in _quantized(model):
+        weight = getattr(layer, "base_layer", layer).weight
+        state = getattr(weight, "quant_state", None)
+        if state is None or not getattr(state, "packing_format_for_cpu", False):
+            continue
+        weight.data, weight.quant_state = _convert_weight_packed_for_cpu_inverse(weight.data, state)
+        if not weight.quant_state.nested:
+            weight.quant_state.absmax = weight.quant_state.absmax.T.reshape(-1).float().contiguous()
 
 
 @contextmanager

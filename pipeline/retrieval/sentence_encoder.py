@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from pipeline.retrieval.embedder import Vectors
 
 MINILM = "minilm"
+PROMPTS_FILE = "config_sentence_transformers.json"
+"""Where sentence-transformers keeps a model's instructions; an adapter may bring its own, for queries."""
+
+_PROMPT_BYTES = 1 << 16
 _MODEL_FILES = ("*.json", "*.safetensors", "*.bin", "*.txt", "*.model")
 _NOT_VECTORS = {"base_model_name_or_path", "inference_mode", "peft_version", "revision", "task_type"}
 
@@ -55,8 +59,9 @@ def resolve_model(model: str) -> Path:
 class SentenceTransformerEmbedder:
     """`model` is `minilm`, a folder or a hub id; `adapter` a peft LoRA folder applied to the transformer inside.
 
-    With `query_side_only` passages are embedded by the bare model. Vectors are unit float32 rows; calls are serialised by a
-    lock. Special tokens in texts are read as plain text.
+    With `query_side_only` passages are embedded by the bare model. With `quantized` the model's linear layers are kept in 4 bit
+    (NF4, as QLoRA does: arXiv 2305.14314), which gives other vectors, so it counts as another model. Vectors are unit float32
+    rows; calls are serialised by a lock. Special tokens in texts are read as plain text.
     """
 
     def __init__(
@@ -65,12 +70,14 @@ class SentenceTransformerEmbedder:
         *,
         adapter: Path | None = None,
         query_side_only: bool = False,
+        quantized: bool = False,
         batch_size: int = 32,
         device: str | None = None,
     ) -> None:
         self._name = model
         self._adapter = adapter
         self._query_side_only = query_side_only and adapter is not None
+        self._quantized = quantized
         self._batch_size = batch_size
         self._device = device
         self._lock = threading.RLock()
@@ -86,12 +93,13 @@ class SentenceTransformerEmbedder:
             AdapterError: the adapter folder is not one.
         """
         folder = resolve_model(self._name)
-        settings = _read_json(folder / "config_sentence_transformers.json")
-        prompts = settings.get("prompts") or {}
+        prompts = _read_json(folder / PROMPTS_FILE).get("prompts") or {}
+        if self._adapter is not None:
+            prompts = {**prompts, **adapter_prompts(self._adapter)}
         pooling = next((_pooling(_read_json(path)) for path in sorted(folder.glob("*Pooling/config.json"))), "mean")
         return EncoderIdentity(
             model=self._name,
-            model_digest=_files_digest(folder),
+            model_digest=_files_digest(folder) + ("-nf4" if self._quantized else ""),
             adapter=str(self._adapter or ""),
             adapter_digest=adapter_digest(self._adapter) if self._adapter else "",
             query_side_only=self._query_side_only,
@@ -114,9 +122,10 @@ class SentenceTransformerEmbedder:
         """
         with self._lock:
             if self._model is None:
-                model = _load_model(resolve_model(self._name), self._device)
+                model = _load_model(resolve_model(self._name), self._device, quantized=self._quantized)
                 if self._adapter is not None:
                     _load_adapter(model, self._adapter)
+                    model.prompts = {**(model.prompts or {}), **adapter_prompts(self._adapter)}
                 self._model = model
             return self._model
 
@@ -148,7 +157,7 @@ class SentenceTransformerEmbedder:
         return np.ascontiguousarray(rows, dtype=np.float32)
 
 
-def _load_model(folder: Path, device: str | None) -> Any:
+def _load_model(folder: Path, device: str | None, *, quantized: bool) -> Any:
     from pipeline.engine.processor import require_device
     from pipeline.engine.quiet import quiet_libraries
 
@@ -158,15 +167,37 @@ def _load_model(folder: Path, device: str | None) -> Any:
         with quiet_libraries():
             from sentence_transformers import SentenceTransformer
 
-            model = SentenceTransformer(str(folder), device=device)
+            model = SentenceTransformer(str(folder), device=device, model_kwargs=_in_four_bits(device) if quantized else None)
     except Exception as error:
         reason = str(error).partition("\n")[0]
         raise BaseError(f"embedder {folder}: sentence-transformers cannot load it ({reason}); check the folder") from error
     tokenizer = model.tokenizer
-    if hasattr(tokenizer, "split_special_tokens"):
+    # A model that puts texts through its chat template needs the template's own special tokens.
+    templated = "message" in getattr(model[0], "modality_config", {})
+    if hasattr(tokenizer, "split_special_tokens") and not templated:
         tokenizer.split_special_tokens = True
     model.eval()
     return model
+
+
+def _in_four_bits(device: str | None) -> dict[str, Any]:
+    """How transformers loads a model in NF4. Computes in what the processor is fast in, as generation bases do."""
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    from pipeline.engine.processor import compute_dtype, detect
+
+    where = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    compute = torch.bfloat16 if where.startswith("cuda") else getattr(torch, compute_dtype(detect()))
+    return {
+        "quantization_config": BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_compute_dtype=compute,
+            bnb_4bit_use_double_quant=where.startswith("cuda"),
+        ),
+        "device_map": {"": where},
+    }
 
 
 def _load_adapter(model: Any, adapter: Path) -> None:
@@ -188,6 +219,24 @@ def _load_adapter(model: Any, adapter: Path) -> None:
     if not any(bool(weight.any()) for name, weight in weights.items() if "lora_B" in name or "lora_embedding_B" in name):
         raise NoEffect(f"embedder adapter {adapter}: all its B matrices are zero, it changes nothing; train it first")
     model.eval()
+
+
+def adapter_prompts(adapter: Path) -> dict[str, str]:
+    """The instruction for queries that an adapter was trained with, where it brings one: {"query": …} or nothing.
+
+    Raises:
+        AdapterError: the file is there and holds anything else.
+    """
+    path = adapter / PROMPTS_FILE
+    if not path.is_symlink() and not path.exists():
+        return {}
+    from pipeline.adapters.strict_json import load_json
+
+    content = load_json(path, limit=_PROMPT_BYTES)
+    prompts = content.get("prompts") if isinstance(content, dict) and content.keys() == {"prompts"} else None
+    if not isinstance(prompts, dict) or prompts.keys() != {"query"} or not isinstance(prompts["query"], str):
+        raise AdapterError(f'{path}: must hold {{"prompts": {{"query": TEXT}}}} and nothing else; train or copy it again')
+    return {"query": prompts["query"]}
 
 
 def adapter_digest(adapter: Path) -> str:

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipeline.errors import AdapterError
 from pipeline.records import Role
-from services.options import HERE, Format, Output, Project
+from services.options import HERE, DataFolder, Format, Output, Project, Tuned
 from services.terminal import cell, out, show, show_json, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pipeline.adapters.card import AdapterCard, Evidence
+    from pipeline.adapters.card import AdapterCard, Evidence, Origin, Parent
     from pipeline.adapters.registry import Registry, Version
     from pipeline.config import Settings
 
 app = typer.Typer(no_args_is_help=True, help="List, show, promote and roll back adapter versions.")
+
+
+class CardForm(StrEnum):
+    HF = "hf"
+    JSON = "json"
+
 
 RoleArgument = Annotated[Role, typer.Argument(help="Which adapter.", show_default=False)]
 
@@ -36,11 +44,14 @@ def list_versions(project: Project = HERE, output: Output = Format.TEXT) -> None
     if not found:
         show(f"No adapters in {registry.folder} yet; make one with `lorag train`.")
         return
-    rows = table("role", "version", "alias", "created", "evidence")
+    rows = table("role", "version", "alias", "created", "made of", "evidence")
     for entry in found:
         evidence = _first_evidence(entry)
         rows.add_row(
-            *(cell(text) for text in (entry["role"], entry["version"], ", ".join(entry["aliases"]), entry["created"], evidence))
+            *map(
+                cell,
+                (entry["role"], entry["version"], ", ".join(entry["aliases"]), entry["created"], _made_of(entry), evidence),
+            )
         )
     out().print(rows)
 
@@ -64,6 +75,8 @@ def show_version(
     for key, value in _facts(found, card).items():
         facts.add_row(cell(key), cell(value))
     out().print(facts)
+    if card.parent and card.parent.changes:
+        show_changes(card.parent)
     if card.evidence:
         show_evidence(card.evidence)
     else:
@@ -101,11 +114,63 @@ def rollback(role: RoleArgument, project: Project = HERE, output: Output = Forma
     _tell_switch(settings, registry, role, output)
 
 
+@app.command("card")
+def model_card(
+    role: RoleArgument,
+    version: Annotated[str, typer.Argument(help="A version or alias.")] = "production",
+    form: Annotated[CardForm, typer.Option("--format", help="`hf`: README.md as Hugging Face reads it.")] = CardForm.HF,
+    project: Project = HERE,
+) -> None:
+    """Print the card of a version, written from what is known of it now. The registry keeps the same as README.md beside it."""
+    from pipeline.adapters.card import card_json
+    from pipeline.adapters.model_card import write_model_card
+
+    _, registry = _open(project)
+    card = registry.show(role, version)
+    typer.echo(write_model_card(card) if form is CardForm.HF else card_json(card), nl=False)
+
+
+@app.command("import")
+def import_(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What peft's save_pretrained wrote, or a trl checkpoint.")],
+    role: Annotated[Tuned, typer.Option("--role", help="What it is to be used for.")],
+    data: DataFolder,
+    contract: Annotated[
+        str, typer.Option("--contract", metavar="HASH", help="Contract it was trained on.", show_default="not known")
+    ] = "",
+    precision: Annotated[
+        str, typer.Option("--precision", help="How its base was kept in training, such as nf4.", show_default="not known")
+    ] = "",
+    licence: Annotated[str, typer.Option("--licence", help="Such as apache-2.0.", show_default="not said")] = "",
+    same_base: Annotated[bool, typer.Option("--same-base", help="The base it names is this project's.")] = False,
+    project: Project = HERE,
+    output: Output = Format.TEXT,
+) -> None:
+    """Take in an adapter that was trained elsewhere, as `candidate`. It serves once it is promoted, as every other."""
+    from services.adapter_import import bring_in
+    from training.importing import Claims
+
+    settings, registry = _open(project)
+    version = bring_in(settings, registry, Role(role.value), folder, data, Claims(contract, precision, licence, same_base))
+    if output is Format.JSON:
+        show_json({"role": role.value, "version": version.id, "folder": str(version.folder)})
+        return
+    show(f"{role.value} {version.id} is candidate now, imported from {folder}. Before it can be promoted:")
+    show(f"  lorag eval adapter {role.value} --data {data}")
+
+
 def show_evidence(evidence: tuple[Evidence, ...]) -> None:
     """The paired comparisons of a card."""
-    rows = table(
-        "metric", ">base", ">tuned", ">difference", ">95 % interval", ">n", "data", title="Held-out comparison with the base"
-    )
+    _show_comparisons(evidence, ("base", "tuned"), "Held-out comparison with the base")
+
+
+def show_changes(parent: Parent) -> None:
+    """What a training gained and lost against the adapter it began with."""
+    _show_comparisons(parent.changes, ("before", "after"), f"Against {parent.version}, which training began with")
+
+
+def _show_comparisons(evidence: tuple[Evidence, ...], sides: tuple[str, str], title: str) -> None:
+    rows = table("metric", *(f">{side}" for side in sides), ">difference", ">95 % interval", ">n", "data", title=title)
     for each in evidence:
         interval = f"{each.low:+.3f} to {each.high:+.3f}"
         figures = (f"{each.base:.3f}", f"{each.tuned:.3f}", f"{each.difference:+.3f}", interval, str(each.n))
@@ -128,7 +193,16 @@ def _entry(registry: Registry, version: Version) -> dict[str, Any]:
         card = registry.show(version.role, version.id)
     except AdapterError as error:
         return {**entry, "evidence": [], "problem": str(error)}
-    return {**entry, "created": card.created, "evidence": [dataclasses.asdict(each) for each in card.evidence]}
+    parent = card.parent.version if card.parent else None
+    made_of = {"data": card.data.name, "parent": parent}
+    return {**entry, "created": card.created, **made_of, "evidence": [dataclasses.asdict(each) for each in card.evidence]}
+
+
+def _made_of(entry: Mapping[str, Any]) -> str:
+    """The data that a version learnt from, and the version that it began with."""
+    if "problem" in entry:
+        return ""
+    return f"{entry['data']}, on {entry['parent']}" if entry["parent"] else str(entry["data"])
 
 
 def _first_evidence(entry: Mapping[str, Any]) -> str:
@@ -141,16 +215,33 @@ def _first_evidence(entry: Mapping[str, Any]) -> str:
 
 
 def _facts(version: Version, card: AdapterCard) -> dict[str, str]:
-    identity, lora, training = card.identity, card.lora, card.training
+    identity, lora = card.identity, card.lora
     return {
         "adapter": f"{card.role.value} {card.version}" + (f" ({', '.join(version.aliases)})" if version.aliases else ""),
         "created": card.created,
         "base": f"{identity.base} (digest {identity.base_digest[:16]}), trained in {identity.precision}",
         "weights": f"SHA-256 {identity.weights_digest}",
         "LoRA": f"rank {lora.rank}, alpha {lora.alpha:g}, {lora.parameters:,} parameters ({lora.share:.2%} of the base)",
-        "data": f"{card.data.name}, {card.data.rows} rows",
-        "training": f"{training.method}; {training.steps} steps, final loss {training.final_loss:.4f}, {training.seconds:.0f} s",
+        **(_imported(card.origin) if card.origin else _trained(card)),
+        "licence": card.licence or "not said",
         "folder": str(version.folder),
+    }
+
+
+def _trained(card: AdapterCard) -> dict[str, str]:
+    training, parent = card.training, card.parent
+    return {
+        "data": f"{card.data.name}, {card.data.rows} rows",
+        "began with": f"{parent.version} (weights {parent.weights_digest[:16]})" if parent else "the bare base",
+        "training": f"{training.method}; {training.steps} steps, final loss {training.final_loss:.4f}, {training.seconds:.0f} s",
+    }
+
+
+def _imported(origin: Origin) -> dict[str, str]:
+    return {
+        "imported": f"from the folder {origin.folder} (settings SHA-256 {origin.settings_digest[:16]}), made for "
+        f"{origin.base or 'a base it does not name'}",
+        "training": "elsewhere; how and on what is not known",
     }
 
 

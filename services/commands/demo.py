@@ -17,11 +17,14 @@ def demo(
     full: Annotated[
         bool, typer.Option("--full", help="Train on all rows and measure all test items, not a part of them.")
     ] = False,
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="Train from the bare base, not on from the bundled adapters.")
+    ] = False,
 ) -> None:
     """See it work: documents in, four adapters trained here, a table of what each one bought, three answers."""
     from services.demo import run_demo
 
     try:
-        run_demo(out, full)
+        run_demo(out, full, from_starters=not from_scratch)
     except KeyboardInterrupt:
         raise Interrupted(f"the demo stopped; what is finished stays in {out}, run it again and it goes on from there") from None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Measure: retrieval on a BEIR set, the chain or one adapter on held-out rows.")
 
-REQUESTS, DOCUMENTS = "requests", "documents"
+REQUESTS, DOCUMENTS, TEXTS = "requests", "documents", "texts of the general set"
 
 
 app.command("retrieval")(retrieval)
@@ -97,13 +97,23 @@ def adapter(
     role: Annotated[Tuned, typer.Argument(help="Which adapter.")],
     data: DataFolder,
     version: Annotated[str, typer.Argument(metavar="VERSION", help="A version or alias.")] = "candidate",
+    general: Annotated[
+        Path | None,
+        typer.Option("--general", metavar="DIR", help="A BEIR or data folder of another domain: what was lost there."),
+    ] = None,
     project: Project = HERE,
     output: Output = Format.TEXT,
 ) -> None:
     """Compare a version with the bare base on FOLDER/test, item by item, and put the result on its card."""
     from pipeline.config import load_settings
+    from pipeline.errors import InputError
+    from services.elsewhere import measure_elsewhere, read_general
     from services.evaluation import evaluate_adapter, left_out_stages
 
+    if general is not None:
+        if role is not Tuned.EMBEDDER:
+            raise InputError(f"--general is for the embedder; the {role.value} answers no search")
+        read_general(general)  # a folder that cannot be read is told before the first measurement
     settings = load_settings(project)
     with progress_bars() as bars:
         bars.begin(REQUESTS)
@@ -115,10 +125,14 @@ def adapter(
             lambda what, done, total: bars.update(REQUESTS, done, total, what),
             on_documents=lambda done, total: bars.update(DOCUMENTS, done, total),
         )
+        found = [evidence]
+        if general is not None:
+            bars.begin(TEXTS)
+            found += [measure_elsewhere(settings, measured.id, general, lambda done, total: bars.update(TEXTS, done, total))[1]]
     if output is Format.JSON:
-        show_json({"role": role.value, "version": measured.id, "evidence": [dataclasses.asdict(evidence)]})
+        show_json({"role": role.value, "version": measured.id, "evidence": [dataclasses.asdict(each) for each in found]})
         return
-    show_evidence((evidence,))
+    show_evidence(tuple(found))
     for note in left_out_stages(settings):
         show(note)
     if evidence.low > 0:

@@ -17,10 +17,13 @@ from typing import Any
 import pytest
 import yaml
 
+import pipeline.adapters.starters
 import services.demo
 import training.run
+from pipeline.adapters.card import read_card
 from pipeline.adapters.registry import Registry, Version
 from pipeline.config import load_settings
+from pipeline.engine.weights import Precision
 from pipeline.errors import ConfigError
 from pipeline.evaluation.ablation import OWN_METRIC
 from pipeline.records import Role
@@ -29,7 +32,8 @@ from pipeline.retrieval.loading import load_folder
 from services.bundled import EXAMPLE, example_folder
 from services.demo import run_demo
 from services.evaluation import ROLES, evaluate_chain
-from training.recipe import Recipe, load_recipe
+from tests.services.starter_folders import bundle_tiny
+from training.recipe import LoraRecipe, Recipe, load_recipe
 
 THINGS = {
     "train": ("key", "bell", "ferry", "quay", "lamp", "rope"),
@@ -197,7 +201,7 @@ def test_a_finished_demo_trains_nothing_and_finds_the_same(runs: Runs) -> None:
 
 def test_the_report_compares_each_role_and_the_chain(runs: Runs) -> None:
     comparisons = runs.finished.report["comparisons"]
-    keys = {"role", "metric", "base", "tuned", "difference", "low", "high", "n"}
+    keys = {"role", "metric", "base", "tuned", "difference", "low", "high", "n", "starter"}
     assert all(each.keys() == keys for each in comparisons)
     assert [each["role"] for each in comparisons] == [*(role.value for role in ROLES), "chain", "chain", "chain"]
     for role, each in zip(ROLES, comparisons, strict=False):
@@ -272,3 +276,66 @@ def test_the_bundled_settings_have_the_line_that_the_demo_replaces(tmp_path: Pat
     monkeypatch.setattr(services.demo, "example_folder", lambda name: tmp_path / "example")
     with pytest.raises(ConfigError, match="must hold the line `documents: documents`"):
         services.demo._project(tmp_path)
+
+
+@dataclass
+class Begun:
+    """A demo with a starter for the rewriter: its report, its lines, its registry, and the digest of the starter's weights."""
+
+    report: dict[str, Any]
+    lines: list[str]
+    registry: Registry
+    starter: str
+
+
+@pytest.fixture(scope="module")
+def begun(
+    tiny_base: Path, tiny_encoder: Path, tiny_adapter: Any, tiny_card: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Begun:
+    folder = tmp_path_factory.mktemp("demo-from-starters")
+    example = lay_example(folder / "tiny-domain", tiny_base, tiny_encoder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LORAG_CACHE", str(folder / "cache"))
+        patch.setattr("services.terminal.PLAIN_EVERY", math.inf)
+        patch.setattr(services.demo, "example_folder", lambda name: example)
+        patch.setattr(services.demo, "load_recipe", recipe_without_a_shape)
+        patch.setattr(services.demo, "DATA", {})
+        adapter = tiny_adapter(tiny_base, 3, Role.REWRITER)
+        place = bundle_tiny(folder / "bundle" / "rewriter", adapter, tiny_base, Role.REWRITER, tiny_card, Precision.NF4)
+        patch.setattr(pipeline.adapters.starters, "FOLDER", place.parent)
+        told = run(folder / "out", patch)
+    registry = Registry(folder / "out" / "project" / ".lorag" / "adapters")
+    return Begun(told.report, told.lines, registry, read_card(place).identity.weights_digest)
+
+
+def recipe_without_a_shape(role: Role, path: Path | None = None) -> Recipe:
+    """`tiny_recipe` that leaves rank, alpha and targets to the adapter that a run begins with."""
+    made = tiny_recipe(role, path)
+    return made if role is not Role.REWRITER else made.model_copy(update={"lora": LoraRecipe()})
+
+
+def test_training_goes_on_from_the_starter(begun: Begun) -> None:
+    starter, tuned = begun.registry.list(Role.REWRITER)
+    assert begun.registry.show(Role.REWRITER, starter.id).identity.weights_digest == begun.starter
+    parent = begun.registry.show(Role.REWRITER, tuned.id).parent
+    assert parent is not None
+    assert (parent.version, parent.weights_digest) == (f"rewriter {starter.id}", begun.starter)
+    (judge,) = begun.registry.list(Role.JUDGE)  # there is no starter of the others
+    assert begun.registry.show(Role.JUDGE, judge.id).parent is None
+
+
+def test_the_tables_set_the_starter_between_base_and_tuned(begun: Begun) -> None:
+    rows = {row["configuration"]: row["cells"] for row in begun.report["ablation"]["rows"]}
+    assert list(rows)[:3] == ["base chain", "starter adapters", "+ rewriter"]
+    beside = {each["role"]: each["starter"] for each in begun.report["comparisons"][:4]}
+    assert beside["rewriter"] == rows["starter adapters"]["ROUGE-1"]["value"]
+    assert beside["embedder"] is beside["synthesizer"] is beside["judge"] is None
+    assert any(note.startswith("The rewriter against its starter, paired: ROUGE-1 ") for note in begun.report["notes"])
+    assert [row["configuration"] for row in begun.report["runs"]["rows"]].count("starter adapters") == 0
+
+
+def test_what_is_worse_than_the_starter_does_not_take_its_place(begun: Begun) -> None:
+    compared = begun.report["comparisons"][0]
+    starter, tuned = begun.registry.list(Role.REWRITER)
+    takes_over = compared["low"] > 0 and compared["tuned"] >= compared["starter"]
+    assert begun.registry.aliases(Role.REWRITER)["production"] == (tuned.id if takes_over else starter.id)

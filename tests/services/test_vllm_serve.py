@@ -41,7 +41,22 @@ def test_without_adapters_the_bare_base_is_served(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "production", "told"),
     [
-        ({"r": 1000, "target_modules": ["x"]}, "0002-0123abcd", "an adapter has rank 1000; vLLM takes 512 at most"),
+        ({"r": 1000, "target_modules": ["x"]}, "0002-0123abcd", "an adapter has rank 1000, vLLM takes 512 at most"),
+        (
+            {"r": 4, "rank_pattern": {"x": 600}, "target_modules": ["x"]},
+            "0002-0123abcd",
+            "an adapter has rank 600, vLLM takes 512",
+        ),
+        (
+            {"r": 4, "use_dora": True, "target_modules": ["x"]},
+            "0002-0123abcd",
+            "is a DoRA adapter (lora.dora), which vLLM does not",
+        ),
+        (
+            {"r": 4, "alora_invocation_tokens": [7], "target_modules": ["x"]},
+            "0002-0123abcd",
+            "is an activated LoRA (lora.activated)",
+        ),
         ({"target_modules": ["x"]}, "0002-0123abcd", "adapter_config.json: has no rank"),
         ({"r": 4, "target_modules": "all-linear"}, "0002-0123abcd", "adapter_config.json: has no rank, or no list"),
         ("{", "0002-0123abcd", "adapter_config.json: cannot be read as JSON"),

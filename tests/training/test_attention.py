@@ -45,7 +45,9 @@ def test_a_model_uses_it_and_gives_the_logits_of_eager(tiny_base: Path) -> None:
 
 
 def test_a_model_with_capped_scores_keeps_eager() -> None:
-    model = SimpleNamespace(config=SimpleNamespace(attn_logit_softcapping=50.0), chosen="")
-    model.set_attn_implementation = lambda name: setattr(model, "chosen", name)
+    from transformers import Gemma2Config, Gemma2ForCausalLM
+
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "head_dim": 8}
+    model: Any = Gemma2ForCausalLM(Gemma2Config(**sizes, num_key_value_heads=1, vocab_size=16, pad_token_id=0))
     use_lean_attention(model)
-    assert model.chosen == "eager"
+    assert model.config._attn_implementation == "eager"

@@ -110,7 +110,50 @@ def test_schemas_are_the_built_in_ones_and_the_projects_intents() -> None:
 def test_leaks_between_any_two_roles_are_refused(role: Role, files: Mapping[str, Rows], shared: str, tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         lay(tmp_path, files).check_leaks(role)
-    assert str(caught.value) == f"{shared}; split by document and by conversation before training"
+    trained, held_out = files
+    places = f"{held_out}.jsonl:1 and {trained}.jsonl:1"
+    assert str(caught.value) == f"{shared} ({places}); split by document and by conversation before training"
+
+
+def test_a_leak_is_told_with_its_lines(tmp_path: Path) -> None:
+    data = lay(
+        tmp_path,
+        {
+            "train/judge": [judgment(group="f"), judgment(id="k", group="g"), judgment(id="l", group="g")],
+            "test/judge": [judgment(group="a"), judgment(id="m", group="b"), judgment(id="n", group="g")],
+        },
+    )
+    file = tmp_path / "test" / "judge.jsonl"
+    file.write_text("\n" + file.read_text())
+    with pytest.raises(DataError, match=r"1 items of .* such as group g \(test/judge.jsonl:4 and train/judge.jsonl:2\);"):
+        data.check_leaks(Role.JUDGE)
+
+
+def test_held_out_inputs_that_are_also_trained_on_are_counted(tmp_path: Path) -> None:
+    """By what is asked, not by its answer; case and spacing aside."""
+    data = lay(
+        tmp_path,
+        {
+            "train/rewriter": [rewrite(id="1", question="Where?"), rewrite(id="2"), rewrite(id="3", history=["User: What?"])],
+            "dev/rewriter": [rewrite(id="4", question="Why?"), rewrite(id="5", question=" when? ", rewrite="When was it?")],
+            "test/rewriter": [rewrite(id="6", history=["User: Whose?"])],
+            "train/judge": [judgment(), judgment(id="j2", inputs={"answer": "then"})],
+            "test/judge": [judgment(id="j3", inputs={"answer": "then"}), judgment(id="j4", task="relevance", label="relevant")],
+        },
+    )
+    (line,) = data.repeats(Role.REWRITER)
+    assert line.startswith("1 rows of dev/rewriter.jsonl stand word for word in train/rewriter.jsonl too, such as ")
+    assert "dev/rewriter.jsonl:2 and train/rewriter.jsonl:2" in line
+    (line,) = data.repeats(Role.JUDGE)
+    assert "1 rows of test/judge.jsonl" in line and "test/judge.jsonl:1 and train/judge.jsonl:2" in line
+    assert data.repeats(Role.EMBEDDER) == ()
+
+
+def test_a_documents_own_id_may_hold_a_number_sign(tmp_path: Path) -> None:
+    """The hash of a passage stands after the last one: `a#1` and `a#2` are two documents, not one called `a`."""
+    passages = [{"id": f"a#{n}#{p}", "title": "", "text": f"{n} {p}"} for n in (1, 2) for p in ("x", "y")]
+    data = lay(tmp_path, {"passages": passages, "test/embedder": [query("a#1#x")]})
+    assert list(data.training_passages()) == ["a#2#x", "a#2#y"]
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
+from pipeline.engine.bases import Base, resolve_base
+from pipeline.engine.tokens import ChatTokens
 from pipeline.engine.weights import Precision
-from pipeline.errors import ConfigError
-from pipeline.records import Role
+from pipeline.errors import ConfigError, TrainingError
+from pipeline.records import Message, Role
 from training.contrastive import ContrastiveSettings
 from training.data.negatives import Negatives
-from training.recipe import GENERATION_ROLES, Recipe, bundled_recipe, load_recipe
-from training.sft import SftSettings
+from training.early_stopping import Stopping
+from training.lora_options import Init
+from training.packing import pack
+from training.recipe import GENERATION_ROLES, Recipe, bundled_names, bundled_recipe, load_recipe
+from training.sft import Example, Optimizer, SftSettings, encode, train_adapter
 
 TRAINED = (*GENERATION_ROLES, Role.EMBEDDER)
 
@@ -48,8 +53,11 @@ def test_only_the_role_is_needed(recipe_file: Path) -> None:
 def test_every_setting_of_a_supervised_run_arrives(recipe_file: Path) -> None:
     recipe_file.write_text(
         "role: rewriter\nprecision: bf16\ncompute: float32\n"
-        "lora: {rank: 4, alpha: 9, dropout: 0.2, targets: [q_proj, v_proj]}\n"
+        "lora: {rank: 4, alpha: 9, dropout: 0.2, targets: [q_proj, v_proj],\n"
+        "       rslora: true, dora: true, init: pissa, activated: true}\n"
+        "dev: {every: 7, patience: 2, items: 9, metric: EM}\nreport_to: [tensorboard]\n"
         "optimiser: {learning_rate: 0.003, warmup_share: 0.2, weight_decay: 0.01, batch_size: 7, accumulate: 3, epochs: 1.5,\n"
+        "            algorithm: adamw, gradient_checkpointing: true,\n"
         "            max_steps: 11, max_length: 99, pack_tokens: 98, checkpoint_every: 5, seed: 6}\n"
     )
     settings = load_recipe(Role.REWRITER, recipe_file).sft()
@@ -71,9 +79,17 @@ def test_every_setting_of_a_supervised_run_arrives(recipe_file: Path) -> None:
         seed=6,
         precision=Precision.BF16,
         compute="float32",
+        rslora=True,
+        dora=True,
+        init=Init.PISSA,
+        activated=True,
+        optimizer=Optimizer.ADAMW,
+        gradient_checkpointing=True,
+        stopping=Stopping(7, 2, 9, "EM"),
+        report_to=("tensorboard",),
     )
     untouched = [f.name for f in fields(SftSettings) if getattr(settings, f.name) == getattr(SftSettings(), f.name)]
-    assert untouched == []
+    assert untouched == ["full"]  # of comparisons alone: a recipe makes an adapter
 
 
 def test_every_setting_of_a_contrastive_run_arrives(recipe_file: Path) -> None:
@@ -178,3 +194,86 @@ def test_length_0_is_the_encoders_own_limit_and_none_for_a_base() -> None:
     recipe = Recipe.model_validate({"role": "embedder", "optimiser": {"max_length": 0}})
     assert recipe.contrastive("m").max_length == 0
     assert recipe.sft().max_length == 8192
+
+
+@pytest.mark.parametrize("role", TRAINED)
+def test_every_bundled_recipe_is_found_by_its_name(role: Role, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "qwen3" in bundled_names(role)
+    for name in bundled_names(role):
+        found = load_recipe(role, name)
+        assert found == load_recipe(role, Path(f"{role.value}-{name}")) == load_recipe(role, bundled_recipe(role, name))
+        assert found.role == role.value
+    assert load_recipe(role, role.value) == load_recipe(role)
+    Path("qwen3").write_text(f"role: {role.value}\noptimiser: {{seed: 77}}\n")
+    assert load_recipe(role, "qwen3").optimiser.seed == 77  # a file of that name stands before the bundled one
+
+
+def test_a_name_that_is_not_bundled_and_a_file_that_is_not_there() -> None:
+    with pytest.raises(ConfigError, match="no recipe 'qwen4' for the judge; bundled are .*qwen3.*, or give a file with --recipe"):
+        load_recipe(Role.JUDGE, "qwen4")
+    with pytest.raises(ConfigError, match="mine.yaml: the recipe cannot be read"):
+        load_recipe(Role.JUDGE, Path("mine.yaml"))
+
+
+def test_the_embedder_has_not_all_lora_options(recipe_file: Path) -> None:
+    recipe_file.write_text("role: embedder\nlora: {activated: true}\n")
+    with pytest.raises(ConfigError, match="init and activated are not of the embedder"):
+        load_recipe(Role.EMBEDDER, recipe_file)
+
+
+@pytest.fixture(scope="module")
+def tiny_qwen3(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Base:
+    import torch
+    from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
+
+    folder = tmp_path_factory.mktemp("qwen3")
+    tokenizer = AutoTokenizer.from_pretrained(str(tiny_base))
+    torch.manual_seed(0)
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        head_dim=32,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=2048,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    Qwen3ForCausalLM(config).save_pretrained(str(folder))
+    tokenizer.save_pretrained(str(folder))
+    return replace(resolve_base(str(folder)), id="tiny-qwen3")
+
+
+def _rows(count: int) -> list[Example]:
+    return [
+        Example(f"r{n}", (Message("user", f"Where is room {n}? " + "It is said often. " * (n % 9)),), f"Room {n}.")
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize("role", GENERATION_ROLES)
+def test_the_gpu_recipe_trains_a_qwen3_on_a_cpu_but_for_its_paged_optimizer(role: Role, tiny_qwen3: Base, tmp_path: Path) -> None:
+    """Paged 8-bit AdamW needs CUDA, so 32-bit AdamW stands in; NF4, bfloat16, packing and checkpointing are the recipe's."""
+    settings = load_recipe(role, "qwen3").sft()
+    assert (settings.optimizer, settings.gradient_checkpointing) == (Optimizer.PAGED_ADAMW_8BIT, True)
+    assert (settings.precision, settings.compute, settings.batch_size * settings.accumulate) == (Precision.NF4, "bfloat16", 16)
+    short = replace(settings, max_steps=2, pack_tokens=512, stopping=None, batch_size=1, accumulate=2, warmup_share=0.0)
+    run = train_adapter(_rows(12), tiny_qwen3, replace(short, optimizer=Optimizer.AUTO), tmp_path / "run")
+    assert run.steps == 2 and run.losses[1][1] < run.losses[0][1]
+    with pytest.raises(TrainingError, match="paged_adamw_8bit needs a GPU and there is none; set optimiser.algorithm to auto"):
+        train_adapter(_rows(12), tiny_qwen3, short, tmp_path / "paged")
+
+
+@pytest.mark.parametrize("role", GENERATION_ROLES)
+def test_gpu_recipes_pad_less_than_a_twentieth(role: Role, tiny_base: Path) -> None:
+    """Counted as the trainer batches: each batch of packed sequences is padded to its longest."""
+    from transformers import AutoTokenizer
+
+    settings = load_recipe(role, "qwen3").sft()
+    rows, _ = encode(_rows(1500), ChatTokens(AutoTokenizer.from_pretrained(str(tiny_base))), settings.row_tokens)
+    lengths = [len(sequence["input_ids"]) for sequence in pack(rows, settings.pack_tokens, settings.seed)]
+    batches = [lengths[n : n + settings.batch_size] for n in range(0, len(lengths), settings.batch_size)]
+    padded = sum(max(batch) * len(batch) for batch in batches)
+    assert len(batches) > 4 and 1 - sum(lengths) / padded < 0.05

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline.adapters.canaries import read_canaries, read_embed_canaries
-from pipeline.adapters.card import AdapterCard
+from pipeline.adapters.card import AdapterCard, Evidence
 from pipeline.adapters.proof import load_proven, prove_embedder
 from pipeline.adapters.registry import Registry, Version
 from pipeline.adapters.tensor_file import file_digest
@@ -22,10 +22,11 @@ from pipeline.engine.protocol import Generation
 from pipeline.engine.weights import Precision, load_weights
 from pipeline.errors import AdapterError, BaseError, DataError, TrainingError
 from pipeline.records import Role, Speaker, Turn
-from pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
+from pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder, adapter_digest
+from training.contrastive import train_embedder
 from training.progress import Progress
 from training.publish import CANARY_SAMPLES
-from training.recipe import Recipe
+from training.recipe import DevRecipe, Recipe
 from training.run import train_role
 
 THINGS = ("ferry", "crane", "pilot", "porter", "quay", "lock", "tug", "bridge")
@@ -106,7 +107,7 @@ def train(data: Path, tiny_base: Path, tiny_encoder: Path, tmp_path: Path) -> An
             base=options.pop("base", str(tiny_base)),
             embedder=str(tiny_encoder),
             registry=Registry(tmp_path / "adapters"),
-            run_folder=tmp_path / "runs" / role.value,
+            run_folder=options.pop("run_folder", tmp_path / "runs" / role.value),
             k=3,
             intents=INTENTS,
             **options,
@@ -186,6 +187,51 @@ def test_an_embedder(train: Any, data: Path, tiny_encoder: Path, tmp_path: Path)
     prove_embedder(SentenceTransformerEmbedder(str(tiny_encoder), adapter=version.folder), version.folder)
 
 
+def test_an_embedder_is_stopped_by_its_dev_rows_and_tells_so_on_its_card(train: Any, data: Path, tmp_path: Path) -> None:
+    how = recipe(Role.EMBEDDER, learning_rate=5e-2)
+    how = how.model_copy(update={"dev": DevRecipe(every=2, patience=9, items=5)})
+    dev = card_of(train(Role.EMBEDDER, how), tmp_path).training.dev
+    assert dev.keys() == {"nDCG@10", "MRR@10", "Recall@10", "best step"}
+    assert dev["best step"] in (2, 4, 6) and 0 < dev["nDCG@10"] <= 1
+    (data / "dev" / "embedder.jsonl").rename(data / "test.jsonl")
+    write(data / "test" / "embedder.jsonl", rows_of(Role.EMBEDDER, range(6, 8)))
+    told: list[str] = []
+    version = train(Role.EMBEDDER, how, on_notice=told.append, resume=False, run_folder=tmp_path / "runs" / "without-dev")
+    assert card_of(version, tmp_path).training.dev == {}
+    assert told == [f"no dev/embedder.jsonl in {data}: the run goes to its end, and its last step is published"]
+
+
+@pytest.mark.parametrize(
+    ("role", "metric"), [(Role.REWRITER, "ROUGE-1"), (Role.SYNTHESIZER, "F1 with citations"), (Role.JUDGE, "macro-F1")]
+)
+def test_a_generation_role_is_stopped_by_its_dev_rows_and_tells_so_on_its_card(
+    role: Role, metric: str, train: Any, tmp_path: Path
+) -> None:
+    how = recipe(role, max_steps=4).model_copy(update={"dev": DevRecipe(every=2, patience=2, items=2)})
+    card = card_of(train(role, how), tmp_path)
+    assert 0 <= card.training.dev[metric] <= 1 and card.training.dev["best step"] in (2.0, 4.0)
+
+
+def test_hard_negatives_are_mined_by_the_embedder_in_production(
+    train: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    miners: list[SentenceTransformerEmbedder | None] = []
+
+    def trained(*args: Any, miner: SentenceTransformerEmbedder | None, **options: Any) -> Any:
+        miners.append(miner)
+        return train_embedder(*args, miner=miner, **options)
+
+    monkeypatch.setattr("training.run.train_embedder", trained)
+    how = recipe(Role.EMBEDDER, max_steps=4, learning_rate=5e-2)
+    version, registry = train(Role.EMBEDDER, how), Registry(tmp_path / "adapters")
+    registry.attach_evidence(Role.EMBEDDER, version.id, (Evidence("nDCG@10", 0.1, 0.2, 0.1, 0.05, 0.2, 9, "harbour/test"),))
+    registry.promote(Role.EMBEDDER, version.id)
+    train(Role.EMBEDDER, how, run_folder=tmp_path / "runs" / "second")
+    assert miners[0] is None and miners[1] is not None
+    weights = adapter_digest(version.folder)
+    assert miners[1].identity.adapter_digest == weights
+
+
 def test_a_second_run_is_a_second_version(train: Any, tmp_path: Path) -> None:
     first = train(Role.REWRITER)
     second = train(Role.REWRITER, resume=True)
@@ -214,9 +260,23 @@ def test_rows_that_are_too_long_are_told(train: Any, data: Path, tmp_path: Path)
     rows = rows_of(Role.REWRITER, range(6))
     write(data / "train" / "rewriter.jsonl", [*rows, {**rows[0], "id": "endless", "rewrite": "when " * 400}])
     told: list[str] = []
-    version = train(Role.REWRITER, recipe(Role.REWRITER, max_length=300), on_notice=told.append)
-    assert told == ["1 rows are longer than 300 tokens and were left out, such as endless"]
+    before: list[list[str]] = []
+    how = recipe(Role.REWRITER, max_length=300)
+    version = train(Role.REWRITER, how, on_notice=told.append, on_progress=lambda _: before.append(list(told)))
+    assert before[0] == told == ["1 of 7 rows are longer than 300 tokens and are left out: endless"]
     assert card_of(version, tmp_path).data.rows == 6
+
+
+def test_held_out_rows_that_are_trained_on_are_told_before(train: Any, data: Path) -> None:
+    rows = rows_of(Role.REWRITER, range(6))
+    twin = {**rows[2], "id": "twin", "conversation": "another", "group": "another", "passage_ids": []}
+    write(data / "dev" / "rewriter.jsonl", [twin])
+    told: list[str] = []
+    train(Role.REWRITER, on_notice=told.append)
+    (line,) = told
+    assert line.startswith(
+        "1 rows of dev/rewriter.jsonl stand word for word in train/rewriter.jsonl too, such as dev/rewriter.jsonl:1"
+    )
 
 
 def test_a_part_of_the_rows_is_drawn_by_seed(train: Any, tmp_path: Path) -> None:

@@ -8,13 +8,23 @@ model, no file.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pipeline.contracts import rewrite
 from pipeline.contracts.context import parse_turn
 from pipeline.records import Speaker, Turn
 from training.sft import Example
-from training.starters.invented import KINDS, Attribute, Draw, Kind, definite, filled, question_on
+from training.starters.invented import KINDS, Attribute, Draw, definite, filled, question_on
 from training.starters.sources import SourceTurn
+
+
+@dataclass(frozen=True, slots=True)
+class FollowUp:
+    """The last turn of an invented conversation; `rewrite` is the question itself where that stands alone."""
+
+    history: tuple[Turn, ...]
+    question: str
+    rewrite: str
 
 
 def turn_examples(turns: Sequence[SourceTurn]) -> list[Example]:
@@ -39,7 +49,11 @@ def standalone_examples(turns: Sequence[SourceTurn], count: int, rng: Draw) -> l
 
 def follow_up_examples(count: int, rng: Draw) -> list[Example]:
     """Invented conversations on things with properties; the last question leans on them, in one of several ways."""
-    return [_follow_up(f"follow-{number}", rng.choice(KINDS), rng) for number in range(count)]
+    made = [follow_up(rng) for _ in range(count)]
+    return [
+        Example(f"follow-{number}", rewrite.messages(turn.history, turn.question), rewrite.target(turn.rewrite))
+        for number, turn in enumerate(made)
+    ]
 
 
 def history_of(turn: SourceTurn) -> tuple[Turn, ...]:
@@ -47,7 +61,9 @@ def history_of(turn: SourceTurn) -> tuple[Turn, ...]:
     return tuple(parse_turn(text) for text in turn.history)
 
 
-def _follow_up(id_: str, kind: Kind, rng: Draw) -> Example:
+def follow_up(rng: Draw) -> FollowUp:
+    """One such conversation."""
+    kind = rng.choice(KINDS)
     attributes = rng.sample(kind.attributes, min(len(kind.attributes), rng.randrange(2, 5)))
     thing, other = kind.name(rng), kind.name(rng)
     history: list[Turn] = []
@@ -69,7 +85,7 @@ def _follow_up(id_: str, kind: Kind, rng: Draw) -> Example:
     else:
         question = _leaning(last, rng)
         full = _full(last, thing, rng, question)
-    return Example(id_, rewrite.messages(history, question), rewrite.target(full))
+    return FollowUp(tuple(history), question, full)
 
 
 def _leaning(attribute: Attribute, rng: Draw) -> str:

@@ -18,7 +18,7 @@ from pipeline.evaluation.answers import GoldAnswer
 from pipeline.evaluation.rewrites import GoldRewrite
 from pipeline.records import Hit, Passage, Query
 from training.starters import grounded, invented, judgments
-from training.starters.conversations import history_of
+from training.starters.conversations import follow_up, history_of
 from training.starters.mixtures import ANSWERS, corpus
 from training.starters.sources import Corpus, SourcePassage, SourceQuestion, read_rows, read_turns
 
@@ -79,6 +79,45 @@ def invented_items(count: int, seed: int = 7) -> list[GroundedItem]:
             key = GoldAnswer(f"sheet-{number}-q{n}", answers, bool(asked.number), gold, group=f"sheet-{number}")
             items.append(GroundedItem(key, asked.question, hits))
     return items[:count]
+
+
+def invented_turns(count: int, seed: int = 7) -> list[RewriteItem]:
+    """Last turns of invented conversations that training never saw, some of which stand alone."""
+    rng = random.Random(f"measured turns {seed}")
+    turns = [follow_up(rng) for _ in range(count)]
+    return [
+        RewriteItem(Query(turn.question, turn.history), GoldRewrite(f"turn-{n}", turn.question, (turn.rewrite,), f"turn-{n}"))
+        for n, turn in enumerate(turns)
+    ]
+
+
+def invented_judgments(count: int, seed: int = 7) -> dict[str, list[JudgeItem]]:
+    """Task → about `count` items on invented documents that training never saw: answerability, and support of an answer."""
+    rng = random.Random(f"measured judgments {seed}")
+    found: dict[str, list[JudgeItem]] = {ANSWERABILITY.task: [], SUPPORT.task: []}
+    number = 0
+    while min(map(len, found.values())) < count:
+        sheet = invented.sheet(rng, refused=0.5)
+        for item in _judged_sheet(f"judged-{number}", sheet, rng):
+            found[item.schema.task].append(item)
+        number += 1
+    return {task: items[:count] for task, items in found.items()}
+
+
+def _judged_sheet(id_: str, sheet: invented.Sheet, rng: random.Random) -> list[JudgeItem]:
+    """One question that the sheet answers and one that it does not; one right and one wrong answer."""
+    held = [asked for asked in sheet.asked if asked.number]
+    missing = [asked for asked in sheet.asked if not asked.number]
+    asked = rng.choice(held)
+    judged = [(ANSWERABILITY, asked.question, "", "answerable"), (SUPPORT, asked.question, asked.reply, "supported")]
+    if missing:
+        judged.append((ANSWERABILITY, rng.choice(missing).question, "", "unanswerable"))
+    if wrong := [other.reply for other in held if other.reply not in asked.reply and asked.reply not in other.reply]:
+        judged.append((SUPPORT, asked.question, rng.choice(wrong), "unsupported"))
+    return [
+        JudgeItem(f"{id_}-{n}", schema, JudgeInputs(question=question, answer=answer, passages=sheet.passages), label, id_)
+        for n, (schema, question, answer, label) in enumerate(judged)
+    ]
 
 
 def _hit(passage: SourcePassage) -> Hit:

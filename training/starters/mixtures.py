@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from pipeline.contracts import synthesize
+from pipeline.records import Role
 from training.sft import Example
 from training.starters import conversations, grounded, invented, judgments
 from training.starters.grounded import Context
@@ -44,20 +45,29 @@ STANDALONE = {"rewrite_canard": 800, "rewrite_cast": 250, "rewrite_ikat23": 100,
 FOLLOW_UPS = 2000
 """Invented conversations."""
 
-JUDGED = {"squad_newwiki": 2, "squad_reddit": 1}
-"""How often the judge sees each passage of a set."""
+JUDGED = {"squad_newwiki": 0.6, "squad_reddit": 0.25}
+"""Share of a set's contexts that the judge sees."""
 
-JUDGED_SIZES = {1: 5, 2: 3, 3: 2, 4: 2}
+JUDGED_SIZES = {1: 5, 2: 3, 3: 1, 4: 1}
 """Passages in a context of the judge, and how often."""
 
 RELEVANCE_SHARE = 0.7
 """Contexts whose first passage is also graded by itself."""
 
-JUDGED_SHEETS = 500
-INTENTS = 4000
+JUDGED_SHEETS = 110
+INTENTS = 1600
 """Texts of clinc150, each with a schema of its own."""
 
 ANSWERS = {"pubmedqa": grounded.decide, "medquad": grounded.first_sentence}
+
+INTENT_SET = "intent_clinc150"
+
+SETS: Mapping[Role, tuple[str, ...]] = {
+    Role.SYNTHESIZER: tuple(ROUNDS),
+    Role.REWRITER: tuple(TURNS),
+    Role.JUDGE: (*JUDGED, INTENT_SET),
+}
+"""The public sets that each role learns from."""
 
 
 def corpus(data: Path, name: str, split: Split) -> Corpus:
@@ -123,10 +133,10 @@ def judge_examples(data: Path, split: Split, seed: int) -> list[Example]:
     """The judge's examples of `split`: relevance, answerability, support and intents."""
     rng = random.Random(seed)
     made: list[Example] = []
-    for name, rounds in JUDGED.items():
+    for name, share in JUDGED.items():
         whole = corpus(data, name, split)
-        rounds = rounds if split == "train" else 1
-        made += _judged(whole, grounded.contexts(whole, grounded.extract, rounds, rng, JUDGED_SIZES), rng)
+        contexts = grounded.contexts(whole, grounded.extract, 1, rng, JUDGED_SIZES)
+        made += _judged(whole, rng.sample(contexts, round(len(contexts) * share)) if split == "train" else contexts, rng)
     for number in range(JUDGED_SHEETS if split == "train" else JUDGED_SHEETS // 10):
         sheet = invented.sheet(rng, refused=0.5)
         context = judgments.sheet_context(f"sheet-{split}-{number}", sheet)
@@ -134,7 +144,7 @@ def judge_examples(data: Path, split: Split, seed: int) -> list[Example]:
         others = [(asked.question, asked.reply) for asked in invented.sheet(rng).asked if asked.number]
         made += judgments.support_examples(context, others, 4, rng)
         made += judgments.statement_examples(context.id, sheet, rng)
-    texts = read_labels(data, "intent_clinc150", split)
+    texts = read_labels(data, INTENT_SET, split)
     return made + judgments.intent_examples(texts, intent_meanings(), INTENTS if split == "train" else INTENTS // 10, rng)
 
 

@@ -19,6 +19,23 @@ from pipeline.errors import DataError
 
 Split = Literal["train", "dev", "test"]
 
+LICENCES: Mapping[str, str] = {
+    "squad_newwiki": "CC BY 4.0, its passages CC BY-SA",
+    "squad_reddit": "CC BY 4.0",
+    "qed_nq": "CC BY-SA 3.0",
+    "pubmedqa": "MIT",
+    "pacific_finance": "MIT, CC BY 4.0",
+    "medquad": "CC BY 4.0",
+    "rewrite_canard": "CC BY-SA 4.0",
+    "rewrite_cast": "MIT",
+    "rewrite_ikat23": "MIT",
+    "rewrite_gecor": "CC BY 4.0",
+    "rewrite_alexa_cqr": "MIT-0",
+    "rewrite_pacific": "MIT, CC BY 4.0",
+    "intent_clinc150": "CC BY 3.0",
+}
+"""The sets that starters are trained on, with the licence of each."""
+
 TEST_PERCENT = 12
 DEV_PERCENT = 4
 

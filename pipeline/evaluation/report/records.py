@@ -18,7 +18,8 @@ from pipeline.evaluation.scores import ItemScores
 class Comparison:
     """One line of the headline: the paired difference tuned − base with its 95 % interval over `n` items.
 
-    `role` is rewriter, embedder, synthesizer, judge or chain (everything on).
+    `role` is rewriter, embedder, synthesizer, judge or chain (everything on). `starter` is the figure of the bundled adapters,
+    where they were measured too.
     """
 
     role: str
@@ -29,6 +30,7 @@ class Comparison:
     low: float
     high: float
     n: int
+    starter: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

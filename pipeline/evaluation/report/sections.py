@@ -36,8 +36,10 @@ def section(anchor: str, title: str, *body: Markup | None, lead: str = "") -> Ma
 def headline(report: Report) -> Markup:
     """The table of comparisons, a forest plot in its last column."""
     extent = difference_extent([(each.low, each.high) for each in report.comparisons])
-    head = ("Role", "Metric", "Base", "Tuned", "Difference", "95 % interval", "n", forest_axis(extent))
-    rows = [_comparison(each, extent, each.metric in report.lower_is_better) for each in report.comparisons]
+    starters = any(each.starter is not None for each in report.comparisons)
+    beside = ("Starter",) if starters else ()
+    head = ("Role", "Metric", "Base", *beside, "Tuned", "Difference", "95 % interval", "n", forest_axis(extent))
+    rows = [_comparison(each, extent, each.metric in report.lower_is_better, starters) for each in report.comparisons]
     return section(
         "headline",
         "What each adapter bought",
@@ -53,7 +55,8 @@ def headline(report: Report) -> Markup:
             role="table",
         ),
         lead="The same test items with and without the adapter. The bar is the 95 % interval of the paired difference; where it "
-        "does not touch the line at zero, the difference is more than noise.",
+        "does not touch the line at zero, the difference is more than noise."
+        + (" Between base and tuned stands the bundled generic adapter, before any training on the domain." if starters else ""),
     )
 
 
@@ -189,11 +192,12 @@ def verdict_kind(low: float, high: float, lower_is_better: bool) -> str:
     return "better" if (low > 0) != lower_is_better else "worse"
 
 
-def _comparison(each: Comparison, extent: tuple[float, float], lower_is_better: bool) -> Markup:
+def _comparison(each: Comparison, extent: tuple[float, float], lower_is_better: bool, starters: bool) -> Markup:
     kind = verdict_kind(each.low, each.high, lower_is_better)
     cells = [
         ("Metric", join(each.metric, el("small", " lower is better") if lower_is_better else None), ""),
         ("Base", join(number(each.base)), "figure"),
+        *([("Starter", join("" if each.starter is None else number(each.starter)), "figure")] if starters else []),
         ("Tuned", el("strong", number(each.tuned)), "figure"),
         ("Difference", el("span", signed(each.difference), class_=f"delta {kind}"), "figure"),
         ("95 % interval", join(f"{signed(each.low)} to {signed(each.high)}"), "figure"),

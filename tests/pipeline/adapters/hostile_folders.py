@@ -284,7 +284,9 @@ WEIGHT_FILES = [
     Hostile("missing module", weights(lambda t: [t.pop(n) for n in list(t) if "layers.0" in n]), "its card says"),
     Hostile("a full weight beside", weights(lambda t: t.update({"lm_head.weight": np.ones((2, 2))})), "only F32"),
     Hostile("an embedding beside", weights(lambda t: t.update({f"{LAYER}.lora_embedding_A": np.ones((2, 2), "f4")})), "no LoRA"),
-    Hostile("a magnitude beside", weights(lambda t: t.update({f"{LAYER}.lora_magnitude_vector": np.ones(4, "f4")})), "no LoRA"),
+    Hostile(
+        "a magnitude beside", weights(lambda t: t.update({f"{LAYER}.lora_magnitude_vector": np.ones(4, "f4")})), "row lengths"
+    ),
     Hostile(
         "one module under two names",
         weights(lambda t: t.update({n.removeprefix("base_model.model."): t[n] * np.nan for n in list(t)})),

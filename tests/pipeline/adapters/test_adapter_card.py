@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.adapters.card import AdapterCard, card_json, read_card, write_model_card
+from pipeline.adapters.card import AdapterCard, card_json, read_card
+from pipeline.adapters.model_card import write_model_card
 from pipeline.errors import AdapterError
 from pipeline.records import Role
 
@@ -105,22 +106,17 @@ def _front(text: str) -> dict[str, Any]:
 def test_model_card(plain_adapter: Plain, plain_card: Card) -> None:
     card = plain_card(plain_adapter(1))
     text = write_model_card(card)
-    assert _front(text) == {
-        "license": "apache-2.0",
-        "library_name": "peft",
-        "pipeline_tag": "text-generation",
-        "base_model": "tiny",
-        "tags": ["lora", "lorag", "rewriter"],
-    }
+    assert _front(text).items() >= {"license": "apache-2.0", "library_name": "peft", "pipeline_tag": "text-generation"}.items()
     assert "| exact match | 0.200 | 0.600 | +0.400 | +0.100 to +0.700 | 30 | made-up test split |" in text
     assert card.identity.weights_digest in text
 
 
 def test_model_card_keeps_hostile_text_in_its_cell(plain_adapter: Plain, plain_card: Card) -> None:
     card = plain_card(plain_adapter(1))
-    identity = dataclasses.replace(card.identity, base='a: "b"\n---\n<script>|')
-    text = write_model_card(dataclasses.replace(card, identity=identity, role=Role.EMBEDDER))
-    assert _front(text)["base_model"] == 'a: "b"\n---\n<script>|'
+    hostile = 'a: "b"\n---\n<script>|'
+    identity = dataclasses.replace(card.identity, base=hostile)
+    text = write_model_card(dataclasses.replace(card, identity=identity, role=Role.EMBEDDER, licence=hostile))
+    assert _front(text)["license_name"] == " ".join(hostile.split()) and "base_model" not in _front(text)
     assert "<script>" not in text.split("---\n", 2)[2]
 
 

@@ -193,7 +193,7 @@ def change_settings(folder: Path, **changes: Any) -> None:
         ({"megatron_core": "evil.module"}, "megatron_core is 'evil.module'"),
         ({"megatron_config": {"a": 1}}, "megatron_config is"),
         ({"modules_to_save": ["lm_head"]}, "modules_to_save is ['lm_head']"),
-        ({"use_dora": True}, "use_dora is True"),
+        ({"use_dora": True}, "has no row lengths, adapter_config.json says use_dora True"),
         ({"bias": "all"}, "bias is 'all'"),
         ({"init_lora_weights": "pissa"}, "init_lora_weights is 'pissa'"),
         ({"loftq_config": {"loftq_bits": 4}}, "loftq_config is"),

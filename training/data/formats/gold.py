@@ -16,7 +16,7 @@ from pipeline.records import Passage
 from pipeline.stages.quoting import support
 from training.data.formats.documents import Corpus, Stretch
 from training.data.formats.source import LeftOut
-from training.data.rows import JudgeRow, QuestionRow
+from training.data.rows import JudgeRow, QuestionRow, document_of
 
 Span = tuple[int, int]
 
@@ -54,7 +54,7 @@ def answerability_rows(row: QuestionRow, twin: QuestionRow, corpus: Corpus) -> t
     misleading = tuple(PassageText(corpus.pieces[p.document][0].title, corpus.texts[p.document][p.start : p.end]) for p in places)
     ids = _ids(tuple(piece for p in places for piece in corpus.overlapping(p.document, p.start, p.end)))
     wanted = set(twin.passage_ids)
-    home = corpus.pieces[twin.passage_ids[0].rpartition("#")[0]]
+    home = corpus.pieces[document_of(twin.passage_ids[0])]
     gold = tuple(PassageText.of(piece) for piece in home if piece.id in wanted)
 
     def judged(row_id: str, passages: tuple[PassageText, ...], label: str, passage_ids: tuple[str, ...]) -> JudgeRow:

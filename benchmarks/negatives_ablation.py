@@ -1,0 +1,286 @@
+"""Which hard negatives help the embedder: none, random, mined, and mined without the filter against false ones.
+
+    python -m benchmarks.negatives_ablation --work DIR [--domain FOLDER | --data DIR --set squad_newwiki] [--general qed_nq]
+
+Each run tunes the encoder on the same rows in the same steps and differs in its negatives alone; the rows' own negatives are left
+out. Held-out questions are ranked among all passages; nDCG@10 differences are paired question by question, over the mean of the
+seeds, and clustered by document group. With --data, each adapter is also measured on --general, a set of another domain: what
+tuning lost there. Each run keeps its result under --work: stopped, the same command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.provenance import provenance
+from pipeline.contracts import embed
+from pipeline.errors import LoragError
+from pipeline.evaluation.bootstrap import Interval
+from pipeline.evaluation.retrieval import score_run
+from pipeline.evaluation.searching import Embedded, search
+from pipeline.evaluation.significance import mean_interval, paired_difference
+from pipeline.records import Role
+from pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
+from training.contrastive import ContrastiveSettings, train_embedder
+from training.data.negatives import Negatives
+from training.data.rows import EmbedRow, PassageRow
+from training.dataset import DataFolder
+from training.progress import Progress
+from training.recipe import load_recipe
+from training.starters.sources import read_corpus
+
+NDCG = "nDCG@10"
+FROZEN = "frozen"
+UNFILTERED = "unfiltered"
+NO_MARGIN = 100.0
+"""A relative margin that no similarity reaches: the nearest passages are taken, whether or not they answer the question too."""
+
+MODES: Mapping[str, tuple[Negatives, float | None]] = {
+    "none": (Negatives.NONE, None),
+    "random": (Negatives.RANDOM, None),
+    "mined": (Negatives.MINED, None),
+    UNFILTERED: (Negatives.MINED, NO_MARGIN),
+}
+SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """Training rows with the passages they may be trained against; test questions with all that they are ranked among."""
+
+    name: str
+    rows: tuple[EmbedRow, ...]
+    training_passages: tuple[PassageRow, ...]
+    test: tuple[EmbedRow, ...]
+    passages: tuple[PassageRow, ...]
+    files: tuple[Path, ...]
+
+
+def of_folder(folder: Path, most: int) -> Domain:
+    """A data folder of this project's own form, such as the example domain."""
+    data = DataFolder(folder, {})
+    data.check_leaks(Role.EMBEDDER)
+    rows = tuple(replace(row, negative_ids=()) for row in data.embed_rows("train"))
+    files = (folder / "passages.jsonl", data.file("train", Role.EMBEDDER), data.file("test", Role.EMBEDDER))
+    return Domain(
+        folder.name,
+        drawn(rows, most),
+        tuple(data.training_passages().values()),
+        data.embed_rows("test"),
+        tuple(data.passages().values()),
+        files,
+    )
+
+
+def of_public(data: Path, name: str, most: int) -> Domain:
+    """A public reading set, split by article."""
+    train, dev, test = (read_corpus(data, name, split, by_title=True) for split in ("train", "dev", "test"))
+
+    def rows(corpus: Any) -> tuple[EmbedRow, ...]:
+        article = {passage.id: passage.article for passage in corpus.passages.values()}
+        return tuple(EmbedRow(q.id, q.question, (q.passage_id,), (), article[q.passage_id]) for q in corpus.questions)
+
+    def passages(corpus: Any) -> tuple[PassageRow, ...]:
+        return tuple(PassageRow(p.id, p.title, p.text) for p in corpus.passages.values())
+
+    files = (data / f"{name}.passages.jsonl.gz", data / f"{name}.train.jsonl.gz")
+    everything = passages(train) + passages(dev) + passages(test)
+    return Domain(name, drawn(rows(train), most), passages(train), drawn(rows(test), most), everything, files)
+
+
+def general_set(data: Path, name: str, questions: int) -> Domain:
+    """Questions of a public set with their passages and as many others, to be measured on alone."""
+    whole = of_public(data, name, 0)
+    asked = drawn(whole.test + whole.rows, questions)
+    gold = {passage_id for row in asked for passage_id in row.positive_ids}
+    others = [p for p in whole.passages if p.id not in gold]
+    shown = tuple(p for p in whole.passages if p.id in gold) + drawn(tuple(others), len(gold))
+    return Domain(name, (), (), asked, shown, whole.files)
+
+
+def drawn(items: tuple[Any, ...], most: int) -> tuple[Any, ...]:
+    return items if not most or len(items) <= most else tuple(random.Random(SEED).sample(items, most))
+
+
+def ndcg(embedder: SentenceTransformerEmbedder, domain: Domain) -> dict[str, float]:
+    """Query id → nDCG@10 by exhaustive search."""
+    found = Embedded(
+        [row.query_id for row in domain.test],
+        embedder.embed_queries([embed.query_text(row.query) for row in domain.test]),
+        [passage.id for passage in domain.passages],
+        embedder.embed_passages([embed.passage_text(p.title, "", p.text) for p in domain.passages]),
+    )
+    qrels = {row.query_id: dict.fromkeys(row.positive_ids, 1) for row in domain.test}
+    return dict(score_run(qrels, search(found, 10), (NDCG,)).per_query[NDCG])
+
+
+def run_once(
+    mode: str, seed: int, settings: ContrastiveSettings, domain: Domain, general: Domain | None, folder: Path
+) -> dict[str, Any]:
+    """One training and its figures, or what `folder` keeps of it."""
+    made_of = [mode, seed, repr(settings), len(domain.rows), len(domain.test), domain.name, general.name if general else ""]
+    kept = folder / "result.json"
+    if kept.exists():
+        stored: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+        if stored["made_of"] != made_of:
+            raise LoragError(f"{folder} holds a run of other settings; name another --work, or delete it")
+        return stored
+    trained = None
+    if mode == FROZEN:
+        embedder = SentenceTransformerEmbedder(settings.model)
+    else:
+        trained = train_embedder(
+            domain.rows, domain.training_passages, settings, folder, resume=True, on_progress=_teller(f"{mode}, seed {seed}")
+        )
+        embedder = SentenceTransformerEmbedder(settings.model, adapter=trained.folder)
+    found = {
+        "made_of": made_of,
+        "test": ndcg(embedder, domain),
+        "general": ndcg(embedder, general) if general else {},
+        "steps": trained.steps if trained else 0,
+        "seconds": round(trained.seconds, 1) if trained else 0.0,
+        "final_loss": trained.final_loss if trained else None,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    aside = kept.with_suffix(".part")
+    aside.write_text(json.dumps(found), encoding="utf-8")
+    aside.replace(kept)
+    return found
+
+
+def _teller(name: str) -> Any:
+    def told(progress: Progress) -> None:
+        if progress.step % 10 == 0 or progress.step == progress.total:
+            left = f", {progress.seconds_left / 60:.0f} min left" if progress.seconds_left else ""
+            print(
+                f"{name}: step {progress.step} of {progress.total}, loss {progress.loss:.3f}{left}", file=sys.stderr, flush=True
+            )
+
+    return told
+
+
+def summary(runs: Mapping[str, Sequence[Mapping[str, Any]]], part: str, groups: Mapping[str, str]) -> dict[str, Any]:
+    """Means over seeds and questions, and each mode against the frozen encoder, none and random, with 95 % intervals."""
+    means = {
+        mode: {query: sum(run[part][query] for run in found) / len(found) for query in found[0][part]}
+        for mode, found in runs.items()
+    }
+    queries = list(means[FROZEN])
+    keys = [groups.get(query) or query for query in queries]
+
+    def values(mode: str) -> list[float]:
+        return [means[mode][query] for query in queries]
+
+    pairs = [(FROZEN, mode) for mode in means if mode != FROZEN]
+    pairs += [(before, after) for before in ("none", "random", UNFILTERED) for after in ("random", "mined") if before != after]
+    return {
+        NDCG: {mode: interval(mean_interval(values(mode), groups=keys)) for mode in means},
+        "differences": {
+            f"{after} - {before}": interval(paired_difference(values(before), values(after), groups=keys))
+            for before, after in pairs
+            if before in means and after in means
+        },
+    }
+
+
+def interval(found: Interval) -> dict[str, Any]:
+    return {"value": round(found.value, 4), "low": round(found.low, 4), "high": round(found.high, 4), "n": found.n}
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True, help="run folders; what is done there is not done again")
+    parser.add_argument("--domain", type=Path, default=Path("examples/kelder-sound-line"), help="a data folder")
+    parser.add_argument("--data", type=Path, help="folder of the public sets")
+    parser.add_argument("--set", dest="name", help="a public reading set of --data to tune on instead of --domain")
+    parser.add_argument("--general", default="qed_nq", help="the public set of another domain")
+    parser.add_argument("--general-questions", type=int, default=300)
+    parser.add_argument("--rows", type=int, default=0, help="training rows and test questions at most; 0: all")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--modes", default=",".join(MODES), help=f"of {', '.join(MODES)}")
+    parser.add_argument("--model", default="minilm")
+    parser.add_argument("--recipe", type=Path, help="an embedder recipe; the bundled one without it")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "negatives.json")
+    options = parser.parse_args()
+    options.modes = options.modes.split(",")
+    if unknown := [mode for mode in options.modes if mode not in MODES]:
+        parser.error(f"--modes: {', '.join(unknown)} is none of {', '.join(MODES)}")
+    if options.name and not options.data:
+        parser.error("--set names a public set: say with --data where it lies")
+    return options
+
+
+def main() -> None:
+    options = parse()
+    domain = of_public(options.data, options.name, options.rows) if options.name else of_folder(options.domain, options.rows)
+    general = general_set(options.data, options.general, options.general_questions) if options.data else None
+    settings = load_recipe(Role.EMBEDDER, options.recipe).contrastive(options.model)
+    stored = json.loads(options.out.read_text(encoding="utf-8")) if options.out.exists() else {"domains": {}}
+    runs: dict[str, list[dict[str, Any]]] = {}
+    for seed in range(options.seeds):
+        for mode in [FROZEN, *options.modes] if seed == 0 else options.modes:
+            negatives, margin = MODES.get(mode, (Negatives.NONE, None))
+            each = replace(settings, seed=seed, negatives=negatives, relative_margin=margin or settings.relative_margin)
+            folder = options.work / domain.name / f"{mode.replace(', ', '-')}-{seed}"
+            runs.setdefault(mode, []).append(run_once(mode, seed, each, domain, general, folder))
+        files = [*domain.files, *(general.files if general else ())]
+        stored["domains"][domain.name] = {**report(domain, general, settings, runs, seed + 1), **provenance(files)}
+        save(options.out, stored)
+        show(domain.name, stored["domains"][domain.name])
+
+
+def report(
+    domain: Domain, general: Domain | None, settings: ContrastiveSettings, runs: Mapping[str, Any], seeds: int
+) -> dict[str, Any]:
+    elsewhere = {}
+    if general is not None:
+        elsewhere = {"set": general.name, **summary(runs, "general", {row.query_id: row.group for row in general.test})}
+
+    def cost(mode: str) -> dict[str, Any]:
+        last = runs[mode][-1]
+        return {"steps": last["steps"], "seconds": last["seconds"], "final_loss": last["final_loss"]}
+
+    return {
+        "rows": len(domain.rows),
+        "passages": len(domain.passages),
+        "seeds": seeds,
+        "batch_size": settings.batch_size,
+        "negatives_per_query": settings.negatives_per_query,
+        "relative_margin": settings.relative_margin,
+        "runs": {mode: cost(mode) for mode in runs},
+        "held-out": summary(runs, "test", {row.query_id: row.group for row in domain.test}),
+        "general": elsewhere,
+    }
+
+
+def show(name: str, found: Mapping[str, Any]) -> None:
+    for part in ("held-out", "general"):
+        if found[part]:
+            where = name if part == "held-out" else f"elsewhere ({found[part]['set']})"
+            print(f"{where}, {found['seeds']} seed(s)")
+            for what, rows in ((NDCG, found[part][NDCG]), ("difference", found[part]["differences"])):
+                for label, each in rows.items():
+                    bounds = f"({each['low']:+.4f} to {each['high']:+.4f})"
+                    print(f"  {what:<10} {label:<22} {each['value']:+.4f} {bounds} n = {each['n']}")
+    sys.stdout.flush()
+
+
+def save(path: Path, content: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_suffix(".part")
+    aside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    aside.replace(path)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except LoragError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,106 @@
+"""The record of a merged model: what it was made of, and the figures that say it does what its adapter did.
+
+`merge.json` is the truth, `README.md` is written from it, with the front matter that Hugging Face reads. Knows no model.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pipeline.adapters.card import AdapterCard
+from pipeline.adapters.merging_parity import Parity
+from pipeline.records import Role
+
+MERGE_FILE = "merge.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How near the merged model comes to the unmerged one in the precision that is written, on `inputs` canaries.
+
+    `measure` names what is compared; `distance` may be `tolerance`. Seconds are of one token, or of one text for an encoder.
+    """
+
+    measure: str
+    distance: float
+    tolerance: float
+    inputs: int
+    seconds_unmerged: float
+    seconds_merged: float
+
+    @property
+    def holds(self) -> bool:
+        return self.distance <= self.tolerance
+
+
+@dataclass(frozen=True, slots=True)
+class MergeRecord:
+    """`trained_on` is the precision of the base that the adapter was trained on, `precision` that of the merged weights.
+
+    `layers` were merged; `layer_error` is the largest difference of one, as a share of what the adapter adds to it. `parity`
+    holds the merged model to the adapter as it was trained, None for an encoder, which is trained unquantized. With `allowed`
+    the model was written although the figures do not hold.
+    """
+
+    role: Role
+    version: str
+    weights_digest: str
+    base: str
+    base_digest: str
+    created: str
+    trained_on: str
+    precision: str
+    layers: int
+    layer_error: float
+    agreement: Agreement
+    parity: Parity | None
+    allowed: bool
+    libraries: Mapping[str, str]
+
+    @property
+    def holds(self) -> bool:
+        return self.agreement.holds and (self.parity is None or self.parity.holds)
+
+
+def figures(record: MergeRecord) -> dict[str, str]:
+    """The figures by name, as people read them."""
+    agreement, parity = record.agreement, record.parity
+    unit = "a text" if record.role is Role.EMBEDDER else "a token"
+    found = {
+        "layers merged": f"{record.layers}, each within {record.layer_error:.1e} of what the adapter adds (float32)",
+        agreement.measure: f"{agreement.distance:.2e} on {agreement.inputs} canaries (at most {agreement.tolerance:.0e})",
+        "latency": f"{1000 * agreement.seconds_unmerged:.1f} ms {unit} unmerged, {1000 * agreement.seconds_merged:.1f} ms merged",
+    }
+    if parity is not None:
+        found[f"against the adapter on {record.trained_on}"] = parity.describe()
+    if record.allowed:
+        found["written all the same"] = "these figures do not hold; whoever merged it allowed that"
+    return found
+
+
+def merged_model_card(record: MergeRecord, card: AdapterCard) -> str:
+    """README.md of a merged model."""
+    task = "sentence-similarity" if record.role is Role.EMBEDDER else "text-generation"
+    library = "sentence-transformers" if record.role is Role.EMBEDDER else "transformers"
+    fields = {"license": card.licence, "library_name": library, "pipeline_tag": task}
+    if not record.base.startswith((".", "/", "~")):  # a folder of the maker's machine names nothing elsewhere
+        fields["base_model"] = record.base
+    front = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in fields.items() if value]
+    facts = {
+        "adapter": f"{record.role.value} {record.version} (weights SHA-256 {record.weights_digest})",
+        "base": f"{record.base} (digest {record.base_digest})",
+        "trained on": record.trained_on,
+        "merged weights": record.precision,
+        **figures(record),
+        "made": record.created,
+        "libraries": ", ".join(f"{name} {version}" for name, version in record.libraries.items()),
+    }
+    rows = [f"| {key} | {_cell(value)} |" for key, value in facts.items()]
+    title = f"# {record.role.value.capitalize()} adapter merged into its base"
+    return "\n".join(["---", *front, "tags:", "- lorag", "---", "", title, "", "| | |", "| --- | --- |", *rows, ""])
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")

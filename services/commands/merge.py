@@ -1,0 +1,60 @@
+"""`lorag adapters merge`: one adapter version and its base as a single model."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.records import Role
+from services.options import HERE, Format, Output, Project, Tuned
+from services.terminal import cell, out, say, show, show_json, table
+
+
+class Whole(StrEnum):
+    """The precisions that an adapter may be merged into."""
+
+    BF16 = "bf16"
+    FP16 = "fp16"
+    FP32 = "fp32"
+
+
+def merge(
+    role: Annotated[Tuned, typer.Argument(help="Which adapter.")],
+    folder: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Folder to make.")],
+    version: Annotated[str, typer.Option("--version", help="A version or alias.")] = "production",
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="FOLDER", help="Held-out rows to compare on; needed for an adapter of a quantized base."),
+    ] = None,
+    precision: Annotated[Whole, typer.Option("--precision", help="Of the merged weights; an encoder stays fp32.")] = Whole.BF16,
+    samples: Annotated[int, typer.Option("--samples", min=1, help="Rows to compare on.")] = 32,
+    allow: Annotated[
+        bool, typer.Option("--allow-difference", help="Write it although it differs; the figures are recorded.")
+    ] = False,
+    project: Project = HERE,
+    output: Output = Format.TEXT,
+) -> None:
+    """Merge an adapter into its base, prove that both do the same, and write a model that needs no adapter.
+
+    Layer by layer in float32, then logits of canaries, then held-out replies and likelihoods against the adapter as it was
+    trained. A merged model that differs is refused with the figures. merge.json and README.md in FOLDER hold them.
+    """
+    from pipeline.adapters.merged_card import figures
+    from pipeline.config import load_settings
+    from pipeline.engine.weights import Precision
+    from services.merging import Wish, merge_version
+
+    wish = Wish(version, folder, data, Precision(precision.value), samples, allow)
+    record = merge_version(load_settings(project), Role(role.value), wish, say)
+    if output is Format.JSON:
+        show_json({"folder": str(folder), **asdict(record)})
+        return
+    facts = table("", "")
+    for name, text in figures(record).items():
+        facts.add_row(cell(name), cell(text))
+    out().print(facts)
+    show(f"Merged {record.role.value} {record.version} into {folder} ({record.precision}).")

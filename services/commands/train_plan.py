@@ -1,0 +1,125 @@
+"""`lorag train ROLE --dry-run` and `--max-memory`: what a run will need, shown before it is spent, and batches that fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.records import Role
+from services.terminal import cell, duration, out, show, show_json, table
+
+if TYPE_CHECKING:
+    from pipeline.config import Settings
+    from training.estimate import Plan
+    from training.parent import Start
+    from training.recipe import Recipe
+
+PARTS = {
+    "libraries": "libraries",
+    "base": "base weights",
+    "adapter": "adapter, gradient, optimizer",
+    "activations": "activations of the longest rows",
+    "logits": "logits and their loss",
+    "workspace": "quantization and backward workspace",
+}
+
+
+def batches(plan: Plan) -> str:
+    """How a step's rows are read, in words."""
+    if not plan.micro_batch:
+        return f"{plan.batch} at once"
+    if plan.micro_batch != plan.batch:
+        return f"{plan.batch}, {plan.micro_batch} at a time with cached gradients"
+    return f"{plan.batch * plan.accumulate}, {plan.batch} at a time"
+
+
+def show_plan(role: Role, base: str, plan: Plan) -> None:
+    from training.estimate_memory import show_size
+
+    show(f"{role.value} on {base}, {plan.compute} on {plan.device}. Nothing is trained or written.")
+    facts = table("", "", title="Run")
+    dropped = f", {len(plan.dropped)} too long and left out" if plan.dropped else ""
+    for name, value in (
+        ("trained parameters", f"{plan.trainable:,} ({plan.share:.2%} of {plan.parameters:,})"),
+        ("rows", f"{plan.rows:,} of at most {plan.longest:,} tokens, {plan.tokens:,} tokens an epoch{dropped}"),
+        ("rows a step", batches(plan)),
+        ("steps", f"{plan.steps:,}"),
+        ("time", f"about {duration(plan.seconds)}"),
+    ):
+        facts.add_row(cell(name), cell(value))
+    out().print(facts)
+    memory = table("", ">", title=f"Peak memory: about {show_size(plan.memory.total)}")
+    for name, size in plan.memory.parts().items():
+        memory.add_row(cell(PARTS[name]), show_size(size))
+    out().print(memory)
+    show("Of the last two only the larger counts: logits are gone when the layers go back.")
+    show(basis(plan))
+
+
+def basis(plan: Plan) -> str:
+    """What the time rests on, in one line."""
+    from training.estimate_time import EFFICIENCY
+
+    share = EFFICIENCY[plan.device.partition(":")[0]]
+    return (
+        f"The time rests on products of this model's shape timed here just now ({plan.rate / 1e9:,.0f} GFLOP/s), of which "
+        f"training reaches about {share:.0%}; other work on the machine changes it."
+    )
+
+
+def plan_json(role: Role, base: str, plan: Plan) -> dict[str, Any]:
+    return {
+        "role": role.value,
+        "base": base,
+        "device": plan.device,
+        "compute": plan.compute,
+        "parameters": plan.parameters,
+        "trainable": plan.trainable,
+        "share": plan.share,
+        "rows": plan.rows,
+        "dropped": list(plan.dropped),
+        "longest": plan.longest,
+        "tokens": plan.tokens,
+        "steps": plan.steps,
+        "batch_size": plan.batch,
+        "accumulate": plan.accumulate,
+        "micro_batch": plan.micro_batch,
+        "memory": {"total": plan.memory.total, **plan.memory.parts()},
+        "seconds": plan.seconds,
+        "operations_per_second": plan.rate,
+    }
+
+
+def print_plan(role: Role, plan: Plan, settings: Settings, *, as_json: bool) -> None:
+    """The plan as the command's result."""
+    base = settings.embedder.model if role is Role.EMBEDDER else settings.base.model
+    if as_json:
+        show_json(plan_json(role, base, plan))
+    else:
+        show_plan(role, base, plan)
+
+
+def plan_for(role: Role, settings: Settings, recipe: Recipe, data: Path, start: Start | None, max_memory: str | None) -> Plan:
+    """The plan of the run that these would be. `start` is the adapter that it goes on from, `max_memory` text such as 6GiB."""
+    from pipeline.assembly import open_registry
+    from training.dataset import DataFolder
+    from training.estimate import plan_training
+    from training.estimate_memory import read_size
+    from training.parent import agreed
+    from training.run import Job
+
+    job = Job(
+        role=role,
+        data=DataFolder(data, settings.judge.intents),
+        recipe=agreed(recipe, start) if start else recipe,
+        base=settings.base.model,
+        embedder=settings.embedder.model,
+        registry=open_registry(settings),
+        run_folder=Path(),
+        k=settings.retrieval.k,
+        resume=False,
+        on_progress=None,
+        on_notice=None,
+        beginning=None,
+    )
+    return plan_training(job, read_size(max_memory) if max_memory else 0)

@@ -1,0 +1,312 @@
+"""`lorag adapters merge`: an adapter version into its base, proven, and written as a folder that needs no adapter.
+
+Merging is into half or full precision only. An adapter that was trained on a quantized base is held to itself on that base, on
+a parity set of held-out rows, before anything is written; where the figures do not hold, nothing is, unless whoever asked
+allows it, and then the folder says so. The folder appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.adapters.canaries import read_canaries, read_embed_canaries
+from pipeline.adapters.card import AdapterCard, now_utc
+from pipeline.adapters.inspection import inspect_folder
+from pipeline.adapters.merged_card import MERGE_FILE, Agreement, MergeRecord, figures, merged_model_card
+from pipeline.adapters.merging import merge_layers
+from pipeline.adapters.merging_parity import Parity, ParitySample, compare, observe
+from pipeline.adapters.proof import verify_encoder, verify_identity
+from pipeline.adapters.staging import sync_folder
+from pipeline.assembly import open_registry
+from pipeline.config import Settings
+from pipeline.contracts import judge
+from pipeline.engine.bases import Base, resolve_base
+from pipeline.engine.local import LocalEngine, open_engine
+from pipeline.engine.protocol import Generation
+from pipeline.engine.quiet import quiet_libraries
+from pipeline.engine.weights import LoadedBase, Precision, load_weights
+from pipeline.errors import AdapterError, DataError, InputError
+from pipeline.records import Role
+from pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
+from training.dataset import DataFolder, judge_schemas
+from training.examples import judge_examples, rewrite_examples, synthesize_examples
+from training.memory import release_memory
+from training.publish import library_versions
+from training.run import rank_passages
+
+if TYPE_CHECKING:
+    from pipeline.adapters.registry import Version
+
+LOGIT_TOLERANCE = {Precision.FP32: 1e-3, Precision.FP16: 2e-2, Precision.BF16: 1e-1}
+"""Root mean square of the differences of logits, as a share of their standard deviation: what rounding makes of it. bfloat16
+keeps three digits of a weight, and the layers' roundings add up."""
+
+VECTOR_TOLERANCE = 1e-5
+"""One minus the cosine of merged and unmerged vectors; both are float32."""
+
+SAMPLES = 32
+"""Rows of the parity set unless told otherwise."""
+
+NAME = "merging"
+Notice = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is asked for. `data` has the parity rows, in dev or test; with `allow` the folder is written whatever the figures."""
+
+    version: str
+    out: Path
+    data: Path | None = None
+    precision: Precision = Precision.BF16
+    samples: int = SAMPLES
+    allow: bool = False
+
+
+def merge_version(settings: Settings, role: Role, wish: Wish, on_notice: Notice | None = None) -> MergeRecord:
+    """Merge, prove and write. Raises AdapterError with the figures where they do not hold, InputError for what cannot be asked.
+
+    The registry is not changed: the folder is a base (or encoder) of its own, with merge.json and README.md beside the weights.
+    """
+    if wish.out.exists():
+        raise InputError(f"{wish.out}: is there already; name another folder, or delete it first")
+    if wish.precision not in LOGIT_TOLERANCE:
+        raise InputError(f"precision {wish.precision.value}: an adapter is merged into bf16, fp16 or fp32 only")
+    registry = open_registry(settings)
+    version = registry.resolve(role, wish.version)
+    card = registry.show(role, version.id)
+    tell = on_notice or (lambda text: None)
+    with _aside(wish.out) as folder:
+        merge = _merge_encoder if role is Role.EMBEDDER else _merge_generation
+        record = merge(settings, version, card, wish, folder, tell)
+        (folder / MERGE_FILE).write_text(json.dumps(asdict(record), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        (folder / "README.md").write_text(merged_model_card(record, card), encoding="utf-8")
+    return record
+
+
+@contextmanager
+def _aside(out: Path) -> Iterator[Path]:
+    """Within: a folder beside `out`, renamed to it after, gone where anything was raised."""
+    aside = out.with_name(f".{out.name}.merging")
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        aside.mkdir(parents=True)
+        yield aside
+        for path in (path for path in aside.rglob("*") if path.is_file()):
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        sync_folder(aside)
+        aside.rename(out)
+        sync_folder(out.parent)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written ({error.strerror or error}); name another place with --out") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _merge_generation(
+    settings: Settings, version: Version, card: AdapterCard, wish: Wish, folder: Path, tell: Notice
+) -> MergeRecord:
+    import torch
+
+    base, facts = resolve_base(settings.base.model), inspect_folder(version.folder)
+    if facts.invocation:
+        raise AdapterError(
+            f"{card.role.value} {card.version} is an activated adapter: it works on what follows its invocation alone, and "
+            "merged weights work on everything; serve it unmerged"
+        )
+    verify_identity(card, base, weights_digest=facts.weights_digest)
+    samples = _samples(settings, card, version.folder, wish)
+    tell(f"the adapter on {card.identity.precision}, as it was trained, on {len(samples)} held-out rows")
+    reference, bare = _as_trained(base, card, version.folder, settings.base.device, samples)
+    tell(f"the adapter on {wish.precision.value}, then merged into it")
+    loaded = load_weights(base, precision=wish.precision, device=settings.base.device)
+    engine = open_engine(loaded)
+    engine.load_adapter(NAME, version.folder)
+    prompts = [canary.messages for canary in read_canaries(version.folder)]
+    logits = engine.prompt_logits([Generation(messages, NAME, 1) for messages in prompts])
+    beside = observe(engine, NAME, samples[:1])
+    merged_layers = merge_layers(loaded.model, getattr(torch, loaded.compute))
+    merged = LocalEngine(_plain(loaded))
+    now = merged.prompt_logits([Generation(messages, None, 1) for messages in prompts])
+    observed = observe(merged, None, samples)
+    distance = float((now - logits).square().mean().sqrt() / logits.std())
+    agreement = Agreement(
+        "logits after the prompt, difference as a share of their deviation",
+        distance,
+        LOGIT_TOLERANCE[wish.precision],
+        len(prompts),
+        beside.seconds_per_token,
+        observed.seconds_per_token,
+    )
+    parity = compare(reference, observed, bare, samples, seconds_unmerged=beside.seconds_per_token)
+    record = _record(card, base.id, base.digest, wish, merged_layers.layers, merged_layers.largest_error, agreement, parity)
+    _require(record, wish)
+    with quiet_libraries():
+        loaded.model.save_pretrained(str(folder))
+        loaded.tokenizer.save_pretrained(str(folder))
+    return record
+
+
+def _plain(loaded: LoadedBase) -> LoadedBase:
+    """The model without peft's traces, which would make it save an adapter."""
+    loaded.model.__dict__.pop("peft_config", None)
+    loaded.model.eval()
+    return loaded
+
+
+def _as_trained(base: Base, card: AdapterCard, folder: Path, device: str, samples: Sequence[ParitySample]) -> tuple[Any, Any]:
+    """What the adapter, and the bare base, make of the samples in the precision that the adapter was trained in."""
+    kept, _, compute = card.identity.precision.partition("/")
+    plain = {"float32": Precision.FP32, "bfloat16": Precision.BF16, "float16": Precision.FP16}
+    precision = plain.get(kept) or Precision(kept)
+    engine = open_engine(load_weights(base, precision=precision, compute=compute or "auto", device=device))
+    engine.load_adapter(NAME, folder)
+    found = observe(engine, NAME, samples), observe(engine, None, samples)
+    del engine
+    release_memory()
+    return found
+
+
+def _samples(settings: Settings, card: AdapterCard, folder: Path, wish: Wish) -> list[ParitySample]:
+    """The canaries, then held-out rows. Raises InputError where a quantized adapter gets none, DataError where none are there."""
+    found = [ParitySample(canary.messages, canary.reply) for canary in read_canaries(folder)]
+    quantized = card.identity.precision.startswith((Precision.NF4.value, Precision.INT8.value))
+    if wish.data is None:
+        if quantized:
+            raise InputError(
+                f"{card.role.value} {card.version} was trained on a {card.identity.precision} base: merged into half precision "
+                "it is another model; give --data FOLDER, whose held-out rows it is compared on"
+            )
+        return found
+    rows = _rows(settings, card.role, DataFolder(wish.data, settings.judge.intents))[: wish.samples]
+    # A judge's canaries are free replies; its labels are what must agree.
+    return [*(found if card.role is not Role.JUDGE else []), *rows]
+
+
+def _rows(settings: Settings, role: Role, data: DataFolder) -> list[ParitySample]:
+    split = next((name for name in ("dev", "test") if data.has(name, role)), None)
+    if split is None:
+        raise DataError(f"no dev/{role.value}.jsonl in {data.folder}; the merged model is compared on held-out rows")
+    if role is Role.JUDGE:
+        schemas, rows = judge_schemas(data.intents), data.judgments(split)
+        choices = {row.id: tuple(judge.target(schemas[row.task], label) for label in schemas[row.task].labels) for row in rows}
+        return [ParitySample(each.messages, each.target, choices[each.id]) for each in judge_examples(rows, schemas)]
+    if role is Role.REWRITER:
+        examples = rewrite_examples(data.rewrites(split))
+    else:
+        questions, passages, k = data.questions(split)[:SAMPLES], data.passages(), settings.retrieval.k
+        ranked = rank_passages(questions, passages, settings.embedder.model, 2 * k)
+        examples = synthesize_examples(questions, passages, ranked, k=k, missing_gold=0.0, shuffled=0.0)
+    return [ParitySample(example.messages, example.target) for example in examples]
+
+
+def _merge_encoder(
+    settings: Settings, version: Version, card: AdapterCard, wish: Wish, folder: Path, tell: Notice
+) -> MergeRecord:
+    import torch
+
+    if card.identity.query_side_only:
+        raise AdapterError(
+            f"embedder {card.version} works on questions alone; a merged encoder would move the passages too; serve it unmerged"
+        )
+    facts = inspect_folder(version.folder)
+    tuned = SentenceTransformerEmbedder(settings.embedder.model, adapter=version.folder)
+    verify_encoder(card, tuned.identity, weights_digest=facts.weights_digest)
+    texts = [canary.text for canary in read_embed_canaries(version.folder)]
+    tell(f"the encoder with its adapter, then merged, on {len(texts)} canaries")
+    beside, seconds_unmerged = _timed(tuned, texts)
+    model = tuned.load()
+    merged_layers = merge_layers(model.transformers_model, torch.float32)
+    _save_encoder(model, settings.embedder.model, folder)
+    now, seconds_merged = _timed(SentenceTransformerEmbedder(str(folder)), texts)
+    distance = max(0.0, float(1 - (beside * now).sum(axis=1).min()))
+    agreement = Agreement(
+        "vectors, one minus the cosine", distance, VECTOR_TOLERANCE, len(texts), seconds_unmerged, seconds_merged
+    )
+    exact = Wish(wish.version, wish.out, precision=Precision.FP32, allow=wish.allow)
+    record = _record(
+        card,
+        settings.embedder.model,
+        card.identity.base_digest,
+        exact,
+        merged_layers.layers,
+        merged_layers.largest_error,
+        agreement,
+        None,
+    )
+    _require(record, wish)
+    return record
+
+
+def _save_encoder(model: Any, name: str, folder: Path) -> None:
+    """Through a fresh encoder: one that had an adapter loaded saves its weights under other names, which nothing finds again."""
+    fresh = SentenceTransformerEmbedder(name).load()
+    fresh.transformers_model.load_state_dict(model.transformers_model.state_dict())
+    fresh.prompts = model.prompts  # an adapter may bring its own instruction
+    with quiet_libraries():
+        fresh.save(str(folder), create_model_card=False)
+
+
+def _timed(encoder: SentenceTransformerEmbedder, texts: Sequence[str]) -> tuple[Any, float]:
+    """Vectors, and seconds a text, one at a time, the median over three rounds."""
+    vectors = encoder.embed_queries(texts)
+    rounds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        for text in texts:
+            encoder.embed_queries([text])
+        rounds.append((time.perf_counter() - began) / len(texts))
+    return vectors, statistics.median(rounds)
+
+
+def _record(
+    card: AdapterCard,
+    base: str,
+    base_digest: str,
+    wish: Wish,
+    layers: int,
+    layer_error: float,
+    agreement: Agreement,
+    parity: Parity | None,
+) -> MergeRecord:
+    holds = agreement.holds and (parity is None or parity.holds)
+    return MergeRecord(
+        role=card.role,
+        version=card.version,
+        weights_digest=card.identity.weights_digest,
+        base=base,
+        base_digest=base_digest,
+        created=now_utc(),
+        trained_on=card.identity.precision,
+        precision=wish.precision.value,
+        layers=layers,
+        layer_error=layer_error,
+        agreement=agreement,
+        parity=parity,
+        allowed=wish.allow and not holds,
+        libraries=library_versions(),
+    )
+
+
+def _require(record: MergeRecord, wish: Wish) -> None:
+    """Raises AdapterError with the figures where the merged model is not what the adapter was."""
+    if record.holds or wish.allow:
+        return
+    told = "; ".join(f"{name}: {text}" for name, text in figures(record).items())
+    raise AdapterError(
+        f"{record.role.value} {record.version} merged into {record.precision} does not do what it did: {told}; nothing was "
+        "written: serve it unmerged, train it on a base in half precision, or allow the difference with --allow-difference"
+    )

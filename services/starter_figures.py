@@ -1,0 +1,35 @@
+"""What the bundled adapters came to, set beside base and tuned. Measures nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pipeline.evaluation.ablation import OWN_METRIC, Measured, TooFew, difference, interval
+from pipeline.evaluation.report import Comparison
+from pipeline.records import Role
+from services.measuring import STARTERS
+
+
+def beside_starter(each: Comparison, starters: Measured) -> Comparison:
+    """The comparison with what the starters come to; the embedder has none."""
+    if each.role not in {"chain", *(role.value for role in starters.configuration.on)}:
+        return each
+    found = interval(starters, each.metric)
+    return each if found is None else replace(each, starter=found.value)
+
+
+def against_starters(starters: Measured, measured: Sequence[Measured], roles: Sequence[Role]) -> tuple[str, ...]:
+    """What training on the domain brought beyond each starter, as notes."""
+    by_name = {each.configuration.name: each for each in measured}
+    found = [f"The row `{STARTERS}` is the chain with the bundled generic adapters and the frozen encoder, before any training."]
+    for role in roles:
+        if role not in starters.configuration.on:
+            continue
+        try:
+            _, _, gain = difference(starters, by_name[f"+ {role.value}"], OWN_METRIC[role])
+        except TooFew:
+            continue
+        span = f"95 % interval {gain.low:+.3f} to {gain.high:+.3f}, n = {gain.n}"
+        found.append(f"The {role.value} against its starter, paired: {OWN_METRIC[role]} {gain.value:+.3f}, {span}.")
+    return tuple(found)

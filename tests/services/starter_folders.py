@@ -1,0 +1,32 @@
+"""Starters for tiny bases, as they are bundled: real weights, recorded canaries, a card that says where they are from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.adapters.canaries import CANARY_FILE, canaries_json
+from pipeline.adapters.card import AdapterCard, DataFacts, card_json
+from pipeline.adapters.proof import CanarySample, record_canaries
+from pipeline.adapters.starters import STARTER, STARTER_DATA
+from pipeline.engine.bases import Base, resolve_base
+from pipeline.engine.local import LocalEngine
+from pipeline.engine.weights import Precision, load_weights
+from pipeline.records import Role
+from training.starters.bundle import invented_examples
+
+MakeCard = Callable[[Path, Base, Role], AdapterCard]
+
+
+def bundle_tiny(place: Path, adapter: Path, base_folder: Path, role: Role, make_card: MakeCard, precision: Precision) -> Path:
+    """Make the `adapter` for the base in `base_folder` a starter, in the new folder `place`; gives that folder."""
+    base = resolve_base(str(base_folder))
+    engine = LocalEngine(load_weights(base, precision=precision, device="cpu"))
+    engine.load_adapter("x", adapter)
+    samples = [CanarySample(example.messages, example.target) for example in invented_examples(role, 4)]
+    (adapter / CANARY_FILE).write_text(canaries_json(record_canaries(engine, "x", samples)))
+    card = make_card(adapter, base, role)
+    (adapter / "card.json").write_text(card_json(replace(card, version=STARTER, data=DataFacts(STARTER_DATA, 3, {}, {}))))
+    place.parent.mkdir(exist_ok=True)
+    return adapter.rename(place)

@@ -1,0 +1,91 @@
+"""What tuning cost on a set of another domain: both forms of set, the card's order of evidence, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.adapters.registry import Registry
+from pipeline.config import load_settings
+from pipeline.errors import InputError
+from pipeline.records import Role
+from pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
+from services.elsewhere import measure_elsewhere, read_general
+
+TEXTS = {"p1": "the porter keeps the key", "p2": "the ferry leaves at night", "p3": "the bell is rung twice"}
+QUERIES = {"q1": ("who keeps the key", "p1"), "q2": ("when does the ferry leave", "p2"), "q3": ("how often the bell", "p3")}
+
+
+@pytest.fixture
+def beir(tmp_path: Path) -> Path:
+    folder = tmp_path / "harbours"
+    (folder / "qrels").mkdir(parents=True)
+    (folder / "corpus.jsonl").write_text("".join(json.dumps({"_id": k, "text": t}) + "\n" for k, t in TEXTS.items()))
+    (folder / "queries.jsonl").write_text("".join(json.dumps({"_id": k, "text": q}) + "\n" for k, (q, _) in QUERIES.items()))
+    (folder / "qrels" / "test.tsv").write_text(
+        "query-id\tcorpus-id\tscore\n" + "".join(f"{k}\t{p}\t1\n" for k, (_, p) in QUERIES.items())
+    )
+    return folder
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    """The same set as a data folder; the first two questions belong together."""
+    folder = tmp_path / "harbours-rows"
+    (folder / "test").mkdir(parents=True)
+    passages = [{"id": k, "title": "", "text": t} for k, t in TEXTS.items()]
+    (folder / "passages.jsonl").write_text("".join(json.dumps(passage) + "\n" for passage in passages))
+    groups = {"q1": {"group": "one"}, "q2": {"group": "one"}, "q3": {}}
+    lines = [{"query_id": k, "query": q, "positive_ids": [p], **groups[k]} for k, (q, p) in QUERIES.items()]
+    (folder / "test" / "embedder.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+def test_both_forms_of_a_set_hold_the_same(beir: Path, rows: Path) -> None:
+    one, other = read_general(beir), read_general(rows)
+    assert one.collection == other.collection
+    assert (one.groups, other.groups) == ({}, {"q1": "one", "q2": "one"})
+
+
+def test_the_figure_goes_behind_the_adapters_own_evidence(project, publish_embedder, beir: Path) -> None:
+    version, registry = publish_embedder(), Registry(project.adapters)
+    own = registry.show(Role.EMBEDDER, version).evidence
+    settings = load_settings(project.folder)
+    found, evidence = measure_elsewhere(settings, "candidate", beir)
+    assert found.id == version
+    card = registry.show(Role.EMBEDDER, version)
+    assert card.evidence == (*own, evidence)
+    assert (evidence.metric, evidence.n, evidence.data) == ("nDCG@10", 3, "harbours, a general set")
+    bare = SentenceTransformerEmbedder(str(project.encoder))
+    assert evidence.base == pytest.approx(_ndcg(bare))
+    assert evidence.tuned == pytest.approx(_ndcg(SentenceTransformerEmbedder(str(project.encoder), adapter=found.folder)))
+    assert evidence.difference == pytest.approx(evidence.tuned - evidence.base) and evidence.low <= evidence.difference
+    measure_elsewhere(settings, version, beir)
+    assert registry.show(Role.EMBEDDER, version).evidence == (*own, evidence)  # measured again, it stands there once
+
+
+def _ndcg(embedder: SentenceTransformerEmbedder) -> float:
+    """By hand: one gold passage a query, so 1 / log2(1 + place)."""
+    import numpy as np
+
+    queries, passages = embedder.embed_queries([q for q, _ in QUERIES.values()]), embedder.embed_passages(list(TEXTS.values()))
+    order = np.argsort(-queries @ passages.T)
+    places = [list(line).index(n) + 1 for n, line in enumerate(order)]
+    return float(np.mean([1 / np.log2(1 + place) for place in places]))
+
+
+def test_a_general_set_alone_decides_no_promotion(project, publish_embedder, beir: Path) -> None:
+    version, registry = publish_embedder(), Registry(project.adapters)
+    registry.attach_evidence(Role.EMBEDDER, version, ())
+    with pytest.raises(InputError, match="not measured on its own domain yet"):
+        measure_elsewhere(load_settings(project.folder), version, beir)
+
+
+def test_the_command_refuses_what_cannot_be_before_it_measures(lorag, project, tmp_path: Path) -> None:
+    here = ("--data", tmp_path, "--project", project.folder)
+    done = lorag("eval", "adapter", "rewriter", *here, "--general", tmp_path)
+    assert done.code == 2 and "--general is for the embedder" in done.error_line
+    done = lorag("eval", "adapter", "embedder", *here, "--general", tmp_path)
+    assert done.code == 2 and "no general set" in done.error_line

@@ -1,0 +1,193 @@
+"""`lorag compare-tuning` on tiny real models, each variant in its own process: table, journal, resumption, page."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import services.tuning_variant
+from pipeline.errors import InputError, TrainingError
+from pipeline.evaluation.ablation import OWN_METRIC
+from pipeline.evaluation.scores import ItemScores, ScoreTable
+from pipeline.records import Outcome, Role
+from services.tuning_comparison import JOURNAL, compare, in_own_process
+from services.tuning_report import size
+from services.tuning_variant import Order, Outcomes, run_variant
+from training.dataset import DataFolder
+from training.recipe import Recipe, load_recipe
+from training.tuning_comparison import Cost, Method, Task, Variant
+
+RECIPE = """
+role: {role}
+{compute}lora: {{rank: 4, alpha: 8}}
+optimiser: {{learning_rate: 1.0e-2, warmup_share: 0, batch_size: 4, max_steps: 3, max_length: 64}}
+{rest}"""
+SPLITS = {"train": ("pump", "boiler", "rudder", "ladder"), "test": ("cabin", "galley", "mast", "hatch")}
+COST = Cost(10, 1000, 5 << 20, 1 << 20, 80, 2.0, 1.5, 3, 100, 60, 0.5, "cpu")
+
+
+def write(path: Path, rows: list[dict[str, object]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "rows"
+    words = [word for held in SPLITS.values() for word in held]
+    write(folder / "passages.jsonl", [{"id": f"{w}.md#1", "title": w, "text": f"the {w} is checked daily"} for w in words])
+    for split, held in SPLITS.items():
+        write(
+            folder / split / "embedder.jsonl",
+            [{"query_id": f"q-{w}", "query": f"when is the {w} checked", "positive_ids": [f"{w}.md#1"]} for w in held],
+        )
+        write(
+            folder / split / "synthesizer.jsonl",
+            [
+                {"id": f"q-{w}", "question": f"when is the {w} checked", "answers": ["daily"], "passage_ids": [f"{w}.md#1"]}
+                for w in held
+            ],
+        )
+        write(
+            folder / split / "rewriter.jsonl",
+            [
+                {
+                    "id": f"t-{w}",
+                    "history": [f"User: Where is the {w}?"],
+                    "question": "And at night?",
+                    "rewrite": f"Where is the {w} at night?",
+                }
+                for w in held
+            ],
+        )
+    rest = "contrast: {negatives: none, negatives_per_query: 0}\n"
+    (folder / "embedder.yaml").write_text(RECIPE.format(role="embedder", compute="", rest=rest), encoding="utf-8")
+    for role in ("rewriter", "synthesizer"):
+        text = RECIPE.format(role=role, compute="compute: float32\n", rest="").replace("max_length: 64", "max_length: 400")
+        (folder / f"{role}.yaml").write_text(text, encoding="utf-8")
+    return folder
+
+
+def run(lorag: Any, project: Any, data: Path, role: str, *options: object) -> Any:
+    fixed = ("--role", role, "--data", data, "--recipe", data / f"{role}.yaml", "--project", project.folder)
+    return lorag("compare-tuning", *fixed, *options)
+
+
+def test_embedders_are_compared_kept_and_gone_on_with(lorag, project, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = run(lorag, project, data, "embedder", "--methods", "lora", "--ranks", "4", "--out", out, "-o", "json")
+    assert done.code == 0, done.err
+    first = done.json()
+    assert [each["variant"] for each in first["variants"]] == ["untuned", "LoRA r 4"]
+    journal = (out / JOURNAL).read_bytes()
+    done = run(lorag, project, data, "embedder", "--methods", "full,lora", "--ranks", "4", "--out", out)
+    assert done.code == 0, done.err
+    assert (out / JOURNAL).read_bytes().startswith(journal)  # nothing was done twice
+    report = json.loads((out / "report.json").read_text())
+    assert [each["variant"] for each in report["variants"]] == ["untuned", "full", "LoRA r 4"]
+    assert [each for each in report["variants"] if each["variant"] != "full"][0]["quality"] == first["variants"][0]["quality"]
+    lora = report["variants"][2]
+    assert lora["cost"]["peak"] == first["variants"][1]["cost"]["peak"]
+    assert lora["gain"]["n"] == lora["against_full"]["n"] == len(SPLITS["test"])
+    assert report["made_of"]["data"].keys() == {"train/embedder.jsonl", "test/synthesizer.jsonl", "passages.jsonl"}
+    assert report["commit"] and report["versions"]["torch"]
+    assert "LoRA r 4" in done.out and "nDCG@10" in done.out and f"report: {out / 'report.html'}" in done.out
+    page = (out / "report.html").read_text()
+    assert "full" in page and "LoRA r 4" in page and "prefers-color-scheme: dark" in page
+    assert not re.search(r"https?://|<script|@import|url\(", page)  # needs no network and no script
+    done = run(lorag, project, data, "embedder", "--methods", "lora", "--ranks", "4", "--steps", "2", "--out", out)
+    assert done.code == 2
+    assert "was begun with another steps (0, now 2)" in done.error_line
+
+
+@pytest.mark.parametrize(
+    ("role", "variant"),
+    [
+        (Role.REWRITER, Variant(Method.FULL, 0, 2e-3)),
+        (Role.SYNTHESIZER, Variant(Method.QLORA, 4, 1e-2)),
+        (Role.SYNTHESIZER, Variant(Method.UNTUNED)),
+    ],
+)
+def test_a_generation_variant_is_trained_once_and_measured(
+    project, data: Path, tmp_path: Path, role: Role, variant: Variant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = load_recipe(role, data / f"{role.value}.yaml")
+    task = Task(role, DataFolder(data, {}), recipe, str(project.base), str(project.encoder), k=2)
+    order = Order(task, variant, tmp_path / variant.name, "key", limit=3)
+    told: list[tuple[Any, ...]] = []
+    found = run_variant(order, lambda *at: told.append(at))
+    metric = OWN_METRIC[role]
+    assert len(found.scores.items) == 3 and len(found.scores.values(metric)) == 3
+    assert told[-1] == ("measuring", 3, 3, None)
+    monkeypatch.setattr(services.tuning_variant, "tune", None)  # killed after training, it is not trained again
+    assert run_variant(order, lambda *at: None).scores == found.scores
+    if variant.method is Method.UNTUNED:
+        assert found.cost is None
+        return
+    assert found.cost is not None and found.cost.steps == 3
+    assert [at[1:3] for at in told if at[0] == "training"] == [(1, 3), (2, 3), (3, 3)]
+    with pytest.raises(TypeError):  # for another comparison it would be
+        run_variant(dataclasses.replace(order, key="another"), lambda *at: None)
+
+
+def test_what_a_process_refuses_is_raised_here_and_a_death_is_told(project, data: Path, tmp_path: Path) -> None:
+    task = Task(Role.JUDGE, DataFolder(data, {}), Recipe.model_validate({"role": "judge"}), "", "", k=2)
+    order = Order(task, Variant(Method.LORA, 4, 1e-2), tmp_path / "x", "key", None)
+    with pytest.raises(InputError, match="the judge is not compared"):
+        in_own_process(order, None)
+    broken: Any = None
+    with pytest.raises(TrainingError, match="the process of LoRA r 4 ended with code 1; what was finished is kept"):
+        in_own_process(dataclasses.replace(order, task=broken), None)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--methods", "lora,lorra"), "--methods: 'lorra' is none of full, lora, qlora"),
+        (("--ranks", "4;8"), "--ranks: '4;8' is no list of whole numbers such as 4,8,16"),
+        (("--ranks", "0"), "ranks of lora: [0]; give each once, from 1 on"),
+        (("--learning-rate", "full"), "--learning-rate 'full': write METHOD=RATE"),
+        (("--learning-rate", "full=5"), "with a rate between 0 and 1"),
+        (("--learning-rate", "untuned=0.1"), "write METHOD=RATE"),
+    ],
+)
+def test_bad_options_are_one_line(lorag, project, data: Path, tmp_path: Path, options: tuple[str, ...], says: str) -> None:
+    done = run(lorag, project, data, "embedder", *options, "--out", tmp_path / "out")
+    assert done.code == 2 and says in done.error_line
+    assert not (tmp_path / "out").exists()
+
+
+def table(values: list[float]) -> ScoreTable:
+    return ScoreTable(tuple(ItemScores(f"i{n}", f"g{n}", Outcome.OK, {"F1": value}) for n, value in enumerate(values)))
+
+
+def test_differences_are_paired_and_corrected() -> None:
+    untuned = [0.1 * n for n in range(10)]
+    full, lora = [value + 0.5 for value in untuned], [value + 0.3 for value in untuned]
+    lines = compare(
+        [
+            (Variant(Method.UNTUNED), Outcomes(None, table(untuned))),
+            (Variant(Method.FULL, 0, 1e-4), Outcomes(COST, table(full))),
+            (Variant(Method.LORA, 4, 1e-3), Outcomes(COST, table(lora))),
+        ],
+        "F1",
+    )
+    assert [line.quality.value for line in lines] == pytest.approx([0.45, 0.95, 0.75])
+    assert lines[0].gain is None and lines[0].against_full is None and lines[1].against_full is None
+    gain, against = lines[2].gain, lines[2].against_full
+    assert gain is not None and against is not None
+    assert (gain.value, gain.low, gain.high) == pytest.approx((0.3, 0.3, 0.3))
+    assert against.value == pytest.approx(-0.2)
+    assert gain.p == pytest.approx(2 / 1024) and gain.adjusted == pytest.approx(4 / 1024)  # all signs alike; two tests
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(1234567, "1.23 MB"), (91_234_567, "91 MB"), (2_310_000_000, "2.31 GB"), (0, "0.00 MB")]
+)
+def test_sizes_as_people_read_them(count: int, text: str) -> None:
+    assert size(count) == text

@@ -1,0 +1,78 @@
+"""What a role is stopped by, on scripted engines: hand-worked figures of the same metrics that the evaluation reports."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.contracts import judge, synthesize
+from pipeline.contracts.judge import BUILT_IN, JudgeInputs
+from pipeline.engine.protocol import ChoiceRequest, Generation
+from pipeline.engine.scripted import ScriptedEngine
+from pipeline.errors import TrainingError
+from pipeline.records import Speaker, Turn
+from training.data.rows import JudgeRow, PassageRow, QuestionRow, RewriteRow
+from training.dev_metric import answer_dev, drawn_questions, judge_dev, rewrite_dev
+
+HISTORY = (Turn(Speaker.USER, "Where is the ferry?"),)
+
+
+def turn(number: int, rewrite: str, history: tuple[Turn, ...] = HISTORY) -> RewriteRow:
+    return RewriteRow(f"t{number}", history, "And when?", rewrite)
+
+
+def test_rewrites_are_measured_by_rouge_1_and_exact_match() -> None:
+    dev = rewrite_dev([turn(1, "When does it leave?"), turn(2, "When is the ferry?"), turn(3, "When?", ())], 9)
+    assert dev.metric == "ROUGE-1" and len(dev.rows) == 2  # a turn without history is not asked
+    engine = ScriptedEngine(["When does it leave?", "When is it?"], adapters=("default",))
+    figures = dev.measure(engine, "default")
+    # 1, and 2 shared of 3 and of 4 words: P 2/3, R 2/4.
+    assert figures == {"ROUGE-1": pytest.approx((1 + 4 / 7) / 2), "EM": 0.5}
+    assert all(isinstance(request, Generation) and request.adapter == "default" for request in engine.requests)
+
+
+def test_answers_are_measured_by_words_citations_and_refusals() -> None:
+    passages = {p: PassageRow(p, p, f"The {p} holds the key.") for p in ("a#1", "b#2", "c#3")}
+    rows = [
+        QuestionRow("right", "Who?", ("the porter",), True, passage_ids=("a#1",)),
+        QuestionRow("wrong place", "Who?", ("the porter",), True, passage_ids=("a#1",)),
+        QuestionRow("none", "Who else?", (), False),
+    ]
+    dev = answer_dev(rows, passages, {row.id: ("b#2", "a#1", "c#3") for row in rows}, k=2)
+    assert [[p.id for p in dev.shown[row.id]] for row in rows] == [["b#2", "a#1"]] * 2 + [["b#2", "a#1"]]
+    replies = [synthesize.target("the porter", [2]), synthesize.target("the porter", [1]), synthesize.target("", [])]
+    figures = dev.measure(ScriptedEngine(replies, adapters=("default",)), "default")
+    assert figures["F1"] == figures["EM"] == 1.0
+    assert figures["citation precision"] == figures["citation recall"] == 0.5
+    assert figures["right refusals"] == 1.0
+    assert figures[dev.metric] == pytest.approx((1.0 + 0.5 + 1.0) / 3)
+
+
+def test_judgments_are_measured_by_macro_f1_each_task_alike() -> None:
+    inputs = JudgeInputs(question="Who?", answer="the porter", passages=(PassageRow("p", "", "The porter keeps it.").shown(),))
+    rows = [JudgeRow(f"s{n}", "support", inputs, label) for n, label in enumerate(("supported", "supported", "unsupported"))]
+    dev = judge_dev(rows, BUILT_IN, 9)
+    liked = judge.target(BUILT_IN["support"], "supported")
+
+    def weigh(request: ChoiceRequest) -> list[float]:
+        return [0.9 if choice == liked else 0.1 for choice in request.choices]
+
+    figures = dev.measure(ScriptedEngine(weigher=weigh, adapters=("default",)), "default")
+    # supported: 2 hits of 3 given, 2 gold: F1 .8; unsupported: never given, F1 0.
+    assert figures == {"macro-F1": pytest.approx(0.4), "accuracy": pytest.approx(2 / 3)}
+
+
+def test_few_judgments_are_drawn_from_every_task_and_always_the_same() -> None:
+    inputs = JudgeInputs(question="Who?")
+    rows = [JudgeRow(f"{task}{n}", task, inputs, "x") for task, count in (("a", 50), ("b", 3), ("c", 20)) for n in range(count)]
+    chosen = judge_dev(rows, {}, 12).rows
+    counts = {task: sum(row.task == task for row in chosen) for task in "abc"}
+    assert counts == {"a": 4, "b": 3, "c": 5} and chosen == judge_dev(rows, {}, 12).rows
+    questions = [QuestionRow(f"q{n}", "?", ("a",), True) for n in range(9)]
+    assert len(drawn_questions(questions, 4)) == 4 and drawn_questions(questions, 99) == tuple(questions)
+
+
+def test_a_metric_of_another_role_and_an_empty_split_are_refused() -> None:
+    with pytest.raises(TrainingError, match="dev.metric 'macro-F1': the rewriter is stopped by one of ROUGE-1, EM"):
+        rewrite_dev([turn(1, "When?")], 3, "macro-F1")
+    with pytest.raises(TrainingError, match="no dev row to stop by: add rows to the dev split, or take `dev` out"):
+        rewrite_dev([turn(1, "When?", ())], 3)

@@ -1,0 +1,61 @@
+"""Lets a model that is being trained answer as it will when it serves, and leaves no trace of it in the training.
+
+Put back are: the mode, gradient checkpointing, and the state of every random generator. 4-bit weights must be kept from being
+repacked by the caller (`keep_gradients`), as for training itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.engine.local import LocalEngine
+from pipeline.engine.weights import LoadedBase
+from training.early_stopping import DevSet, StopEarly, Stopping
+from training.reporting import Reporter
+
+ADAPTER = "default"
+"""peft's name for the adapter that is trained."""
+
+
+@contextlib.contextmanager
+def answering(model: Any, loaded: LoadedBase) -> Iterator[LocalEngine]:
+    """Within: an engine on the peft `model` with the adapter `ADAPTER` as it is now. Products are in `loaded.compute`."""
+    import torch
+
+    training = model.training
+    checkpointed = [module for module in model.modules() if getattr(module, "gradient_checkpointing", False)]
+    cuda = list(range(torch.cuda.device_count())) if loaded.device.startswith("cuda") else []
+    device, half = loaded.device.partition(":")[0], loaded.compute == "bfloat16"
+    with torch.random.fork_rng(devices=cuda), torch.autocast(device, dtype=torch.bfloat16, enabled=half):
+        model.eval()
+        for module in checkpointed:
+            module.gradient_checkpointing = False
+        try:
+            yield LocalEngine.of_trained(loaded, model, ADAPTER)
+        finally:
+            for module in checkpointed:
+                module.gradient_checkpointing = True
+            model.train(training)
+
+
+def watch(
+    trainer: Any, loaded: LoadedBase, dev: DevSet, stopping: Stopping, run_folder: Path, reporter: Reporter | None
+) -> StopEarly:
+    """The callback that measures the adapter of `trainer` on `dev` and ends the run by it."""
+
+    def measure() -> Mapping[str, float]:
+        with answering(trainer.model, loaded) as engine:
+            return dev.measure(engine, ADAPTER)
+
+    return StopEarly(measure, dev.metric, stopping, run_folder, reporter.send if reporter is not None else None)
+
+
+def go_back(model: Any, checkpoint: Path) -> None:
+    """Give the peft `model` the adapter weights of a checkpoint."""
+    from peft import set_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    set_peft_model_state_dict(model, load_file(str(checkpoint / "adapter_model.safetensors")), ADAPTER)

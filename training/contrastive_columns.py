@@ -1,0 +1,59 @@
+"""What the contrastive trainer reads: pairs as columns of texts, or of rows in a table of passage vectors; and their tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.contracts import embed
+from training.data.negatives import Pair
+from training.losses import NO_ROW
+
+
+def prompt(model: Any, *names: str) -> str:
+    """The instruction that serving puts before such a text."""
+    prompts = model.prompts or {}
+    return next((prompts[name] for name in (*names, model.default_prompt_name) if prompts.get(name)), "")
+
+
+def text_columns(pairs: Sequence[Pair], texts: dict[str, str]) -> dict[str, list[str]]:
+    """Queries, positives and negatives as text; `texts` is passage id → text."""
+    columns = {
+        "query": [embed.query_text(pair.query) for pair in pairs],
+        "positive": [texts[pair.positive_id] for pair in pairs],
+    }
+    for number in range(len(pairs[0].negative_ids)):
+        columns[f"negative_{number + 1}"] = [texts[pair.negative_ids[number]] for pair in pairs]
+    return columns
+
+
+def index_columns(pairs: Sequence[Pair], passage_ids: Sequence[str]) -> dict[str, list[Any]]:
+    """Queries as text; passages as rows of the table of frozen vectors, the positive first."""
+    place = {passage_id: index for index, passage_id in enumerate(passage_ids)}
+    return {
+        "query": [embed.query_text(pair.query) for pair in pairs],
+        "label": [[place[pair.positive_id], *(place[negative] for negative in pair.negative_ids)] for pair in pairs],
+    }
+
+
+def with_blank(columns: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+    """The columns with labels, and a last row that the losses leave out."""
+    rows = len(columns["query"])
+    texts = {name: [*column, ""] for name, column in columns.items() if name != "label"}
+    labels = columns.get("label") or [[0]] * rows
+    return {**texts, "label": [*labels, [NO_ROW] * len(labels[0])]}
+
+
+def tokens_per_epoch(model: Any, pairs: Sequence[Pair], texts: dict[str, str], *, queries_only: bool) -> int:
+    """Tokens that go through the model in an epoch, each text cut to the model's limit."""
+    limit = model.max_seq_length or 0
+
+    def count(text: str) -> int:
+        length = len(model.tokenizer(text, truncation=False, verbose=False)["input_ids"])
+        return min(length, limit) if limit else length
+
+    queries = sum(count(embed.query_text(pair.query)) for pair in pairs)
+    if queries_only:
+        return queries
+    lengths = {passage_id: count(text) for passage_id, text in texts.items()}
+    return queries + sum(lengths[passage_id] for pair in pairs for passage_id in (pair.positive_id, *pair.negative_ids))

@@ -1,0 +1,167 @@
+"""What a generation role is measured by while it trains: dev items answered by the very stages and metrics of the evaluation.
+
+A `DevSet` (`training.early_stopping`) is items and one name of a figure that decides. Knows no trainer: an engine and the name
+of an adapter come in.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pipeline.contracts.judge import LabelSchema
+from pipeline.engine.protocol import Engine
+from pipeline.errors import TrainingError
+from pipeline.evaluation import answers as answer_metrics
+from pipeline.evaluation import rewrites as rewrite_metrics
+from pipeline.evaluation.ablation import MACRO_F1
+from pipeline.evaluation.answers import GoldAnswer, score_answers
+from pipeline.evaluation.judgments import judged, score_judgments
+from pipeline.evaluation.rewrites import GoldRewrite, score_rewrites
+from pipeline.evaluation.scores import ItemScores
+from pipeline.records import Hit, Passage, Query, Role
+from pipeline.stages import Judge, Rewriter, Synthesizer
+from training.data.rows import JudgeRow, PassageRow, QuestionRow, RewriteRow, document_of
+from training.examples import shown_passages
+
+ANSWERED = "F1 with citations"
+ACCURACY = "accuracy"
+
+METRICS: Mapping[Role, tuple[str, ...]] = {
+    Role.REWRITER: (rewrite_metrics.ROUGE_1, rewrite_metrics.EM),
+    Role.SYNTHESIZER: (ANSWERED, answer_metrics.F1, answer_metrics.EM),
+    Role.JUDGE: (MACRO_F1, ACCURACY),
+}
+"""The figures a run may be stopped by, the role's own first."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RewriteDev:
+    """Turns with history and their gold rewrites."""
+
+    rows: tuple[RewriteRow, ...]
+    metric: str = rewrite_metrics.ROUGE_1
+
+    def measure(self, engine: Engine, adapter: str) -> dict[str, float]:
+        found = Rewriter(engine, adapter).rewrite([Query(row.question, row.history) for row in self.rows])
+        golds = [GoldRewrite(row.id, row.question, row.rewrites or (row.rewrite,)) for row in self.rows]
+        table = score_rewrites(golds, {gold.id: rewrite for gold, rewrite in zip(golds, found, strict=True)})
+        return {name: _mean(table.items, name) for name in METRICS[Role.REWRITER]}
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerDev:
+    """Questions with the passages they are shown with, gold ones among them where they are answerable."""
+
+    rows: tuple[QuestionRow, ...]
+    shown: Mapping[str, tuple[PassageRow, ...]]
+    metric: str = ANSWERED
+
+    def measure(self, engine: Engine, adapter: str) -> dict[str, float]:
+        """`F1 with citations` is the mean over all questions of: for an answerable one, half token F1 and half the F1 of its
+        citations; for another, whether it was refused."""
+        hits = [tuple(Hit(_passage(row), 1.0) for row in self.shown[question.id]) for question in self.rows]
+        found = Synthesizer(engine, adapter).answer([row.standalone or row.question for row in self.rows], hits)
+        golds = [GoldAnswer(r.id, r.answers, r.answerable, r.passage_ids if r.answerable else ()) for r in self.rows]
+        table = score_answers(golds, {gold.id: answer for gold, answer in zip(golds, found, strict=True)})
+        figures = {name: _mean(table.items, name) for name in (answer_metrics.F1, answer_metrics.EM)}
+        for name in (answer_metrics.CITATION_PRECISION, answer_metrics.CITATION_RECALL, answer_metrics.RIGHT_REFUSALS):
+            if any(name in item.values for item in table.items):
+                figures[name] = _mean(table.items, name)
+        figures[ANSWERED] = sum(map(_answered, table.items)) / len(table.items)
+        return figures
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeDev:
+    """Judgments of any tasks; each is weighed over the labels of its schema."""
+
+    rows: tuple[JudgeRow, ...]
+    schemas: Mapping[str, LabelSchema]
+    metric: str = MACRO_F1
+
+    def measure(self, engine: Engine, adapter: str) -> dict[str, float]:
+        """Mean over the tasks, each counting alike, of macro-F1 and of accuracy."""
+        judge, scores = Judge(engine, adapter), []
+        for task in dict.fromkeys(row.task for row in self.rows):
+            rows = [row for row in self.rows if row.task == task]
+            verdicts = judge.judge(self.schemas[task], [row.inputs for row in rows])
+            scores.append(score_judgments([judged(r.id, r.label, v) for r, v in zip(rows, verdicts, strict=True)]))
+        return {
+            MACRO_F1: sum(each.macro_f1 for each in scores) / len(scores),
+            ACCURACY: sum(each.accuracy for each in scores) / len(scores),
+        }
+
+
+def rewrite_dev(rows: Sequence[RewriteRow], items: int, metric: str = "", seed: int = 0) -> RewriteDev:
+    """At most `items` of the turns that have a history. Raises TrainingError where there is none, or no such metric."""
+    return RewriteDev(_drawn([row for row in rows if row.history], items, seed), _metric(Role.REWRITER, metric))
+
+
+def judge_dev(
+    rows: Sequence[JudgeRow], schemas: Mapping[str, LabelSchema], items: int, metric: str = "", seed: int = 0
+) -> JudgeDev:
+    """At most `items` judgments, as evenly over the tasks as can be. Raises TrainingError as `rewrite_dev`."""
+    tasks = list(dict.fromkeys(row.task for row in rows))
+    chosen: list[JudgeRow] = []
+    for place, task in enumerate(tasks):
+        share = (items - len(chosen)) // (len(tasks) - place)
+        chosen += _drawn([row for row in rows if row.task == task], max(1, share), seed)
+    return JudgeDev(_drawn(chosen, items, seed), schemas, _metric(Role.JUDGE, metric))
+
+
+def answer_dev(
+    rows: Sequence[QuestionRow],
+    passages: Mapping[str, PassageRow],
+    rankings: Mapping[str, Sequence[str]],
+    k: int,
+    metric: str = "",
+) -> AnswerDev:
+    """All of `rows`, each with `k` passages; `rankings` gives for each row id the passage ids nearest to it, best first."""
+    shown = {row.id: tuple(passages[p] for p in shown_passages(row, rankings[row.id], k)) for row in rows}
+    return AnswerDev(tuple(rows), shown, _metric(Role.SYNTHESIZER, metric))
+
+
+def drawn_questions(rows: Sequence[QuestionRow], items: int, seed: int = 0) -> tuple[QuestionRow, ...]:
+    """At most `items` questions, unanswerable ones as often as they are in `rows`. Raises TrainingError where there is none."""
+    return _drawn(rows, items, seed)
+
+
+def _metric(role: Role, name: str) -> str:
+    if name and name not in METRICS[role]:
+        raise TrainingError(f"dev.metric {name!r}: the {role.value} is stopped by one of {', '.join(METRICS[role])}")
+    return name or METRICS[role][0]
+
+
+def _drawn(rows: Sequence[T], items: int, seed: int) -> tuple[T, ...]:
+    """`items` of the rows at random, in file order."""
+    if not rows:
+        raise TrainingError("no dev row to stop by: add rows to the dev split, or take `dev` out of the recipe")
+    if len(rows) <= items:
+        return tuple(rows)
+    return tuple(rows[i] for i in sorted(random.Random(seed).sample(range(len(rows)), items)))
+
+
+def _mean(items: Sequence[ItemScores], metric: str) -> float:
+    """Over the items that the metric is of; one that failed counts 0 here: nothing of it may be taken for progress."""
+    values = [item.values.get(metric) for item in items if metric in item.values or not item.values]
+    return sum(value or 0.0 for value in values) / len(values) if values else 0.0
+
+
+def _answered(item: ItemScores) -> float:
+    values = item.values
+    if answer_metrics.F1 not in values:
+        return values.get(answer_metrics.RIGHT_REFUSALS, 0.0)
+    precision, recall = values.get(answer_metrics.CITATION_PRECISION), values.get(answer_metrics.CITATION_RECALL)
+    if precision is None or recall is None:
+        return values[answer_metrics.F1]
+    cited = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+    return (values[answer_metrics.F1] + cited) / 2
+
+
+def _passage(row: PassageRow) -> Passage:
+    return Passage(row.id, document_of(row.id), "", row.title, "", row.text, 0, len(row.text))

@@ -1,0 +1,124 @@
+"""Early stopping on a metric of the role: every so many steps the adapter answers a few dev items, and the best one is kept.
+
+What was measured stands in the trainer's log history, which each checkpoint holds, so a resumed run knows all that was measured
+before it and chooses the same best checkpoint. Knows no metric and no model: a callable measures. Loads no model library.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from pipeline.engine.protocol import Engine
+from pipeline.errors import TrainingError
+from training.progress import TrainerEvents
+
+PREFIX = "dev "
+"""Begins the names of dev figures in a log history."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """Measure `items` dev items every `every` optimizer steps and at the last one; stop after `patience` times without a better
+    figure of `metric` (empty: the role's own)."""
+
+    every: int = 50
+    patience: int = 3
+    items: int = 32
+    metric: str = ""
+
+
+class DevSet(Protocol):
+    """Dev items of one role."""
+
+    @property
+    def metric(self) -> str:
+        """The name of the figure that decides; higher is better."""
+        ...
+
+    def measure(self, engine: Engine, adapter: str) -> dict[str, float]:
+        """Figures by name, `metric` among them. The same engine and adapter give the same figures."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The best figures so far, the step they are of, and how often it was measured since."""
+
+    step: int
+    figures: Mapping[str, float]
+    since: int
+
+
+def best_of(log_history: Sequence[Mapping[str, Any]], metric: str) -> Best | None:
+    """The best entry by `metric`, of equal ones the first; None where nothing was measured."""
+    measured = [entry for entry in log_history if PREFIX + metric in entry]
+    if not measured:
+        return None
+    place = max(range(len(measured)), key=lambda n: (measured[n][PREFIX + metric], -n))
+    entry = measured[place]
+    figures = {key.removeprefix(PREFIX): float(value) for key, value in entry.items() if key.startswith(PREFIX)}
+    return Best(int(entry["step"]), figures, len(measured) - 1 - place)
+
+
+class StopEarly(TrainerEvents):
+    """Trainer callback: measures before the checkpoint of a step is written, has one written at each measured step, protects
+    that of the best one from pruning, and ends the run when patience is spent. Must stand before `CommitCheckpoints`.
+
+    `measure` gives higher-is-better figures by name, `metric` among them; `on_figures` is told of them with the step.
+    """
+
+    def __init__(
+        self,
+        measure: Callable[[], Mapping[str, float]],
+        metric: str,
+        stopping: Stopping,
+        run_folder: Path,
+        on_figures: Callable[[int, Mapping[str, float]], None] | None = None,
+    ) -> None:
+        self._measure = measure
+        self._metric = metric
+        self._stopping = stopping
+        self._run_folder = run_folder
+        self._on_figures = on_figures
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self._protect_best(state) >= self._stopping.patience:
+            state.max_steps = state.global_step  # the checkpoint that was loaded is that of a run which had stopped
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step % self._stopping.every and state.global_step < state.max_steps:
+            return
+        figures = _agreed(dict(self._measure()))
+        if not math.isfinite(figures[self._metric]):
+            raise TrainingError(f"the dev figure {self._metric} is {figures[self._metric]} at step {state.global_step}")
+        named = {PREFIX + name: value for name, value in figures.items()}
+        state.log_history.append({**named, "epoch": state.epoch, "step": state.global_step})
+        if self._on_figures is not None:
+            self._on_figures(state.global_step, named)
+        control.should_save = True
+        if self._protect_best(state) >= self._stopping.patience:
+            control.should_training_stop = True
+
+    def _protect_best(self, state: Any) -> int:
+        """Tell the trainer's state which checkpoint to keep; returns how often it was measured since the best."""
+        best = best_of(state.log_history, self._metric)
+        if best is None:
+            return 0
+        state.best_global_step, state.best_metric = best.step, best.figures[self._metric]
+        state.best_model_checkpoint = str(self._run_folder / f"checkpoint-{best.step}")
+        return best.since
+
+
+def _agreed(figures: dict[str, float]) -> dict[str, float]:
+    """The figures of the first process, where several train: all must stop at the same step."""
+    import torch.distributed as dist
+
+    if dist.is_available() and dist.is_initialized():
+        shared = [figures]
+        dist.broadcast_object_list(shared, src=0)
+        return shared[0]
+    return figures

@@ -1,0 +1,221 @@
+"""What a model with an adapter keeps of a row for its backward pass, without weights: its code runs on tensors without content.
+
+The model is built from its config alone on torch's meta device, gets its adapter, and reads one made-up batch whose tensors
+have a shape, a type and a device but no memory (torch's FakeTensorMode). Autograd tells of every tensor that it keeps. So the
+figure follows the family, the attention, the adapter's kind and mixed precision by itself; a formula would have to know each
+(tests hold it to one worked by hand, and to what a real pass keeps). Takes seconds, whatever the model's size. Knows no rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.engine.quiet import quiet_libraries
+from pipeline.errors import BaseError
+from training.attention import use_lean_attention
+from training.lora_options import LoraShape, lora_config
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """A model with its adapter, and what it keeps of the batch it was traced with. Counts are of parameters, sizes in bytes.
+
+    `linear` and `linear_outputs` are of the frozen matrices that quantization takes (all but the output embedding), `widest` the
+    largest of them. `weight_copies` are what mixed precision keeps of weights in each pass, whatever the batch; `kept` one size
+    per tensor of the batch's. `layer_inputs`, `widest_layer` and `in_layers` (all of theirs) say what remains where activations
+    are recomputed layer by layer.
+    """
+
+    parameters: int
+    trainable: int
+    linear: int
+    linear_outputs: int
+    widest: int
+    weight_copies: int
+    kept: tuple[int, ...]
+    layer_inputs: int
+    widest_layer: int
+    in_layers: int
+
+
+def trace_generation(folder: str, shape: LoraShape, tokens: int, compute: str, device: str) -> Traced:
+    """One row of `tokens` through the causal LM whose config lies in `folder`, as SFT runs it. Raises BaseError."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    dtype = getattr(torch, compute)
+    model = _on_meta(AutoModelForCausalLM, folder, dtype)
+    model.config.use_cache = False
+    if device == "cpu":
+        use_lean_attention(model)
+    frozen = _Frozen.of(model)
+    tuned = _with_adapter(model, lora_config(shape, invocation=(0,)))
+    if compute == "bfloat16":  # as training does under mixed precision
+        for module in tuned.modules():
+            if hasattr(module, "cast_input_dtype_enabled"):
+                module.cast_input_dtype_enabled = False
+
+    def read() -> Any:
+        ids = torch.zeros(1, tokens, dtype=torch.long)
+        mask = torch.zeros(1, 1, tokens, tokens, dtype=dtype)
+        return tuned(input_ids=ids, attention_mask=mask, position_ids=ids, use_cache=False, logits_to_keep=1)
+
+    return _trace(tuned, frozen, read, mixed=compute == "bfloat16")
+
+
+def trace_encoder(folder: str, shape: LoraShape, rows: int, tokens: int, compute: str) -> Traced:
+    """`rows` texts of `tokens` each through the encoder in `folder`, float32 under mixed precision. Raises BaseError."""
+    import torch
+    from transformers import AutoModel
+
+    model = _on_meta(AutoModel, folder, torch.float32)
+    frozen = _Frozen.of(model)
+    config = lora_config(shape)
+    config.task_type, config.exclude_modules = "FEATURE_EXTRACTION", r"(.*\.)?pooler\..*"
+    tuned = _with_adapter(model, config)
+
+    def read() -> Any:
+        ids = torch.zeros(rows, tokens, dtype=torch.long)
+        return tuned(input_ids=ids, attention_mask=torch.ones(rows, 1, tokens, tokens, dtype=torch.bool))
+
+    return _trace(tuned, frozen, read, mixed=compute == "bfloat16")
+
+
+@dataclass(frozen=True, slots=True)
+class _Frozen:
+    """Counts of a model before its adapter."""
+
+    parameters: int
+    linear: int
+    linear_outputs: int
+    widest: int
+
+    @classmethod
+    def of(cls, model: Any) -> _Frozen:
+        import torch
+
+        last = model.get_output_embeddings()
+        layers = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not last]
+        sizes = [layer.weight.numel() for layer in layers]
+        return cls(model.num_parameters(), sum(sizes), sum(layer.out_features for layer in layers), max(sizes, default=0))
+
+
+def _on_meta(kind: Any, folder: str, dtype: Any) -> Any:
+    import torch
+    from transformers import AutoConfig
+
+    try:
+        with quiet_libraries(), torch.device("meta"):
+            return kind.from_config(AutoConfig.from_pretrained(folder, trust_remote_code=False), dtype=dtype)
+    except (OSError, ValueError, ImportError) as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise BaseError(f"{folder}: its config does not make a model: {reason}") from error
+
+
+def _with_adapter(model: Any, config: Any) -> Any:
+    from peft import get_peft_model
+
+    with quiet_libraries():
+        return get_peft_model(model, config, low_cpu_mem_usage=True)
+
+
+@dataclass(slots=True)
+class _Keeper:
+    """Counts what autograd keeps: each storage once, but the model's own. Layers are told of by hooks."""
+
+    own: frozenset[int]
+    shapes: frozenset[tuple[int, ...]]
+    held: dict[int, Any] = field(default_factory=dict)
+    copies: int = 0
+    layer_inputs: int = 0
+    layers: list[int] = field(default_factory=list)
+    _began: int = 0
+
+    def keep(self, tensor: Any) -> Any:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self.own and storage._cdata not in self.held:
+            self.held[storage._cdata] = tensor
+            if tuple(tensor.shape) in self.shapes:
+                self.copies += storage.nbytes()
+        return tensor
+
+    def total(self) -> int:
+        return sum(tensor.untyped_storage().nbytes() for tensor in self.held.values())
+
+    def enter(self, module: Any, args: tuple[Any, ...]) -> None:
+        self._began = self.total()
+        self.layer_inputs += args[0].untyped_storage().nbytes() if args else 0
+
+    def leave(self, module: Any, args: Any, output: Any) -> None:
+        self.layers.append(self.total() - self._began)
+
+    def batch(self) -> tuple[int, ...]:
+        return tuple(t.untyped_storage().nbytes() for t in self.held.values() if tuple(t.shape) not in self.shapes)
+
+
+def _trace(model: Any, frozen: _Frozen, read: Callable[[], Any], *, mixed: bool) -> Traced:
+    import torch
+    from torch.autograd.graph import saved_tensors_hooks
+
+    model.train()
+    with _without_memory(model), quiet_libraries():
+        keeper = _Keeper(*_known(model))
+        _watch_layers(model, keeper)
+        with saved_tensors_hooks(keeper.keep, lambda tensor: tensor), torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            read()
+    return Traced(
+        parameters=frozen.parameters,
+        trainable=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        linear=frozen.linear,
+        linear_outputs=frozen.linear_outputs,
+        widest=frozen.widest,
+        weight_copies=keeper.copies,
+        kept=keeper.batch(),
+        layer_inputs=keeper.layer_inputs,
+        widest_layer=max(keeper.layers, default=0),
+        in_layers=sum(keeper.layers),
+    )
+
+
+@contextmanager
+def _without_memory(model: Any) -> Iterator[None]:
+    """Within: tensors have no content, and the model's are of that kind and say that they lie on the CPU."""
+    import torch
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    made: dict[int, Any] = {}
+    with FakeTensorMode():
+        for module in model.modules():
+            for table, kind in ((module._parameters, torch.nn.Parameter), (module._buffers, torch.Tensor)):
+                for name, tensor in table.items():
+                    if tensor is None:
+                        continue
+                    if id(tensor) not in made:
+                        empty = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu")
+                        made[id(tensor)] = (
+                            torch.nn.Parameter(empty, requires_grad=tensor.requires_grad)
+                            if kind is torch.nn.Parameter
+                            else empty,
+                            tensor,  # held, so that its id stays its own
+                        )
+                    table[name] = made[id(tensor)][0]
+        yield
+
+
+def _known(model: Any) -> tuple[frozenset[int], frozenset[tuple[int, ...]]]:
+    """The storages of a model's own tensors, and the shapes that a copy of one of its matrices may have."""
+    own = frozenset(tensor.untyped_storage()._cdata for tensor in (*model.parameters(), *model.buffers()))
+    matrices = {tuple(p.shape) for p in model.parameters() if p.ndim == 2}
+    return own, frozenset(matrices | {shape[::-1] for shape in matrices})
+
+
+def _watch_layers(model: Any, keeper: _Keeper) -> None:
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    for module in model.modules():
+        if isinstance(module, GradientCheckpointingLayer):
+            module.register_forward_pre_hook(keeper.enter)
+            module.register_forward_hook(keeper.leave)

@@ -1,0 +1,167 @@
+"""An adapter that plain peft or trl made elsewhere → a published candidate. Nothing is claimed of how it was trained.
+
+It comes in as every other: inspected before any library reads it, its matrices held to the base, its effect measured on
+held-out rows and kept as canaries. Weights are kept byte for byte, float32 too: the digest on the card is that of the file it
+came from, and nobody has to trust a conversion. What does not belong to an adapter stays behind.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.adapters.admission import copy_settings
+from pipeline.adapters.canaries import CANARY_FILE, Canary, EmbedCanary, canaries_json
+from pipeline.adapters.card import (
+    FORMAT,
+    NOT_KNOWN,
+    UNKNOWN_DATA,
+    UNKNOWN_TRAINING,
+    AdapterCard,
+    Identity,
+    LoraFacts,
+    Origin,
+    now_utc,
+)
+from pipeline.adapters.fitting import check_fits, check_name, linear_layers
+from pipeline.adapters.inspection import ALLOWED, WEIGHTS_FILE, AdapterFacts, inspect_weights
+from pipeline.adapters.lora_settings import CONFIG_FILE
+from pipeline.adapters.proof import CanarySample, record_canaries, record_embed_canaries
+from pipeline.adapters.registry import Version
+from pipeline.adapters.staging import copy_file
+from pipeline.adapters.strict_json import load_json
+from pipeline.adapters.tensor_file import file_digest
+from pipeline.contracts import contract_hash
+from pipeline.engine.bases import Base, resolve_base
+from pipeline.engine.local import open_engine
+from pipeline.engine.weights import Precision, load_weights
+from pipeline.errors import AdapterError, IdentityMismatch
+from pipeline.records import Role
+from pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder, resolve_model
+from training.publish import CANARY_SAMPLES, library_versions
+from training.run import Job, examples_of, held_out_split
+
+PICKLED = ("adapter_model.bin", "adapter_model.pt", "adapter_model.pth", "pytorch_model.bin")
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What the user says of an adapter: the contract hash and the base's precision it was trained with (empty: not known), its
+    licence, and whether the base it names is the project's under another name."""
+
+    contract: str = ""
+    precision: str = ""
+    licence: str = ""
+    same_base: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """How the project keeps its base and its encoder in memory: what canaries are measured on."""
+
+    precision: Precision = Precision.NF4
+    compute: str = "auto"
+    device: str = "auto"
+
+
+def import_adapter(folder: Path, job: Job, claims: Claims, runtime: Runtime) -> Version:
+    """Publish the adapter in `folder` as `candidate` of `job.role`, proven on held-out rows of `job.data`.
+
+    Raises AdapterError, IdentityMismatch where it is for another base or contract, NoEffect where it does not move the held-out
+    rows, DataError without such rows, BaseError.
+    """
+    _check_contract(folder, job.role, claims.contract)
+    _check_source(folder)
+    facts = inspect_weights(folder)
+    settings = load_json(folder / CONFIG_FILE, limit=ALLOWED[CONFIG_FILE])
+    named = str(settings.get("base_model_name_or_path") or "")
+    if not claims.same_base:
+        check_name(folder, named, job.embedder if job.role is Role.EMBEDDER else job.base)
+    origin = Origin(folder.resolve().name, file_digest(folder / CONFIG_FILE), named)
+    with tempfile.TemporaryDirectory(prefix="lorag-import-") as made:
+        staged = Path(made)
+        copy_file(folder / WEIGHTS_FILE, staged / WEIGHTS_FILE, ALLOWED[WEIGHTS_FILE])
+        copy_settings(folder, staged)
+        prove = _prove_embedder if job.role is Role.EMBEDDER else _prove_generation
+        identity, parameters = prove(folder, staged, job, claims, runtime)
+        return job.registry.publish(job.role, staged, _card(job.role, identity, facts, parameters, claims, origin))
+
+
+def _check_contract(folder: Path, role: Role, claimed: str) -> None:
+    if claimed and claimed != contract_hash(role):
+        raise IdentityMismatch(
+            f"{folder}: was trained on prompts of contract {claimed}, this LoRAG writes {contract_hash(role)}; "
+            "use the LoRAG version it was trained with, or train it again"
+        )
+
+
+def _check_source(folder: Path) -> None:
+    if not folder.is_dir():
+        raise AdapterError(f"{folder}: no adapter folder; give the folder that peft's save_pretrained wrote")
+    pickled = next((name for name in PICKLED if (folder / name).exists()), None)
+    if pickled and not (folder / WEIGHTS_FILE).exists():
+        raise AdapterError(f"{folder / pickled}: pickled weights run code when read; let peft save {WEIGHTS_FILE}")
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
+        if not (folder / name).exists():
+            raise AdapterError(f"{folder}: {name} is missing; give the folder that peft's save_pretrained wrote")
+
+
+def _prove_generation(folder: Path, staged: Path, job: Job, claims: Claims, runtime: Runtime) -> tuple[Identity, int]:
+    base = resolve_base(job.base)
+    check_fits(folder, linear_layers(base.location, embeds=False), base.id)
+    held_out = examples_of(job, held_out_split(job.data, job.role), limit=CANARY_SAMPLES)
+    samples = [CanarySample(example.messages, example.target) for example in held_out]
+    engine = open_engine(load_weights(base, precision=runtime.precision, compute=runtime.compute, device=runtime.device))
+    parameters = engine.loaded.model.num_parameters()
+    engine.load_adapter("imported", staged)
+    _write(staged, record_canaries(engine, "imported", samples))
+    return _identity(job.role, base, staged, claims, pooling=""), int(parameters)
+
+
+def _prove_embedder(folder: Path, staged: Path, job: Job, claims: Claims, runtime: Runtime) -> tuple[Identity, int]:
+    check_fits(folder, linear_layers(str(resolve_model(job.embedder)), embeds=True), job.embedder)
+    device = None if runtime.device == "auto" else runtime.device
+    questions = [row.query for row in job.data.embed_rows(held_out_split(job.data, job.role))]
+    bare = SentenceTransformerEmbedder(job.embedder, device=device)
+    tuned = SentenceTransformerEmbedder(job.embedder, adapter=staged, device=device)
+    _write(staged, record_embed_canaries(tuned, bare, questions[:CANARY_SAMPLES]))
+    base = Base(job.embedder, "", bare.identity.model_digest)
+    parameters = sum(p.numel() for p in bare.load().parameters())
+    return _identity(job.role, base, staged, claims, pooling=bare.identity.pooling), parameters
+
+
+def _write(staged: Path, canaries: Sequence[Canary] | Sequence[EmbedCanary]) -> None:
+    (staged / CANARY_FILE).write_text(canaries_json(canaries), encoding="utf-8")
+
+
+def _identity(role: Role, base: Base, staged: Path, claims: Claims, *, pooling: str) -> Identity:
+    return Identity(
+        base=base.id,
+        base_digest=base.digest,
+        weights_digest=file_digest(staged / WEIGHTS_FILE),
+        contract_hash=contract_hash(role),
+        pooling=pooling,
+        precision=claims.precision or NOT_KNOWN,
+        query_side_only=False,
+    )
+
+
+def _card(role: Role, identity: Identity, facts: AdapterFacts, parameters: int, claims: Claims, origin: Origin) -> AdapterCard:
+    prompts = "as its importer says" if claims.contract else "which nobody has said it was trained on"
+    return AdapterCard(
+        format=FORMAT,
+        role=role,
+        version="",
+        created=now_utc(),
+        identity=identity,
+        lora=LoraFacts(facts.rank, facts.alpha, facts.dropout, facts.targets, facts.parameters, facts.parameters / parameters),
+        data=UNKNOWN_DATA,
+        training=UNKNOWN_TRAINING,
+        libraries=library_versions(),
+        evidence=(),
+        licence=claims.licence,
+        notes=f"Imported. Its canaries were measured on this LoRAG's prompts, {prompts}.",
+        origin=origin,
+    )

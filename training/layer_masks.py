@@ -1,0 +1,51 @@
+"""What each kind of layer of a model may see of a packed sequence. Knows masks and a model's config; knows no row.
+
+A four-dimensional mask is taken by transformers as it is, for every layer: a layer with a sliding window would see beyond it.
+So the window is drawn in here, by the positions that tokens have in their own rows, and a model with layers of several kinds
+gets a mask for each. Layers that carry a state from token to token cannot be kept apart by a mask at all.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.errors import TrainingError
+
+FULL, SLIDING = "full_attention", "sliding_attention"
+
+
+def require_packable(model: Any) -> None:
+    """Raises TrainingError for a model in which rows of one sequence would see each other, or that sees by other rules."""
+    config = model.config.get_text_config()
+    others = sorted(set(getattr(config, "layer_types", None) or ()) - {FULL, SLIDING})
+    if others or getattr(model, "_is_stateful", False):
+        what = f"layers of the kind {others[0]}" if others else "layers that carry a state"
+        raise TrainingError(f"pack_tokens: a {config.model_type} base has {what}, where no mask parts packed rows; set it to 0")
+
+
+def layer_masks(config: Any, allowed: Any, positions: Any, dtype: Any) -> Any:
+    """The boolean mask `allowed`, shape (batch, 1, length, length), as what the layers of a model of this config add to scores.
+
+    `positions`, (batch, length), are those of the tokens in their own rows. Returns one tensor of type `dtype`, or one for
+    each kind of layer where there are two.
+    """
+    text = config.get_text_config()
+    window: Any = getattr(text, "sliding_window", None)
+    kinds = getattr(text, "layer_types", None)
+    if kinds is None:  # Mistral and Phi 3: all layers have the window
+        return _additive(_within(allowed, positions, window) if window else allowed, dtype)
+    if SLIDING not in kinds:
+        return _additive(allowed, dtype)
+    return {FULL: _additive(allowed, dtype), SLIDING: _additive(_within(allowed, positions, window), dtype)}
+
+
+def _within(allowed: Any, positions: Any, window: int) -> Any:
+    distance = positions[:, None, :, None] - positions[:, None, None, :]
+    return allowed & (distance < window)
+
+
+def _additive(allowed: Any, dtype: Any) -> Any:
+    import torch
+
+    blank = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
+    return blank.masked_fill(~allowed, torch.finfo(dtype).min)

@@ -1,0 +1,141 @@
+"""The order in which a run reads its rows, and this process's share of each step. Knows row numbers and lengths only.
+
+An epoch's order is drawn from the seed and the epoch's number alone. transformers draws that of rows grouped by length from the
+process's random state instead, so a run resumed in its second epoch would read other rows than the uninterrupted one, and
+processes whose states differ (by dropout) would read rows twice or never. Steps are cut from that order before they are shared,
+so that any number of processes does the same steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pipeline.errors import TrainingError
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """How one step's rows are shared: each of `processes` takes `micro_batch` rows at a time, `accumulate` times a step."""
+
+    micro_batch: int
+    accumulate: int
+    processes: int
+
+    @property
+    def together(self) -> int:
+        """Rows that all processes take at a time."""
+        return self.micro_batch * self.processes
+
+
+def share(batch_size: int, accumulate: int, processes: int) -> Shares:
+    """Share the `batch_size` · `accumulate` rows of a step among processes, at most `batch_size` at a time each.
+
+    Raises TrainingError where they cannot be shared evenly.
+    """
+    rows = batch_size * accumulate
+    own, left = divmod(rows, processes)
+    if left or not own:
+        raise TrainingError(
+            f"batch_size · accumulate = {rows} rows a step cannot be shared by {processes} processes; make it a multiple of "
+            f"{processes}"
+        )
+    micro = max(size for size in range(1, min(batch_size, own) + 1) if own % size == 0)
+    return Shares(micro, own // micro, processes)
+
+
+class RowOrder:
+    """A random order of rows in which, where `grouped`, those of each `step` of rows are of like length.
+
+    `lengths` are in tokens, one a row. A step with the longest row comes first, so that memory that does not suffice shows.
+    """
+
+    def __init__(self, lengths: Sequence[int], step: int, seed: int, *, grouped: bool) -> None:
+        self._lengths = lengths
+        self._step = step
+        self._seed = seed
+        self._grouped = grouped
+        self._epoch = 0
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def set_epoch(self, epoch: int) -> None:
+        self._epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        import torch
+        from transformers.trainer_pt_utils import get_length_grouped_indices
+
+        generator = torch.Generator().manual_seed(self._seed + self._epoch)
+        if self._grouped:
+            return iter(get_length_grouped_indices(self._lengths, self._step, generator=generator))
+        return iter(torch.randperm(len(self._lengths), generator=generator).tolist())
+
+
+class Batches(Protocol):
+    """Lists of row numbers of an epoch."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[list[int]]: ...
+
+    def set_epoch(self, epoch: int) -> None: ...
+
+
+class Chunks:
+    """The rows of `order` in lists of `size`, the last one shorter where they do not come out even."""
+
+    def __init__(self, order: RowOrder, size: int) -> None:
+        self._order = order
+        self._size = size
+
+    def __len__(self) -> int:
+        return -(-len(self._order) // self._size)
+
+    def set_epoch(self, epoch: int) -> None:
+        self._order.set_epoch(epoch)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        held: list[int] = []
+        for row in self._order:
+            held.append(row)
+            if len(held) == self._size:
+                yield held
+                held = []
+        if held:
+            yield held
+
+
+class OwnPart:
+    """This process's part of each batch: of n rows each process has n / `processes`, and the first ones one more.
+
+    Of a batch with fewer rows than there are processes, those without get the row `blank`, one that adds nothing to the loss.
+    """
+
+    def __init__(self, batches: Batches, processes: int, rank: int, *, blank: int) -> None:
+        self._batches = batches
+        self._processes = processes
+        self._rank = rank
+        self._blank = blank
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def set_epoch(self, epoch: int) -> None:
+        self._batches.set_epoch(epoch)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for batch in self._batches:
+            size, more = divmod(len(batch), self._processes)
+            start = self._rank * size + min(self._rank, more)
+            own = batch[start : start + size + (self._rank < more)]
+            yield own or [self._blank]
+
+
+def loader(rows: Any, batches: Iterable[list[int]], collate: Any, device: Any) -> Any:
+    """A data loader over `rows` that reads the given batches and tells them each epoch's number, also where a run goes on."""
+    from accelerate.data_loader import DataLoaderShard
+
+    return DataLoaderShard(rows, batch_sampler=batches, collate_fn=collate, device=device)

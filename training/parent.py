@@ -1,0 +1,127 @@
+"""Training that goes on from another adapter: which one, whether recipe and adapter agree, and what the training changed.
+
+Of the recipe's `lora` the parent decides what the recipe does not say; what both say must be the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.adapters.card import CARD_FILE, Evidence, Parent, read_card
+from pipeline.adapters.inspection import AdapterFacts, inspect_weights
+from pipeline.adapters.lora_settings import CONFIG_FILE
+from pipeline.adapters.registry import Registry
+from pipeline.adapters.starters import STARTER, bundled_starters
+from pipeline.engine.bases import Base
+from pipeline.engine.local import open_engine
+from pipeline.engine.weights import load_weights
+from pipeline.errors import AdapterError, ConfigError, IdentityMismatch
+from pipeline.records import Role
+from training.recipe import Recipe
+from training.sft import SftSettings, TrainedAdapter
+from training.starters.measuring import ITEMS, compare, tasks
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The adapter that a run begins with: its folder, what it is called, and what its files say."""
+
+    folder: Path
+    name: str
+    facts: AdapterFacts
+    base_digest: str
+    """Empty where the folder has no card."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """The adapter that a run goes on from, and how what that changes is measured: on about `items` held-out items a task (0:
+    not at all), invented ones and, where `public` names the folder of the public sets, theirs."""
+
+    start: Start
+    public: Path | None = None
+    items: int = ITEMS
+    on_measured: Callable[[int, int], None] | None = None
+
+
+def find_start(name: str, role: Role, registry: Registry) -> Start:
+    """The adapter called `name`: `starter` (the bundled one), a folder, or a version or alias of the registry.
+
+    Raises AdapterError where there is no such adapter of this role, or it is damaged.
+    """
+    folder = _folder(name, role, registry)
+    facts = inspect_weights(folder)
+    if not (folder / CARD_FILE).is_file():
+        return Start(folder, folder.name, facts, "")
+    card = read_card(folder)
+    if card.role is not role:
+        raise IdentityMismatch(f"{folder}: is a {card.role.value} adapter; a {role.value} begins with one of its own role")
+    return Start(folder, f"{role.value} {card.version}".strip(), facts, card.identity.base_digest)
+
+
+def _folder(name: str, role: Role, registry: Registry) -> Path:
+    if role is Role.EMBEDDER:
+        raise AdapterError("the embedder begins anew; --from is for the rewriter, the synthesizer and the judge")
+    if name == STARTER:
+        bundled = bundled_starters()
+        if role not in bundled:
+            known = ", ".join(each.value for each in bundled) or "none"
+            raise AdapterError(f"no starter of the {role.value} is bundled (there is: {known}); train it without --from")
+        return bundled[role]
+    folder = Path(name)
+    return folder if (folder / CONFIG_FILE).is_file() else registry.resolve(role, name).folder
+
+
+def agreed(recipe: Recipe, start: Start) -> Recipe:
+    """The recipe with the shape of `start` where it does not say one itself. Raises ConfigError where it says another."""
+    said = recipe.lora.model_fields_set if "lora" in recipe.model_fields_set else set[str]()
+    facts = start.facts
+    theirs = {
+        "rank": facts.rank,
+        "alpha": int(facts.alpha) if facts.alpha.is_integer() else facts.alpha,
+        "rslora": facts.rslora,
+        "dora": facts.dora,
+        "activated": bool(facts.invocation),
+        "targets": sorted(facts.targets),
+    }
+    for key in theirs.keys() & said - {"targets"}:
+        if getattr(recipe.lora, key) != theirs[key]:
+            raise ConfigError(
+                f"recipe: lora.{key} is {_shown(getattr(recipe.lora, key))}, {start.name} has {_shown(theirs[key])}; "
+                "write that, leave the key out, or train without --from"
+            )
+    targets = recipe.lora.targets
+    if "targets" in said and isinstance(targets, list) and sorted(targets) != theirs["targets"]:
+        raise ConfigError(
+            f"recipe: lora.targets are {', '.join(targets)}, {start.name} has {', '.join(start.facts.targets)}; "
+            "write those, leave the key out, or train without --from"
+        )
+    taken = {key: value for key, value in theirs.items() if key not in said}
+    return recipe.model_copy(update={"lora": recipe.lora.model_copy(update=taken)})
+
+
+def _shown(value: object) -> str:
+    return f"{value:g}" if type(value) in (int, float) else str(value).lower()
+
+
+def require_base(start: Start, base: Base) -> None:
+    """Raises IdentityMismatch where `start` is known to be of another base."""
+    if start.base_digest not in ("", base.digest):
+        raise IdentityMismatch(
+            f"{start.name} was trained on a base with digest {start.base_digest}, {base.id} has {base.digest}; "
+            "use that base, or train without --from"
+        )
+
+
+def changes_since(beginning: Beginning, role: Role, base: Base, settings: SftSettings, trained: TrainedAdapter) -> Parent:
+    """What the training gained and lost against the adapter that it began with, on items that are not of its data."""
+    start, changes = beginning.start, tuple[Evidence, ...]()
+    if beginning.items:
+        engine = open_engine(load_weights(base, precision=settings.precision, compute=settings.compute))
+        engine.load_adapter("before", start.folder)
+        engine.load_adapter("after", trained.folder)
+        chosen = tasks(role, beginning.public, beginning.items)
+        changes = compare(engine, role, "before", "after", chosen, beginning.on_measured)
+    return Parent(start.name, start.facts.weights_digest, changes)

@@ -1,0 +1,144 @@
+"""Sends a run's named figures to TensorBoard and other experiment trackers, and nothing else.
+
+Problem: the trainer's own callbacks send its whole arguments and the model's configuration, which name local folders, and some
+trackers gather facts about the machine themselves. Choice: accelerate's trackers, which send what they are given; they are
+given the settings that are numbers, flags or names of a fixed choice, and the figures of `FIGURES` and of the dev set. Trackers
+whose own gathering is known and can be switched off are let in; others are refused. Loads no tracker until a run begins.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import TrainingError
+from training.early_stopping import PREFIX
+from training.progress import TrainerEvents
+
+PROJECT = "lorag"
+FIGURES = ("loss", "learning_rate", "grad_norm", "epoch")
+"""What is sent of each logged step, where the trainer knows it."""
+
+_MODULE_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+
+Fact = int | float | bool | str
+
+
+def _tensorboard(run_folder: Path) -> Any:
+    from accelerate.tracking import TensorBoardTracker
+
+    return TensorBoardTracker("tensorboard", str(run_folder))
+
+
+def _wandb(run_folder: Path) -> Any:
+    import wandb  # type: ignore[import-not-found, unused-ignore]
+    from accelerate.tracking import WandBTracker
+
+    silent = wandb.Settings(
+        console="off",
+        disable_code=True,
+        disable_git=True,
+        disable_job_creation=True,
+        save_code=False,
+        x_disable_machine_info=True,
+        x_disable_meta=True,
+        x_disable_stats=True,
+        x_save_requirements=False,
+    )
+    return WandBTracker(PROJECT, settings=silent, dir=str(run_folder))
+
+
+def _mlflow(run_folder: Path) -> Any:
+    from accelerate.tracking import MLflowTracker
+
+    # Without these it would send the user's name, the program's path and the commit of the folder it runs in.
+    told = {"mlflow.user": PROJECT, "mlflow.source.name": PROJECT, "mlflow.source.type": "LOCAL", "mlflow.source.git.commit": ""}
+    return MLflowTracker(PROJECT, tags=told, run_name=PROJECT)
+
+
+BACK_ENDS: Mapping[str, Callable[[Path], Any]] = {"tensorboard": _tensorboard, "wandb": _wandb, "mlflow": _mlflow}
+
+
+def require_back_ends(names: Sequence[str]) -> None:
+    """Raises TrainingError, before the first step, for a tracker that is not let in or not installed."""
+    for name in names:
+        if name not in BACK_ENDS:
+            raise TrainingError(f"report_to {name!r}: LoRAG reports to {', '.join(BACK_ENDS)}; others gather facts of their own")
+        if importlib.util.find_spec(name) is None:
+            raise TrainingError(f"report_to {name!r}: it is not installed; pip install {name}, or take it out of the recipe")
+
+
+def settings_facts(settings: Any) -> dict[str, Fact]:
+    """Those fields of a settings record that are numbers, flags or names of a fixed choice, and the target modules' names.
+
+    Other text may be a path or a user's word, and is left out.
+    """
+    facts: dict[str, Fact] = {}
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if isinstance(value, StrEnum):
+            facts[field.name] = value.value
+        elif isinstance(value, bool | int | float):
+            facts[field.name] = value
+        elif field.name == "targets":
+            names = (value,) if isinstance(value, str) else value
+            facts["targets"] = " ".join(name for name in names if _MODULE_NAME.fullmatch(name))
+    return facts
+
+
+class Reporter(TrainerEvents):
+    """Trainer callback: opens the trackers `names` when a run begins, sends its figures, and closes them at its end."""
+
+    def __init__(self, names: Sequence[str], run_folder: Path, facts: Mapping[str, Fact]) -> None:
+        self._names = tuple(names)
+        self._run_folder = run_folder
+        self._facts = dict(facts)
+        self._trackers: list[Any] = []
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if not state.is_world_process_zero or self._trackers:
+            return
+        # A tracker takes its own settings (a server's address, a key) from the environment; none of that is a fact of the run.
+        os.environ.setdefault("WANDB_SILENT", "true")
+        for name in self._names:
+            tracker = BACK_ENDS[name](self._run_folder)
+            tracker.start()
+            tracker.store_init_configuration(dict(self._facts))
+            self._trackers.append(tracker)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any], **kwargs: Any) -> None:
+        if "loss" in logs:
+            self.send(int(state.global_step), {name: float(logs[name]) for name in FIGURES if name in logs})
+
+    def send(self, step: int, figures: Mapping[str, float]) -> None:
+        """Send figures of a step: those of `FIGURES` and of the dev set; others are left out."""
+        told = {name: value for name, value in figures.items() if name in FIGURES or name.startswith(PREFIX)}
+        for tracker in self._trackers:
+            tracker.log(dict(told), step=step)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the trackers; also for a run that was interrupted."""
+        while self._trackers:
+            self._trackers.pop().finish()
+
+
+@contextlib.contextmanager
+def reporting(trainer: Any, names: Sequence[str], run_folder: Path, settings: Any) -> Iterator[Reporter | None]:
+    """Within: the trainer's run is sent to the trackers `names`, closed at the end, whatever end it is. None without any."""
+    if not names:
+        yield None
+        return
+    reporter = Reporter(names, run_folder, settings_facts(settings))
+    trainer.add_callback(reporter)
+    with contextlib.closing(reporter):
+        yield reporter

@@ -1,0 +1,42 @@
+"""Writes what a run has made: an adapter in half precision, or a wholly trained base. Names no place of this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from training.lora_options import as_difference, lora_scale
+
+
+def save_half(model: Any, folder: Path, base_id: str, state: Mapping[str, Any] | None = None, *, as_one: bool = False) -> Path:
+    """Save the LoRA weights of a peft model as float16 safetensors with a plain adapter_config.json, without local paths.
+
+    `state` holds the weights where the model has only its process's part of them. `as_one` is for an adapter of two halves
+    (`training.lora_options`): it is saved as the ordinary LoRA that they differ by.
+    """
+    import torch
+    from peft import get_peft_model_state_dict
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lora = get_peft_model_state_dict(model, state_dict=state)
+    config = model.peft_config[model.active_adapter]
+    if as_one:
+        lora = as_difference(lora, lora_scale(config))
+        config.lora_alpha, config.use_rslora = config.r, False
+    tensors = {name: tensor.detach().to("cpu", torch.float16).contiguous() for name, tensor in lora.items()}
+    save_file(tensors, str(folder / "adapter_model.safetensors"), metadata={"format": "pt"})
+    config.inference_mode = True
+    config.base_model_name_or_path = base_id
+    config.save_pretrained(str(folder))
+    return folder
+
+
+def save_whole(model: Any, tokenizer: Any, folder: Path) -> Path:
+    """Save a wholly trained base in bfloat16 as transformers does: a folder that `resolve_base` takes."""
+    import torch
+
+    model.to(torch.bfloat16).save_pretrained(str(folder))
+    tokenizer.save_pretrained(str(folder))
+    return folder

@@ -1,0 +1,53 @@
+"""The weights of one adapter as the start of another's training. Knows peft's settings and weights; no recipe, no registry."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.adapters.inspection import WEIGHTS_FILE
+from pipeline.adapters.lora_settings import CONFIG_FILE
+from pipeline.errors import TrainingError
+
+SHAPE = (
+    "r",
+    "lora_alpha",
+    "target_modules",
+    "use_rslora",
+    "use_dora",
+    "rank_pattern",
+    "alpha_pattern",
+    "layers_to_transform",
+    "alora_invocation_tokens",
+)
+"""Settings of adapter_config.json under which the same weights would be another adapter."""
+
+
+def begin_with(model: Any, folder: Path) -> None:
+    """Put the weights of the adapter in `folder` into the peft `model`, whose adapter must be of the same shape.
+
+    Raises TrainingError where settings, matrices or their sizes differ. No forward pass may have run.
+    """
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    ours = model.peft_config[model.active_adapter]
+    theirs: Mapping[str, Any] = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    for key in SHAPE:
+        here, there = _plain(getattr(ours, key, None)), _plain(theirs.get(key))
+        if here != there:
+            raise TrainingError(f"{folder}: has {key} {there}, this recipe asks for {here}; train with its settings or anew")
+    weights = load_file(folder / WEIGHTS_FILE)
+    wanted = {name: tuple(tensor.shape) for name, tensor in get_peft_model_state_dict(model).items()}
+    if wanted != {name: tuple(tensor.shape) for name, tensor in weights.items()}:
+        raise TrainingError(f"{folder}: its matrices are not those of an adapter on this base; train on the base it was made for")
+    set_peft_model_state_dict(model, weights)
+
+
+def _plain(value: Any) -> Any:
+    """A setting to compare: order does not matter, and nothing asked for is None."""
+    if isinstance(value, set | list | tuple):
+        return sorted(value) or None
+    return value or None

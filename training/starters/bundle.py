@@ -1,0 +1,245 @@
+"""A finished run → the bundled starter of its role: weights in half precision, canaries, card. And its evidence.
+
+The canaries are invented, so that nothing of a public set is copied. The card is made from what lies in the run folder and
+from the mixture, which is built again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from pipeline.adapters.card import AdapterCard, DataFacts, card_json, read_card
+from pipeline.adapters.inspection import WEIGHTS_FILE
+from pipeline.adapters.lora_settings import CONFIG_FILE
+from pipeline.adapters.model_card import write_model_card
+from pipeline.adapters.proof import load_proven
+from pipeline.adapters.registry import Registry
+from pipeline.adapters.starters import FOLDER, STARTER, STARTER_DATA, bundled_starters
+from pipeline.contracts import judge, rewrite, synthesize
+from pipeline.engine.bases import resolve_base
+from pipeline.engine.local import LocalEngine, open_engine
+from pipeline.engine.tokens import ChatTokens
+from pipeline.engine.weights import LoadedBase, load_weights
+from pipeline.errors import AdapterError, TrainingError
+from pipeline.records import Role
+from training.checkpoints import COMPLETE, find_newest
+from training.packing import pack
+from training.progress import loss_entries
+from training.publish import CANARY_SAMPLES, publish_generation
+from training.recipe import load_recipe
+from training.sft import Example, SftSettings, TrainedAdapter, encode
+from training.starters import invented
+from training.starters.build import BASE, EXAMPLES, starter_recipe
+from training.starters.conversations import follow_up
+from training.starters.held_out import invented_judgments
+from training.starters.measuring import ITEMS, compare, tasks
+from training.starters.mixtures import SETS
+from training.starters.sources import LICENCES
+
+LICENCE = "cc-by-sa-4.0"
+"""Of the weights: the sets' texts are CC BY-SA at the strictest."""
+
+SLACK = 0.15
+"""How far a run's steps may be from those of the mixture made now, as a share: rows may since be packed more densely."""
+
+LIMITS: Mapping[Role, str] = {
+    Role.SYNTHESIZER: "answers are short, mostly words of one passage; nothing is added up or compared across passages; it was "
+    "shown at most five passages of about 700 characters, in English",
+    Role.REWRITER: "conversations of a few turns, in English; a question that leans on something said long before is often left "
+    "as it is",
+    Role.JUDGE: "short messages, single passages and short answers, in English; intents need their meanings in the settings",
+}
+
+
+def bundle_starter(role: Role, run: Path, data: Path, *, recipe: Path | None = None, into: Path = FOLDER) -> AdapterCard:
+    """Make the starter of `role` in `into` from the finished `run` that learnt from the sets in `data`, and return its card.
+
+    Evidence that is on the card of a starter with the same weights stays. Raises TrainingError where the run is not finished
+    or is not of this mixture and recipe, DataError for a set that is not there, NoEffect as `publish_generation`.
+    """
+    path = recipe or starter_recipe(role)
+    settings = load_recipe(role, path).sft()
+    base = resolve_base(BASE)
+    with tempfile.TemporaryDirectory() as room:
+        trained = _trained(role, run, data, settings, load_weights(base, precision=settings.precision), Path(room) / "adapter")
+        registry = Registry(Path(room) / "adapters")
+        held_out = invented_examples(role, CANARY_SAMPLES)
+        version = publish_generation(registry, role, base, settings, trained, _facts(role, data, trained), held_out)
+        card = dataclasses.replace(
+            registry.show(role, version.id), version=STARTER, licence=LICENCE, notes=_notes(role, trained), evidence=()
+        )
+        before = bundled_starters(into).get(role)
+        if before is not None and (old := read_card(before)).identity.weights_digest == card.identity.weights_digest:
+            card = dataclasses.replace(card, evidence=old.evidence)
+        shutil.copyfile(path, version.folder / "recipe.yaml")
+        _write_card(version.folder, card)
+        _exchange(version.folder, into / role.value)
+    return card
+
+
+def measure_starter(
+    role: Role,
+    public: Path | None,
+    *,
+    items: int = ITEMS,
+    folder: Path = FOLDER,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> AdapterCard:
+    """Compare the bundled starter of `role` with the base on held-out items, and put the result on its card.
+
+    With `public`, the folder of the public sets, on their held-out split too. Raises AdapterError where there is no such
+    starter, and as `load_proven` does.
+    """
+    place = bundled_starters(folder).get(role)
+    if place is None:
+        raise AdapterError(f"{folder}: no {role.value} is bundled; make one with `python -m training.starters bundle`")
+    chosen = tasks(role, public, items)
+    engine, card = open_proven(place)
+    evidence = compare(engine, role, None, STARTER, chosen, on_progress)
+    card = dataclasses.replace(card, evidence=evidence)
+    _write_card(place, card)
+    return card
+
+
+def open_proven(place: Path) -> tuple[LocalEngine, AdapterCard]:
+    """The starters' base with the adapter in `place` resident as `starter`, proven as serving proves it."""
+    base = resolve_base(BASE)
+    engine = open_engine(load_weights(base))
+    return engine, load_proven(engine, STARTER, place, base)
+
+
+def invented_examples(role: Role, count: int) -> list[Example]:
+    """Examples that no mixture holds, invented: prompt and the reply that is right."""
+    rng = random.Random(f"canaries of the {role.value}")
+    if role is Role.SYNTHESIZER:
+        return [_answered(n, invented.sheet(rng)) for n in range(count)]
+    if role is Role.REWRITER:
+        turns = [follow_up(rng) for _ in range(count)]
+        return [
+            Example(f"turn-{n}", rewrite.messages(turn.history, turn.question), rewrite.target(turn.rewrite))
+            for n, turn in enumerate(turns)
+        ]
+    items = [item for task in invented_judgments(count // 2, seed=8).values() for item in task]
+    return [
+        Example(item.id, judge.messages(item.schema, item.inputs), judge.target(item.schema, item.label))
+        for item in items[:count]
+    ]
+
+
+def _answered(number: int, sheet: invented.Sheet) -> Example:
+    """A question of the sheet, every fourth one that nothing answers where there is such."""
+    held = [asked for asked in sheet.asked if bool(asked.number) == bool(number % 4)] or sheet.asked
+    asked = held[0]
+    target = synthesize.target(asked.reply, [asked.number] if asked.number else [])
+    return Example(f"sheet-{number}", synthesize.messages(asked.question, sheet.passages), target)
+
+
+def _trained(role: Role, run: Path, data: Path, settings: SftSettings, loaded: LoadedBase, folder: Path) -> TrainedAdapter:
+    """What `train_adapter` returned at the end of the run, made again from its last checkpoint and the mixture."""
+    checkpoint = find_newest(run).newest
+    if checkpoint is None:
+        raise TrainingError(f"{run}: no complete checkpoint; train the starter there first")
+    state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    steps, losses = int(state["global_step"]), loss_entries(state["log_history"])
+    if steps < int(state["max_steps"]):
+        raise TrainingError(f"{run}: {steps} of {state['max_steps']} steps are done; go on with --resume, then bundle")
+    examples = EXAMPLES[role](data, "train", settings.seed)
+    rows, dropped = encode(examples, ChatTokens(loaded.tokenizer), settings.row_tokens)
+    sequences = pack(rows, settings.pack_tokens, settings.seed) if settings.pack_tokens else rows
+    step = settings.batch_size * settings.accumulate
+    expected = settings.max_steps or round(settings.epochs * len(sequences) / step)
+    if abs(steps - expected) > SLACK * steps:
+        raise TrainingError(
+            f"{run}: has {steps} steps, this mixture and recipe {expected}; give the recipe and data it began with"
+        )
+    _save_half(checkpoint, folder)
+    tail = losses[-max(1, len(losses) // 10) :]
+    length = sum(len(sequence["input_ids"]) for sequence in sequences) / len(sequences)
+    return TrainedAdapter(
+        folder=folder,
+        steps=steps,
+        epochs=float(state["epoch"]),
+        tokens=round(steps * step * length),
+        seconds=_seconds(run, steps),
+        final_loss=sum(float(entry["loss"]) for entry in tail) / len(tail),
+        losses=tuple((int(entry["step"]), float(entry["loss"])) for entry in losses),
+        trainable_parameters=_parameters(folder),
+        total_parameters=int(loaded.model.num_parameters()),
+        rows=len(rows),
+        dropped=dropped,
+        compute=loaded.compute,
+    )
+
+
+def _save_half(checkpoint: Path, folder: Path) -> None:
+    """The checkpoint's adapter with its weights in float16."""
+    import numpy as np
+    from safetensors.numpy import load_file, save_file
+
+    folder.mkdir()
+    tensors = load_file(checkpoint / WEIGHTS_FILE)
+    save_file({name: tensor.astype(np.float16) for name, tensor in tensors.items()}, folder / WEIGHTS_FILE, {"format": "pt"})
+    shutil.copyfile(checkpoint / CONFIG_FILE, folder / CONFIG_FILE)
+
+
+def _parameters(folder: Path) -> int:
+    from safetensors.numpy import load_file
+
+    return sum(tensor.size for tensor in load_file(folder / WEIGHTS_FILE).values())
+
+
+def _seconds(run: Path, steps: int) -> float:
+    """What the whole run took, by the pace between its last two checkpoints: a run that was resumed knows no better."""
+    marks = sorted(
+        (int(mark.parent.name.rpartition("-")[2]), mark.stat().st_mtime) for mark in run.glob(f"checkpoint-*/{COMPLETE}")
+    )
+    if len(marks) < 2:
+        return 0.0
+    (first, then), (last, now) = marks[-2:]
+    return (now - then) / (last - first) * steps
+
+
+def _facts(role: Role, data: Path, trained: TrainedAdapter) -> DataFacts:
+    from pipeline.adapters.tensor_file import file_digest
+
+    files = sorted(path for name in SETS[role] for path in data.glob(f"{name}.*.jsonl.gz") if ".test." not in path.name)
+    return DataFacts(STARTER_DATA, trained.rows, {path.name: file_digest(path) for path in files}, {"train": trained.rows})
+
+
+def _notes(role: Role, trained: TrainedAdapter) -> str:
+    sets = [f"| {name} | {LICENCES[name]} |" for name in SETS[role]]
+    hours = f"about {trained.seconds / 3600:.1f} h" if trained.seconds else "a few hours"
+    lines: Sequence[str] = (
+        f"A generic {role.value} to begin with, made by `training.starters`: `recipe.yaml` beside this file, one epoch over the "
+        f"train split of the sets below and over invented documents, {trained.tokens / 1e6:.1f} million tokens in {hours} on one "
+        "core of a CPU without GPU. No text of a held-out article or conversation was learnt, nor of any example domain.",
+        "",
+        "| set | licence |",
+        "| --- | --- |",
+        *sets,
+        "",
+        f"Limits: {LIMITS[role]}. The weights are CC BY-SA 4.0, for texts of the sets are.",
+    )
+    return "\n".join(lines)
+
+
+def _write_card(folder: Path, card: AdapterCard) -> None:
+    """Card and README of a starter that is made or measured again: nobody reads it meanwhile."""
+    (folder / "card.json").write_text(card_json(card), encoding="utf-8")
+    (folder / "README.md").write_text(write_model_card(card), encoding="utf-8")
+
+
+def _exchange(made: Path, place: Path) -> None:
+    """Put the folder `made` at `place`, over what is there."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    aside = place.with_name(f".{place.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    shutil.copytree(made, aside)
+    shutil.rmtree(place, ignore_errors=True)
+    aside.rename(place)

@@ -1,0 +1,147 @@
+"""Adapters of one role on the same held-out items: what each scores, and what one gains or loses against another.
+
+A task is a set of items. Invented tasks are always at hand; public ones need the folder of the public sets. Every adapter of
+one engine is asked the same items, the bare base in its plain prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pipeline.adapters.card import Evidence
+from pipeline.engine.memo import MemoEngine
+from pipeline.engine.protocol import Engine
+from pipeline.evaluation import answers, rewrites
+from pipeline.evaluation.ablation import MACRO_F1, REWRITE_EM, Configuration, JudgeItem, Measured, RewriteItem, TooFew, difference
+from pipeline.evaluation.judgments import Judged
+from pipeline.evaluation.scores import ScoreTable
+from pipeline.records import Outcome, Role, Verdict
+from pipeline.stages import Judge, Rewriter, Synthesizer
+from training.starters.held_out import (
+    GroundedItem,
+    grounded_items,
+    invented_items,
+    invented_judgments,
+    invented_turns,
+    judge_items,
+    turn_items,
+)
+
+READING = ("squad_newwiki", "squad_reddit", "qed_nq", "pubmedqa")
+REWRITING = ("rewrite_canard", "rewrite_cast", "rewrite_ikat23")
+
+METRICS: Mapping[Role, tuple[str, ...]] = {
+    Role.SYNTHESIZER: (
+        answers.F1,
+        answers.EM,
+        answers.CITATION_PRECISION,
+        answers.CITATION_RECALL,
+        answers.RIGHT_REFUSALS,
+        answers.WRONG_REFUSALS,
+    ),
+    Role.REWRITER: (rewrites.ROUGE_1, REWRITE_EM, rewrites.ENTITY_RECALL, rewrites.HARM),
+    Role.JUDGE: (MACRO_F1,),
+}
+"""What each role is measured by; the first is the one it is promoted by."""
+
+LOWER_IS_BETTER = (answers.WRONG_REFUSALS, rewrites.HARM)
+
+ITEMS = 60
+"""Items of a task, unless the caller says."""
+
+_NOTHING = ScoreTable(())
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Items of one kind under a name that says where they are from."""
+
+    name: str
+    answered: tuple[GroundedItem, ...] = ()
+    rewritten: tuple[RewriteItem, ...] = ()
+    judged: tuple[JudgeItem, ...] = ()
+
+    @property
+    def items(self) -> int:
+        return len(self.answered) + len(self.rewritten) + len(self.judged)
+
+
+def tasks(role: Role, public: Path | None, count: int = ITEMS) -> list[Task]:
+    """The tasks of a role, about `count` items each: the public ones first where there is a folder of them, then the invented.
+
+    Raises DataError where the folder lacks a set.
+    """
+    if role is Role.SYNTHESIZER:
+        found = [Task(name, answered=tuple(grounded_items(public, name, count))) for name in READING] if public else []
+        return [*found, Task("invented documents", answered=tuple(invented_items(count)))]
+    if role is Role.REWRITER:
+        found = [Task(name, rewritten=tuple(turn_items(public, name, count))) for name in REWRITING] if public else []
+        return [*found, Task("invented conversations", rewritten=tuple(invented_turns(count)))]
+    judged = judge_items(public, count).items() if public else ()
+    made = invented_judgments(count).items()
+    return [
+        *(Task(name, judged=tuple(items)) for name, items in judged),
+        *(Task(f"{name}, invented documents", judged=tuple(items)) for name, items in made),
+    ]
+
+
+def measure(engine: Engine, adapter: str | None, task: Task) -> Measured:
+    """Ask every item of the task, of the resident `adapter` or of the bare base, and score the replies."""
+    empty = Measured(Configuration(adapter or "base", frozenset()), _NOTHING, _NOTHING, _NOTHING, (), {})
+    if task.answered:
+        items = task.answered
+        replies = Synthesizer(engine, adapter).answer([item.question for item in items], [item.hits for item in items])
+        by_id = {item.gold.id: reply for item, reply in zip(items, replies, strict=True)}
+        return replace(empty, answers=answers.score_answers([item.gold for item in items], by_id))
+    if task.rewritten:
+        found = Rewriter(engine, adapter).rewrite([item.query for item in task.rewritten])
+        golds = [item.gold for item in task.rewritten]
+        by_gold = {gold.id: rewrite for gold, rewrite in zip(golds, found, strict=True)}
+        return replace(empty, rewrites=rewrites.score_rewrites(golds, by_gold))
+    judge = Judge(engine, adapter)
+    verdicts = [judge.judge(item.schema, [item.inputs])[0] for item in task.judged]  # each may have a schema of its own
+    return replace(empty, judgments=tuple(_judged(item, verdict) for item, verdict in zip(task.judged, verdicts, strict=True)))
+
+
+def _judged(item: JudgeItem, verdict: Verdict) -> Judged:
+    label = verdict.label if verdict.outcome is Outcome.OK else None
+    return Judged(item.id, item.label, label, verdict.probabilities, verdict.outcome, item.group)
+
+
+def differences(role: Role, task: Task, first: Measured, second: Measured) -> list[Evidence]:
+    """Second − first by each metric of the role, paired item by item; a metric with too few items is left out."""
+    found = []
+    for metric in METRICS[role]:
+        try:
+            before, after, interval = difference(first, second, metric)
+        except TooFew:
+            continue
+        name = f"{metric} (lower is better)" if metric in LOWER_IS_BETTER else metric
+        found.append(Evidence(name, before, after, interval.value, interval.low, interval.high, interval.n, task.name))
+    return found
+
+
+def compare(
+    engine: Engine,
+    role: Role,
+    first: str | None,
+    second: str | None,
+    chosen: Sequence[Task],
+    on_progress: Callable[[int, int], None] | None = None,
+) -> tuple[Evidence, ...]:
+    """The differences of two resident adapters (None: the bare base) over all tasks; `on_progress` counts requests."""
+    done, total = 0, 2 * sum(task.items for task in chosen)
+
+    def count(requests: int) -> None:
+        nonlocal done
+        done = min(total, done + requests)
+        if on_progress is not None:
+            on_progress(done, total)
+
+    counted = MemoEngine(engine, count)
+    found: list[Evidence] = []
+    for task in chosen:
+        found += differences(role, task, measure(counted, first, task), measure(counted, second, task))
+    return tuple(found)
