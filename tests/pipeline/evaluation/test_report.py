@@ -215,6 +215,7 @@ def test_the_json_has_the_comparisons_and_all_else_as_plain_values(tmp_path: Pat
         "low": 0.1,
         "high": 0.4,
         "n": 20,
+        "starter": None,
     }
     assert found["ablation"]["rows"][0]["cells"]["F1"] == {"value": 0.2, "low": None, "high": None, "n": 1}
     assert found["questions"][1]["tuned"]["lost_at"] == "wrong refusal"
