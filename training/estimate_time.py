@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from training.estimate_trace import Traced
 
@@ -30,9 +31,9 @@ class Geometry:
     vocabulary: int
 
     @classmethod
-    def of(cls, config: object) -> Geometry:
+    def of(cls, config: Any) -> Geometry:
         """From a transformers config, the text part of one with several."""
-        text = config.get_text_config()  # type: ignore[attr-defined]
+        text = config.get_text_config()
         hidden = int(text.hidden_size)
         intermediate = int(getattr(text, "intermediate_size", 0) or 4 * hidden)
         return cls(int(text.num_hidden_layers), hidden, intermediate, int(text.vocab_size))

@@ -103,7 +103,7 @@ def test_tensorboard_gets_the_figures_of_a_contrastive_run_and_no_more(tiny_enco
 
 
 def test_facts_are_numbers_flags_and_names_of_a_choice() -> None:
-    facts = settings_facts(ContrastiveSettings(model="/home/me/secret-model", targets=("query", "/etc/passwd")))
+    facts = settings_facts(ContrastiveSettings(model="/models/secret-model", targets=("query", "/etc/passwd")))
     assert facts["negatives"] == "mined" and facts["batch_size"] == 32 and facts["query_side_only"] is False
     assert facts["targets"] == "query" and "secret" not in repr(facts) and "model" not in facts
     assert settings_facts(SftSettings())["precision"] == "nf4"
