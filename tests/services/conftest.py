@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,24 @@ class Done:
 
 
 Lorag = Callable[..., Done]
+
+
+def write_rewriter_rows(folder: Path, things: Mapping[str, Sequence[str]], recipe: str) -> Path:
+    """A data folder with a rewriter's row on each thing of each split, and `recipe` in it as `recipe.yaml`."""
+    for split, named in things.items():
+        (folder / split).mkdir(parents=True)
+        rows = [
+            {
+                "id": f"{split}-{thing}",
+                "history": [f"User: Where is the {thing}?", "Assistant: It is here."],
+                "question": "And at night?",
+                "rewrite": f"Where is the {thing} at night?",
+            }
+            for thing in named
+        ]
+        (folder / split / "rewriter.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (folder / "recipe.yaml").write_text(recipe, encoding="utf-8")
+    return folder
 
 
 @pytest.fixture

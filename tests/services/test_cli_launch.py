@@ -15,6 +15,7 @@ import yaml
 
 from pipeline.adapters.registry import Registry
 from pipeline.records import Role
+from tests.services.conftest import write_rewriter_rows
 
 ROOT = Path(__file__).parents[2]
 LAUNCHER = ("accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1")
@@ -30,21 +31,7 @@ THINGS = {"train": ("key", "bell", "ferry", "quay", "mast"), "dev": ("porter", "
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    folder = tmp_path / "data"
-    for split, things in THINGS.items():
-        (folder / split).mkdir(parents=True)
-        rows = [
-            {
-                "id": f"{split}-{thing}",
-                "history": [f"User: Where is the {thing}?", "Assistant: It is here."],
-                "question": "And at night?",
-                "rewrite": f"Where is the {thing} at night?",
-            }
-            for thing in things
-        ]
-        (folder / split / "rewriter.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(dict(RECIPE)), encoding="utf-8")
-    return folder
+    return write_rewriter_rows(tmp_path / "data", THINGS, yaml.safe_dump(dict(RECIPE)))
 
 
 def curve(run: Path) -> list[float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 
 from pipeline.adapters.registry import Registry
 from pipeline.records import Role
+from tests.services.conftest import write_rewriter_rows
 
 RECIPE = """
 role: rewriter
@@ -23,21 +23,7 @@ THINGS = {"train": ("key", "bell", "ferry", "quay"), "dev": ("porter",)}
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    folder = tmp_path / "data"
-    for split, things in THINGS.items():
-        (folder / split).mkdir(parents=True)
-        rows = [
-            {
-                "id": f"{split}-{thing}",
-                "history": [f"User: Where is the {thing}?", "Assistant: It is here."],
-                "question": "And at night?",
-                "rewrite": f"Where is the {thing} at night?",
-            }
-            for thing in things
-        ]
-        (folder / split / "rewriter.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    (folder / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
-    return folder
+    return write_rewriter_rows(tmp_path / "data", THINGS, RECIPE)
 
 
 @pytest.fixture

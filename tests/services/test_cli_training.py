@@ -19,6 +19,7 @@ import training.run
 from pipeline.adapters.registry import Registry
 from pipeline.records import Role
 from services.commands.train import run_folder_for
+from tests.services.conftest import write_rewriter_rows
 from training.checkpoints import find_newest
 
 RECIPE = """
@@ -33,21 +34,7 @@ THINGS = {"train": ("key", "bell", "ferry", "quay"), "dev": ("porter", "room"), 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """Rows for the rewriter, and a recipe of four steps beside them."""
-    folder = tmp_path / "data"
-    for split, things in THINGS.items():
-        (folder / split).mkdir(parents=True)
-        rows = [
-            {
-                "id": f"{split}-{thing}",
-                "history": [f"User: Where is the {thing}?", "Assistant: It is here."],
-                "question": "And at night?",
-                "rewrite": f"Where is the {thing} at night?",
-            }
-            for thing in things
-        ]
-        (folder / split / "rewriter.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    (folder / "recipe.yaml").write_text(RECIPE.format(steps=4), encoding="utf-8")
-    return folder
+    return write_rewriter_rows(tmp_path / "data", THINGS, RECIPE.format(steps=4))
 
 
 @pytest.fixture

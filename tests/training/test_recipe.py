@@ -12,6 +12,7 @@ from pipeline.engine.tokens import ChatTokens
 from pipeline.engine.weights import Precision
 from pipeline.errors import ConfigError, TrainingError
 from pipeline.records import Message, Role
+from tests.training.families import save_base
 from training.contrastive import ContrastiveSettings
 from training.data.negatives import Negatives
 from training.early_stopping import Stopping
@@ -223,26 +224,9 @@ def test_the_embedder_has_not_all_lora_options(recipe_file: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def tiny_qwen3(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Base:
-    import torch
-    from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
-
-    folder = tmp_path_factory.mktemp("qwen3")
-    tokenizer = AutoTokenizer.from_pretrained(str(tiny_base))
-    torch.manual_seed(0)
-    config = Qwen3Config(
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        head_dim=32,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=2048,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    Qwen3ForCausalLM(config).save_pretrained(str(folder))
-    tokenizer.save_pretrained(str(folder))
+def tiny_qwen3(tmp_path_factory: pytest.TempPathFactory) -> Base:
+    texts = tuple(f"{message.content} {row.target}" for row in _rows(12) for message in row.messages)
+    folder = save_base(tmp_path_factory.mktemp("qwen3"), "qwen3", texts)
     return replace(resolve_base(str(folder)), id="tiny-qwen3")
 
 
