@@ -30,7 +30,7 @@ from training.estimate_time import EFFICIENCY, Geometry, measure_rate, operation
 from training.estimate_trace import Traced, trace_encoder, trace_generation
 from training.losses import ROWS_AT_ONCE
 from training.packing import IGNORED, Row, pack
-from training.recipe import Recipe
+from training.recipe import ContrastRecipe, Recipe
 from training.run import Job, examples_of, subset
 from training.sft import Example, Optimizer, SftSettings, encode
 
@@ -291,6 +291,7 @@ def encoder_need(
 
 
 def _with_micro_batch(recipe: Recipe, micro: int) -> Recipe:
-    if not micro or recipe.contrast is None:
+    if not micro:
         return recipe
-    return recipe.model_copy(update={"contrast": recipe.contrast.model_copy(update={"micro_batch": micro})})
+    contrast = recipe.contrast or ContrastRecipe()
+    return recipe.model_copy(update={"contrast": contrast.model_copy(update={"micro_batch": micro})})

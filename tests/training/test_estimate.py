@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -302,6 +303,16 @@ def test_an_embedders_plan(job, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cut.memory.total < plan.memory.total
     with pytest.raises(TrainingError, match="query_side_only reads its batch of 8 at once"):
         plan_training(job(Role.EMBEDDER, {**EMBEDDER, "contrast": {"query_side_only": True}}), MIB)
+
+
+def test_a_recipe_that_says_nothing_of_the_loss_is_cut_too(job) -> None:
+    made = job(Role.EMBEDDER, EMBEDDER)
+    whole = plan_training(made)
+    cut = plan_training(made, whole.memory.total - 1)
+    assert cut.memory.total < whole.memory.total
+    settings = cut.recipe.contrastive(made.embedder)
+    assert 0 < settings.micro_batch == cut.micro_batch < 8
+    assert settings == replace(made.recipe.contrastive(made.embedder), micro_batch=cut.micro_batch)
 
 
 def test_an_encoders_columns_hold_the_longest_texts_first(job) -> None:
