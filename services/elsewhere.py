@@ -59,9 +59,9 @@ def read_general(folder: Path) -> GeneralSet:
 
 
 def measure_elsewhere(
-    settings: Settings, name: str, general: Path, on_texts: Callable[[int, int], None] | None = None
+    settings: Settings, name: str, tests: GeneralSet, on_texts: Callable[[int, int], None] | None = None
 ) -> tuple[Version, Evidence]:
-    """nDCG@10 of the embedder version or alias `name` against the bare encoder on `general`, query by query, put on its card.
+    """nDCG@10 of the embedder version or alias `name` against the bare encoder on `tests`, query by query, put on its card.
 
     An earlier comparison on the same set is replaced. Raises InputError where the card has no evidence on the adapter's own
     domain yet: the first comparison on a card decides a promotion, and this one must not.
@@ -71,7 +71,6 @@ def measure_elsewhere(
     card = registry.show(Role.EMBEDDER, version.id)
     if not card.evidence:
         raise InputError(f"embedder {version.id} was not measured on its own domain yet; run `lorag eval adapter embedder` first")
-    tests = read_general(general)
     base, tuned = (_ndcg(with_adapters(settings, {Role.EMBEDDER: v}), tests, on_texts) for v in (None, version))
     groups = [tests.groups.get(query, query) for query in base]
     found = paired_difference(list(base.values()), [tuned[query] for query in base], groups=groups)

@@ -116,8 +116,9 @@ def _load_too(base: SharedBase, settings: Settings, starters: Mapping[Role, Vers
         return
     if not isinstance(base.engine, LocalEngine):
         raise InputError("starters are measured on a base in this process; set generation.engine to local")
+    place = resolve_base(settings.base.model)
     for role, version in starters.items():
-        load_proven(base.engine, version_name(version), version.folder, resolve_base(settings.base.model), role=role)
+        load_proven(base.engine, version_name(version), version.folder, place, role=role)
 
 
 def with_adapters(settings: Settings, versions: Mapping[Role, Version] | Mapping[Role, Version | None]) -> Settings:

@@ -14,7 +14,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +22,8 @@ from pipeline.adapters.canaries import read_canaries, read_embed_canaries
 from pipeline.adapters.card import AdapterCard, now_utc
 from pipeline.adapters.inspection import inspect_folder
 from pipeline.adapters.merged_card import MERGE_FILE, Agreement, MergeRecord, figures, merged_model_card
-from pipeline.adapters.merging import merge_layers
-from pipeline.adapters.merging_parity import Parity, ParitySample, compare, observe
+from pipeline.adapters.merging import MergedLayers, merge_layers
+from pipeline.adapters.merging_parity import Parity, ParitySample, compare, observe, seconds_per_token
 from pipeline.adapters.proof import verify_encoder, verify_identity
 from pipeline.adapters.staging import sync_folder
 from pipeline.assembly import open_registry
@@ -39,6 +39,7 @@ from pipeline.records import Role
 from pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
 from training.dataset import DataFolder, judge_schemas
 from training.examples import judge_examples, rewrite_examples, synthesize_examples
+from training.lora_options import QUANTIZED
 from training.memory import release_memory
 from training.publish import library_versions
 from training.run import rank_passages
@@ -137,22 +138,22 @@ def _merge_generation(
     engine.load_adapter(NAME, version.folder)
     prompts = [canary.messages for canary in read_canaries(version.folder)]
     logits = engine.prompt_logits([Generation(messages, NAME, 1) for messages in prompts])
-    beside = observe(engine, NAME, samples[:1])
-    merged_layers = merge_layers(loaded.model, getattr(torch, loaded.compute))
+    seconds_unmerged = seconds_per_token(engine, NAME, samples[0])
+    layers = merge_layers(loaded.model, getattr(torch, loaded.compute))
     merged = LocalEngine(_plain(loaded))
     now = merged.prompt_logits([Generation(messages, None, 1) for messages in prompts])
-    observed = observe(merged, None, samples)
+    observed, seconds_merged = observe(merged, None, samples), seconds_per_token(merged, None, samples[0])
     distance = float((now - logits).square().mean().sqrt() / logits.std())
     agreement = Agreement(
         "logits after the prompt, difference as a share of their deviation",
         distance,
         LOGIT_TOLERANCE[wish.precision],
         len(prompts),
-        beside.seconds_per_token,
-        observed.seconds_per_token,
+        seconds_unmerged,
+        seconds_merged,
     )
-    parity = compare(reference, observed, bare, samples, seconds_unmerged=beside.seconds_per_token)
-    record = _record(card, base.id, base.digest, wish, merged_layers.layers, merged_layers.largest_error, agreement, parity)
+    parity = compare(reference, observed, bare, samples, seconds_unmerged=seconds_unmerged, seconds_merged=seconds_merged)
+    record = _record(card, base, wish, layers, agreement, parity)
     _require(record, wish)
     with quiet_libraries():
         loaded.model.save_pretrained(str(folder))
@@ -169,10 +170,8 @@ def _plain(loaded: LoadedBase) -> LoadedBase:
 
 def _as_trained(base: Base, card: AdapterCard, folder: Path, device: str, samples: Sequence[ParitySample]) -> tuple[Any, Any]:
     """What the adapter, and the bare base, make of the samples in the precision that the adapter was trained in."""
-    kept, _, compute = card.identity.precision.partition("/")
-    plain = {"float32": Precision.FP32, "bfloat16": Precision.BF16, "float16": Precision.FP16}
-    precision = plain.get(kept) or Precision(kept)
-    engine = open_engine(load_weights(base, precision=precision, compute=compute or "auto", device=device))
+    precision, compute = _trained_in(card)
+    engine = open_engine(load_weights(base, precision=precision, compute=compute, device=device))
     engine.load_adapter(NAME, folder)
     found = observe(engine, NAME, samples), observe(engine, None, samples)
     del engine
@@ -180,37 +179,51 @@ def _as_trained(base: Base, card: AdapterCard, folder: Path, device: str, sample
     return found
 
 
+def _trained_in(card: AdapterCard) -> tuple[Precision, str]:
+    """How the card's base was kept in training, and in what it computed. Raises AdapterError where the card does not know."""
+    kept, _, compute = card.identity.precision.partition("/")
+    known = {"float32": Precision.FP32, "bfloat16": Precision.BF16, "float16": Precision.FP16}
+    precision = known.get(kept) or {each.value: each for each in Precision}.get(kept)
+    if precision is None or compute not in ("", "auto", *known):
+        raise AdapterError(
+            f"{card.role.value} {card.version}: the precision of the base it was trained on is {card.identity.precision[:60]!r}, "
+            "so it cannot be held to itself there; import it again with --precision, such as nf4 or bf16"
+        )
+    return precision, compute or "auto"
+
+
 def _samples(settings: Settings, card: AdapterCard, folder: Path, wish: Wish) -> list[ParitySample]:
     """The canaries, then held-out rows. Raises InputError where a quantized adapter gets none, DataError where none are there."""
     found = [ParitySample(canary.messages, canary.reply) for canary in read_canaries(folder)]
-    quantized = card.identity.precision.startswith((Precision.NF4.value, Precision.INT8.value))
+    precision, _ = _trained_in(card)
     if wish.data is None:
-        if quantized:
+        if precision in QUANTIZED:
             raise InputError(
                 f"{card.role.value} {card.version} was trained on a {card.identity.precision} base: merged into half precision "
                 "it is another model; give --data FOLDER, whose held-out rows it is compared on"
             )
         return found
-    rows = _rows(settings, card.role, DataFolder(wish.data, settings.judge.intents))[: wish.samples]
+    rows = parity_rows(settings, card.role, DataFolder(wish.data, settings.judge.intents), wish.samples)
     # A judge's canaries are free replies; its labels are what must agree.
     return [*(found if card.role is not Role.JUDGE else []), *rows]
 
 
-def _rows(settings: Settings, role: Role, data: DataFolder) -> list[ParitySample]:
+def parity_rows(settings: Settings, role: Role, data: DataFolder, most: int) -> list[ParitySample]:
+    """At most `most` held-out rows as `role` is asked them. Raises DataError where there are none."""
     split = next((name for name in ("dev", "test") if data.has(name, role)), None)
     if split is None:
         raise DataError(f"no dev/{role.value}.jsonl in {data.folder}; the merged model is compared on held-out rows")
     if role is Role.JUDGE:
         schemas, rows = judge_schemas(data.intents), data.judgments(split)
         choices = {row.id: tuple(judge.target(schemas[row.task], label) for label in schemas[row.task].labels) for row in rows}
-        return [ParitySample(each.messages, each.target, choices[each.id]) for each in judge_examples(rows, schemas)]
+        return [ParitySample(each.messages, each.target, choices[each.id]) for each in judge_examples(rows, schemas)[:most]]
     if role is Role.REWRITER:
         examples = rewrite_examples(data.rewrites(split))
     else:
-        questions, passages, k = data.questions(split)[:SAMPLES], data.passages(), settings.retrieval.k
+        questions, passages, k = data.questions(split)[:most], data.passages(), settings.retrieval.k
         ranked = rank_passages(questions, passages, settings.embedder.model, 2 * k)
         examples = synthesize_examples(questions, passages, ranked, k=k, missing_gold=0.0, shuffled=0.0)
-    return [ParitySample(example.messages, example.target) for example in examples]
+    return [ParitySample(example.messages, example.target) for example in examples[:most]]
 
 
 def _merge_encoder(
@@ -229,24 +242,15 @@ def _merge_encoder(
     tell(f"the encoder with its adapter, then merged, on {len(texts)} canaries")
     beside, seconds_unmerged = _timed(tuned, texts)
     model = tuned.load()
-    merged_layers = merge_layers(model.transformers_model, torch.float32)
+    layers = merge_layers(model.transformers_model, torch.float32)
     _save_encoder(model, settings.embedder.model, folder)
     now, seconds_merged = _timed(SentenceTransformerEmbedder(str(folder)), texts)
     distance = max(0.0, float(1 - (beside * now).sum(axis=1).min()))
     agreement = Agreement(
         "vectors, one minus the cosine", distance, VECTOR_TOLERANCE, len(texts), seconds_unmerged, seconds_merged
     )
-    exact = Wish(wish.version, wish.out, precision=Precision.FP32, allow=wish.allow)
-    record = _record(
-        card,
-        settings.embedder.model,
-        card.identity.base_digest,
-        exact,
-        merged_layers.layers,
-        merged_layers.largest_error,
-        agreement,
-        None,
-    )
+    base = Base(settings.embedder.model, settings.embedder.model, card.identity.base_digest)
+    record = _record(card, base, replace(wish, precision=Precision.FP32), layers, agreement, None)
     _require(record, wish)
     return record
 
@@ -273,32 +277,25 @@ def _timed(encoder: SentenceTransformerEmbedder, texts: Sequence[str]) -> tuple[
 
 
 def _record(
-    card: AdapterCard,
-    base: str,
-    base_digest: str,
-    wish: Wish,
-    layers: int,
-    layer_error: float,
-    agreement: Agreement,
-    parity: Parity | None,
+    card: AdapterCard, base: Base, wish: Wish, layers: MergedLayers, agreement: Agreement, parity: Parity | None
 ) -> MergeRecord:
-    holds = agreement.holds and (parity is None or parity.holds)
-    return MergeRecord(
+    record = MergeRecord(
         role=card.role,
         version=card.version,
         weights_digest=card.identity.weights_digest,
-        base=base,
-        base_digest=base_digest,
+        base=base.id,
+        base_digest=base.digest,
         created=now_utc(),
         trained_on=card.identity.precision,
         precision=wish.precision.value,
-        layers=layers,
-        layer_error=layer_error,
+        layers=layers.layers,
+        layer_error=layers.largest_error,
         agreement=agreement,
         parity=parity,
-        allowed=wish.allow and not holds,
+        allowed=False,
         libraries=library_versions(),
     )
+    return replace(record, allowed=wish.allow and not record.holds)
 
 
 def _require(record: MergeRecord, wish: Wish) -> None:

@@ -205,7 +205,7 @@ def compare(found: Sequence[tuple[Variant, Outcomes]], metric: str) -> tuple[Lin
     untuned, full = by_method[Method.UNTUNED], by_method.get(Method.FULL)
     tuned = {variant: outcomes.scores for variant, outcomes in found if variant.method is not Method.UNTUNED}
     gains = corrected({variant: _effect(untuned, scores, metric) for variant, scores in tuned.items()})
-    adapters = {variant: scores for variant, scores in tuned.items() if variant.rank and full is not None}
+    adapters = {variant: scores for variant, scores in tuned.items() if variant.rank}
     against = corrected({variant: _effect(full, scores, metric) for variant, scores in adapters.items() if full is not None})
     lines = []
     for variant, outcomes in found:

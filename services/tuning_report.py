@@ -6,20 +6,19 @@ In the evaluation report's own ways and style: no network, no script, light and 
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections.abc import Callable, Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from pipeline.adapters.card import now_utc
-from pipeline.errors import InputError
 from pipeline.evaluation.effects import Effect
 from pipeline.evaluation.report.appendix import notes, provenance
 from pipeline.evaluation.report.markup import EN_DASH, Markup, duration, el, join, number, signed
+from pipeline.evaluation.report.page import frame
 from pipeline.evaluation.report.records import Provenance
 from pipeline.evaluation.report.sections import scrolling, section, verdict_kind
+from pipeline.evaluation.report.write import write_both
 from services.evaluation_report import lorag_version
 from services.machine import examine_machine
 from services.tuning_comparison import Line, TuningComparison, to_json
@@ -63,43 +62,20 @@ def write_tuning_report(found: TuningComparison, folder: Path) -> Path:
     made = _provenance(found)
     content = {**to_json(found), "created": made.created, "machine": made.machine, "versions": made.versions}
     text = json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
-    try:
-        for name, whole in (("report.json", text), ("report.html", render(found, made))):
-            aside = folder / f".{name}.new"
-            with aside.open("w", encoding="utf-8", newline="\n") as file:
-                file.write(whole)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(aside, folder / name)
-    except OSError as error:
-        raise InputError(f"{folder}: the report cannot be written ({error.strerror}); choose another folder") from error
-    return folder / "report.html"
+    return write_both(text, render(found, made), folder)
 
 
 def render(found: TuningComparison, made: Provenance) -> str:
     """The whole page as text."""
     title = f"Full fine-tuning, LoRA, QLoRA: the {found.role.value} on {found.data}"
-    style = files("pipeline.evaluation.report").joinpath("style.css").read_text(encoding="utf-8")
-    head = el(
-        "head",
-        el("meta", charset="utf-8"),
-        el("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        el("meta", name="color-scheme", content="light dark"),
-        el("title", title),
-        el("style", Markup(style)),
-    )
-    names = {"comparison": "Comparison", "quality": "Quality", "cost": "Cost", "notes": "Notes", "provenance": "Provenance"}
-    body = el(
-        "body",
-        el(
-            "header",
-            el("h1", title),
-            el("p", _summary(found), class_="lead"),
-            el("nav", (el("a", name, href=f"#{anchor}") for anchor, name in names.items()), aria_label="Sections"),
-        ),
-        el("main", _table(found), _quality(found), _costs(found), notes(NOTES), provenance(made)),
-    )
-    return f"<!DOCTYPE html>\n{el('html', head, body, lang='en')}\n"
+    parts = {
+        "comparison": _table(found),
+        "quality": _quality(found),
+        "cost": _costs(found),
+        "notes": notes(NOTES),
+        "provenance": provenance(made),
+    }
+    return frame(title, _summary(found), {anchor: anchor.capitalize() for anchor in parts}, parts)
 
 
 def _summary(found: TuningComparison) -> str:

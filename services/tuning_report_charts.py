@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.evaluation.report.charts import Scale
+from pipeline.evaluation.report.charts import Scale, svg, ticks
 from pipeline.evaluation.report.markup import Markup, el, number, signed
 
 
@@ -29,7 +29,8 @@ def quality_chart(metric: str, points: Sequence[Point], untuned: float) -> Marku
     """
     first = math.floor(math.log10(min(point.parameters for point in points)))
     last = max(first + 1, math.ceil(math.log10(max(point.parameters for point in points))))
-    low, high, step = _round_span([untuned, *(end for point in points for end in (point.low, point.high))])
+    ends = [untuned, *(end for point in points for end in (point.low, point.high))]
+    low, high, step = ticks(min(ends), max(ends))
     high += step  # room for the titles
     x, y = Scale(first, last, 40, 360), Scale(low, high, 250, 16)
     marks: list[Markup] = []
@@ -54,12 +55,13 @@ def quality_chart(metric: str, points: Sequence[Point], untuned: float) -> Marku
         top = f"rotate(-60 {at:.2f} {y(point.high) - 7:.2f})"
         marks.append(el("text", point.title, x=at, y=y(point.high) - 7, transform=top, class_="tick"))
     said = "; ".join(_said(point) for point in points)
-    return _svg(380, 292, f"{metric} by parameters updated; untuned {number(untuned)}; {said}", *marks, class_="plane")
+    return svg(380, 292, f"{metric} by parameters updated; untuned {number(untuned)}; {said}", *marks, class_="plane")
 
 
 def difference_chart(rows: Sequence[tuple[str, float, float, float, str]]) -> Markup:
     """A line a variant: title, difference, its 95 % interval, and `better`, `worse` or `unclear`; zero is a line through all."""
-    low, high, step = _round_span([0.0, *(end for _, _, first, last, _ in rows for end in (first, last))])
+    ends = [0.0, *(end for _, _, first, last, _ in rows for end in (first, last))]
+    low, high, step = ticks(min(ends), max(ends))
     at, bottom = Scale(low, high, 96, 358), 14 + 26 * len(rows)
     marks: list[Markup] = []
     for place in range(round((high - low) / step) + 1):
@@ -72,7 +74,7 @@ def difference_chart(rows: Sequence[tuple[str, float, float, float, str]]) -> Ma
         marks.append(el("line", x1=at(first), x2=at(last), y1=y, y2=y, class_=f"whisker {kind}"))
         marks.append(el("circle", cx=at(value), cy=y, r=4.5, class_=f"dot {kind}"))
     said = "; ".join(f"{title} {signed(value)}, {signed(first)} to {signed(last)}" for title, value, first, last, _ in rows)
-    return _svg(380, bottom + 20, f"difference from full fine-tuning: {said}", *marks, class_="dots")
+    return svg(380, bottom + 20, f"difference from full fine-tuning: {said}", *marks, class_="dots")
 
 
 def bar_chart(name: str, rows: Sequence[tuple[str, float, str]]) -> Markup:
@@ -86,7 +88,7 @@ def bar_chart(name: str, rows: Sequence[tuple[str, float, str]]) -> Markup:
         marks.append(el("rect", x=92, y=y - 8, width=max(1.0, at(value) - 92), height=16, rx=2, class_="bar right"))
         marks.append(el("text", text, x=at(value) + 6, y=y + 4, class_="label count"))
     said = "; ".join(f"{title} {text}" for title, _, text in rows)
-    return _svg(340, 8 + 24 * len(rows), f"{name}: {said}", *marks, class_="dots")
+    return svg(340, 8 + 24 * len(rows), f"{name}: {said}", *marks, class_="dots")
 
 
 def count(value: float) -> str:
@@ -99,17 +101,3 @@ def count(value: float) -> str:
 
 def _said(point: Point) -> str:
     return f"{point.title} {number(point.value)} ({number(point.low)} to {number(point.high)})"
-
-
-def _round_span(values: Sequence[float]) -> tuple[float, float, float]:
-    """Round ends and step for three to six ticks that hold all `values`."""
-    low, high = min(values), max(values)
-    span = high - low or 0.1
-    power = 10.0 ** math.floor(math.log10(span / 4))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= span / 4)
-    return math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step, step
-
-
-def _svg(width: float, height: float, said: str, *marks: Markup, class_: str) -> Markup:
-    box = f"0 0 {width:g} {height:g}"
-    return el("svg", *marks, viewBox=box, width=width, height=height, role="img", aria_label=said, class_=class_)

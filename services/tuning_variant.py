@@ -20,10 +20,11 @@ from pipeline.engine.protocol import ChoiceRequest, Completion, Generation
 from pipeline.errors import DataError, LoragError
 from pipeline.evaluation.ablation import DEPTH, OWN_METRIC
 from pipeline.evaluation.answers import score_answers
+from pipeline.evaluation.beir import BeirCollection
 from pipeline.evaluation.retrieval import score_run
 from pipeline.evaluation.rewrites import score_rewrites
 from pipeline.evaluation.scores import ItemScores, ScoreTable
-from pipeline.evaluation.searching import Embedded, search
+from pipeline.evaluation.searching import embed_collection, search
 from pipeline.records import Answer, Hit, Outcome, Passage, Rewrite, Role
 from pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
 from pipeline.stages import Rewriter, Synthesizer
@@ -146,22 +147,15 @@ def _search(order: Order, folder: Path | None, tests: TestSet, told: Told) -> Sc
     if lacking:
         row, passage = lacking[0]
         raise DataError(f"test question {row!r} names passage {passage!r}, which passages.jsonl does not hold: it is never found")
-    encoder, passages = _encoder(order, folder), list(known.values())
-    total = len(passages) + len(items)
-    blocks = []
-    for start in range(0, len(passages), 256):
-        told("measuring", start, total, None)
-        texts = [embed.passage_text(p.title, "", p.text) for p in passages[start : start + 256]]
-        blocks.append(encoder.embed_passages(texts))
-    import numpy as np
-
-    told("measuring", len(passages), total, None)
-    queries = encoder.embed_queries([embed.query_text(item.query.question) for item in items])
-    ids = [item.gold.id for item in items]
-    found = search(Embedded(ids, queries, [p.id for p in passages], np.concatenate(blocks)), DEPTH)
+    collection = BeirCollection(
+        {id_: embed.passage_text(row.title, "", row.text) for id_, row in known.items()},
+        {item.gold.id: embed.query_text(item.query.question) for item in items},
+        {item.gold.id: dict.fromkeys(item.gold.passage_ids, 1) for item in items},
+    )
+    told("measuring", 0, len(known) + len(items), None)
+    embedded = embed_collection(collection, _encoder(order, folder), lambda done, total: told("measuring", done, total, None))
     metric = OWN_METRIC[Role.EMBEDDER]
-    scores = score_run({i.gold.id: dict.fromkeys(i.gold.passage_ids, 1) for i in items}, found, (metric,)).per_query[metric]
-    told("measuring", total, total, None)
+    scores = score_run(collection.qrels, search(embedded, DEPTH), (metric,)).per_query[metric]
     return ScoreTable(
         tuple(ItemScores(i.gold.id, i.gold.group or i.gold.id, Outcome.OK, {metric: scores[i.gold.id]}) for i in items)
     )

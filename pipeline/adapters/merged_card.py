@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pipeline.adapters.card import AdapterCard
 from pipeline.adapters.merging_parity import Parity
+from pipeline.adapters.model_card import facts_table, front_matter, hub_name, hub_task, licence_fields
 from pipeline.records import Role
 
 MERGE_FILE = "merge.json"
@@ -82,12 +83,12 @@ def figures(record: MergeRecord) -> dict[str, str]:
 
 def merged_model_card(record: MergeRecord, card: AdapterCard) -> str:
     """README.md of a merged model."""
-    task = "sentence-similarity" if record.role is Role.EMBEDDER else "text-generation"
-    library = "sentence-transformers" if record.role is Role.EMBEDDER else "transformers"
-    fields = {"license": card.licence, "library_name": library, "pipeline_tag": task}
-    if not record.base.startswith((".", "/", "~")):  # a folder of the maker's machine names nothing elsewhere
-        fields["base_model"] = record.base
-    front = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in fields.items() if value]
+    fields: dict[str, Any] = licence_fields(card.licence)
+    fields["library_name"] = "sentence-transformers" if record.role is Role.EMBEDDER else "transformers"
+    fields["pipeline_tag"] = hub_task(record.role)
+    if base := hub_name(record.base):
+        fields["base_model"] = base
+    fields["tags"] = ["lorag"]
     facts = {
         "adapter": f"{record.role.value} {record.version} (weights SHA-256 {record.weights_digest})",
         "base": f"{record.base} (digest {record.base_digest})",
@@ -97,10 +98,5 @@ def merged_model_card(record: MergeRecord, card: AdapterCard) -> str:
         "made": record.created,
         "libraries": ", ".join(f"{name} {version}" for name, version in record.libraries.items()),
     }
-    rows = [f"| {key} | {_cell(value)} |" for key, value in facts.items()]
     title = f"# {record.role.value.capitalize()} adapter merged into its base"
-    return "\n".join(["---", *front, "tags:", "- lorag", "---", "", title, "", "| | |", "| --- | --- |", *rows, ""])
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
+    return "\n".join([*front_matter(fields), "", title, "", *facts_table(facts), ""])

@@ -39,14 +39,10 @@ class ParitySample:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What a model made of the samples: mean log-probability a token of the right reply (nats), and its own reply or label.
-
-    `seconds_per_token` is of greedy decoding, one prompt at a time, prefill included; the median of `ROUNDS`.
-    """
+    """What a model made of the samples: mean log-probability a token of the right reply (nats), and its own reply or label."""
 
     logprobs: tuple[float, ...]
     replies: tuple[str, ...]
-    seconds_per_token: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +83,7 @@ def observe(engine: LocalEngine, adapter: str | None, samples: Sequence[ParitySa
     requests = [ChoiceRequest(sample.messages, (sample.reply,), adapter) for sample in samples]
     totals = [row[0] for row in engine.reply_logprobs(requests)]
     logprobs = [total / len(engine.tokens.reply(s.reply)) for total, s in zip(totals, samples, strict=True)]
-    return Observed(tuple(logprobs), tuple(_replies(engine, adapter, samples)), _seconds_per_token(engine, adapter, samples))
+    return Observed(tuple(logprobs), tuple(_replies(engine, adapter, samples)))
 
 
 def _replies(engine: LocalEngine, adapter: str | None, samples: Sequence[ParitySample]) -> list[str]:
@@ -103,8 +99,9 @@ def _likeliest(choices: Sequence[str], weights: Sequence[float]) -> str:
     return choices[max(range(len(choices)), key=weights.__getitem__)]
 
 
-def _seconds_per_token(engine: LocalEngine, adapter: str | None, samples: Sequence[ParitySample]) -> float:
-    request = Generation(samples[0].messages, adapter, REPLY_TOKENS)
+def seconds_per_token(engine: LocalEngine, adapter: str | None, sample: ParitySample) -> float:
+    """Of greedy decoding for one prompt, prefill included; the median of `ROUNDS`."""
+    request = Generation(sample.messages, adapter, REPLY_TOKENS)
     engine.generate([request])  # the first also warms caches
     rounds = []
     for _ in range(ROUNDS):
@@ -115,12 +112,18 @@ def _seconds_per_token(engine: LocalEngine, adapter: str | None, samples: Sequen
 
 
 def compare(
-    reference: Observed, merged: Observed, bare: Observed, samples: Sequence[ParitySample], *, seconds_unmerged: float
+    reference: Observed,
+    merged: Observed,
+    bare: Observed,
+    samples: Sequence[ParitySample],
+    *,
+    seconds_unmerged: float,
+    seconds_merged: float,
 ) -> Parity:
     """Hold the merged model's figures to the reference's.
 
     `bare` is the reference base without the adapter: what the adapter moves sets the tolerance, as it does for canaries.
-    `seconds_unmerged` is of the adapter on a base of the merged one's precision.
+    `seconds_unmerged` a token are of the adapter on a base of the merged one's precision, `seconds_merged` of the merged one.
     """
     effect = _mean([abs(tuned - base) for tuned, base in zip(reference.logprobs, bare.logprobs, strict=True)])
     same = _mean([float(one == other) for one, other in zip(reference.replies, merged.replies, strict=True)])
@@ -135,7 +138,7 @@ def compare(
         same=same,
         least=SAME_LABELS if labels else SAME_REPLIES,
         seconds_unmerged=seconds_unmerged,
-        seconds_merged=merged.seconds_per_token,
+        seconds_merged=seconds_merged,
     )
 
 

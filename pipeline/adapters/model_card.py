@@ -38,28 +38,38 @@ def hub_name(name: str) -> str:
     return known if _HUB_NAME.fullmatch(known) else ""
 
 
-def _front_matter(card: AdapterCard) -> list[str]:
+def front_matter(fields: Mapping[str, Any]) -> list[str]:
+    """The lines with which a README.md begins, as Hugging Face reads them."""
     import yaml
 
-    embeds = card.role is Role.EMBEDDER
+    text = yaml.safe_dump(dict(fields), sort_keys=False, allow_unicode=True, width=120)
+    return ["---", *text.rstrip("\n").splitlines(), "---"]
+
+
+def hub_task(role: Role) -> str:
+    """What the hub calls the task of a model for `role`."""
+    return "sentence-similarity" if role is Role.EMBEDDER else "text-generation"
+
+
+def _front_matter(card: AdapterCard) -> list[str]:
     base, data = hub_name(card.identity.base), hub_name(card.data.name)
-    fields: dict[str, Any] = _licence(card.licence)
+    fields: dict[str, Any] = licence_fields(card.licence)
     fields["library_name"] = "peft"
-    fields["pipeline_tag"] = "sentence-similarity" if embeds else "text-generation"
+    fields["pipeline_tag"] = hub_task(card.role)
     if base:
         fields |= {"base_model": base, "base_model_relation": "adapter"}
     if data:
         fields["datasets"] = [data]
     if card.evidence:
         fields["metrics"] = list(dict.fromkeys(_slug(each.metric) for each in card.evidence))
-    fields["tags"] = ["lora", "lorag", card.role.value, *(["sentence-transformers"] if embeds else [])]
+    embeds = ["sentence-transformers"] if card.role is Role.EMBEDDER else []
+    fields["tags"] = ["lora", "lorag", card.role.value, *embeds]
     if card.evidence:
         fields["model-index"] = [{"name": _title(card), "results": _results(card)}]
-    text = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=120)
-    return ["---", *text.rstrip("\n").splitlines(), "---"]
+    return front_matter(fields)
 
 
-def _licence(licence: str) -> dict[str, Any]:
+def licence_fields(licence: str) -> dict[str, Any]:
     """The hub knows licences by short names such as `apache-2.0`; any other is `other` with its name beside it."""
     if not licence.strip():
         return {}
@@ -71,7 +81,7 @@ def _results(card: AdapterCard) -> list[dict[str, Any]]:
     by_data: dict[str, list[Evidence]] = {}
     for each in card.evidence:
         by_data.setdefault(each.data, []).append(each)
-    task = {"type": "sentence-similarity" if card.role is Role.EMBEDDER else "text-generation", "name": card.role.value}
+    task = {"type": hub_task(card.role), "name": card.role.value}
     return [
         {
             "task": task.copy(),
@@ -108,7 +118,7 @@ def _opening(card: AdapterCard) -> list[str]:
     if identity.pooling:
         side = ", on the query side only" if identity.query_side_only else ""
         facts["encoder"] = f"{identity.pooling} pooling{side}"
-    return [f"# {card.role.value.capitalize()} adapter for {_cell(identity.base)}", "", *_table(facts)]
+    return [f"# {card.role.value.capitalize()} adapter for {_cell(identity.base)}", "", *facts_table(facts)]
 
 
 def _use(card: AdapterCard) -> list[str]:
@@ -163,7 +173,7 @@ def _making(card: AdapterCard) -> list[str]:
     libraries = ", ".join(f"{name} {version}" for name, version in card.libraries.items()) or "none"
     made = _imported(card) if card.origin else _trained(card)
     where = "libraries at import" if card.origin else "libraries"
-    lines = ["## How it was made", "", *_table({**made, where: libraries})]
+    lines = ["## How it was made", "", *facts_table({**made, where: libraries})]
     return [*lines, "", card.notes.strip()] if card.notes.strip() else lines
 
 
@@ -192,7 +202,8 @@ def _trained(card: AdapterCard) -> Facts:
     }
 
 
-def _table(facts: Facts) -> list[str]:
+def facts_table(facts: Facts) -> list[str]:
+    """A markdown table of two columns."""
     return ["| | |", "| --- | --- |", *(f"| {key} | {_cell(value)} |" for key, value in facts.items())]
 
 

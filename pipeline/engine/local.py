@@ -185,7 +185,7 @@ class LocalEngine:
             batches = (
                 Batch(self._session, [(row.ids, row.adapter)], self.tokens.pad_id, self._router.model.device) for row in rows
             )
-            return torch.cat([batch.prefill().float() for batch in batches])
+            return torch.cat([batch.prefill() for batch in batches])
 
     def token_logprobs(self, row: ChoiceRow) -> list[list[float]]:
         """Log-probability of each token of each reply of `row`, in nats. Raises PromptTooLong, InputError."""

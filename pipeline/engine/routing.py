@@ -48,7 +48,7 @@ class AdapterRouter:
                     self.model = PeftModel.from_pretrained(
                         self.model, str(folder), adapter_name=name, is_trainable=False, autocast_adapter_dtype=False
                     )
-                self._fit_for(name, folder)
+                self._fit_for(name)
         except Exception as error:  # peft, safetensors and torch raise unrelated classes for an unusable adapter
             self._discard(name)
             reason = " ".join(str(error).split())[:300] if str(error) else type(error).__name__
@@ -68,7 +68,7 @@ class AdapterRouter:
             layer.use_dora.pop(name, None)
         self.model.eval()
 
-    def _fit_for(self, name: str, folder: Path) -> None:
+    def _fit_for(self, name: str) -> None:
         """Raises AdapterError for a second activated adapter on a quantized base, and unpacks the base for one with DoRA.
 
         In one batch peft 0.21 gives the second the places of the first. DoRA reads the base's weights at each forward, and

@@ -58,6 +58,19 @@ def resolve_compute(precision: Precision, requested: str, device: str) -> str:
     return "bfloat16" if device.startswith("cuda") else compute_dtype(detect())
 
 
+def four_bits(dtype: Any, device: str, *, divisible: bool = False) -> Any:
+    """How transformers is told to keep weights in NF4 and compute in the torch type `dtype`; `divisible` as in `load_weights`."""
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_compute_dtype=dtype,
+        bnb_4bit_use_double_quant=device.startswith("cuda"),
+        bnb_4bit_quant_storage=dtype if divisible else None,
+    )
+
+
 def load_weights(
     base: Base, *, precision: Precision = Precision.NF4, compute: str = "auto", device: str = "auto", divisible: bool = False
 ) -> LoadedBase:
@@ -74,13 +87,7 @@ def load_weights(
     dtype = getattr(torch, dtype_name)
     options: dict[str, Any] = {"dtype": dtype, "device_map": {"": where}, "trust_remote_code": False, "use_safetensors": True}
     if precision is Precision.NF4:
-        options["quantization_config"] = BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_compute_dtype=dtype,
-            bnb_4bit_use_double_quant=where.startswith("cuda"),
-            bnb_4bit_quant_storage=dtype if divisible else None,
-        )
+        options["quantization_config"] = four_bits(dtype, where, divisible=divisible)
     elif precision is Precision.INT8:
         options["quantization_config"] = BitsAndBytesConfig(load_in_8bit=True)
         # It says at each product of matrices, thousands a reply, that it works in float16.

@@ -183,21 +183,12 @@ def _load_model(folder: Path, device: str | None, *, quantized: bool) -> Any:
 def _in_four_bits(device: str | None) -> dict[str, Any]:
     """How transformers loads a model in NF4. Computes in what the processor is fast in, as generation bases do."""
     import torch
-    from transformers import BitsAndBytesConfig
 
-    from pipeline.engine.processor import compute_dtype, detect
+    from pipeline.engine.weights import Precision, four_bits, resolve_compute, resolve_device
 
-    where = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    compute = torch.bfloat16 if where.startswith("cuda") else getattr(torch, compute_dtype(detect()))
-    return {
-        "quantization_config": BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_compute_dtype=compute,
-            bnb_4bit_use_double_quant=where.startswith("cuda"),
-        ),
-        "device_map": {"": where},
-    }
+    where = resolve_device(device or "auto")
+    compute = getattr(torch, resolve_compute(Precision.NF4, "auto", where))
+    return {"quantization_config": four_bits(compute, where), "device_map": {"": where}}
 
 
 def _load_adapter(model: Any, adapter: Path) -> None:

@@ -107,13 +107,14 @@ def adapter(
     """Compare a version with the bare base on FOLDER/test, item by item, and put the result on its card."""
     from pipeline.config import load_settings
     from pipeline.errors import InputError
-    from services.elsewhere import measure_elsewhere, read_general
+    from services.elsewhere import GeneralSet, measure_elsewhere, read_general
     from services.evaluation import evaluate_adapter, left_out_stages
 
+    tests: GeneralSet | None = None
     if general is not None:
         if role is not Tuned.EMBEDDER:
             raise InputError(f"--general is for the embedder; the {role.value} answers no search")
-        read_general(general)  # a folder that cannot be read is told before the first measurement
+        tests = read_general(general)  # a folder that cannot be read is told before the first measurement
     settings = load_settings(project)
     with progress_bars() as bars:
         bars.begin(REQUESTS)
@@ -126,9 +127,9 @@ def adapter(
             on_documents=lambda done, total: bars.update(DOCUMENTS, done, total),
         )
         found = [evidence]
-        if general is not None:
+        if tests is not None:
             bars.begin(TEXTS)
-            found += [measure_elsewhere(settings, measured.id, general, lambda done, total: bars.update(TEXTS, done, total))[1]]
+            found += [measure_elsewhere(settings, measured.id, tests, lambda done, total: bars.update(TEXTS, done, total))[1]]
     if output is Format.JSON:
         show_json({"role": role.value, "version": measured.id, "evidence": [dataclasses.asdict(each) for each in found]})
         return

@@ -53,7 +53,7 @@ def test_the_figure_goes_behind_the_adapters_own_evidence(project, publish_embed
     version, registry = publish_embedder(), Registry(project.adapters)
     own = registry.show(Role.EMBEDDER, version).evidence
     settings = load_settings(project.folder)
-    found, evidence = measure_elsewhere(settings, "candidate", beir)
+    found, evidence = measure_elsewhere(settings, "candidate", read_general(beir))
     assert found.id == version
     card = registry.show(Role.EMBEDDER, version)
     assert card.evidence == (*own, evidence)
@@ -62,7 +62,7 @@ def test_the_figure_goes_behind_the_adapters_own_evidence(project, publish_embed
     assert evidence.base == pytest.approx(_ndcg(bare))
     assert evidence.tuned == pytest.approx(_ndcg(SentenceTransformerEmbedder(str(project.encoder), adapter=found.folder)))
     assert evidence.difference == pytest.approx(evidence.tuned - evidence.base) and evidence.low <= evidence.difference
-    measure_elsewhere(settings, version, beir)
+    measure_elsewhere(settings, version, read_general(beir))
     assert registry.show(Role.EMBEDDER, version).evidence == (*own, evidence)  # measured again, it stands there once
 
 
@@ -80,7 +80,7 @@ def test_a_general_set_alone_decides_no_promotion(project, publish_embedder, bei
     version, registry = publish_embedder(), Registry(project.adapters)
     registry.attach_evidence(Role.EMBEDDER, version, ())
     with pytest.raises(InputError, match="not measured on its own domain yet"):
-        measure_elsewhere(load_settings(project.folder), version, beir)
+        measure_elsewhere(load_settings(project.folder), version, read_general(beir))
 
 
 def test_the_command_refuses_what_cannot_be_before_it_measures(lorag, project, tmp_path: Path) -> None:

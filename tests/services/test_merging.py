@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from pipeline.adapters.canaries import CANARY_FILE, canaries_json, read_canaries
+from pipeline.adapters.card import NOT_KNOWN
 from pipeline.adapters.proof import CanarySample, record_canaries
 from pipeline.adapters.registry import Registry
+from pipeline.config import load_settings
 from pipeline.contracts import rewrite
 from pipeline.engine.bases import resolve_base
 from pipeline.engine.local import LocalEngine
@@ -20,6 +22,8 @@ from pipeline.engine.protocol import Generation
 from pipeline.engine.weights import Precision, load_weights
 from pipeline.records import Role, Speaker, Turn
 from pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
+from services.merging import parity_rows
+from training.dataset import DataFolder
 
 HISTORY = (Turn(Speaker.USER, "Who keeps the key?"), Turn(Speaker.ASSISTANT, "The porter."))
 
@@ -101,6 +105,32 @@ def test_a_difference_that_is_allowed_stands_on_the_card(lorag, project, quantiz
     assert record["allowed"] and record["parity"]["samples"] == 4
     assert record["agreement"]["distance"] < 1e-3  # the merge itself is right: it is the base that differs
     assert "whoever merged it allowed that" in (out / "README.md").read_text()
+
+
+def test_an_adapter_whose_training_is_not_known_is_refused(lorag, project, quantized, data: Path, tmp_path: Path) -> None:
+    registry = Registry(project.adapters)
+    folder, card = registry.resolve(Role.REWRITER, quantized).folder, registry.show(Role.REWRITER, quantized)
+    for said in (NOT_KNOWN, "nf4/fast"):
+        unknown = dataclasses.replace(card, identity=dataclasses.replace(card.identity, precision=said))
+        registry.publish(Role.REWRITER, folder, unknown)
+        for options in ((), ("--data", data)):
+            done = merge(lorag, project, "rewriter", tmp_path / "merged", *options)
+            assert done.code == 2, done.err
+            assert f"trained on is {said!r}" in done.error_line and "import it again with --precision" in done.error_line
+
+
+@pytest.mark.parametrize("most", [2, 40])
+def test_as_many_questions_are_compared_on_as_are_asked_for(project, tmp_path: Path, most: int) -> None:
+    folder = tmp_path / "questions"
+    (folder / "dev").mkdir(parents=True)
+    (folder / "passages.jsonl").write_text(json.dumps({"id": "a.md#1", "title": "Key", "text": "The porter keeps it."}) + "\n")
+    rows = [
+        {"id": f"q{n}", "question": f"Who keeps key {n}?", "answers": ["The porter"], "passage_ids": ["a.md#1"]}
+        for n in range(45)
+    ]
+    (folder / "dev" / "synthesizer.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = parity_rows(load_settings(project.folder), Role.SYNTHESIZER, DataFolder(folder, {}), most)
+    assert len(found) == most and all(f"key {n}?" in sample.messages[-1].content for n, sample in enumerate(found))
 
 
 def test_a_merged_encoder_gives_the_tuned_vectors(lorag, project, publish_embedder, tmp_path: Path) -> None:

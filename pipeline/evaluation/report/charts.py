@@ -31,7 +31,7 @@ class Scale:
 def forest_strip(value: float, low: float, high: float, extent: tuple[float, float], kind: str) -> Markup:
     """One line of a forest plot: zero, the interval and the difference. `extent` is shared by all lines; `kind` a class."""
     at = Scale(*extent, 8, 232)
-    return _svg(
+    return svg(
         240,
         26,
         f"difference {signed(value)}, 95 % interval {signed(low)} to {signed(high)}",
@@ -52,7 +52,7 @@ def forest_axis(extent: tuple[float, float]) -> Markup:
     marks = [
         el("text", signed(tick, digits) if tick else "0", x=at(tick), y=11, text_anchor="middle", class_="tick") for tick in ticks
     ]
-    return _svg(240, 14, "axis of the differences", *marks, class_="strip axis")
+    return svg(240, 14, "axis of the differences", *marks, class_="strip axis")
 
 
 def difference_extent(intervals: Sequence[tuple[float, float]]) -> tuple[float, float]:
@@ -68,7 +68,7 @@ def dot_plot(metric: str, cells: Mapping[str, Cell], floor: Floor | None) -> Mar
     The first configuration is drawn as the one that the others are held against.
     """
     ends = [end for cell in cells.values() for end in (cell.value, cell.low, cell.high) if end is not None]
-    low, high, step = _ticks(min([*ends, floor.value] if floor else ends), max([*ends, floor.value] if floor else ends))
+    low, high, step = ticks(min([*ends, floor.value] if floor else ends), max([*ends, floor.value] if floor else ends))
     at, bottom = Scale(low, high, 118, 328), 14 + 24 * len(cells)
     marks: list[Markup] = []
     for place in range(round((high - low) / step) + 1):
@@ -84,7 +84,7 @@ def dot_plot(metric: str, cells: Mapping[str, Cell], floor: Floor | None) -> Mar
             marks.append(el("line", x1=at(cell.low), x2=at(cell.high), y1=y, y2=y, class_=f"whisker {kind}"))
         marks.append(el("circle", cx=at(cell.value), cy=y, r=4.5, class_=f"dot {kind}"))
     said = "; ".join(f"{name} {number(cell.value)}" for name, cell in cells.items())
-    return _svg(340, bottom + 20, f"{metric}: {said}", *marks, class_="dots")
+    return svg(340, bottom + 20, f"{metric}: {said}", *marks, class_="dots")
 
 
 def waterfall_chart(table: LossTable, counts: Mapping[str, int], name: str) -> Markup:
@@ -105,7 +105,7 @@ def waterfall_chart(table: LossTable, counts: Mapping[str, int], name: str) -> M
     marks += _bar(table.end, left, at(0), at(left), y + 24, "right")
     said = ", ".join(f"{loss.value} {counts.get(loss, 0)}" for loss in shown)
     said = ", ".join(part for part in (said, f"{table.end} {left}") if part)
-    return _svg(390, y + 40, f"{name}: of {total} questions {said}", *marks, class_="waterfall")
+    return svg(390, y + 40, f"{name}: of {total} questions {said}", *marks, class_="waterfall")
 
 
 def reliability_chart(found: Calibration) -> Markup:
@@ -131,13 +131,13 @@ def reliability_chart(found: Calibration) -> Markup:
         said = f"{each.n} judgments, confidence {each.confidence:.2f}, right {each.accuracy:.2f}"
         marks.append(el("circle", el("title", said), cx=x(each.confidence), cy=y(each.accuracy), r=radius, class_="dot bubble"))
     said = "; ".join(f"{each.confidence:.2f} is right {each.accuracy:.2f} of {each.n}" for each in found.bins)
-    return _svg(300, 292, f"{found.name}, expected calibration error {number(found.ece)}: {said}", *marks, class_="reliability")
+    return svg(300, 292, f"{found.name}, expected calibration error {number(found.ece)}: {said}", *marks, class_="reliability")
 
 
 def loss_chart(curve: LossCurve) -> Markup:
     """Training loss by step."""
     steps, losses = [step for step, _ in curve.points], [loss for _, loss in curve.points]
-    low, high, step = _ticks(min(0.0, *losses), max(losses))
+    low, high, step = ticks(min(0.0, *losses), max(losses))
     x, y = Scale(min(steps), max(steps), 40, 330), Scale(low, high, 124, 10)
     marks: list[Markup] = []
     for place in range(round((high - low) / step) + 1):
@@ -149,7 +149,7 @@ def loss_chart(curve: LossCurve) -> Markup:
     points = " ".join(f"{x(at):.1f},{y(loss):.1f}" for at, loss in curve.points)
     marks.append(el("polyline", points=points, class_="curve"))
     said = f"{curve.name}: loss {losses[0]:.3f} at step {steps[0]}, {losses[-1]:.3f} at step {steps[-1]}"
-    return _svg(340, 150, said, *marks, class_="loss")
+    return svg(340, 150, said, *marks, class_="loss")
 
 
 def _bar(label: str, count: int, left: float, right: float, y: float, kind: str) -> list[Markup]:
@@ -160,7 +160,7 @@ def _bar(label: str, count: int, left: float, right: float, y: float, kind: str)
     ]
 
 
-def _ticks(low: float, high: float) -> tuple[float, float, float]:
+def ticks(low: float, high: float) -> tuple[float, float, float]:
     """Round ends and a round step (1, 2 or 5 times a power of ten) for three to six ticks that hold low … high."""
     span = high - low or abs(high) or 1.0
     power = 10.0 ** math.floor(math.log10(span / 4))
@@ -170,12 +170,12 @@ def _ticks(low: float, high: float) -> tuple[float, float, float]:
 
 def _between(low: float, high: float) -> list[float]:
     """Round values inside low … high, zero among them where it lies there."""
-    first, last, step = _ticks(low, high)
+    first, last, step = ticks(low, high)
     values = [round(first + at * step, 10) for at in range(round((last - first) / step) + 1)]
     return [value for value in values if low <= value <= high]
 
 
-def _svg(width: float, height: float, said: str, *marks: Markup, class_: str) -> Markup:
+def svg(width: float, height: float, said: str, *marks: Markup, class_: str) -> Markup:
     return el(
         "svg", *marks, viewBox=f"0 0 {width:g} {height:g}", width=width, height=height, role="img", aria_label=said, class_=class_
     )

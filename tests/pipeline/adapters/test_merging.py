@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline.adapters.merging import LAYER_TOLERANCE, merge_layers
-from pipeline.adapters.merging_parity import Observed, ParitySample, compare, observe
+from pipeline.adapters.merging_parity import Observed, ParitySample, compare, observe, seconds_per_token
 from pipeline.engine.bases import resolve_base
 from pipeline.engine.local import LocalEngine
 from pipeline.engine.protocol import Generation
@@ -145,12 +145,13 @@ def test_parity_holds_for_the_merged_model_and_not_for_another_adapters(tiny_bas
     merged = observe(merged_engine, None, SAMPLES)
     after = merged_engine.prompt_logits([Generation(sample.messages, None, 1) for sample in SAMPLES])
     torch.testing.assert_close(after, before, atol=1e-3, rtol=1e-3)
-    found = compare(beside, merged, bare, SAMPLES, seconds_unmerged=0.5)
+    seconds = seconds_per_token(merged_engine, None, SAMPLES[0])
+    found = compare(beside, merged, bare, SAMPLES, seconds_unmerged=0.5, seconds_merged=seconds)
     assert found.holds and found.distance < 1e-4 and found.same == 1.0
     assert (found.samples, found.labels, found.seconds_unmerged) == (3, False, 0.5)
     assert 0 < found.seconds_merged < 60
     other = observe(engine_with(tiny_base, tiny_adapter(tiny_base, 4, Role.REWRITER)), "x", SAMPLES)
-    wrong = compare(beside, other, bare, SAMPLES, seconds_unmerged=0.5)
+    wrong = compare(beside, other, bare, SAMPLES, seconds_unmerged=0.5, seconds_merged=0.5)
     assert not wrong.holds and wrong.distance > 0.1
     assert f"apart by {wrong.distance:.4f} nats a token" in wrong.describe()
 
@@ -158,11 +159,11 @@ def test_parity_holds_for_the_merged_model_and_not_for_another_adapters(tiny_bas
 def test_labels_are_held_to_a_stricter_share_than_replies() -> None:
     replies = [dataclasses.replace(SAMPLES[0]) for _ in range(10)]
     judged = [dataclasses.replace(SAMPLES[0], choices=("yes", "no")) for _ in range(10)]
-    one = Observed((-1.0,) * 10, ("yes",) * 10, 0.1)
-    other = Observed((-1.02,) * 10, ("yes",) * 8 + ("no",) * 2, 0.1)
-    bare = Observed((-3.0,) * 10, ("no",) * 10, 0.1)
-    assert compare(one, other, bare, replies, seconds_unmerged=0.1).holds
-    found = compare(one, other, bare, judged, seconds_unmerged=0.1)
+    one = Observed((-1.0,) * 10, ("yes",) * 10)
+    other = Observed((-1.02,) * 10, ("yes",) * 8 + ("no",) * 2)
+    bare = Observed((-3.0,) * 10, ("no",) * 10)
+    assert compare(one, other, bare, replies, seconds_unmerged=0.1, seconds_merged=0.1).holds
+    found = compare(one, other, bare, judged, seconds_unmerged=0.1, seconds_merged=0.1)
     assert not found.holds and found.same == pytest.approx(0.8)
     assert found.tolerance == pytest.approx(0.8)  # 0.4 of the 2 nats that the adapter moves
 
