@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.provenance import provenance
+from benchmarks.provenance import provenance, save
 from pipeline.errors import LoragError
 from pipeline.evaluation.bootstrap import Interval
 from pipeline.evaluation.label_significance import macro_f1_interval, paired_macro_f1
@@ -273,13 +273,6 @@ def ask_judge(
     kept[which] = judge_intents(options, test, heads)
     for system, each in kept[which]["accuracy"].items():
         print(f"  {system:<16} accuracy {each['value']:.3f} ({each['low']:.3f} to {each['high']:.3f})")
-
-
-def save(path: Path, content: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(".part")
-    aside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    aside.replace(path)
 
 
 if __name__ == "__main__":

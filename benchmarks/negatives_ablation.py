@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.provenance import provenance
+from benchmarks.provenance import provenance, save
 from pipeline.contracts import embed
 from pipeline.errors import LoragError
 from pipeline.evaluation.bootstrap import Interval
@@ -270,13 +270,6 @@ def show(name: str, found: Mapping[str, Any]) -> None:
                     bounds = f"({each['low']:+.4f} to {each['high']:+.4f})"
                     print(f"  {what:<10} {label:<22} {each['value']:+.4f} {bounds} n = {each['n']}")
     sys.stdout.flush()
-
-
-def save(path: Path, content: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(".part")
-    aside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    aside.replace(path)
 
 
 if __name__ == "__main__":

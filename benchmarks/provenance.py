@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,14 @@ def provenance(files: Iterable[Path]) -> dict[str, Any]:
         "libraries": {name: version(name) for name in LIBRARIES},
         "machine": f"{processor.cores} cores of {processor.name}",
     }
+
+
+def save(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a result that is taken up again: a stop leaves the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_suffix(".part")
+    aside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    aside.replace(path)
 
 
 def commit() -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.adapters.inspection import WEIGHTS_FILE
 from pipeline.engine.local import LocalEngine
 from pipeline.engine.weights import LoadedBase
 from training.early_stopping import DevSet, StopEarly, Stopping
@@ -58,4 +59,4 @@ def go_back(model: Any, checkpoint: Path) -> None:
     from peft import set_peft_model_state_dict
     from safetensors.torch import load_file
 
-    set_peft_model_state_dict(model, load_file(str(checkpoint / "adapter_model.safetensors")), ADAPTER)
+    set_peft_model_state_dict(model, load_file(str(checkpoint / WEIGHTS_FILE)), ADAPTER)

@@ -26,6 +26,8 @@ from training.checkpoints import fit
 from training.encoder_lora import add_lora, has_bf16, recompute_activations, save_half, tensor_bytes
 from training.linear_head import LinearHead, fit_head, load_head, save_head
 from training.lora_options import LoraShape
+from training.progress import final_loss, loss_entries
+from training.run_settings import trainer_arguments
 
 if TYPE_CHECKING:
     from pipeline.retrieval.embedder import Vectors
@@ -151,8 +153,7 @@ def train_classifier(
         steps = int(trainer.state.global_step)
         updated = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
         state = tensor_bytes(trainer.optimizer.state_dict()["state"])
-        losses = [float(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry]
-        loss = sum(losses[-max(1, len(losses) // 10) :]) / max(1, len(losses[-max(1, len(losses) // 10) :]))
+        loss = final_loss([float(entry["loss"]) for entry in loss_entries(trainer.state.log_history)])
     save_head(head, labels, folder / HEAD_FILE)
     return TrainedClassifier(
         folder=folder,
@@ -275,27 +276,12 @@ def _arguments(recipe: ClassifierRecipe, rate: float, run_folder: Path, device: 
     from transformers import TrainingArguments
 
     return TrainingArguments(
-        output_dir=str(run_folder),
+        **trainer_arguments(recipe, run_folder, device),
         learning_rate=rate,
-        lr_scheduler_type="linear",
-        warmup_steps=recipe.warmup_share,
-        weight_decay=recipe.weight_decay,
         per_device_train_batch_size=recipe.batch_size,
-        num_train_epochs=recipe.epochs,
-        max_steps=recipe.max_steps or -1,
         remove_unused_columns=False,
         label_names=["labels"],
-        seed=recipe.seed,
-        data_seed=recipe.seed,
-        save_strategy="steps",
-        save_steps=recipe.checkpoint_every,
-        logging_steps=1,
-        logging_nan_inf_filter=False,
         bf16=has_bf16(device),
-        report_to="none",
-        disable_tqdm=True,
-        use_cpu=device == "cpu",
-        dataloader_pin_memory=False,
     )
 
 

@@ -33,9 +33,10 @@ from training.encoder_lora import add_lora, halve, has_bf16, recompute_activatio
 from training.lora_options import LoraShape
 from training.losses import query_side_loss, two_tower_loss
 from training.order import OwnPart, loader
-from training.progress import Progress, loss_entries
+from training.progress import Progress, final_loss, loss_entries
 from training.reporting import reporting, require_back_ends
 from training.retrieval_dev import RetrievalDev
+from training.run_settings import counted, trainer_arguments
 
 if TYPE_CHECKING:
     from pipeline.retrieval.embedder import Embedder
@@ -153,7 +154,8 @@ def train_embedder(
     processes.join()
     probe_threads()
     torch.manual_seed(settings.seed)
-    model, pairs, passage_vectors = _prepare(rows, passages, settings, miner)
+    embedder, pairs, passage_vectors = _prepare(rows, passages, settings, miner)
+    model = embedder.load()
     texts = {passage.id: embed.passage_text(passage.title, "", passage.text) for passage in passages}
     with quiet_libraries():
         _choose_weights(model, settings)
@@ -161,17 +163,18 @@ def train_embedder(
         run = _digest(settings, pairs, texts, dev)
         with reporting(trainer, settings.report_to, run_folder, settings) as reporter:
             if dev is not None and settings.stopping is not None:
-                measure = partial(_measure, model, dev, settings, _frozen_passages(dev, settings))
+                frozen = _frozen_passages(dev, settings)
+                embed_passages = embedder.embed_passages if frozen is None else lambda _: frozen
+                measure = partial(dev.measure, embedder.embed_queries, embed_passages)
                 told = reporter.send if reporter is not None else None
                 trainer.add_callback(StopEarly(measure, dev.metric, settings.stopping, run_folder, told))
             fit(trainer, run_folder, resume=resume, run=run, on_progress=on_progress, on_notice=on_notice)
         best = best_of(trainer.state.log_history, dev.metric) if dev is not None else None
         folder = run_folder / ("model" if settings.full else "adapter")
         if processes.is_first():
-            _save(trainer, model, settings, run_folder, best)
+            _save(trainer, model, settings, folder, best)
         processes.wait()
     curve = tuple(LossPoint(int(entry["step"]), float(entry["loss"])) for entry in loss_entries(trainer.state.log_history))
-    tail = curve[-max(1, len(curve) // 10) :]
     epochs = float(trainer.state.epoch or 0.0)
     return TrainedEmbedder(
         folder=folder,
@@ -179,12 +182,12 @@ def train_embedder(
         epochs=epochs,
         tokens=round(epochs * tokens_per_epoch(model, pairs, texts, queries_only=settings.query_side_only)),
         seconds=time.monotonic() - start,
-        final_loss=sum(point.loss for point in tail) / len(tail),
+        final_loss=final_loss([point.loss for point in curve]),
         loss_curve=curve,
         pairs=len(pairs),
         trainable_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
         total_parameters=sum(p.numel() for p in model.parameters()),
-        dev={} if best is None else {**best.figures, "best step": float(best.step)},
+        dev={} if best is None else best.named,
     )
 
 
@@ -212,8 +215,8 @@ def _check(
 
 def _prepare(
     rows: Sequence[EmbedRow], passages: Sequence[PassageRow], settings: ContrastiveSettings, miner: Embedder | None
-) -> tuple[Any, tuple[Pair, ...], Vectors | None]:
-    """The model before any adapter, the pairs, and the bare model's passage vectors where they are needed."""
+) -> tuple[SentenceTransformerEmbedder, tuple[Pair, ...], Vectors | None]:
+    """The embedder that learns, before any adapter, the pairs, and the bare model's passage vectors where they are needed."""
     embedder = SentenceTransformerEmbedder(settings.model)
     model = embedder.load()
     if settings.max_length:
@@ -237,10 +240,11 @@ def _prepare(
         seed=settings.seed,
     )
     if settings.quantized:  # the pairs are those of the unquantized model, whatever is tuned on them
-        model = SentenceTransformerEmbedder(settings.model, quantized=True).load()
-        model.max_seq_length, model.prompts = embedder.load().max_seq_length, embedder.load().prompts
-        keep_gradients(model)
-    return model, pairs, frozen
+        embedder = SentenceTransformerEmbedder(settings.model, quantized=True)
+        small = embedder.load()
+        small.max_seq_length, small.prompts = model.max_seq_length, model.prompts
+        keep_gradients(small)
+    return embedder, pairs, frozen
 
 
 def _choose_weights(model: Any, settings: ContrastiveSettings) -> None:
@@ -260,22 +264,6 @@ def _frozen_passages(dev: RetrievalDev, settings: ContrastiveSettings) -> Vector
         return None
     texts = [embed.passage_text(p.title, "", p.text) for p in dev.passages]
     return SentenceTransformerEmbedder(settings.model).embed_passages(texts)
-
-
-def _measure(model: Any, dev: RetrievalDev, settings: ContrastiveSettings, passages: Vectors | None) -> dict[str, float]:
-    """Dev figures of the model as it stands; `passages` are its vectors of the dev passages where they do not change."""
-    import torch
-
-    def encoded(encode: Any, texts: Sequence[str]) -> Vectors:
-        with torch.no_grad():
-            rows = encode(list(texts), batch_size=32, normalize_embeddings=True, show_progress_bar=False)
-        vectors: Vectors = rows.astype("float32")
-        return vectors
-
-    return dev.measure(
-        partial(encoded, model.encode_query),
-        partial(encoded, model.encode_document) if passages is None else lambda _: passages,
-    )
 
 
 def _trainer(
@@ -323,52 +311,34 @@ def _arguments(settings: ContrastiveSettings, run_folder: Path, device: str, pro
     from sentence_transformers.base.sampler import BatchSamplers
 
     return SentenceTransformerTrainingArguments(
-        output_dir=str(run_folder),
+        **trainer_arguments(settings, run_folder, device),
         learning_rate=settings.learning_rate,
-        lr_scheduler_type="linear",
-        warmup_steps=settings.warmup_share,
-        weight_decay=settings.weight_decay,
         per_device_train_batch_size=max(1, settings.batch_size // processes.count()),
         ddp_find_unused_parameters=False,
         ddp_broadcast_buffers=False,
-        num_train_epochs=settings.epochs,
-        max_steps=settings.max_steps or -1,
         # The same text twice in a batch would be its own negative.
         batch_sampler=BatchSamplers.NO_DUPLICATES,
         prompts=prompts or None,
-        seed=settings.seed,
-        data_seed=settings.seed,
-        save_strategy="steps",
-        save_steps=settings.checkpoint_every,
-        logging_steps=1,
-        logging_nan_inf_filter=False,
         bf16=has_bf16(device),
-        report_to="none",
-        disable_tqdm=True,
-        use_cpu=device == "cpu",
-        dataloader_pin_memory=False,
     )
 
 
-def _save(trainer: Any, model: Any, settings: ContrastiveSettings, run_folder: Path, best: Best | None) -> Path:
+def _save(trainer: Any, model: Any, settings: ContrastiveSettings, folder: Path, best: Best | None) -> None:
     """Save what is published: the adapter of the best checkpoint, or that of the last step; a whole model as the library does."""
     if settings.full:
-        model.save(str(run_folder / "model"), create_model_card=False)
-        return run_folder / "model"
-    folder = run_folder / "adapter"
+        model.save(str(folder), create_model_card=False)
+        return
     if best is not None and best.step != trainer.state.global_step:
-        halve(run_folder / f"checkpoint-{best.step}", folder, settings.model)
+        halve(folder.parent / f"checkpoint-{best.step}", folder, settings.model)
     else:
         save_half(model, folder, settings.model)
     if settings.instruction:
         write_instruction(folder, settings.instruction)
-    return folder
 
 
 def _digest(settings: ContrastiveSettings, pairs: Sequence[Pair], texts: dict[str, str], dev: RetrievalDev | None) -> str:
-    """What the run is made of; only how often it is saved may change on the way."""
-    made_of = {name: value for name, value in asdict(settings).items() if value or name not in LATER}
-    del made_of["checkpoint_every"], made_of["report_to"]
+    """What the run is made of; only how often it is saved and where it is reported may change on the way."""
+    made_of = counted(settings, LATER)
     measured = asdict(dev) if dev is not None else {}
     if not measured:
         made_of.pop("stopping", None)

@@ -13,7 +13,6 @@ from typing import TypeVar
 
 from pipeline.contracts.judge import LabelSchema
 from pipeline.engine.protocol import Engine
-from pipeline.errors import TrainingError
 from pipeline.evaluation import answers as answer_metrics
 from pipeline.evaluation import rewrites as rewrite_metrics
 from pipeline.evaluation.ablation import MACRO_F1
@@ -24,6 +23,7 @@ from pipeline.evaluation.scores import ItemScores
 from pipeline.records import Hit, Passage, Query, Role
 from pipeline.stages import Judge, Rewriter, Synthesizer
 from training.data.rows import JudgeRow, PassageRow, QuestionRow, RewriteRow, document_of
+from training.early_stopping import metric_of, require_dev_rows
 from training.examples import shown_passages
 
 ANSWERED = "F1 with citations"
@@ -99,7 +99,8 @@ class JudgeDev:
 
 def rewrite_dev(rows: Sequence[RewriteRow], items: int, metric: str = "", seed: int = 0) -> RewriteDev:
     """At most `items` of the turns that have a history. Raises TrainingError where there is none, or no such metric."""
-    return RewriteDev(_drawn([row for row in rows if row.history], items, seed), _metric(Role.REWRITER, metric))
+    drawn = _drawn([row for row in rows if row.history], items, seed)
+    return RewriteDev(drawn, metric_of(Role.REWRITER, METRICS[Role.REWRITER], metric))
 
 
 def judge_dev(
@@ -111,7 +112,7 @@ def judge_dev(
     for place, task in enumerate(tasks):
         share = (items - len(chosen)) // (len(tasks) - place)
         chosen += _drawn([row for row in rows if row.task == task], max(1, share), seed)
-    return JudgeDev(_drawn(chosen, items, seed), schemas, _metric(Role.JUDGE, metric))
+    return JudgeDev(_drawn(chosen, items, seed), schemas, metric_of(Role.JUDGE, METRICS[Role.JUDGE], metric))
 
 
 def answer_dev(
@@ -123,7 +124,7 @@ def answer_dev(
 ) -> AnswerDev:
     """All of `rows`, each with `k` passages; `rankings` gives for each row id the passage ids nearest to it, best first."""
     shown = {row.id: tuple(passages[p] for p in shown_passages(row, rankings[row.id], k)) for row in rows}
-    return AnswerDev(tuple(rows), shown, _metric(Role.SYNTHESIZER, metric))
+    return AnswerDev(tuple(rows), shown, metric_of(Role.SYNTHESIZER, METRICS[Role.SYNTHESIZER], metric))
 
 
 def drawn_questions(rows: Sequence[QuestionRow], items: int, seed: int = 0) -> tuple[QuestionRow, ...]:
@@ -131,16 +132,9 @@ def drawn_questions(rows: Sequence[QuestionRow], items: int, seed: int = 0) -> t
     return _drawn(rows, items, seed)
 
 
-def _metric(role: Role, name: str) -> str:
-    if name and name not in METRICS[role]:
-        raise TrainingError(f"dev.metric {name!r}: the {role.value} is stopped by one of {', '.join(METRICS[role])}")
-    return name or METRICS[role][0]
-
-
 def _drawn(rows: Sequence[T], items: int, seed: int) -> tuple[T, ...]:
     """`items` of the rows at random, in file order."""
-    if not rows:
-        raise TrainingError("no dev row to stop by: add rows to the dev split, or take `dev` out of the recipe")
+    require_dev_rows(rows)
     if len(rows) <= items:
         return tuple(rows)
     return tuple(rows[i] for i in sorted(random.Random(seed).sample(range(len(rows)), items)))

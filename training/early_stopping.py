@@ -14,6 +14,8 @@ from typing import Any, Protocol
 
 from pipeline.engine.protocol import Engine
 from pipeline.errors import TrainingError
+from pipeline.records import Role
+from training import processes
 from training.progress import TrainerEvents
 
 PREFIX = "dev "
@@ -51,6 +53,24 @@ class Best:
     step: int
     figures: Mapping[str, float]
     since: int
+
+    @property
+    def named(self) -> dict[str, float]:
+        """What a run tells of it: the figures, and the step among them."""
+        return {**self.figures, "best step": float(self.step)}
+
+
+def metric_of(role: Role, metrics: Sequence[str], name: str) -> str:
+    """The figure that decides: `name`, or the first of the role's `metrics`. Raises TrainingError for one that is not its own."""
+    if name and name not in metrics:
+        raise TrainingError(f"dev.metric {name!r}: the {role.value} is stopped by one of {', '.join(metrics)}")
+    return name or metrics[0]
+
+
+def require_dev_rows(rows: Sequence[Any]) -> None:
+    """Raises TrainingError where there is no dev row."""
+    if not rows:
+        raise TrainingError("no dev row to stop by: add rows to the dev split, or take `dev` out of the recipe")
 
 
 def best_of(log_history: Sequence[Mapping[str, Any]], metric: str) -> Best | None:
@@ -92,7 +112,8 @@ class StopEarly(TrainerEvents):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step % self._stopping.every and state.global_step < state.max_steps:
             return
-        figures = _agreed(dict(self._measure()))
+        measured = dict(self._measure())
+        figures = processes.first_does(lambda: measured)  # all must stop at the same step
         if not math.isfinite(figures[self._metric]):
             raise TrainingError(f"the dev figure {self._metric} is {figures[self._metric]} at step {state.global_step}")
         named = {PREFIX + name: value for name, value in figures.items()}
@@ -111,14 +132,3 @@ class StopEarly(TrainerEvents):
         state.best_global_step, state.best_metric = best.step, best.figures[self._metric]
         state.best_model_checkpoint = str(self._run_folder / f"checkpoint-{best.step}")
         return best.since
-
-
-def _agreed(figures: dict[str, float]) -> dict[str, float]:
-    """The figures of the first process, where several train: all must stop at the same step."""
-    import torch.distributed as dist
-
-    if dist.is_available() and dist.is_initialized():
-        shared = [figures]
-        dist.broadcast_object_list(shared, src=0)
-        return shared[0]
-    return figures

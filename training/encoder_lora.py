@@ -6,15 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pipeline.adapters.inspection import WEIGHTS_FILE
+from pipeline.adapters.lora_settings import CONFIG_FILE
 from pipeline.engine.processor import compute_dtype, detect
 from pipeline.errors import TrainingError
 from pipeline.retrieval.sentence_encoder import MINILM, PROMPTS_FILE
-from training.lora_options import LoraShape, lora_config
+from training.lora_options import LoraShape, lora_config, train_in_float32
 
 MINILM_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
 """What the adapter's config names as base where the model is the packaged copy of it."""
-
-WEIGHTS, SETTINGS = "adapter_model.safetensors", "adapter_config.json"
 
 
 def add_lora(model: Any, shape: LoraShape, name: str) -> None:
@@ -32,9 +32,7 @@ def add_lora(model: Any, shape: LoraShape, name: str) -> None:
     except ValueError as error:
         reason = str(error).partition("\n")[0]
         raise TrainingError(f"targets {shape.targets}: {reason}; name linear modules of {name}") from error
-    for parameter in model.parameters():
-        if parameter.requires_grad:  # beside weights in 4 bit peft keeps them in bfloat16, where a small update rounds to nothing
-            parameter.data = parameter.data.float()
+    train_in_float32(model)  # beside weights in 4 bit peft keeps the adapter in bfloat16
 
 
 def has_bf16(device: str) -> bool:
@@ -64,13 +62,13 @@ def halve(source: Path, folder: Path, name: str) -> Path:
     from safetensors import safe_open
     from safetensors.torch import save_file
 
-    with safe_open(str(source / WEIGHTS), framework="pt") as stored:
+    with safe_open(str(source / WEIGHTS_FILE), framework="pt") as stored:
         tensors = {key: stored.get_tensor(key).half().contiguous() for key in stored.keys()}  # noqa: SIM118
-    config = json.loads((source / SETTINGS).read_bytes())
+    config = json.loads((source / CONFIG_FILE).read_bytes())
     config |= {"base_model_name_or_path": MINILM_HUB_ID if name == MINILM else name, "inference_mode": True}
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, str(folder / WEIGHTS), metadata={"format": "pt"})
-    (folder / SETTINGS).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    save_file(tensors, str(folder / WEIGHTS_FILE), metadata={"format": "pt"})
+    (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return folder
 
 

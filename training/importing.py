@@ -8,12 +8,10 @@ came from, and nobody has to trust a conversion. What does not belong to an adap
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.adapters.admission import copy_settings
-from pipeline.adapters.canaries import CANARY_FILE, Canary, EmbedCanary, canaries_json
 from pipeline.adapters.card import (
     FORMAT,
     NOT_KNOWN,
@@ -40,7 +38,7 @@ from pipeline.engine.weights import Precision, load_weights
 from pipeline.errors import AdapterError, IdentityMismatch
 from pipeline.records import Role
 from pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder, resolve_model
-from training.publish import CANARY_SAMPLES, library_versions
+from training.publish import CANARY_SAMPLES, library_versions, write_canaries
 from training.run import Job, examples_of, held_out_split
 
 PICKLED = ("adapter_model.bin", "adapter_model.pt", "adapter_model.pth", "pytorch_model.bin")
@@ -116,7 +114,7 @@ def _prove_generation(folder: Path, staged: Path, job: Job, claims: Claims, runt
     engine = open_engine(load_weights(base, precision=runtime.precision, compute=runtime.compute, device=runtime.device))
     parameters = engine.loaded.model.num_parameters()
     engine.load_adapter("imported", staged)
-    _write(staged, record_canaries(engine, "imported", samples))
+    write_canaries(staged, record_canaries(engine, "imported", samples))
     return _identity(job.role, base, staged, claims, pooling=""), int(parameters)
 
 
@@ -126,14 +124,10 @@ def _prove_embedder(folder: Path, staged: Path, job: Job, claims: Claims, runtim
     questions = [row.query for row in job.data.embed_rows(held_out_split(job.data, job.role))]
     bare = SentenceTransformerEmbedder(job.embedder, device=device)
     tuned = SentenceTransformerEmbedder(job.embedder, adapter=staged, device=device)
-    _write(staged, record_embed_canaries(tuned, bare, questions[:CANARY_SAMPLES]))
+    write_canaries(staged, record_embed_canaries(tuned, bare, questions[:CANARY_SAMPLES]))
     base = Base(job.embedder, "", bare.identity.model_digest)
     parameters = sum(p.numel() for p in bare.load().parameters())
     return _identity(job.role, base, staged, claims, pooling=bare.identity.pooling), parameters
-
-
-def _write(staged: Path, canaries: Sequence[Canary] | Sequence[EmbedCanary]) -> None:
-    (staged / CANARY_FILE).write_text(canaries_json(canaries), encoding="utf-8")
 
 
 def _identity(role: Role, base: Base, staged: Path, claims: Claims, *, pooling: str) -> Identity:

@@ -131,6 +131,13 @@ def start_from(model: Any, shape: LoraShape, base_folder: Path) -> int:
     return held
 
 
+def train_in_float32(model: Any) -> None:
+    """Keep what is trained in float32, whatever the rest computes in: in bfloat16 a small update rounds to nothing."""
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+
+
 def lora_scale(config: Any) -> float:
     """What a peft adapter's product B·A is multiplied by."""
     return float(config.lora_alpha / (math.sqrt(config.r) if config.use_rslora else config.r))

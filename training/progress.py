@@ -92,6 +92,12 @@ def loss_entries(log_history: Sequence[Mapping[str, Any]]) -> list[Mapping[str, 
     return [entry for entry in log_history if "loss" in entry]
 
 
+def final_loss(losses: Sequence[float]) -> float:
+    """The mean loss over the last tenth of the steps, at least one."""
+    tail = losses[-max(1, len(losses) // 10) :]
+    return sum(tail) / len(tail)
+
+
 def _nothing(*args: Any, **kwargs: Any) -> None:
     return None
 

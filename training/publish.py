@@ -67,7 +67,7 @@ def publish_generation(
     samples = [CanarySample(example.messages, example.target) for example in held_out[:CANARY_SAMPLES]]
     engine = open_engine(load_weights(base, precision=settings.precision, compute=settings.compute))
     engine.load_adapter("trained", trained.folder)
-    _write_canaries(trained.folder, record_canaries(engine, "trained", samples))
+    write_canaries(trained.folder, record_canaries(engine, "trained", samples))
     identity = Identity(
         base=base.id,
         base_digest=base.digest,
@@ -98,7 +98,7 @@ def publish_embedder(
     """
     tuned = SentenceTransformerEmbedder(settings.model, adapter=trained.folder, query_side_only=settings.query_side_only)
     bare = SentenceTransformerEmbedder(settings.model)
-    _write_canaries(trained.folder, record_embed_canaries(tuned, bare, list(held_out[:CANARY_SAMPLES])))
+    write_canaries(trained.folder, record_embed_canaries(tuned, bare, list(held_out[:CANARY_SAMPLES])))
     encoder = tuned.identity
     identity = Identity(
         base=settings.model,
@@ -169,5 +169,6 @@ def _lora(settings: SftSettings | ContrastiveSettings, trained: int, base: int) 
     )
 
 
-def _write_canaries(folder: Path, canaries: Sequence[Canary] | Sequence[EmbedCanary]) -> None:
+def write_canaries(folder: Path, canaries: Sequence[Canary] | Sequence[EmbedCanary]) -> None:
+    """Put the canaries into the adapter folder that they were measured on."""
     (folder / CANARY_FILE).write_text(canaries_json(canaries), encoding="utf-8")

@@ -14,7 +14,9 @@ from pipeline.contracts import embed
 from pipeline.errors import TrainingError
 from pipeline.evaluation.retrieval import score_run
 from pipeline.evaluation.searching import Embedded, search
+from pipeline.records import Role
 from training.data.rows import EmbedRow, PassageRow
+from training.early_stopping import metric_of, require_dev_rows
 
 if TYPE_CHECKING:
     from pipeline.retrieval.embedder import Vectors
@@ -56,10 +58,8 @@ def retrieval_dev(
 
     Raises TrainingError where there is no row, no such metric, or a row names an unknown passage.
     """
-    if metric and metric not in METRICS:
-        raise TrainingError(f"dev.metric {metric!r}: the embedder is stopped by one of {', '.join(METRICS)}")
-    if not rows:
-        raise TrainingError("no dev row to stop by: add rows to the dev split, or take `dev` out of the recipe")
+    decides = metric_of(Role.EMBEDDER, METRICS, metric)
+    require_dev_rows(rows)
     draw = random.Random(seed)
     chosen = tuple(rows) if len(rows) <= items else tuple(draw.sample(list(rows), items))
     own = {passage_id: row.query_id for row in chosen for passage_id in row.positive_ids}
@@ -69,4 +69,4 @@ def retrieval_dev(
     others = [passage_id for passage_id in passages if passage_id not in own]
     more = min(len(others), max(0, DEV_PASSAGES - len(own)))
     shown = [*own, *draw.sample(others, more)]
-    return RetrievalDev(chosen, tuple(passages[passage_id] for passage_id in shown), metric or NDCG)
+    return RetrievalDev(chosen, tuple(passages[passage_id] for passage_id in shown), decides)

@@ -201,9 +201,9 @@ def _serving_encoder(job: Job) -> SentenceTransformerEmbedder | None:
     return SentenceTransformerEmbedder(job.embedder, adapter=folder, query_side_only=identity.query_side_only)
 
 
-def subset(rows: list[T], recipe: Recipe) -> list[T]:
-    """At most `data.max_rows` of the rows, drawn with the recipe's seed."""
-    limit = recipe.data.max_rows
+def subset(rows: list[T], recipe: Recipe, limit: int = 0) -> list[T]:
+    """At most `limit` (0: the recipe's `data.max_rows`) of the rows, drawn with the recipe's seed."""
+    limit = limit or recipe.data.max_rows
     if not limit or len(rows) <= limit:
         return rows
     return random.Random(recipe.optimiser.seed).sample(rows, limit)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.adapters.inspection import WEIGHTS_FILE
 from training.lora_options import as_difference, lora_scale
 
 
@@ -26,7 +27,7 @@ def save_half(model: Any, folder: Path, base_id: str, state: Mapping[str, Any] |
         lora = as_difference(lora, lora_scale(config))
         config.lora_alpha, config.use_rslora = config.r, False
     tensors = {name: tensor.detach().to("cpu", torch.float16).contiguous() for name, tensor in lora.items()}
-    save_file(tensors, str(folder / "adapter_model.safetensors"), metadata={"format": "pt"})
+    save_file(tensors, str(folder / WEIGHTS_FILE), metadata={"format": "pt"})
     config.inference_mode = True
     config.base_model_name_or_path = base_id
     config.save_pretrained(str(folder))

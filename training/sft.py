@@ -27,11 +27,12 @@ from training.attention import use_lean_attention
 from training.checkpoints import fit
 from training.early_stopping import DevSet, best_of
 from training.layer_masks import layer_masks, require_packable
-from training.lora_options import Init, lora_config, start_from
+from training.lora_options import Init, lora_config, start_from, train_in_float32
 from training.order import Chunks, OwnPart, RowOrder, Shares, loader, share
 from training.packing import IGNORED, Row, collate, pack
-from training.progress import Progress, loss_entries
+from training.progress import Progress, final_loss, loss_entries
 from training.reporting import reporting
+from training.run_settings import trainer_arguments
 from training.saving import save_half, save_whole
 from training.sft_settings import Optimizer, SftSettings, require_trainable, run_digest
 from training.start_weights import begin_with
@@ -101,18 +102,13 @@ def _arguments(settings: SftSettings, shares: Shares, run_folder: Path, loaded: 
     from trl import SFTConfig
 
     return SFTConfig(
-        output_dir=str(run_folder),
+        **trainer_arguments(settings, run_folder, loaded.device),
         learning_rate=settings.learning_rate,
-        lr_scheduler_type="linear",
-        warmup_steps=settings.warmup_share,
-        weight_decay=settings.weight_decay,
         per_device_train_batch_size=shares.micro_batch,
         gradient_accumulation_steps=shares.accumulate,
         # Every trained weight gets a gradient, and no buffer changes.
         ddp_find_unused_parameters=False,
         ddp_broadcast_buffers=False,
-        num_train_epochs=settings.epochs,
-        max_steps=settings.max_steps or -1,
         max_length=settings.max_length,
         gradient_checkpointing=loaded.device != "cpu"
         if settings.gradient_checkpointing is None
@@ -120,16 +116,6 @@ def _arguments(settings: SftSettings, shares: Shares, run_folder: Path, loaded: 
         optim=_optim(settings.optimizer, loaded.device),
         bf16=loaded.compute == "bfloat16",
         fp16=False,
-        seed=settings.seed,
-        data_seed=settings.seed,
-        save_steps=settings.checkpoint_every,
-        save_strategy="steps",
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        report_to="none",
-        disable_tqdm=True,
-        use_cpu=loaded.device == "cpu",
-        dataloader_pin_memory=False,
         dataset_kwargs={"skip_prepare_dataset": True},
         remove_unused_columns=False,
         max_grad_norm=1.0,
@@ -288,7 +274,6 @@ def train_adapter(
             save_half(model, folder, base.id, state, as_one=settings.init is Init.PISSA)
         processes.wait()
     losses = tuple((int(entry["step"]), float(entry["loss"])) for entry in loss_entries(trainer.state.log_history))
-    tail = [loss for _, loss in losses[-max(1, len(losses) // 10) :]]
     epochs = float(trainer.state.epoch or 0.0)
     return TrainedAdapter(
         folder=folder,
@@ -296,25 +281,23 @@ def train_adapter(
         epochs=epochs,
         tokens=round(epochs * sum(len(sequence["input_ids"]) for sequence in sequences)),
         seconds=time.monotonic() - start,
-        final_loss=sum(tail) / len(tail),
+        final_loss=final_loss([loss for _, loss in losses]),
         losses=losses,
         trainable_parameters=sum(p.numel() for p in trainer.model.parameters() if p.requires_grad) - held,
         total_parameters=total,
         rows=len(rows),
         dropped=dropped,
         compute=loaded.compute,
-        dev={} if best is None else {**best.figures, "best step": float(best.step)},
+        dev={} if best is None else best.named,
     )
 
 
 def _full_precision_adapter(model: Any, *, autocast: bool) -> None:
-    """Keep the trained weights in float32, whatever the base computes in: in bfloat16 a small update rounds to nothing.
+    """Keep the trained weights in float32, whatever the base computes in.
 
     Autocast, where it is on, lowers them for each product, so that peft need not raise the activations to float32 first.
     """
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
+    train_in_float32(model)
     for module in model.modules():
         if hasattr(module, "cast_input_dtype_enabled"):
             module.cast_input_dtype_enabled = not autocast

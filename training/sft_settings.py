@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from pipeline.errors import TrainingError
 from training.early_stopping import DevSet, Stopping
 from training.lora_options import Init, LoraShape, require_possible
 from training.reporting import require_back_ends
+from training.run_settings import counted
 
 _LATER = ("full", "rslora", "dora", "init", "activated", "optimizer", "gradient_checkpointing", "stopping")
 """Settings that runs begun before there were these do not know; left out of the digest while they ask for nothing."""
@@ -100,16 +101,8 @@ def run_digest(
     parent: Path | None = None,
     dev: DevSet | None = None,
 ) -> str:
-    """What the run is made of; only how often it is saved and where it is reported may change on the way.
-
-    Later settings count where they are not at their defaults, so that runs begun before there was a choice go on.
-    """
-    made_of = asdict(settings)
-    for choice in fields(settings):
-        later = choice.name in _LATER and getattr(settings, choice.name) == choice.default
-        if later or choice.name in ("checkpoint_every", "report_to"):
-            del made_of[choice.name]
+    """What the run is made of; only how often it is saved and where it is reported may change on the way."""
     further = [] if parent is None else [file_digest(parent / WEIGHTS_FILE)]
     if settings.stopping is not None:
         further.append(hashlib.sha256(repr(dev).encode()).hexdigest())
-    return hashlib.sha256(json.dumps([made_of, rows, base.digest, *further]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([counted(settings, _LATER), rows, base.digest, *further]).encode()).hexdigest()

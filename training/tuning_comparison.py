@@ -7,13 +7,12 @@ Measures cost alone: how good the result is, others say.
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pipeline.engine.bases import resolve_base
 from pipeline.engine.processor import compute_dtype, detect
@@ -25,11 +24,12 @@ from pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
 from training.checkpoints import discard, newest_complete
 from training.contrastive import train_embedder
 from training.dataset import DataFolder
+from training.encoder_lora import tensor_bytes
 from training.examples import rewrite_examples, synthesize_examples
 from training.memory import peak_memory, reset_peak
 from training.progress import LOSS_FILE, Progress
 from training.recipe import Recipe
-from training.run import GOLD_ROOM, rank_passages
+from training.run import GOLD_ROOM, rank_passages, subset
 from training.sft import Example, train_adapter
 
 FULL_RATE = 0.1
@@ -37,7 +37,6 @@ FULL_RATE = 0.1
 (Schulman et al. 2025, "LoRA Without Regret")."""
 
 ROLES = (Role.EMBEDDER, Role.SYNTHESIZER, Role.REWRITER)
-T = TypeVar("T")
 
 
 class Method(StrEnum):
@@ -255,7 +254,7 @@ def _embedder(task: Task, variant: Variant, folder: Path, clock: _StepClock) -> 
         full=variant.method is Method.FULL,
         quantized=variant.method is Method.QLORA,
     )
-    rows = _subset(list(task.data.embed_rows("train")), task)
+    rows = subset(list(task.data.embed_rows("train")), task.recipe, task.rows)
     return train_embedder(rows, list(task.data.training_passages().values()), settings, folder, on_progress=clock)
 
 
@@ -276,7 +275,8 @@ def _generation(task: Task, variant: Variant, folder: Path, clock: _StepClock) -
         stopping=None,
         full=variant.method is Method.FULL,
     )
-    return train_adapter(_subset(_examples(task), task), resolve_base(task.base), settings, folder, on_progress=clock)
+    examples = subset(_examples(task), task.recipe, task.rows)
+    return train_adapter(examples, resolve_base(task.base), settings, folder, on_progress=clock)
 
 
 def _examples(task: Task) -> list[Example]:
@@ -295,13 +295,6 @@ def _examples(task: Task) -> list[Example]:
     )
 
 
-def _subset(rows: list[T], task: Task) -> list[T]:
-    limit = task.rows or task.recipe.data.max_rows
-    if not limit or len(rows) <= limit:
-        return rows
-    return random.Random(task.recipe.optimiser.seed).sample(rows, limit)
-
-
 def optimizer_bytes(run_folder: Path) -> int:
     """Bytes of all tensors in the optimizer's state, as the newest checkpoint in `run_folder` holds it."""
     import torch
@@ -309,6 +302,4 @@ def optimizer_bytes(run_folder: Path) -> int:
     newest = newest_complete(run_folder)
     if newest is None:
         raise TrainingError(f"{run_folder}: the run left no checkpoint, so its optimizer cannot be weighed; run it again")
-    state = torch.load(newest / "optimizer.pt", map_location="cpu", weights_only=True, mmap=True)["state"]
-    tensors = [value for each in state.values() for value in each.values() if isinstance(value, torch.Tensor)]
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    return tensor_bytes(torch.load(newest / "optimizer.pt", map_location="cpu", weights_only=True, mmap=True)["state"])

@@ -9,6 +9,7 @@ import signal
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,9 @@ import pytest
 import training.contrastive
 from benchmarks import tiny_runs
 from benchmarks.kills import fork_server
+from training import processes as together
 from training.checkpoints import newest_complete
+from training.early_stopping import StopEarly, Stopping
 from training.progress import LOSS_FILE, Progress
 
 EQUAL = 1e-5
@@ -138,6 +141,22 @@ def test_only_the_first_process_tells_and_writes_and_the_run_resumes(context: An
     told = (tmp_path / "two.told-0").read_text().split()
     assert told == [str(step) for step in (*range(1, 16), *range(15, 21))]
     assert not (tmp_path / "two.told-1").exists()
+
+
+def measure_apart(model: Path, folder: Path, on_progress: Callable[[Progress], None]) -> None:
+    """A dev figure that is another in each process, as rounding may make it; each writes down what it holds."""
+    together.join()
+    state = SimpleNamespace(global_step=3, max_steps=9, epoch=1.0, log_history=[])
+    watcher = StopEarly(lambda: {"F1": 0.5 + together.rank()}, "F1", Stopping(every=3), folder)
+    watcher.on_step_end(None, state, SimpleNamespace())
+    Path(f"{folder}.{together.rank()}").write_text(json.dumps(state.log_history))
+    together.leave()
+
+
+def test_all_go_by_the_dev_figures_of_the_first(context: Any, tmp_path: Path) -> None:
+    assert train(context, measure_apart, tmp_path, tmp_path / "dev", 2) == [0, 0]
+    first, second = (json.loads((tmp_path / f"dev.{rank}").read_text()) for rank in (0, 1))
+    assert first == second == [{"dev F1": 0.5, "epoch": 1.0, "step": 3}]
 
 
 def test_what_cannot_be_shared_is_refused(context: Any, decoder: Path, tmp_path: Path) -> None:

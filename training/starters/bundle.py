@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from pipeline.adapters.card import AdapterCard, DataFacts, card_json, read_card
+from pipeline.adapters.card import CARD_FILE, AdapterCard, DataFacts, card_json, read_card
 from pipeline.adapters.inspection import WEIGHTS_FILE
 from pipeline.adapters.lora_settings import CONFIG_FILE
 from pipeline.adapters.model_card import write_model_card
@@ -30,8 +30,8 @@ from pipeline.errors import AdapterError, TrainingError
 from pipeline.records import Role
 from training.checkpoints import COMPLETE, find_newest
 from training.packing import pack
-from training.progress import loss_entries
-from training.publish import CANARY_SAMPLES, publish_generation
+from training.progress import final_loss, loss_entries
+from training.publish import CANARY_SAMPLES, data_facts, publish_generation
 from training.recipe import load_recipe
 from training.sft import Example, SftSettings, TrainedAdapter, encode
 from training.starters import invented
@@ -146,7 +146,8 @@ def _trained(role: Role, run: Path, data: Path, settings: SftSettings, loaded: L
     if checkpoint is None:
         raise TrainingError(f"{run}: no complete checkpoint; train the starter there first")
     state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    steps, losses = int(state["global_step"]), loss_entries(state["log_history"])
+    steps = int(state["global_step"])
+    losses = tuple((int(entry["step"]), float(entry["loss"])) for entry in loss_entries(state["log_history"]))
     if steps < int(state["max_steps"]):
         raise TrainingError(f"{run}: {steps} of {state['max_steps']} steps are done; go on with --resume, then bundle")
     examples = EXAMPLES[role](data, "train", settings.seed)
@@ -159,7 +160,6 @@ def _trained(role: Role, run: Path, data: Path, settings: SftSettings, loaded: L
             f"{run}: has {steps} steps, this mixture and recipe {expected}; give the recipe and data it began with"
         )
     _save_half(checkpoint, folder)
-    tail = losses[-max(1, len(losses) // 10) :]
     length = sum(len(sequence["input_ids"]) for sequence in sequences) / len(sequences)
     return TrainedAdapter(
         folder=folder,
@@ -167,8 +167,8 @@ def _trained(role: Role, run: Path, data: Path, settings: SftSettings, loaded: L
         epochs=float(state["epoch"]),
         tokens=round(steps * step * length),
         seconds=_seconds(run, steps),
-        final_loss=sum(float(entry["loss"]) for entry in tail) / len(tail),
-        losses=tuple((int(entry["step"]), float(entry["loss"])) for entry in losses),
+        final_loss=final_loss([loss for _, loss in losses]),
+        losses=losses,
         trainable_parameters=_parameters(folder),
         total_parameters=int(loaded.model.num_parameters()),
         rows=len(rows),
@@ -206,10 +206,8 @@ def _seconds(run: Path, steps: int) -> float:
 
 
 def _facts(role: Role, data: Path, trained: TrainedAdapter) -> DataFacts:
-    from pipeline.adapters.tensor_file import file_digest
-
     files = sorted(path for name in SETS[role] for path in data.glob(f"{name}.*.jsonl.gz") if ".test." not in path.name)
-    return DataFacts(STARTER_DATA, trained.rows, {path.name: file_digest(path) for path in files}, {"train": trained.rows})
+    return data_facts(STARTER_DATA, {path.name: path for path in files}, {"train": trained.rows}, trained.rows)
 
 
 def _notes(role: Role, trained: TrainedAdapter) -> str:
@@ -231,7 +229,7 @@ def _notes(role: Role, trained: TrainedAdapter) -> str:
 
 def _write_card(folder: Path, card: AdapterCard) -> None:
     """Card and README of a starter that is made or measured again: nobody reads it meanwhile."""
-    (folder / "card.json").write_text(card_json(card), encoding="utf-8")
+    (folder / CARD_FILE).write_text(card_json(card), encoding="utf-8")
     (folder / "README.md").write_text(write_model_card(card), encoding="utf-8")
 
 
