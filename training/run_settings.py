@@ -6,12 +6,9 @@ Knows no model and loads no model library.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import Field, asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
+from typing import Any, ClassVar, Protocol
 
 UNCOUNTED = ("checkpoint_every", "report_to")
 """Settings that may change on the way: how often a run is saved and where it is reported."""
@@ -61,7 +58,13 @@ def trainer_arguments(settings: RunSettings, run_folder: Path, device: str) -> d
     }
 
 
-def counted(settings: DataclassInstance, later: Sequence[str]) -> dict[str, Any]:
+class Record(Protocol):
+    """Any dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+
+def counted(settings: Record, later: Sequence[str]) -> dict[str, Any]:
     """The settings that a run's digest counts, by name.
 
     Those named in `later` count where they are not at their defaults, so that runs begun before there was a choice go on.
