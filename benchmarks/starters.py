@@ -1,10 +1,11 @@
 """The base in its best plain prompt beside the bundled starters, on public rows kept out of training, with 95 % intervals.
 
-    python benchmarks/starters.py --data DIR [--role ROLE …] [--items 100] [--precision nf4] [--write FILE]
+    python -m benchmarks.starters --data DIR [--role ROLE …] [--items 100] [--precision nf4] [--cards] [--write FILE]
 
 Grounded questions (gold among four passages), exact copying of codes and numbers, refusals; rewriting on CANARD, CAsT and
 iKAT, the raw question beside it; the judge's tasks and a schema it never saw; perplexity of plain text. With another precision
 the same weights serve on a base that is not 4-bit. An adapter that is not bundled is measured with `--adapter ROLE=FOLDER`.
+With `--cards` the paired differences become the evidence on the cards of the bundled starters.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ import lzma
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from benchmarks.provenance import provenance
+from pipeline.adapters.card import Evidence
 from pipeline.adapters.starters import bundled_starters
 from pipeline.adapters.tensor_file import file_digest
 from pipeline.engine.bases import resolve_base, tokenizer_place
@@ -30,7 +32,8 @@ from pipeline.evaluation import rewrites
 from pipeline.evaluation.ablation import Measured, interval
 from pipeline.records import Outcome, Rewrite, Role
 from training.starters.build import BASE
-from training.starters.measuring import METRICS, READING, REWRITING, Task, measure, tasks
+from training.starters.bundle import record_evidence
+from training.starters.measuring import METRICS, READING, REWRITING, Task, differences, measure, tasks
 
 ROLES = (Role.SYNTHESIZER, Role.REWRITER, Role.JUDGE)
 TEXTS = ("encyclopedic", "textbooks_openstax")
@@ -54,12 +57,16 @@ class Figure:
     n: int
 
 
-def of_role(engine: LocalEngine, role: Role, adapter: str, chosen: Sequence[Task]) -> Iterator[Figure]:
-    """Base and adapter on each task, and for the rewriter the question as it was asked."""
+def of_role(
+    engine: LocalEngine, role: Role, adapter: str, chosen: Sequence[Task], paired: Callable[[Evidence], None]
+) -> Iterator[Figure]:
+    """Base and adapter on each task, and for the rewriter the question as it was asked; `paired` is told the differences."""
     for task in chosen:
-        for system, name in (("base", None), ("starter", adapter)):
-            measured = measure(engine, name, task)
-            yield from figures(role, task, system, measured)
+        base, measured = measure(engine, None, task), measure(engine, adapter, task)
+        yield from figures(role, task, "base", base)
+        yield from figures(role, task, "starter", measured)
+        for difference in differences(role, task, base, measured):
+            paired(difference)
         if role is Role.REWRITER:
             golds = [item.gold for item in task.rewritten]
             raw = {gold.id: Rewrite(gold.question, Outcome.OK, gold.question) for gold in golds}
@@ -110,12 +117,15 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--items", type=int, default=100, help="items a task")
     parser.add_argument("--precision", default="nf4", choices=[precision.value for precision in Precision])
     parser.add_argument("--text-only", action="store_true", help="perplexity alone")
+    parser.add_argument("--cards", action="store_true", help="the paired differences become the evidence on the bundled cards")
     parser.add_argument("--write", type=Path)
     return parser.parse_args()
 
 
 def main() -> None:
     chosen = parse()
+    if chosen.cards and (chosen.adapter or chosen.precision != "nf4" or chosen.text_only):
+        sys.exit("--cards is for the bundled starters as they are served: leave out --adapter, --precision and --text-only")
     given = {Role(name): Path(folder) for name, _, folder in (text.partition("=") for text in chosen.adapter)}
     folders = {role: given.get(role) or bundled for role, bundled in {**dict.fromkeys(given), **bundled_starters()}.items()}
     wanted = [role for role in ROLES if role in folders and (not chosen.role or role.value in chosen.role)]
@@ -131,8 +141,12 @@ def main() -> None:
 
     start = time.monotonic()
     keep(perplexities(engine, [role.value for role in wanted], chosen.data))
+    compared: dict[str, list[Evidence]] = {}
     for role in [] if chosen.text_only else wanted:
-        keep(of_role(engine, role, role.value, tasks(role, chosen.data, chosen.items)))
+        compared[role.value] = []
+        keep(of_role(engine, role, role.value, tasks(role, chosen.data, chosen.items), compared[role.value].append))
+        if chosen.cards:
+            record_evidence(bundled_starters()[role], compared[role.value])
     if chosen.write:
         files = [folders[role] / "adapter_model.safetensors" for role in wanted]
         facts = {
@@ -143,6 +157,7 @@ def main() -> None:
         adapters = {role.value: digest for role, digest in zip(wanted, map(file_digest, files), strict=True)}
         sets = [chosen.data / f"{name}.train.jsonl.gz" for name in (*READING, *REWRITING, "intent_hwu64")]
         stored = facts | provenance(sets) | {"adapters": adapters, "figures": [asdict(each) for each in found]}
+        stored |= {"differences": {role: [asdict(each) for each in pairs] for role, pairs in compared.items()}}
         chosen.write.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
 
 

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
+from pipeline.adapters.starters import bundled_starters
 from pipeline.engine.bases import resolve_base
+from pipeline.errors import TrainingError
 from pipeline.records import Role
 from training.progress import Progress
 from training.recipe import load_recipe
@@ -23,6 +25,10 @@ EXAMPLES: dict[Role, Callable[[Path, Split, int], list[Example]]] = {
     Role.JUDGE: judge_examples,
 }
 
+BEGINS_WITH: dict[Role, Role] = {Role.JUDGE: Role.SYNTHESIZER}
+"""Starters that begin with the weights of another: the synthesizer already compares a question with passages, which the judge's
+tasks need and do not learn from labels of one word within the budget (`training/LOG.md`)."""
+
 
 def starter_recipe(role: Role) -> Path:
     """The recipe that a bundled starter was trained with."""
@@ -30,7 +36,10 @@ def starter_recipe(role: Role) -> Path:
 
 
 def train_starter(role: Role, data: Path, out: Path, *, recipe: Path | None = None, resume: bool = False) -> TrainedAdapter:
-    """Train the starter of `role` in the run folder `out`. Raises DataError, TrainingError, ConfigError."""
+    """Train the starter of `role` in the run folder `out`, from the bundled starter that it begins with, if any.
+
+    Raises DataError, ConfigError, and TrainingError, also where the starter to begin with is not bundled.
+    """
     chosen = load_recipe(role, recipe or starter_recipe(role))
     examples = EXAMPLES[role](data, "train", chosen.optimiser.seed)
     print(f"{len(examples)} examples", file=sys.stderr)
@@ -39,10 +48,21 @@ def train_starter(role: Role, data: Path, out: Path, *, recipe: Path | None = No
         resolve_base(BASE),
         chosen.sft(),
         out,
+        parent=_parent(role),
         resume=resume,
         on_progress=_tell,
         on_notice=lambda line: print(line, file=sys.stderr),
     )
+
+
+def _parent(role: Role) -> Path | None:
+    earlier = BEGINS_WITH.get(role)
+    if earlier is None:
+        return None
+    folder = bundled_starters().get(earlier)
+    if folder is None:
+        raise TrainingError(f"the starter {role.value} begins with the {earlier.value}, which is not bundled; make that first")
+    return folder
 
 
 def _tell(progress: Progress) -> None:

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from pipeline.adapters.card import CARD_FILE, AdapterCard, DataFacts, card_json, read_card
+from pipeline.adapters.card import CARD_FILE, AdapterCard, DataFacts, Evidence, card_json, read_card
 from pipeline.adapters.inspection import WEIGHTS_FILE
 from pipeline.adapters.lora_settings import CONFIG_FILE
 from pipeline.adapters.model_card import write_model_card
@@ -35,7 +35,7 @@ from training.publish import CANARY_SAMPLES, data_facts, publish_generation
 from training.recipe import load_recipe
 from training.sft import Example, SftSettings, TrainedAdapter, encode
 from training.starters import invented
-from training.starters.build import BASE, EXAMPLES, starter_recipe
+from training.starters.build import BASE, BEGINS_WITH, EXAMPLES, starter_recipe
 from training.starters.conversations import follow_up
 from training.starters.held_out import invented_judgments
 from training.starters.measuring import ITEMS, compare, tasks
@@ -100,9 +100,13 @@ def measure_starter(
     if place is None:
         raise AdapterError(f"{folder}: no {role.value} is bundled; make one with `python -m training.starters bundle`")
     chosen = tasks(role, public, items)
-    engine, card = open_proven(place)
-    evidence = compare(engine, role, None, STARTER, chosen, on_progress)
-    card = dataclasses.replace(card, evidence=evidence)
+    engine, _ = open_proven(place)
+    return record_evidence(place, compare(engine, role, None, STARTER, chosen, on_progress))
+
+
+def record_evidence(place: Path, evidence: Sequence[Evidence]) -> AdapterCard:
+    """Put `evidence` on the card of the starter in `place`, for what is on it, and return the card."""
+    card = dataclasses.replace(read_card(place), evidence=tuple(evidence))
     _write_card(place, card)
     return card
 
@@ -212,11 +216,13 @@ def _facts(role: Role, data: Path, trained: TrainedAdapter) -> DataFacts:
 
 def _notes(role: Role, trained: TrainedAdapter) -> str:
     sets = [f"| {name} | {LICENCES[name]} |" for name in SETS[role]]
+    earlier = f"begun with the weights of the starter {BEGINS_WITH[role].value}, " if role in BEGINS_WITH else ""
     hours = f"about {trained.seconds / 3600:.1f} h" if trained.seconds else "a few hours"
     lines: Sequence[str] = (
-        f"A generic {role.value} to begin with, made by `training.starters`: `recipe.yaml` beside this file, one epoch over the "
-        f"train split of the sets below and over invented documents, {trained.tokens / 1e6:.1f} million tokens in {hours} on one "
-        "core of a CPU without GPU. No text of a held-out article or conversation was learnt, nor of any example domain.",
+        f"A generic {role.value} to begin with, made by `training.starters`: `recipe.yaml` beside this file, {earlier}one epoch "
+        f"over the train split of the sets below and over invented documents, {trained.tokens / 1e6:.1f} million tokens in "
+        f"{hours} on one core of a CPU without GPU. No text of a held-out article or conversation was learnt, nor of any "
+        "example domain.",
         "",
         "| set | licence |",
         "| --- | --- |",
