@@ -217,9 +217,10 @@ def _facts(role: Role, data: Path, trained: TrainedAdapter) -> DataFacts:
 def _notes(role: Role, trained: TrainedAdapter) -> str:
     sets = [f"| {name} | {LICENCES[name]} |" for name in SETS[role]]
     earlier = f"begun with the weights of the starter {BEGINS_WITH[role].value}, " if role in BEGINS_WITH else ""
+    epochs = "one epoch" if round(trained.epochs, 1) == 1 else f"{trained.epochs:.2f} of an epoch"
     hours = f"about {trained.seconds / 3600:.1f} h" if trained.seconds else "a few hours"
     lines: Sequence[str] = (
-        f"A generic {role.value} to begin with, made by `training.starters`: `recipe.yaml` beside this file, {earlier}one epoch "
+        f"A generic {role.value} to begin with, made by `training.starters`: `recipe.yaml` beside this file, {earlier}{epochs} "
         f"over the train split of the sets below and over invented documents, {trained.tokens / 1e6:.1f} million tokens in "
         f"{hours} on one core of a CPU without GPU. No text of a held-out article or conversation was learnt, nor of any "
         "example domain.",

@@ -68,6 +68,19 @@ def test_a_finished_run_becomes_a_starter(run: Path, tiny: Path, data: Path, tmp
     assert not learnt & {canary.reply for canary in read_canaries(place)}
 
 
+def test_a_starter_that_begins_with_another_goes_on_from_its_weights(
+    tiny: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = train_starter(Role.REWRITER, data, tmp_path / "first", recipe=tiny)
+    monkeypatch.setattr(training.starters.build, "BEGINS_WITH", {Role.REWRITER: Role.SYNTHESIZER})
+    monkeypatch.setattr(training.starters.build, "bundled_starters", lambda: {})
+    with pytest.raises(TrainingError, match="the starter rewriter begins with the synthesizer, which is not bundled"):
+        train_starter(Role.REWRITER, data, tmp_path / "second", recipe=tiny)
+    monkeypatch.setattr(training.starters.build, "bundled_starters", lambda: {Role.SYNTHESIZER: first.folder})
+    second = train_starter(Role.REWRITER, data, tmp_path / "second", recipe=tiny)
+    assert second.losses[0][1] < first.losses[0][1]
+
+
 def test_what_was_measured_stays_with_the_same_weights(run: Path, tiny: Path, data: Path, tmp_path: Path) -> None:
     into = tmp_path / "bundle"
     bundle_starter(Role.REWRITER, run, data, recipe=tiny, into=into)
