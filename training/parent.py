@@ -1,6 +1,7 @@
 """Training that goes on from another adapter: which one, whether recipe and adapter agree, and what the training changed.
 
 Of the recipe's `lora` the parent decides what the recipe does not say; what both say must be the same.
+The rate is the recipe's `continued_rate`, if it has one.
 """
 
 from __future__ import annotations
@@ -75,7 +76,10 @@ def _folder(name: str, role: Role, registry: Registry) -> Path:
 
 
 def agreed(recipe: Recipe, start: Start) -> Recipe:
-    """The recipe with the shape of `start` where it does not say one itself. Raises ConfigError where it says another."""
+    """The recipe for going on from `start`: its shape where the recipe says none, and the rate for that.
+
+    Raises ConfigError where the recipe says another shape.
+    """
     said = recipe.lora.model_fields_set if "lora" in recipe.model_fields_set else set[str]()
     facts = start.facts
     theirs = {
@@ -99,7 +103,11 @@ def agreed(recipe: Recipe, start: Start) -> Recipe:
             "write those, leave the key out, or train without --from"
         )
     taken = {key: value for key, value in theirs.items() if key not in said}
-    return recipe.model_copy(update={"lora": recipe.lora.model_copy(update=taken)})
+    optimiser = recipe.optimiser
+    rate = {"learning_rate": optimiser.continued_rate or optimiser.learning_rate}
+    return recipe.model_copy(
+        update={"lora": recipe.lora.model_copy(update=taken), "optimiser": optimiser.model_copy(update=rate)}
+    )
 
 
 def _shown(value: object) -> str:

@@ -54,6 +54,7 @@ class LoraRecipe(_Strict):
 
 class OptimiserRecipe(_Strict):
     """How it learns. `max_steps` 0 means by epochs; the rate rises for `warmup_share` of the steps, then falls linearly.
+    `continued_rate`, where it is not 0, takes the place of `learning_rate` in a run that goes on from another adapter.
 
     `pack_tokens`: rows are packed into sequences of that many tokens, and `batch_size` counts sequences; 0: rows as they are.
     `algorithm` is of the generation roles; `auto` is AdamW in 32 bit and no checkpointing on a CPU, paged AdamW in 8 bit and
@@ -61,6 +62,7 @@ class OptimiserRecipe(_Strict):
     """
 
     learning_rate: Rate = 1e-3
+    continued_rate: Annotated[float, Field(ge=0, lt=1)] = 0.0
     warmup_share: Share = 0.1
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     batch_size: Count = 4

@@ -165,6 +165,14 @@ def test_what_the_recipe_says_in_the_same_words_is_taken(parent: Path) -> None:
     assert (taken.rank, taken.alpha, taken.targets, taken.dropout) == (4, 8, TARGETS, 0.1)
 
 
+@pytest.mark.parametrize(("continued", "rate"), [(3e-4, 3e-4), (0.0, 2e-3)])
+def test_a_run_that_goes_on_takes_the_rate_for_that(parent: Path, continued: float, rate: float) -> None:
+    start = find_start(str(parent), Role.REWRITER, Registry(parent))
+    given = recipe({"rank": 4}, learning_rate=2e-3, continued_rate=continued)
+    assert agreed(given, start).optimiser.learning_rate == rate
+    assert given.optimiser.learning_rate == 2e-3
+
+
 def test_all_linear_is_compared_when_the_model_is_there(train: Any, parent: Path) -> None:
     with pytest.raises(TrainingError, match=r"has target_modules \['down_proj', 'q_proj', 'v_proj'\], this recipe asks for"):
         train(str(parent), recipe({"targets": "all-linear"}))
