@@ -19,7 +19,7 @@ from pipeline.engine.protocol import ChoiceRequest, Completion, Finish, Generati
 from pipeline.engine.routing import AdapterRouter
 from pipeline.engine.stopping import cut, settled
 from pipeline.engine.tokens import ChatTokens
-from pipeline.engine.weights import LoadedBase
+from pipeline.engine.weights import LoadedBase, hold_dequantized
 from pipeline.errors import EngineError, InputError, PromptTooLong
 from pipeline.records import Message
 
@@ -223,8 +223,9 @@ def engine_errors(work: str, rows: int) -> Iterator[None]:
 
 
 def open_engine(loaded: LoadedBase, **bounds: Any) -> LocalEngine:
-    """Set torch's threads to what is fastest here and put an engine on `loaded`."""
+    """Set torch's threads to what is fastest here, hold the weights as is fastest, and put an engine on `loaded`."""
     from pipeline.engine.processor import probe_threads
 
     probe_threads()
+    hold_dequantized(loaded)
     return LocalEngine(loaded, **bounds)

@@ -32,6 +32,10 @@ class Processor:
     def has_bf16(self) -> bool:
         return bool(self.cuda) or "avx512_bf16" in self.flags or "amx_bf16" in self.flags
 
+    @property
+    def has_amx(self) -> bool:
+        return "amx_bf16" in self.flags
+
 
 def detect(cpuinfo: Path = _CPUINFO) -> Processor:
     """Read the processor from /proc/cpuinfo; elsewhere from `platform`, with no flags known."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipeline.engine import weights
 from pipeline.engine.bases import Base
 from pipeline.engine.local import LocalEngine
+from pipeline.engine.processor import Processor
 from pipeline.engine.protocol import ChoiceRequest, Generation
-from pipeline.engine.weights import Precision, keep_gradients, load_weights, packed_weights_kept
+from pipeline.engine.weights import Precision, hold_dequantized, keep_gradients, load_weights, packed_weights_kept
 from pipeline.errors import BaseError
 from pipeline.records import Message
 
@@ -187,3 +190,41 @@ def test_a_base_that_does_not_load_is_one_line(base: Base, tmp_path: Path, damag
     with pytest.raises(BaseError, match=reason) as caught:
         load_weights(Base("mine", str(folder), "0" * 16), precision=Precision.FP32, device="cpu")
     assert "base 'mine'" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def _with_amx(monkeypatch: pytest.MonkeyPatch, *flags: str) -> None:
+    monkeypatch.setattr(weights, "detect", lambda: Processor("a processor", 2, flags))
+
+
+def test_a_small_4_bit_base_is_held_in_bfloat16_where_amx_multiplies(
+    base: Base, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same values: what training sees of the 4-bit weights, so replies weigh what they weighed."""
+    from bitsandbytes.functional import dequantize_4bit
+
+    _with_amx(monkeypatch, "amx_bf16")
+    kept, held = (load_weights(base, precision=Precision.NF4, compute="bfloat16", device="cpu") for _ in range(2))
+    layer = kept.model.model.layers[0].mlp.up_proj
+    values = dequantize_4bit(layer.weight.data, layer.weight.quant_state)
+    assert hold_dequantized(held)
+    now = held.model.model.layers[0].mlp.up_proj.weight
+    assert now.dtype is values.dtype and bool((now == values).all()) and not now.requires_grad
+    scores = []
+    for loaded in (kept, held):
+        engine = LocalEngine(loaded)
+        engine.load_adapter("ada", folders["ada"])
+        asked = [ChoiceRequest((Message("user", text),), ("the north quay",), name) for text in TEXTS for name in (None, "ada")]
+        scores.append([row[0] / len(engine.tokens.reply("the north quay")) for row in engine.reply_logprobs(asked)])
+    assert max(abs(a - b) for a, b in zip(*scores, strict=True)) < 0.1
+
+
+def test_otherwise_4_bit_weights_stay_so(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    _with_amx(monkeypatch, "avx512_bf16")
+    loaded = load_weights(base, precision=Precision.NF4, compute="bfloat16", device="cpu")
+    assert not hold_dequantized(loaded)
+    _with_amx(monkeypatch, "amx_bf16")
+    assert not hold_dequantized(dataclasses.replace(loaded, compute="float32"))
+    assert not hold_dequantized(dataclasses.replace(loaded, precision=Precision.INT8))
+    monkeypatch.setattr(weights, "HELD_BYTES", 1000)
+    assert not hold_dequantized(loaded)
+    assert loaded.model.model.layers[0].mlp.up_proj.weight.quant_state is not None
