@@ -150,7 +150,8 @@ def main() -> None:
     if chosen.write:
         files = [folders[role] / "adapter_model.safetensors" for role in wanted]
         facts = {
-            "command": "python " + " ".join(sys.argv),
+            "command": " ".join(["python -m benchmarks.starters --data DIR", *(f"--role {role.value}" for role in wanted)]),
+            "items": chosen.items,
             "precision": chosen.precision,
             "seconds": round(time.monotonic() - start),
         }

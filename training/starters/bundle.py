@@ -53,7 +53,8 @@ LIMITS: Mapping[Role, str] = {
     "shown at most five passages of about 700 characters, in English",
     Role.REWRITER: "conversations of a few turns, in English; a question that leans on something said long before is often left "
     "as it is",
-    Role.JUDGE: "short messages, single passages and short answers, in English; intents need their meanings in the settings",
+    Role.JUDGE: "short messages, single passages and short answers, in English; intents need their meanings in the settings; an "
+    "answer counts as supported where its words stand in the passages, whether or not they answer the question",
 }
 
 
