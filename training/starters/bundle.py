@@ -101,8 +101,7 @@ def measure_starter(
     if place is None:
         raise AdapterError(f"{folder}: no {role.value} is bundled; make one with `python -m training.starters bundle`")
     chosen = tasks(role, public, items)
-    engine, _ = open_proven(place)
-    return record_evidence(place, compare(engine, role, None, STARTER, chosen, on_progress))
+    return record_evidence(place, compare(open_proven(place), role, None, STARTER, chosen, on_progress))
 
 
 def record_evidence(place: Path, evidence: Sequence[Evidence]) -> AdapterCard:
@@ -112,11 +111,12 @@ def record_evidence(place: Path, evidence: Sequence[Evidence]) -> AdapterCard:
     return card
 
 
-def open_proven(place: Path) -> tuple[LocalEngine, AdapterCard]:
+def open_proven(place: Path) -> LocalEngine:
     """The starters' base with the adapter in `place` resident as `starter`, proven as serving proves it."""
     base = resolve_base(BASE)
     engine = open_engine(load_weights(base))
-    return engine, load_proven(engine, STARTER, place, base)
+    load_proven(engine, STARTER, place, base)
+    return engine
 
 
 def invented_examples(role: Role, count: int) -> list[Example]:
