@@ -1,6 +1,6 @@
 """Which hard negatives help the embedder: none, random, mined, and mined without the filter against false ones.
 
-    python -m benchmarks.negatives_ablation --work DIR [--domain FOLDER | --data DIR --set squad_newwiki] [--general qed_nq]
+    python -m benchmarks.negatives_ablation --work DIR [--domain FOLDER | --data DIR --set squad_newwiki] [--general squad_reddit]
 
 Each run tunes the encoder on the same rows in the same steps and differs in its negatives alone; the rows' own negatives are left
 out. Held-out questions are ranked among all passages; nDCG@10 differences are paired question by question, over the mean of the
@@ -95,13 +95,13 @@ def of_public(data: Path, name: str, most: int) -> Domain:
     return Domain(name, drawn(rows(train), most), passages(train), drawn(rows(test), most), everything, files)
 
 
-def general_set(data: Path, name: str, questions: int) -> Domain:
-    """Questions of a public set with their passages and as many others, to be measured on alone."""
+def general_set(data: Path, name: str, questions: int, passages: int) -> Domain:
+    """Questions of a public set, ranked among `passages` or, where their own are more, these and one: to be measured on alone."""
     whole = of_public(data, name, 0)
     asked = drawn(whole.test + whole.rows, questions)
     gold = {passage_id for row in asked for passage_id in row.positive_ids}
     others = [p for p in whole.passages if p.id not in gold]
-    shown = tuple(p for p in whole.passages if p.id in gold) + drawn(tuple(others), len(gold))
+    shown = tuple(p for p in whole.passages if p.id in gold) + drawn(tuple(others), max(1, passages - len(gold)))
     return Domain(name, (), (), asked, shown, whole.files)
 
 
@@ -200,8 +200,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--domain", type=Path, default=Path("examples/kelder-sound-line"), help="a data folder")
     parser.add_argument("--data", type=Path, help="folder of the public sets")
     parser.add_argument("--set", dest="name", help="a public reading set of --data to tune on instead of --domain")
-    parser.add_argument("--general", default="qed_nq", help="the public set of another domain")
+    parser.add_argument("--general", default="squad_reddit", help="the public set of another domain")
     parser.add_argument("--general-questions", type=int, default=300)
+    parser.add_argument("--general-passages", type=int, default=1500, help="what its questions are ranked among")
     parser.add_argument("--rows", type=int, default=0, help="training rows and test questions at most; 0: all")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--modes", default=",".join(MODES), help=f"of {', '.join(MODES)}")
@@ -220,7 +221,9 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     options = parse()
     domain = of_public(options.data, options.name, options.rows) if options.name else of_folder(options.domain, options.rows)
-    general = general_set(options.data, options.general, options.general_questions) if options.data else None
+    general = (
+        general_set(options.data, options.general, options.general_questions, options.general_passages) if options.data else None
+    )
     settings = load_recipe(Role.EMBEDDER, options.recipe).contrastive(options.model)
     stored = json.loads(options.out.read_text(encoding="utf-8")) if options.out.exists() else {"domains": {}}
     runs: dict[str, list[dict[str, Any]]] = {}

@@ -40,6 +40,9 @@ from training.tuning_comparison import Cost, Method, Task, Variant
 
 JOURNAL = "variants.jsonl"
 
+FAREWELL = 20.0
+"""Seconds that a child which has sent its result may take to let go of what it holds, before it is ended."""
+
 Progress = Callable[[str, str, int, int, float | None], None]
 """Called with the variant's title, what is going on, how much of it is done, of how much, and the seconds left or None."""
 
@@ -161,6 +164,7 @@ def in_own_process(order: Order, on_progress: Progress | None) -> Outcomes:
                 raise sent[0]
             else:
                 outcomes: Outcomes = sent[0]
+                child.join(FAREWELL)
                 return outcomes
     except EOFError:
         child.join()

@@ -67,7 +67,7 @@ def test_a_public_set_is_split_by_article(public: Path) -> None:
     assert {row.group for row in domain.rows}.isdisjoint({row.group for row in domain.test})
     trained = {passage.id for passage in domain.training_passages}
     assert not any(row.positive_ids[0] in trained for row in domain.test)
-    general = general_set(public, "set", 5)
+    general = general_set(public, "set", 5, 10)
     assert len(general.test) == 5 and len(general.passages) == 10
 
 
@@ -82,7 +82,7 @@ def test_a_run_is_kept_and_one_of_other_settings_refused(public: Path, tiny_enco
 
 
 def test_the_report_of_both_sets(public: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    domain, general = of_public(public, "set", 0), general_set(public, "set", 5)
+    domain, general = of_public(public, "set", 0), general_set(public, "set", 5, 10)
 
     def run(value: float) -> dict[str, Any]:
         held = {row.query_id: value + n / 100 for n, row in enumerate(domain.test)}

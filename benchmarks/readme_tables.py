@@ -1,0 +1,271 @@
+"""Puts the stored results into the README's tables, so that no figure there is typed by hand.
+
+    python -m benchmarks.readme_tables [--demo demo-out/report.json]
+
+Each table stands between `<!-- table NAME -->` and `<!-- end -->`; a test holds that the README shows what benchmarks/results/
+holds. With --demo, the figures of that run become benchmarks/results/demo.json first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.provenance import commit, save
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+RESULTS = ROOT / "benchmarks" / "results"
+BLOCK = re.compile(r"(<!-- table ([\w-]+) -->\n\n).*?(\n\n<!-- end -->)", flags=re.DOTALL)
+
+KEPT_OF_DEMO = ("title", "comparisons", "ablation", "floors", "effects", "outcomes", "notes", "provenance", "format")
+RETRIEVAL = ("nDCG@10", "Recall@5")
+REWRITES = ("ROUGE-1", "rewrite EM")
+ANSWERS = ("EM", "F1", "citation precision", "citation recall", "right refusals", "wrong refusals")
+IN_DEMO = {"base chain": "base", "starter adapters": "starters, untrained on the domain", "all adapters": "tuned on the domain"}
+IN_PUBLIC_DOMAIN = {
+    "base chain": "base chain",
+    "+ embedder": "+ embedder",
+    "+ synthesizer": "+ synthesizer",
+    "all adapters": "both",
+}
+
+Figure = Mapping[str, Any]
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def result(name: str) -> Any:
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def span(figure: Figure | None, digits: int = 2) -> str:
+    """A mean with its 95 % interval."""
+    if figure is None or figure["low"] is None:
+        return ""
+    return f"{figure['value']:.{digits}f} ({figure['low']:.{digits}f}–{figure['high']:.{digits}f})"
+
+
+def difference(figure: Figure | None) -> str:
+    return "" if figure is None else f"{figure['value']:+.3f} ({figure['low']:+.3f} to {figure['high']:+.3f})"
+
+
+def systems(name: str, shown: Mapping[str, str], metrics: Sequence[str]) -> Callable[[], str]:
+    """Configurations of an evaluation side by side; `shown` is configuration → what its column is called."""
+
+    def block() -> str:
+        found = result(name)
+        cells = {row["configuration"]: row["cells"] for row in found["ablation"]["rows"]}
+        floors = {floor["metric"]: f"{floor['value']:.2f}, {floor['name']}" for floor in found["floors"]}
+        last = cells[list(shown)[-1]]
+        rows = (
+            [
+                f"{metric}, n = {last[metric]['n']}",
+                *(span(cells[configuration].get(metric)) for configuration in shown),
+                floors.get(metric, ""),
+            ]
+            for metric in metrics
+        )
+        return table(["metric", *shown.values(), "floor"], rows)
+
+    return block
+
+
+def demo_adapters() -> str:
+    """Each adapter alone against the base, on its own metric."""
+    return table(
+        ["role", "metric", "base", "starter", "tuned", "tuned − base", "95 % interval", "n"],
+        (
+            [
+                each["role"],
+                each["metric"],
+                f"{each['base']:.3f}",
+                "" if each.get("starter") is None else f"{each['starter']:.3f}",
+                f"{each['tuned']:.3f}",
+                f"{each['difference']:+.3f}",
+                f"{each['low']:+.3f} to {each['high']:+.3f}",
+                str(each["n"]),
+            ]
+            for each in result("demo")["comparisons"]
+        ),
+    )
+
+
+class Starters:
+    """The figures of a starter's benchmark."""
+
+    def __init__(self, role: str) -> None:
+        self._figures = {(each["task"], each["metric"], each["system"]): each for each in result(f"starters_{role}")["figures"]}
+
+    def tasks(self, metric: str) -> list[str]:
+        return [task for task, name, system in self._figures if (name, system) == (metric, "starter")]
+
+    def n(self, task: str, metric: str) -> int:
+        return int(self._figures[task, metric, "starter"]["n"])
+
+    def span(self, task: str, metric: str, system: str) -> str:
+        return span(self._figures[task, metric, system])
+
+    def both(self, task: str, metric: str) -> str:
+        return f"{self._figures[task, metric, 'base']['value']:.2f} → {self.span(task, metric, 'starter')}"
+
+
+def starters_synthesizer() -> str:
+    found, metrics = Starters("synthesizer"), ("F1", "citation recall", "right refusals", "wrong refusals")
+    return table(
+        ["synthesizer, base → starter", *metrics],
+        (
+            [f"{task}, n = {found.n(task, 'F1')} and {found.n(task, 'right refusals')}", *(found.both(task, m) for m in metrics)]
+            for task in found.tasks("F1")
+        ),
+    )
+
+
+def starters_rewriter() -> str:
+    found = Starters("rewriter")
+    return table(
+        ["rewriter, ROUGE-1", "raw question", "base", "starter", "entity recall", "harm on standalone turns"],
+        (
+            [
+                f"{task}, n = {found.n(task, 'ROUGE-1')}",
+                *(found.span(task, "ROUGE-1", system) for system in ("raw question", "base", "starter")),
+                *(found.both(task, metric) for metric in ("entity recall", "harm on standalone turns")),
+            ]
+            for task in found.tasks("ROUGE-1")
+        ),
+    )
+
+
+def starters_judge() -> str:
+    found, metric = Starters("judge"), "macro-F1"
+    return table(
+        ["judge, macro-F1", "base", "starter", "n"],
+        (
+            [task, *(found.span(task, metric, system) for system in ("base", "starter")), str(found.n(task, metric))]
+            for task in found.tasks(metric)
+        ),
+    )
+
+
+def mebibytes(count: float) -> str:
+    return f"{count / 2**20:,.1f}" if count < 100 * 2**20 else f"{count / 2**20:,.0f}"
+
+
+def tuning(name: str) -> Callable[[], str]:
+    """A comparison of `lorag compare-tuning`, whose report.json is stored as it is."""
+
+    def block() -> str:
+        found = result(f"compare_tuning_{name}")
+        n = found["variants"][0]["quality"]["n"]
+        return table(
+            [
+                f"{found['role']}, {found['data']}",
+                "updated",
+                "peak memory, MiB",
+                "optimizer state, MiB",
+                "CPU s",
+                "saved, MiB",
+                f"{found['metric']}, n = {n}",
+                "against full",
+            ],
+            (_tuning_row(each) for each in found["variants"]),
+        )
+
+    return block
+
+
+def _tuning_row(each: Mapping[str, Any]) -> list[str]:
+    cost, title = each["cost"], each["variant"]
+    if cost is None:
+        return [title, "", "", "", "", "", span(each["quality"], 3), ""]
+    return [
+        title,
+        f"{cost['trained']:,} ({100 * cost['share']:.1f} %)",
+        f"{cost['peak'] / 2**20:,.0f}",
+        mebibytes(cost["optimizer"]),
+        f"{cost['cpu_seconds']:,.0f}",
+        mebibytes(cost["saved"]),
+        span(each["quality"], 3),
+        difference(each["against_full"]),
+    ]
+
+
+def classification() -> str:
+    rows = []
+    for name, found in result("classification")["sets"].items():
+        for variant, each in found["variants"].items():
+            rows.append(
+                [
+                    f"{name}, n = {found['test']}",
+                    variant,
+                    span(each["macro_f1"], 3),
+                    difference(found["differences"].get(f"{variant} - frozen")),
+                    f"{each['updated']:,}",
+                    f"{each['peak_bytes'] / 2**20:,.0f}",
+                    f"{each['cpu_seconds']:,.0f}",
+                ]
+            )
+    return table(["set", "encoder", "macro-F1", "against frozen", "updated", "peak memory, MiB", "CPU s"], rows)
+
+
+def intents() -> str:
+    judge = result("classification")["sets"]["intent_clinc150"]["judge"]
+    rows = []
+    for tested in judge.values():
+        differences = {pair.split(" - ")[0]: each for pair, each in tested["differences"].items()}
+        rows += [[name, span(each, 3), difference(differences.get(name))] for name, each in tested["accuracy"].items()]
+    return table(["system", "accuracy", "against the judge"], rows)
+
+
+def negatives() -> str:
+    rows = []
+    for name, found in result("negatives")["domains"].items():
+        parts = {name: found["held-out"], f"{found['general']['set']}, not tuned on": found["general"]}
+        for shown, part in parts.items():
+            rows += [
+                [shown, mode, span(each, 3), difference(part["differences"].get(f"{mode} - frozen"))]
+                for mode, each in part["nDCG@10"].items()
+            ]
+    return table(["measured on", "negatives", "nDCG@10", "against the frozen encoder"], rows)
+
+
+TABLES: Mapping[str, Callable[[], str]] = {
+    "demo": systems("demo", IN_DEMO, (*RETRIEVAL, *REWRITES, *ANSWERS, "macro-F1")),
+    "demo-adapters": demo_adapters,
+    "starters-synthesizer": starters_synthesizer,
+    "starters-rewriter": starters_rewriter,
+    "starters-judge": starters_judge,
+    "tuning-embedder-kelder": tuning("embedder_kelder-sound-line"),
+    "public-domain": systems("public_domain", IN_PUBLIC_DOMAIN, (*RETRIEVAL, *ANSWERS)),
+}
+
+
+def filled(text: str) -> str:
+    """The README's text with every table made anew. Raises KeyError where it names one that there is no code for."""
+    return BLOCK.sub(lambda found: f"{found[1]}{TABLES[found[2]]()}{found[3]}", text)
+
+
+def keep_demo(report: Path) -> None:
+    """What of a demo's report.json the README rests on: no single answers, those are in the report."""
+    found = json.loads(report.read_text(encoding="utf-8"))
+    save(RESULTS / "demo.json", {"commit": commit(), **{key: found[key] for key in KEPT_OF_DEMO}})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--demo", type=Path, help="report.json of a finished demo, run from this commit")
+    options = parser.parse_args()
+    if options.demo:
+        keep_demo(options.demo)
+    README.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
