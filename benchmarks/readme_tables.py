@@ -252,18 +252,19 @@ def filled(text: str) -> str:
     return BLOCK.sub(lambda found: f"{found[1]}{TABLES[found[2]]()}{found[3]}", text)
 
 
-def keep_demo(report: Path) -> None:
-    """What of a demo's report.json the README rests on: no single answers, those are in the report."""
+def keep_demo(report: Path, of: str) -> None:
+    """What of a demo's report.json the README rests on: no single answers, those are in the report. `of` is its commit."""
     found = json.loads(report.read_text(encoding="utf-8"))
-    save(RESULTS / "demo.json", {"commit": commit(), **{key: found[key] for key in KEPT_OF_DEMO}})
+    save(RESULTS / "demo.json", {"commit": of, **{key: found[key] for key in KEPT_OF_DEMO}})
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--demo", type=Path, help="report.json of a finished demo, run from this commit")
+    parser.add_argument("--demo", type=Path, help="report.json of a finished demo")
+    parser.add_argument("--commit", help="what that demo was run from; this checkout's commit without it")
     options = parser.parse_args()
     if options.demo:
-        keep_demo(options.demo)
+        keep_demo(options.demo, options.commit or commit())
     README.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8")
 
 
