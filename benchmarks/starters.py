@@ -122,6 +122,13 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def command(chosen: argparse.Namespace, wanted: Sequence[Role]) -> str:
+    """What makes the stored figures again."""
+    words = ["python -m benchmarks.starters --data DIR", *(f"--role {role.value}" for role in wanted)]
+    words += [f"--items {chosen.items}", f"--precision {chosen.precision}", *(["--text-only"] if chosen.text_only else [])]
+    return " ".join(words)
+
+
 def main() -> None:
     chosen = parse()
     if chosen.cards and (chosen.adapter or chosen.precision != "nf4" or chosen.text_only):
@@ -150,7 +157,7 @@ def main() -> None:
     if chosen.write:
         files = [folders[role] / "adapter_model.safetensors" for role in wanted]
         facts = {
-            "command": " ".join(["python -m benchmarks.starters --data DIR", *(f"--role {role.value}" for role in wanted)]),
+            "command": command(chosen, wanted),
             "items": chosen.items,
             "precision": chosen.precision,
             "seconds": round(time.monotonic() - start),

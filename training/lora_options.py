@@ -20,6 +20,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from pipeline.engine.quiet import quiet_libraries
 from pipeline.engine.weights import Precision
 from pipeline.errors import TrainingError
 
@@ -86,7 +87,8 @@ def require_possible(shape: LoraShape, *, precision: Precision, pack_tokens: int
 
 def lora_config(shape: LoraShape, invocation: Sequence[int] = ()) -> Any:
     """peft's settings of the adapter that is trained. `invocation` are the token ids that switch an activated one on."""
-    from peft import LoraConfig
+    with quiet_libraries():  # peft imports bitsandbytes, which tells of kernels that nobody asked for
+        from peft import LoraConfig
 
     halves = 2 if shape.init is Init.PISSA else 1
     grown: float = shape.alpha * (math.sqrt(halves) if shape.rslora else halves)  # the same scale at twice the rank
