@@ -13,13 +13,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,14 @@ class Seen:
     path: str
     headers: Mapping[str, str]
     body: dict[str, Any]
+
+
+class EventStream(StreamingResponse):
+    """Closes its events when the client goes, also between two pieces, where else the collector would some day."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with aclosing(self.body_iterator):
+            await super().__call__(scope, receive, send)
 
 
 class CompletionsServer:
@@ -103,7 +112,7 @@ class CompletionsServer:
             if body["model"] not in self.models:
                 return _error(404, f"The model `{body['model']}` does not exist.")
             if body.get("stream"):
-                return StreamingResponse(self._events(body, request.state.fault), media_type="text/event-stream")
+                return EventStream(self._events(body, request.state.fault), media_type="text/event-stream")
             return JSONResponse(await asyncio.to_thread(self._answer, body))
 
         return app
