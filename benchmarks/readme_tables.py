@@ -243,6 +243,8 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "starters-rewriter": starters_rewriter,
     "starters-judge": starters_judge,
     "tuning-embedder-kelder": tuning("embedder_kelder-sound-line"),
+    "tuning-embedder-reddit": tuning("embedder_squad_reddit"),
+    "negatives": negatives,
     "classification": classification,
     "intents": intents,
     "public-domain": systems("public_domain", IN_PUBLIC_DOMAIN, (*RETRIEVAL, *ANSWERS)),
