@@ -55,4 +55,4 @@ $(READY): pyproject.toml constraints.txt
 
 clean:
 	rm -rf .venv dist build demo-out .mypy_cache .ruff_cache .pytest_cache
-	find pipeline training services tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find lorag pipeline training services tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -26,13 +26,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.provenance import provenance, save
-from pipeline.errors import LoragError
-from pipeline.evaluation.bootstrap import Interval
-from pipeline.evaluation.label_significance import macro_f1_interval, paired_macro_f1
-from pipeline.evaluation.significance import mean_interval, paired_difference
-from training.classification import ClassifierRecipe, LabelledText, Tuning, load_classifier, train_classifier
-from training.classifier_recipe import load_classifier_recipe
-from training.memory import peak_memory
+from lorag.pipeline.errors import LoragError
+from lorag.pipeline.evaluation.bootstrap import Interval
+from lorag.pipeline.evaluation.label_significance import macro_f1_interval, paired_macro_f1
+from lorag.pipeline.evaluation.significance import mean_interval, paired_difference
+from lorag.training.classification import ClassifierRecipe, LabelledText, Tuning, load_classifier, train_classifier
+from lorag.training.classifier_recipe import load_classifier_recipe
+from lorag.training.memory import peak_memory
 
 TEST_SPLIT = {"product_category": "val", "intent_clinc150": "test"}
 REFERENCE = {"product_category": {"model": "a Qwen3 embedding model of 615M parameters, LoRA", "macro_f1": 0.836}}
@@ -165,12 +165,12 @@ def held_to_schema(asked: Sequence[Asked], test: Sequence[LabelledText], found: 
 
 def judged(asked: Sequence[Asked], base: str, precision: str, adapter: Path | None) -> Iterator[str]:
     """The judge's label for each, by likelihood among the schema's, one after the other."""
-    from pipeline.contracts.judge import JudgeInputs, intent_schema
-    from pipeline.engine.bases import resolve_base
-    from pipeline.engine.local import open_engine
-    from pipeline.engine.weights import Precision, load_weights
-    from pipeline.stages.judge import Judge
-    from training.starters.mixtures import intent_meanings
+    from lorag.pipeline.contracts.judge import JudgeInputs, intent_schema
+    from lorag.pipeline.engine.bases import resolve_base
+    from lorag.pipeline.engine.local import open_engine
+    from lorag.pipeline.engine.weights import Precision, load_weights
+    from lorag.pipeline.stages.judge import Judge
+    from lorag.training.starters.mixtures import intent_meanings
 
     engine = open_engine(load_weights(resolve_base(base), precision=Precision(precision)))
     if adapter is not None:

@@ -34,8 +34,8 @@ from typing import Any
 from benchmarks import tiny_runs
 from benchmarks.provenance import commit
 from benchmarks.tiny_runs import EVERY
-from training.checkpoints import COMPLETE, MANIFEST, newest_complete
-from training.progress import LOSS_FILE, Progress
+from lorag.training.checkpoints import COMPLETE, MANIFEST, newest_complete
+from lorag.training.progress import LOSS_FILE, Progress
 
 LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "sentence-transformers")
 PRELOADED = (
@@ -49,7 +49,7 @@ PRELOADED = (
     "transformers.models.llama.modeling_llama",
     "transformers.models.bert.modeling_bert",
     "transformers.models.bert.tokenization_bert",
-    "training.run",
+    "lorag.training.run",
 )
 AIMED_AT_START, AIMED_AT_SAVE = 0.12, 0.5
 """Shares of the kills that are timed into the start of a process and into a save; the rest fall between two steps."""

@@ -40,10 +40,10 @@ from typing import Any
 import httpx
 
 from benchmarks.load_client import MODELS, SHARES, Ask, Reply, asks_of, send
-from pipeline.config import Settings, load_settings
-from pipeline.engine.tokens import ChatTokens
-from services.machine import examine_machine
-from training.dataset import DataFolder
+from lorag.pipeline.config import Settings, load_settings
+from lorag.pipeline.engine.tokens import ChatTokens
+from lorag.services.machine import examine_machine
+from lorag.training.dataset import DataFolder
 
 START_SECONDS, ANSWER_SECONDS = 600.0, 300.0
 SERVE_OPTIONS = ("--cache", "0", "--timeout", f"{ANSWER_SECONDS:g}")
@@ -155,7 +155,7 @@ def serving(project: Path, log: Path) -> Iterator[str]:
     """Within: `lorag serve` runs on the project; yields its address. Ends it with SIGTERM and asks for an end in peace."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [sys.executable, "-c", "from services.cli import main; main()", "serve", "--project", str(project)]
+    command = [sys.executable, "-c", "from lorag.services.cli import main; main()", "serve", "--project", str(project)]
     with log.open("wb") as told:
         process = subprocess.Popen([*command, "--port", str(port), *SERVE_OPTIONS], stdout=told, stderr=told)
         url = f"http://127.0.0.1:{port}"
@@ -219,7 +219,7 @@ def measure(url: str, settings: Settings, options: argparse.Namespace) -> dict[s
 def _tokens(settings: Settings) -> ChatTokens:
     from transformers import AutoTokenizer
 
-    from pipeline.engine.bases import resolve_base
+    from lorag.pipeline.engine.bases import resolve_base
 
     return ChatTokens(AutoTokenizer.from_pretrained(resolve_base(settings.base.model).location, trust_remote_code=False))
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import httpx
 
-from pipeline.contracts import rewrite
-from pipeline.records import Message, Speaker
-from training.data.rows import RewriteRow
+from lorag.pipeline.contracts import rewrite
+from lorag.pipeline.records import Message, Speaker
+from lorag.training.data.rows import RewriteRow
 
 MODELS = ("lorag/rewriter", "lorag/synthesizer", "lorag/judge", "lorag/base")
 ROLE_TOKENS = 24

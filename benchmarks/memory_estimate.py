@@ -26,18 +26,18 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from provenance import provenance
 
-from pipeline.adapters.registry import Registry
-from pipeline.engine.bases import SMOLLM2, resolve_base
-from pipeline.engine.tokens import ChatTokens, load_tokens
-from pipeline.records import Message, Role
-from pipeline.retrieval.sentence_encoder import MINILM
-from training.contrastive import train_embedder
-from training.dataset import DataFolder
-from training.estimate import plan_sft, plan_training
-from training.memory import peak_memory
-from training.recipe import Recipe
-from training.run import Job
-from training.sft import Example, train_adapter
+from lorag.pipeline.adapters.registry import Registry
+from lorag.pipeline.engine.bases import SMOLLM2, resolve_base
+from lorag.pipeline.engine.tokens import ChatTokens, load_tokens
+from lorag.pipeline.records import Message, Role
+from lorag.pipeline.retrieval.sentence_encoder import MINILM
+from lorag.training.contrastive import train_embedder
+from lorag.training.dataset import DataFolder
+from lorag.training.estimate import plan_sft, plan_training
+from lorag.training.memory import peak_memory
+from lorag.training.recipe import Recipe
+from lorag.training.run import Job
+from lorag.training.sft import Example, train_adapter
 
 STEPS = 3
 ALLOWED = 0.25

@@ -20,21 +20,21 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.provenance import provenance, save
-from pipeline.contracts import embed
-from pipeline.errors import LoragError
-from pipeline.evaluation.bootstrap import Interval
-from pipeline.evaluation.retrieval import score_run
-from pipeline.evaluation.searching import Embedded, search
-from pipeline.evaluation.significance import mean_interval, paired_difference
-from pipeline.records import Role
-from pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
-from training.contrastive import ContrastiveSettings, train_embedder
-from training.data.negatives import Negatives
-from training.data.rows import EmbedRow, PassageRow
-from training.dataset import DataFolder
-from training.progress import Progress
-from training.recipe import load_recipe
-from training.starters.sources import read_corpus
+from lorag.pipeline.contracts import embed
+from lorag.pipeline.errors import LoragError
+from lorag.pipeline.evaluation.bootstrap import Interval
+from lorag.pipeline.evaluation.retrieval import score_run
+from lorag.pipeline.evaluation.searching import Embedded, search
+from lorag.pipeline.evaluation.significance import mean_interval, paired_difference
+from lorag.pipeline.records import Role
+from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
+from lorag.training.contrastive import ContrastiveSettings, train_embedder
+from lorag.training.data.negatives import Negatives
+from lorag.training.data.rows import EmbedRow, PassageRow
+from lorag.training.dataset import DataFolder
+from lorag.training.progress import Progress
+from lorag.training.recipe import load_recipe
+from lorag.training.starters.sources import read_corpus
 
 NDCG = "nDCG@10"
 FROZEN = "frozen"

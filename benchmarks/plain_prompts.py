@@ -13,20 +13,20 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pipeline.config import load_settings
-from pipeline.contracts import PromptStyle, judge, rewrite, synthesize
-from pipeline.contracts.context import PassageText
-from pipeline.engine import ChoiceRequest, Engine, Generation
-from pipeline.engine.bases import resolve_base
-from pipeline.engine.local import open_engine
-from pipeline.engine.weights import load_weights
-from pipeline.evaluation.judgments import Judged, score_judgments
-from pipeline.evaluation.rewrites import GoldRewrite, score_rewrites
-from pipeline.evaluation.text import token_f1
-from pipeline.records import Message
-from training.data.rows import QuestionRow
-from training.dataset import DataFolder, judge_schemas
-from training.run import rank_passages
+from lorag.pipeline.config import load_settings
+from lorag.pipeline.contracts import PromptStyle, judge, rewrite, synthesize
+from lorag.pipeline.contracts.context import PassageText
+from lorag.pipeline.engine import ChoiceRequest, Engine, Generation
+from lorag.pipeline.engine.bases import resolve_base
+from lorag.pipeline.engine.local import open_engine
+from lorag.pipeline.engine.weights import load_weights
+from lorag.pipeline.evaluation.judgments import Judged, score_judgments
+from lorag.pipeline.evaluation.rewrites import GoldRewrite, score_rewrites
+from lorag.pipeline.evaluation.text import token_f1
+from lorag.pipeline.records import Message
+from lorag.training.data.rows import QuestionRow
+from lorag.training.dataset import DataFolder, judge_schemas
+from lorag.training.run import rank_passages
 
 Variant = Callable[[tuple[Message, ...]], tuple[Message, ...]]
 
@@ -103,7 +103,7 @@ def judging(engine: Engine, data: DataFolder, items: int) -> None:
         for row in rows:
             schema = schemas[row.task]
             labels = tuple(schema.labels)
-            weights = engine.weigh([ChoiceRequest(judge.messages(schema, row.inputs, style), labels)])[0]
+            weights = engine.choice_probabilities([ChoiceRequest(judge.messages(schema, row.inputs, style), labels)])[0]
             best = max(zip(weights, labels, strict=True))[1]
             judged.append(Judged(row.id, f"{row.task}: {row.label}", f"{row.task}: {best}"))
         print(f"{name:24} {score_judgments(judged).macro_f1:8.3f}", flush=True)

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pipeline.engine.processor import detect
+from lorag.pipeline.engine.processor import detect
 
 LIBRARIES = ("torch", "transformers", "peft", "sentence-transformers")
 

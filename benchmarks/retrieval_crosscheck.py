@@ -26,9 +26,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.evaluation.beir import QRELS_HEADER
-from pipeline.evaluation.retrieval import evaluate_beir
-from pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder, resolve_model
+from lorag.pipeline.evaluation.beir import QRELS_HEADER
+from lorag.pipeline.evaluation.retrieval import evaluate_beir
+from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder, resolve_model
 
 SETS = ("cisi", "pubmedqa", "squad_newwiki", "qed_nq", "squad_reddit", "medquad")
 MOST_QUERIES = {"medquad": 500}

@@ -21,19 +21,19 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from benchmarks.provenance import provenance
-from pipeline.adapters.card import Evidence
-from pipeline.adapters.starters import bundled_starters
-from pipeline.adapters.tensor_file import file_digest
-from pipeline.engine.bases import resolve_base, tokenizer_place
-from pipeline.engine.decoding import BASE_ROW, ChoiceRow
-from pipeline.engine.local import LocalEngine, open_engine
-from pipeline.engine.weights import Precision, load_weights
-from pipeline.evaluation import rewrites
-from pipeline.evaluation.ablation import Measured, interval
-from pipeline.records import Outcome, Rewrite, Role
-from training.starters.build import BASE
-from training.starters.bundle import record_evidence
-from training.starters.measuring import METRICS, READING, REWRITING, Task, differences, measure, tasks
+from lorag.pipeline.adapters.card import Evidence
+from lorag.pipeline.adapters.starters import bundled_starters
+from lorag.pipeline.adapters.tensor_file import file_digest
+from lorag.pipeline.engine.bases import resolve_base, tokenizer_place
+from lorag.pipeline.engine.decoding import BASE_ROW, ChoiceRow
+from lorag.pipeline.engine.local import LocalEngine, open_engine
+from lorag.pipeline.engine.weights import Precision, load_weights
+from lorag.pipeline.evaluation import rewrites
+from lorag.pipeline.evaluation.ablation import Measured, interval
+from lorag.pipeline.records import Outcome, Rewrite, Role
+from lorag.training.starters.build import BASE
+from lorag.training.starters.bundle import record_evidence
+from lorag.training.starters.measuring import METRICS, READING, REWRITING, Task, differences, measure, tasks
 
 ROLES = (Role.SYNTHESIZER, Role.REWRITER, Role.JUDGE)
 TEXTS = ("encyclopedic", "textbooks_openstax")

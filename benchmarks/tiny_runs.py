@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from training.progress import Progress
+from lorag.training.progress import Progress
 
 STEPS, EVERY, BATCH = 20, 2, 4
 """Optimizer steps of a run, steps between two checkpoints, rows a step. Every run sees its 14 rows five times or more."""
@@ -99,10 +99,10 @@ def save_encoder(folder: Path, dropout: float = 0.1) -> Path:
 
 def run_sft(model: Path, run_folder: Path, on_progress: Callable[[Progress], None] | None = None, **changes: Any) -> None:
     """Begin or go on with a supervised run in `run_folder`; `changes` are settings other than this run's own."""
-    from pipeline.engine.bases import resolve_base
-    from pipeline.engine.weights import Precision
-    from pipeline.records import Message
-    from training.sft import Example, SftSettings, train_adapter
+    from lorag.pipeline.engine.bases import resolve_base
+    from lorag.pipeline.engine.weights import Precision
+    from lorag.pipeline.records import Message
+    from lorag.training.sft import Example, SftSettings, train_adapter
 
     examples = [Example(name, (Message("user", f"{name} " * (1 + n % 3) + "?"),), f"{name} {n}") for n, name in enumerate(NAMES)]
     settings: dict[str, Any] = {
@@ -127,9 +127,9 @@ def run_packed(model: Path, run_folder: Path, on_progress: Callable[[Progress], 
 
 def run_contrastive(model: Path, run_folder: Path, on_progress: Callable[[Progress], None] | None = None, **changes: Any) -> None:
     """Begin or go on with a contrastive run with random negatives in `run_folder`."""
-    from training.contrastive import ContrastiveSettings, train_embedder
-    from training.data.negatives import Negatives
-    from training.data.rows import EmbedRow, PassageRow
+    from lorag.training.contrastive import ContrastiveSettings, train_embedder
+    from lorag.training.data.negatives import Negatives
+    from lorag.training.data.rows import EmbedRow, PassageRow
 
     passages = [PassageRow(f"p-{name}", "", f"the {name} " + "is checked daily " * (1 + n % 3)) for n, name in enumerate(NAMES)]
     rows = [EmbedRow(f"q-{name}", f"where is the {name}", (f"p-{name}",)) for name in NAMES]

@@ -30,14 +30,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from provenance import provenance
 
-from pipeline.engine.bases import SMOLLM2, resolve_base
-from pipeline.engine.processor import probe_threads
-from pipeline.engine.tokens import load_tokens
-from pipeline.engine.weights import Precision, load_weights
-from pipeline.records import Message
-from training.lora_options import LoraShape, lora_config
-from training.packing import IGNORED
-from training.sft import Example, SftSettings, encode, train_adapter
+from lorag.pipeline.engine.bases import SMOLLM2, resolve_base
+from lorag.pipeline.engine.processor import probe_threads
+from lorag.pipeline.engine.tokens import load_tokens
+from lorag.pipeline.engine.weights import Precision, load_weights
+from lorag.pipeline.records import Message
+from lorag.training.lora_options import LoraShape, lora_config
+from lorag.training.packing import IGNORED
+from lorag.training.sft import Example, SftSettings, encode, train_adapter
 
 SYSTEMS = ("lorag", "trl", "trl-kept")
 ROWS, BATCH = 32, 4

@@ -33,8 +33,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.adapters.canaries import read_canaries
-from pipeline.assembly import (
+from lorag.assembly import (
     GENERATION_ROLES,
     SharedBase,
     chain_options,
@@ -43,16 +42,17 @@ from pipeline.assembly import (
     open_chain,
     open_index,
 )
-from pipeline.config import GenerationSettings, Settings, load_settings
-from pipeline.engine import ChoiceRequest, Completion, Generation
-from pipeline.engine.bases import resolve_base
-from pipeline.engine.local import LocalEngine
-from pipeline.engine.processor import detect
-from pipeline.engine.remote import RemoteEngine
-from pipeline.orchestrator import Chain
-from pipeline.records import Message, Query, Response, Role
-from services.vllm_serve import vllm_command
-from training.dataset import DataFolder
+from lorag.pipeline.adapters.canaries import read_canaries
+from lorag.pipeline.chain import Chain
+from lorag.pipeline.config import GenerationSettings, Settings, load_settings
+from lorag.pipeline.engine import ChoiceRequest, Completion, Generation
+from lorag.pipeline.engine.bases import resolve_base
+from lorag.pipeline.engine.local import LocalEngine
+from lorag.pipeline.engine.processor import detect
+from lorag.pipeline.engine.remote import RemoteEngine
+from lorag.pipeline.records import Message, Query, Response, Role
+from lorag.services.vllm_serve import vllm_command
+from lorag.training.dataset import DataFolder
 
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",

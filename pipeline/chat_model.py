@@ -14,10 +14,10 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
-from pipeline.engine.protocol import Completion, Engine, Generation, Sampling
-from pipeline.errors import InputError
-from pipeline.one_thread import in_one_thread
-from pipeline.records import Message
+from lorag.pipeline.engine.protocol import Completion, Engine, Generation, Sampling
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.one_thread import in_one_thread
+from lorag.pipeline.records import Message
 
 BASE_MODEL = "base"
 """What `model` calls the bare base."""

@@ -1,7 +1,7 @@
 """A project's settings: one strict `lorag.yaml` → frozen, typed records. Loads no model library and opens nothing.
 
 Every problem of a file is told in one message, each with its line, its key and what is allowed there. Only
-`pipeline.assembly` and the services know these records; everything else takes plain arguments.
+`lorag.assembly` and the services know these records; everything else takes plain arguments.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from pipeline.config_problems import describe_problems
-from pipeline.errors import ConfigError
-from pipeline.yaml_text import read_yaml
+from lorag.pipeline.config_problems import describe_problems
+from lorag.pipeline.errors import ConfigError
+from lorag.pipeline.yaml_text import read_yaml
 
 FILE_NAME = "lorag.yaml"
 
@@ -42,7 +42,7 @@ def _filled(text: str) -> str:
     return text
 
 
-Line = Annotated[str, AfterValidator(_filled)]
+OneLine = Annotated[str, AfterValidator(_filled)]
 Folder = Annotated[Path, Field(strict=False)]
 AdapterChoice = Annotated[
     str,
@@ -70,7 +70,7 @@ class _Strict(BaseModel):
 class BaseModelSettings(_Strict):
     """The language model all generation adapters share."""
 
-    model: Line = DEFAULT_BASE
+    model: OneLine = DEFAULT_BASE
     precision: Literal["nf4", "int8", "fp32", "bf16", "fp16"] = "nf4"
     compute: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device: Device = "auto"
@@ -79,10 +79,10 @@ class BaseModelSettings(_Strict):
 class ServedNames(_Strict):
     """The model names under which the server of `generation` knows the base and the adapter of each role."""
 
-    base: Line = "base"
-    rewriter: Line = "rewriter"
-    synthesizer: Line = "synthesizer"
-    judge: Line = "judge"
+    base: OneLine = "base"
+    rewriter: OneLine = "rewriter"
+    synthesizer: OneLine = "synthesizer"
+    judge: OneLine = "judge"
 
 
 class GenerationSettings(_Strict):
@@ -110,7 +110,7 @@ class GenerationSettings(_Strict):
 class EmbedderSettings(_Strict):
     """The text encoder of retrieval. `query_side_only` is how its adapter is trained; a published adapter's card keeps it."""
 
-    model: Line = "minilm"
+    model: OneLine = "minilm"
     query_side_only: bool = False
     batch_size: Annotated[int, Field(ge=1)] = 32
     device: Device = "auto"
@@ -156,7 +156,7 @@ class RetrievalSettings(_Strict):
 
     k: Annotated[int, Field(ge=1, le=100)] = 4
     hybrid: bool = True
-    rerank: Line | None = None
+    rerank: OneLine | None = None
 
 
 class AdapterSettings(_Strict):
@@ -175,7 +175,7 @@ class JudgeSettings(_Strict):
     answerability: bool = True
     support: bool = True
     gate: Annotated[float, Field(ge=0, le=1)] | None = None
-    intents: dict[Line, Line] = Field(default_factory=dict)
+    intents: dict[OneLine, OneLine] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _usable(self) -> Self:

@@ -11,7 +11,7 @@ from typing import get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from pipeline.yaml_text import KeyPath, ParsedYaml
+from lorag.pipeline.yaml_text import KeyPath, ParsedYaml
 
 _TYPES = {
     "string_type": "must be text",

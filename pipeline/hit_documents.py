@@ -6,7 +6,7 @@ from typing import Any
 
 from langchain_core.documents import Document
 
-from pipeline.records import Citation, Hit
+from lorag.pipeline.records import Citation, Hit
 
 
 def hit_document(hit: Hit, **more: Any) -> Document:

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from pipeline.contracts.context import PassageText
-from pipeline.contracts.judge import JudgeInputs
-from pipeline.errors import InputError, LoragError
-from pipeline.records import Answer, Hit, Outcome, Query, Response, Rewrite, StageRecord, Trace, Verdict
+from lorag.pipeline.contracts.context import PassageText
+from lorag.pipeline.contracts.judge import JudgeInputs
+from lorag.pipeline.errors import InputError, LoragError
+from lorag.pipeline.records import Answer, Hit, Outcome, Query, Response, Rewrite, StageRecord, Trace, Verdict
 
 
 class StageWatcher(Protocol):

@@ -12,7 +12,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
-from pipeline.errors import LoragError
+from lorag.pipeline.errors import LoragError
 
 
 def _nothing() -> Mapping[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from pipeline.records import Hit, Response, StageRecord, Verdict
+from lorag.pipeline.records import Hit, Response, StageRecord, Verdict
 
 
 def response_json(response: Response) -> dict[str, Any]:

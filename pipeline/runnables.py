@@ -23,17 +23,17 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import run_in_executor
 from langchain_core.runnables.utils import AddableDict
 
-from pipeline.chat_model import LoragChatModel
-from pipeline.contracts.context import parse_turn
-from pipeline.errors import InputError
-from pipeline.hit_documents import hit_document, shown_documents
-from pipeline.one_thread import in_one_thread
-from pipeline.orchestrator import Chain, Final, StageDone, TextDelta
-from pipeline.records import Query, Response, Speaker, Turn
-from pipeline.response_json import response_json
-from pipeline.retrieval.store import Filter
-from pipeline.stage_callbacks import StageCallbacks
-from pipeline.stages.retriever import Retriever
+from lorag.pipeline.chain import Chain, Final, StageDone, TextDelta
+from lorag.pipeline.chat_model import LoragChatModel
+from lorag.pipeline.contracts.context import parse_turn
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.hit_documents import hit_document, shown_documents
+from lorag.pipeline.one_thread import in_one_thread
+from lorag.pipeline.records import Query, Response, Speaker, Turn
+from lorag.pipeline.response_json import response_json
+from lorag.pipeline.retrieval.store import Filter
+from lorag.pipeline.stage_callbacks import StageCallbacks
+from lorag.pipeline.stages.retriever import Retriever
 
 __all__ = ["ChainInput", "ChainRunnable", "LoragChatModel", "LoragRetriever", "query_of"]
 

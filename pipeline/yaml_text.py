@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from pipeline.errors import ConfigError
+from lorag.pipeline.errors import ConfigError
 
 KeyPath = tuple[str | int, ...]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.records import Outcome, Response, StageRecord, Verdict
-from services.terminal import cell, out, show, table
+from lorag.pipeline.records import Outcome, Response, StageRecord, Verdict
+from lorag.services.terminal import cell, out, show, table
 
 EXCERPT = 90
 """Characters of a prompt's outcome or a passage that a table shows."""

@@ -11,20 +11,20 @@ from typing import Annotated
 
 import typer
 
-from services.commands import adapters, data, evaluate, keys
-from services.commands.ask import ask
-from services.commands.chat import chat
-from services.commands.compare import compare
-from services.commands.compare_tuning import compare_tuning
-from services.commands.demo import demo
-from services.commands.doctor import doctor
-from services.commands.evaluate_ablation import ablation
-from services.commands.ingest import ingest
-from services.commands.init import init
-from services.commands.merge import merge
-from services.commands.serve import serve
-from services.commands.train import train
-from services.failures import BUG, CommandGroup, report_bug
+from lorag.services.commands import adapters, data, evaluate, keys
+from lorag.services.commands.ask import ask
+from lorag.services.commands.chat import chat
+from lorag.services.commands.compare import compare
+from lorag.services.commands.compare_tuning import compare_tuning
+from lorag.services.commands.demo import demo
+from lorag.services.commands.doctor import doctor
+from lorag.services.commands.evaluate_ablation import ablation
+from lorag.services.commands.ingest import ingest
+from lorag.services.commands.init import init
+from lorag.services.commands.merge import merge
+from lorag.services.commands.serve import serve
+from lorag.services.commands.train import train
+from lorag.services.failures import BUG, CommandGroup, report_bug
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -82,5 +82,5 @@ def _let_go_of_stdout() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-if __name__ == "__main__":  # `accelerate launch … -m services.cli train` starts it so
+if __name__ == "__main__":  # `accelerate launch … -m lorag.services.cli train` starts it so
     main()

@@ -15,21 +15,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.adapters.registry import CANDIDATE, PRODUCTION, Registry, Version
-from pipeline.assembly import open_base, open_chain, open_index, open_registry
-from pipeline.config import FILE_NAME, Settings, load_settings
-from pipeline.errors import AdapterError, ConfigError
-from pipeline.records import Query, Response, Role, Speaker, Turn
-from services.bundled import EXAMPLE, example_folder
-from services.demo_report import write_demo_report
-from services.evaluation import ROLES, Evaluation, evaluate, to_evidence
-from services.starters import fitting_starters, install_starters
-from services.terminal import ProgressBars, duration, progress_bars, say
-from services.testset import Sizes
-from training.dataset import DataFolder
-from training.parent import Beginning, find_start
-from training.progress import loss_entries
-from training.recipe import Recipe, load_recipe
+from lorag.assembly import open_base, open_chain, open_index, open_registry
+from lorag.bundled import EXAMPLE, example_folder
+from lorag.evaluating.evaluation import ROLES, Evaluation, evaluate, to_evidence
+from lorag.evaluating.testset import Sizes
+from lorag.pipeline.adapters.registry import CANDIDATE, PRODUCTION, Registry, Version
+from lorag.pipeline.config import FILE_NAME, Settings, load_settings
+from lorag.pipeline.errors import AdapterError, ConfigError
+from lorag.pipeline.records import Query, Response, Role, Speaker, Turn
+from lorag.services.demo_report import write_demo_report
+from lorag.services.terminal import ProgressBars, duration, progress_bars, say
+from lorag.starters import fitting_starters, install_starters
+from lorag.training.dataset import DataFolder
+from lorag.training.parent import Beginning, find_start
+from lorag.training.progress import loss_entries
+from lorag.training.recipe import Recipe, load_recipe
 
 DATA: Mapping[Role, Mapping[str, Any]] = {
     Role.SYNTHESIZER: {"max_rows": 320},
@@ -146,7 +146,7 @@ def _train(run: Run, role: Role, full: bool, starter: Version | None, from_start
     if (published := _published(registry, role, starter)) is not None:
         say(f"{role.value}: {published.id} is trained already; delete {run.folder} to begin anew")
         return published
-    from training.run import train_role
+    from lorag.training.run import train_role
 
     stage = f"train {role.value}"
     bars.begin(stage)

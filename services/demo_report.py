@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.adapters.registry import Version
-from pipeline.config import Settings
-from pipeline.evaluation.report import LossCurve, Showcase, chain_view, write_report
-from pipeline.records import Query, Response, Role
-from services.evaluation import Evaluation
-from services.evaluation_report import build_report
-from training.dataset import DataFolder
+from lorag.evaluating.evaluation import Evaluation
+from lorag.evaluating.report import build_report
+from lorag.pipeline.adapters.registry import Version
+from lorag.pipeline.config import Settings
+from lorag.pipeline.evaluation.report import LossCurve, Showcase, chain_view, write_report
+from lorag.pipeline.records import Query, Response, Role
+from lorag.training.dataset import DataFolder
 
 Curve = tuple[tuple[int, float], ...]
 

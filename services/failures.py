@@ -19,8 +19,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from pipeline.errors import ConfigError, LoragError
-from services.terminal import say, visible
+from lorag.pipeline.errors import ConfigError, LoragError
+from lorag.services.terminal import say, visible
 
 REFUSED, INTERRUPTED, BUG = 2, 130, 1
 DEBUG = "LORAG_DEBUG"

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipeline.contracts.context import parse_turn
-from pipeline.errors import InputError
-from pipeline.records import Speaker, Turn
+from lorag.pipeline.contracts.context import parse_turn
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.records import Speaker, Turn
 
 _SPEAKERS = {
     "user": Speaker.USER,

@@ -10,8 +10,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import LoragError
-from pipeline.records import Role
+from lorag.pipeline.errors import LoragError
+from lorag.pipeline.records import Role
 
 STACK = (
     "torch",
@@ -64,9 +64,9 @@ def examine_machine() -> Machine:
     """Loads torch, and measures for a second how many threads are fastest."""
     import torch
 
-    from pipeline.engine.bases import SMOLLM2, cache_folder, smollm2_gguf
-    from pipeline.engine.processor import compute_dtype, detect, probe_threads
-    from pipeline.retrieval.sentence_encoder import MINILM, resolve_model
+    from lorag.pipeline.engine.bases import SMOLLM2, cache_folder, smollm2_gguf
+    from lorag.pipeline.engine.processor import compute_dtype, detect, probe_threads
+    from lorag.pipeline.retrieval.sentence_encoder import MINILM, resolve_model
 
     processor = detect()
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else ""
@@ -109,7 +109,7 @@ def memory_bytes(limit_file: Path = CGROUP_LIMIT) -> int:
 
 def examine_project(project: Path) -> ProjectState | None:
     """The project in `project`; None where there is no settings file. What is wrong becomes a problem, not an error."""
-    from pipeline.config import FILE_NAME, load_settings
+    from lorag.pipeline.config import FILE_NAME, load_settings
 
     if not (project / FILE_NAME).is_file():
         return None
@@ -117,8 +117,8 @@ def examine_project(project: Path) -> ProjectState | None:
         settings = load_settings(project)
     except LoragError as error:
         return ProjectState(str(project), "unknown", "unknown", {}, (str(error),))
-    from pipeline.assembly import chosen_version, open_index
-    from pipeline.retrieval.embedder import SentenceTransformerEmbedder
+    from lorag.assembly import chosen_version, open_index
+    from lorag.pipeline.retrieval.embedder import SentenceTransformerEmbedder
 
     problems: list[str] = []
     if not settings.documents.is_dir():

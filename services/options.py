@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from pipeline.errors import InputError
-from pipeline.records import Role
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.records import Role
 
 
 class Format(StrEnum):

@@ -20,23 +20,23 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import Settings
-from pipeline.contracts import contract_hash
-from pipeline.engine.bases import resolve_base
-from pipeline.errors import InputError, TrainingError
-from pipeline.evaluation.ablation import OWN_METRIC, require_two
-from pipeline.evaluation.effects import Effect, corrected, effect_of
-from pipeline.evaluation.row_file import RowFile
-from pipeline.evaluation.scores import ItemScores, ScoreTable, pair
-from pipeline.evaluation.significance import Interval, mean_interval
-from pipeline.records import Outcome, Role
-from pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
-from services.evaluation_report import lorag_version
-from services.tuning_variant import Order, Outcomes, serve_order
-from training.data.jsonl import file_digests
-from training.dataset import PASSAGES
-from training.publish import library_versions
-from training.tuning_comparison import Cost, Method, Task, Variant
+from lorag.evaluating.report import lorag_version
+from lorag.pipeline.config import Settings
+from lorag.pipeline.contracts import contract_hash
+from lorag.pipeline.engine.bases import resolve_base
+from lorag.pipeline.errors import InputError, TrainingError
+from lorag.pipeline.evaluation.ablation import OWN_METRIC, require_two
+from lorag.pipeline.evaluation.effects import Effect, corrected, effect_of
+from lorag.pipeline.evaluation.row_file import RowFile
+from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable, pair
+from lorag.pipeline.evaluation.significance import Interval, mean_interval
+from lorag.pipeline.records import Outcome, Role
+from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
+from lorag.services.tuning_variant import Order, Outcomes, serve_order
+from lorag.training.data.jsonl import file_digests
+from lorag.training.dataset import PASSAGES
+from lorag.training.publish import library_versions
+from lorag.training.tuning_comparison import Cost, Method, Task, Variant
 
 JOURNAL = "variants.jsonl"
 

@@ -11,19 +11,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.adapters.card import now_utc
-from pipeline.evaluation.effects import Effect
-from pipeline.evaluation.report.appendix import notes, provenance
-from pipeline.evaluation.report.markup import EN_DASH, Markup, duration, el, join, number, signed
-from pipeline.evaluation.report.page import frame
-from pipeline.evaluation.report.records import Provenance
-from pipeline.evaluation.report.sections import scrolling, section, verdict_kind
-from pipeline.evaluation.report.write import write_both
-from services.evaluation_report import lorag_version
-from services.machine import examine_machine
-from services.tuning_comparison import Line, TuningComparison, to_json
-from services.tuning_report_charts import Point, bar_chart, difference_chart, quality_chart
-from training.tuning_comparison import Cost, Method
+from lorag.evaluating.report import lorag_version
+from lorag.pipeline.adapters.card import now_utc
+from lorag.pipeline.evaluation.effects import Effect
+from lorag.pipeline.evaluation.report.appendix import notes, provenance
+from lorag.pipeline.evaluation.report.markup import EN_DASH, Markup, duration, el, join, number, signed
+from lorag.pipeline.evaluation.report.page import frame
+from lorag.pipeline.evaluation.report.records import Provenance
+from lorag.pipeline.evaluation.report.sections import scrolling, section, verdict_kind
+from lorag.pipeline.evaluation.report.write import write_both
+from lorag.services.machine import examine_machine
+from lorag.services.tuning_comparison import Line, TuningComparison, to_json
+from lorag.services.tuning_report_charts import Point, bar_chart, difference_chart, quality_chart
+from lorag.training.tuning_comparison import Cost, Method
 
 NOTES = (
     "Same rows, order, steps, batch, schedule and seed for all. Full fine-tuning has a smaller learning rate: one that suits an "

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.evaluation.report.charts import Scale, svg, ticks
-from pipeline.evaluation.report.markup import Markup, el, number, signed
+from lorag.pipeline.evaluation.report.charts import Scale, svg, ticks
+from lorag.pipeline.evaluation.report.markup import Markup, el, number, signed
 
 
 @dataclass(frozen=True, slots=True)

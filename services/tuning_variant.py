@@ -15,27 +15,27 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.contracts import embed
-from pipeline.engine.protocol import ChoiceRequest, Completion, Generation
-from pipeline.errors import DataError, LoragError
-from pipeline.evaluation.ablation import DEPTH, OWN_METRIC
-from pipeline.evaluation.answers import score_answers
-from pipeline.evaluation.beir import BeirCollection
-from pipeline.evaluation.retrieval import score_run
-from pipeline.evaluation.rewrites import score_rewrites
-from pipeline.evaluation.scores import ItemScores, ScoreTable
-from pipeline.evaluation.searching import embed_collection, search
-from pipeline.records import Answer, Hit, Outcome, Passage, Rewrite, Role
-from pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
-from pipeline.stages import Rewriter, Synthesizer
-from services.testset import Sizes, read_tests
-from training.progress import Progress
-from training.run import rank_passages
-from training.tuning_comparison import Cost, Method, Task, Tuned, Variant, precision_of, tune
+from lorag.evaluating.testset import Sizes, read_tests
+from lorag.pipeline.contracts import embed
+from lorag.pipeline.engine.protocol import ChoiceRequest, Completion, Generation
+from lorag.pipeline.errors import DataError, LoragError
+from lorag.pipeline.evaluation.ablation import DEPTH, OWN_METRIC
+from lorag.pipeline.evaluation.answers import score_answers
+from lorag.pipeline.evaluation.beir import BeirCollection
+from lorag.pipeline.evaluation.retrieval import score_run
+from lorag.pipeline.evaluation.rewrites import score_rewrites
+from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable
+from lorag.pipeline.evaluation.searching import embed_collection, search
+from lorag.pipeline.records import Answer, Hit, Outcome, Passage, Rewrite, Role
+from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
+from lorag.pipeline.stages import Rewriter, Synthesizer
+from lorag.training.progress import Progress
+from lorag.training.run import rank_passages
+from lorag.training.tuning_comparison import Cost, Method, Task, Tuned, Variant, precision_of, tune
 
 if TYPE_CHECKING:
-    from pipeline.engine.local import LocalEngine
-    from pipeline.evaluation.ablation import ChainItem, TestSet
+    from lorag.pipeline.engine.local import LocalEngine
+    from lorag.pipeline.evaluation.ablation import ChainItem, TestSet
 
 Told = Callable[[str, int, int, float | None], None]
 """Called with what is going on, how much of it is done, of how much, and the seconds left where they are known."""
@@ -172,8 +172,8 @@ class WholeModel:
     def generate(self, requests: Sequence[Generation]) -> list[Completion]:
         return self._engine.generate([replace(request, adapter=None) for request in requests])
 
-    def weigh(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
-        return self._engine.weigh([replace(request, adapter=None) for request in requests])
+    def choice_probabilities(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
+        return self._engine.choice_probabilities([replace(request, adapter=None) for request in requests])
 
     def stream(self, request: Generation) -> Any:
         return self._engine.stream(replace(request, adapter=None))
@@ -181,9 +181,9 @@ class WholeModel:
 
 def _engine(order: Order, folder: Path | None) -> tuple[Any, str | None]:
     """The engine, and the adapter's name that a stage is to ask for."""
-    from pipeline.engine.bases import resolve_base
-    from pipeline.engine.local import open_engine
-    from pipeline.engine.weights import load_weights
+    from lorag.pipeline.engine.bases import resolve_base
+    from lorag.pipeline.engine.local import open_engine
+    from lorag.pipeline.engine.weights import load_weights
 
     variant = order.variant
     whole = variant.method is Method.FULL

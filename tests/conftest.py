@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.adapters.card import AdapterCard, DataFacts, Evidence, Identity, LoraFacts, TrainingFacts
-from pipeline.adapters.inspection import inspect_weights
-from pipeline.contracts import contract_hash
-from pipeline.engine.bases import Base
-from pipeline.records import Role
+from lorag.pipeline.adapters.card import AdapterCard, DataFacts, Evidence, Identity, LoraFacts, TrainingFacts
+from lorag.pipeline.adapters.inspection import inspect_weights
+from lorag.pipeline.contracts import contract_hash
+from lorag.pipeline.engine.bases import Base
+from lorag.pipeline.records import Role
 
 
 def pytest_configure() -> None:

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.config import Settings, parse_settings
-from pipeline.engine.bases import _FORMAT, GGUF_SHA256, SMOLLM2
+from lorag.pipeline.config import Settings, parse_settings
+from lorag.pipeline.engine.bases import _FORMAT, GGUF_SHA256, SMOLLM2
 from tests.test_packaging import pins
 
 ROOT = Path(__file__).resolve().parent.parent

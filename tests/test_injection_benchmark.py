@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.injection import FOLDER, Attack, fired, plain, rate, read_attacks, run, shown, summary
-from pipeline.contracts import synthesize
-from pipeline.contracts.style import PromptStyle
-from pipeline.engine.protocol import Generation
-from pipeline.engine.scripted import ScriptedEngine
-from pipeline.errors import InputError, PromptTooLong
-from pipeline.stages.synthesizer import Synthesizer
+from lorag.pipeline.contracts import synthesize
+from lorag.pipeline.contracts.style import PromptStyle
+from lorag.pipeline.engine.protocol import Generation
+from lorag.pipeline.engine.scripted import ScriptedEngine
+from lorag.pipeline.errors import InputError, PromptTooLong
+from lorag.pipeline.stages.synthesizer import Synthesizer
 
 ATTACKS = read_attacks()
 

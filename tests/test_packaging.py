@@ -20,11 +20,11 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from pipeline.adapters.starters import bundled_starters
-from pipeline.engine.bases import INSTALL_HINT
-from pipeline.errors import InputError
-from services.bundled import EXAMPLE, example_folder
-from tests.test_structure import ROOMS, ROOT, imported_names, modules
+from lorag.bundled import EXAMPLE, example_folder
+from lorag.pipeline.adapters.starters import bundled_starters
+from lorag.pipeline.engine.bases import INSTALL_HINT
+from lorag.pipeline.errors import InputError
+from tests.test_structure import FRONT, ROOMS, ROOT, imported_names, modules
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 IMPORTED_BY_OTHERS = {
@@ -54,9 +54,9 @@ def declared(*extras: str) -> dict[str, Requirement]:
 
 def test_what_is_imported_is_declared_and_the_other_way_round() -> None:
     owners = importlib.metadata.packages_distributions()
-    own = {*sys.stdlib_module_names, *ROOMS}
+    own = {*sys.stdlib_module_names, FRONT}
     imported: dict[str, str] = {}
-    for room in ROOMS:
+    for room in (*ROOMS, FRONT):
         for path, module in modules(room):
             for line, name in imported_names(path.read_text(encoding="utf-8"), module):
                 top = name.split(".")[0]
@@ -120,10 +120,11 @@ def run(*command: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_wheel_holds_the_three_packages_and_no_tests(wheel: Path) -> None:
+def test_the_wheel_holds_one_package_and_no_tests(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    assert {name.split("/")[0] for name in names} == {*ROOMS, f"lorag-{PROJECT['version']}.dist-info"}
+    assert {name.split("/")[0] for name in names} == {FRONT, f"lorag-{PROJECT['version']}.dist-info"}
+    assert len(names) == len(set(names))
     code = [name for name in names if name.endswith((".py", ".pyc"))]
     assert [name for name in code if re.search(r"(^|/)(tests/|test_|conftest|__pycache__/)", name)] == []
 
@@ -135,14 +136,13 @@ def test_the_wheel_holds_every_data_file_and_the_example(wheel: Path) -> None:
     data = {path for room in ROOMS for path in (ROOT / room).rglob("*") if path.suffix in kinds}
     example = {path for path in (ROOT / "examples" / EXAMPLE).rglob("*") if path.is_file()}
     assert len(example) > 100
-    assert {str(path.relative_to(ROOT)) for path in data} - names == set()
-    assert {f"services/{path.relative_to(ROOT)}" for path in example} - names == set()
+    assert {f"{FRONT}/{path.relative_to(ROOT)}" for path in data} - names == set()
+    assert {f"{FRONT}/{path.relative_to(ROOT)}" for path in example} - names == set()
 
 
 def test_the_installed_package_finds_the_starters_that_the_checkout_has(fresh: Path, tmp_path: Path) -> None:
-    code = (
-        "from pipeline.adapters.starters import bundled_starters as b\nfor role, place in b().items(): print(role.value, place)"
-    )
+    code = "from lorag.pipeline.adapters.starters import bundled_starters as b\n"
+    code += "for role, place in b().items(): print(role.value, place)"
     done = run(fresh / "bin" / "python", "-c", code, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     found = dict(line.split(" ", 1) for line in done.stdout.splitlines() if line)
@@ -165,7 +165,7 @@ def test_the_installed_command_runs_and_says_its_version(fresh: Path, tmp_path: 
 
 
 def test_the_installed_package_finds_its_own_example(fresh: Path, tmp_path: Path) -> None:
-    code = "import services.bundled as b; print(b.__file__); print(b.example_folder())"
+    code = "import lorag.bundled as b; print(b.__file__); print(b.example_folder())"
     done = run(fresh / "bin" / "python", "-c", code, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     module, example = map(Path, done.stdout.splitlines())

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from lorag.training.data.rows import Row, read_embeds, read_judgments, read_passages, read_questions, read_rewrites
 from tests.test_structure import ROOT
-from training.data.rows import Row, read_embeds, read_judgments, read_passages, read_questions, read_rewrites
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ROWS = dict(re.findall(r"^```json (\w+)\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL))

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.adapters.inspection import WEIGHTS_FILE
-from pipeline.engine.local import LocalEngine
-from pipeline.engine.weights import LoadedBase
-from training.early_stopping import DevSet, StopEarly, Stopping
-from training.reporting import Reporter
+from lorag.pipeline.adapters.inspection import WEIGHTS_FILE
+from lorag.pipeline.engine.local import LocalEngine
+from lorag.pipeline.engine.weights import LoadedBase
+from lorag.training.early_stopping import DevSet, StopEarly, Stopping
+from lorag.training.reporting import Reporter
 
 ADAPTER = "default"
 """peft's name for the adapter that is trained."""

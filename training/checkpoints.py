@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import TrainingError
-from training import processes
-from training.progress import LOSS_FILE, Progress, ProgressCallback, TrainerEvents
+from lorag.pipeline.errors import TrainingError
+from lorag.training import processes
+from lorag.training.progress import LOSS_FILE, Progress, ProgressCallback, TrainerEvents
 
 __all__ = [
     "CommitCheckpoints",

@@ -17,21 +17,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.contracts import embed
-from pipeline.engine.processor import probe_threads
-from pipeline.engine.quiet import quiet_libraries
-from pipeline.errors import DataError
-from pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
-from training.checkpoints import fit
-from training.encoder_lora import add_lora, has_bf16, recompute_activations, save_half, tensor_bytes
-from training.linear_head import LinearHead, fit_head, load_head, save_head
-from training.lora_options import LoraShape
-from training.progress import final_loss, loss_entries
-from training.run_settings import trainer_arguments
+from lorag.pipeline.contracts import embed
+from lorag.pipeline.engine.processor import probe_threads
+from lorag.pipeline.engine.quiet import quiet_libraries
+from lorag.pipeline.errors import DataError
+from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
+from lorag.training.checkpoints import fit
+from lorag.training.encoder_lora import add_lora, has_bf16, recompute_activations, save_half, tensor_bytes
+from lorag.training.linear_head import LinearHead, fit_head, load_head, save_head
+from lorag.training.lora_options import LoraShape
+from lorag.training.progress import final_loss, loss_entries
+from lorag.training.run_settings import trainer_arguments
 
 if TYPE_CHECKING:
-    from pipeline.retrieval.embedder import Vectors
-    from training.progress import Progress
+    from lorag.pipeline.retrieval.embedder import Vectors
+    from lorag.training.progress import Progress
 
 HEAD_FILE = "head.safetensors"
 

@@ -7,17 +7,17 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from pipeline.config_problems import describe_problems
-from pipeline.errors import ConfigError
-from pipeline.yaml_text import read_yaml
-from training.classification import ClassifierRecipe
+from lorag.pipeline.config_problems import describe_problems
+from lorag.pipeline.errors import ConfigError
+from lorag.pipeline.yaml_text import read_yaml
+from lorag.training.classification import ClassifierRecipe
 
 BUNDLED = ("classifier-minilm", "classifier-qwen3")
 
 
 def load_classifier_recipe(name: str) -> ClassifierRecipe:
     """The recipe that is bundled under `name`, or the file of that name. Raises ConfigError, all problems in one message."""
-    path = Path(str(resources.files("training") / "recipes" / f"{name}.yaml")) if name in BUNDLED else Path(name)
+    path = Path(str(resources.files("lorag.training") / "recipes" / f"{name}.yaml")) if name in BUNDLED else Path(name)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

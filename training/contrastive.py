@@ -17,30 +17,30 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.contracts import embed
-from pipeline.engine.processor import probe_threads
-from pipeline.engine.quiet import quiet_libraries
-from pipeline.engine.weights import keep_gradients
-from pipeline.errors import TrainingError
-from pipeline.retrieval.sentence_encoder import MINILM, SentenceTransformerEmbedder
-from training import processes
-from training.checkpoints import fit
-from training.contrastive_columns import index_columns, prompt, text_columns, tokens_per_epoch, with_blank
-from training.data.negatives import Negatives, Pair, make_pairs
-from training.data.rows import EmbedRow, PassageRow
-from training.early_stopping import Best, StopEarly, Stopping, best_of
-from training.encoder_lora import add_lora, halve, has_bf16, recompute_activations, save_half, write_instruction
-from training.lora_options import LoraShape
-from training.losses import query_side_loss, two_tower_loss
-from training.order import OwnPart, loader
-from training.progress import Progress, final_loss, loss_entries
-from training.reporting import reporting, require_back_ends
-from training.retrieval_dev import RetrievalDev
-from training.run_settings import counted, trainer_arguments
+from lorag.pipeline.contracts import embed
+from lorag.pipeline.engine.processor import probe_threads
+from lorag.pipeline.engine.quiet import quiet_libraries
+from lorag.pipeline.engine.weights import keep_gradients
+from lorag.pipeline.errors import TrainingError
+from lorag.pipeline.retrieval.sentence_encoder import MINILM, SentenceTransformerEmbedder
+from lorag.training import processes
+from lorag.training.checkpoints import fit
+from lorag.training.contrastive_columns import index_columns, prompt, text_columns, tokens_per_epoch, with_blank
+from lorag.training.data.negatives import Negatives, Pair, make_pairs
+from lorag.training.data.rows import EmbedRow, PassageRow
+from lorag.training.early_stopping import Best, StopEarly, Stopping, best_of
+from lorag.training.encoder_lora import add_lora, halve, has_bf16, recompute_activations, save_half, write_instruction
+from lorag.training.lora_options import LoraShape
+from lorag.training.losses import query_side_loss, two_tower_loss
+from lorag.training.order import OwnPart, loader
+from lorag.training.progress import Progress, final_loss, loss_entries
+from lorag.training.reporting import reporting, require_back_ends
+from lorag.training.retrieval_dev import RetrievalDev
+from lorag.training.run_settings import counted, trainer_arguments
 
 if TYPE_CHECKING:
-    from pipeline.retrieval.embedder import Embedder
-    from training.data.negatives import Vectors
+    from lorag.pipeline.retrieval.embedder import Embedder
+    from lorag.training.data.negatives import Vectors
 
 LATER = ("full", "quantized", "rslora", "dora", "gradient_checkpointing", "instruction", "stopping")
 """Settings that runs begun before there were these do not know; left out of a run's digest while they ask for nothing."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.contracts import embed
-from training.data.negatives import Pair
-from training.losses import NO_ROW
+from lorag.pipeline.contracts import embed
+from lorag.training.data.negatives import Pair
+from lorag.training.losses import NO_ROW
 
 
 def prompt(model: Any, *names: str) -> str:

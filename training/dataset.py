@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.contracts.judge import BUILT_IN, LabelSchema, intent_schema
-from pipeline.errors import DataError
-from pipeline.records import Role
-from training.data.jsonl import read_lines
-from training.data.rows import (
+from lorag.pipeline.contracts.judge import BUILT_IN, LabelSchema, intent_schema
+from lorag.pipeline.errors import DataError
+from lorag.pipeline.records import Role
+from lorag.training.data.jsonl import read_lines
+from lorag.training.data.rows import (
     INTENT,
     EmbedRow,
     JudgeRow,

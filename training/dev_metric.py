@@ -11,20 +11,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from pipeline.contracts.judge import LabelSchema
-from pipeline.engine.protocol import Engine
-from pipeline.evaluation import answers as answer_metrics
-from pipeline.evaluation import rewrites as rewrite_metrics
-from pipeline.evaluation.ablation import MACRO_F1
-from pipeline.evaluation.answers import GoldAnswer, score_answers
-from pipeline.evaluation.judgments import judged, score_judgments
-from pipeline.evaluation.rewrites import GoldRewrite, score_rewrites
-from pipeline.evaluation.scores import ItemScores
-from pipeline.records import Hit, Passage, Query, Role
-from pipeline.stages import Judge, Rewriter, Synthesizer
-from training.data.rows import JudgeRow, PassageRow, QuestionRow, RewriteRow, document_of
-from training.early_stopping import metric_of, require_dev_rows
-from training.examples import shown_passages
+from lorag.pipeline.contracts.judge import LabelSchema
+from lorag.pipeline.engine.protocol import Engine
+from lorag.pipeline.evaluation import answers as answer_metrics
+from lorag.pipeline.evaluation import rewrites as rewrite_metrics
+from lorag.pipeline.evaluation.ablation import MACRO_F1
+from lorag.pipeline.evaluation.answers import GoldAnswer, score_answers
+from lorag.pipeline.evaluation.judgments import judged, score_judgments
+from lorag.pipeline.evaluation.rewrites import GoldRewrite, score_rewrites
+from lorag.pipeline.evaluation.scores import ItemScores
+from lorag.pipeline.records import Hit, Passage, Query, Role
+from lorag.pipeline.stages import Judge, Rewriter, Synthesizer
+from lorag.training.data.rows import JudgeRow, PassageRow, QuestionRow, RewriteRow, document_of
+from lorag.training.early_stopping import metric_of, require_dev_rows
+from lorag.training.examples import shown_passages
 
 ANSWERED = "F1 with citations"
 ACCURACY = "accuracy"

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipeline.engine.protocol import Engine
-from pipeline.errors import TrainingError
-from pipeline.records import Role
-from training import processes
-from training.progress import TrainerEvents
+from lorag.pipeline.engine.protocol import Engine
+from lorag.pipeline.errors import TrainingError
+from lorag.pipeline.records import Role
+from lorag.training import processes
+from lorag.training.progress import TrainerEvents
 
 PREFIX = "dev "
 """Begins the names of dev figures in a log history."""

@@ -13,26 +13,26 @@ from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
-from pipeline.contracts import embed
-from pipeline.engine.bases import tokenizer_place
-from pipeline.engine.processor import compute_dtype, detect
-from pipeline.engine.quiet import quiet_libraries
-from pipeline.engine.tokens import load_tokens
-from pipeline.engine.weights import resolve_compute, resolve_device
-from pipeline.errors import TrainingError
-from pipeline.records import Role
-from pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder, resolve_model
-from training.contrastive import ContrastiveSettings
-from training.data.negatives import Negatives
-from training.data.rows import EmbedRow, PassageRow, QuestionRow
-from training.estimate_memory import Load, Memory, Reading, Setting, contrastive_memory, sft_memory, show_size
-from training.estimate_time import EFFICIENCY, Geometry, measure_rate, operations
-from training.estimate_trace import Traced, trace_encoder, trace_generation
-from training.losses import ROWS_AT_ONCE
-from training.packing import IGNORED, Row, pack
-from training.recipe import ContrastRecipe, Recipe
-from training.run import Job, examples_of, subset
-from training.sft import Example, Optimizer, SftSettings, encode
+from lorag.pipeline.contracts import embed
+from lorag.pipeline.engine.bases import tokenizer_place
+from lorag.pipeline.engine.processor import compute_dtype, detect
+from lorag.pipeline.engine.quiet import quiet_libraries
+from lorag.pipeline.engine.tokens import load_tokens
+from lorag.pipeline.engine.weights import resolve_compute, resolve_device
+from lorag.pipeline.errors import TrainingError
+from lorag.pipeline.records import Role
+from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder, resolve_model
+from lorag.training.contrastive import ContrastiveSettings
+from lorag.training.data.negatives import Negatives
+from lorag.training.data.rows import EmbedRow, PassageRow, QuestionRow
+from lorag.training.estimate_memory import Load, Memory, Reading, Setting, contrastive_memory, sft_memory, show_size
+from lorag.training.estimate_time import EFFICIENCY, Geometry, measure_rate, operations
+from lorag.training.estimate_trace import Traced, trace_encoder, trace_generation
+from lorag.training.losses import ROWS_AT_ONCE
+from lorag.training.packing import IGNORED, Row, pack
+from lorag.training.recipe import ContrastRecipe, Recipe
+from lorag.training.run import TrainingRun, examples_of, subset
+from lorag.training.sft import Example, Optimizer, SftSettings, encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Plan:
         return self.trainable / self.parameters
 
 
-def plan_training(job: Job, max_memory: int = 0) -> Plan:
+def plan_training(job: TrainingRun, max_memory: int = 0) -> Plan:
     """What `job` will need; with `max_memory`, in bytes, its batches are read in parts that fit.
 
     A step's rows, and so the loss, stay the same. Raises as the run itself does for data that cannot be trained on, and
@@ -76,7 +76,7 @@ def plan_training(job: Job, max_memory: int = 0) -> Plan:
     return _plan_encoder(job, max_memory) if job.role is Role.EMBEDDER else _plan_generation(job, max_memory)
 
 
-def _plan_generation(job: Job, max_memory: int) -> Plan:
+def _plan_generation(job: TrainingRun, max_memory: int) -> Plan:
     return plan_sft(subset(examples_of(job, "train", rank=_by_chance), job.recipe), job.recipe, job.base, max_memory)
 
 
@@ -181,7 +181,7 @@ def _by_chance(
     return {row.id: rng.sample(ids, min(count, len(ids))) for row in questions}
 
 
-def _plan_encoder(job: Job, max_memory: int) -> Plan:
+def _plan_encoder(job: TrainingRun, max_memory: int) -> Plan:
     settings = job.recipe.contrastive(job.embedder)
     device = resolve_device("auto")
     compute = compute_dtype(detect())

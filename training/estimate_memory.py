@@ -11,9 +11,9 @@ import re
 from dataclasses import asdict, dataclass
 from math import ceil
 
-from pipeline.engine.weights import Precision
-from pipeline.errors import ConfigError
-from training.estimate_trace import Traced
+from lorag.pipeline.engine.weights import Precision
+from lorag.pipeline.errors import ConfigError
+from lorag.training.estimate_trace import Traced
 
 MIB, GIB = 1 << 20, 1 << 30
 

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from training.estimate_trace import Traced
+from lorag.training.estimate_trace import Traced
 
 EFFICIENCY = {"cpu": 0.5, "cuda": 0.35}
 """Training's rate as a share of that of plain products. CPU: measured on smollm2-135m and minilm by
@@ -56,7 +56,7 @@ def measure_rate(geometry: Geometry, compute: str, device: str) -> float:
     """Floating-point operations a second of products of this model's shape, here and now. Takes about half a second."""
     import torch
 
-    from pipeline.engine.processor import probe_threads
+    from lorag.pipeline.engine.processor import probe_threads
 
     if device == "cpu":
         probe_threads()

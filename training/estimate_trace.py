@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.engine.quiet import quiet_libraries
-from pipeline.errors import BaseError
-from training.attention import use_lean_attention
-from training.lora_options import LoraShape, lora_config
+from lorag.pipeline.engine.quiet import quiet_libraries
+from lorag.pipeline.errors import BaseError
+from lorag.training.attention import use_lean_attention
+from lorag.training.lora_options import LoraShape, lora_config
 
 
 @dataclass(frozen=True, slots=True)

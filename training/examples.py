@@ -10,11 +10,11 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from pipeline.contracts import judge, rewrite, synthesize
-from pipeline.contracts.judge import LabelSchema
-from pipeline.errors import DataError
-from training.data.rows import JudgeRow, PassageRow, QuestionRow, RewriteRow
-from training.sft import Example
+from lorag.pipeline.contracts import judge, rewrite, synthesize
+from lorag.pipeline.contracts.judge import LabelSchema
+from lorag.pipeline.errors import DataError
+from lorag.training.data.rows import JudgeRow, PassageRow, QuestionRow, RewriteRow
+from lorag.training.sft import Example
 
 
 def rewrite_examples(rows: Sequence[RewriteRow]) -> list[Example]:

@@ -11,8 +11,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.adapters.admission import copy_settings
-from pipeline.adapters.card import (
+from lorag.pipeline.adapters.admission import copy_settings
+from lorag.pipeline.adapters.card import (
     FORMAT,
     NOT_KNOWN,
     UNKNOWN_DATA,
@@ -23,23 +23,23 @@ from pipeline.adapters.card import (
     Origin,
     now_utc,
 )
-from pipeline.adapters.fitting import check_fits, check_name, linear_layers
-from pipeline.adapters.inspection import ALLOWED, WEIGHTS_FILE, AdapterFacts, inspect_weights
-from pipeline.adapters.lora_settings import CONFIG_FILE
-from pipeline.adapters.proof import CanarySample, record_canaries, record_embed_canaries
-from pipeline.adapters.registry import Version
-from pipeline.adapters.staging import copy_file
-from pipeline.adapters.strict_json import load_json
-from pipeline.adapters.tensor_file import file_digest
-from pipeline.contracts import contract_hash
-from pipeline.engine.bases import Base, resolve_base
-from pipeline.engine.local import open_engine
-from pipeline.engine.weights import Precision, load_weights
-from pipeline.errors import AdapterError, IdentityMismatch
-from pipeline.records import Role
-from pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder, resolve_model
-from training.publish import CANARY_SAMPLES, library_versions, write_canaries
-from training.run import Job, examples_of, held_out_split
+from lorag.pipeline.adapters.fitting import check_fits, check_name, linear_layers
+from lorag.pipeline.adapters.inspection import ALLOWED, WEIGHTS_FILE, AdapterFacts, inspect_weights
+from lorag.pipeline.adapters.lora_settings import CONFIG_FILE
+from lorag.pipeline.adapters.proof import CanarySample, record_canaries, record_embed_canaries
+from lorag.pipeline.adapters.registry import Version
+from lorag.pipeline.adapters.staging import copy_file
+from lorag.pipeline.adapters.strict_json import load_json
+from lorag.pipeline.adapters.tensor_file import file_digest
+from lorag.pipeline.contracts import contract_hash
+from lorag.pipeline.engine.bases import Base, resolve_base
+from lorag.pipeline.engine.local import open_engine
+from lorag.pipeline.engine.weights import Precision, load_weights
+from lorag.pipeline.errors import AdapterError, IdentityMismatch
+from lorag.pipeline.records import Role
+from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder, resolve_model
+from lorag.training.publish import CANARY_SAMPLES, library_versions, write_canaries
+from lorag.training.run import TrainingRun, examples_of, held_out_split
 
 PICKLED = ("adapter_model.bin", "adapter_model.pt", "adapter_model.pth", "pytorch_model.bin")
 
@@ -64,7 +64,7 @@ class Runtime:
     device: str = "auto"
 
 
-def import_adapter(folder: Path, job: Job, claims: Claims, runtime: Runtime) -> Version:
+def import_adapter(folder: Path, job: TrainingRun, claims: Claims, runtime: Runtime) -> Version:
     """Publish the adapter in `folder` as `candidate` of `job.role`, proven on held-out rows of `job.data`.
 
     Raises AdapterError, IdentityMismatch where it is for another base or contract, NoEffect where it does not move the held-out
@@ -106,7 +106,7 @@ def _check_source(folder: Path) -> None:
             raise AdapterError(f"{folder}: {name} is missing; give the folder that peft's save_pretrained wrote")
 
 
-def _prove_generation(folder: Path, staged: Path, job: Job, claims: Claims, runtime: Runtime) -> tuple[Identity, int]:
+def _prove_generation(folder: Path, staged: Path, job: TrainingRun, claims: Claims, runtime: Runtime) -> tuple[Identity, int]:
     base = resolve_base(job.base)
     check_fits(folder, linear_layers(base.location, embeds=False), base.id)
     held_out = examples_of(job, held_out_split(job.data, job.role), limit=CANARY_SAMPLES)
@@ -118,7 +118,7 @@ def _prove_generation(folder: Path, staged: Path, job: Job, claims: Claims, runt
     return _identity(job.role, base, staged, claims, pooling=""), int(parameters)
 
 
-def _prove_embedder(folder: Path, staged: Path, job: Job, claims: Claims, runtime: Runtime) -> tuple[Identity, int]:
+def _prove_embedder(folder: Path, staged: Path, job: TrainingRun, claims: Claims, runtime: Runtime) -> tuple[Identity, int]:
     check_fits(folder, linear_layers(str(resolve_model(job.embedder)), embeds=True), job.embedder)
     device = None if runtime.device == "auto" else runtime.device
     questions = [row.query for row in job.data.embed_rows(held_out_split(job.data, job.role))]

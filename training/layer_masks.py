@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.errors import TrainingError
+from lorag.pipeline.errors import TrainingError
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 

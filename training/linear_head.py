@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import DataError
+from lorag.pipeline.errors import DataError
 
 if TYPE_CHECKING:
-    from pipeline.retrieval.embedder import Vectors
+    from lorag.pipeline.retrieval.embedder import Vectors
 
 _STEPS = 200
 

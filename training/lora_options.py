@@ -20,9 +20,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from pipeline.engine.quiet import quiet_libraries
-from pipeline.engine.weights import Precision
-from pipeline.errors import TrainingError
+from lorag.pipeline.engine.quiet import quiet_libraries
+from lorag.pipeline.engine.weights import Precision
+from lorag.pipeline.errors import TrainingError
 
 QUANTIZED = (Precision.NF4, Precision.INT8)
 EXACT_WIDTH = 2048

@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from training.processes import counted_once, everyones
+from lorag.training.processes import counted_once, everyones
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from training.data.negatives import Vectors
+    from lorag.training.data.negatives import Vectors
 
 NO_ROW = -1
 """The label (or each of its numbers) of a row that counts for nothing."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pipeline.errors import TrainingError
+from lorag.pipeline.errors import TrainingError
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,19 +10,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.adapters.card import CARD_FILE, Evidence, Parent, read_card
-from pipeline.adapters.inspection import AdapterFacts, inspect_weights
-from pipeline.adapters.lora_settings import CONFIG_FILE
-from pipeline.adapters.registry import Registry
-from pipeline.adapters.starters import STARTER, bundled_starters
-from pipeline.engine.bases import Base
-from pipeline.engine.local import open_engine
-from pipeline.engine.weights import load_weights
-from pipeline.errors import AdapterError, ConfigError, IdentityMismatch
-from pipeline.records import Role
-from training.recipe import Recipe
-from training.sft import SftSettings, TrainedAdapter
-from training.starters.measuring import ITEMS, compare, tasks
+from lorag.pipeline.adapters.card import CARD_FILE, Evidence, Parent, read_card
+from lorag.pipeline.adapters.inspection import AdapterFacts, inspect_weights
+from lorag.pipeline.adapters.lora_settings import CONFIG_FILE
+from lorag.pipeline.adapters.registry import Registry
+from lorag.pipeline.adapters.starters import STARTER, bundled_starters
+from lorag.pipeline.engine.bases import Base
+from lorag.pipeline.engine.local import open_engine
+from lorag.pipeline.engine.weights import load_weights
+from lorag.pipeline.errors import AdapterError, ConfigError, IdentityMismatch
+from lorag.pipeline.records import Role
+from lorag.training.recipe import Recipe
+from lorag.training.sft import SftSettings, TrainedAdapter
+from lorag.training.starters.measuring import ITEMS, compare, tasks
 
 
 @dataclass(frozen=True, slots=True)

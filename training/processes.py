@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pipeline.errors import TrainingError
+from lorag.pipeline.errors import TrainingError
 
 if TYPE_CHECKING:
     from torch import Tensor

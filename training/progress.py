@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import TrainingError
+from lorag.pipeline.errors import TrainingError
 
 LOSS_FILE = "loss.jsonl"
 

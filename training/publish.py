@@ -7,8 +7,8 @@ import importlib.metadata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pipeline.adapters.canaries import CANARY_FILE, Canary, EmbedCanary, canaries_json
-from pipeline.adapters.card import (
+from lorag.pipeline.adapters.canaries import CANARY_FILE, Canary, EmbedCanary, canaries_json
+from lorag.pipeline.adapters.card import (
     FORMAT,
     PLAIN_LORA,
     AdapterCard,
@@ -20,18 +20,18 @@ from pipeline.adapters.card import (
     TrainingFacts,
     now_utc,
 )
-from pipeline.adapters.inspection import inspect_folder
-from pipeline.adapters.proof import CanarySample, record_canaries, record_embed_canaries
-from pipeline.adapters.registry import Registry, Version
-from pipeline.adapters.tensor_file import file_digest
-from pipeline.contracts import contract_hash
-from pipeline.engine.bases import Base
-from pipeline.engine.local import open_engine
-from pipeline.engine.weights import Precision, load_weights
-from pipeline.records import Role
-from pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
-from training.contrastive import ContrastiveSettings, TrainedEmbedder
-from training.sft import Example, SftSettings, TrainedAdapter
+from lorag.pipeline.adapters.inspection import inspect_folder
+from lorag.pipeline.adapters.proof import CanarySample, record_canaries, record_embed_canaries
+from lorag.pipeline.adapters.registry import Registry, Version
+from lorag.pipeline.adapters.tensor_file import file_digest
+from lorag.pipeline.contracts import contract_hash
+from lorag.pipeline.engine.bases import Base
+from lorag.pipeline.engine.local import open_engine
+from lorag.pipeline.engine.weights import Precision, load_weights
+from lorag.pipeline.records import Role
+from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
+from lorag.training.contrastive import ContrastiveSettings, TrainedEmbedder
+from lorag.training.sft import Example, SftSettings, TrainedAdapter
 
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "trl", "sentence-transformers")
 CANARY_SAMPLES = 12

@@ -12,16 +12,16 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from pipeline.config_problems import describe_problems
-from pipeline.engine.weights import Precision
-from pipeline.errors import ConfigError
-from pipeline.records import Role
-from pipeline.yaml_text import read_yaml
-from training.contrastive import ContrastiveSettings
-from training.data.negatives import Negatives
-from training.early_stopping import Stopping
-from training.lora_options import Init
-from training.sft import Optimizer, SftSettings
+from lorag.pipeline.config_problems import describe_problems
+from lorag.pipeline.engine.weights import Precision
+from lorag.pipeline.errors import ConfigError
+from lorag.pipeline.records import Role
+from lorag.pipeline.yaml_text import read_yaml
+from lorag.training.contrastive import ContrastiveSettings
+from lorag.training.data.negatives import Negatives
+from lorag.training.early_stopping import Stopping
+from lorag.training.lora_options import Init
+from lorag.training.sft import Optimizer, SftSettings
 
 GENERATION_ROLES = (Role.REWRITER, Role.SYNTHESIZER, Role.JUDGE)
 
@@ -216,7 +216,7 @@ def bundled_recipe(role: Role, name: str = "") -> Path:
 
     Raises ConfigError where there is none, with the names that there are.
     """
-    folder = Path(str(resources.files("training") / "recipes"))
+    folder = Path(str(resources.files("lorag.training") / "recipes"))
     path = folder / f"{role.value}-{name}.yaml" if name else folder / f"{role.value}.yaml"
     if not path.is_file() and not name:
         raise ConfigError(f"no bundled recipe for the {role.value}; give one with --recipe FILE")
@@ -230,7 +230,7 @@ def bundled_recipe(role: Role, name: str = "") -> Path:
 
 def bundled_names(role: Role) -> tuple[str, ...]:
     """The names of the recipes that ship for `role` beside its own, in order."""
-    files = (Path(str(resources.files("training") / "recipes"))).glob(f"{role.value}-*.yaml")
+    files = (Path(str(resources.files("lorag.training") / "recipes"))).glob(f"{role.value}-*.yaml")
     return tuple(sorted(path.stem.removeprefix(f"{role.value}-") for path in files))
 
 

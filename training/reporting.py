@@ -19,9 +19,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import TrainingError
-from training.early_stopping import PREFIX
-from training.progress import TrainerEvents
+from lorag.pipeline.errors import TrainingError
+from lorag.training.early_stopping import PREFIX
+from lorag.training.progress import TrainerEvents
 
 PROJECT = "lorag"
 FIGURES = ("loss", "learning_rate", "grad_norm", "epoch")

@@ -10,16 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.contracts import embed
-from pipeline.errors import TrainingError
-from pipeline.evaluation.retrieval import score_run
-from pipeline.evaluation.searching import Embedded, search
-from pipeline.records import Role
-from training.data.rows import EmbedRow, PassageRow
-from training.early_stopping import metric_of, require_dev_rows
+from lorag.pipeline.contracts import embed
+from lorag.pipeline.errors import TrainingError
+from lorag.pipeline.evaluation.retrieval import score_run
+from lorag.pipeline.evaluation.searching import Embedded, search
+from lorag.pipeline.records import Role
+from lorag.training.data.rows import EmbedRow, PassageRow
+from lorag.training.early_stopping import metric_of, require_dev_rows
 
 if TYPE_CHECKING:
-    from pipeline.retrieval.embedder import Vectors
+    from lorag.pipeline.retrieval.embedder import Vectors
 
 NDCG = "nDCG@10"
 METRICS = (NDCG, "MRR@10", "Recall@10")

@@ -12,27 +12,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from pipeline.adapters.card import DataFacts
-from pipeline.adapters.registry import PRODUCTION, Registry, Version
-from pipeline.contracts import embed
-from pipeline.engine.bases import Base, resolve_base
-from pipeline.errors import DataError
-from pipeline.records import Role
-from pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
-from training import processes
-from training.contrastive import train_embedder
-from training.data.rows import EmbedRow, PassageRow, QuestionRow
-from training.dataset import PASSAGES, DataFolder, judge_schemas
-from training.dev_metric import answer_dev, drawn_questions, judge_dev, rewrite_dev
-from training.early_stopping import DevSet
-from training.examples import judge_examples, mix, rewrite_examples, support_examples, synthesize_examples
-from training.memory import release_memory
-from training.parent import Beginning, agreed, changes_since, require_base
-from training.progress import Progress
-from training.publish import CANARY_SAMPLES, data_facts, publish_embedder, publish_generation
-from training.recipe import Recipe
-from training.retrieval_dev import RetrievalDev, retrieval_dev
-from training.sft import Example, SftSettings, TrainedAdapter, train_adapter
+from lorag.pipeline.adapters.card import DataFacts
+from lorag.pipeline.adapters.registry import PRODUCTION, Registry, Version
+from lorag.pipeline.contracts import embed
+from lorag.pipeline.engine.bases import Base, resolve_base
+from lorag.pipeline.errors import DataError
+from lorag.pipeline.records import Role
+from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
+from lorag.training import processes
+from lorag.training.contrastive import train_embedder
+from lorag.training.data.rows import EmbedRow, PassageRow, QuestionRow
+from lorag.training.dataset import PASSAGES, DataFolder, judge_schemas
+from lorag.training.dev_metric import answer_dev, drawn_questions, judge_dev, rewrite_dev
+from lorag.training.early_stopping import DevSet
+from lorag.training.examples import judge_examples, mix, rewrite_examples, support_examples, synthesize_examples
+from lorag.training.memory import release_memory
+from lorag.training.parent import Beginning, agreed, changes_since, require_base
+from lorag.training.progress import Progress
+from lorag.training.publish import CANARY_SAMPLES, data_facts, publish_embedder, publish_generation
+from lorag.training.recipe import Recipe
+from lorag.training.retrieval_dev import RetrievalDev, retrieval_dev
+from lorag.training.sft import Example, SftSettings, TrainedAdapter, train_adapter
 
 GOLD_ROOM = 6
 """Nearest passages kept per question beyond `k`: room for `k` distractors after the gold ones are taken out."""
@@ -43,7 +43,7 @@ Rank = Callable[[Sequence[QuestionRow], Mapping[str, PassageRow], str, int], dic
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class TrainingRun:
     """What `train_role` works with."""
 
     role: Role
@@ -93,7 +93,7 @@ def train_role(
             on_notice(line)
     if beginning is not None:
         recipe = agreed(recipe, beginning.start)
-    job = Job(role, folder, recipe, base, embedder, registry, run_folder, k, resume, on_progress, on_notice, beginning)
+    job = TrainingRun(role, folder, recipe, base, embedder, registry, run_folder, k, resume, on_progress, on_notice, beginning)
     version = _train_embedder(job) if role is Role.EMBEDDER else _train_generation(job)
     release_memory()
     return version
@@ -107,7 +107,7 @@ def held_out_split(data: DataFolder, role: Role) -> str:
     raise DataError(f"no dev/{role.value}.jsonl in {data.folder}; a few held-out rows are needed to prove the adapter's effect")
 
 
-def _train_generation(job: Job) -> Version:
+def _train_generation(job: TrainingRun) -> Version:
     held = held_out_split(job.data, job.role)
     held_out = examples_of(job, held, limit=CANARY_SAMPLES)
     if not held_out:
@@ -135,7 +135,7 @@ def _train_generation(job: Job) -> Version:
     return processes.first_does(lambda: _publish(job, base, settings, trained, held_out))
 
 
-def _dev(job: Job) -> DevSet | None:
+def _dev(job: TrainingRun) -> DevSet | None:
     """The dev items that the run is stopped by; None where the recipe does not ask for it. They are no test items."""
     if (dev := job.recipe.dev) is None:
         return None
@@ -149,13 +149,15 @@ def _dev(job: Job) -> DevSet | None:
     return answer_dev(questions, passages, rankings, job.k, dev.metric)
 
 
-def _publish(job: Job, base: Base, settings: SftSettings, trained: TrainedAdapter, held_out: Sequence[Example]) -> Version:
+def _publish(
+    job: TrainingRun, base: Base, settings: SftSettings, trained: TrainedAdapter, held_out: Sequence[Example]
+) -> Version:
     parent = changes_since(job.beginning, job.role, base, settings, trained) if job.beginning else None
     facts = _facts(job, trained.rows)
     return publish_generation(job.registry, job.role, base, settings, trained, facts, held_out, parent=parent)
 
 
-def _train_embedder(job: Job) -> Version:
+def _train_embedder(job: TrainingRun) -> Version:
     held = held_out_split(job.data, Role.EMBEDDER)
     rows: Sequence[EmbedRow] = subset(list(job.data.embed_rows("train")), job.recipe)
     settings, dev = job.recipe.contrastive(job.embedder), _retrieval_dev(job)
@@ -177,7 +179,7 @@ def _train_embedder(job: Job) -> Version:
     return processes.first_does(lambda: publish_embedder(job.registry, settings, trained, _facts(job, trained.pairs), questions))
 
 
-def _retrieval_dev(job: Job) -> RetrievalDev | None:
+def _retrieval_dev(job: TrainingRun) -> RetrievalDev | None:
     """The dev questions that the recipe stops by, ranked among their own passages and those of training; None without any."""
     wanted = job.recipe.dev
     if wanted is None or not job.data.has("dev", Role.EMBEDDER):
@@ -188,7 +190,7 @@ def _retrieval_dev(job: Job) -> RetrievalDev | None:
     return retrieval_dev(rows, passages, wanted.items, wanted.metric, job.recipe.optimiser.seed)
 
 
-def _serving_encoder(job: Job) -> SentenceTransformerEmbedder | None:
+def _serving_encoder(job: TrainingRun) -> SentenceTransformerEmbedder | None:
     """The encoder of the current index, hard negatives are mined from: with the embedder adapter in production, if it is of the
     model that is tuned now. None: the bare model."""
     version = job.registry.aliases(Role.EMBEDDER).get(PRODUCTION)
@@ -209,7 +211,7 @@ def subset(rows: list[T], recipe: Recipe, limit: int = 0) -> list[T]:
     return random.Random(recipe.optimiser.seed).sample(rows, limit)
 
 
-def examples_of(job: Job, split: str, limit: int | None = None, rank: Rank | None = None) -> list[Example]:
+def examples_of(job: TrainingRun, split: str, limit: int | None = None, rank: Rank | None = None) -> list[Example]:
     """The examples of `split`, at most the first `limit`. `rank` finds the synthesizer's passages instead of `rank_passages`."""
     if job.role is Role.REWRITER:
         return rewrite_examples(job.data.rewrites(split))[:limit]
@@ -232,7 +234,7 @@ def examples_of(job: Job, split: str, limit: int | None = None, rank: Rank | Non
     )
 
 
-def _support(job: Job) -> list[Example]:
+def _support(job: TrainingRun) -> list[Example]:
     """Support judgments made of answered training questions, where there are any."""
     limit = job.recipe.data.answered_support
     if not limit or not job.data.has("train", Role.SYNTHESIZER):
@@ -256,7 +258,7 @@ def rank_passages(
     return {q.id: [ids[i] for i in row] for q, row in zip(questions, order, strict=True)}
 
 
-def _facts(job: Job, rows: int) -> DataFacts:
+def _facts(job: TrainingRun, rows: int) -> DataFacts:
     files = {f"train/{job.role.value}.jsonl": job.data.file("train", job.role)}
     if job.role in (Role.SYNTHESIZER, Role.EMBEDDER):
         files[PASSAGES] = job.data.folder / PASSAGES

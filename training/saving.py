@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.adapters.inspection import WEIGHTS_FILE
-from training.lora_options import as_difference, lora_scale
+from lorag.pipeline.adapters.inspection import WEIGHTS_FILE
+from lorag.training.lora_options import as_difference, lora_scale
 
 
 def save_half(model: Any, folder: Path, base_id: str, state: Mapping[str, Any] | None = None, *, as_one: bool = False) -> Path:

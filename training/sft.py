@@ -14,28 +14,28 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline.engine.bases import Base
-from pipeline.engine.processor import probe_threads
-from pipeline.engine.quiet import quiet_libraries
-from pipeline.engine.tokens import ChatTokens
-from pipeline.engine.weights import LoadedBase, keep_gradients, load_weights
-from pipeline.errors import TrainingError
-from pipeline.records import Message
-from training import processes
-from training.answering import go_back, watch
-from training.attention import use_lean_attention
-from training.checkpoints import fit
-from training.early_stopping import DevSet, best_of
-from training.layer_masks import layer_masks, require_packable
-from training.lora_options import Init, lora_config, start_from, train_in_float32
-from training.order import Chunks, OwnPart, RowOrder, Shares, loader, share
-from training.packing import IGNORED, Row, collate, pack
-from training.progress import Progress, final_loss, loss_entries
-from training.reporting import reporting
-from training.run_settings import trainer_arguments
-from training.saving import save_half, save_whole
-from training.sft_settings import Optimizer, SftSettings, require_trainable, run_digest
-from training.start_weights import begin_with
+from lorag.pipeline.engine.bases import Base
+from lorag.pipeline.engine.processor import probe_threads
+from lorag.pipeline.engine.quiet import quiet_libraries
+from lorag.pipeline.engine.tokens import ChatTokens
+from lorag.pipeline.engine.weights import LoadedBase, keep_gradients, load_weights
+from lorag.pipeline.errors import TrainingError
+from lorag.pipeline.records import Message
+from lorag.training import processes
+from lorag.training.answering import go_back, watch
+from lorag.training.attention import use_lean_attention
+from lorag.training.checkpoints import fit
+from lorag.training.early_stopping import DevSet, best_of
+from lorag.training.layer_masks import layer_masks, require_packable
+from lorag.training.lora_options import Init, lora_config, start_from, train_in_float32
+from lorag.training.order import Chunks, OwnPart, RowOrder, Shares, loader, share
+from lorag.training.packing import IGNORED, Row, collate, pack
+from lorag.training.progress import Progress, final_loss, loss_entries
+from lorag.training.reporting import reporting
+from lorag.training.run_settings import trainer_arguments
+from lorag.training.saving import save_half, save_whole
+from lorag.training.sft_settings import Optimizer, SftSettings, require_trainable, run_digest
+from lorag.training.start_weights import begin_with
 
 __all__ = ["Example", "Optimizer", "SftSettings", "TrainedAdapter", "encode", "target_loss", "train_adapter"]
 

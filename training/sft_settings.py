@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from pipeline.adapters.inspection import WEIGHTS_FILE
-from pipeline.adapters.tensor_file import file_digest
-from pipeline.engine.bases import Base
-from pipeline.engine.weights import Precision
-from pipeline.errors import TrainingError
-from training.early_stopping import DevSet, Stopping
-from training.lora_options import Init, LoraShape, require_possible
-from training.reporting import require_back_ends
-from training.run_settings import counted
+from lorag.pipeline.adapters.inspection import WEIGHTS_FILE
+from lorag.pipeline.adapters.tensor_file import file_digest
+from lorag.pipeline.engine.bases import Base
+from lorag.pipeline.engine.weights import Precision
+from lorag.pipeline.errors import TrainingError
+from lorag.training.early_stopping import DevSet, Stopping
+from lorag.training.lora_options import Init, LoraShape, require_possible
+from lorag.training.reporting import require_back_ends
+from lorag.training.run_settings import counted
 
 _LATER = ("full", "rslora", "dora", "init", "activated", "optimizer", "gradient_checkpointing", "stopping")
 """Settings that runs begun before there were these do not know; left out of the digest while they ask for nothing."""

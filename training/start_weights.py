@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.adapters.inspection import WEIGHTS_FILE
-from pipeline.adapters.lora_settings import CONFIG_FILE
-from pipeline.errors import TrainingError
+from lorag.pipeline.adapters.inspection import WEIGHTS_FILE
+from lorag.pipeline.adapters.lora_settings import CONFIG_FILE
+from lorag.pipeline.errors import TrainingError
 
 SHAPE = (
     "r",

@@ -14,23 +14,23 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from pipeline.engine.bases import resolve_base
-from pipeline.engine.processor import compute_dtype, detect
-from pipeline.engine.quiet import quiet_libraries
-from pipeline.engine.weights import Precision
-from pipeline.errors import InputError, TrainingError
-from pipeline.records import Role
-from pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
-from training.checkpoints import discard, newest_complete
-from training.contrastive import train_embedder
-from training.dataset import DataFolder
-from training.encoder_lora import tensor_bytes
-from training.examples import rewrite_examples, synthesize_examples
-from training.memory import peak_memory, reset_peak
-from training.progress import LOSS_FILE, Progress
-from training.recipe import Recipe
-from training.run import GOLD_ROOM, rank_passages, subset
-from training.sft import Example, train_adapter
+from lorag.pipeline.engine.bases import resolve_base
+from lorag.pipeline.engine.processor import compute_dtype, detect
+from lorag.pipeline.engine.quiet import quiet_libraries
+from lorag.pipeline.engine.weights import Precision
+from lorag.pipeline.errors import InputError, TrainingError
+from lorag.pipeline.records import Role
+from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
+from lorag.training.checkpoints import discard, newest_complete
+from lorag.training.contrastive import train_embedder
+from lorag.training.dataset import DataFolder
+from lorag.training.encoder_lora import tensor_bytes
+from lorag.training.examples import rewrite_examples, synthesize_examples
+from lorag.training.memory import peak_memory, reset_peak
+from lorag.training.progress import LOSS_FILE, Progress
+from lorag.training.recipe import Recipe
+from lorag.training.run import GOLD_ROOM, rank_passages, subset
+from lorag.training.sft import Example, train_adapter
 
 FULL_RATE = 0.1
 """Learning rate of full fine-tuning as a share of LoRA's: the best ones lie about ten times apart over many models and tasks

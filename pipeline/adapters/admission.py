@@ -7,13 +7,13 @@ import json
 import math
 from pathlib import Path
 
-from pipeline.adapters.canaries import CANARY_FILE, check_readable
-from pipeline.adapters.card import CARD_FILE, PLAIN_LORA, AdapterCard, LoraKind
-from pipeline.adapters.inspection import ALLOWED, WEIGHTS_FILE, AdapterFacts, inspect_folder, inspect_weights
-from pipeline.adapters.lora_settings import CONFIG_FILE, portable_settings
-from pipeline.adapters.staging import copy_file, write_text
-from pipeline.adapters.strict_json import load_json
-from pipeline.errors import AdapterError
+from lorag.pipeline.adapters.canaries import CANARY_FILE, check_readable
+from lorag.pipeline.adapters.card import CARD_FILE, PLAIN_LORA, AdapterCard, LoraKind
+from lorag.pipeline.adapters.inspection import ALLOWED, WEIGHTS_FILE, AdapterFacts, inspect_folder, inspect_weights
+from lorag.pipeline.adapters.lora_settings import CONFIG_FILE, portable_settings
+from lorag.pipeline.adapters.staging import copy_file, write_text
+from lorag.pipeline.adapters.strict_json import load_json
+from lorag.pipeline.errors import AdapterError
 
 README_FILE = "README.md"
 

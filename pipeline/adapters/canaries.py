@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from pipeline.adapters.strict_json import build, dump_json, load_json
-from pipeline.errors import AdapterError, NoEffect
-from pipeline.records import Message, Role
+from lorag.pipeline.adapters.strict_json import build, dump_json, load_json
+from lorag.pipeline.errors import AdapterError, NoEffect
+from lorag.pipeline.records import Message, Role
 
 CANARY_FILE = "canaries.json"
 _LIMIT = 16 << 20

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline.adapters.strict_json import OPTIONAL, build, dump_json, load_json
-from pipeline.errors import AdapterError
-from pipeline.records import Role
+from lorag.pipeline.adapters.strict_json import OPTIONAL, build, dump_json, load_json
+from lorag.pipeline.errors import AdapterError
+from lorag.pipeline.records import Role
 
 CARD_FILE = "card.json"
 FORMAT = 1

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.adapters.inspection import WEIGHTS_FILE, module_matrices
-from pipeline.adapters.model_card import hub_name
-from pipeline.errors import BaseError, IdentityMismatch
+from lorag.pipeline.adapters.inspection import WEIGHTS_FILE, module_matrices
+from lorag.pipeline.adapters.model_card import hub_name
+from lorag.pipeline.errors import BaseError, IdentityMismatch
 
 Layers = Mapping[str, tuple[int, int]]
 """Module name → the widths it takes and gives."""
@@ -53,7 +53,7 @@ def linear_layers(location: str, *, embeds: bool) -> Layers:
     import torch
     from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
-    from pipeline.engine.quiet import quiet_libraries
+    from lorag.pipeline.engine.quiet import quiet_libraries
 
     kind: Any = AutoModel if embeds else AutoModelForCausalLM
     try:

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.adapters.lora_settings import CONFIG_FILE, LoraSettings, read_settings
-from pipeline.adapters.tensor_file import MAX_BYTES, Tensor, file_digest, read_header, read_values
-from pipeline.errors import AdapterError, NoEffect
+from lorag.pipeline.adapters.lora_settings import CONFIG_FILE, LoraSettings, read_settings
+from lorag.pipeline.adapters.tensor_file import MAX_BYTES, Tensor, file_digest, read_header, read_values
+from lorag.pipeline.errors import AdapterError, NoEffect
 
 WEIGHTS_FILE = "adapter_model.safetensors"
 _TEXT_BYTES = 64 << 20

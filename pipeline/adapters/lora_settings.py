@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.adapters.strict_json import load_json
-from pipeline.errors import AdapterError
+from lorag.pipeline.adapters.strict_json import load_json
+from lorag.pipeline.errors import AdapterError
 
 CONFIG_FILE = "adapter_config.json"
 _LIMIT = 1 << 20

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.adapters.card import AdapterCard
-from pipeline.adapters.merging_parity import Parity
-from pipeline.adapters.model_card import facts_table, front_matter, hub_name, hub_task, licence_fields
-from pipeline.records import Role
+from lorag.pipeline.adapters.card import AdapterCard
+from lorag.pipeline.adapters.merging_parity import Parity
+from lorag.pipeline.adapters.model_card import facts_table, front_matter, hub_name, hub_task, licence_fields
+from lorag.pipeline.records import Role
 
 MERGE_FILE = "merge.json"
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.errors import AdapterError
+from lorag.pipeline.errors import AdapterError
 
 LAYER_TOLERANCE = 0.01
 """Share of what the adapter adds to a layer's output by which the merged layer may differ from it, in float32. Rounding alone

@@ -12,11 +12,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.adapters.canaries import FLOOR, SHARE
-from pipeline.engine.local import LocalEngine
-from pipeline.engine.protocol import ChoiceRequest, Generation
-from pipeline.errors import AdapterError
-from pipeline.records import Message
+from lorag.pipeline.adapters.canaries import FLOOR, SHARE
+from lorag.pipeline.engine.local import LocalEngine
+from lorag.pipeline.engine.protocol import ChoiceRequest, Generation
+from lorag.pipeline.errors import AdapterError
+from lorag.pipeline.records import Message
 
 SAME_LABELS = 0.9
 """Share of the judge's labels that must be the same."""
@@ -90,7 +90,7 @@ def _replies(engine: LocalEngine, adapter: str | None, samples: Sequence[ParityS
     """The likeliest label where there are choices, the greedy reply elsewhere."""
     judged = [sample for sample in samples if sample.choices]
     free = [sample for sample in samples if not sample.choices]
-    weights = iter(engine.weigh([ChoiceRequest(sample.messages, sample.choices, adapter) for sample in judged]))
+    weights = iter(engine.choice_probabilities([ChoiceRequest(sample.messages, sample.choices, adapter) for sample in judged]))
     written = iter(engine.generate([Generation(sample.messages, adapter, REPLY_TOKENS) for sample in free]))
     return [_likeliest(sample.choices, next(weights)) if sample.choices else next(written).text for sample in samples]
 

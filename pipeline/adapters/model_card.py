@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.adapters.card import AdapterCard, Evidence
-from pipeline.records import Role
+from lorag.pipeline.adapters.card import AdapterCard, Evidence
+from lorag.pipeline.records import Role
 
 HUB_NAMES: Mapping[str, str] = {
     "smollm2-135m": "HuggingFaceTB/SmolLM2-135M-Instruct",

@@ -12,7 +12,7 @@ import stat
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from pipeline.errors import AdapterError
+from lorag.pipeline.errors import AdapterError
 
 
 def open_plain(path: Path, limit: int) -> BinaryIO:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipeline.adapters.canaries import (
+from lorag.pipeline.adapters.canaries import (
     Canary,
     EmbedCanary,
     compare_bare_replies,
@@ -22,16 +22,16 @@ from pipeline.adapters.canaries import (
     require_telling,
     require_telling_vectors,
 )
-from pipeline.adapters.card import AdapterCard, read_card
-from pipeline.adapters.inspection import AdapterFacts, inspect_folder
-from pipeline.contracts import contract_hash
-from pipeline.engine.bases import Base
-from pipeline.engine.local import LocalEngine
-from pipeline.engine.protocol import ChoiceRequest
-from pipeline.engine.tokens import ChatTokens
-from pipeline.errors import AdapterError, IdentityMismatch, NoEffect
-from pipeline.records import Message, Role
-from pipeline.retrieval.encoder_identity import EncoderIdentity
+from lorag.pipeline.adapters.card import AdapterCard, read_card
+from lorag.pipeline.adapters.inspection import AdapterFacts, inspect_folder
+from lorag.pipeline.contracts import contract_hash
+from lorag.pipeline.engine.bases import Base
+from lorag.pipeline.engine.local import LocalEngine
+from lorag.pipeline.engine.protocol import ChoiceRequest
+from lorag.pipeline.engine.tokens import ChatTokens
+from lorag.pipeline.errors import AdapterError, IdentityMismatch, NoEffect
+from lorag.pipeline.records import Message, Role
+from lorag.pipeline.retrieval.encoder_identity import EncoderIdentity
 
 CANARIES = 4
 """Recorded at most: each costs a forward pass over its prompt whenever the adapter is loaded."""

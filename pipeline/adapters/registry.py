@@ -17,13 +17,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.adapters.admission import README_FILE, check_version, fill_version, published_card, require_evidence
-from pipeline.adapters.card import CARD_FILE, AdapterCard, Evidence, card_json, read_card
-from pipeline.adapters.model_card import write_model_card
-from pipeline.adapters.staging import aside_folder, aside_text, locked, make_folder, sync_folder, write_text
-from pipeline.adapters.strict_json import build, dump_json, load_json
-from pipeline.errors import AdapterError
-from pipeline.records import Role
+from lorag.pipeline.adapters.admission import README_FILE, check_version, fill_version, published_card, require_evidence
+from lorag.pipeline.adapters.card import CARD_FILE, AdapterCard, Evidence, card_json, read_card
+from lorag.pipeline.adapters.model_card import write_model_card
+from lorag.pipeline.adapters.staging import aside_folder, aside_text, locked, make_folder, sync_folder, write_text
+from lorag.pipeline.adapters.strict_json import build, dump_json, load_json
+from lorag.pipeline.errors import AdapterError
+from lorag.pipeline.records import Role
 
 CANDIDATE, PRODUCTION, PREVIOUS = "candidate", "production", "previous"
 ALIAS_FILE = "aliases.json"

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from pipeline.adapters.plain_files import open_plain
+from lorag.pipeline.adapters.plain_files import open_plain
 
 _FOLDER = ".publishing-"
 _FILE = ".aside-"

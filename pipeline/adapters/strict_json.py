@@ -16,8 +16,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from pipeline.adapters.plain_files import open_plain, parse_json
-from pipeline.errors import AdapterError
+from lorag.pipeline.adapters.plain_files import open_plain, parse_json
+from lorag.pipeline.errors import AdapterError
 
 Record = TypeVar("Record")
 

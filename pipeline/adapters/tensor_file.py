@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.adapters.plain_files import open_plain, parse_json
-from pipeline.errors import AdapterError
+from lorag.pipeline.adapters.plain_files import open_plain, parse_json
+from lorag.pipeline.errors import AdapterError
 
 MAX_BYTES = 4 << 30
 _MAX_HEADER = 16 << 20

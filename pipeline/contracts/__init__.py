@@ -8,7 +8,7 @@ Each contract has two prompts. `tuned` is the short form an adapter is trained o
 example, for a base without an adapter: it is the base's best chance, and what an adapter is measured against.
 """
 
-from pipeline.contracts.hashing import contract_hash
-from pipeline.contracts.style import PromptStyle
+from lorag.pipeline.contracts.hashing import contract_hash
+from lorag.pipeline.contracts.style import PromptStyle
 
 __all__ = ["PromptStyle", "contract_hash"]

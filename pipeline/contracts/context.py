@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.errors import InputError
-from pipeline.records import Passage, Speaker, Turn
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.records import Passage, Speaker, Turn
 
 HISTORY_TURNS = 6
 """Earlier turns shown at most; older ones rarely name what a question refers to, and each costs prefill."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.contracts.context import one_line
+from lorag.pipeline.contracts.context import one_line
 
 
 def query_text(question: str) -> str:

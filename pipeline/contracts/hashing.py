@@ -6,10 +6,10 @@ import hashlib
 import json
 from collections.abc import Callable
 
-from pipeline.contracts import embed, judge, rewrite, synthesize
-from pipeline.contracts.context import PassageText
-from pipeline.errors import InputError
-from pipeline.records import Message, Role, Speaker, Turn
+from lorag.pipeline.contracts import embed, judge, rewrite, synthesize
+from lorag.pipeline.contracts.context import PassageText
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.records import Message, Role, Speaker, Turn
 
 # Long enough to be cut, and with white space to be tidied: a change of those rules is a change of the prompt.
 _TURNS = (

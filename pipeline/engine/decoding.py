@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from pipeline.engine.protocol import Sampling
+from lorag.pipeline.engine.protocol import Sampling
 
 BASE_ROW = "__base__"
 """peft's name for a row that no adapter touches."""
@@ -201,7 +201,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(slots=True)
-class _Line(Generic[Key]):
+class _RunningRow(Generic[Key]):
     """A row in flight: how many tokens it has and the last of them, which the model has not seen yet."""
 
     key: Key
@@ -211,7 +211,7 @@ class _Line(Generic[Key]):
     count: int = 0
 
 
-class Flight(Generic[Key]):
+class RunningBatch(Generic[Key]):
     """Rows that decode together, each under a key of the caller's; rows join and leave between two tokens.
 
     Nothing runs but in `join` and `step`. An error of `join`, and an AdapterError of `step`, leaves it as it was; after any
@@ -221,7 +221,7 @@ class Flight(Generic[Key]):
     def __init__(self, session: Session, end_ids: Collection[int], pad_id: int, device: Any) -> None:
         self._session, self._end_ids, self._pad_id, self._device = session, end_ids, pad_id, device
         self._batch: Batch | None = None
-        self._lines: list[_Line[Key]] = []
+        self._lines: list[_RunningRow[Key]] = []
 
     @property
     def rows(self) -> dict[Key, Row]:
@@ -237,7 +237,7 @@ class Flight(Generic[Key]):
         """Prefill `rows` and add those to the flight that their first token does not end. Returns the first tokens."""
         import torch
 
-        lines = [_Line(key, row, torch.Generator().manual_seed(row.sampling.seed)) for key, row in rows.items()]
+        lines = [_RunningRow(key, row, torch.Generator().manual_seed(row.sampling.seed)) for key, row in rows.items()]
         batch = Batch(self._session, [(row.ids, row.adapter) for row in rows.values()], self._pad_id, self._device)
         tokens = _advance(lines, batch.prefill())
         alive = self._alive(lines)
@@ -266,7 +266,7 @@ class Flight(Generic[Key]):
         """Take rows out before they have ended; keys that are not in flight are ignored."""
         self._keep([n for n, line in enumerate(self._lines) if line.key not in keys])
 
-    def _alive(self, lines: Sequence[_Line[Key]]) -> list[int]:
+    def _alive(self, lines: Sequence[_RunningRow[Key]]) -> list[int]:
         return [n for n, line in enumerate(lines) if line.last not in self._end_ids and line.count < line.row.max_tokens]
 
     def _keep(self, indices: Sequence[int]) -> None:
@@ -279,7 +279,7 @@ class Flight(Generic[Key]):
             self._batch.keep(indices)
 
 
-def _advance(lines: Sequence[_Line[Key]], logits: Any) -> dict[Key, int]:
+def _advance(lines: Sequence[_RunningRow[Key]], logits: Any) -> dict[Key, int]:
     """Choose the next token of each line by its row of `logits`."""
     for line, row_logits in zip(lines, logits, strict=True):
         line.last = choose(row_logits, line.row.sampling, line.generator)
@@ -289,7 +289,7 @@ def _advance(lines: Sequence[_Line[Key]], logits: Any) -> dict[Key, int]:
 
 def decode(session: Session, rows: Sequence[Row], end_ids: Collection[int], pad_id: int, device: Any) -> Iterator[dict[int, int]]:
     """Generate for all rows together; each step yields {row index: token id} of the rows still running, end tokens included."""
-    flight = Flight[int](session, end_ids, pad_id, device)
+    flight = RunningBatch[int](session, end_ids, pad_id, device)
     yield flight.join(dict(enumerate(rows)))
     while flight.rows:
         yield flight.step()

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.engine.decoding import ChoiceRow, Flight, Row
-from pipeline.engine.local import BATCH_ROWS, BATCH_TOKENS, LocalEngine, choice_cost, engine_errors
-from pipeline.engine.waiting import Line, Ticket
-from pipeline.errors import AdapterError, EngineError, LoragError, Overloaded, ShuttingDown
+from lorag.pipeline.engine.decoding import ChoiceRow, Row, RunningBatch
+from lorag.pipeline.engine.local import BATCH_ROWS, BATCH_TOKENS, LocalEngine, choice_cost, engine_errors
+from lorag.pipeline.engine.waiting import Ticket, WaitingQueue
+from lorag.pipeline.errors import AdapterError, EngineError, LoragError, Overloaded, ShuttingDown
 
 _LOG = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class EngineStep:
     """What a turn did: requests that wait after it, rows in flight after it, requests weighed and begun, prompt tokens read,
     tokens written, wall time in seconds."""
 
@@ -53,11 +53,11 @@ class Turn:
 class Dispatcher:
     """Runs what is submitted. The thread starts with the first request and ends with `close`."""
 
-    def __init__(self, engine: LocalEngine, bounds: Bounds, on_turn: Callable[[Turn], None] | None = None) -> None:
-        self._engine, self._bounds, self._on_turn = engine, bounds, on_turn
+    def __init__(self, engine: LocalEngine, bounds: Bounds, on_step: Callable[[EngineStep], None] | None = None) -> None:
+        self._engine, self._bounds, self._on_step = engine, bounds, on_step
         self._news = threading.Condition()
-        self._rows, self._choices = Line[Row](), Line[ChoiceRow]()
-        self._flight: Flight[Ticket[Row]] = engine.flight()
+        self._rows, self._choices = WaitingQueue[Row](), WaitingQueue[ChoiceRow]()
+        self._running: RunningBatch[Ticket[Row]] = engine.running_batch()
         self._thread: threading.Thread | None = None
         self._closing = self._abandoning = False
 
@@ -74,7 +74,7 @@ class Dispatcher:
         """As `submit_rows`."""
         self._submit(self._choices, tickets)
 
-    def _submit(self, line: Line[Any], tickets: Sequence[Ticket[Any]]) -> None:
+    def _submit(self, line: WaitingQueue[Any], tickets: Sequence[Ticket[Any]]) -> None:
         with self._news:
             if self._closing:
                 raise ShuttingDown("the engine is shutting down; ask again when it is back")
@@ -104,13 +104,13 @@ class Dispatcher:
         except BaseException as error:  # a bug here must not leave anybody waiting
             with self._news:
                 self._closing = True
-            _fail([*self._flight.rows, *self._rows.take(_all), *self._choices.take(_all)], error, "the engine's thread ended")
+            _fail([*self._running.rows, *self._rows.take(_all), *self._choices.take(_all)], error, "the engine's thread ended")
             raise
 
     def _await_work(self) -> bool:
         """Wait until there is some; False when there is none and never will be."""
         with self._news:
-            while not (busy := bool(self.waiting or self._flight.rows)) and not self._closing:
+            while not (busy := bool(self.waiting or self._running.rows)) and not self._closing:
                 self._news.wait()
             return busy
 
@@ -120,12 +120,12 @@ class Dispatcher:
         weighing, joining = self._admit()
         self._weigh(weighing)
         tokens = self._join(joining) + self._step()
-        if self._on_turn is not None:
+        if self._on_step is not None:
             read = sum(len(ticket.work.ids) for ticket in weighing) + sum(len(ticket.work.ids) for ticket in joining)
             seconds = time.perf_counter() - started
-            turn = Turn(self.waiting, len(self._flight.rows), len(weighing), len(joining), read, tokens, seconds)
+            turn = EngineStep(self.waiting, len(self._running.rows), len(weighing), len(joining), read, tokens, seconds)
             try:
-                self._on_turn(turn)
+                self._on_step(turn)
             except Exception:  # whoever counts turns must not stop them
                 _LOG.exception("the callback for a turn of the engine failed")
 
@@ -143,10 +143,10 @@ class Dispatcher:
         """End the requests that cannot begin or go on; says whether any of those in flight."""
         with self._news:
             refused = self._choices.remove(self._objection)
-            leaving = [(ticket, error) for ticket in self._flight.rows if (error := self._objection(ticket)) is not None]
+            leaving = [(ticket, error) for ticket in self._running.rows if (error := self._objection(ticket)) is not None]
             waiting = self._rows.remove(self._objection)
         if leaving:
-            self._flight.drop({ticket for ticket, _ in leaving})
+            self._running.drop({ticket for ticket, _ in leaving})
         for choice, error in refused:
             choice.fail(error)
         for row, error in (*leaving, *waiting):
@@ -154,8 +154,8 @@ class Dispatcher:
         return bool(leaving)
 
     def _admit(self) -> tuple[list[Ticket[ChoiceRow]], list[Ticket[Row]]]:
-        flying, width = len(self._flight.rows), self._flight.width
-        most, budget = self._bounds.rows, self._bounds.prefill_tokens if flying else self._bounds.tokens
+        running_rows, width = len(self._running.rows), self._running.width
+        most, budget = self._bounds.rows, self._bounds.prefill_tokens if running_rows else self._bounds.tokens
 
         def weighs(taken: Sequence[Ticket[ChoiceRow]], ticket: Ticket[ChoiceRow]) -> bool:
             costs = [choice_cost(t.work) for t in (*taken, ticket)]
@@ -163,7 +163,7 @@ class Dispatcher:
 
         def joins(taken: Sequence[Ticket[Row]], ticket: Ticket[Row]) -> bool:
             lengths = [len(t.work.ids) for t in (*taken, ticket)]
-            rows = flying + len(lengths)
+            rows = running_rows + len(lengths)
             holds = rows == 1 or (rows <= most and rows * max(width, *lengths) <= self._bounds.tokens)
             return holds and (not taken or len(lengths) * max(lengths) <= budget)
 
@@ -174,7 +174,7 @@ class Dispatcher:
         if not tickets:
             return
         try:
-            weights = self._engine.weigh_rows([ticket.work for ticket in tickets])
+            weights = self._engine.row_probabilities([ticket.work for ticket in tickets])
         except Exception as error:  # whatever a library raises ends these requests, not the thread
             _fail(tickets, error, "weighing failed")
             return
@@ -188,7 +188,7 @@ class Dispatcher:
             return 0
         try:
             with engine_errors("generation", len(tickets)):
-                tokens = self._flight.join({ticket: ticket.work for ticket in tickets})
+                tokens = self._running.join({ticket: ticket.work for ticket in tickets})
         except Exception as error:  # as above; those in flight go on
             _fail(tickets, error, "generation failed")
             return 0
@@ -196,20 +196,20 @@ class Dispatcher:
 
     def _step(self) -> int:
         """One more token for all in flight; returns how many that were."""
-        tickets = list(self._flight.rows)
+        tickets = list(self._running.rows)
         try:
             with engine_errors("generation", len(tickets)):
-                tokens = self._flight.step()
+                tokens = self._running.step()
         except Exception as error:
             if isinstance(error, AdapterError) and self._turn_away():
                 return 0  # unloaded since it was looked for: its rows have left, and nothing has run
-            self._flight = self._engine.flight()
+            self._running = self._engine.running_batch()
             _fail(tickets, error, "generation failed")
             return 0
         return self._deliver(tokens)
 
     def _deliver(self, tokens: Mapping[Ticket[Row], int]) -> int:
-        running = self._flight.rows
+        running = self._running.rows
         for ticket, token in tokens.items():
             ticket.send(token)
             if ticket not in running:

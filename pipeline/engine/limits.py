@@ -3,7 +3,7 @@
 Stages, chain and runnables lie between a server's request and the engine; a context variable passes what concerns the two
 ends alone, where an argument would stand in every signature between them. It follows the thread (or task) that sets it:
 
-    with limited(Limits.of(seconds=30, cancelled=event)):
+    with limited(CallLimits.of(seconds=30, cancelled=event)):
         chain.ask(query)
 """
 
@@ -16,18 +16,18 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-from pipeline.errors import Cancelled, DeadlinePassed
+from lorag.pipeline.errors import Cancelled, DeadlinePassed
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class CallLimits:
     """`deadline` counts as `time.monotonic()` does; None waits for ever. Set `cancelled`, from any thread, to give up."""
 
     deadline: float | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
-    def of(cls, seconds: float | None = None, cancelled: threading.Event | None = None) -> Limits:
+    def of(cls, seconds: float | None = None, cancelled: threading.Event | None = None) -> CallLimits:
         """Limits that end `seconds` from now."""
         deadline = None if seconds is None else time.monotonic() + seconds
         return cls(deadline, cancelled or threading.Event())
@@ -45,16 +45,16 @@ class Limits:
         return None
 
 
-_current: ContextVar[Limits | None] = ContextVar("lorag_limits", default=None)
+_current: ContextVar[CallLimits | None] = ContextVar("lorag_limits", default=None)
 
 
-def current_limits() -> Limits:
+def current_limits() -> CallLimits:
     """The limits of what runs here; none where nobody set any."""
-    return _current.get() or Limits()
+    return _current.get() or CallLimits()
 
 
 @contextmanager
-def limited(limits: Limits) -> Iterator[None]:
+def limited(limits: CallLimits) -> Iterator[None]:
     """Within, in this thread or task, requests to an engine that knows limits are under `limits`."""
     token = _current.set(limits)
     try:

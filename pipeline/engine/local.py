@@ -13,15 +13,15 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline.engine.decoding import BASE_ROW, Batch, ChoiceRow, Flight, Key, Row, continuation_logprobs, decode
-from pipeline.engine.likelihood import normalised
-from pipeline.engine.protocol import ChoiceRequest, Completion, Finish, Generation
-from pipeline.engine.routing import AdapterRouter
-from pipeline.engine.stopping import cut, settled
-from pipeline.engine.tokens import ChatTokens
-from pipeline.engine.weights import LoadedBase, hold_dequantized
-from pipeline.errors import EngineError, InputError, PromptTooLong
-from pipeline.records import Message
+from lorag.pipeline.engine.decoding import BASE_ROW, Batch, ChoiceRow, Key, Row, RunningBatch, continuation_logprobs, decode
+from lorag.pipeline.engine.likelihood import normalised
+from lorag.pipeline.engine.protocol import ChoiceRequest, Completion, Finish, Generation
+from lorag.pipeline.engine.routing import AdapterRouter
+from lorag.pipeline.engine.stopping import cut, settled
+from lorag.pipeline.engine.tokens import ChatTokens
+from lorag.pipeline.engine.weights import LoadedBase, hold_dequantized
+from lorag.pipeline.errors import EngineError, InputError, PromptTooLong
+from lorag.pipeline.records import Message
 
 BATCH_ROWS = 8
 BATCH_TOKENS = 6144
@@ -120,9 +120,9 @@ class LocalEngine:
         with engine_errors("generation", len(rows)):
             yield from decode(self._session, rows, self.tokens.end_ids, self.tokens.pad_id, self._router.model.device)
 
-    def flight(self) -> Flight[Key]:
+    def running_batch(self) -> RunningBatch[Key]:
         """An empty flight on this base, for a caller who decides which rows run together."""
-        return Flight(self._session, self.tokens.end_ids, self.tokens.pad_id, self._router.model.device)
+        return RunningBatch(self._session, self.tokens.end_ids, self.tokens.pad_id, self._router.model.device)
 
     def _completion(self, row: Row, ids: Sequence[int], stop: Sequence[str]) -> Completion:
         whole = self.tokens.text(ids).strip()
@@ -133,9 +133,9 @@ class LocalEngine:
     def stream(self, request: Generation) -> Generator[str, None, Completion]:
         row = self.row(request)
         with closing(self._run([row])) as run:
-            return (yield from self.told(row, request.stop, (tokens[0] for tokens in run)))
+            return (yield from self.text_pieces(row, request.stop, (tokens[0] for tokens in run)))
 
-    def told(self, row: Row, stop: Sequence[str], tokens: Iterable[int]) -> Generator[str, None, Completion]:
+    def text_pieces(self, row: Row, stop: Sequence[str], tokens: Iterable[int]) -> Generator[str, None, Completion]:
         """The reply to `row` in pieces of text as its `tokens` come; after one that completes a stop no other is asked for."""
         written: list[int] = []
         shown = 0
@@ -159,10 +159,10 @@ class LocalEngine:
         ids = self._encode(request.messages, max(map(len, replies)))
         return ChoiceRow(tuple(ids), request.adapter or BASE_ROW, replies)
 
-    def weigh(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
-        return self.weigh_rows([self.choice_row(request) for request in requests])
+    def choice_probabilities(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
+        return self.row_probabilities([self.choice_row(request) for request in requests])
 
-    def weigh_rows(self, rows: Sequence[ChoiceRow]) -> list[tuple[float, ...]]:
+    def row_probabilities(self, rows: Sequence[ChoiceRow]) -> list[tuple[float, ...]]:
         """`weigh` of requests that are token ids already."""
         results: dict[int, tuple[float, ...]] = {}
         for batch in self._batches([choice_cost(row) for row in rows]):
@@ -224,7 +224,7 @@ def engine_errors(work: str, rows: int) -> Iterator[None]:
 
 def open_engine(loaded: LoadedBase, **bounds: Any) -> LocalEngine:
     """Set torch's threads to what is fastest here, hold the weights as is fastest, and put an engine on `loaded`."""
-    from pipeline.engine.processor import probe_threads
+    from lorag.pipeline.engine.processor import probe_threads
 
     probe_threads()
     hold_dequantized(loaded)

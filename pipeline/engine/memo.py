@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from typing import TypeVar
 
-from pipeline.engine.protocol import ChoiceRequest, Completion, Engine, Generation
+from lorag.pipeline.engine.protocol import ChoiceRequest, Completion, Engine, Generation
 
 Request = TypeVar("Request", Generation, ChoiceRequest)
 Result = TypeVar("Result")
@@ -40,8 +40,8 @@ class MemoEngine:
         drawn = iter(self._engine.generate([request for request in requests if not _is_greedy(request)]))
         return [self._completions[r] if _is_greedy(r) else next(drawn) for r in requests]
 
-    def weigh(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
-        self._fill(requests, self._weights, self._engine.weigh)
+    def choice_probabilities(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
+        self._fill(requests, self._weights, self._engine.choice_probabilities)
         return [self._weights[request] for request in requests]
 
     def stream(self, request: Generation) -> Generator[str, None, Completion]:

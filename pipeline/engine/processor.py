@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import BaseError
+from lorag.pipeline.errors import BaseError
 
 _CPUINFO = Path("/proc/cpuinfo")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
-from pipeline.records import Message
+from lorag.pipeline.records import Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class ChoiceRequest:
-    """A request to weigh a closed list of replies by their likelihood after the prompt."""
+    """A request to score a closed list of replies by their likelihood after the prompt."""
 
     messages: tuple[Message, ...]
     choices: tuple[str, ...]
@@ -92,6 +92,6 @@ class Engine(Protocol):
         """
         ...
 
-    def weigh(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
+    def choice_probabilities(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
         """Per request a probability for each choice, summing to 1. Raises PromptTooLong, EngineError."""
         ...

@@ -6,7 +6,7 @@ judge needs the likelihood of whole labels. Chat routes promise neither: they ap
 Choice: `POST /completions` with prompts of token ids, made here by the tokenizer that also trains and serves in process, so
 that both send the same ids. A label's probability comes from the same route: prompt and label as one prompt, `echo`,
 `logprobs` and `max_tokens: 0` give each token's log-probability, and those of the label, end token included, are summed:
-what `LocalEngine.weigh` computes.
+what `LocalEngine.choice_probabilities` computes.
 Rejected: `guided_choice` and the like (which label, not how likely), and `logprobs` of the first token (labels may share it).
 A server that takes no token ids or echoes no log-probabilities (OpenAI's own, Ollama, llama.cpp) is refused with this reason.
 """
@@ -20,12 +20,12 @@ from contextlib import closing
 from contextvars import copy_context
 from typing import Any, TypeVar
 
-from pipeline.engine.completions_client import CompletionsClient
-from pipeline.engine.likelihood import normalised
-from pipeline.engine.protocol import ChoiceRequest, Completion, Finish, Generation
-from pipeline.engine.tokens import ChatTokens
-from pipeline.errors import AdapterError, EngineError, PromptTooLong
-from pipeline.records import Message
+from lorag.pipeline.engine.completions_client import CompletionsClient
+from lorag.pipeline.engine.likelihood import normalised
+from lorag.pipeline.engine.protocol import ChoiceRequest, Completion, Finish, Generation
+from lorag.pipeline.engine.tokens import ChatTokens
+from lorag.pipeline.errors import AdapterError, EngineError, PromptTooLong
+from lorag.pipeline.records import Message
 
 Request = TypeVar("Request")
 Result = TypeVar("Result")
@@ -152,7 +152,7 @@ class RemoteEngine:
                     shown = len(stripped)
         return self._completion(text, finish, usage, asked)
 
-    def weigh(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
+    def choice_probabilities(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
         return [normalised(row) for row in self.reply_logprobs(requests)]
 
     def reply_logprobs(self, requests: Sequence[ChoiceRequest]) -> list[list[float]]:

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline.engine.decoding import BASE_ROW
-from pipeline.engine.quiet import quiet_libraries
-from pipeline.engine.weights import packed_weights_kept, unpack_weights
-from pipeline.errors import AdapterError, NoEffect
+from lorag.pipeline.engine.decoding import BASE_ROW
+from lorag.pipeline.engine.quiet import quiet_libraries
+from lorag.pipeline.engine.weights import packed_weights_kept, unpack_weights
+from lorag.pipeline.errors import AdapterError, NoEffect
 
 _LENGTHS = ".lora_magnitude_vector.weight"
 """How DoRA's row lengths are called in a model; a file leaves the last word out."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 
-from pipeline.engine.protocol import ChoiceRequest, Completion, Finish, Generation
-from pipeline.engine.stopping import cut, settled
-from pipeline.errors import EngineError
+from lorag.pipeline.engine.protocol import ChoiceRequest, Completion, Finish, Generation
+from lorag.pipeline.engine.stopping import cut, settled
+from lorag.pipeline.errors import EngineError
 
 Script = Callable[[Generation], str]
 Weigher = Callable[[ChoiceRequest], Sequence[float]]
@@ -59,7 +59,7 @@ class ScriptedEngine:
             yield held
         return completion
 
-    def weigh(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
+    def choice_probabilities(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
         results = []
         for request in requests:
             self.requests.append(request)

@@ -14,10 +14,10 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.engine.bases import tokenizer_place
-from pipeline.engine.quiet import quiet_libraries
-from pipeline.errors import BaseError, EngineError, InputError
-from pipeline.records import Message
+from lorag.pipeline.engine.bases import tokenizer_place
+from lorag.pipeline.engine.quiet import quiet_libraries
+from lorag.pipeline.errors import BaseError, EngineError, InputError
+from lorag.pipeline.records import Message
 
 _MARK = "\u2063lorag-{}\u2063"
 _MARKS = re.compile("\u2063lorag-(\\d+)\u2063")

@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
-from pipeline.engine.decoding import ChoiceRow, Row
-from pipeline.engine.limits import Limits
-from pipeline.errors import Cancelled, DeadlinePassed, LoragError
+from lorag.pipeline.engine.decoding import ChoiceRow, Row
+from lorag.pipeline.engine.limits import CallLimits
+from lorag.pipeline.errors import Cancelled, DeadlinePassed, LoragError
 
 Work = TypeVar("Work", Row, ChoiceRow)
 
@@ -19,7 +19,7 @@ _END = object()
 class Ticket(Generic[Work]):
     """One request on its way: the dispatcher sends results, the thread that asked reads them from `items`."""
 
-    def __init__(self, work: Work, limits: Limits) -> None:
+    def __init__(self, work: Work, limits: CallLimits) -> None:
         self.work: Work = work
         self._limits = limits
         self._left = False
@@ -56,7 +56,7 @@ class Ticket(Generic[Work]):
             yield item
 
 
-class Line(Generic[Work]):
+class WaitingQueue(Generic[Work]):
     """Tickets that wait, each call in its turn: a call of a hundred requests holds nobody up. Not thread-safe."""
 
     def __init__(self) -> None:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from pipeline.engine.bases import Base
-from pipeline.engine.processor import compute_dtype, detect, require_device
-from pipeline.engine.quiet import quiet_libraries
-from pipeline.errors import BaseError
+from lorag.pipeline.engine.bases import Base
+from lorag.pipeline.engine.processor import compute_dtype, detect, require_device
+from lorag.pipeline.engine.quiet import quiet_libraries
+from lorag.pipeline.errors import BaseError
 
 _PACKED_ROWS, _PACKED_COLUMNS = 32, 64
 """What a 4-bit layer's sides must be multiples of to be packed for CPU inference."""

@@ -9,17 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from pipeline.contracts.judge import JudgeInputs, LabelSchema
-from pipeline.errors import InputError
-from pipeline.evaluation import answers as answer_metrics
-from pipeline.evaluation import rewrites as rewrite_metrics
-from pipeline.evaluation.answers import GoldAnswer
-from pipeline.evaluation.judgments import Judged
-from pipeline.evaluation.label_significance import macro_f1_interval, paired_macro_f1
-from pipeline.evaluation.rewrites import GoldRewrite
-from pipeline.evaluation.scores import ScoreTable, pair
-from pipeline.evaluation.significance import Interval, mean_interval, paired_difference
-from pipeline.records import Hit, Query, Response, Rewrite, Role
+from lorag.pipeline.contracts.judge import JudgeInputs, LabelSchema
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.evaluation import answers as answer_metrics
+from lorag.pipeline.evaluation import rewrites as rewrite_metrics
+from lorag.pipeline.evaluation.answers import GoldAnswer
+from lorag.pipeline.evaluation.judgments import Judged
+from lorag.pipeline.evaluation.label_significance import macro_f1_interval, paired_macro_f1
+from lorag.pipeline.evaluation.rewrites import GoldRewrite
+from lorag.pipeline.evaluation.scores import ScoreTable, pair
+from lorag.pipeline.evaluation.significance import Interval, mean_interval, paired_difference
+from lorag.pipeline.records import Hit, Query, Response, Rewrite, Role
 
 DEPTH = 10
 """Hits looked at by the retrieval metrics."""

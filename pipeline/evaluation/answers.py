@@ -17,11 +17,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.errors import InputError
-from pipeline.evaluation.scores import ItemScores, ScoreTable, require_unique
-from pipeline.evaluation.support import is_supported
-from pipeline.evaluation.text import exact_match, longest_shared_run, normalize_answer, rouge_f1, token_f1
-from pipeline.records import Answer, Outcome, Passage
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable, require_unique
+from lorag.pipeline.evaluation.support import is_supported
+from lorag.pipeline.evaluation.text import exact_match, longest_shared_run, normalize_answer, rouge_f1, token_f1
+from lorag.pipeline.records import Answer, Outcome, Passage
 
 EM = "EM"
 F1 = "F1"

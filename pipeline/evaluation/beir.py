@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import DataError
-from pipeline.evaluation.trec import Qrels, add_judgment, read_lines
+from lorag.pipeline.errors import DataError
+from lorag.pipeline.evaluation.trec import Qrels, add_judgment, read_lines
 
 QRELS_HEADER = ["query-id", "corpus-id", "score"]
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from pipeline.engine.protocol import Engine
-from pipeline.evaluation.ablation import (
+from lorag.pipeline.engine.protocol import Engine
+from lorag.pipeline.evaluation.ablation import (
     BEFORE,
     DEPTH,
     NDCG,
@@ -24,15 +24,15 @@ from pipeline.evaluation.ablation import (
     Search,
     TestSet,
 )
-from pipeline.evaluation.answers import score_answers
-from pipeline.evaluation.judgments import Judged
-from pipeline.evaluation.retrieval import score_run
-from pipeline.evaluation.rewrites import score_rewrites
-from pipeline.evaluation.scores import ItemScores, ScoreTable
-from pipeline.evaluation.trec import Scored
-from pipeline.records import Answer, Hit, Outcome, Response, Rewrite, Role, Trace
-from pipeline.stages import Judge, Retriever, Rewriter, Synthesizer
-from pipeline.stages.retriever import Searcher
+from lorag.pipeline.evaluation.answers import score_answers
+from lorag.pipeline.evaluation.judgments import Judged
+from lorag.pipeline.evaluation.retrieval import score_run
+from lorag.pipeline.evaluation.rewrites import score_rewrites
+from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable
+from lorag.pipeline.evaluation.trec import Scored
+from lorag.pipeline.records import Answer, Hit, Outcome, Response, Rewrite, Role, Trace
+from lorag.pipeline.stages import Judge, Retriever, Rewriter, Synthesizer
+from lorag.pipeline.stages.retriever import Searcher
 
 
 @dataclass(frozen=True, slots=True)

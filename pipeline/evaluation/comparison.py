@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.errors import InputError
-from pipeline.evaluation.ablation import MACRO_F1, table_of
-from pipeline.evaluation.effects import ROUNDING, Effect, corrected, effect_of, macro_f1_effect
-from pipeline.evaluation.error_analysis import Loss
-from pipeline.evaluation.judgments import score_judgments
-from pipeline.evaluation.report.read import SavedRun
-from pipeline.evaluation.scores import ScoreTable
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.evaluation.ablation import MACRO_F1, table_of
+from lorag.pipeline.evaluation.effects import ROUNDING, Effect, corrected, effect_of, macro_f1_effect
+from lorag.pipeline.evaluation.error_analysis import Loss
+from lorag.pipeline.evaluation.judgments import score_judgments
+from lorag.pipeline.evaluation.report.read import SavedRun
+from lorag.pipeline.evaluation.scores import ScoreTable
 
 
 @dataclass(frozen=True, slots=True)

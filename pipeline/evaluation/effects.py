@@ -11,9 +11,9 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from pipeline.evaluation.bootstrap import Interval
-from pipeline.evaluation.label_significance import macro_f1_swap_test, paired_macro_f1, paired_macro_f1_error
-from pipeline.evaluation.significance import detectable, holm, items_needed, mean_interval, sign_flip_test, standard_error
+from lorag.pipeline.evaluation.bootstrap import Interval
+from lorag.pipeline.evaluation.label_significance import macro_f1_swap_test, paired_macro_f1, paired_macro_f1_error
+from lorag.pipeline.evaluation.significance import detectable, holm, items_needed, mean_interval, sign_flip_test, standard_error
 
 WORTH = 0.05
 """The difference that a reader would care for, where nobody says another."""

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pipeline.evaluation.ablation import ChainItem, Measured, Search
-from pipeline.evaluation.answers import F1, RIGHT_REFUSALS, GoldAnswer
-from pipeline.evaluation.rewrites import entity_recall
-from pipeline.records import Outcome, Response
+from lorag.pipeline.evaluation.ablation import ChainItem, Measured, Search
+from lorag.pipeline.evaluation.answers import F1, RIGHT_REFUSALS, GoldAnswer
+from lorag.pipeline.evaluation.rewrites import entity_recall
+from lorag.pipeline.records import Outcome, Response
 
 GOOD_F1 = 0.5
 WORST = 50

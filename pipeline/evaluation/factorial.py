@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
 
-from pipeline.errors import InputError
-from pipeline.evaluation.ablation import BEFORE, MACRO_F1, OWN_METRIC, Measured, TestSet, TooFew, require_two, table_of
-from pipeline.evaluation.effects import ROUNDING, Effect, corrected, effect_of, macro_f1_effect
-from pipeline.records import Role
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.evaluation.ablation import BEFORE, MACRO_F1, OWN_METRIC, Measured, TestSet, TooFew, require_two, table_of
+from lorag.pipeline.evaluation.effects import ROUNDING, Effect, corrected, effect_of, macro_f1_effect
+from lorag.pipeline.records import Role
 
 
 @dataclass(frozen=True, slots=True)

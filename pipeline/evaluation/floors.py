@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 
-from pipeline.evaluation import answers as answer_metrics
-from pipeline.evaluation import rewrites as rewrite_metrics
-from pipeline.evaluation.ablation import MACRO_F1, REWRITE_EM, Measured, TestSet
-from pipeline.evaluation.answers import score_answers
-from pipeline.evaluation.judgments import Judged, score_judgments
-from pipeline.evaluation.report import Floor
-from pipeline.evaluation.rewrites import score_rewrites
-from pipeline.records import Answer, Citation, Outcome, Response, Rewrite
-from pipeline.retrieval.sentences import sentences
+from lorag.pipeline.evaluation import answers as answer_metrics
+from lorag.pipeline.evaluation import rewrites as rewrite_metrics
+from lorag.pipeline.evaluation.ablation import MACRO_F1, REWRITE_EM, Measured, TestSet
+from lorag.pipeline.evaluation.answers import score_answers
+from lorag.pipeline.evaluation.judgments import Judged, score_judgments
+from lorag.pipeline.evaluation.report import Floor
+from lorag.pipeline.evaluation.rewrites import score_rewrites
+from lorag.pipeline.records import Answer, Citation, Outcome, Response, Rewrite
+from lorag.pipeline.retrieval.sentences import sentences
 
 
 def floors(tests: TestSet, base: Measured) -> tuple[Floor, ...]:

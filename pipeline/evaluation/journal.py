@@ -13,9 +13,9 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import Any, TypeVar
 
-from pipeline.contracts import rewrite, synthesize
-from pipeline.engine.protocol import ChoiceRequest, Completion, Engine, Finish, Generation
-from pipeline.evaluation.row_file import RowFile
+from lorag.pipeline.contracts import rewrite, synthesize
+from lorag.pipeline.engine.protocol import ChoiceRequest, Completion, Engine, Finish, Generation
+from lorag.pipeline.evaluation.row_file import RowFile
 
 Request = TypeVar("Request", Generation, ChoiceRequest)
 Result = TypeVar("Result")
@@ -63,8 +63,8 @@ class JournalEngine:
     def generate(self, requests: Sequence[Generation]) -> list[Completion]:
         return self._answer(requests, self._engine.generate, _completion_row, _completion)
 
-    def weigh(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
-        return self._answer(requests, self._engine.weigh, lambda weights: {"weights": list(weights)}, _weights)
+    def choice_probabilities(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
+        return self._answer(requests, self._engine.choice_probabilities, lambda weights: {"weights": list(weights)}, _weights)
 
     def stream(self, request: Generation) -> Generator[str, None, Completion]:
         return self._engine.stream(request)

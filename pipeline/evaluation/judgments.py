@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import InputError
-from pipeline.evaluation.scores import require_unique
-from pipeline.records import Outcome, Verdict
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.evaluation.scores import require_unique
+from lorag.pipeline.records import Outcome, Verdict
 
 BINS = 10
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import InputError
-from pipeline.evaluation.bootstrap import Floats, Interval, Method, bootstrap, group_codes, jackknife_error
-from pipeline.evaluation.permutation import swapped_p
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.evaluation.bootstrap import Floats, Interval, Method, bootstrap, group_codes, jackknife_error
+from lorag.pipeline.evaluation.permutation import swapped_p
 
 
 def macro_f1_interval(

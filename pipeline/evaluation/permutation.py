@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pipeline.evaluation.bootstrap import CELLS, Floats
+from lorag.pipeline.evaluation.bootstrap import CELLS, Floats
 
 
 def swapped_p(differences: Callable[[Floats], Floats], observed: float, count: int, *, resamples: int, seed: int) -> float:

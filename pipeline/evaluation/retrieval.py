@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.errors import InputError
-from pipeline.evaluation.beir import read_beir
-from pipeline.evaluation.searching import Progress, embed_collection, pool_size, rerank, search, search_hybrid
-from pipeline.evaluation.trec import Qrels, Run, Scored
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.evaluation.beir import read_beir
+from lorag.pipeline.evaluation.searching import Progress, embed_collection, pool_size, rerank, search, search_hybrid
+from lorag.pipeline.evaluation.trec import Qrels, Run, Scored
 
 if TYPE_CHECKING:
-    from pipeline.retrieval.embedder import Embedder
-    from pipeline.retrieval.rerank import Reranker
+    from lorag.pipeline.retrieval.embedder import Embedder
+    from lorag.pipeline.retrieval.rerank import Reranker
 
 _MEASURES = {"nDCG": "nDCG", "Recall": "R", "P": "P", "MRR": "RR", "MAP": "AP", "Success": "Success"}
 _NEEDS_CUTOFF = frozenset({"Recall", "P", "Success"})

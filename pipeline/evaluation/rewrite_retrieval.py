@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.evaluation.ablation import DEPTH, NDCG, RECALL, ChainItem, Measured
-from pipeline.evaluation.retrieval import score_run
-from pipeline.evaluation.rewrites import GoldRewrite
-from pipeline.evaluation.text import normalize_answer
-from pipeline.evaluation.trec import Scored
-from pipeline.records import Outcome
-from pipeline.stages import Retriever
-from pipeline.stages.retriever import Searcher
+from lorag.pipeline.evaluation.ablation import DEPTH, NDCG, RECALL, ChainItem, Measured
+from lorag.pipeline.evaluation.retrieval import score_run
+from lorag.pipeline.evaluation.rewrites import GoldRewrite
+from lorag.pipeline.evaluation.text import normalize_answer
+from lorag.pipeline.evaluation.trec import Scored
+from lorag.pipeline.records import Outcome
+from lorag.pipeline.stages import Retriever
+from lorag.pipeline.stages.retriever import Searcher
 
 RAW, GOLD = "raw question", "gold rewrite"
 

@@ -10,10 +10,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.errors import InputError
-from pipeline.evaluation.scores import ItemScores, ScoreTable, require_unique
-from pipeline.evaluation.text import exact_match, normalize_answer, rouge_f1
-from pipeline.records import Outcome, Rewrite
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable, require_unique
+from lorag.pipeline.evaluation.text import exact_match, normalize_answer, rouge_f1
+from lorag.pipeline.records import Outcome, Rewrite
 
 EM = "EM"
 ROUGE_1 = "ROUGE-1"

@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.adapters.staging import sync_folder
-from pipeline.errors import InputError
+from lorag.pipeline.adapters.staging import sync_folder
+from lorag.pipeline.errors import InputError
 
 Row = Mapping[str, Any]
 

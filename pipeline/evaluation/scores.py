@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipeline.errors import InputError
-from pipeline.records import Outcome
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.records import Outcome
 
 
 @dataclass(frozen=True, slots=True)

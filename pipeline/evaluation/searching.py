@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import InputError
-from pipeline.evaluation.beir import BeirCollection
-from pipeline.evaluation.trec import Run, Scored, rank
-from pipeline.records import Hit, Passage
-from pipeline.retrieval.store import Point, Search, Sparse
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.evaluation.beir import BeirCollection
+from lorag.pipeline.evaluation.trec import Run, Scored, rank
+from lorag.pipeline.records import Hit, Passage
+from lorag.pipeline.retrieval.store import Point, Search, Sparse
 
 if TYPE_CHECKING:
-    from pipeline.retrieval.embedder import Embedder
-    from pipeline.retrieval.rerank import Reranker
+    from lorag.pipeline.retrieval.embedder import Embedder
+    from lorag.pipeline.retrieval.rerank import Reranker
 
 Progress = Callable[[int, int], None]
 """Called with (texts embedded, texts in all)."""
@@ -80,8 +80,8 @@ def search_hybrid(embedded: Embedded, collection: BeirCollection, k: int) -> dic
 
     The collection lies in a temporary edge store. Equal scores are ordered as `trec.rank` does.
     """
-    from pipeline.retrieval.bm25 import Bm25Encoder
-    from pipeline.retrieval.edge_store import EdgeStore
+    from lorag.pipeline.retrieval.bm25 import Bm25Encoder
+    from lorag.pipeline.retrieval.edge_store import EdgeStore
 
     words, name = Bm25Encoder(), "collection"
     with tempfile.TemporaryDirectory(prefix="lorag-") as folder:
@@ -108,7 +108,7 @@ def search_hybrid(embedded: Embedded, collection: BeirCollection, k: int) -> dic
 
 def pool_size(k: int) -> int:
     """Hits that a reranker chooses `k` from: as many as in serving."""
-    from pipeline.stages.retriever import RERANK_POOL
+    from lorag.pipeline.stages.retriever import RERANK_POOL
 
     return max(RERANK_POOL, 4 * k)
 

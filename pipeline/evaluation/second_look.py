@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.contracts import PromptStyle, judge
-from pipeline.contracts.context import PassageText
-from pipeline.contracts.judge import SUPPORT, JudgeInputs
-from pipeline.engine.protocol import Engine, Generation
-from pipeline.errors import LoragError
-from pipeline.evaluation.ablation import JudgeItem, Measured
-from pipeline.evaluation.judgments import Judged, JudgeScores, score_judgments
-from pipeline.records import Outcome, Response
-from pipeline.stages import Judge
-from pipeline.stages.attempts import attempt
+from lorag.pipeline.contracts import PromptStyle, judge
+from lorag.pipeline.contracts.context import PassageText
+from lorag.pipeline.contracts.judge import SUPPORT, JudgeInputs
+from lorag.pipeline.engine.protocol import Engine, Generation
+from lorag.pipeline.errors import LoragError
+from lorag.pipeline.evaluation.ablation import JudgeItem, Measured
+from lorag.pipeline.evaluation.judgments import Judged, JudgeScores, score_judgments
+from lorag.pipeline.records import Outcome, Response
+from lorag.pipeline.stages import Judge
+from lorag.pipeline.stages.attempts import attempt
 
 LABEL_TOKENS = 16
 """Room for any label; a reply that needs more is not one."""

@@ -15,9 +15,9 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import InputError
-from pipeline.evaluation.bootstrap import Floats, Interval, Method, Statistic, bootstrap, group_codes
-from pipeline.evaluation.permutation import swapped_p
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.evaluation.bootstrap import Floats, Interval, Method, Statistic, bootstrap, group_codes
+from lorag.pipeline.evaluation.permutation import swapped_p
 
 __all__ = [
     "Interval",

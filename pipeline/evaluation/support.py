@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pipeline.evaluation.rewrites import named_entities
-from pipeline.evaluation.text import normalize_answer
-from pipeline.records import Answer, Outcome
-from pipeline.retrieval.sentences import sentences
+from lorag.pipeline.evaluation.rewrites import named_entities
+from lorag.pipeline.evaluation.text import normalize_answer
+from lorag.pipeline.records import Answer, Outcome
+from lorag.pipeline.retrieval.sentences import sentences
 
 CONTAINED = 0.8
 """Share of a sentence's words that its passage must hold."""

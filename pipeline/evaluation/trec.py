@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import DataError, InputError
+from lorag.pipeline.errors import DataError, InputError
 
 
 @dataclass(frozen=True, slots=True)

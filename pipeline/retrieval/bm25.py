@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from pipeline.errors import ConfigError
-from pipeline.retrieval.store import Sparse
+from lorag.pipeline.errors import ConfigError
+from lorag.pipeline.retrieval.store import Sparse
 
 
 @dataclass(frozen=True, slots=True)

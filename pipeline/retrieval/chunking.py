@@ -13,10 +13,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from pipeline.errors import InputError
-from pipeline.records import Document, Passage, Segment
-from pipeline.retrieval.blocks import Block, Kind, blocks, parts
-from pipeline.retrieval.html_text import clip
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.records import Document, Passage, Segment
+from lorag.pipeline.retrieval.blocks import Block, Kind, blocks, parts
+from lorag.pipeline.retrieval.html_text import clip
 
 _WORDS = re.compile(r"\S+")
 _CLAUSE_ENDS = (";", ":", ",", "–", "—")

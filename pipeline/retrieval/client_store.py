@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
-from pipeline.errors import InputError, LoragError, StoreError
-from pipeline.retrieval.store import (
+from lorag.pipeline.errors import InputError, LoragError, StoreError
+from lorag.pipeline.retrieval.store import (
     DENSE,
     RRF_K,
     SPARSE,

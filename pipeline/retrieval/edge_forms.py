@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipeline.retrieval.store import (
+from lorag.pipeline.retrieval.store import (
     DENSE,
     RRF_K,
     SPARSE,

@@ -18,9 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import InputError, LoragError, StoreError
-from pipeline.retrieval.edge_forms import FLAGS, conditions, edge_point, plain_payload, request, schema
-from pipeline.retrieval.store import DENSE, SPARSE, FieldKind, Filter, Found, Point, Search, StoredPoint, check_name
+from lorag.pipeline.errors import InputError, LoragError, StoreError
+from lorag.pipeline.retrieval.edge_forms import FLAGS, conditions, edge_point, plain_payload, request, schema
+from lorag.pipeline.retrieval.store import DENSE, SPARSE, FieldKind, Filter, Found, Point, Search, StoredPoint, check_name
 
 _PAGE = 1000
 

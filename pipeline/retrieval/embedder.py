@@ -14,10 +14,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.contracts import embed
-from pipeline.records import Passage
-from pipeline.retrieval.encoder_identity import EncoderIdentity
-from pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
+from lorag.pipeline.contracts import embed
+from lorag.pipeline.records import Passage
+from lorag.pipeline.retrieval.encoder_identity import EncoderIdentity
+from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
 
 __all__ = ["Embedder", "EncoderIdentity", "HashingEmbedder", "SentenceTransformerEmbedder", "Vectors", "passage_text"]
 

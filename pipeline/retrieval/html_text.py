@@ -12,7 +12,7 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from html.parser import HTMLParser
 
-from pipeline.records import Segment
+from lorag.pipeline.records import Segment
 
 _DROPPED = frozenset({"script", "style", "template", "noscript", "svg", "canvas", "object", "iframe", "select"})
 _PARAGRAPH_TAGS = """

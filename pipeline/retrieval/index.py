@@ -15,18 +15,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from pipeline.contracts.embed import query_text
-from pipeline.errors import IndexMismatch, InputError, NothingIngested, StoreError
-from pipeline.records import Document, Hit, Passage
-from pipeline.retrieval.bm25 import Bm25Encoder, Bm25Settings
-from pipeline.retrieval.chunking import chunk
-from pipeline.retrieval.embedder import Embedder
-from pipeline.retrieval.encoder_identity import EncoderIdentity
-from pipeline.retrieval.ingest import Chunking, Ingester, IngestReport, Progress, Written, belongs
-from pipeline.retrieval.loading import Loaded, load_folder
-from pipeline.retrieval.payload import FIELDS, from_payload, payload_filter
-from pipeline.retrieval.shelf import ORIGIN, UPLOADS, Shelf, check_tenant, file_name, shelf_of, tenant_filter
-from pipeline.retrieval.store import Filter, Search, VectorStore, check_name
+from lorag.pipeline.contracts.embed import query_text
+from lorag.pipeline.errors import IndexMismatch, InputError, NothingIngested, StoreError
+from lorag.pipeline.records import Document, Hit, Passage
+from lorag.pipeline.retrieval.bm25 import Bm25Encoder, Bm25Settings
+from lorag.pipeline.retrieval.chunking import chunk
+from lorag.pipeline.retrieval.embedder import Embedder
+from lorag.pipeline.retrieval.encoder_identity import EncoderIdentity
+from lorag.pipeline.retrieval.ingest import Chunking, Ingester, IngestReport, Progress, Written, belongs
+from lorag.pipeline.retrieval.loading import Loaded, load_folder
+from lorag.pipeline.retrieval.partition import ORIGIN, UPLOADS, Partition, check_tenant, file_name, partition_of, tenant_filter
+from lorag.pipeline.retrieval.payload import FIELDS, from_payload, payload_filter
+from lorag.pipeline.retrieval.store import Filter, Search, VectorStore, check_name
 
 TIES = 10
 """Hits fetched beyond twice as many as are wanted. Sums of reciprocal ranks are often equal, and the engine returns equals in
@@ -150,12 +150,12 @@ class Index:
 
     def remove(self, name: str) -> int:
         """Forget the uploaded file `name`, in the collection kept for `rollback` too; the number of passages it had."""
-        aliases, shelf = self._store.aliases(), Shelf(self._tenant, uploaded=True)
+        aliases, partition = self._store.aliases(), Partition(self._tenant, uploaded=True)
         removed = 0
         for role in (self._alias("previous"), self._alias("building"), self._name):  # last what questions see
             if (collection := aliases.get(role)) is None or not self._store.exists(collection):
                 continue
-            points = self._store.scroll(collection, keys=("document_id",), filter=shelf.filter())
+            points = self._store.scroll(collection, keys=("document_id",), filter=partition.filter())
             found = [point.id for point in points if belongs(str(point.payload.get("document_id")), f"{UPLOADS}/{name}")]
             self._store.delete(collection, found)
             self._store.flush(collection)
@@ -171,7 +171,7 @@ class Index:
         passages: Counter[tuple[str, bool]] = Counter()
         keys = ("document_id", "source", "title", ORIGIN)
         for point in self._store.scroll(collection, keys=keys, filter=tenant_filter(self._tenant)):
-            file = (str(point.payload["source"]), shelf_of(point.payload).uploaded)
+            file = (str(point.payload["source"]), partition_of(point.payload).uploaded)
             passages[file] += 1
             titles.setdefault(file, {})[str(point.payload["document_id"])] = str(point.payload["title"])
         return [
@@ -246,8 +246,8 @@ class Index:
         self._store.close()
 
     def _ingester(self, *, uploaded: bool) -> Ingester:
-        shelf = Shelf(self._tenant, uploaded)
-        ingester = Ingester(self._store, self._embedder, self._bm25, self._chunking, shelf)
+        partition = Partition(self._tenant, uploaded)
+        ingester = Ingester(self._store, self._embedder, self._bm25, self._chunking, partition)
         return replace(ingester, batch=UPLOAD_BATCH) if uploaded else ingester
 
     def _alias(self, role: str) -> str:

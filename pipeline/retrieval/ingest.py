@@ -4,7 +4,7 @@ There is no separate record of what is done, which could disagree with the point
 its document's version and how many points that version has. A document is done when exactly those points are there; new points
 are written before the old ones are deleted, so whatever a kill leaves is either done or seen to be undone.
 
-Every run sees one shelf: what stands on the others, another tenant's or uploads beside a folder, it leaves alone.
+Every run sees one partition: what stands on the others, another tenant's or uploads beside a folder, it leaves alone.
 
 Knows nothing of aliases, encoder identities or questions.
 """
@@ -17,14 +17,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.records import Document, Passage
-from pipeline.retrieval.bm25 import Bm25Encoder
-from pipeline.retrieval.chunking import chunk
-from pipeline.retrieval.embedder import Embedder, passage_text
-from pipeline.retrieval.loading import Loaded, Skipped
-from pipeline.retrieval.payload import FILE_FIELDS, from_payload, metadata_fields, to_payload
-from pipeline.retrieval.shelf import SHELF_FIELDS, Shelf, shelf_of, tenant_filter
-from pipeline.retrieval.store import Point, StoredPoint, VectorStore
+from lorag.pipeline.records import Document, Passage
+from lorag.pipeline.retrieval.bm25 import Bm25Encoder
+from lorag.pipeline.retrieval.chunking import chunk
+from lorag.pipeline.retrieval.embedder import Embedder, passage_text
+from lorag.pipeline.retrieval.loading import Loaded, Skipped
+from lorag.pipeline.retrieval.partition import PARTITION_FIELDS, Partition, partition_of, tenant_filter
+from lorag.pipeline.retrieval.payload import FILE_FIELDS, from_payload, metadata_fields, to_payload
+from lorag.pipeline.retrieval.store import Point, StoredPoint, VectorStore
 
 _FORMAT = 1
 """Raised when loading or chunking changes what comes out, so that every document counts as changed."""
@@ -83,13 +83,13 @@ class _Task:
 
 @dataclass(frozen=True, slots=True)
 class Ingester:
-    """Fills one shelf of collections in `store`. `batch` is how many passages are embedded and written at a time."""
+    """Fills one partition of collections in `store`. `batch` is how many passages are embedded and written at a time."""
 
     store: VectorStore
     embedder: Embedder
     bm25: Bm25Encoder
     chunking: Chunking
-    shelf: Shelf = Shelf()
+    partition: Partition = Partition()
     batch: int = 64
 
     def run(
@@ -101,7 +101,7 @@ class Ingester:
         file: str | None = None,
         on_written: Written | None = None,
     ) -> IngestReport:
-        """Bring the shelf in `collection` to the state of `loaded`. May be interrupted anywhere and run again.
+        """Bring the partition in `collection` to the state of `loaded`. May be interrupted anywhere and run again.
 
         With `file`, a path as `loaded` spells it, only what came from that file is compared and replaced.
 
@@ -124,30 +124,30 @@ class Ingester:
                 continue
             older = had.is_older(mark)
             added, changed = added + (not older), changed + older
-            written = {self.shelf.point_id(passage.id) for passage in passages}
+            written = {self.partition.point_id(passage.id) for passage in passages}
             todo.append(_Task(document.id, passages, mark, frozenset(had.points) - written))
-        self._add_fields(collection, (document.metadata for document in loaded.documents if not self.shelf.uploaded))
+        self._add_fields(collection, (document.metadata for document in loaded.documents if not self.partition.uploaded))
         self._write(collection, todo, on_progress, on_written)
         gone = [name for name in held if not any(belongs(name, skipped.path) for skipped in failed)]
         self._remove(collection, held, gone)
         if todo or gone:
             self.store.optimise(collection)
             self.store.flush(collection)
-        total = self.store.count(collection, tenant_filter(self.shelf.tenant))
+        total = self.store.count(collection, tenant_filter(self.partition.tenant))
         return IngestReport(collection, added, changed, unchanged, len(gone), tuple(failed), loaded.ignored, total)
 
     def carry_over(self, source: str, target: str, on_progress: Progress | None = None) -> None:
-        """Make the other shelves of `target` what they are in `source`, every passage embedded anew. May be run again.
+        """Make the other partitions of `target` what they are in `source`, every passage embedded anew. May be run again.
 
         Passages are taken as they stand there, so other chunk sizes first show when a document comes in again.
         `on_progress` counts passages.
         """
-        keys = ("fingerprint", *SHELF_FIELDS)
-        others = [point for point in self.store.scroll(target, keys=keys) if shelf_of(point.payload) != self.shelf]
+        keys = ("fingerprint", *PARTITION_FIELDS)
+        others = [point for point in self.store.scroll(target, keys=keys) if partition_of(point.payload) != self.partition]
         there = {point.id: point.payload.get("fingerprint") for point in others}
-        total = self.store.count(source) - self.store.count(source, self.shelf.filter())
+        total = self.store.count(source) - self.store.count(source, self.partition.filter())
         batch: list[StoredPoint] = []
-        carried = (point for point in self.store.scroll(source) if shelf_of(point.payload) != self.shelf)
+        carried = (point for point in self.store.scroll(source) if partition_of(point.payload) != self.partition)
         for done, point in enumerate(carried, start=1):
             if there.pop(point.id, None) != point.payload.get("fingerprint"):
                 batch.append(point)
@@ -165,7 +165,7 @@ class Ingester:
             return
         texts = [passage_text(from_payload(point.payload)) for point in points]
         vectors = self.embedder.embed_passages(texts)
-        self._add_fields(target, (point.payload["metadata"] for point in points if not shelf_of(point.payload).uploaded))
+        self._add_fields(target, (point.payload["metadata"] for point in points if not partition_of(point.payload).uploaded))
         copies = [
             Point(point.id, vector.tolist(), self.bm25.passage(text), point.payload)
             for point, text, vector in zip(points, texts, vectors, strict=True)
@@ -174,12 +174,12 @@ class Ingester:
 
     def _add_fields(self, collection: str, metadata: Iterable[Mapping[str, Any]]) -> None:
         """Index what every passage has and the keys of `metadata`: never an upload's, since all tenants share the indexes."""
-        self.store.add_fields(collection, {**FILE_FIELDS, **SHELF_FIELDS, **metadata_fields(metadata)})
+        self.store.add_fields(collection, {**FILE_FIELDS, **PARTITION_FIELDS, **metadata_fields(metadata)})
 
     def _held(self, collection: str, file: str | None) -> dict[str, _Held]:
         held: dict[str, _Held] = {}
         keys = ("document_id", "fingerprint", "pieces")
-        for point in self.store.scroll(collection, keys=keys, filter=self.shelf.filter()):
+        for point in self.store.scroll(collection, keys=keys, filter=self.partition.filter()):
             document_id = str(point.payload.get("document_id", ""))
             if file is None or belongs(document_id, file):
                 of = held.setdefault(document_id, _Held())
@@ -209,8 +209,8 @@ class Ingester:
         points = []
         for (task, passage), text, vector in zip(work, texts, vectors, strict=True):
             version = {"fingerprint": task.fingerprint, "pieces": len(task.passages)}
-            payload = {**to_payload(passage), **version, **self.shelf.marks()}
-            points.append(Point(self.shelf.point_id(passage.id), vector.tolist(), self.bm25.passage(text), payload))
+            payload = {**to_payload(passage), **version, **self.partition.marks()}
+            points.append(Point(self.partition.point_id(passage.id), vector.tolist(), self.bm25.passage(text), payload))
         return points
 
     def _remove(self, collection: str, held: Mapping[str, _Held], gone: Iterable[str]) -> None:

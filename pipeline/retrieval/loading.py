@@ -15,9 +15,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from pipeline.errors import DataError, InputError
-from pipeline.records import Document
-from pipeline.retrieval import html_text
+from lorag.pipeline.errors import DataError, InputError
+from lorag.pipeline.records import Document
+from lorag.pipeline.retrieval import html_text
 
 _FENCE = re.compile(r"\s{0,3}(```|~~~)")
 _TITLE = re.compile(r"# +(.+?)[ #]*\r?$")
@@ -170,7 +170,7 @@ def _read_html(file: _File) -> tuple[Document, ...]:
 
 
 def _read_pdf(file: _File) -> tuple[Document, ...]:
-    from pipeline.retrieval.pdf_text import extract
+    from lorag.pipeline.retrieval.pdf_text import extract
 
     title, text = extract(file.data, str(file.path))
     return (file.document(title, text),)

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from pipeline.records import Passage, Segment
-from pipeline.retrieval.shelf import SHELF_FIELDS, tenant_filter
-from pipeline.retrieval.store import FieldKind, Filter, filter_values, json_path
+from lorag.pipeline.records import Passage, Segment
+from lorag.pipeline.retrieval.partition import PARTITION_FIELDS, tenant_filter
+from lorag.pipeline.retrieval.store import FieldKind, Filter, filter_values, json_path
 
 _TOP = ("document_id", "source", "title", "section")
-FIELDS: Mapping[str, FieldKind] = MappingProxyType({"document_id": FieldKind.KEYWORD, **SHELF_FIELDS})
+FIELDS: Mapping[str, FieldKind] = MappingProxyType({"document_id": FieldKind.KEYWORD, **PARTITION_FIELDS})
 """Payload fields that every collection indexes."""
 FILE_FIELDS: Mapping[str, FieldKind] = MappingProxyType(
     {json_path("metadata", key): FieldKind.KEYWORD for key in ("format", "folder")}

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from pipeline.errors import InputError
+from lorag.pipeline.errors import InputError
 
 _PAGE_NUMBER = re.compile(r"\W*(?:page\s+)?\d{1,4}(?:\s*(?:/|of)\s*\d{1,4})?\W*$", re.IGNORECASE)
 _ITEM = re.compile(r"\s*(?:[-*•‣▪–]|\(?[a-z][.)]|\d{1,3}[.)])\s+\S")

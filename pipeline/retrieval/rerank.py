@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from pipeline.errors import BaseError
-from pipeline.records import Hit
-from pipeline.retrieval.embedder import passage_text
-from pipeline.retrieval.sentence_encoder import resolve_model
+from lorag.pipeline.errors import BaseError
+from lorag.pipeline.records import Hit
+from lorag.pipeline.retrieval.embedder import passage_text
+from lorag.pipeline.retrieval.sentence_encoder import resolve_model
 
 
 class Reranker(Protocol):
@@ -56,7 +56,7 @@ class CrossEncoderReranker:
 
 
 def _load(name: str, device: str | None) -> Any:
-    from pipeline.engine.quiet import quiet_libraries
+    from lorag.pipeline.engine.quiet import quiet_libraries
 
     folder = resolve_model(name)
     try:

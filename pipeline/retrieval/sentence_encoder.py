@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.errors import AdapterError, BaseError, NoEffect
-from pipeline.retrieval.encoder_identity import EncoderIdentity
+from lorag.pipeline.errors import AdapterError, BaseError, NoEffect
+from lorag.pipeline.retrieval.encoder_identity import EncoderIdentity
 
 if TYPE_CHECKING:
-    from pipeline.retrieval.embedder import Vectors
+    from lorag.pipeline.retrieval.embedder import Vectors
 
 MINILM = "minilm"
 PROMPTS_FILE = "config_sentence_transformers.json"
@@ -158,8 +158,8 @@ class SentenceTransformerEmbedder:
 
 
 def _load_model(folder: Path, device: str | None, *, quantized: bool) -> Any:
-    from pipeline.engine.processor import require_device
-    from pipeline.engine.quiet import quiet_libraries
+    from lorag.pipeline.engine.processor import require_device
+    from lorag.pipeline.engine.quiet import quiet_libraries
 
     if device is not None:
         require_device(device)
@@ -184,7 +184,7 @@ def _in_four_bits(device: str | None) -> dict[str, Any]:
     """How transformers loads a model in NF4. Computes in what the processor is fast in, as generation bases do."""
     import torch
 
-    from pipeline.engine.weights import Precision, four_bits, resolve_compute, resolve_device
+    from lorag.pipeline.engine.weights import Precision, four_bits, resolve_compute, resolve_device
 
     where = resolve_device(device or "auto")
     compute = getattr(torch, resolve_compute(Precision.NF4, "auto", where))
@@ -192,7 +192,7 @@ def _in_four_bits(device: str | None) -> dict[str, Any]:
 
 
 def _load_adapter(model: Any, adapter: Path) -> None:
-    from pipeline.engine.quiet import quiet_libraries
+    from lorag.pipeline.engine.quiet import quiet_libraries
 
     adapter_digest(adapter)
     try:
@@ -221,7 +221,7 @@ def adapter_prompts(adapter: Path) -> dict[str, str]:
     path = adapter / PROMPTS_FILE
     if not path.is_symlink() and not path.exists():
         return {}
-    from pipeline.adapters.strict_json import load_json
+    from lorag.pipeline.adapters.strict_json import load_json
 
     content = load_json(path, limit=_PROMPT_BYTES)
     prompts = content.get("prompts") if isinstance(content, dict) and content.keys() == {"prompts"} else None

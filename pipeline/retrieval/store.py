@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Any, Protocol
 
-from pipeline.errors import InputError
+from lorag.pipeline.errors import InputError
 
 DENSE = "dense"
 SPARSE = "bm25"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from pipeline.errors import EngineError, LoragError
+from lorag.pipeline.errors import EngineError, LoragError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

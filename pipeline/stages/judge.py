@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from types import MappingProxyType
 
-from pipeline.contracts import PromptStyle, judge
-from pipeline.contracts.judge import JudgeInputs, LabelSchema
-from pipeline.engine.protocol import ChoiceRequest, Engine
-from pipeline.errors import LoragError
-from pipeline.records import Message, Outcome, Verdict
-from pipeline.stages.attempts import attempt
+from lorag.pipeline.contracts import PromptStyle, judge
+from lorag.pipeline.contracts.judge import JudgeInputs, LabelSchema
+from lorag.pipeline.engine.protocol import ChoiceRequest, Engine
+from lorag.pipeline.errors import LoragError
+from lorag.pipeline.records import Message, Outcome, Verdict
+from lorag.pipeline.stages.attempts import attempt
 
 
 class Judge:
@@ -29,11 +29,15 @@ class Judge:
         """One verdict an input, in order. Of labels that are equally likely the first of the schema is taken."""
         labels = tuple(judge.label_list(schema))
 
-        def weigh(batch: Sequence[JudgeInputs]) -> list[tuple[float, ...]]:
+        def choice_probabilities(batch: Sequence[JudgeInputs]) -> list[tuple[float, ...]]:
             replies = tuple(judge.target(schema, label) for label in labels)
-            return self._engine.weigh([ChoiceRequest(self.prompt(schema, item), replies, self.adapter) for item in batch])
+            return self._engine.choice_probabilities(
+                [ChoiceRequest(self.prompt(schema, item), replies, self.adapter) for item in batch]
+            )
 
-        weights = attempt(schema.task, self.adapter, inputs, weigh, lambda item: item.question or item.message or item.answer)
+        weights = attempt(
+            schema.task, self.adapter, inputs, choice_probabilities, lambda item: item.question or item.message or item.answer
+        )
         return [_verdict(schema.task, labels, row) for row in weights]
 
 

@@ -7,9 +7,9 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from pipeline.records import Citation, Passage
-from pipeline.retrieval.chunking import locate
-from pipeline.retrieval.sentences import sentences
+from lorag.pipeline.records import Citation, Passage
+from lorag.pipeline.retrieval.chunking import locate
+from lorag.pipeline.retrieval.sentences import sentences
 
 Span = tuple[int, int]
 

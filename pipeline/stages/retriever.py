@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from pipeline.errors import LoragError
-from pipeline.records import Hit
-from pipeline.retrieval.rerank import Reranker
-from pipeline.retrieval.store import Filter
-from pipeline.stages.attempts import attempt
+from lorag.pipeline.errors import LoragError
+from lorag.pipeline.records import Hit
+from lorag.pipeline.retrieval.rerank import Reranker
+from lorag.pipeline.retrieval.store import Filter
+from lorag.pipeline.stages.attempts import attempt
 
 RERANK_POOL = 20
 """Hits a reranker chooses from, at least; four times k where that is more."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.contracts import PromptStyle, rewrite
-from pipeline.engine.protocol import Engine, Generation
-from pipeline.errors import LoragError
-from pipeline.records import Message, Outcome, Query, Rewrite
-from pipeline.stages.attempts import attempt
+from lorag.pipeline.contracts import PromptStyle, rewrite
+from lorag.pipeline.engine.protocol import Engine, Generation
+from lorag.pipeline.errors import LoragError
+from lorag.pipeline.records import Message, Outcome, Query, Rewrite
+from lorag.pipeline.stages.attempts import attempt
 
 
 class Rewriter:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 
-from pipeline.contracts import PromptStyle, synthesize
-from pipeline.contracts.context import PassageText
-from pipeline.engine.protocol import Engine, Generation
-from pipeline.errors import LoragError
-from pipeline.records import Answer, Hit, Message, Outcome
-from pipeline.stages.attempts import attempt, named
-from pipeline.stages.quoting import cite
+from lorag.pipeline.contracts import PromptStyle, synthesize
+from lorag.pipeline.contracts.context import PassageText
+from lorag.pipeline.engine.protocol import Engine, Generation
+from lorag.pipeline.errors import LoragError
+from lorag.pipeline.records import Answer, Hit, Message, Outcome
+from lorag.pipeline.stages.attempts import attempt, named
+from lorag.pipeline.stages.quoting import cite
 
 Hits = Sequence[Hit]
 

@@ -11,9 +11,9 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from services.api.errors import ApiError
-from services.api.keys import LOCAL, Caller, KeyRing, Scope
-from services.api.state import ServiceState, state_of
+from lorag.services.api.errors import ApiError
+from lorag.services.api.keys import LOCAL, Caller, KeyRing, Scope
+from lorag.services.api.state import ServiceState, state_of
 
 _bearer = HTTPBearer(auto_error=False, scheme_name="key", description="An API key made with `lorag keys add NAME --scope ask`.")
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]

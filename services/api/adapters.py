@@ -14,15 +14,15 @@ from fastapi import Path as PathParameter
 from fastapi.openapi.models import Example
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.adapters.registry import CANDIDATE, PREVIOUS, PRODUCTION, Registry, Version
-from pipeline.adapters.strict_json import plain
-from pipeline.assembly import open_registry
-from pipeline.errors import AdapterError, LoragError
-from pipeline.records import Role
-from services.api.access import State, needs
-from services.api.errors import ApiError, note
-from services.api.jobs import jobs_of
-from services.api.keys import Caller, Scope
+from lorag.assembly import open_registry
+from lorag.pipeline.adapters.registry import CANDIDATE, PREVIOUS, PRODUCTION, Registry, Version
+from lorag.pipeline.adapters.strict_json import plain
+from lorag.pipeline.errors import AdapterError, LoragError
+from lorag.pipeline.records import Role
+from lorag.services.api.access import State, needs
+from lorag.services.api.errors import ApiError, note
+from lorag.services.api.jobs import jobs_of
+from lorag.services.api.keys import Caller, Scope
 
 router = APIRouter(prefix="/v1/adapters", tags=["adapters"])
 

@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from pipeline.contracts.context import PassageText
-from pipeline.records import Answer, Citation, Hit, Passage, Response, StageRecord, Verdict
-from pipeline.response_json import stage_json
-from pipeline.retrieval.shelf import file_name
-from services.api.metering import Usage
+from lorag.pipeline.contracts.context import PassageText
+from lorag.pipeline.records import Answer, Citation, Hit, Passage, Response, StageRecord, Verdict
+from lorag.pipeline.response_json import stage_json
+from lorag.pipeline.retrieval.partition import file_name
+from lorag.services.api.metering import Usage
 
 
 class CitationShown(BaseModel):

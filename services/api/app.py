@@ -12,15 +12,15 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from pipeline.errors import LoragError
-from services import web
-from services.api import adapters, chat, completions, docs, documents, embeddings, health, jobs, models, report, retrieve
-from services.api.errors import ApiError, on_http, on_invalid, on_known
-from services.api.guard import Guard
-from services.api.library import open_jobs
-from services.api.runtime import Runtime
-from services.api.schema import DESCRIPTION, ERRORS, document
-from services.api.state import ServiceState
+from lorag.pipeline.errors import LoragError
+from lorag.services import web
+from lorag.services.api import adapters, chat, completions, docs, documents, embeddings, health, jobs, models, report, retrieve
+from lorag.services.api.errors import ApiError, on_http, on_invalid, on_known
+from lorag.services.api.guard import Guard
+from lorag.services.api.library import open_jobs
+from lorag.services.api.runtime import Runtime
+from lorag.services.api.schema import DESCRIPTION, ERRORS, document
+from lorag.services.api.state import ServiceState
 
 log = logging.getLogger("lorag.service")
 

@@ -20,11 +20,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from pipeline.adapters.card import now_utc
-from pipeline.adapters.strict_json import build
-from pipeline.errors import AdapterError, StoreError
-from services.api.durable import clear_asides, write_json
-from services.api.errors import ApiError, api_error, note
+from lorag.pipeline.adapters.card import now_utc
+from lorag.pipeline.adapters.strict_json import build
+from lorag.pipeline.errors import AdapterError, StoreError
+from lorag.services.api.durable import clear_asides, write_json
+from lorag.services.api.errors import ApiError, api_error, note
 
 MAX_STARTS = 3
 PAUSE = 15.0

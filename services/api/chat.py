@@ -9,21 +9,21 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Depends, Request
 from fastapi.responses import JSONResponse, Response
 
-from pipeline.engine.protocol import Completion, Generation, Sampling
-from pipeline.errors import Cancelled, InputError, NothingIngested, PromptTooLong
-from pipeline.orchestrator import Final, StageDone, TextDelta
-from pipeline.records import Message, Query, Role, Speaker, Turn
-from services.api.access import State, needs
-from services.api.answers import ChatCompletion, Done, Envelope, Event, RoleExtension, Stage, Text, content_of, extension
-from services.api.bodies import BARE, CHAIN, ChatRequest
-from services.api.errors import ApiError
-from services.api.examples import CHAT_EXAMPLES, STREAM_EXAMPLE, STREAM_SCHEMA
-from services.api.keys import Caller, Scope
-from services.api.metering import Bounded, RequestEngine
-from services.api.runtime import Runtime
-from services.api.sse import EventStream
-from services.api.state import ServiceState
-from services.api.work import items
+from lorag.pipeline.chain import Final, StageDone, TextDelta
+from lorag.pipeline.engine.protocol import Completion, Generation, Sampling
+from lorag.pipeline.errors import Cancelled, InputError, NothingIngested, PromptTooLong
+from lorag.pipeline.records import Message, Query, Role, Speaker, Turn
+from lorag.services.api.access import State, needs
+from lorag.services.api.answers import ChatCompletion, Done, Envelope, Event, RoleExtension, Stage, Text, content_of, extension
+from lorag.services.api.bodies import BARE, CHAIN, ChatRequest
+from lorag.services.api.errors import ApiError
+from lorag.services.api.examples import CHAT_EXAMPLES, STREAM_EXAMPLE, STREAM_SCHEMA
+from lorag.services.api.keys import Caller, Scope
+from lorag.services.api.metering import Bounded, RequestEngine
+from lorag.services.api.runtime import Runtime
+from lorag.services.api.sse import EventStream
+from lorag.services.api.state import ServiceState
+from lorag.services.api.work import items
 
 ROLE_TOKENS = 256
 """Tokens of a bare role's reply at most, where the request does not say."""
@@ -95,7 +95,7 @@ def _chain_events(runtime: Runtime, state: ServiceState, caller: Caller, body: C
     query, ignored = _conversation(body)
     try:
         with (
-            runtime.chain(caller.tenant, aliases, engine=engine, writer=writer) as (chain, lease),
+            runtime.chain(caller.tenant, aliases, engine=engine, writer=writer) as (chain, snapshot),
             closing(chain.stream(query)) as events,
         ):
             for event in events:
@@ -106,7 +106,7 @@ def _chain_events(runtime: Runtime, state: ServiceState, caller: Caller, body: C
                         yield Text(text)
                     case Final(response):
                         state.metrics.answered(response)
-                        told = extension(response, lease.named(), trace=body.lorag.trace, ignored=ignored)
+                        told = extension(response, snapshot.named(), trace=body.lorag.trace, ignored=ignored)
                         yield Done(content_of(response.answer), engine.usage, told)
     except Exception as error:
         if not isinstance(error, CLIENTS_DOING):
@@ -128,12 +128,12 @@ def _role_events(runtime: Runtime, state: ServiceState, caller: Caller, body: Ch
     engine = RequestEngine(runtime.engine, state.replies, state.metrics, caller.tenant)
     role = None if body.model == BARE else Role(body.model.removeprefix("lorag/"))
     aliases = {Role(named): alias for named, alias in body.lorag.adapters.items()}
-    with runtime.lease(aliases, caller.tenant) as lease:
-        adapter = lease.adapters.get(role) if role else None
+    with runtime.snapshot(aliases, caller.tenant) as snapshot:
+        adapter = snapshot.adapters.get(role) if role else None
         request = Generation(_messages(body), adapter, body.limit or ROLE_TOKENS, _sampling(body), body.stops)
         with closing(engine.stream(request)) as pieces:
             completion = yield from _texts(pieces)
-        named = {} if role is None else {role.value: lease.named()[role.value]}
+        named = {} if role is None else {role.value: snapshot.named()[role.value]}
         yield Done(completion.text, engine.usage, RoleExtension(adapters=named))
 
 

@@ -18,20 +18,20 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from pipeline.engine.batching import BatchingEngine
-from pipeline.engine.decoding import BASE_ROW, ChoiceRow
-from pipeline.engine.local import LocalEngine
-from pipeline.engine.protocol import Completion, Engine, Generation, Sampling
-from pipeline.records import Role
-from services.api.access import State, needs
-from services.api.bodies import BARE, MAX_TOKENS, StreamOptions, Strict, Unsupported
-from services.api.errors import ApiError
-from services.api.keys import Caller, Scope
-from services.api.metering import RequestEngine
-from services.api.runtime import Runtime
-from services.api.sse import EventStream
-from services.api.state import ServiceState
-from services.api.work import items, run
+from lorag.pipeline.engine.batching import BatchingEngine
+from lorag.pipeline.engine.decoding import BASE_ROW, ChoiceRow
+from lorag.pipeline.engine.local import LocalEngine
+from lorag.pipeline.engine.protocol import Completion, Engine, Generation, Sampling
+from lorag.pipeline.records import Role
+from lorag.services.api.access import State, needs
+from lorag.services.api.bodies import BARE, MAX_TOKENS, StreamOptions, Strict, Unsupported
+from lorag.services.api.errors import ApiError
+from lorag.services.api.keys import Caller, Scope
+from lorag.services.api.metering import RequestEngine
+from lorag.services.api.runtime import Runtime
+from lorag.services.api.sse import EventStream
+from lorag.services.api.state import ServiceState
+from lorag.services.api.work import items, run
 
 MAX_PROMPT = 1 << 15
 MAX_PROMPTS = 64
@@ -137,10 +137,10 @@ def _pieces(runtime: Runtime, state: ServiceState, caller: Caller, body: Complet
             400, "replies end with other tokens here; the prompt is of another base's tokenizer", param="stop_token_ids"
         )
     engine = RequestEngine(runtime.engine, state.replies, state.metrics, caller.tenant)
-    with runtime.lease(tenant=caller.tenant) as lease:
+    with runtime.snapshot(tenant=caller.tenant) as snapshot:
         sampling = Sampling(body.temperature, body.top_p, body.seed)
         (ids,) = body.prompts
-        request = Generation((), _adapter(lease.adapters, body.model), body.max_tokens, sampling, tuple(body.stop), tuple(ids))
+        request = Generation((), _adapter(snapshot.adapters, body.model), body.max_tokens, sampling, tuple(body.stop), tuple(ids))
         with closing(engine.stream(request)) as stream:
             yield (yield from stream)
 
@@ -152,8 +152,8 @@ def _scores(runtime: Runtime, caller: Caller, body: CompletionRequest) -> dict[s
     for index, prompt in enumerate(body.prompts):
         groups.setdefault(tuple(prompt[:start]), []).append(index)
     scored: dict[int, Sequence[float]] = {}
-    with runtime.lease(tenant=caller.tenant) as lease:
-        adapter = _adapter(lease.adapters, body.model) or BASE_ROW
+    with runtime.snapshot(tenant=caller.tenant) as snapshot:
+        adapter = _adapter(snapshot.adapters, body.model) or BASE_ROW
         for shared, indices in groups.items():
             rows = ChoiceRow(shared, adapter, tuple(tuple(body.prompts[index][start:]) for index in indices))
             scored.update(zip(indices, engine.token_logprobs(rows), strict=True))

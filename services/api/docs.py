@@ -9,8 +9,8 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 
-from services.api.access import needs
-from services.api.keys import Scope
+from lorag.services.api.access import needs
+from lorag.services.api.keys import Scope
 
 router = APIRouter(include_in_schema=False, dependencies=[Depends(needs(Scope.ASK))])
 

@@ -9,16 +9,16 @@ from fastapi.concurrency import contextmanager_in_threadpool
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
-from pipeline.retrieval.index import IndexedFile
-from services.api.access import State
-from services.api.background import Jobs, Order, new_id
-from services.api.errors import ApiError, note
-from services.api.jobs import Ingests, JobView, TheJobs
-from services.api.keys import Caller
-from services.api.library import INGEST, Library, open_library
-from services.api.state import Lane, ServiceState
-from services.api.uploads import MAX_FILES, receive, safe_name
-from services.api.work import run
+from lorag.pipeline.retrieval.index import IndexedFile
+from lorag.services.api.access import State
+from lorag.services.api.background import Jobs, Order, new_id
+from lorag.services.api.errors import ApiError, note
+from lorag.services.api.jobs import Ingests, JobView, TheJobs
+from lorag.services.api.keys import Caller
+from lorag.services.api.library import INGEST, Library, open_library
+from lorag.services.api.state import Lane, ServiceState
+from lorag.services.api.uploads import MAX_FILES, receive, safe_name
+from lorag.services.api.work import run
 
 router = APIRouter(prefix="/v1/documents", tags=["documents"])
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.adapters.staging import make_folder, sync_folder
+from lorag.pipeline.adapters.staging import make_folder, sync_folder
 
 OWNER_ONLY = 0o600
 _ASIDE = ".aside-"

@@ -10,14 +10,14 @@ from fastapi import APIRouter, Body, Depends, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from pipeline.contracts.embed import query_text
-from pipeline.retrieval.embedder import Embedder, Vectors
-from services.api.access import State, needs
-from services.api.bodies import EMBEDDER, EmbeddingRequest
-from services.api.examples import EMBEDDING_EXAMPLES
-from services.api.keys import Caller, Scope
-from services.api.state import Lane
-from services.api.work import run
+from lorag.pipeline.contracts.embed import query_text
+from lorag.pipeline.retrieval.embedder import Embedder, Vectors
+from lorag.services.api.access import State, needs
+from lorag.services.api.bodies import EMBEDDER, EmbeddingRequest
+from lorag.services.api.examples import EMBEDDING_EXAMPLES
+from lorag.services.api.keys import Caller, Scope
+from lorag.services.api.state import Lane
+from lorag.services.api.work import run
 
 router = APIRouter(tags=["embeddings"])
 
@@ -60,9 +60,9 @@ async def embed(
     runtime = state.runtime
 
     def work() -> dict[str, Any]:
-        with runtime.lease(tenant=caller.tenant) as lease:
-            vectors, tokens = _vectors(lease.encoder.embedder, body)
-            adapter = lease.named()["embedder"]
+        with runtime.snapshot(tenant=caller.tenant) as snapshot:
+            vectors, tokens = _vectors(snapshot.encoder.embedder, body)
+            adapter = snapshot.named()["embedder"]
         state.metrics.tokens.labels("embedded").inc(tokens)
         shown = _base64 if body.encoding_format == "base64" else _floats
         return {

@@ -20,7 +20,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from pipeline.errors import (
+from lorag.pipeline.errors import (
     AdapterError,
     Cancelled,
     DeadlinePassed,

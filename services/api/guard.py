@@ -13,9 +13,9 @@ import uuid
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.api.errors import ApiError, BodyError, api_error
-from services.api.origin import check_origin
-from services.api.state import ServiceState
+from lorag.services.api.errors import ApiError, BodyError, api_error
+from lorag.services.api.origin import check_origin
+from lorag.services.api.state import ServiceState
 
 BODY_SECONDS, BODY_RATE = 30.0, 1024.0
 """A client gets this long for its body, and a second more for so many bytes that have come: a trickle holds nothing for long."""

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Depends, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 
-from services.api.access import State, needs
-from services.api.keys import Scope
+from lorag.services.api.access import State, needs
+from lorag.services.api.keys import Scope
 
 router = APIRouter(tags=["health"])
 

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Depends, Query
 from fastapi import Path as PathParameter
 from pydantic import BaseModel
 
-from services.api.access import State, needs
-from services.api.background import Job, Jobs, JobState
-from services.api.errors import ApiError
-from services.api.keys import Caller, Scope
-from services.api.state import starting
+from lorag.services.api.access import State, needs
+from lorag.services.api.background import Job, Jobs, JobState
+from lorag.services.api.errors import ApiError
+from lorag.services.api.keys import Caller, Scope
+from lorag.services.api.state import starting
 
 ID_PATTERN = r"^[0-9a-f]{32}$"
 

@@ -17,13 +17,13 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pipeline.adapters.card import now_utc
-from pipeline.adapters.staging import locked, make_folder
-from pipeline.adapters.strict_json import build, load_json
-from pipeline.errors import ConfigError, InputError, LoragError
-from pipeline.retrieval.shelf import check_tenant
-from services.api.durable import write_json
-from services.api.scopes import Scope
+from lorag.pipeline.adapters.card import now_utc
+from lorag.pipeline.adapters.staging import locked, make_folder
+from lorag.pipeline.adapters.strict_json import build, load_json
+from lorag.pipeline.errors import ConfigError, InputError, LoragError
+from lorag.pipeline.retrieval.partition import check_tenant
+from lorag.services.api.durable import write_json
+from lorag.services.api.scopes import Scope
 
 __all__ = ["FILE", "LOCAL", "Caller", "KeyEntry", "KeyRing", "Scope"]
 

@@ -17,13 +17,13 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.adapters.staging import make_folder, sync_folder
-from pipeline.errors import InputError, NothingIngested
-from pipeline.records import Document
-from pipeline.retrieval.index import Index
-from pipeline.retrieval.loading import load_file
-from services.api.background import Job, Jobs, Named, Order, Progress
-from services.api.durable import write_json
+from lorag.pipeline.adapters.staging import make_folder, sync_folder
+from lorag.pipeline.errors import InputError, NothingIngested
+from lorag.pipeline.records import Document
+from lorag.pipeline.retrieval.index import Index
+from lorag.pipeline.retrieval.loading import load_file
+from lorag.services.api.background import Job, Jobs, Named, Order, Progress
+from lorag.services.api.durable import write_json
 
 JOBS_FOLDER, UPLOADS_FOLDER = Path(".lorag/jobs"), Path(".lorag/uploads")
 INGEST, RECHECK = "ingest", "recheck"

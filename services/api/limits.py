@@ -7,8 +7,8 @@ import math
 import time
 from dataclasses import dataclass
 
-from services.api.errors import ApiError
-from services.api.metrics import Metrics
+from lorag.services.api.errors import ApiError
+from lorag.services.api.metrics import Metrics
 
 
 class Admission:
@@ -22,7 +22,7 @@ class Admission:
         self._waiting = 0
         self._seconds = 1.0
 
-    async def enter(self) -> Turn:
+    async def enter(self) -> Slot:
         """Wait for a turn; whoever gets one ends it. Raises ApiError 429 at once where the queue is full."""
         if self._slots.locked() and self._waiting >= self._max_queue:
             self._rejected.inc()
@@ -36,7 +36,7 @@ class Admission:
             self._waiting -= 1
             self._queue.dec()
         self._running.inc()
-        return Turn(self, time.monotonic())
+        return Slot(self, time.monotonic())
 
     def leave(self, seconds: float) -> None:
         """A turn has ended after `seconds`."""
@@ -50,7 +50,7 @@ class Admission:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class Slot:
     """The right to run until `end`."""
 
     admission: Admission

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TextIO
 
-from services.api.errors import DEBUG
+from lorag.services.api.errors import DEBUG
 
 LEVELS = {"": logging.WARNING, "lorag": logging.INFO, "pipeline": logging.WARNING, "uvicorn": logging.WARNING}
 """By the name of a logger; the first is the root, which libraries' own lead to."""

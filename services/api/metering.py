@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Generator, Sequence
 from contextlib import closing
 
-from pipeline.engine.limits import current_limits
-from pipeline.engine.protocol import ChoiceRequest, Completion, Engine, Finish, Generation, completed
-from services.api.metrics import Metrics
-from services.api.replies import Replies, Reply
+from lorag.pipeline.engine.limits import current_limits
+from lorag.pipeline.engine.protocol import ChoiceRequest, Completion, Engine, Finish, Generation, completed
+from lorag.services.api.metrics import Metrics
+from lorag.services.api.replies import Replies, Reply
 
 
 @dataclasses.dataclass(slots=True)
@@ -58,13 +58,13 @@ class RequestEngine:
         self._count(completion)
         return completion
 
-    def weigh(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
+    def choice_probabilities(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
         weights = []
         for request in requests:
             known = self._known(request)
             if not isinstance(known, tuple):
                 _require_wanted()
-                (known,) = self._engine.weigh([request])
+                (known,) = self._engine.choice_probabilities([request])
                 self._replies.put((self._tenant, request), known)
             weights.append(known)
         return weights
@@ -108,8 +108,8 @@ class Bounded:
     def stream(self, request: Generation) -> Generator[str, None, Completion]:
         return self._engine.stream(self._bound(request))
 
-    def weigh(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
-        return self._engine.weigh(requests)
+    def choice_probabilities(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
+        return self._engine.choice_probabilities(requests)
 
     def _bound(self, request: Generation) -> Generation:
         most = request.max_tokens if self._max_tokens is None else min(request.max_tokens, self._max_tokens)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from pipeline.engine.dispatcher import Turn
-from pipeline.records import Response, StageRecord
+from lorag.pipeline.engine.dispatcher import EngineStep
+from lorag.pipeline.records import Response, StageRecord
 
 REQUEST_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 STAGE_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -54,7 +54,7 @@ class Metrics:
         for role, version in adapters.items():
             self.adapter.labels(role, version).set(1)
 
-    def turned(self, turn: Turn) -> None:
+    def stepped(self, turn: EngineStep) -> None:
         """Count one turn of the engine that all requests share."""
         self.engine_waiting.set(turn.waiting)
         if turn.running:

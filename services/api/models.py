@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
-from services.api.access import needs
-from services.api.bodies import CHAT_MODELS, EMBEDDER
-from services.api.errors import ApiError
-from services.api.keys import Scope
+from lorag.services.api.access import needs
+from lorag.services.api.bodies import CHAT_MODELS, EMBEDDER
+from lorag.services.api.errors import ApiError
+from lorag.services.api.keys import Scope
 
 CREATED = 1735689600
 """OpenAI's form asks for a time; models here are roles, which have none, so it is the same for all: 1 January 2025."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from contextlib import ExitStack
 
-from pipeline.adapters.registry import Version
-from pipeline.assembly import open_base, open_embedder, open_index, open_reranker, open_store, version_name
-from pipeline.config import NO_ADAPTER, Settings
-from pipeline.engine.protocol import Engine
-from pipeline.errors import AdapterError
-from services.api.metrics import Metrics
-from services.api.residents import Residents
-from services.api.runtime import Encoder, Runtime
+from lorag.assembly import open_base, open_embedder, open_index, open_reranker, open_store, version_name
+from lorag.pipeline.adapters.registry import Version
+from lorag.pipeline.config import NO_ADAPTER, Settings
+from lorag.pipeline.engine.protocol import Engine
+from lorag.pipeline.errors import AdapterError
+from lorag.services.api.metrics import Metrics
+from lorag.services.api.residents import Residents
+from lorag.services.api.runtime import Encoder, Runtime
 
 log = logging.getLogger("lorag.service")
 
@@ -55,9 +55,9 @@ def open_runtime(settings: Settings, metrics: Metrics) -> Runtime:
 
 def _open_engine(settings: Settings, metrics: Metrics, opened: ExitStack) -> tuple[Engine, Residents]:
     """The engine for many requests at once, and what puts further adapters on it."""
-    from pipeline.adapters.proof import load_proven
-    from pipeline.engine.batching import BatchingEngine
-    from pipeline.engine.local import LocalEngine
+    from lorag.pipeline.adapters.proof import load_proven
+    from lorag.pipeline.engine.batching import BatchingEngine
+    from lorag.pipeline.engine.local import LocalEngine
 
     engine = open_base(settings).engine
     if not isinstance(engine, LocalEngine):
@@ -69,7 +69,7 @@ def _open_engine(settings: Settings, metrics: Metrics, opened: ExitStack) -> tup
     def load(name: str, version: Version) -> None:
         load_proven(local, name, version.folder, local.loaded.base, role=version.role)
 
-    batching = BatchingEngine(local, on_turn=metrics.turned)
+    batching = BatchingEngine(local, on_step=metrics.stepped)
     opened.callback(batching.close)
     return batching, Residents(load, local.unload_adapter, names=local.adapters)
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 
-from services.api.errors import ApiError
+from lorag.services.api.errors import ApiError
 
 _MAKE_A_KEY = "make a key with `lorag keys add NAME --scope ask`"
 

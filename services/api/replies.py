@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
-from pipeline.engine.protocol import ChoiceRequest, Completion, Generation
+from lorag.pipeline.engine.protocol import ChoiceRequest, Completion, Generation
 
 Key = tuple[str, Generation | ChoiceRequest]
 Reply = Completion | tuple[float, ...]

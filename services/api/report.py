@@ -8,9 +8,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 from fastapi.responses import HTMLResponse
 
-from services.api.access import State, needs
-from services.api.errors import ApiError
-from services.api.keys import Caller, Scope
+from lorag.services.api.access import State, needs
+from lorag.services.api.errors import ApiError
+from lorag.services.api.keys import Caller, Scope
 
 FOLDERS = (Path(".lorag/ablation"), Path(".lorag/reports"))
 """Under the project: where the command writes, and where a report from elsewhere may be put (`--out PROJECT/.lorag/reports`)."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 
-from pipeline.adapters.registry import Version
+from lorag.pipeline.adapters.registry import Version
 
 KEEP = 4
 """Adapters that nobody uses and that stay all the same: a rollback, or the next comparison, finds them in memory."""

@@ -8,15 +8,15 @@ from fastapi import APIRouter, Body, Depends, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from pipeline.contracts.context import PassageText
-from pipeline.records import Hit
-from pipeline.retrieval.shelf import file_name
-from services.api.access import State, needs
-from services.api.bodies import RetrieveRequest
-from services.api.examples import RETRIEVE_EXAMPLES
-from services.api.keys import Caller, Scope
-from services.api.state import Lane
-from services.api.work import run
+from lorag.pipeline.contracts.context import PassageText
+from lorag.pipeline.records import Hit
+from lorag.pipeline.retrieval.partition import file_name
+from lorag.services.api.access import State, needs
+from lorag.services.api.bodies import RetrieveRequest
+from lorag.services.api.examples import RETRIEVE_EXAMPLES
+from lorag.services.api.keys import Caller, Scope
+from lorag.services.api.state import Lane
+from lorag.services.api.work import run
 
 router = APIRouter(tags=["retrieve"])
 
@@ -46,8 +46,11 @@ async def retrieve(
     runtime = state.runtime
 
     def work() -> list[dict[str, Any]]:
-        with runtime.lease(tenant=caller.tenant, search=True) as lease, state.metrics.stage_seconds.labels("retrieve").time():
-            (hits,) = runtime.retriever(lease, k=body.k, hybrid=body.hybrid).retrieve([body.query])
+        with (
+            runtime.snapshot(tenant=caller.tenant, search=True) as snapshot,
+            state.metrics.stage_seconds.labels("retrieve").time(),
+        ):
+            (hits,) = runtime.retriever(snapshot, k=body.k, hybrid=body.hybrid).retrieve([body.query])
         return [_shown(hit) for hit in hits]
 
     return JSONResponse({"hits": await run(request, work, Lane.ENCODER)})

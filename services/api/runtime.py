@@ -1,6 +1,6 @@
 """The models and the index that all requests share, and which adapter versions they are answered with.
 
-A request takes a `Lease`: the adapters, the encoder and the collection of the moment it begins. `refresh` loads what a
+A request takes a `Snapshot`: the adapters, the encoder and the collection of the moment it begins. `refresh` loads what a
 promotion or a rollback names now, proves it, and lets requests that begin later have it; those under way end on what they hold.
 """
 
@@ -12,21 +12,21 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from pipeline.adapters.registry import Version
-from pipeline.assembly import GENERATION_ROLES, chain_options, chosen_version, open_registry, version_name
-from pipeline.config import Settings
-from pipeline.engine.protocol import Engine
-from pipeline.errors import AdapterError, IndexMismatch, LoragError, NothingIngested
-from pipeline.orchestrator import Chain
-from pipeline.records import Role
-from pipeline.retrieval.embedder import Embedder
-from pipeline.retrieval.index import Index
-from pipeline.retrieval.rerank import Reranker
-from pipeline.stages import Judge, Retriever, Rewriter, Synthesizer
-from pipeline.stages.attempts import BASE
-from services.api.errors import ApiError
-from services.api.residents import Residents
-from services.index_switch import fit_index, fits
+from lorag.assembly import GENERATION_ROLES, chain_options, chosen_version, open_registry, version_name
+from lorag.index_switch import fit_index, fits
+from lorag.pipeline.adapters.registry import Version
+from lorag.pipeline.chain import Chain
+from lorag.pipeline.config import Settings
+from lorag.pipeline.engine.protocol import Engine
+from lorag.pipeline.errors import AdapterError, IndexMismatch, LoragError, NothingIngested
+from lorag.pipeline.records import Role
+from lorag.pipeline.retrieval.embedder import Embedder
+from lorag.pipeline.retrieval.index import Index
+from lorag.pipeline.retrieval.rerank import Reranker
+from lorag.pipeline.stages import Judge, Retriever, Rewriter, Synthesizer
+from lorag.pipeline.stages.attempts import BASE
+from lorag.services.api.errors import ApiError
+from lorag.services.api.residents import Residents
 
 ENCODERS = 3
 """Encoders kept in memory: the one in use and those that were compared with it last."""
@@ -45,7 +45,7 @@ class Encoder:
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
+class Snapshot:
     """What one request is answered with. `adapters` are resident names by generation role; a role without one asks the base."""
 
     adapters: Mapping[Role, str]
@@ -151,11 +151,11 @@ class Runtime:
     def serving(self) -> dict[str, str]:
         """Each role with the version that new requests get, or `base`."""
         adapters = {role: version_name(version) for role, version in self._serving.items()}
-        return Lease(adapters, self.encoder).named()
+        return Snapshot(adapters, self.encoder).named()
 
     @contextmanager
-    def lease(self, aliases: Aliases = MappingProxyType({}), tenant: str = "", *, search: bool = False) -> Iterator[Lease]:
-        """Within: what the lease names stays in memory. `aliases` stand in for what is in production.
+    def snapshot(self, aliases: Aliases = MappingProxyType({}), tenant: str = "", *, search: bool = False) -> Iterator[Snapshot]:
+        """Within: what the snapshot names stays in memory. `aliases` stand in for what is in production.
 
         With `search` the index is bound to the collection of this moment, which asks the store; without, nothing is asked.
         Raises ApiError where an alias names nothing; AdapterError and its kin where a version does not prove itself.
@@ -172,7 +172,7 @@ class Runtime:
                 encoder = _pinned(encoder, tenant) if search else encoder
             elif search:
                 encoder = self._bound(tenant)
-            yield Lease({role: version_name(version) for role, version in serving.items()}, encoder)
+            yield Snapshot({role: version_name(version) for role, version in serving.items()}, encoder)
 
     @contextmanager
     def chain(
@@ -182,31 +182,31 @@ class Runtime:
         *,
         engine: Engine | None = None,
         writer: Engine | None = None,
-    ) -> Iterator[tuple[Chain, Lease]]:
+    ) -> Iterator[tuple[Chain, Snapshot]]:
         """Within: the chain as `tenant` may use it, and what answers in it.
 
-        `engine` stands in for the shared one, and `writer` for that in the synthesizer alone. Raises as `lease`.
+        `engine` stands in for the shared one, and `writer` for that in the synthesizer alone. Raises as `snapshot`.
         """
         engine = engine or self.engine
-        with self.lease(adapters, tenant, search=True) as lease:
+        with self.snapshot(adapters, tenant, search=True) as snapshot:
             chain = Chain(
-                retriever=self.retriever(lease),
-                rewriter=Rewriter(engine, lease.adapters.get(Role.REWRITER)),
-                synthesizer=Synthesizer(writer or engine, lease.adapters.get(Role.SYNTHESIZER)),
-                judge=Judge(engine, lease.adapters.get(Role.JUDGE)),
+                retriever=self.retriever(snapshot),
+                rewriter=Rewriter(engine, snapshot.adapters.get(Role.REWRITER)),
+                synthesizer=Synthesizer(writer or engine, snapshot.adapters.get(Role.SYNTHESIZER)),
+                judge=Judge(engine, snapshot.adapters.get(Role.JUDGE)),
                 options=chain_options(self.settings),
             )
-            yield chain, lease
+            yield chain, snapshot
 
-    def retriever(self, lease: Lease, *, k: int | None = None, hybrid: bool | None = None) -> Retriever:
-        """The retriever stage on the index of `lease`; what is left out is as the settings say."""
+    def retriever(self, snapshot: Snapshot, *, k: int | None = None, hybrid: bool | None = None) -> Retriever:
+        """The retriever stage on the index of `snapshot`; what is left out is as the settings say."""
         chosen = self.settings.retrieval
         return Retriever(
-            lease.encoder.index,
+            snapshot.encoder.index,
             k=chosen.k if k is None else k,
             hybrid=chosen.hybrid if hybrid is None else hybrid,
             reranker=self._reranker,
-            encoder=lease.encoder.name,
+            encoder=snapshot.encoder.name,
         )
 
     def close(self) -> None:

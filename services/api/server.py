@@ -13,11 +13,11 @@ import uvicorn
 from prometheus_client import disable_created_metrics
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from pipeline.errors import ConfigError
-from services.api.app import create_app
-from services.api.logs import logging_to
-from services.api.opening import open_runtime
-from services.api.state import ServiceState
+from lorag.pipeline.errors import ConfigError
+from lorag.services.api.app import create_app
+from lorag.services.api.logs import logging_to
+from lorag.services.api.opening import open_runtime
+from lorag.services.api.state import ServiceState
 
 HEAD_SECONDS = 10.0
 """A connection that has not sent a whole request head this long after the head's first byte is closed."""

@@ -10,7 +10,7 @@ from typing import Any
 from starlette.responses import StreamingResponse
 from starlette.types import Send
 
-from services.api.errors import api_error
+from lorag.services.api.errors import api_error
 
 Chunks = AsyncGenerator[Mapping[str, Any]]
 

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import Request
 
-from pipeline.config import Settings
-from services.api.errors import ApiError
-from services.api.limits import Admission
-from services.api.metrics import Metrics
-from services.api.replies import Replies
+from lorag.pipeline.config import Settings
+from lorag.services.api.errors import ApiError
+from lorag.services.api.limits import Admission
+from lorag.services.api.metrics import Metrics
+from lorag.services.api.replies import Replies
 
 if TYPE_CHECKING:
-    from services.api.background import Jobs
-    from services.api.keys import KeyRing
-    from services.api.runtime import Runtime
+    from lorag.services.api.background import Jobs
+    from lorag.services.api.keys import KeyRing
+    from lorag.services.api.runtime import Runtime
 
 STARTING_RETRY = 5
 

@@ -17,10 +17,10 @@ from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
-from pipeline.adapters.staging import sync_folder
-from pipeline.retrieval.loading import KINDS
-from services.api.durable import OWNER_ONLY
-from services.api.errors import ApiError
+from lorag.pipeline.adapters.staging import sync_folder
+from lorag.pipeline.retrieval.loading import KINDS
+from lorag.services.api.durable import OWNER_ONLY
+from lorag.services.api.errors import ApiError
 
 MAX_FILES = 64
 MAX_NAME_BYTES = 200

@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 
-from pipeline.engine.limits import Limits, limited
-from services.api.errors import ApiError
-from services.api.state import Lane, ServiceState, state_of
+from lorag.pipeline.engine.limits import CallLimits, limited
+from lorag.services.api.errors import ApiError
+from lorag.services.api.state import Lane, ServiceState, state_of
 
 Item = TypeVar("Item")
 
@@ -45,7 +45,7 @@ async def items(request: Request, start: Callable[[], Generator[Item]], lane: La
     state = state_of(request)
     deadline = time.monotonic() + state.limits.timeout
     gone = asyncio.create_task(_disconnected(request))
-    limits = Limits(deadline)
+    limits = CallLimits(deadline)
     try:
         turn = await _soon(state.lanes[lane].enter(), gone, deadline, state)
         loop, results = asyncio.get_running_loop(), asyncio.Queue[Callable[[], Item | None]]()
@@ -70,7 +70,7 @@ def _end() -> None:
     """The result that stands for the end of the items."""
 
 
-def _pump(start: Callable[[], Generator[Item]], limits: Limits, tell: Callable[[Callable[[], Item | None]], None]) -> None:
+def _pump(start: Callable[[], Generator[Item]], limits: CallLimits, tell: Callable[[Callable[[], Item | None]], None]) -> None:
     """Run the generator under `limits` and tell each item, then the end, or the error in place of an item."""
 
     def raising(error: BaseException) -> Callable[[], Item | None]:

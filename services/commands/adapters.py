@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.errors import AdapterError
-from pipeline.records import Role
-from services.options import HERE, DataFolder, Format, Output, Project, Tuned
-from services.terminal import cell, out, show, show_json, table
+from lorag.pipeline.errors import AdapterError
+from lorag.pipeline.records import Role
+from lorag.services.options import HERE, DataFolder, Format, Output, Project, Tuned
+from lorag.services.terminal import cell, out, show, show_json, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pipeline.adapters.card import AdapterCard, Evidence, Origin, Parent
-    from pipeline.adapters.registry import Registry, Version
-    from pipeline.config import Settings
+    from lorag.pipeline.adapters.card import AdapterCard, Evidence, Origin, Parent
+    from lorag.pipeline.adapters.registry import Registry, Version
+    from lorag.pipeline.config import Settings
 
 app = typer.Typer(no_args_is_help=True, help="List, show, promote and roll back adapter versions.")
 
@@ -64,7 +64,7 @@ def show_version(
     output: Output = Format.TEXT,
 ) -> None:
     """The card of a version: what it is, what it was made of, what it was shown to bring."""
-    from pipeline.adapters.card import card_json
+    from lorag.pipeline.adapters.card import card_json
 
     _, registry = _open(project)
     found, card = registry.resolve(role, version), registry.show(role, version)
@@ -122,8 +122,8 @@ def model_card(
     project: Project = HERE,
 ) -> None:
     """Print the card of a version, written from what is known of it now. The registry keeps the same as README.md beside it."""
-    from pipeline.adapters.card import card_json
-    from pipeline.adapters.model_card import write_model_card
+    from lorag.pipeline.adapters.card import card_json
+    from lorag.pipeline.adapters.model_card import write_model_card
 
     _, registry = _open(project)
     card = registry.show(role, version)
@@ -147,8 +147,8 @@ def import_(
     output: Output = Format.TEXT,
 ) -> None:
     """Take in an adapter that was trained elsewhere, as `candidate`. It serves once it is promoted, as every other."""
-    from services.adapter_import import bring_in
-    from training.importing import Claims
+    from lorag.adapter_import import bring_in
+    from lorag.training.importing import Claims
 
     settings, registry = _open(project)
     version = bring_in(settings, registry, Role(role.value), folder, data, Claims(contract, precision, licence, same_base))
@@ -179,8 +179,8 @@ def _show_comparisons(evidence: tuple[Evidence, ...], sides: tuple[str, str], ti
 
 
 def _open(project: Any) -> tuple[Settings, Registry]:
-    from pipeline.assembly import open_registry
-    from pipeline.config import load_settings
+    from lorag.assembly import open_registry
+    from lorag.pipeline.config import load_settings
 
     settings = load_settings(project)
     return settings, open_registry(settings)
@@ -246,7 +246,7 @@ def _imported(origin: Origin) -> dict[str, str]:
 
 
 def _tell_switch(settings: Settings, registry: Registry, role: Role, output: Format) -> None:
-    from services.index_switch import follow_embedder
+    from lorag.index_switch import follow_embedder
 
     aliases = registry.aliases(role)
     index = follow_embedder(settings) if role is Role.EMBEDDER else ""

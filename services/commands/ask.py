@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from services.answer_view import show_answer, show_trace
-from services.history import read_history
-from services.options import HERE, Format, Output, Project
-from services.terminal import show_json, working
+from lorag.services.answer_view import show_answer, show_trace
+from lorag.services.history import read_history
+from lorag.services.options import HERE, Format, Output, Project
+from lorag.services.terminal import show_json, working
 
 
 def ask(
@@ -24,11 +24,11 @@ def ask(
     output: Output = Format.TEXT,
 ) -> None:
     """Answer a question from the documents, each citation with the words it rests on."""
-    from pipeline.assembly import open_chain, open_index
-    from pipeline.config import load_settings
-    from pipeline.journey import check_query
-    from pipeline.records import Query
-    from pipeline.response_json import response_json
+    from lorag.assembly import open_chain, open_index
+    from lorag.pipeline.config import load_settings
+    from lorag.pipeline.journey import check_query
+    from lorag.pipeline.records import Query
+    from lorag.pipeline.response_json import response_json
 
     query = Query(question, read_history(history) if history else ())
     check_query(query)

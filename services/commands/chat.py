@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
-from pipeline.errors import LoragError
-from services.answer_view import show_grounds, show_trace
-from services.failures import describe
-from services.options import HERE, Project
-from services.terminal import say, show, visible, working
+from lorag.pipeline.errors import LoragError
+from lorag.services.answer_view import show_grounds, show_trace
+from lorag.services.failures import describe
+from lorag.services.options import HERE, Project
+from lorag.services.terminal import say, show, visible, working
 
 if TYPE_CHECKING:
-    from pipeline.orchestrator import Chain
-    from pipeline.records import Query, Response, Turn
+    from lorag.pipeline.chain import Chain
+    from lorag.pipeline.records import Query, Response, Turn
 
 PROMPT = "> "
 COMMANDS = "/trace shows how the last answer came about, /reset forgets the conversation, /quit ends."
@@ -24,8 +24,8 @@ COMMANDS = "/trace shows how the last answer came about, /reset forgets the conv
 
 def chat(project: Project = HERE) -> None:
     """Talk with the documents. Follow-up questions are understood; /quit or end of input ends."""
-    from pipeline.assembly import open_chain, open_index
-    from pipeline.config import load_settings
+    from lorag.assembly import open_chain, open_index
+    from lorag.pipeline.config import load_settings
 
     settings = load_settings(project)
     with closing(open_index(settings)) as index:
@@ -69,7 +69,7 @@ class Conversation:
             show_trace(self._last)
 
     def _answer(self, question: str) -> None:
-        from pipeline.records import Query, Speaker, Turn
+        from lorag.pipeline.records import Query, Speaker, Turn
 
         try:
             response = self._stream(Query(question, tuple(self._history)))
@@ -83,7 +83,7 @@ class Conversation:
 
     def _stream(self, query: Query) -> Response:
         """Print the reply as it is written, then what it rests on."""
-        from pipeline.orchestrator import Final, TextDelta
+        from lorag.pipeline.chain import Final, TextDelta
 
         written = False
         with closing(self._chain.stream(query)) as events:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from services.options import Format, Output
-from services.terminal import cell, out, show, show_json, table
+from lorag.services.options import Format, Output
+from lorag.services.terminal import cell, out, show, show_json, table
 
 if TYPE_CHECKING:
-    from pipeline.evaluation.comparison import RunComparison
-    from pipeline.evaluation.report.read import SavedRun
+    from lorag.pipeline.evaluation.comparison import RunComparison
+    from lorag.pipeline.evaluation.report.read import SavedRun
 
 FLIPS_SHOWN = 10
 CONFIGURATION = "all adapters"
@@ -29,12 +29,12 @@ def compare(
     output: Output = Format.TEXT,
 ) -> None:
     """Compare two reports on the items they share: paired differences, what is more than noise, and what flipped."""
-    from pipeline.evaluation.comparison import compare_runs
-    from pipeline.evaluation.report import write_report
-    from services.comparison import comparison_report, to_json
-    from services.evaluation import METRICS
-    from services.options import page_at
-    from services.saved_items import read_saved
+    from lorag.evaluating.comparison import comparison_report, to_json
+    from lorag.evaluating.evaluation import METRICS
+    from lorag.evaluating.saved_items import read_saved
+    from lorag.pipeline.evaluation.comparison import compare_runs
+    from lorag.pipeline.evaluation.report import write_report
+    from lorag.services.options import page_at
 
     place = page_at(page) if page is not None else None
     runs = read_saved(first, a), read_saved(second, b)
@@ -49,8 +49,8 @@ def compare(
 
 
 def _show(first: SavedRun, second: SavedRun, found: RunComparison) -> None:
-    from pipeline.evaluation.effects import UNCORRECTED, WORTH
-    from services.comparison import describe, notices
+    from lorag.evaluating.comparison import describe, notices
+    from lorag.pipeline.evaluation.effects import UNCORRECTED, WORTH
 
     show(f"A: {describe(first)}")
     show(f"B: {describe(second)}")

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.records import Role
-from services.failures import Interrupted
-from services.options import HERE, DataFolder, Format, Output, Project
-from services.terminal import cell, duration, out, progress_bars, show, show_json, table
+from lorag.pipeline.records import Role
+from lorag.services.failures import Interrupted
+from lorag.services.options import HERE, DataFolder, Format, Output, Project
+from lorag.services.terminal import cell, duration, out, progress_bars, show, show_json, table
 
 if TYPE_CHECKING:
-    from services.tuning_comparison import TuningComparison
-    from training.recipe import Recipe
-    from training.tuning_comparison import Method
+    from lorag.services.tuning_comparison import TuningComparison
+    from lorag.training.recipe import Recipe
+    from lorag.training.tuning_comparison import Method
 
 RANKS, QLORA_RANKS = "4,8,16,32,64", "16"
 
@@ -62,13 +62,13 @@ def compare_tuning(
     Each way is trained and measured in a process of its own. What is finished is kept in DIR: run the same command again and it
     goes on with what is missing. DIR/report.html and DIR/report.json hold the result.
     """
-    from pipeline.config import load_settings
-    from services.tuning_comparison import compare_tuning as run
-    from services.tuning_comparison import task_of, to_json
-    from services.tuning_report import write_tuning_report
-    from training.dataset import DataFolder as Rows
-    from training.recipe import load_recipe
-    from training.tuning_comparison import plan
+    from lorag.pipeline.config import load_settings
+    from lorag.services.tuning_comparison import compare_tuning as run
+    from lorag.services.tuning_comparison import task_of, to_json
+    from lorag.services.tuning_report import write_tuning_report
+    from lorag.training.dataset import DataFolder as Rows
+    from lorag.training.recipe import load_recipe
+    from lorag.training.tuning_comparison import plan
 
     settings, read = load_settings(project), load_recipe(Role(role.value), recipe)
     place = folder or project / ".lorag" / "tuning" / role.value
@@ -97,8 +97,8 @@ def compare_tuning(
 
 
 def _methods(text: str) -> list[Method]:
-    from pipeline.errors import InputError
-    from training.tuning_comparison import Method
+    from lorag.pipeline.errors import InputError
+    from lorag.training.tuning_comparison import Method
 
     known = [method.value for method in Method if method is not Method.UNTUNED]
     names = [name.strip() for name in text.split(",") if name.strip()]
@@ -109,7 +109,7 @@ def _methods(text: str) -> list[Method]:
 
 
 def _numbers(text: str, option: str) -> list[int]:
-    from pipeline.errors import InputError
+    from lorag.pipeline.errors import InputError
 
     try:
         return [int(part) for part in text.split(",") if part.strip()]
@@ -119,8 +119,8 @@ def _numbers(text: str, option: str) -> list[int]:
 
 def _rates(recipe: Recipe, given: list[str]) -> dict[Method, float]:
     """The learning rate of each method: the recipe's and its tenth, or what `METHOD=RATE` says."""
-    from pipeline.errors import InputError
-    from training.tuning_comparison import Method, learning_rates
+    from lorag.pipeline.errors import InputError
+    from lorag.training.tuning_comparison import Method, learning_rates
 
     rates = learning_rates(recipe)
     for each in given:
@@ -136,7 +136,7 @@ def _rates(recipe: Recipe, given: list[str]) -> dict[Method, float]:
 
 
 def _show(found: TuningComparison) -> None:
-    from services.tuning_report import NOTES, against_text, size
+    from lorag.services.tuning_report import NOTES, against_text, size
 
     columns = ("", ">rate", ">updated", ">share", ">peak memory", ">optimizer", ">time", ">saved", f">{found.metric}")
     rows = table(*columns, ">95 % interval", ">gain, untuned", ">against full")

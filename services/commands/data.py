@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from services.options import Format, Output
-from services.terminal import cell, out, show, show_json, table, working
+from lorag.services.options import Format, Output
+from lorag.services.terminal import cell, out, show, show_json, table, working
 
 if TYPE_CHECKING:
-    from training.data.formats.folder import ImportReport
+    from lorag.training.data.formats.folder import ImportReport
 
 app = typer.Typer(no_args_is_help=True, help="Data folders: import other people's data sets.")
 
@@ -57,11 +57,11 @@ def import_(
 
     Rows are split by document and by conversation. Rows that cannot be used are counted, and listed in DIR/left-out.jsonl.
     """
-    from pipeline.retrieval.ingest import Chunking
-    from training.data.formats.folder import Options, write_folder
-    from training.data.formats.reading import read_files
-    from training.data.formats.splitting import Shares
-    from training.data.jsonl import file_digests
+    from lorag.pipeline.retrieval.ingest import Chunking
+    from lorag.training.data.formats.folder import Options, write_folder
+    from lorag.training.data.formats.reading import read_files
+    from lorag.training.data.formats.splitting import Shares
+    from lorag.training.data.jsonl import file_digests
 
     options = Options(Chunking(max_chars, min_chars), Shares(dev, test), seed, documents or 0, withhold)
     with working(f"reading {len(files)} file(s)"):
@@ -75,7 +75,7 @@ def import_(
 
 
 def _show(report: ImportReport, folder: Path) -> None:
-    from training.data.formats.folder import INTENTS
+    from lorag.training.data.formats.folder import INTENTS
 
     roles = list(dict.fromkeys(role for held in report.rows.values() for role in held))
     rows = table("rows", *(f">{role}" for role in roles))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from services.failures import Interrupted
+from lorag.services.failures import Interrupted
 
 
 def demo(
@@ -22,7 +22,7 @@ def demo(
     ] = False,
 ) -> None:
     """See it work: documents in, four adapters trained here, a table of what each one bought, three answers."""
-    from services.demo import run_demo
+    from lorag.services.demo import run_demo
 
     try:
         run_demo(out, full, from_starters=not from_scratch)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from services.options import HERE, Format, Output, Project
-from services.terminal import cell, out, show, show_json, table, working
+from lorag.services.options import HERE, Format, Output, Project
+from lorag.services.terminal import cell, out, show, show_json, table, working
 
 if TYPE_CHECKING:
-    from services.machine import Machine, ProjectState
+    from lorag.services.machine import Machine, ProjectState
 
 GIB = 2**30
 
 
 def doctor(project: Project = HERE, output: Output = Format.TEXT) -> None:
     """Say what LoRAG found on this machine, what it chose for it, and what is missing."""
-    from services.machine import examine_machine, examine_project
+    from lorag.services.machine import examine_machine, examine_project
 
     with working("examining the machine"):
         machine, state = examine_machine(), examine_project(project)

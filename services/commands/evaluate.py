@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.records import Role
-from services.commands.adapters import show_evidence
-from services.commands.evaluate_details import show_details
-from services.commands.evaluate_retrieval import retrieval
-from services.failures import Interrupted
-from services.options import HERE, DataFolder, Format, Output, Project, Tuned
-from services.terminal import cell, out, progress_bars, show, show_json, table
+from lorag.pipeline.records import Role
+from lorag.services.commands.adapters import show_evidence
+from lorag.services.commands.evaluate_details import show_details
+from lorag.services.commands.evaluate_retrieval import retrieval
+from lorag.services.failures import Interrupted
+from lorag.services.options import HERE, DataFolder, Format, Output, Project, Tuned
+from lorag.services.terminal import cell, out, progress_bars, show, show_json, table
 
 if TYPE_CHECKING:
-    from pipeline.evaluation.report import Ablation, Comparison
+    from lorag.pipeline.evaluation.report import Ablation, Comparison
 
 app = typer.Typer(no_args_is_help=True, help="Measure: retrieval on a BEIR set, the chain or one adapter on held-out rows.")
 
@@ -46,9 +46,9 @@ def chain(
     Beside the table: retrieval by raw, rewritten and gold question, the judge in full, support of answers, time and tokens, and
     every item that was unparsed or failed.
     """
-    from pipeline.config import load_settings
-    from services.details import usage_json
-    from services.evaluation import evaluate_chain
+    from lorag.evaluating.details import usage_json
+    from lorag.evaluating.evaluation import evaluate_chain
+    from lorag.pipeline.config import load_settings
 
     settings = load_settings(project)
     with progress_bars() as bars:
@@ -105,10 +105,10 @@ def adapter(
     output: Output = Format.TEXT,
 ) -> None:
     """Compare a version with the bare base on FOLDER/test, item by item, and put the result on its card."""
-    from pipeline.config import load_settings
-    from pipeline.errors import InputError
-    from services.elsewhere import GeneralSet, measure_elsewhere, read_general
-    from services.evaluation import evaluate_adapter, left_out_stages
+    from lorag.evaluating.elsewhere import GeneralSet, measure_elsewhere, read_general
+    from lorag.evaluating.evaluation import evaluate_adapter, left_out_stages
+    from lorag.pipeline.config import load_settings
+    from lorag.pipeline.errors import InputError
 
     tests: GeneralSet | None = None
     if general is not None:

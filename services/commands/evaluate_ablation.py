@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from services.failures import Interrupted
-from services.options import HERE, DataFolder, Format, Output, Project
-from services.terminal import cell, out, progress_bars, show, show_json, table
+from lorag.services.failures import Interrupted
+from lorag.services.options import HERE, DataFolder, Format, Output, Project
+from lorag.services.terminal import cell, out, progress_bars, show, show_json, table
 
 if TYPE_CHECKING:
-    from pipeline.evaluation.report import EffectRow
+    from lorag.pipeline.evaluation.report import EffectRow
 
 STAGE = "requests"
 
@@ -35,11 +35,11 @@ def ablation(
     Work that combinations share is done once, and a run that was stopped goes on. A report with every question goes to --out,
     its JSON beside it.
     """
-    from pipeline.config import load_settings
-    from pipeline.evaluation.report import write_report
-    from services.ablation import STATE, run_ablation, to_json
-    from services.evaluation import left_out_stages
-    from services.options import page_at
+    from lorag.evaluating.ablation import STATE, run_ablation, to_json
+    from lorag.evaluating.evaluation import left_out_stages
+    from lorag.pipeline.config import load_settings
+    from lorag.pipeline.evaluation.report import write_report
+    from lorag.services.options import page_at
 
     settings = load_settings(project)
     folder, name = page_at(page) if page is not None else (project / STATE, "report")
@@ -64,7 +64,7 @@ def ablation(
 def _show_effects(effects: Sequence[EffectRow]) -> None:
     """`shows from` is the smallest true difference that the items show with 80 % power before the correction of p; the next how
     many items WORTH takes, likewise."""
-    from pipeline.evaluation.effects import UNCORRECTED, WORTH
+    from lorag.pipeline.evaluation.effects import UNCORRECTED, WORTH
 
     columns = (
         "metric",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from services.terminal import cell, out, show, table
+from lorag.services.terminal import cell, out, show, table
 
 if TYPE_CHECKING:
-    from pipeline.evaluation.journal import Usage
-    from pipeline.evaluation.rewrite_retrieval import RewriteRetrieval
-    from pipeline.evaluation.second_look import SupportVerdicts
-    from services.details import Details, JudgeDetail, Outcomes
+    from lorag.evaluating.details import Details, JudgeDetail, Outcomes
+    from lorag.pipeline.evaluation.journal import Usage
+    from lorag.pipeline.evaluation.rewrite_retrieval import RewriteRetrieval
+    from lorag.pipeline.evaluation.second_look import SupportVerdicts
 
 LISTED = 5
 """Ids of failed and unparsed items that are named; all stand in the JSON."""

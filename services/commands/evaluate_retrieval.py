@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.errors import InputError
-from services.options import HERE, Format, Output, Project
-from services.terminal import cell, out, progress_bars, show, show_json, table
+from lorag.pipeline.errors import InputError
+from lorag.services.options import HERE, Format, Output, Project
+from lorag.services.terminal import cell, out, progress_bars, show, show_json, table
 
 if TYPE_CHECKING:
-    from pipeline.evaluation.retrieval import RetrievalScores
-    from pipeline.evaluation.trec import Qrels, Run
-    from pipeline.retrieval.embedder import Embedder
+    from lorag.pipeline.evaluation.retrieval import RetrievalScores
+    from lorag.pipeline.evaluation.trec import Qrels, Run
+    from lorag.pipeline.retrieval.embedder import Embedder
 
 NO_ADAPTER = "none"
 
@@ -50,7 +50,7 @@ def retrieval(
     output: Output = Format.TEXT,
 ) -> None:
     """Embed a BEIR collection, search it and score the rankings; or score rankings that another tool made (--run)."""
-    from pipeline.evaluation.trec import write_qrels, write_run
+    from lorag.pipeline.evaluation.trec import write_qrels, write_run
 
     for path in (run_out, qrels_out):
         if path is not None and not path.parent.is_dir():
@@ -77,8 +77,8 @@ def retrieval(
 def _searched(
     beir: Path, encoder: Embedder, k: int, split: str, ignore_same_id: bool, hybrid: bool, reranker: str | None
 ) -> tuple[RetrievalScores, Run, Qrels]:
-    from pipeline.evaluation.retrieval import evaluate_beir
-    from pipeline.retrieval.rerank import CrossEncoderReranker
+    from lorag.pipeline.evaluation.retrieval import evaluate_beir
+    from lorag.pipeline.retrieval.rerank import CrossEncoderReranker
 
     with progress_bars() as bars:
         bars.begin("texts")
@@ -97,9 +97,9 @@ def _searched(
 
 def _scored(run_in: Path, beir: Path | None, qrels_in: Path | None, split: str, k: int) -> tuple[RetrievalScores, Run, Qrels]:
     """A run made elsewhere, by the judgments of a TREC file or of the BEIR folder."""
-    from pipeline.evaluation.beir import read_beir
-    from pipeline.evaluation.retrieval import default_metrics, score_run
-    from pipeline.evaluation.trec import read_qrels, read_run
+    from lorag.pipeline.evaluation.beir import read_beir
+    from lorag.pipeline.evaluation.retrieval import default_metrics, score_run
+    from lorag.pipeline.evaluation.trec import read_qrels, read_run
 
     if (beir is None) == (qrels_in is None):
         raise InputError("--run needs judgments: name them with --qrels FILE or with --beir DIR, one of the two")
@@ -110,12 +110,12 @@ def _scored(run_in: Path, beir: Path | None, qrels_in: Path | None, split: str, 
 
 def _encoder(name: str, adapter: str, project: Path) -> Embedder:
     """The encoder by name, with the project's adapter, proven, where one is asked for: only then is there a need of a project."""
-    from pipeline.retrieval.embedder import SentenceTransformerEmbedder
+    from lorag.pipeline.retrieval.embedder import SentenceTransformerEmbedder
 
     if adapter == NO_ADAPTER:
         return SentenceTransformerEmbedder(name)
-    from pipeline.assembly import open_embedder
-    from pipeline.config import load_settings
+    from lorag.assembly import open_embedder
+    from lorag.pipeline.config import load_settings
 
     settings = load_settings(project)
     adapters = settings.adapters.model_copy(update={"embedder": adapter})

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from services.options import HERE, Format, Output, Project
-from services.terminal import progress_bars, say, show, show_json
+from lorag.services.options import HERE, Format, Output, Project
+from lorag.services.terminal import progress_bars, say, show, show_json
 
 if TYPE_CHECKING:
-    from pipeline.retrieval.ingest import IngestReport
+    from lorag.pipeline.retrieval.ingest import IngestReport
 
 
 def ingest(
@@ -22,9 +22,9 @@ def ingest(
     output: Output = Format.TEXT,
 ) -> None:
     """Read the documents into the index: only what is new, changed or gone. Stopped anywhere, it goes on when run again."""
-    from pipeline.assembly import open_index
-    from pipeline.config import load_settings
-    from services.serving_lock import ingesting
+    from lorag.assembly import open_index
+    from lorag.pipeline.config import load_settings
+    from lorag.serving_lock import ingesting
 
     settings = load_settings(project)
     alone = ingesting(project) if rebuild or settings.store.kind == "edge" else nullcontext()

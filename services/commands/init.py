@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from pipeline.errors import ConfigError, InputError
-from services.terminal import say, show
+from lorag.pipeline.errors import ConfigError, InputError
+from lorag.services.terminal import say, show
 
 
 def init(
@@ -24,8 +24,8 @@ def init(
     ] = True,
 ) -> None:
     """Start a project: write PROJECT/lorag.yaml, with a comment for each setting, and install the starter adapters."""
-    from pipeline.config import DEFAULT_BASE, FILE_NAME, parse_settings, template
-    from services.starters import fitting_starters, install_starters
+    from lorag.pipeline.config import DEFAULT_BASE, FILE_NAME, parse_settings, template
+    from lorag.starters import fitting_starters, install_starters
 
     if not docs.is_dir():
         raise InputError(f"{docs}: not a folder; give the folder that holds the documents with --docs")

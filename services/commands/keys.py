@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from services.api.scopes import Scope
-from services.options import HERE, Format, Output, Project
-from services.terminal import cell, out, say, show, show_json, table
+from lorag.services.api.scopes import Scope
+from lorag.services.options import HERE, Format, Output, Project
+from lorag.services.terminal import cell, out, say, show, show_json, table
 
 if TYPE_CHECKING:
-    from services.api.keys import KeyEntry, KeyRing
+    from lorag.services.api.keys import KeyEntry, KeyRing
 
 app = typer.Typer(no_args_is_help=True, help="Make, list and remove API keys of `lorag serve`.")
 
@@ -74,8 +74,8 @@ def _fields(entry: KeyEntry) -> dict[str, Any]:
 
 
 def _open(project: Path) -> KeyRing:
-    from pipeline.config import load_settings
-    from services.api.keys import FILE, KeyRing
+    from lorag.pipeline.config import load_settings
+    from lorag.services.api.keys import FILE, KeyRing
 
     load_settings(project)  # a folder that is no project gets no keys
     return KeyRing(project / FILE)

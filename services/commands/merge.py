@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from pipeline.records import Role
-from services.options import HERE, Format, Output, Project, Tuned
-from services.terminal import cell, out, say, show, show_json, table
+from lorag.pipeline.records import Role
+from lorag.services.options import HERE, Format, Output, Project, Tuned
+from lorag.services.terminal import cell, out, say, show, show_json, table
 
 
 class Whole(StrEnum):
@@ -43,10 +43,10 @@ def merge(
     Layer by layer in float32, then logits of canaries, then held-out replies and likelihoods against the adapter as it was
     trained. A merged model that differs is refused with the figures. merge.json and README.md in FOLDER hold them.
     """
-    from pipeline.adapters.merged_card import figures
-    from pipeline.config import load_settings
-    from pipeline.engine.weights import Precision
-    from services.merging import Wish, merge_version
+    from lorag.merging import Wish, merge_version
+    from lorag.pipeline.adapters.merged_card import figures
+    from lorag.pipeline.config import load_settings
+    from lorag.pipeline.engine.weights import Precision
 
     wish = Wish(version, folder, data, Precision(precision.value), samples, allow)
     record = merge_version(load_settings(project), Role(role.value), wish, say)

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from pipeline.errors import ConfigError
-from services.options import HERE, Project
-from services.terminal import say
+from lorag.pipeline.errors import ConfigError
+from lorag.services.options import HERE, Project
+from lorag.services.terminal import say
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -29,11 +29,11 @@ def serve(
     cache: Annotated[int, typer.Option("--cache", min=0, max=1_000_000, help="Replies of the model that are remembered.")] = 1024,
 ) -> None:
     """Serve the project over HTTP: an OpenAI-compatible API, and a web page at /."""
-    from pipeline.config import load_settings
-    from services.api.keys import KeyRing
-    from services.api.server import run
-    from services.api.state import Limits, ServiceState
-    from services.serving_lock import serving
+    from lorag.pipeline.config import load_settings
+    from lorag.services.api.keys import KeyRing
+    from lorag.services.api.server import run
+    from lorag.services.api.state import Limits, ServiceState
+    from lorag.serving_lock import serving
 
     settings = load_settings(project)
     keys = KeyRing.load(project)

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.errors import InputError
-from pipeline.records import Role
-from services.commands.adapters import show_changes
-from services.commands.train_plan import batches, plan_for, print_plan
-from services.failures import INTERRUPTED, Interrupted
-from services.options import HERE, DataFolder, Format, Output, Project, Tuned
-from services.terminal import duration, progress_bars, say, show, show_json
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.records import Role
+from lorag.services.commands.adapters import show_changes
+from lorag.services.commands.train_plan import batches, plan_for, print_plan
+from lorag.services.failures import INTERRUPTED, Interrupted
+from lorag.services.options import HERE, DataFolder, Format, Output, Project, Tuned
+from lorag.services.terminal import duration, progress_bars, say, show, show_json
 
 if TYPE_CHECKING:
-    from pipeline.adapters.card import AdapterCard
-    from training.progress import Progress
+    from lorag.pipeline.adapters.card import AdapterCard
+    from lorag.training.progress import Progress
 
 RUNS = Path(".lorag/runs")
 MEASURING = "gained and lost"
@@ -73,12 +73,12 @@ def train(
     output: Output = Format.TEXT,
 ) -> None:
     """Train one adapter on FOLDER/train and publish it as `candidate`. It serves once it is promoted."""
-    from pipeline.assembly import open_registry
-    from pipeline.config import load_settings
-    from training import processes
-    from training.estimate_memory import show_size
-    from training.parent import Beginning, find_start
-    from training.recipe import load_recipe
+    from lorag.assembly import open_registry
+    from lorag.pipeline.config import load_settings
+    from lorag.training import processes
+    from lorag.training.estimate_memory import show_size
+    from lorag.training.parent import Beginning, find_start
+    from lorag.training.recipe import load_recipe
 
     settings = load_settings(project)
     tuned, read = Role(role.value), load_recipe(Role(role.value), recipe)
@@ -96,7 +96,7 @@ def train(
         if processes.is_first():
             say(f"rows a step: {batches(plan)}, for a peak of about {show_size(plan.memory.total)}")
     try:
-        from training.run import train_role
+        from lorag.training.run import train_role
 
         with progress_bars() as bars:
             if processes.is_first():

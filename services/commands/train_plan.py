@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.records import Role
-from services.terminal import cell, duration, out, show, show_json, table
+from lorag.pipeline.records import Role
+from lorag.services.terminal import cell, duration, out, show, show_json, table
 
 if TYPE_CHECKING:
-    from pipeline.config import Settings
-    from training.estimate import Plan
-    from training.parent import Start
-    from training.recipe import Recipe
+    from lorag.pipeline.config import Settings
+    from lorag.training.estimate import Plan
+    from lorag.training.parent import Start
+    from lorag.training.recipe import Recipe
 
 PARTS = {
     "libraries": "libraries",
@@ -34,7 +34,7 @@ def batches(plan: Plan) -> str:
 
 
 def show_plan(role: Role, base: str, plan: Plan) -> None:
-    from training.estimate_memory import show_size
+    from lorag.training.estimate_memory import show_size
 
     show(f"{role.value} on {base}, {plan.compute} on {plan.device}. Nothing is trained or written.")
     facts = table("", "", title="Run")
@@ -58,7 +58,7 @@ def show_plan(role: Role, base: str, plan: Plan) -> None:
 
 def basis(plan: Plan) -> str:
     """What the time rests on, in one line."""
-    from training.estimate_time import EFFICIENCY
+    from lorag.training.estimate_time import EFFICIENCY
 
     share = EFFICIENCY[plan.device.partition(":")[0]]
     return (
@@ -101,14 +101,14 @@ def print_plan(role: Role, plan: Plan, settings: Settings, *, as_json: bool) -> 
 
 def plan_for(role: Role, settings: Settings, recipe: Recipe, data: Path, start: Start | None, max_memory: str | None) -> Plan:
     """The plan of the run that these would be. `start` is the adapter that it goes on from, `max_memory` text such as 6GiB."""
-    from pipeline.assembly import open_registry
-    from training.dataset import DataFolder
-    from training.estimate import plan_training
-    from training.estimate_memory import read_size
-    from training.parent import agreed
-    from training.run import Job
+    from lorag.assembly import open_registry
+    from lorag.training.dataset import DataFolder
+    from lorag.training.estimate import plan_training
+    from lorag.training.estimate_memory import read_size
+    from lorag.training.parent import agreed
+    from lorag.training.run import TrainingRun
 
-    job = Job(
+    job = TrainingRun(
         role=role,
         data=DataFolder(data, settings.judge.intents),
         recipe=agreed(recipe, start) if start else recipe,

@@ -11,8 +11,8 @@ import pytest
 
 from benchmarks import classification
 from benchmarks.classification import Cell, compare, drawn, held_to_schema, read_texts, schemas
-from pipeline.errors import LoragError
-from training.classification import ClassifierRecipe, LabelledText, Tuning
+from lorag.pipeline.errors import LoragError
+from lorag.training.classification import ClassifierRecipe, LabelledText, Tuning
 
 TEST = [LabelledText(f"t{n}", f"word{n // 2} b c d{n}", label, f"word{n // 2} b c") for n, label in enumerate("aabbcc")]
 

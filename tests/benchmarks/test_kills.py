@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import kills
 from benchmarks.kills import End, Killer, Tally, _at_what, _difference, end_of, fork_server, report
-from training.checkpoints import COMPLETE, commit
+from lorag.training.checkpoints import COMPLETE, commit
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ import pytest
 
 from benchmarks.load import Judgement, Outcome, figures, load, percentile
 from benchmarks.load_client import BARE_CHAIN, MODELS, SHARES, Ask, Reply, asks_of, send
-from pipeline.records import Speaker, Turn
+from lorag.pipeline.records import Speaker, Turn
+from lorag.training.data.rows import RewriteRow
 from tests.services.api.live_service import ANSWER, live, ready_project
-from training.data.rows import RewriteRow
 
 ROW = RewriteRow(
     "r1",

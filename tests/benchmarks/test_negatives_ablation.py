@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from benchmarks.negatives_ablation import FROZEN, general_set, of_folder, of_public, report, run_once, show, summary
-from pipeline.errors import LoragError
-from training.contrastive import ContrastiveSettings
-from training.data.negatives import Negatives
+from lorag.pipeline.errors import LoragError
+from lorag.training.contrastive import ContrastiveSettings
+from lorag.training.data.negatives import Negatives
 
 
 def test_differences_are_paired_over_the_mean_of_the_seeds() -> None:

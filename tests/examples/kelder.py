@@ -10,9 +10,9 @@ from functools import cache
 
 import yaml
 
-from services.bundled import example_folder
-from training.data.rows import EmbedRow, JudgeRow, PassageRow, QuestionRow, RewriteRow
-from training.dataset import SPLITS, DataFolder
+from lorag.bundled import example_folder
+from lorag.training.data.rows import EmbedRow, JudgeRow, PassageRow, QuestionRow, RewriteRow
+from lorag.training.dataset import SPLITS, DataFolder
 
 FOLDER = example_folder()
 DOCUMENTS = FOLDER / "documents"

@@ -8,13 +8,13 @@ from itertools import pairwise
 
 import pytest
 
-from pipeline.contracts.context import PassageText
-from pipeline.records import Role, Speaker, Turn
-from pipeline.retrieval.chunking import chunk
-from pipeline.retrieval.loading import load_folder
+from lorag.pipeline.contracts.context import PassageText
+from lorag.pipeline.records import Role, Speaker, Turn
+from lorag.pipeline.retrieval.chunking import chunk
+from lorag.pipeline.retrieval.loading import load_folder
+from lorag.training.data.rows import EmbedRow, PassageRow, QuestionRow, RewriteRow, require_passages
+from lorag.training.dataset import SPLITS, DataFolder
 from tests.examples.kelder import DOCUMENTS, FOLDER, INTENTS, document_of, groups, named_passages, passages, plain, splits
-from training.data.rows import EmbedRow, PassageRow, QuestionRow, RewriteRow, require_passages
-from training.dataset import SPLITS, DataFolder
 
 JUDGE_TASKS = ("intent", "relevance", "answerability", "support")
 

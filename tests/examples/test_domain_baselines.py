@@ -11,11 +11,11 @@ from functools import cache
 import numpy as np
 import pytest
 
-from pipeline.contracts import embed
-from pipeline.evaluation.retrieval import score_run, search
-from pipeline.evaluation.trec import Run, Scored, rank
-from pipeline.retrieval.bm25 import Bm25Encoder
-from pipeline.retrieval.embedder import SentenceTransformerEmbedder, Vectors
+from lorag.pipeline.contracts import embed
+from lorag.pipeline.evaluation.retrieval import score_run, search
+from lorag.pipeline.evaluation.trec import Run, Scored, rank
+from lorag.pipeline.retrieval.bm25 import Bm25Encoder
+from lorag.pipeline.retrieval.embedder import SentenceTransformerEmbedder, Vectors
 from tests.examples.kelder import FOLDER, passages, splits, texts
 
 SLOW = bool(os.environ.get("LORAG_SLOW"))

@@ -5,11 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.adapters.canaries import CANARY_FILE, canaries_json
-from pipeline.adapters.card import AdapterCard
-from pipeline.adapters.proof import CanarySample, record_canaries, record_embed_canaries
-from pipeline.adapters.registry import Registry
-from pipeline.assembly import (
+from lorag.assembly import (
     chosen_version,
     open_base,
     open_chain,
@@ -17,16 +13,20 @@ from pipeline.assembly import (
     open_index,
     open_store,
 )
-from pipeline.config import Settings, parse_settings
-from pipeline.contracts import rewrite
-from pipeline.engine.bases import Base, resolve_base
-from pipeline.engine.local import LocalEngine
-from pipeline.engine.weights import Precision, load_weights
-from pipeline.errors import AdapterError, ConfigError, IdentityMismatch, IndexMismatch, StoreError
-from pipeline.records import Query, Role, Speaker, Turn
-from pipeline.retrieval.client_store import ClientStore
-from pipeline.retrieval.edge_store import EdgeStore
-from pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
+from lorag.pipeline.adapters.canaries import CANARY_FILE, canaries_json
+from lorag.pipeline.adapters.card import AdapterCard
+from lorag.pipeline.adapters.proof import CanarySample, record_canaries, record_embed_canaries
+from lorag.pipeline.adapters.registry import Registry
+from lorag.pipeline.config import Settings, parse_settings
+from lorag.pipeline.contracts import rewrite
+from lorag.pipeline.engine.bases import Base, resolve_base
+from lorag.pipeline.engine.local import LocalEngine
+from lorag.pipeline.engine.weights import Precision, load_weights
+from lorag.pipeline.errors import AdapterError, ConfigError, IdentityMismatch, IndexMismatch, StoreError
+from lorag.pipeline.records import Query, Role, Speaker, Turn
+from lorag.pipeline.retrieval.client_store import ClientStore
+from lorag.pipeline.retrieval.edge_store import EdgeStore
+from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
 
 HISTORY = (Turn(Speaker.USER, "Who keeps the key?"), Turn(Speaker.ASSISTANT, "The porter."))
 TEXT = "# Keys\n\nThe porter keeps the key in room 4. At night the bell is rung twice.\n"

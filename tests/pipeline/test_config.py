@@ -9,8 +9,8 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from pipeline.config import TEMPLATE, Settings, load_settings, parse_settings, template
-from pipeline.errors import ConfigError
+from lorag.pipeline.config import TEMPLATE, Settings, load_settings, parse_settings, template
+from lorag.pipeline.errors import ConfigError
 
 
 def problems(text: str) -> str:
@@ -196,7 +196,9 @@ def test_settings_cannot_be_changed() -> None:
         settings.seed = 1  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("module", ["pipeline.config", "pipeline.assembly", "pipeline.orchestrator", "pipeline.runnables"])
+@pytest.mark.parametrize(
+    "module", ["lorag.pipeline.config", "lorag.assembly", "lorag.pipeline.chain", "lorag.pipeline.runnables"]
+)
 def test_importing_loads_no_model_library(module: str) -> None:
     code = f"import sys, {module}; print([m for m in ('torch', 'transformers', 'peft', 'qdrant_client') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

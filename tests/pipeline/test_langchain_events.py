@@ -12,18 +12,18 @@ import pytest
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.documents import Document
 
-from pipeline.engine.protocol import ChoiceRequest, Finish, Generation
-from pipeline.engine.scripted import ScriptedEngine
-from pipeline.errors import InputError, PromptTooLong
-from pipeline.orchestrator import Chain, ChainOptions
-from pipeline.records import Hit, Passage
-from pipeline.retrieval.client_store import ClientStore
-from pipeline.retrieval.embedder import HashingEmbedder
-from pipeline.retrieval.index import Index
-from pipeline.retrieval.store import Filter
-from pipeline.runnables import ChainRunnable, LoragChatModel, LoragRetriever
-from pipeline.stage_callbacks import STAGE_TAG
-from pipeline.stages import Judge, Retriever, Rewriter, Synthesizer
+from lorag.pipeline.chain import Chain, ChainOptions
+from lorag.pipeline.engine.protocol import ChoiceRequest, Finish, Generation
+from lorag.pipeline.engine.scripted import ScriptedEngine
+from lorag.pipeline.errors import InputError, PromptTooLong
+from lorag.pipeline.records import Hit, Passage
+from lorag.pipeline.retrieval.client_store import ClientStore
+from lorag.pipeline.retrieval.embedder import HashingEmbedder
+from lorag.pipeline.retrieval.index import Index
+from lorag.pipeline.retrieval.store import Filter
+from lorag.pipeline.runnables import ChainRunnable, LoragChatModel, LoragRetriever
+from lorag.pipeline.stage_callbacks import STAGE_TAG
+from lorag.pipeline.stages import Judge, Retriever, Rewriter, Synthesizer
 
 HISTORY = ["User: How deep is the Dun berth?", "Assistant: 3 m."]
 TURN = {"question": "And Kell?", "history": HISTORY}
@@ -53,12 +53,12 @@ def reply(request: Generation) -> str:
     return "4 m [1]"
 
 
-def weigh(request: ChoiceRequest) -> Sequence[float]:
+def choice_probabilities(request: ChoiceRequest) -> Sequence[float]:
     return [3, *[1] * (len(request.choices) - 1)]
 
 
 def runnable(options: ChainOptions | None = None) -> ChainRunnable:
-    engine = ScriptedEngine(reply, weigher=weigh)
+    engine = ScriptedEngine(reply, weigher=choice_probabilities)
     stages: dict[str, Any] = {"rewriter": Rewriter(engine, "rw"), "judge": Judge(engine, "jd")}
     return ChainRunnable(Chain(retriever=Retriever(Shelf()), synthesizer=Synthesizer(engine, "syn"), options=options, **stages))
 

@@ -16,16 +16,16 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_tests.integration_tests import ChatModelIntegrationTests, RetrieversIntegrationTests
 from langchain_tests.unit_tests import ChatModelUnitTests
 
-from pipeline.engine.bases import resolve_base
-from pipeline.engine.local import LocalEngine
-from pipeline.engine.scripted import ScriptedEngine
-from pipeline.engine.weights import Precision, load_weights
-from pipeline.records import Role
-from pipeline.retrieval.client_store import ClientStore
-from pipeline.retrieval.embedder import HashingEmbedder
-from pipeline.retrieval.index import Index
-from pipeline.runnables import LoragChatModel, LoragRetriever
-from pipeline.stages import Retriever
+from lorag.pipeline.engine.bases import resolve_base
+from lorag.pipeline.engine.local import LocalEngine
+from lorag.pipeline.engine.scripted import ScriptedEngine
+from lorag.pipeline.engine.weights import Precision, load_weights
+from lorag.pipeline.records import Role
+from lorag.pipeline.retrieval.client_store import ClientStore
+from lorag.pipeline.retrieval.embedder import HashingEmbedder
+from lorag.pipeline.retrieval.index import Index
+from lorag.pipeline.runnables import LoragChatModel, LoragRetriever
+from lorag.pipeline.stages import Retriever
 
 
 class Ours:

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.contracts.synthesize import REFUSAL
-from pipeline.engine.protocol import ChoiceRequest, Generation
-from pipeline.engine.scripted import ScriptedEngine
-from pipeline.errors import EngineError, InputError, LoragError, PromptTooLong, StoreError
-from pipeline.orchestrator import Chain, ChainOptions, Final, StageDone, TextDelta, response_json
-from pipeline.records import Hit, Outcome, Passage, Query, Speaker, Turn
-from pipeline.retrieval.client_store import ClientStore
-from pipeline.retrieval.embedder import HashingEmbedder
-from pipeline.retrieval.index import Index
-from pipeline.retrieval.store import Filter
-from pipeline.stages import Judge, Retriever, Rewriter, Searcher, Synthesizer
+from lorag.pipeline.chain import Chain, ChainOptions, Final, StageDone, TextDelta, response_json
+from lorag.pipeline.contracts.synthesize import REFUSAL
+from lorag.pipeline.engine.protocol import ChoiceRequest, Generation
+from lorag.pipeline.engine.scripted import ScriptedEngine
+from lorag.pipeline.errors import EngineError, InputError, LoragError, PromptTooLong, StoreError
+from lorag.pipeline.records import Hit, Outcome, Passage, Query, Speaker, Turn
+from lorag.pipeline.retrieval.client_store import ClientStore
+from lorag.pipeline.retrieval.embedder import HashingEmbedder
+from lorag.pipeline.retrieval.index import Index
+from lorag.pipeline.retrieval.store import Filter
+from lorag.pipeline.stages import Judge, Retriever, Rewriter, Searcher, Synthesizer
 
 HISTORY = (Turn(Speaker.USER, "How deep is the Dun berth?"), Turn(Speaker.ASSISTANT, "2.4 m."))
 STAGES = ["rewrite", "retrieve", "answerability", "synthesize", "support"]
@@ -46,14 +46,14 @@ def reply(request: Generation) -> str:
     return "3 m [1]" if "Dun berth is" in prompt else "4 m [1]"
 
 
-def weigh(request: ChoiceRequest) -> Sequence[float]:
+def choice_probabilities(request: ChoiceRequest) -> Sequence[float]:
     if "shaky" in request.messages[-1].content:
         raise EngineError("weights lost")
     return [1, 3] if request.choices[0] == "answerable" else [8, 1, 1][: len(request.choices)]
 
 
 def chain(*, engine: ScriptedEngine | None = None, index: Searcher | None = None, options: ChainOptions | None = None) -> Chain:
-    engine = engine or ScriptedEngine(reply, weigher=weigh)
+    engine = engine or ScriptedEngine(reply, weigher=choice_probabilities)
     return Chain(
         rewriter=Rewriter(engine, "rw"),
         retriever=Retriever(index or Shelf(), k=1, encoder="hashing (1a2b)"),
@@ -82,7 +82,7 @@ def test_a_question_goes_through_every_stage_in_order() -> None:
 
 
 def test_the_trace_holds_the_prompts_that_were_sent() -> None:
-    engine = ScriptedEngine(reply, weigher=weigh)
+    engine = ScriptedEngine(reply, weigher=choice_probabilities)
     response = chain(engine=engine).ask(Query("And Kell?", HISTORY))
     assert [r.prompt for r in response.trace.stages if r.prompt] == [request.messages for request in engine.requests]
     assert "Answer: 4 m" in response.trace.stages[-1].prompt[-1].content
@@ -118,7 +118,7 @@ def test_without_rewriter_and_judge_the_chain_is_retrieve_and_synthesize() -> No
     [(None, False), (0.76, False), (0.75, True), (0.0, True)],
 )
 def test_the_gate_refuses_at_its_threshold_and_asks_no_further(gate: float | None, refused: bool) -> None:
-    engine = ScriptedEngine(reply, weigher=weigh)
+    engine = ScriptedEngine(reply, weigher=choice_probabilities)
     response = chain(engine=engine, options=ChainOptions(gate=gate)).ask(Query("How deep is Dun?"))
     assert response.answer.refused is refused
     assert response.answer.text == (REFUSAL if refused else "3 m")
@@ -129,7 +129,7 @@ def test_the_gate_refuses_at_its_threshold_and_asks_no_further(gate: float | Non
 
 
 def test_no_hits_is_the_refusal_without_a_call() -> None:
-    engine = ScriptedEngine(reply, weigher=weigh)
+    engine = ScriptedEngine(reply, weigher=choice_probabilities)
     response = chain(engine=engine).ask(Query("nothing here?"))
     assert (response.answer.text, response.answer.refused, response.answer.outcome) == (REFUSAL, True, Outcome.OK)
     assert (response.verdicts, engine.requests) == ((), [])
@@ -146,7 +146,7 @@ def test_no_hits_is_the_refusal_without_a_call() -> None:
     ],
 )
 def test_a_question_that_is_no_text_is_refused_before_any_work(query: Query, message: str) -> None:
-    engine = ScriptedEngine(reply, weigher=weigh)
+    engine = ScriptedEngine(reply, weigher=choice_probabilities)
     for call in (chain(engine=engine).ask, lambda q: list(chain(engine=engine).stream(q))):
         with pytest.raises(InputError) as caught:
             call(query)
@@ -250,7 +250,7 @@ def test_closing_a_stream_closes_the_engines() -> None:
             finally:
                 closed.append(True)
 
-    events = chain(engine=Watched(reply, weigher=weigh)).stream(Query("Dun?"))
+    events = chain(engine=Watched(reply, weigher=choice_probabilities)).stream(Query("Dun?"))
     next(event for event in events if isinstance(event, TextDelta))
     assert closed == []
     events.close()
@@ -281,7 +281,7 @@ def test_json_of_a_real_index_quotes_the_source_file(tmp_path: Path) -> None:
     source.write_text(text)
     index = Index(ClientStore(":memory:"), HashingEmbedder())
     index.ingest(tmp_path)
-    engine = ScriptedEngine(lambda _: "2.4 m deep [1]", weigher=weigh)
+    engine = ScriptedEngine(lambda _: "2.4 m deep [1]", weigher=choice_probabilities)
     answered = chain(engine=engine, index=index).ask(Query("How deep is the Dun berth at half tide?"))
     shown = json.loads(json.dumps(response_json(answered)))
     assert {"question", "rewrite", "answer", "refused", "citations", "verdicts", "trace"} <= shown.keys()

@@ -14,14 +14,14 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda
 
-from pipeline.engine.protocol import Generation
-from pipeline.engine.scripted import ScriptedEngine
-from pipeline.errors import EngineError, InputError, PromptTooLong
-from pipeline.orchestrator import Chain, ChainOptions
-from pipeline.records import Hit, Message, Passage, Query, Speaker, Turn
-from pipeline.retrieval.store import Filter
-from pipeline.runnables import ChainInput, ChainRunnable, LoragChatModel, LoragRetriever, query_of
-from pipeline.stages import Judge, Retriever, Rewriter, Synthesizer
+from lorag.pipeline.chain import Chain, ChainOptions
+from lorag.pipeline.engine.protocol import Generation
+from lorag.pipeline.engine.scripted import ScriptedEngine
+from lorag.pipeline.errors import EngineError, InputError, PromptTooLong
+from lorag.pipeline.records import Hit, Message, Passage, Query, Speaker, Turn
+from lorag.pipeline.retrieval.store import Filter
+from lorag.pipeline.runnables import ChainInput, ChainRunnable, LoragChatModel, LoragRetriever, query_of
+from lorag.pipeline.stages import Judge, Retriever, Rewriter, Synthesizer
 
 TEXT = "Crews eat at noon. The Kell berth is 4 m deep."
 TURNS = (Turn(Speaker.USER, "How deep is Dun?"), Turn(Speaker.ASSISTANT, "3 m."))

@@ -9,19 +9,19 @@ from typing import Any
 
 import pytest
 
-from pipeline.adapters.canaries import CANARY_FILE, canaries_json
-from pipeline.adapters.card import AdapterCard
-from pipeline.adapters.proof import CanarySample, record_canaries
-from pipeline.adapters.registry import Registry
-from pipeline.assembly import open_base, open_chain, open_index
-from pipeline.config import Settings, parse_settings
-from pipeline.contracts import rewrite
-from pipeline.engine.bases import Base, resolve_base
-from pipeline.engine.local import LocalEngine
-from pipeline.engine.remote import RemoteEngine
-from pipeline.engine.weights import Precision, load_weights
-from pipeline.errors import AdapterError, ConfigError, EngineError, LoragError, NoEffect
-from pipeline.records import Query, Role, Speaker, Turn
+from lorag.assembly import open_base, open_chain, open_index
+from lorag.pipeline.adapters.canaries import CANARY_FILE, canaries_json
+from lorag.pipeline.adapters.card import AdapterCard
+from lorag.pipeline.adapters.proof import CanarySample, record_canaries
+from lorag.pipeline.adapters.registry import Registry
+from lorag.pipeline.config import Settings, parse_settings
+from lorag.pipeline.contracts import rewrite
+from lorag.pipeline.engine.bases import Base, resolve_base
+from lorag.pipeline.engine.local import LocalEngine
+from lorag.pipeline.engine.remote import RemoteEngine
+from lorag.pipeline.engine.weights import Precision, load_weights
+from lorag.pipeline.errors import AdapterError, ConfigError, EngineError, LoragError, NoEffect
+from lorag.pipeline.records import Query, Role, Speaker, Turn
 from tests.conftest import save_tiny_base
 from tests.pipeline.engine.completions_server import CompletionsServer
 

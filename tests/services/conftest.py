@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from pipeline.adapters.canaries import CANARY_FILE, canaries_json
-from pipeline.adapters.proof import CanarySample, record_canaries, record_embed_canaries
-from pipeline.adapters.registry import Registry
-from pipeline.contracts import rewrite
-from pipeline.engine.bases import Base, resolve_base
-from pipeline.engine.local import LocalEngine
-from pipeline.engine.weights import Precision, load_weights
-from pipeline.records import Role, Speaker, Turn
-from pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
-from services.cli import app
+from lorag.pipeline.adapters.canaries import CANARY_FILE, canaries_json
+from lorag.pipeline.adapters.proof import CanarySample, record_canaries, record_embed_canaries
+from lorag.pipeline.adapters.registry import Registry
+from lorag.pipeline.contracts import rewrite
+from lorag.pipeline.engine.bases import Base, resolve_base
+from lorag.pipeline.engine.local import LocalEngine
+from lorag.pipeline.engine.weights import Precision, load_weights
+from lorag.pipeline.records import Role, Speaker, Turn
+from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
+from lorag.services.cli import app
 
 HISTORY = (Turn(Speaker.USER, "Who keeps the key?"), Turn(Speaker.ASSISTANT, "The porter."))
 DOCUMENTS = {
@@ -117,7 +117,7 @@ class Project:
 def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Digests that the engine remembers stay in the test's own folder; a slow machine writes no lines of progress."""
     monkeypatch.setenv("LORAG_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("services.terminal.PLAIN_EVERY", math.inf)
+    monkeypatch.setattr("lorag.services.terminal.PLAIN_EVERY", math.inf)
 
 
 @pytest.fixture

@@ -6,15 +6,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.adapters.canaries import CANARY_FILE, canaries_json
-from pipeline.adapters.card import AdapterCard, DataFacts, card_json
-from pipeline.adapters.proof import CanarySample, record_canaries
-from pipeline.adapters.starters import STARTER, STARTER_DATA
-from pipeline.engine.bases import Base, resolve_base
-from pipeline.engine.local import LocalEngine
-from pipeline.engine.weights import Precision, load_weights
-from pipeline.records import Role
-from training.starters.bundle import invented_examples
+from lorag.pipeline.adapters.canaries import CANARY_FILE, canaries_json
+from lorag.pipeline.adapters.card import AdapterCard, DataFacts, card_json
+from lorag.pipeline.adapters.proof import CanarySample, record_canaries
+from lorag.pipeline.adapters.starters import STARTER, STARTER_DATA
+from lorag.pipeline.engine.bases import Base, resolve_base
+from lorag.pipeline.engine.local import LocalEngine
+from lorag.pipeline.engine.weights import Precision, load_weights
+from lorag.pipeline.records import Role
+from lorag.training.starters.bundle import invented_examples
 
 MakeCard = Callable[[Path, Base, Role], AdapterCard]
 

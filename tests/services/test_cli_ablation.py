@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from pipeline.engine.local import LocalEngine
-from pipeline.engine.protocol import Completion, Generation
-from pipeline.evaluation.ablation import full_factorial
-from pipeline.evaluation.report import Report, write_report
-from pipeline.records import Role
-from pipeline.retrieval.chunking import chunk
-from pipeline.retrieval.loading import load_folder
-from services.testset import Sizes
+from lorag.evaluating.testset import Sizes
+from lorag.pipeline.engine.local import LocalEngine
+from lorag.pipeline.engine.protocol import Completion, Generation
+from lorag.pipeline.evaluation.ablation import full_factorial
+from lorag.pipeline.evaluation.report import Report, write_report
+from lorag.pipeline.records import Role
+from lorag.pipeline.retrieval.chunking import chunk
+from lorag.pipeline.retrieval.loading import load_folder
 
 HISTORY = ["User: Who keeps the key?", "Assistant: The porter."]
 

@@ -7,9 +7,9 @@ import json
 
 import pytest
 
-from pipeline.adapters.card import Evidence
-from pipeline.adapters.registry import Registry
-from pipeline.records import Role
+from lorag.pipeline.adapters.card import Evidence
+from lorag.pipeline.adapters.registry import Registry
+from lorag.pipeline.records import Role
 
 
 def evidence(low: float) -> Evidence:

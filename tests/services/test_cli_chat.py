@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.engine.scripted import ScriptedEngine
-from pipeline.errors import EngineError
-from pipeline.orchestrator import Chain, ChainOptions
-from pipeline.records import Hit, Passage, Query
-from pipeline.stages import Retriever, Synthesizer
-from services.commands.chat import Conversation
+from lorag.pipeline.chain import Chain, ChainOptions
+from lorag.pipeline.engine.scripted import ScriptedEngine
+from lorag.pipeline.errors import EngineError
+from lorag.pipeline.records import Hit, Passage, Query
+from lorag.pipeline.stages import Retriever, Synthesizer
+from lorag.services.commands.chat import Conversation
 
 PASSAGE = Passage("keys.md#1", "keys.md", "docs/keys.md", "Keys", "", "The porter keeps the key.", 8, 33)
 

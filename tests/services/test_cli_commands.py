@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import Settings, load_settings
+from lorag.pipeline.config import Settings, load_settings
 from tests.test_structure import ROOMS, ROOT, modules
 
 

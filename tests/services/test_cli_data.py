@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.assembly import open_index
-from pipeline.config import load_settings
-from training.dataset import DataFolder
+from lorag.assembly import open_index
+from lorag.pipeline.config import load_settings
+from lorag.training.dataset import DataFolder
 
 TOPICS = ("pier", "ferry", "lamp", "rope", "bell", "chart", "anchor", "mast", "tide", "crane")
 

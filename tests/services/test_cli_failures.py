@@ -12,9 +12,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from pipeline.errors import ConfigError, LoragError, StoreError
-from services import cli
-from services.failures import CommandGroup, Interrupted
+from lorag.pipeline.errors import ConfigError, LoragError, StoreError
+from lorag.services import cli
+from lorag.services.failures import CommandGroup, Interrupted
 from tests.test_structure import ROOT
 
 
@@ -79,14 +79,14 @@ def test_a_stopped_demo_says_that_it_goes_on(lorag, tmp_path: Path, monkeypatch:
     def stopped(out: Path, full: bool, from_starters: bool) -> Path:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("services.demo.run_demo", stopped)
+    monkeypatch.setattr("lorag.services.demo.run_demo", stopped)
     done = lorag("demo", "--out", tmp_path)
     assert done.code == 130
     assert done.error_line == f"the demo stopped; what is finished stays in {tmp_path}, run it again and it goes on from there"
 
 
 def process(*arguments: str, folder: Path, **options: object) -> subprocess.Popen[str]:
-    code = "from services.cli import main; main()"
+    code = "from lorag.services.cli import main; main()"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
     return subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
@@ -120,7 +120,7 @@ def test_settings_are_checked_without_a_model_library(tmp_path: Path) -> None:
     (tmp_path / "lorag.yaml").write_text("documents: docs\nsed: 1\n")
     code = """
 import sys
-from services.cli import main
+from lorag.services.cli import main
 sys.argv = ["lorag", "ask", "Who?"]
 try:
     main()

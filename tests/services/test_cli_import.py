@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from pipeline.adapters.card import NOT_KNOWN
-from pipeline.adapters.proof import load_proven, prove_embedder
-from pipeline.adapters.registry import Registry
-from pipeline.contracts import contract_hash, rewrite
-from pipeline.engine.bases import resolve_base
-from pipeline.engine.local import LocalEngine
-from pipeline.engine.weights import Precision, load_weights
-from pipeline.records import Role, Speaker, Turn
-from pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
+from lorag.pipeline.adapters.card import NOT_KNOWN
+from lorag.pipeline.adapters.proof import load_proven, prove_embedder
+from lorag.pipeline.adapters.registry import Registry
+from lorag.pipeline.contracts import contract_hash, rewrite
+from lorag.pipeline.engine.bases import resolve_base
+from lorag.pipeline.engine.local import LocalEngine
+from lorag.pipeline.engine.weights import Precision, load_weights
+from lorag.pipeline.records import Role, Speaker, Turn
+from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 THINGS = ("key", "bell", "ferry", "quay")

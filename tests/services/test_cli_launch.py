@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.adapters.registry import Registry
-from pipeline.records import Role
+from lorag.pipeline.adapters.registry import Registry
+from lorag.pipeline.records import Role
 from tests.services.conftest import write_rewriter_rows
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +45,7 @@ def test_two_launched_processes_publish_one_adapter(lorag: Any, project: Any, da
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
 
     def launched(*more: str) -> dict[str, Any]:
-        words = [sys.executable, "-m", *LAUNCHER, *QUIET, "-m", "services.cli", *map(str, command), *more]
+        words = [sys.executable, "-m", *LAUNCHER, *QUIET, "-m", "lorag.services.cli", *map(str, command), *more]
         done = subprocess.run(
             words, cwd=project.folder, env=environment, capture_output=True, text=True, timeout=500, check=False
         )

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.adapters.registry import Registry
-from pipeline.records import Role
+from lorag.pipeline.adapters.registry import Registry
+from lorag.pipeline.records import Role
 from tests.services.conftest import write_rewriter_rows
 
 RECIPE = """

@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-import training.run
-from pipeline.adapters.registry import Registry
-from pipeline.records import Role
-from services.commands.train import run_folder_for
+import lorag.training.run
+from lorag.pipeline.adapters.registry import Registry
+from lorag.pipeline.records import Role
+from lorag.services.commands.train import run_folder_for
+from lorag.training.checkpoints import find_newest
 from tests.services.conftest import write_rewriter_rows
-from training.checkpoints import find_newest
 
 RECIPE = """
 role: rewriter
@@ -174,7 +174,7 @@ def test_a_full_disk_during_publish_changes_nothing(train, project, monkeypatch:
 def test_what_cannot_be_trained_on_is_refused(
     train, project, data: Path, file: str, text: str | None, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training.run, "train_adapter", None)  # nothing may come that far
+    monkeypatch.setattr(lorag.training.run, "train_adapter", None)  # nothing may come that far
     if text is None:
         (data / file).unlink()
     else:
@@ -187,7 +187,7 @@ def test_what_cannot_be_trained_on_is_refused(
 
 
 def test_without_held_out_rows_nothing_is_trained(train, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training.run, "train_adapter", None)
+    monkeypatch.setattr(lorag.training.run, "train_adapter", None)
     for split in ("dev", "test"):
         (data / split / "rewriter.jsonl").unlink()
     done = train()

@@ -17,23 +17,23 @@ from typing import Any
 import pytest
 import yaml
 
-import pipeline.adapters.starters
-import services.demo
-import training.run
-from pipeline.adapters.card import read_card
-from pipeline.adapters.registry import Registry, Version
-from pipeline.config import load_settings
-from pipeline.engine.weights import Precision
-from pipeline.errors import ConfigError
-from pipeline.evaluation.ablation import OWN_METRIC
-from pipeline.records import Role
-from pipeline.retrieval.chunking import chunk
-from pipeline.retrieval.loading import load_folder
-from services.bundled import EXAMPLE, example_folder
-from services.demo import run_demo
-from services.evaluation import ROLES, evaluate_chain
+import lorag.pipeline.adapters.starters
+import lorag.services.demo
+import lorag.training.run
+from lorag.bundled import EXAMPLE, example_folder
+from lorag.evaluating.evaluation import ROLES, evaluate_chain
+from lorag.pipeline.adapters.card import read_card
+from lorag.pipeline.adapters.registry import Registry, Version
+from lorag.pipeline.config import load_settings
+from lorag.pipeline.engine.weights import Precision
+from lorag.pipeline.errors import ConfigError
+from lorag.pipeline.evaluation.ablation import OWN_METRIC
+from lorag.pipeline.records import Role
+from lorag.pipeline.retrieval.chunking import chunk
+from lorag.pipeline.retrieval.loading import load_folder
+from lorag.services.demo import run_demo
+from lorag.training.recipe import LoraRecipe, Recipe, load_recipe
 from tests.services.starter_folders import bundle_tiny
-from training.recipe import LoraRecipe, Recipe, load_recipe
 
 THINGS = {
     "train": ("key", "bell", "ferry", "quay", "lamp", "rope"),
@@ -136,7 +136,7 @@ class Runs:
 
 def run(out: Path, patch: pytest.MonkeyPatch, stop_at: tuple[Role, int] | None = None) -> Told:
     told = Told()
-    train = training.run.train_role
+    train = lorag.training.run.train_role
 
     def watched(role: Role, *, on_progress: Callable[[Any], None], **options: Any) -> Version:
         def progress(at: Any) -> None:
@@ -150,8 +150,8 @@ def run(out: Path, patch: pytest.MonkeyPatch, stop_at: tuple[Role, int] | None =
 
     noise = io.StringIO()
     with patch.context() as here, redirect_stderr(noise), redirect_stdout(noise):
-        here.setattr(training.run, "train_role", watched)
-        here.setattr(services.demo, "say", told.lines.append)
+        here.setattr(lorag.training.run, "train_role", watched)
+        here.setattr(lorag.services.demo, "say", told.lines.append)
         if stop_at is None:
             assert run_demo(out) == out / "report.html"
             told.report = json.loads((out / "report.json").read_text(encoding="utf-8"))
@@ -170,10 +170,10 @@ def runs(tiny_base: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathF
     example = lay_example(folder / "tiny-domain", tiny_base, tiny_encoder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LORAG_CACHE", str(folder / "cache"))
-        patch.setattr("services.terminal.PLAIN_EVERY", math.inf)
-        patch.setattr(services.demo, "example_folder", lambda name: example)
-        patch.setattr(services.demo, "load_recipe", tiny_recipe)
-        patch.setattr(services.demo, "DATA", {})  # the tiny example has not all of the judge's tasks
+        patch.setattr("lorag.services.terminal.PLAIN_EVERY", math.inf)
+        patch.setattr(lorag.services.demo, "example_folder", lambda name: example)
+        patch.setattr(lorag.services.demo, "load_recipe", tiny_recipe)
+        patch.setattr(lorag.services.demo, "DATA", {})  # the tiny example has not all of the judge's tasks
         out = folder / "out"
         return Runs(out, example, run(out, patch, stop_at=(Role.SYNTHESIZER, 2)), run(out, patch), run(out, patch))
 
@@ -269,13 +269,13 @@ def test_the_page_stands_beside_it_and_needs_nothing_else(runs: Runs) -> None:
 
 
 def test_the_bundled_settings_have_the_line_that_the_demo_replaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = services.demo._project(tmp_path)
+    made = lorag.services.demo._project(tmp_path)
     assert made.settings.documents == example_folder(EXAMPLE) / "documents"
     (tmp_path / "example").mkdir()
     (tmp_path / "example" / "lorag.yaml").write_text("documents: elsewhere\n")
-    monkeypatch.setattr(services.demo, "example_folder", lambda name: tmp_path / "example")
+    monkeypatch.setattr(lorag.services.demo, "example_folder", lambda name: tmp_path / "example")
     with pytest.raises(ConfigError, match="must hold the line `documents: documents`"):
-        services.demo._project(tmp_path)
+        lorag.services.demo._project(tmp_path)
 
 
 @dataclass
@@ -296,13 +296,13 @@ def begun(
     example = lay_example(folder / "tiny-domain", tiny_base, tiny_encoder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LORAG_CACHE", str(folder / "cache"))
-        patch.setattr("services.terminal.PLAIN_EVERY", math.inf)
-        patch.setattr(services.demo, "example_folder", lambda name: example)
-        patch.setattr(services.demo, "load_recipe", recipe_without_a_shape)
-        patch.setattr(services.demo, "DATA", {})
+        patch.setattr("lorag.services.terminal.PLAIN_EVERY", math.inf)
+        patch.setattr(lorag.services.demo, "example_folder", lambda name: example)
+        patch.setattr(lorag.services.demo, "load_recipe", recipe_without_a_shape)
+        patch.setattr(lorag.services.demo, "DATA", {})
         adapter = tiny_adapter(tiny_base, 3, Role.REWRITER)
         place = bundle_tiny(folder / "bundle" / "rewriter", adapter, tiny_base, Role.REWRITER, tiny_card, Precision.NF4)
-        patch.setattr(pipeline.adapters.starters, "FOLDER", place.parent)
+        patch.setattr(lorag.pipeline.adapters.starters, "FOLDER", place.parent)
         told = run(folder / "out", patch)
     registry = Registry(folder / "out" / "project" / ".lorag" / "adapters")
     return Begun(told.report, told.lines, registry, read_card(place).identity.weights_digest)

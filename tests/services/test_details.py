@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from pipeline.contracts.context import PassageText
-from pipeline.contracts.judge import SUPPORT, JudgeInputs
-from pipeline.engine.protocol import ChoiceRequest, Completion, Finish, Generation
-from pipeline.evaluation.ablation import ChainItem, JudgeItem, TestSet, one_at_a_time
-from pipeline.evaluation.answers import GoldAnswer
-from pipeline.evaluation.bench import Bench, Parts
-from pipeline.evaluation.journal import JournalEngine, stage_of
-from pipeline.records import Hit, Passage, Query, Role
-from services.details import look_closer, planned_closer, usage_json
+from lorag.evaluating.details import measure_details, planned_details, usage_json
+from lorag.pipeline.contracts.context import PassageText
+from lorag.pipeline.contracts.judge import SUPPORT, JudgeInputs
+from lorag.pipeline.engine.protocol import ChoiceRequest, Completion, Finish, Generation
+from lorag.pipeline.evaluation.ablation import ChainItem, JudgeItem, TestSet, one_at_a_time
+from lorag.pipeline.evaluation.answers import GoldAnswer
+from lorag.pipeline.evaluation.bench import Bench, Parts
+from lorag.pipeline.evaluation.journal import JournalEngine, stage_of
+from lorag.pipeline.records import Hit, Passage, Query, Role
 
 PASSAGE = Passage("p", "d", "d.md", "Pier", "", "The pier was built in 1911.", 0, 27)
 
@@ -33,7 +33,7 @@ class Scripted:
             return "in 1911 [1]" if request.adapter else "perhaps"
         return "supported" if request.adapter else "I would say supported."
 
-    def weigh(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
+    def choice_probabilities(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
         return [(0.8, 0.15, 0.05) if request.adapter else (0.2, 0.3, 0.5) for request in requests]
 
 
@@ -62,8 +62,8 @@ def test_the_details_of_a_run() -> None:
     bench = Bench(parts, TESTS)
     measured = [bench.measure(each) for each in one_at_a_time([Role.SYNTHESIZER, Role.JUDGE])]
     before = sum(usage.requests for usage in engine.usage())
-    found = look_closer(parts, TESTS, measured)
-    assert sum(usage.requests for usage in engine.usage()) - before == planned_closer(TESTS, (Role.SYNTHESIZER, Role.JUDGE))
+    found = measure_details(parts, TESTS, measured)
+    assert sum(usage.requests for usage in engine.usage()) - before == planned_details(TESTS, (Role.SYNTHESIZER, Role.JUDGE))
 
     base, tuned = found.judges
     assert (base.configuration, tuned.configuration) == ("base chain", "+ judge")
@@ -93,6 +93,6 @@ def test_the_details_of_a_run() -> None:
 def test_without_a_judge_adapter_no_answer_is_judged() -> None:
     parts = Parts(Scripted(), {Role.SYNTHESIZER: "s"}, One(), None, 1, False)
     bench = Bench(parts, TESTS)
-    found = look_closer(parts, TESTS, [bench.measure(each) for each in one_at_a_time([Role.SYNTHESIZER])])
+    found = measure_details(parts, TESTS, [bench.measure(each) for each in one_at_a_time([Role.SYNTHESIZER])])
     assert found.support == ()
     assert [each.configuration for each in found.judges] == ["base chain"]

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.adapters.registry import Registry
-from pipeline.config import load_settings
-from pipeline.errors import InputError
-from pipeline.records import Role
-from pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
-from services.elsewhere import measure_elsewhere, read_general
+from lorag.evaluating.elsewhere import measure_elsewhere, read_general
+from lorag.pipeline.adapters.registry import Registry
+from lorag.pipeline.config import load_settings
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.records import Role
+from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
 
 TEXTS = {"p1": "the porter keeps the key", "p2": "the ferry leaves at night", "p3": "the bell is rung twice"}
 QUERIES = {"q1": ("who keeps the key", "p1"), "q2": ("when does the ferry leave", "p2"), "q3": ("how often the bell", "p3")}

@@ -10,21 +10,21 @@ from typing import Any
 
 import pytest
 
-from pipeline.adapters.card import Evidence
-from pipeline.adapters.registry import Registry
-from pipeline.assembly import open_base, version_name
-from pipeline.config import load_settings
-from pipeline.errors import AdapterError, DataError, InputError
-from pipeline.evaluation.ablation import ALL_ADAPTERS, BASE_CHAIN, NDCG, Configuration, Measured
-from pipeline.evaluation.report import Comparison
-from pipeline.evaluation.rewrites import ROUGE_1
-from pipeline.evaluation.scores import ItemScores, ScoreTable
-from pipeline.records import Outcome, Query, Role, Speaker, Turn
-from pipeline.retrieval.chunking import chunk
-from pipeline.retrieval.loading import load_folder
-from pipeline.stages import Rewriter
-from services.evaluation import compare, evaluate_adapter, to_evidence, with_adapters
-from services.testset import Sizes
+from lorag.assembly import open_base, version_name
+from lorag.evaluating.evaluation import compare, evaluate_adapter, to_evidence, with_adapters
+from lorag.evaluating.testset import Sizes
+from lorag.pipeline.adapters.card import Evidence
+from lorag.pipeline.adapters.registry import Registry
+from lorag.pipeline.config import load_settings
+from lorag.pipeline.errors import AdapterError, DataError, InputError
+from lorag.pipeline.evaluation.ablation import ALL_ADAPTERS, BASE_CHAIN, NDCG, Configuration, Measured
+from lorag.pipeline.evaluation.report import Comparison
+from lorag.pipeline.evaluation.rewrites import ROUGE_1
+from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable
+from lorag.pipeline.records import Outcome, Query, Role, Speaker, Turn
+from lorag.pipeline.retrieval.chunking import chunk
+from lorag.pipeline.retrieval.loading import load_folder
+from lorag.pipeline.stages import Rewriter
 
 QUESTIONS = ("And at night?", "Where is it kept?", "Who rings the bell?", "When does it leave?")
 HISTORY = (Turn(Speaker.USER, "Who keeps the key?"), Turn(Speaker.ASSISTANT, "The porter."))
@@ -104,7 +104,7 @@ def test_an_embedder_is_measured_by_retrieval_alone(
     project, publish_embedder, write: Write, passages: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both encoders find the right one of two passages among ten. No base is loaded, and the project's index is not made."""
-    monkeypatch.setattr("services.measuring.open_base", None)
+    monkeypatch.setattr("lorag.evaluating.measuring.open_base", None)
     version = publish_embedder()
     rows = [
         {"id": f"q{n}", "question": text, "answers": ["x"], "answerable": True, "passage_ids": [passages[document]]}
@@ -137,7 +137,7 @@ def test_another_encoder_in_the_settings_makes_the_index_of_evaluation_anew(
 
 
 def test_leaking_data_measures_nothing(project, publish_rewriter, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.evaluation.run_configurations", None)
+    monkeypatch.setattr("lorag.evaluating.evaluation.run_configurations", None)
     version = publish_rewriter()
     before = project.files()
     write(Role.REWRITER, turns(QUESTIONS), "train")

@@ -10,20 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.adapters.canaries import CANARY_FILE, canaries_json, read_canaries
-from pipeline.adapters.card import NOT_KNOWN
-from pipeline.adapters.proof import CanarySample, record_canaries
-from pipeline.adapters.registry import Registry
-from pipeline.config import load_settings
-from pipeline.contracts import rewrite
-from pipeline.engine.bases import resolve_base
-from pipeline.engine.local import LocalEngine
-from pipeline.engine.protocol import Generation
-from pipeline.engine.weights import Precision, load_weights
-from pipeline.records import Role, Speaker, Turn
-from pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
-from services.merging import parity_rows
-from training.dataset import DataFolder
+from lorag.merging import parity_rows
+from lorag.pipeline.adapters.canaries import CANARY_FILE, canaries_json, read_canaries
+from lorag.pipeline.adapters.card import NOT_KNOWN
+from lorag.pipeline.adapters.proof import CanarySample, record_canaries
+from lorag.pipeline.adapters.registry import Registry
+from lorag.pipeline.config import load_settings
+from lorag.pipeline.contracts import rewrite
+from lorag.pipeline.engine.bases import resolve_base
+from lorag.pipeline.engine.local import LocalEngine
+from lorag.pipeline.engine.protocol import Generation
+from lorag.pipeline.engine.weights import Precision, load_weights
+from lorag.pipeline.records import Role, Speaker, Turn
+from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
+from lorag.training.dataset import DataFolder
 
 HISTORY = (Turn(Speaker.USER, "Who keeps the key?"), Turn(Speaker.ASSISTANT, "The porter."))
 

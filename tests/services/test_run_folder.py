@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import load_settings
-from pipeline.errors import DataError
-from pipeline.retrieval.chunking import chunk
-from pipeline.retrieval.loading import load_folder
-from services.evaluation import evaluate_chain
-from services.run_folder import ITEMS, REQUESTS, RESULT, USAGE
-from services.saved_items import read_saved
+from lorag.evaluating.evaluation import evaluate_chain
+from lorag.evaluating.run_folder import ITEMS, REQUESTS, RESULT, USAGE
+from lorag.evaluating.saved_items import read_saved
+from lorag.pipeline.config import load_settings
+from lorag.pipeline.errors import DataError
+from lorag.pipeline.retrieval.chunking import chunk
+from lorag.pipeline.retrieval.loading import load_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 ASKED = ("Who keeps the key?", "When does the ferry leave?", "Which room is it?", "Where does it go?", "Who rings?", "How often?")
@@ -61,9 +61,9 @@ def files(folder: Path) -> Mapping[str, bytes]:
 RUN = """
 import sys
 from pathlib import Path
-from pipeline.config import load_settings
-from pipeline.engine import memo
-from services.evaluation import evaluate_chain
+from lorag.pipeline.config import load_settings
+from lorag.pipeline.engine import memo
+from lorag.evaluating.evaluation import evaluate_chain
 memo.SLICE = 2
 evaluate_chain(load_settings(Path(sys.argv[1])), Path(sys.argv[2]), out=Path(sys.argv[3]))
 """
@@ -72,7 +72,7 @@ evaluate_chain(load_settings(Path(sys.argv[1])), Path(sys.argv[2]), out=Path(sys
 def test_killed_and_run_again_all_files_are_those_of_a_run_that_nobody_stopped(
     project, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.engine.memo.SLICE", 2)
+    monkeypatch.setattr("lorag.pipeline.engine.memo.SLICE", 2)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     settings = load_settings(project.folder)
     evaluate_chain(settings, data, out=whole)

@@ -20,13 +20,13 @@ from typing import Any
 import httpx
 import pytest
 
-from pipeline.assembly import open_base, open_store
-from pipeline.config import load_settings, parse_settings
-from pipeline.errors import ConfigError, EngineError, LoragError, StoreError
-from services.api.errors import note
-from services.api.keys import FILE, KeyRing, Scope
-from services.api.logs import LEVELS, logging_to
-from services.failures import report_bug
+from lorag.assembly import open_base, open_store
+from lorag.pipeline.config import load_settings, parse_settings
+from lorag.pipeline.errors import ConfigError, EngineError, LoragError, StoreError
+from lorag.services.api.errors import note
+from lorag.services.api.keys import FILE, KeyRing, Scope
+from lorag.services.api.logs import LEVELS, logging_to
+from lorag.services.failures import report_bug
 from tests.services.api.live_service import Live, live, ready_project
 
 MARK = "LEAK7f3a9c"

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import ConfigError
-from pipeline.retrieval.loading import load_folder
-from services.serving_lock import ingesting, serving
+from lorag.pipeline.errors import ConfigError
+from lorag.pipeline.retrieval.loading import load_folder
+from lorag.serving_lock import ingesting, serving
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from services.serving_lock import serving
+from lorag.serving_lock import serving
 with serving(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -53,7 +53,7 @@ def test_ingest_holds_the_project_until_it_is_done(project: Any, lorag: Any, mon
         refused.append(caught.value)
         return load_folder(folder)
 
-    monkeypatch.setattr("pipeline.retrieval.index.load_folder", serve_meanwhile)
+    monkeypatch.setattr("lorag.pipeline.retrieval.index.load_folder", serve_meanwhile)
     assert lorag("ingest", "--project", project.folder).code == 0
     assert len(refused) == 1
 

@@ -13,19 +13,19 @@ from typing import Any
 
 import pytest
 
-import pipeline.adapters.starters
-from pipeline.adapters.canaries import CANARY_FILE
-from pipeline.adapters.card import card_json, read_card
-from pipeline.adapters.inspection import inspect_folder
-from pipeline.adapters.registry import Registry
-from pipeline.adapters.starters import STARTER_DATA, bundled_starters
-from pipeline.config import load_settings
-from pipeline.contracts import contract_hash
-from pipeline.engine.weights import Precision
-from pipeline.errors import AdapterError
-from pipeline.records import Role
-from services.evaluation import chosen_versions
-from services.starters import fitting_starters, install_starters
+import lorag.pipeline.adapters.starters
+from lorag.evaluating.evaluation import chosen_versions
+from lorag.pipeline.adapters.canaries import CANARY_FILE
+from lorag.pipeline.adapters.card import card_json, read_card
+from lorag.pipeline.adapters.inspection import inspect_folder
+from lorag.pipeline.adapters.registry import Registry
+from lorag.pipeline.adapters.starters import STARTER_DATA, bundled_starters
+from lorag.pipeline.config import load_settings
+from lorag.pipeline.contracts import contract_hash
+from lorag.pipeline.engine.weights import Precision
+from lorag.pipeline.errors import AdapterError
+from lorag.pipeline.records import Role
+from lorag.starters import fitting_starters, install_starters
 from tests.services.starter_folders import bundle_tiny
 
 MEGABYTE = 2**20
@@ -36,7 +36,7 @@ def bundle(tmp_path: Path, tiny_base: Path, tiny_adapter: Any, tiny_card: Any, m
     """A rewriter for the tiny base in the place of what ships; gives its folder."""
     adapter = tiny_adapter(tiny_base, 3, Role.REWRITER)
     place = bundle_tiny(tmp_path / "bundle" / "rewriter", adapter, tiny_base, Role.REWRITER, tiny_card, Precision.FP32)
-    monkeypatch.setattr(pipeline.adapters.starters, "FOLDER", place.parent)
+    monkeypatch.setattr(lorag.pipeline.adapters.starters, "FOLDER", place.parent)
     return place
 
 
@@ -199,7 +199,7 @@ def test_what_ships_is_whole_small_and_says_what_it_is(role: Role, folder: Path)
 
 
 def test_no_starter_is_a_plain_answer(init: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline.adapters.starters, "FOLDER", tmp_path / "nothing")
+    monkeypatch.setattr(lorag.pipeline.adapters.starters, "FOLDER", tmp_path / "nothing")
     assert "No starter adapters: this LoRAG brings none." in init().out
     assert bundled_starters() == {}
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from services import terminal
-from services.terminal import Pace, ProgressBars, duration, progress_bars, visible
+from lorag.services import terminal
+from lorag.services.terminal import Pace, ProgressBars, duration, progress_bars, visible
 
 
 @pytest.mark.parametrize(

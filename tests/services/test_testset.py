@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import DataError
-from pipeline.evaluation.ablation import TestSet
-from pipeline.evaluation.answers import GoldAnswer
-from pipeline.evaluation.rewrites import GoldRewrite
-from pipeline.records import Query, Role, Speaker, Turn
-from services.testset import Sizes, read_tests
-from training.dataset import DataFolder
+from lorag.evaluating.testset import Sizes, read_tests
+from lorag.pipeline.errors import DataError
+from lorag.pipeline.evaluation.ablation import TestSet
+from lorag.pipeline.evaluation.answers import GoldAnswer
+from lorag.pipeline.evaluation.rewrites import GoldRewrite
+from lorag.pipeline.records import Query, Role, Speaker, Turn
+from lorag.training.dataset import DataFolder
 
 Rows = Sequence[Mapping[str, Any]]
 INTENTS = {"ask": "wants to know", "thank": "is pleased"}

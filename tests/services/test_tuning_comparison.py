@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
-import services.tuning_variant
-from pipeline.errors import InputError, TrainingError
-from pipeline.evaluation.ablation import OWN_METRIC
-from pipeline.evaluation.scores import ItemScores, ScoreTable
-from pipeline.records import Outcome, Role
-from services.tuning_comparison import JOURNAL, compare, in_own_process
-from services.tuning_report import size
-from services.tuning_variant import Order, Outcomes, run_variant
-from training.dataset import DataFolder
-from training.recipe import Recipe, load_recipe
-from training.tuning_comparison import Cost, Method, Task, Variant
+import lorag.services.tuning_variant
+from lorag.pipeline.errors import InputError, TrainingError
+from lorag.pipeline.evaluation.ablation import OWN_METRIC
+from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable
+from lorag.pipeline.records import Outcome, Role
+from lorag.services.tuning_comparison import JOURNAL, compare, in_own_process
+from lorag.services.tuning_report import size
+from lorag.services.tuning_variant import Order, Outcomes, run_variant
+from lorag.training.dataset import DataFolder
+from lorag.training.recipe import Recipe, load_recipe
+from lorag.training.tuning_comparison import Cost, Method, Task, Variant
 
 RECIPE = """
 role: {role}
@@ -124,7 +124,7 @@ def test_a_generation_variant_is_trained_once_and_measured(
     metric = OWN_METRIC[role]
     assert len(found.scores.items) == 3 and len(found.scores.values(metric)) == 3
     assert told[-1] == ("measuring", 3, 3, None)
-    monkeypatch.setattr(services.tuning_variant, "tune", None)  # killed after training, it is not trained again
+    monkeypatch.setattr(lorag.services.tuning_variant, "tune", None)  # killed after training, it is not trained again
     assert run_variant(order, lambda *at: None).scores == found.scores
     if variant.method is Method.UNTUNED:
         assert found.cost is None

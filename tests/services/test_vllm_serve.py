@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from services import vllm_serve
-from services.vllm_serve import vllm_command
+from lorag.services import vllm_serve
+from lorag.services.vllm_serve import vllm_command
 
 
 def publish(registry: Path, role: str, config: object, production: object = "0002-0123abcd") -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from training.attention import NAME, lean_attention, use_lean_attention
+from lorag.training.attention import NAME, lean_attention, use_lean_attention
 
 
 @pytest.mark.parametrize("heads", [(4, 4), (6, 2)])

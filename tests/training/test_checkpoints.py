@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import TrainingError
-from training.checkpoints import (
+from lorag.pipeline.errors import TrainingError
+from lorag.training.checkpoints import (
     COMPLETE,
     MANIFEST,
     CommitCheckpoints,
@@ -27,7 +27,7 @@ from training.checkpoints import (
     prune,
     writing_failures,
 )
-from training.progress import LOSS_FILE, Progress, ProgressCallback
+from lorag.training.progress import LOSS_FILE, Progress, ProgressCallback
 
 STEPS, EVERY = 12, 2
 

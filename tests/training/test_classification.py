@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.errors import ConfigError, DataError, TrainingError
-from pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
-from training.classification import ClassifierRecipe, LabelledText, Tuning, load_classifier, train_classifier
-from training.classifier_recipe import BUNDLED, load_classifier_recipe
-from training.progress import Progress
+from lorag.pipeline.errors import ConfigError, DataError, TrainingError
+from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
+from lorag.training.classification import ClassifierRecipe, LabelledText, Tuning, load_classifier, train_classifier
+from lorag.training.classifier_recipe import BUNDLED, load_classifier_recipe
+from lorag.training.progress import Progress
 
 WORDS = {"ask": ("who", "when", "key"), "tell": ("ferry", "porter", "night")}
 ROWS = [

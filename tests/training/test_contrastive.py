@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.contracts import embed
-from pipeline.errors import TrainingError
-from pipeline.records import Passage
-from pipeline.retrieval.embedder import SentenceTransformerEmbedder, passage_text
-from training.checkpoints import newest_complete
-from training.contrastive import ContrastiveSettings, TrainedEmbedder, train_embedder
-from training.data.negatives import Negatives
-from training.data.rows import EmbedRow, PassageRow
-from training.losses import embed_by_length, query_side_loss, two_tower_loss
-from training.progress import LOSS_FILE, Progress
+from lorag.pipeline.contracts import embed
+from lorag.pipeline.errors import TrainingError
+from lorag.pipeline.records import Passage
+from lorag.pipeline.retrieval.embedder import SentenceTransformerEmbedder, passage_text
+from lorag.training.checkpoints import newest_complete
+from lorag.training.contrastive import ContrastiveSettings, TrainedEmbedder, train_embedder
+from lorag.training.data.negatives import Negatives
+from lorag.training.data.rows import EmbedRow, PassageRow
+from lorag.training.losses import embed_by_length, query_side_loss, two_tower_loss
+from lorag.training.progress import LOSS_FILE, Progress
 
 SUBJECTS = ("pump", "boiler", "rudder", "ladder", "cabin", "galley", "mast", "hatch", "winch", "anchor", "radar", "crane")
 SLANG = ("pip", "bo", "ruddy", "laddie", "cab", "gal", "stick", "hole", "winnie", "hook", "dish", "arm")
@@ -206,7 +206,7 @@ def test_the_saved_adapter_is_plain_peft_in_half_precision_without_paths(trained
 def test_the_packaged_model_is_named_by_its_public_id_in_the_config(
     settings: ContrastiveSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: str
 ) -> None:
-    monkeypatch.setattr("pipeline.retrieval.sentence_encoder.resolve_model", lambda model: Path(tiny))
+    monkeypatch.setattr("lorag.pipeline.retrieval.sentence_encoder.resolve_model", lambda model: Path(tiny))
     result = train_embedder(ROWS, PASSAGES, replace(settings, model="minilm", max_steps=1), tmp_path)
     config = json.loads((result.folder / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == "sentence-transformers/all-MiniLM-L6-v2"

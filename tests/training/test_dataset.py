@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import DataError
-from pipeline.records import Role
-from training.dataset import DataFolder, judge_schemas
+from lorag.pipeline.errors import DataError
+from lorag.pipeline.records import Role
+from lorag.training.dataset import DataFolder, judge_schemas
 
 Rows = Sequence[Mapping[str, Any]]
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.contracts import judge, synthesize
-from pipeline.contracts.judge import BUILT_IN, JudgeInputs
-from pipeline.engine.protocol import ChoiceRequest, Generation
-from pipeline.engine.scripted import ScriptedEngine
-from pipeline.errors import TrainingError
-from pipeline.records import Speaker, Turn
-from training.data.rows import JudgeRow, PassageRow, QuestionRow, RewriteRow
-from training.dev_metric import answer_dev, drawn_questions, judge_dev, rewrite_dev
+from lorag.pipeline.contracts import judge, synthesize
+from lorag.pipeline.contracts.judge import BUILT_IN, JudgeInputs
+from lorag.pipeline.engine.protocol import ChoiceRequest, Generation
+from lorag.pipeline.engine.scripted import ScriptedEngine
+from lorag.pipeline.errors import TrainingError
+from lorag.pipeline.records import Speaker, Turn
+from lorag.training.data.rows import JudgeRow, PassageRow, QuestionRow, RewriteRow
+from lorag.training.dev_metric import answer_dev, drawn_questions, judge_dev, rewrite_dev
 
 HISTORY = (Turn(Speaker.USER, "Where is the ferry?"),)
 
@@ -53,10 +53,10 @@ def test_judgments_are_measured_by_macro_f1_each_task_alike() -> None:
     dev = judge_dev(rows, BUILT_IN, 9)
     liked = judge.target(BUILT_IN["support"], "supported")
 
-    def weigh(request: ChoiceRequest) -> list[float]:
+    def choice_probabilities(request: ChoiceRequest) -> list[float]:
         return [0.9 if choice == liked else 0.1 for choice in request.choices]
 
-    figures = dev.measure(ScriptedEngine(weigher=weigh, adapters=("default",)), "default")
+    figures = dev.measure(ScriptedEngine(weigher=choice_probabilities, adapters=("default",)), "default")
     # supported: 2 hits of 3 given, 2 gold: F1 .8; unsupported: never given, F1 0.
     assert figures == {"macro-F1": pytest.approx(0.4), "accuracy": pytest.approx(2 / 3)}
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.engine.bases import Base, resolve_base
-from pipeline.engine.protocol import Engine, Generation
-from pipeline.engine.weights import Precision
-from pipeline.errors import TrainingError
-from pipeline.records import Message
-from training.early_stopping import Stopping, best_of
-from training.progress import Progress
-from training.sft import Example, SftSettings, TrainedAdapter, train_adapter
+from lorag.pipeline.engine.bases import Base, resolve_base
+from lorag.pipeline.engine.protocol import Engine, Generation
+from lorag.pipeline.engine.weights import Precision
+from lorag.pipeline.errors import TrainingError
+from lorag.pipeline.records import Message
+from lorag.training.early_stopping import Stopping, best_of
+from lorag.training.progress import Progress
+from lorag.training.sft import Example, SftSettings, TrainedAdapter, train_adapter
 
 PAIRS = (
     ("Where does it leave?", "From the north quay."),

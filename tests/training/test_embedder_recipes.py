@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import ConfigError
-from pipeline.records import Role
-from training.early_stopping import Stopping
-from training.recipe import bundled_names, load_recipe
+from lorag.pipeline.errors import ConfigError
+from lorag.pipeline.records import Role
+from lorag.training.early_stopping import Stopping
+from lorag.training.recipe import bundled_names, load_recipe
 
 NAMES = ("query-side", "qwen3", "qwen3-query-side")
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from pipeline.adapters.registry import Registry
-from pipeline.engine.weights import Precision
-from pipeline.errors import ConfigError, TrainingError
-from pipeline.records import Role
-from training.dataset import DataFolder
-from training.estimate import columns_of, plan_training, scored
-from training.estimate_memory import (
+from lorag.pipeline.adapters.registry import Registry
+from lorag.pipeline.engine.weights import Precision
+from lorag.pipeline.errors import ConfigError, TrainingError
+from lorag.pipeline.records import Role
+from lorag.training.dataset import DataFolder
+from lorag.training.estimate import columns_of, plan_training, scored
+from lorag.training.estimate_memory import (
     GIB,
     HEAP,
     HEAP_LIMIT,
@@ -30,12 +30,12 @@ from training.estimate_memory import (
     sft_memory,
     show_size,
 )
-from training.estimate_time import Geometry, operations
-from training.estimate_trace import Traced, trace_encoder, trace_generation
-from training.lora_options import LoraShape
-from training.packing import IGNORED
-from training.recipe import Recipe
-from training.run import Job
+from lorag.training.estimate_time import Geometry, operations
+from lorag.training.estimate_trace import Traced, trace_encoder, trace_generation
+from lorag.training.lora_options import LoraShape
+from lorag.training.packing import IGNORED
+from lorag.training.recipe import Recipe
+from lorag.training.run import TrainingRun
 
 HIDDEN, INNER, LAYERS, HEADS, GROUPS, VOCABULARY = 64, 128, 2, 4, 2, 384
 """Those of the tiny base."""
@@ -79,8 +79,8 @@ def test_what_a_row_keeps_is_what_a_real_pass_keeps(tiny_base: Path, shape: Lora
     from peft import get_peft_model
     from transformers import AutoModelForCausalLM
 
-    from training.attention import use_lean_attention
-    from training.lora_options import lora_config
+    from lorag.training.attention import use_lean_attention
+    from lorag.training.lora_options import lora_config
 
     tokens = 40
     model = AutoModelForCausalLM.from_pretrained(str(tiny_base), dtype=getattr(torch, compute))
@@ -122,7 +122,7 @@ def test_an_encoder_keeps_what_a_real_pass_keeps(tiny_encoder: Path) -> None:
     from peft import get_peft_model
     from transformers import AutoModel
 
-    from training.lora_options import lora_config
+    from lorag.training.lora_options import lora_config
 
     shape, rows, tokens = LoraShape(4, 8, targets=("query", "value")), 3, 20
     config = lora_config(shape)
@@ -240,9 +240,9 @@ def job(tmp_path: Path, tiny_base: Path, tiny_encoder: Path) -> Any:
     passages = [{"id": f"{word}#0", "title": "", "text": f"The {word} is here. " * (n + 1)} for n, word in enumerate(WORDS)]
     (data / "passages.jsonl").write_text("".join(json.dumps(passage) + "\n" for passage in passages))
 
-    def make(role: Role, recipe: dict[str, Any]) -> Job:
+    def make(role: Role, recipe: dict[str, Any]) -> TrainingRun:
         read = Recipe.model_validate({"role": role.value, **recipe})
-        return Job(
+        return TrainingRun(
             role=role,
             data=DataFolder(data, {}),
             recipe=read,

@@ -7,13 +7,13 @@ from collections import Counter
 
 import pytest
 
-from pipeline.contracts import judge, rewrite, synthesize
-from pipeline.contracts.judge import BUILT_IN, JudgeInputs, intent_schema
-from pipeline.errors import DataError, InputError
-from pipeline.records import Speaker, Turn
-from training.data.rows import JudgeRow, PassageRow, QuestionRow, RewriteRow
-from training.examples import judge_examples, mix, rewrite_examples, support_examples, synthesize_examples
-from training.sft import Example
+from lorag.pipeline.contracts import judge, rewrite, synthesize
+from lorag.pipeline.contracts.judge import BUILT_IN, JudgeInputs, intent_schema
+from lorag.pipeline.errors import DataError, InputError
+from lorag.pipeline.records import Speaker, Turn
+from lorag.training.data.rows import JudgeRow, PassageRow, QuestionRow, RewriteRow
+from lorag.training.examples import judge_examples, mix, rewrite_examples, support_examples, synthesize_examples
+from lorag.training.sft import Example
 
 HISTORY = (Turn(Speaker.USER, "Who keeps the key?"), Turn(Speaker.ASSISTANT, "The porter."))
 PASSAGES = {f"d{n}#p": PassageRow(f"d{n}#p", f"Title {n}", f"Text {n}.") for n in range(8)}

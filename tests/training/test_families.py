@@ -17,26 +17,26 @@ from typing import Any
 
 import pytest
 
-from pipeline.adapters.inspection import inspect_folder, module_matrices
-from pipeline.adapters.merging import merge_layers
-from pipeline.adapters.proof import load_proven, prove_embedder, prove_served
-from pipeline.adapters.registry import Registry, Version
-from pipeline.contracts import judge, rewrite, synthesize
-from pipeline.contracts.context import PassageText
-from pipeline.engine.bases import Base, resolve_base
-from pipeline.engine.local import LocalEngine
-from pipeline.engine.protocol import ChoiceRequest, Generation
-from pipeline.engine.tokens import ChatTokens, load_tokens
-from pipeline.engine.weights import Precision, keep_gradients, load_weights
-from pipeline.errors import InputError, NoEffect, TrainingError
-from pipeline.records import Message, Role, Speaker, Turn
-from pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
-from training.contrastive import ContrastiveSettings, train_embedder
-from training.data.negatives import Negatives
-from training.data.rows import EmbedRow, PassageRow
-from training.layer_masks import require_packable
-from training.publish import data_facts, publish_embedder, publish_generation
-from training.sft import Example, SftSettings, TrainedAdapter, train_adapter
+from lorag.pipeline.adapters.inspection import inspect_folder, module_matrices
+from lorag.pipeline.adapters.merging import merge_layers
+from lorag.pipeline.adapters.proof import load_proven, prove_embedder, prove_served
+from lorag.pipeline.adapters.registry import Registry, Version
+from lorag.pipeline.contracts import judge, rewrite, synthesize
+from lorag.pipeline.contracts.context import PassageText
+from lorag.pipeline.engine.bases import Base, resolve_base
+from lorag.pipeline.engine.local import LocalEngine
+from lorag.pipeline.engine.protocol import ChoiceRequest, Generation
+from lorag.pipeline.engine.tokens import ChatTokens, load_tokens
+from lorag.pipeline.engine.weights import Precision, keep_gradients, load_weights
+from lorag.pipeline.errors import InputError, NoEffect, TrainingError
+from lorag.pipeline.records import Message, Role, Speaker, Turn
+from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
+from lorag.training.contrastive import ContrastiveSettings, train_embedder
+from lorag.training.data.negatives import Negatives
+from lorag.training.data.rows import EmbedRow, PassageRow
+from lorag.training.layer_masks import require_packable
+from lorag.training.publish import data_facts, publish_embedder, publish_generation
+from lorag.training.sft import Example, SftSettings, TrainedAdapter, train_adapter
 
 
 def _families() -> ModuleType:
@@ -159,7 +159,7 @@ def test_what_is_served_is_what_was_trained_for_each_row_of_a_mixed_batch(tuned:
     assert together == [engine.generate([one])[0] for one in asked]
     assert together[0].text != together[-1].text
     labels = tuple(judge.target(SCHEMA, label) for label in SCHEMA.labels)
-    (weights,) = engine.weigh([ChoiceRequest(examples(Role.JUDGE)[0].messages, labels, Role.JUDGE.value)])
+    (weights,) = engine.choice_probabilities([ChoiceRequest(examples(Role.JUDGE)[0].messages, labels, Role.JUDGE.value)])
     assert sum(weights) == pytest.approx(1)
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from benchmarks import tiny_runs
-from pipeline.errors import TrainingError
-from training.checkpoints import newest_complete
-from training.progress import LOSS_FILE, Progress
+from lorag.pipeline.errors import TrainingError
+from lorag.training.checkpoints import newest_complete
+from lorag.training.progress import LOSS_FILE, Progress
 
 STEPS = 6
 STEP = {"max_steps": STEPS, "checkpoint_every": 2}
@@ -51,8 +51,8 @@ def assert_goes_on(model: Path, folder: Path, whole: Path) -> None:
         "transformers.Trainer._save_optimizer_and_scheduler",
         "transformers.Trainer._save_rng_state",
         "transformers.trainer_callback.TrainerState.save_to_json",
-        "training.checkpoints._sync",
-        "training.checkpoints._write_synced",
+        "lorag.training.checkpoints._sync",
+        "lorag.training.checkpoints._write_synced",
     ],
 )
 def test_wherever_a_save_meets_the_full_disk(

@@ -39,7 +39,7 @@ def test_fsdp_divides_layers_and_saves_whole(monkeypatch: pytest.MonkeyPatch) ->
     assert plugin.auto_wrap_policy.__name__ == "transformer_auto_wrap_policy"
     assert plugin.state_dict_type.name == "FULL_STATE_DICT"
 
-    from training import processes
+    from lorag.training import processes
 
     assert processes.divide_weights() and processes.divide_optimizer()
 
@@ -54,8 +54,8 @@ def test_deepspeed_leaves_to_the_recipe_what_is_the_recipes() -> None:
 def test_four_bit_weights_that_can_be_divided_are_the_same_weights(tiny_base: Path) -> None:
     import torch
 
-    from pipeline.engine.bases import resolve_base
-    from pipeline.engine.weights import load_weights
+    from lorag.pipeline.engine.bases import resolve_base
+    from lorag.pipeline.engine.weights import load_weights
 
     base = resolve_base(str(tiny_base))
     whole, divisible = (load_weights(base, compute="bfloat16", device="cpu", divisible=kind).model for kind in (False, True))

@@ -8,21 +8,21 @@ from typing import Any
 
 import pytest
 
-from pipeline.adapters.card import read_card
-from pipeline.adapters.inspection import inspect_folder
-from pipeline.adapters.model_card import write_model_card
-from pipeline.adapters.proof import load_proven
-from pipeline.adapters.registry import Registry
-from pipeline.engine.bases import Base, resolve_base
-from pipeline.engine.local import LocalEngine
-from pipeline.engine.protocol import Generation
-from pipeline.engine.tokens import ChatTokens
-from pipeline.engine.weights import Precision, load_weights
-from pipeline.errors import AdapterError, TrainingError
-from pipeline.records import Message, Role
-from training.lora_options import Init, LoraShape, as_difference, lora_config, require_possible, start_from
-from training.publish import data_facts, publish_generation
-from training.sft import Example, SftSettings, TrainedAdapter, train_adapter
+from lorag.pipeline.adapters.card import read_card
+from lorag.pipeline.adapters.inspection import inspect_folder
+from lorag.pipeline.adapters.model_card import write_model_card
+from lorag.pipeline.adapters.proof import load_proven
+from lorag.pipeline.adapters.registry import Registry
+from lorag.pipeline.engine.bases import Base, resolve_base
+from lorag.pipeline.engine.local import LocalEngine
+from lorag.pipeline.engine.protocol import Generation
+from lorag.pipeline.engine.tokens import ChatTokens
+from lorag.pipeline.engine.weights import Precision, load_weights
+from lorag.pipeline.errors import AdapterError, TrainingError
+from lorag.pipeline.records import Message, Role
+from lorag.training.lora_options import Init, LoraShape, as_difference, lora_config, require_possible, start_from
+from lorag.training.publish import data_facts, publish_generation
+from lorag.training.sft import Example, SftSettings, TrainedAdapter, train_adapter
 
 PAIRS = (
     ("Where does the ferry leave?", "From the north quay."),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.errors import TrainingError
-from training.data.negatives import Negatives, Pair, make_pairs, near_duplicate
-from training.data.rows import EmbedRow, PassageRow
+from lorag.pipeline.errors import TrainingError
+from lorag.training.data.negatives import Negatives, Pair, make_pairs, near_duplicate
+from lorag.training.data.rows import EmbedRow, PassageRow
 
 SIMILARITIES = {"gold": 0.80, "twin": 0.79, "rival": 0.77, "hard": 0.75, "copy": 0.70, "easy": 0.30, "far": 0.10}
 TEXTS = {

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.errors import TrainingError
-from training.order import Chunks, OwnPart, RowOrder, Shares, share
+from lorag.pipeline.errors import TrainingError
+from lorag.training.order import Chunks, OwnPart, RowOrder, Shares, share
 
 LENGTHS = [5, 40, 7, 33, 8, 21, 6, 35, 9, 30, 31]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from training.packing import IGNORED, SHARED_TOKENS, collate, pack
+from lorag.training.packing import IGNORED, SHARED_TOKENS, collate, pack
 
 TRUNK = list(range(100, 100 + SHARED_TOKENS + 12))
 
@@ -106,7 +106,7 @@ def test_a_packed_batch_has_the_loss_and_the_gradient_of_its_rows_alone(tiny_bas
     import torch
     from transformers import AutoModelForCausalLM
 
-    from training.sft import target_loss
+    from lorag.training.sft import target_loss
 
     model: Any = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32, attn_implementation="eager").train()
     given = rows(24)

@@ -10,21 +10,21 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-import pipeline.adapters.starters
-from pipeline.adapters.canaries import CANARY_FILE, canaries_json
-from pipeline.adapters.card import AdapterCard, card_json
-from pipeline.adapters.proof import CanarySample, record_canaries
-from pipeline.adapters.registry import Registry
-from pipeline.adapters.tensor_file import file_digest
-from pipeline.contracts import rewrite
-from pipeline.engine.bases import resolve_base
-from pipeline.engine.local import LocalEngine
-from pipeline.engine.weights import Precision, load_weights
-from pipeline.errors import AdapterError, ConfigError, IdentityMismatch, LoragError, TrainingError
-from pipeline.records import Role, Speaker, Turn
-from training.parent import Beginning, agreed, find_start
-from training.recipe import Recipe
-from training.run import train_role
+import lorag.pipeline.adapters.starters
+from lorag.pipeline.adapters.canaries import CANARY_FILE, canaries_json
+from lorag.pipeline.adapters.card import AdapterCard, card_json
+from lorag.pipeline.adapters.proof import CanarySample, record_canaries
+from lorag.pipeline.adapters.registry import Registry
+from lorag.pipeline.adapters.tensor_file import file_digest
+from lorag.pipeline.contracts import rewrite
+from lorag.pipeline.engine.bases import resolve_base
+from lorag.pipeline.engine.local import LocalEngine
+from lorag.pipeline.engine.weights import Precision, load_weights
+from lorag.pipeline.errors import AdapterError, ConfigError, IdentityMismatch, LoragError, TrainingError
+from lorag.pipeline.records import Role, Speaker, Turn
+from lorag.training.parent import Beginning, agreed, find_start
+from lorag.training.recipe import Recipe
+from lorag.training.run import train_role
 
 WEIGHTS = "adapter_model.safetensors"
 TARGETS = ["down_proj", "q_proj", "v_proj"]
@@ -134,7 +134,7 @@ def test_a_run_of_its_own_has_no_parent(train: Any) -> None:
 def test_the_bundled_starter_and_a_version_can_be_named(
     train: Any, parent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline.adapters.starters, "FOLDER", tmp_path / "bundled")
+    monkeypatch.setattr(lorag.pipeline.adapters.starters, "FOLDER", tmp_path / "bundled")
     with pytest.raises(AdapterError, match=r"no starter of the rewriter is bundled \(there is: none\)"):
         train("starter")
     (tmp_path / "bundled").mkdir()

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-import training.contrastive
+import lorag.training.contrastive
 from benchmarks import tiny_runs
 from benchmarks.kills import fork_server
-from training import processes as together
-from training.checkpoints import newest_complete
-from training.early_stopping import StopEarly, Stopping
-from training.progress import LOSS_FILE, Progress
+from lorag.training import processes as together
+from lorag.training.checkpoints import newest_complete
+from lorag.training.early_stopping import StopEarly, Stopping
+from lorag.training.progress import LOSS_FILE, Progress
 
 EQUAL = 1e-5
 """Relative: what sums in another order may differ by."""
@@ -48,7 +48,7 @@ def _one_of(run: Run, model: str, folder: str, place: Mapping[str, str], die_at:
     """One process of a run; it writes what it was told of to a file of its own."""
     os.environ |= place
     # As on a processor without bfloat16, where it would round by what stands beside a row in its batch.
-    training.contrastive.has_bf16 = lambda device: False
+    lorag.training.contrastive.has_bf16 = lambda device: False
     told = Path(folder).parent / f"{Path(folder).name}.told-{place.get('RANK', '0')}"
 
     def on_progress(progress: Progress) -> None:

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.adapters.inspection import check_files
-from pipeline.errors import AdapterError, TrainingError
-from pipeline.retrieval.sentence_encoder import PROMPTS_FILE, SentenceTransformerEmbedder
-from training.contrastive import ContrastiveSettings, TrainedEmbedder, train_embedder
-from training.data.negatives import Negatives
-from training.data.rows import EmbedRow, PassageRow
-from training.early_stopping import Stopping
-from training.retrieval_dev import RetrievalDev
+from lorag.pipeline.adapters.inspection import check_files
+from lorag.pipeline.errors import AdapterError, TrainingError
+from lorag.pipeline.retrieval.sentence_encoder import PROMPTS_FILE, SentenceTransformerEmbedder
+from lorag.training.contrastive import ContrastiveSettings, TrainedEmbedder, train_embedder
+from lorag.training.data.negatives import Negatives
+from lorag.training.data.rows import EmbedRow, PassageRow
+from lorag.training.early_stopping import Stopping
+from lorag.training.retrieval_dev import RetrievalDev
 
 WORDS = ("pump", "boiler", "rudder", "ladder", "cabin", "galley", "mast", "hatch")
 OWN_INSTRUCTION = "Instruct: find the page\nQuery:"

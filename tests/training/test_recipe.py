@@ -7,19 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.engine.bases import Base, resolve_base
-from pipeline.engine.tokens import ChatTokens
-from pipeline.engine.weights import Precision
-from pipeline.errors import ConfigError, TrainingError
-from pipeline.records import Message, Role
+from lorag.pipeline.engine.bases import Base, resolve_base
+from lorag.pipeline.engine.tokens import ChatTokens
+from lorag.pipeline.engine.weights import Precision
+from lorag.pipeline.errors import ConfigError, TrainingError
+from lorag.pipeline.records import Message, Role
+from lorag.training.contrastive import ContrastiveSettings
+from lorag.training.data.negatives import Negatives
+from lorag.training.early_stopping import Stopping
+from lorag.training.lora_options import Init
+from lorag.training.packing import pack
+from lorag.training.recipe import GENERATION_ROLES, Recipe, bundled_names, bundled_recipe, load_recipe
+from lorag.training.sft import Example, Optimizer, SftSettings, encode, train_adapter
 from tests.training.families import save_base
-from training.contrastive import ContrastiveSettings
-from training.data.negatives import Negatives
-from training.early_stopping import Stopping
-from training.lora_options import Init
-from training.packing import pack
-from training.recipe import GENERATION_ROLES, Recipe, bundled_names, bundled_recipe, load_recipe
-from training.sft import Example, Optimizer, SftSettings, encode, train_adapter
 
 TRAINED = (*GENERATION_ROLES, Role.EMBEDDER)
 

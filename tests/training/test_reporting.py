@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from pipeline.engine.bases import resolve_base
-from pipeline.engine.weights import Precision
-from pipeline.errors import TrainingError
-from pipeline.records import Message
-from training.contrastive import ContrastiveSettings, train_embedder
-from training.data.negatives import Negatives
-from training.data.rows import EmbedRow, PassageRow
-from training.early_stopping import Stopping
-from training.reporting import Reporter, settings_facts
-from training.sft import Example, SftSettings, train_adapter
+from lorag.pipeline.engine.bases import resolve_base
+from lorag.pipeline.engine.weights import Precision
+from lorag.pipeline.errors import TrainingError
+from lorag.pipeline.records import Message
+from lorag.training.contrastive import ContrastiveSettings, train_embedder
+from lorag.training.data.negatives import Negatives
+from lorag.training.data.rows import EmbedRow, PassageRow
+from lorag.training.early_stopping import Stopping
+from lorag.training.reporting import Reporter, settings_facts
+from lorag.training.sft import Example, SftSettings, train_adapter
 
 tensorboard = pytest.mark.skipif(
     importlib.util.find_spec("tensorboard") is None, reason="TensorBoard is not installed: pip install tensorboard"

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.errors import TrainingError
-from training.data.rows import EmbedRow, PassageRow
-from training.retrieval_dev import DEV_PASSAGES, RetrievalDev, retrieval_dev
+from lorag.pipeline.errors import TrainingError
+from lorag.training.data.rows import EmbedRow, PassageRow
+from lorag.training.retrieval_dev import DEV_PASSAGES, RetrievalDev, retrieval_dev
 
 PASSAGES = {f"p{n}": PassageRow(f"p{n}", "", f"text {n}") for n in range(12)}
 ROWS = [EmbedRow("first", "one", ("p0",)), EmbedRow("third", "two", ("p2",)), EmbedRow("lost", "three", ("p11",))]

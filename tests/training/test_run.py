@@ -10,24 +10,24 @@ from typing import Any
 
 import pytest
 
-from pipeline.adapters.canaries import read_canaries, read_embed_canaries
-from pipeline.adapters.card import AdapterCard, Evidence
-from pipeline.adapters.proof import load_proven, prove_embedder
-from pipeline.adapters.registry import Registry, Version
-from pipeline.adapters.tensor_file import file_digest
-from pipeline.contracts import contract_hash, rewrite, synthesize
-from pipeline.engine.bases import resolve_base
-from pipeline.engine.local import LocalEngine
-from pipeline.engine.protocol import Generation
-from pipeline.engine.weights import Precision, load_weights
-from pipeline.errors import AdapterError, BaseError, DataError, TrainingError
-from pipeline.records import Role, Speaker, Turn
-from pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder, adapter_digest
-from training.contrastive import train_embedder
-from training.progress import Progress
-from training.publish import CANARY_SAMPLES
-from training.recipe import DevRecipe, Recipe
-from training.run import train_role
+from lorag.pipeline.adapters.canaries import read_canaries, read_embed_canaries
+from lorag.pipeline.adapters.card import AdapterCard, Evidence
+from lorag.pipeline.adapters.proof import load_proven, prove_embedder
+from lorag.pipeline.adapters.registry import Registry, Version
+from lorag.pipeline.adapters.tensor_file import file_digest
+from lorag.pipeline.contracts import contract_hash, rewrite, synthesize
+from lorag.pipeline.engine.bases import resolve_base
+from lorag.pipeline.engine.local import LocalEngine
+from lorag.pipeline.engine.protocol import Generation
+from lorag.pipeline.engine.weights import Precision, load_weights
+from lorag.pipeline.errors import AdapterError, BaseError, DataError, TrainingError
+from lorag.pipeline.records import Role, Speaker, Turn
+from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder, adapter_digest
+from lorag.training.contrastive import train_embedder
+from lorag.training.progress import Progress
+from lorag.training.publish import CANARY_SAMPLES
+from lorag.training.recipe import DevRecipe, Recipe
+from lorag.training.run import train_role
 
 THINGS = ("ferry", "crane", "pilot", "porter", "quay", "lock", "tug", "bridge")
 HOURS = tuple(f"{5 + n:02d}:40" for n in range(len(THINGS)))
@@ -221,7 +221,7 @@ def test_hard_negatives_are_mined_by_the_embedder_in_production(
         miners.append(miner)
         return train_embedder(*args, miner=miner, **options)
 
-    monkeypatch.setattr("training.run.train_embedder", trained)
+    monkeypatch.setattr("lorag.training.run.train_embedder", trained)
     how = recipe(Role.EMBEDDER, max_steps=4, learning_rate=5e-2)
     version, registry = train(Role.EMBEDDER, how), Registry(tmp_path / "adapters")
     registry.attach_evidence(Role.EMBEDDER, version.id, (Evidence("nDCG@10", 0.1, 0.2, 0.1, 0.05, 0.2, 9, "harbour/test"),))
@@ -366,6 +366,6 @@ def test_a_run_without_effect_is_not_published(train: Any, tmp_path: Path) -> No
 
 
 def test_canaries_are_drawn_from_more_than_are_kept() -> None:
-    from pipeline.adapters.proof import CANARIES
+    from lorag.pipeline.adapters.proof import CANARIES
 
     assert CANARY_SAMPLES > CANARIES

@@ -10,20 +10,20 @@ from typing import Any
 
 import pytest
 
-from pipeline.adapters.proof import load_proven
-from pipeline.adapters.registry import Registry
-from pipeline.contracts import rewrite
-from pipeline.engine.bases import SMOLLM2, Base, resolve_base
-from pipeline.engine.local import LocalEngine
-from pipeline.engine.protocol import Generation
-from pipeline.engine.tokens import ChatTokens
-from pipeline.engine.weights import Precision, load_weights
-from pipeline.errors import TrainingError
-from pipeline.records import Message, Role, Speaker, Turn
-from training.checkpoints import newest_complete
-from training.progress import LOSS_FILE, Progress
-from training.publish import data_facts, publish_generation
-from training.sft import IGNORED, Example, SftSettings, TrainedAdapter, encode, train_adapter
+from lorag.pipeline.adapters.proof import load_proven
+from lorag.pipeline.adapters.registry import Registry
+from lorag.pipeline.contracts import rewrite
+from lorag.pipeline.engine.bases import SMOLLM2, Base, resolve_base
+from lorag.pipeline.engine.local import LocalEngine
+from lorag.pipeline.engine.protocol import Generation
+from lorag.pipeline.engine.tokens import ChatTokens
+from lorag.pipeline.engine.weights import Precision, load_weights
+from lorag.pipeline.errors import TrainingError
+from lorag.pipeline.records import Message, Role, Speaker, Turn
+from lorag.training.checkpoints import newest_complete
+from lorag.training.progress import LOSS_FILE, Progress
+from lorag.training.publish import data_facts, publish_generation
+from lorag.training.sft import IGNORED, Example, SftSettings, TrainedAdapter, encode, train_adapter
 
 PAIRS = (
     ("Where does the ferry leave?", "From the north quay."),

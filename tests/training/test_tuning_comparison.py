@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import InputError, TrainingError
-from pipeline.records import Role
-from training.checkpoints import newest_complete
-from training.dataset import DataFolder
-from training.memory import peak_memory, reset_peak
-from training.recipe import Recipe
-from training.tuning_comparison import Method, Task, Tuned, Variant, learning_rates, plan, tune
+from lorag.pipeline.errors import InputError, TrainingError
+from lorag.pipeline.records import Role
+from lorag.training.checkpoints import newest_complete
+from lorag.training.dataset import DataFolder
+from lorag.training.memory import peak_memory, reset_peak
+from lorag.training.recipe import Recipe
+from lorag.training.tuning_comparison import Method, Task, Tuned, Variant, learning_rates, plan, tune
 
 RATES = {Method.FULL: 1e-4, Method.LORA: 1e-3, Method.QLORA: 1e-3}
 WORDS = ("pump", "boiler", "rudder", "ladder", "cabin", "galley", "mast", "hatch")

@@ -9,9 +9,9 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar
 
-from pipeline.contracts.context import parse_turn
-from pipeline.errors import DataError, InputError
-from pipeline.records import Turn
+from lorag.pipeline.contracts.context import parse_turn
+from lorag.pipeline.errors import DataError, InputError
+from lorag.pipeline.records import Turn
 
 _T = TypeVar("_T")
 

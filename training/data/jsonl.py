@@ -15,18 +15,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import DataError
+from lorag.pipeline.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class JsonLine:
     """One object of a file; `where` is `FILE:LINE`."""
 
     where: str
     fields: Mapping[str, object]
 
 
-def read_lines(path: Path) -> Iterator[Line]:
+def read_lines(path: Path) -> Iterator[JsonLine]:
     """Give each object of a .jsonl or .jsonl.gz file in order. Blank lines are passed over.
 
     Raises DataError, naming file and line, for a file that is missing, cut off, not UTF-8 or without rows, and for a line
@@ -41,7 +41,7 @@ def read_lines(path: Path) -> Iterator[Line]:
                     data = data.removeprefix(b"\xef\xbb\xbf")
                 if data.strip():
                     empty = False
-                    yield Line(f"{path}:{number}", _object(data, f"{path}:{number}"))
+                    yield JsonLine(f"{path}:{number}", _object(data, f"{path}:{number}"))
     except (EOFError, zlib.error) as error:
         raise DataError(f"{path}:{number + 1}: the compressed file is cut off or damaged; copy it again") from error
     except OSError as error:

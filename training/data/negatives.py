@@ -16,8 +16,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import TrainingError
-from training.data.rows import EmbedRow, PassageRow
+from lorag.pipeline.errors import TrainingError
+from lorag.training.data.rows import EmbedRow, PassageRow
 
 Vectors = NDArray[np.float32]
 

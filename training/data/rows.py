@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from pipeline.contracts.context import PassageText
-from pipeline.contracts.judge import BUILT_IN, JudgeInputs, LabelSchema
-from pipeline.errors import DataError
-from pipeline.records import Turn
-from training.data.fields import Fields
-from training.data.jsonl import read_lines
+from lorag.pipeline.contracts.context import PassageText
+from lorag.pipeline.contracts.judge import BUILT_IN, JudgeInputs, LabelSchema
+from lorag.pipeline.errors import DataError
+from lorag.pipeline.records import Turn
+from lorag.training.data.fields import Fields
+from lorag.training.data.jsonl import read_lines
 
 
 def document_of(passage_id: str) -> str:

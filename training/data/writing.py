@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from dataclasses import MISSING, fields
 from pathlib import Path
 
-from pipeline.contracts.context import PassageText
-from pipeline.contracts.judge import JudgeInputs
-from pipeline.records import Turn
-from training.data.jsonl import write_jsonl
-from training.data.rows import Row
+from lorag.pipeline.contracts.context import PassageText
+from lorag.pipeline.contracts.judge import JudgeInputs
+from lorag.pipeline.records import Turn
+from lorag.training.data.jsonl import write_jsonl
+from lorag.training.data.rows import Row
 
 
 def write_rows(rows: Iterable[Row], path: Path) -> int:

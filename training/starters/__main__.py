@@ -1,8 +1,8 @@
 """Starter adapters: train one from the public sets, bundle what a run came to, measure what is bundled.
 
-python -m training.starters train ROLE --data DIR --out RUN          checkpoints in RUN; --resume after a stop
-python -m training.starters bundle ROLE --data DIR --run RUN         the finished run becomes the bundled starter
-python -m training.starters measure ROLE [--data DIR] [--items N]    beside the base on held-out items; onto its card
+python -m lorag.training.starters train ROLE --data DIR --out RUN          checkpoints in RUN; --resume after a stop
+python -m lorag.training.starters bundle ROLE --data DIR --run RUN         the finished run becomes the bundled starter
+python -m lorag.training.starters measure ROLE [--data DIR] [--items N]    beside the base on held-out items; onto its card
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from pipeline.errors import LoragError
-from pipeline.records import Role
-from training.starters.build import train_starter
-from training.starters.bundle import bundle_starter, measure_starter
-from training.starters.measuring import ITEMS
+from lorag.pipeline.errors import LoragError
+from lorag.pipeline.records import Role
+from lorag.training.starters.build import train_starter
+from lorag.training.starters.bundle import bundle_starter, measure_starter
+from lorag.training.starters.measuring import ITEMS
 
 ROLES = ("rewriter", "synthesizer", "judge")
 
@@ -32,7 +32,7 @@ def main() -> None:
         else:
             _measure(role, chosen.data, chosen.items)
     except LoragError as error:
-        sys.exit(f"training.starters: {error}")
+        sys.exit(f"lorag.training.starters: {error}")
 
 
 def _measure(role: Role, public: Path | None, items: int) -> None:
@@ -46,7 +46,7 @@ def _measure(role: Role, public: Path | None, items: int) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m training.starters", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m lorag.training.starters", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
     train, bundle, measure = (commands.add_parser(name) for name in ("train", "bundle", "measure"))

@@ -7,15 +7,15 @@ from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
-from pipeline.adapters.starters import bundled_starters
-from pipeline.engine.bases import resolve_base
-from pipeline.errors import TrainingError
-from pipeline.records import Role
-from training.progress import Progress
-from training.recipe import load_recipe
-from training.sft import Example, TrainedAdapter, train_adapter
-from training.starters.mixtures import judge_examples, rewriter_examples, synthesizer_examples
-from training.starters.sources import Split
+from lorag.pipeline.adapters.starters import bundled_starters
+from lorag.pipeline.engine.bases import resolve_base
+from lorag.pipeline.errors import TrainingError
+from lorag.pipeline.records import Role
+from lorag.training.progress import Progress
+from lorag.training.recipe import load_recipe
+from lorag.training.sft import Example, TrainedAdapter, train_adapter
+from lorag.training.starters.mixtures import judge_examples, rewriter_examples, synthesizer_examples
+from lorag.training.starters.sources import Split
 
 BASE = "smollm2-135m"
 
@@ -32,7 +32,7 @@ tasks need and do not learn from labels of one word within the budget (`training
 
 def starter_recipe(role: Role) -> Path:
     """The recipe that a bundled starter was trained with."""
-    return Path(str(resources.files("training.starters") / f"{role.value}.yaml"))
+    return Path(str(resources.files("lorag.training.starters") / f"{role.value}.yaml"))
 
 
 def train_starter(role: Role, data: Path, out: Path, *, recipe: Path | None = None, resume: bool = False) -> TrainedAdapter:

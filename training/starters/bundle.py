@@ -14,33 +14,33 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from pipeline.adapters.card import CARD_FILE, AdapterCard, DataFacts, Evidence, card_json, read_card
-from pipeline.adapters.inspection import WEIGHTS_FILE
-from pipeline.adapters.lora_settings import CONFIG_FILE
-from pipeline.adapters.model_card import write_model_card
-from pipeline.adapters.proof import load_proven
-from pipeline.adapters.registry import Registry
-from pipeline.adapters.starters import FOLDER, STARTER, STARTER_DATA, bundled_starters
-from pipeline.contracts import judge, rewrite, synthesize
-from pipeline.engine.bases import resolve_base
-from pipeline.engine.local import LocalEngine, open_engine
-from pipeline.engine.tokens import ChatTokens
-from pipeline.engine.weights import LoadedBase, load_weights
-from pipeline.errors import AdapterError, TrainingError
-from pipeline.records import Role
-from training.checkpoints import COMPLETE, find_newest
-from training.packing import pack
-from training.progress import final_loss, loss_entries
-from training.publish import CANARY_SAMPLES, data_facts, publish_generation
-from training.recipe import load_recipe
-from training.sft import Example, SftSettings, TrainedAdapter, encode
-from training.starters import invented
-from training.starters.build import BASE, BEGINS_WITH, EXAMPLES, starter_recipe
-from training.starters.conversations import follow_up
-from training.starters.held_out import invented_judgments
-from training.starters.measuring import ITEMS, compare, tasks
-from training.starters.mixtures import SETS
-from training.starters.sources import LICENCES
+from lorag.pipeline.adapters.card import CARD_FILE, AdapterCard, DataFacts, Evidence, card_json, read_card
+from lorag.pipeline.adapters.inspection import WEIGHTS_FILE
+from lorag.pipeline.adapters.lora_settings import CONFIG_FILE
+from lorag.pipeline.adapters.model_card import write_model_card
+from lorag.pipeline.adapters.proof import load_proven
+from lorag.pipeline.adapters.registry import Registry
+from lorag.pipeline.adapters.starters import FOLDER, STARTER, STARTER_DATA, bundled_starters
+from lorag.pipeline.contracts import judge, rewrite, synthesize
+from lorag.pipeline.engine.bases import resolve_base
+from lorag.pipeline.engine.local import LocalEngine, open_engine
+from lorag.pipeline.engine.tokens import ChatTokens
+from lorag.pipeline.engine.weights import LoadedBase, load_weights
+from lorag.pipeline.errors import AdapterError, TrainingError
+from lorag.pipeline.records import Role
+from lorag.training.checkpoints import COMPLETE, find_newest
+from lorag.training.packing import pack
+from lorag.training.progress import final_loss, loss_entries
+from lorag.training.publish import CANARY_SAMPLES, data_facts, publish_generation
+from lorag.training.recipe import load_recipe
+from lorag.training.sft import Example, SftSettings, TrainedAdapter, encode
+from lorag.training.starters import invented
+from lorag.training.starters.build import BASE, BEGINS_WITH, EXAMPLES, starter_recipe
+from lorag.training.starters.conversations import follow_up
+from lorag.training.starters.held_out import invented_judgments
+from lorag.training.starters.measuring import ITEMS, compare, tasks
+from lorag.training.starters.mixtures import SETS
+from lorag.training.starters.sources import LICENCES
 
 LICENCE = "cc-by-sa-4.0"
 """Of the weights: the sets' texts are CC BY-SA at the strictest."""
@@ -99,7 +99,7 @@ def measure_starter(
     """
     place = bundled_starters(folder).get(role)
     if place is None:
-        raise AdapterError(f"{folder}: no {role.value} is bundled; make one with `python -m training.starters bundle`")
+        raise AdapterError(f"{folder}: no {role.value} is bundled; make one with `python -m lorag.training.starters bundle`")
     chosen = tasks(role, public, items)
     return record_evidence(place, compare(open_proven(place), role, None, STARTER, chosen, on_progress))
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.contracts import rewrite
-from pipeline.contracts.context import parse_turn
-from pipeline.records import Speaker, Turn
-from training.sft import Example
-from training.starters.invented import KINDS, Attribute, Draw, definite, filled, question_on
-from training.starters.sources import SourceTurn
+from lorag.pipeline.contracts import rewrite
+from lorag.pipeline.contracts.context import parse_turn
+from lorag.pipeline.records import Speaker, Turn
+from lorag.training.sft import Example
+from lorag.training.starters.invented import KINDS, Attribute, Draw, definite, filled, question_on
+from lorag.training.starters.sources import SourceTurn
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 A round shows every passage of a corpus once: passages are dealt into contexts of one to five, neighbours of the same article
 together about half the time, and each context is asked all that it answers, and some of what it does not. Questions on the
-same context share their prompt's beginning, so training reads the context once (training.packing). Pure: no model, no file.
+same context share their prompt's beginning, so training reads the context once (lorag.training.packing). Pure: no model, no file.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.contracts import synthesize
-from pipeline.contracts.context import PassageText
-from pipeline.retrieval.sentences import sentences
-from training.sft import Example
-from training.starters.sources import Corpus, SourcePassage, SourceQuestion
+from lorag.pipeline.contracts import synthesize
+from lorag.pipeline.contracts.context import PassageText
+from lorag.pipeline.retrieval.sentences import sentences
+from lorag.training.sft import Example
+from lorag.training.starters.sources import Corpus, SourcePassage, SourceQuestion
 
 SIZES = {1: 1, 2: 3, 3: 5, 4: 6, 5: 1}
 """Passages in a context, and how often relative to the others. Serving shows four."""

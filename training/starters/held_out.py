@@ -11,16 +11,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.contracts.context import PassageText
-from pipeline.contracts.judge import ANSWERABILITY, RELEVANCE, SUPPORT, JudgeInputs, LabelSchema, intent_schema
-from pipeline.evaluation.ablation import JudgeItem, RewriteItem
-from pipeline.evaluation.answers import GoldAnswer
-from pipeline.evaluation.rewrites import GoldRewrite
-from pipeline.records import Hit, Passage, Query
-from training.starters import grounded, invented, judgments
-from training.starters.conversations import follow_up, history_of
-from training.starters.mixtures import ANSWERS, corpus
-from training.starters.sources import Corpus, SourcePassage, SourceQuestion, read_rows, read_turns
+from lorag.pipeline.contracts.context import PassageText
+from lorag.pipeline.contracts.judge import ANSWERABILITY, RELEVANCE, SUPPORT, JudgeInputs, LabelSchema, intent_schema
+from lorag.pipeline.evaluation.ablation import JudgeItem, RewriteItem
+from lorag.pipeline.evaluation.answers import GoldAnswer
+from lorag.pipeline.evaluation.rewrites import GoldRewrite
+from lorag.pipeline.records import Hit, Passage, Query
+from lorag.training.starters import grounded, invented, judgments
+from lorag.training.starters.conversations import follow_up, history_of
+from lorag.training.starters.mixtures import ANSWERS, corpus
+from lorag.training.starters.sources import Corpus, SourcePassage, SourceQuestion, read_rows, read_turns
 
 SHOWN = 4
 """Passages that a question is shown, as the chain shows them."""

@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.contracts.context import PassageText
+from lorag.pipeline.contracts.context import PassageText
 
 Draw = random.Random
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pipeline.contracts import judge
-from pipeline.contracts.judge import ANSWERABILITY, RELEVANCE, SUPPORT, JudgeInputs, LabelSchema, intent_schema
-from training.sft import Example
-from training.starters.grounded import Context
-from training.starters.invented import Draw, Sheet
-from training.starters.sources import SourceLabel, SourceQuestion
+from lorag.pipeline.contracts import judge
+from lorag.pipeline.contracts.judge import ANSWERABILITY, RELEVANCE, SUPPORT, JudgeInputs, LabelSchema, intent_schema
+from lorag.training.sft import Example
+from lorag.training.starters.grounded import Context
+from lorag.training.starters.invented import Draw, Sheet
+from lorag.training.starters.sources import SourceLabel, SourceQuestion
 
 NONE_OF_THESE = ("other", "something else")
 """The label that a drawn intent schema has where it lacks the text's own."""

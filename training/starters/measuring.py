@@ -10,16 +10,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline.adapters.card import Evidence
-from pipeline.engine.memo import MemoEngine
-from pipeline.engine.protocol import Engine
-from pipeline.evaluation import answers, rewrites
-from pipeline.evaluation.ablation import MACRO_F1, REWRITE_EM, Configuration, JudgeItem, Measured, RewriteItem, TooFew, difference
-from pipeline.evaluation.judgments import Judged
-from pipeline.evaluation.scores import ScoreTable
-from pipeline.records import Outcome, Role, Verdict
-from pipeline.stages import Judge, Rewriter, Synthesizer
-from training.starters.held_out import (
+from lorag.pipeline.adapters.card import Evidence
+from lorag.pipeline.engine.memo import MemoEngine
+from lorag.pipeline.engine.protocol import Engine
+from lorag.pipeline.evaluation import answers, rewrites
+from lorag.pipeline.evaluation.ablation import (
+    MACRO_F1,
+    REWRITE_EM,
+    Configuration,
+    JudgeItem,
+    Measured,
+    RewriteItem,
+    TooFew,
+    difference,
+)
+from lorag.pipeline.evaluation.judgments import Judged
+from lorag.pipeline.evaluation.scores import ScoreTable
+from lorag.pipeline.records import Outcome, Role, Verdict
+from lorag.pipeline.stages import Judge, Rewriter, Synthesizer
+from lorag.training.starters.held_out import (
     GroundedItem,
     grounded_items,
     invented_items,

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import yaml
 
-from pipeline.contracts import synthesize
-from pipeline.records import Role
-from training.sft import Example
-from training.starters import conversations, grounded, invented, judgments
-from training.starters.grounded import Context
-from training.starters.sources import Corpus, SourceQuestion, SourceTurn, Split, read_corpus, read_labels, read_turns
+from lorag.pipeline.contracts import synthesize
+from lorag.pipeline.records import Role
+from lorag.training.sft import Example
+from lorag.training.starters import conversations, grounded, invented, judgments
+from lorag.training.starters.grounded import Context
+from lorag.training.starters.sources import Corpus, SourceQuestion, SourceTurn, Split, read_corpus, read_labels, read_turns
 
 ROUNDS = {"squad_newwiki": 1, "squad_reddit": 1, "qed_nq": 1, "pubmedqa": 1, "pacific_finance": 1, "medquad": 1}
 """How often the synthesizer sees each passage of a set, among other passages each time."""
@@ -150,7 +150,7 @@ def judge_examples(data: Path, split: Split, seed: int) -> list[Example]:
 
 def intent_meanings() -> dict[str, str]:
     """clinc150's labels with what each means."""
-    text = (resources.files("training.starters") / "intent_meanings.yaml").read_text(encoding="utf-8")
+    text = (resources.files("lorag.training.starters") / "intent_meanings.yaml").read_text(encoding="utf-8")
     return dict(yaml.safe_load(text))
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.errors import DataError
+from lorag.pipeline.errors import DataError
 
 Split = Literal["train", "dev", "test"]
 

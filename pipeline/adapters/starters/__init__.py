@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.adapters.card import CARD_FILE, AdapterCard
-from pipeline.records import Role
+from lorag.pipeline.adapters.card import CARD_FILE, AdapterCard
+from lorag.pipeline.records import Role
 
 FOLDER = Path(__file__).resolve().parent
 

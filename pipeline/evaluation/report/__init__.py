@@ -6,7 +6,7 @@ is given and computes no metric.
 
 from __future__ import annotations
 
-from pipeline.evaluation.report.records import (
+from lorag.pipeline.evaluation.report.records import (
     Ablation,
     AblationRow,
     Calibration,
@@ -24,7 +24,7 @@ from pipeline.evaluation.report.records import (
     Results,
     UsageRow,
 )
-from pipeline.evaluation.report.views import (
+from lorag.pipeline.evaluation.report.views import (
     ChainView,
     CitationView,
     HitView,
@@ -32,7 +32,7 @@ from pipeline.evaluation.report.views import (
     Showcase,
     chain_view,
 )
-from pipeline.evaluation.report.write import write_report
+from lorag.pipeline.evaluation.report.write import write_report
 
 __all__ = [
     "Ablation",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.evaluation.report.charts import loss_chart
-from pipeline.evaluation.report.markup import EN_DASH, Markup, duration, el
-from pipeline.evaluation.report.records import LossCurve, OutcomeCount, Provenance, UsageRow
-from pipeline.evaluation.report.sections import scrolling, section
+from lorag.pipeline.evaluation.report.charts import loss_chart
+from lorag.pipeline.evaluation.report.markup import EN_DASH, Markup, duration, el
+from lorag.pipeline.evaluation.report.records import LossCurve, OutcomeCount, Provenance, UsageRow
+from lorag.pipeline.evaluation.report.sections import scrolling, section
 
 
 def training(curves: Sequence[LossCurve]) -> Markup:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pipeline.evaluation.error_analysis import Loss
-from pipeline.evaluation.report.markup import Markup, duration, el, join, number
-from pipeline.evaluation.report.sections import section
-from pipeline.evaluation.report.views import (
+from lorag.pipeline.evaluation.error_analysis import Loss
+from lorag.pipeline.evaluation.report.markup import Markup, duration, el, join, number
+from lorag.pipeline.evaluation.report.sections import section
+from lorag.pipeline.evaluation.report.views import (
     ChainView,
     CitationView,
     HitView,
     QuestionView,
     Showcase,
 )
-from pipeline.records import Outcome, Turn, Verdict
+from lorag.pipeline.records import Outcome, Turn, Verdict
 
 SHOWN_CHARACTERS = 320
 

@@ -9,9 +9,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.evaluation.error_analysis import Loss
-from pipeline.evaluation.report.markup import Markup, el, number, signed
-from pipeline.evaluation.report.records import Calibration, Cell, Floor, LossCurve, LossTable
+from lorag.pipeline.evaluation.error_analysis import Loss
+from lorag.pipeline.evaluation.report.markup import Markup, el, number, signed
+from lorag.pipeline.evaluation.report.records import Calibration, Cell, Floor, LossCurve, LossTable
 
 
 @dataclass(frozen=True, slots=True)

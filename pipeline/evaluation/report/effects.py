@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.evaluation.report.charts import difference_extent, forest_axis, forest_strip
-from pipeline.evaluation.report.markup import EN_DASH, Markup, el, join, number, signed
-from pipeline.evaluation.report.records import EffectRow, Report
-from pipeline.evaluation.report.sections import section, verdict_kind
+from lorag.pipeline.evaluation.report.charts import difference_extent, forest_axis, forest_strip
+from lorag.pipeline.evaluation.report.markup import EN_DASH, Markup, el, join, number, signed
+from lorag.pipeline.evaluation.report.records import EffectRow, Report
+from lorag.pipeline.evaluation.report.sections import section, verdict_kind
 
 _COLUMNS = ("", "", "Difference", "95 % interval", "p, corrected", "Size d", "Items", "Shows from")
 

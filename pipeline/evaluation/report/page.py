@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.resources import files
 
-from pipeline.evaluation.report import appendix, browser, effects, sections
-from pipeline.evaluation.report.markup import Markup, el
-from pipeline.evaluation.report.records import Report
+from lorag.pipeline.evaluation.report import appendix, browser, effects, sections
+from lorag.pipeline.evaluation.report.markup import Markup, el
+from lorag.pipeline.evaluation.report.records import Report
 
 _NAMES = {
     "headline": "Headline",
@@ -84,4 +84,4 @@ def _parts(report: Report) -> dict[str, Markup]:
 
 
 def _asset(name: str) -> str:
-    return files("pipeline.evaluation.report").joinpath(name).read_text(encoding="utf-8")
+    return files("lorag.pipeline.evaluation.report").joinpath(name).read_text(encoding="utf-8")

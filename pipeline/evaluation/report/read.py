@@ -10,19 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.adapters.plain_files import parse_json
-from pipeline.adapters.strict_json import build
-from pipeline.errors import AdapterError, InputError
-from pipeline.evaluation.judgments import Judged
-from pipeline.evaluation.report.records import (
+from lorag.pipeline.adapters.plain_files import parse_json
+from lorag.pipeline.adapters.strict_json import build
+from lorag.pipeline.errors import AdapterError, InputError
+from lorag.pipeline.evaluation.judgments import Judged
+from lorag.pipeline.evaluation.report.records import (
     FORMAT,
     Results,
 )
-from pipeline.evaluation.report.views import (
+from lorag.pipeline.evaluation.report.views import (
     ChainView,
     QuestionView,
 )
-from pipeline.evaluation.scores import ScoreTable
+from lorag.pipeline.evaluation.scores import ScoreTable
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.errors import InputError
-from pipeline.evaluation.effects import WORTH, Effect
-from pipeline.evaluation.error_analysis import LostPair
-from pipeline.evaluation.judgments import Judged, ReliabilityBin
-from pipeline.evaluation.report.views import QuestionView, Showcase
-from pipeline.evaluation.scores import ItemScores
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.evaluation.effects import WORTH, Effect
+from lorag.pipeline.evaluation.error_analysis import LostPair
+from lorag.pipeline.evaluation.judgments import Judged, ReliabilityBin
+from lorag.pipeline.evaluation.report.views import QuestionView, Showcase
+from lorag.pipeline.evaluation.scores import ItemScores
 
 
 @dataclass(frozen=True, slots=True)

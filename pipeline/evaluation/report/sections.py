@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.evaluation.error_analysis import DEFINITIONS, Loss
-from pipeline.evaluation.report.charts import (
+from lorag.pipeline.evaluation.error_analysis import DEFINITIONS, Loss
+from lorag.pipeline.evaluation.report.charts import (
     difference_extent,
     dot_plot,
     forest_axis,
@@ -13,8 +13,8 @@ from pipeline.evaluation.report.charts import (
     reliability_chart,
     waterfall_chart,
 )
-from pipeline.evaluation.report.markup import EN_DASH, Markup, el, join, number, signed
-from pipeline.evaluation.report.records import (
+from lorag.pipeline.evaluation.report.markup import EN_DASH, Markup, el, join, number, signed
+from lorag.pipeline.evaluation.report.records import (
     Ablation,
     AblationRow,
     Calibration,

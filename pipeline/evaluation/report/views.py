@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from pipeline.evaluation.error_analysis import Loss
-from pipeline.records import Outcome, Response, Turn, Verdict
+from lorag.pipeline.evaluation.error_analysis import Loss
+from lorag.pipeline.records import Outcome, Response, Turn, Verdict
 
 
 @dataclass(frozen=True, slots=True)

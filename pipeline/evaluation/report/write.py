@@ -11,9 +11,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import InputError
-from pipeline.evaluation.report.page import render_page
-from pipeline.evaluation.report.records import Report, check
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.evaluation.report.page import render_page
+from lorag.pipeline.evaluation.report.records import Report, check
 
 
 def write_report(report: Report, folder: Path, name: str = "report") -> Path:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from pipeline.adapters.canaries import Canary, canaries_json
-from pipeline.adapters.card import AdapterCard, card_json
-from pipeline.engine.bases import Base
-from pipeline.records import Message, Role
+from lorag.pipeline.adapters.canaries import Canary, canaries_json
+from lorag.pipeline.adapters.card import AdapterCard, card_json
+from lorag.pipeline.engine.bases import Base
+from lorag.pipeline.records import Message, Role
 
 BASE = Base("tiny", "nowhere", "0123456789abcdef")
 SETTINGS = {

@@ -16,9 +16,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from pipeline.adapters.proof import load_proven
-from pipeline.engine.bases import Base
-from pipeline.records import Role
+from lorag.pipeline.adapters.proof import load_proven
+from lorag.pipeline.engine.bases import Base
+from lorag.pipeline.records import Role
 
 LIBRARIES = ("torch", "peft", "transformers", "safetensors", "sentence_transformers", "accelerate", "bitsandbytes", "joblib")
 NEVER = (

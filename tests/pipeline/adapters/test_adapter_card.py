@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.adapters.card import AdapterCard, card_json, read_card
-from pipeline.adapters.model_card import write_model_card
-from pipeline.errors import AdapterError
-from pipeline.records import Role
+from lorag.pipeline.adapters.card import AdapterCard, card_json, read_card
+from lorag.pipeline.adapters.model_card import write_model_card
+from lorag.pipeline.errors import AdapterError
+from lorag.pipeline.records import Role
 
 Plain = Callable[[int], Path]
 Card = Callable[[Path], AdapterCard]

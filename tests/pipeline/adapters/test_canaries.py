@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.adapters.canaries import (
+from lorag.pipeline.adapters.canaries import (
     Canary,
     EmbedCanary,
     canaries_json,
@@ -20,8 +20,8 @@ from pipeline.adapters.canaries import (
     read_embed_canaries,
     require_telling,
 )
-from pipeline.errors import AdapterError, NoEffect
-from pipeline.records import Message
+from lorag.pipeline.errors import AdapterError, NoEffect
+from lorag.pipeline.records import Message
 
 
 def canary(tuned: float, base: float) -> Canary:

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from pipeline.adapters.canaries import check_readable
-from pipeline.adapters.card import AdapterCard, card_json, read_card
-from pipeline.adapters.inspection import ALLOWED, inspect_folder
-from pipeline.adapters.proof import verify_identity
-from pipeline.adapters.registry import Registry
-from pipeline.engine.bases import Base
-from pipeline.errors import AdapterError
-from pipeline.records import Role
+from lorag.pipeline.adapters.canaries import check_readable
+from lorag.pipeline.adapters.card import AdapterCard, card_json, read_card
+from lorag.pipeline.adapters.inspection import ALLOWED, inspect_folder
+from lorag.pipeline.adapters.proof import verify_identity
+from lorag.pipeline.adapters.registry import Registry
+from lorag.pipeline.engine.bases import Base
+from lorag.pipeline.errors import AdapterError
+from lorag.pipeline.records import Role
 from tests.pipeline.adapters.hostile_folders import CASES
 from tests.pipeline.adapters.judge_hostile import BASE
 

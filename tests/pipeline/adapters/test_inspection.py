@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from pipeline.adapters.inspection import inspect_folder
-from pipeline.adapters.tensor_file import read_header, read_values
-from pipeline.errors import AdapterError, NoEffect
+from lorag.pipeline.adapters.inspection import inspect_folder
+from lorag.pipeline.adapters.tensor_file import read_header, read_values
+from lorag.pipeline.errors import AdapterError, NoEffect
 
 Plain = Callable[[int], Path]
 WEIGHTS = "adapter_model.safetensors"

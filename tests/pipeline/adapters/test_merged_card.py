@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
-from pipeline.adapters.card import AdapterCard
-from pipeline.adapters.merged_card import Agreement, MergeRecord, merged_model_card
-from pipeline.records import Role
+from lorag.pipeline.adapters.card import AdapterCard
+from lorag.pipeline.adapters.merged_card import Agreement, MergeRecord, merged_model_card
+from lorag.pipeline.records import Role
 
 AGREEMENT = Agreement("logits", 0.001, 0.01, 4, 0.02, 0.01)
 

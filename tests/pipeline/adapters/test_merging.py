@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from pipeline.adapters.merging import LAYER_TOLERANCE, merge_layers
-from pipeline.adapters.merging_parity import Observed, ParitySample, compare, observe, seconds_per_token
-from pipeline.engine.bases import resolve_base
-from pipeline.engine.local import LocalEngine
-from pipeline.engine.protocol import Generation
-from pipeline.engine.weights import Precision, load_weights
-from pipeline.errors import AdapterError
-from pipeline.records import Message, Role
+from lorag.pipeline.adapters.merging import LAYER_TOLERANCE, merge_layers
+from lorag.pipeline.adapters.merging_parity import Observed, ParitySample, compare, observe, seconds_per_token
+from lorag.pipeline.engine.bases import resolve_base
+from lorag.pipeline.engine.local import LocalEngine
+from lorag.pipeline.engine.protocol import Generation
+from lorag.pipeline.engine.weights import Precision, load_weights
+from lorag.pipeline.errors import AdapterError
+from lorag.pipeline.records import Message, Role
 
 SAMPLES = [
     ParitySample((Message("user", text),), reply)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
-from pipeline.adapters.card import UNKNOWN_DATA, UNKNOWN_TRAINING, AdapterCard, Evidence, Origin
-from pipeline.adapters.model_card import write_model_card
-from pipeline.records import Role
+from lorag.pipeline.adapters.card import UNKNOWN_DATA, UNKNOWN_TRAINING, AdapterCard, Evidence, Origin
+from lorag.pipeline.adapters.model_card import write_model_card
+from lorag.pipeline.records import Role
 
 EVIDENCE = (
     Evidence("ROUGE-1", 0.5, 0.75, 0.25, 0.1, 0.4, 48, "kelder test"),

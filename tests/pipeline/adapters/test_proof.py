@@ -11,22 +11,22 @@ from typing import Any
 
 import pytest
 
-from pipeline.adapters.canaries import Canary, canaries_json, read_canaries
-from pipeline.adapters.card import AdapterCard, card_json
-from pipeline.adapters.proof import (
+from lorag.pipeline.adapters.canaries import Canary, canaries_json, read_canaries
+from lorag.pipeline.adapters.card import AdapterCard, card_json
+from lorag.pipeline.adapters.proof import (
     CanarySample,
     check_canaries,
     load_proven,
     record_canaries,
     verify_identity,
 )
-from pipeline.adapters.registry import Registry
-from pipeline.engine.bases import Base, resolve_base
-from pipeline.engine.local import LocalEngine
-from pipeline.engine.protocol import Generation
-from pipeline.engine.weights import Precision, load_weights
-from pipeline.errors import AdapterError, IdentityMismatch, NoEffect
-from pipeline.records import Message, Role
+from lorag.pipeline.adapters.registry import Registry
+from lorag.pipeline.engine.bases import Base, resolve_base
+from lorag.pipeline.engine.local import LocalEngine
+from lorag.pipeline.engine.protocol import Generation
+from lorag.pipeline.engine.weights import Precision, load_weights
+from lorag.pipeline.errors import AdapterError, IdentityMismatch, NoEffect
+from lorag.pipeline.records import Message, Role
 
 MakeAdapter = Callable[[Path, int, Role], Path]
 MakeCard = Callable[[Path, Base, Role], AdapterCard]
@@ -326,7 +326,7 @@ def test_loading_leaves_a_4_bit_base_as_it_was(base: Base, tiny_adapter: MakeAda
     engine = open_base(base, Precision.NF4, compute)
 
     def logprobs(name: str) -> list[list[float]]:
-        from pipeline.engine.protocol import ChoiceRequest
+        from lorag.pipeline.engine.protocol import ChoiceRequest
 
         return engine.reply_logprobs([ChoiceRequest(s.messages, (s.reply,), name) for s in SAMPLES])
 

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.adapters.canaries import canaries_json, read_embed_canaries
-from pipeline.adapters.card import AdapterCard, card_json
-from pipeline.adapters.proof import check_embed_canaries, prove_embedder, record_embed_canaries, verify_encoder
-from pipeline.adapters.registry import Registry
-from pipeline.engine.bases import Base
-from pipeline.errors import AdapterError, IdentityMismatch, NoEffect
-from pipeline.records import Role
-from pipeline.retrieval.embedder import SentenceTransformerEmbedder
+from lorag.pipeline.adapters.canaries import canaries_json, read_embed_canaries
+from lorag.pipeline.adapters.card import AdapterCard, card_json
+from lorag.pipeline.adapters.proof import check_embed_canaries, prove_embedder, record_embed_canaries, verify_encoder
+from lorag.pipeline.adapters.registry import Registry
+from lorag.pipeline.engine.bases import Base
+from lorag.pipeline.errors import AdapterError, IdentityMismatch, NoEffect
+from lorag.pipeline.records import Role
+from lorag.pipeline.retrieval.embedder import SentenceTransformerEmbedder
 
 MakeAdapter = Callable[[Path, int, Role], Path]
 MakeCard = Callable[[Path, Base, Role], AdapterCard]

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from pipeline.adapters import staging
-from pipeline.adapters.card import AdapterCard, Evidence, LoraFacts
-from pipeline.adapters.inspection import inspect_folder
-from pipeline.adapters.registry import Registry, Version
-from pipeline.errors import AdapterError, NoEffect
-from pipeline.records import Role
+from lorag.pipeline.adapters import staging
+from lorag.pipeline.adapters.card import AdapterCard, Evidence, LoraFacts
+from lorag.pipeline.adapters.inspection import inspect_folder
+from lorag.pipeline.adapters.registry import Registry, Version
+from lorag.pipeline.errors import AdapterError, NoEffect
+from lorag.pipeline.records import Role
 
 Plain = Callable[[int], Path]
 Card = Callable[[Path], AdapterCard]

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.adapters.card import AdapterCard
-from pipeline.adapters.inspection import inspect_folder
-from pipeline.adapters.registry import Registry
-from pipeline.records import Role
+from lorag.pipeline.adapters.card import AdapterCard
+from lorag.pipeline.adapters.inspection import inspect_folder
+from lorag.pipeline.adapters.registry import Registry
+from lorag.pipeline.records import Role
 
 Plain = Callable[[int], Path]
 Card = Callable[[Path], AdapterCard]
@@ -23,9 +23,9 @@ Card = Callable[[Path], AdapterCard]
 WRITER = """
 import sys
 from pathlib import Path
-from pipeline.adapters.card import read_card
-from pipeline.adapters.registry import Registry
-from pipeline.records import Role
+from lorag.pipeline.adapters.card import read_card
+from lorag.pipeline.adapters.registry import Registry
+from lorag.pipeline.records import Role
 
 def work(registry, source):
     version = registry.publish(Role.REWRITER, source, read_card(source))
@@ -100,7 +100,7 @@ def source(plain_adapter: Plain, plain_card: Card) -> Path:
 
 @pytest.fixture
 def registry(tmp_path: Path, source: Path) -> Registry:
-    from pipeline.adapters.card import read_card
+    from lorag.pipeline.adapters.card import read_card
 
     made = Registry(tmp_path / "adapters")
     for _ in range(2):

@@ -6,9 +6,9 @@ import importlib
 
 import pytest
 
-from pipeline.contracts import contract_hash
-from pipeline.errors import InputError
-from pipeline.records import Role
+from lorag.pipeline.contracts import contract_hash
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.records import Role
 
 # A change here means that prompts or targets changed: every adapter trained before is refused and must be trained again.
 PINNED = {
@@ -37,7 +37,12 @@ def test_pinned() -> None:
         ("context", "TURN_CHARS", 500, {Role.REWRITER, Role.JUDGE}),
         ("context", "block", str.strip, {Role.SYNTHESIZER, Role.JUDGE}),
         ("embed", "one_line", str.strip, {Role.EMBEDDER}),
-        ("judge", "intent_schema", lambda labels: importlib.import_module("pipeline.contracts.judge").SUPPORT, {Role.JUDGE}),
+        (
+            "judge",
+            "intent_schema",
+            lambda labels: importlib.import_module("lorag.pipeline.contracts.judge").SUPPORT,
+            {Role.JUDGE},
+        ),
         ("rewrite", "PLAIN_TASK", "Rewrite it.", set()),  # the base's prompt: no adapter was trained on it
         ("synthesize", "PLAIN_TASK", "Answer it.", set()),
         ("rewrite", "MAX_REPLY_TOKENS", 32, set()),
@@ -46,7 +51,7 @@ def test_pinned() -> None:
 def test_changes_with_the_text_of_its_role_alone(
     monkeypatch: pytest.MonkeyPatch, module: str, name: str, value: object, roles: set[Role]
 ) -> None:
-    monkeypatch.setattr(importlib.import_module(f"pipeline.contracts.{module}"), name, value)
+    monkeypatch.setattr(importlib.import_module(f"lorag.pipeline.contracts.{module}"), name, value)
     assert changed_roles() == roles
     monkeypatch.undo()
     assert changed_roles() == set()

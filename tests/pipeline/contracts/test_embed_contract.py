@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.contracts import embed
+from lorag.pipeline.contracts import embed
 
 
 @pytest.mark.parametrize(

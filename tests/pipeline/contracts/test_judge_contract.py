@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.contracts import PromptStyle, judge
-from pipeline.contracts.context import PassageText
-from pipeline.contracts.judge import ANSWERABILITY, BUILT_IN, RELEVANCE, SUPPORT, JudgeInputs, LabelSchema, intent_schema
-from pipeline.errors import InputError
-from pipeline.records import Message, Speaker, Turn
+from lorag.pipeline.contracts import PromptStyle, judge
+from lorag.pipeline.contracts.context import PassageText
+from lorag.pipeline.contracts.judge import ANSWERABILITY, BUILT_IN, RELEVANCE, SUPPORT, JudgeInputs, LabelSchema, intent_schema
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.records import Message, Speaker, Turn
 
 PASSAGE = PassageText("Ferries", "The ferry leaves at 07:40.")
 INTENT = intent_schema({"question": "wants to know", "thanks": "is content"})

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.contracts.context import HISTORY_TURNS, TURN_CHARS, PassageText, block, clip, one_line, parse_turn, shared_context
-from pipeline.errors import InputError
-from pipeline.records import Passage, Speaker, Turn
+from lorag.pipeline.contracts.context import (
+    HISTORY_TURNS,
+    TURN_CHARS,
+    PassageText,
+    block,
+    clip,
+    one_line,
+    parse_turn,
+    shared_context,
+)
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.records import Passage, Speaker, Turn
 
 LINE_BREAKS = ("\n", "\r\n", "\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029", "\n \t\n\n")
 

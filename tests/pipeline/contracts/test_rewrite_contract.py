@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.contracts import PromptStyle, rewrite
-from pipeline.records import Message, Outcome, Rewrite, Speaker, Turn
+from lorag.pipeline.contracts import PromptStyle, rewrite
+from lorag.pipeline.records import Message, Outcome, Rewrite, Speaker, Turn
 
 HISTORY = (Turn(Speaker.USER, "Where does the ferry leave?"), Turn(Speaker.ASSISTANT, "From the north quay."))
 QUESTION = "When does it leave?"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.contracts import PromptStyle, synthesize
-from pipeline.contracts.context import PassageText
-from pipeline.contracts.synthesize import REFUSAL, Reply
-from pipeline.records import Message, Outcome
+from lorag.pipeline.contracts import PromptStyle, synthesize
+from lorag.pipeline.contracts.context import PassageText
+from lorag.pipeline.contracts.synthesize import REFUSAL, Reply
+from lorag.pipeline.records import Message, Outcome
 
 PASSAGES = (PassageText("Ferries > Times", "The ferry leaves at 07:40."), PassageText("Quays", "There are two."))
 CONTEXT = (

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.engine.bases import Base, resolve_base
-from pipeline.engine.local import LocalEngine
-from pipeline.engine.weights import Precision, load_weights
-from pipeline.records import Role
+from lorag.pipeline.engine.bases import Base, resolve_base
+from lorag.pipeline.engine.local import LocalEngine
+from lorag.pipeline.engine.weights import Precision, load_weights
+from lorag.pipeline.records import Role
 
 SHAPE: dict[str, Any] = {
     "hidden_size": 64,

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.engine import bases
-from pipeline.engine.bases import GGUF_SHA256, SMOLLM2, cache_folder, convert_smollm2, resolve_base, smollm2_gguf
-from pipeline.errors import BaseError
+from lorag.pipeline.engine import bases
+from lorag.pipeline.engine.bases import GGUF_SHA256, SMOLLM2, cache_folder, convert_smollm2, resolve_base, smollm2_gguf
+from lorag.pipeline.errors import BaseError
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -107,7 +107,7 @@ def test_a_conversion_that_is_killed_leaves_nothing_that_counts(
 ) -> None:
     """Killed while it writes: no base is there, and the next call makes it."""
     script = (
-        "import os, signal, sys\nfrom pathlib import Path\nfrom pipeline.engine import bases\n"
+        "import os, signal, sys\nfrom pathlib import Path\nfrom lorag.pipeline.engine import bases\n"
         f"bases.GGUF_SHA256 = {bases.GGUF_SHA256!r}\n"
         "def die(gguf, folder):\n"
         "    (folder / 'config.json').write_text('{}')\n    (folder / 'model.safetensors').write_bytes(b'half')\n"

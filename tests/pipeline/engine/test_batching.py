@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from pipeline.engine.bases import Base
-from pipeline.engine.batching import BatchingEngine, Bounds, Turn
-from pipeline.engine.decoding import Flight
-from pipeline.engine.limits import Limits, limited
-from pipeline.engine.local import LocalEngine
-from pipeline.engine.protocol import ChoiceRequest, Completion, Engine, Generation, Sampling
-from pipeline.engine.waiting import Ticket
-from pipeline.errors import (
+from lorag.pipeline.engine.bases import Base
+from lorag.pipeline.engine.batching import BatchingEngine, Bounds, EngineStep
+from lorag.pipeline.engine.decoding import RunningBatch
+from lorag.pipeline.engine.limits import CallLimits, limited
+from lorag.pipeline.engine.local import LocalEngine
+from lorag.pipeline.engine.protocol import ChoiceRequest, Completion, Engine, Generation, Sampling
+from lorag.pipeline.engine.waiting import Ticket
+from lorag.pipeline.errors import (
     AdapterError,
     Cancelled,
     DeadlinePassed,
@@ -29,7 +29,7 @@ from pipeline.errors import (
     PromptTooLong,
     ShuttingDown,
 )
-from pipeline.records import Message, Role
+from lorag.pipeline.records import Message, Role
 
 NAMES = (None, "ada", "bob", "cyd")
 TEXTS = ("Where does the ferry leave?", "And at night? " * 12, "key", "Wann fährt die Fähre? 渡し船 🛥")
@@ -57,7 +57,7 @@ def alone(shared_engine: LocalEngine) -> dict[Generation, Completion]:
 
 @pytest.fixture(scope="module")
 def weights(shared_engine: LocalEngine) -> dict[ChoiceRequest, tuple[float, ...]]:
-    return {request: shared_engine.weigh([request])[0] for request in WEIGHED}
+    return {request: shared_engine.choice_probabilities([request])[0] for request in WEIGHED}
 
 
 @pytest.fixture(scope="module")
@@ -71,25 +71,25 @@ def long(shared_engine: LocalEngine) -> tuple[Generation, Completion]:
 
 
 @pytest.fixture
-def turns() -> list[Turn]:
+def turns() -> list[EngineStep]:
     return []
 
 
 @pytest.fixture
-def batching(engine: LocalEngine, turns: list[Turn]) -> Iterator[BatchingEngine]:
-    with BatchingEngine(engine, on_turn=turns.append) as batching:
+def batching(engine: LocalEngine, turns: list[EngineStep]) -> Iterator[BatchingEngine]:
+    with BatchingEngine(engine, on_step=turns.append) as batching:
         yield batching
 
 
 @pytest.fixture
-def unhurried(engine: LocalEngine, turns: list[Turn]) -> Iterator[BatchingEngine]:
+def unhurried(engine: LocalEngine, turns: list[EngineStep]) -> Iterator[BatchingEngine]:
     """One that pauses after each turn, so that a test gets a word in before a long reply is done, on a busy machine too."""
 
-    def pause(turn: Turn) -> None:
+    def pause(turn: EngineStep) -> None:
         turns.append(turn)
         time.sleep(0.01)
 
-    with BatchingEngine(engine, on_turn=pause) as batching:
+    with BatchingEngine(engine, on_step=pause) as batching:
         yield batching
 
 
@@ -104,7 +104,7 @@ def halted(batching: BatchingEngine) -> Iterator[None]:
     """Within: the model does not run and what is asked for waits. The test holds the lock, and the dispatcher waits for it with
     a request of one token."""
     with batching.local._lock:
-        batching._dispatcher.submit_rows([Ticket(batching.local.row(ask("plug", None, 1)), Limits())])
+        batching._dispatcher.submit_rows([Ticket(batching.local.row(ask("plug", None, 1)), CallLimits())])
         until(lambda: not batching.waiting)
         yield
 
@@ -119,11 +119,11 @@ def until(true: Callable[[], object]) -> None:
 def test_is_an_engine(batching: BatchingEngine) -> None:
     assert isinstance(batching, Engine)
     assert batching.adapters == ("ada", "bob", "cyd")
-    assert batching.generate([]) == [] and batching.weigh([]) == []
+    assert batching.generate([]) == [] and batching.choice_probabilities([]) == []
 
 
 def test_rows_of_all_adapters_join_and_leave_between_tokens(
-    engine: LocalEngine, alone: dict[Generation, Completion], turns: list[Turn], pool: ThreadPoolExecutor
+    engine: LocalEngine, alone: dict[Generation, Completion], turns: list[EngineStep], pool: ThreadPoolExecutor
 ) -> None:
     """Threads of every adapter with completions and streams at once: token for token what each gets alone."""
     mixes: set[int] = set()
@@ -135,7 +135,7 @@ def test_rows_of_all_adapters_join_and_leave_between_tokens(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine, "_session", watched)
-        with BatchingEngine(engine, on_turn=turns.append) as batching:
+        with BatchingEngine(engine, on_step=turns.append) as batching:
             jobs = [pool.submit(batching.generate, [request]) for request in REQUESTS]
             streams = [pool.submit(lambda r: "".join(batching.stream(r)), request) for request in REQUESTS]
             mixed = [pool.submit(batching.generate, REQUESTS[start::3]) for start in range(3)]
@@ -154,8 +154,8 @@ def test_choices_are_weighed_beside_replies(
     pool: ThreadPoolExecutor,
 ) -> None:
     replies = [pool.submit(batching.generate, [request]) for request in REQUESTS]
-    single = [pool.submit(batching.weigh, [request]) for request in WEIGHED]
-    many = pool.submit(batching.weigh, WEIGHED)
+    single = [pool.submit(batching.choice_probabilities, [request]) for request in WEIGHED]
+    many = pool.submit(batching.choice_probabilities, WEIGHED)
     assert [reply.result(PATIENCE) for reply in replies] == [[alone[r]] for r in REQUESTS]
     for request, job, beside in zip(WEIGHED, single, many.result(PATIENCE), strict=True):
         assert job.result(PATIENCE)[0] == pytest.approx(weights[request], rel=1e-4, abs=1e-6)
@@ -183,7 +183,7 @@ def test_a_flight_equals_each_row_alone(
     rows = {n: engine.row(ask(text, name, 20)) for n, (text, name) in enumerate((t, a) for t in TEXTS for a in (None, "eve"))}
     expected = {n: [tokens[0] for tokens in engine._run([row])] for n, row in rows.items()}
     dropped = max(expected, key=lambda n: len(expected[n]))
-    flight: Flight[int] = engine.flight()
+    flight: RunningBatch[int] = engine.running_batch()
     got: dict[int, list[int]] = {n: [] for n in rows}
 
     def take(tokens: dict[int, int]) -> None:
@@ -207,7 +207,7 @@ def test_a_flight_equals_each_row_alone(
 
 def test_a_flight_holds_no_more_columns_than_its_longest_row_needs(engine: LocalEngine) -> None:
     long, short = engine.row(ask("And at night? " * 12, None, 2)), engine.row(ask("key", "ada", 24))
-    flight: Flight[str] = engine.flight()
+    flight: RunningBatch[str] = engine.running_batch()
     flight.join({"long": long, "short": short})
     assert flight.width == len(long.ids)
     flight.step()
@@ -224,7 +224,7 @@ def test_sampling_is_drawn_by_its_seed_alone(engine: LocalEngine, batching: Batc
     beside.result(PATIENCE)
 
 
-def test_a_stop_ends_the_work_too(batching: BatchingEngine, turns: list[Turn], long: tuple[Generation, Completion]) -> None:
+def test_a_stop_ends_the_work_too(batching: BatchingEngine, turns: list[EngineStep], long: tuple[Generation, Completion]) -> None:
     request, completion = long
     word = completion.text[20:23]
     stopping = ask(request.messages[1].content, request.adapter, request.max_tokens, stop=(word,))
@@ -268,12 +268,12 @@ def test_a_call_of_many_requests_holds_nobody_up(
 
 
 def test_replies_and_choices_take_turns(
-    unhurried: BatchingEngine, turns: list[Turn], long: tuple[Generation, Completion], pool: ThreadPoolExecutor
+    unhurried: BatchingEngine, turns: list[EngineStep], long: tuple[Generation, Completion], pool: ThreadPoolExecutor
 ) -> None:
     """However many choices wait, each turn writes a token too; and the other way round."""
     stream = unhurried.stream(long[0])
     next(stream)
-    many = pool.submit(unhurried.weigh, WEIGHED * 4)
+    many = pool.submit(unhurried.choice_probabilities, WEIGHED * 4)
     heard = sum(1 for _ in stream)
     many.result(PATIENCE)
     weighing = [turn for turn in turns if turn.weighed]
@@ -283,10 +283,10 @@ def test_replies_and_choices_take_turns(
 
 
 def test_prompts_between_two_tokens_are_bounded(engine: LocalEngine, pool: ThreadPoolExecutor) -> None:
-    turns: list[Turn] = []
+    turns: list[EngineStep] = []
     bounds = Bounds(rows=4, tokens=400, prefill_tokens=100)
-    with BatchingEngine(engine, bounds, on_turn=turns.append) as batching:
-        jobs = [pool.submit(batching.generate, [r]) for r in REQUESTS] + [pool.submit(batching.weigh, WEIGHED)]
+    with BatchingEngine(engine, bounds, on_step=turns.append) as batching:
+        jobs = [pool.submit(batching.generate, [r]) for r in REQUESTS] + [pool.submit(batching.choice_probabilities, WEIGHED)]
         for job in jobs:
             job.result(PATIENCE)
     assert sum(turn.begun for turn in turns) == len(REQUESTS) and sum(turn.weighed for turn in turns) == len(WEIGHED)
@@ -307,7 +307,7 @@ def test_nobody_reading_a_stream_holds_nobody_up(batching: BatchingEngine, alone
 
 
 def test_closing_a_stream_ends_the_work(
-    unhurried: BatchingEngine, turns: list[Turn], long: tuple[Generation, Completion]
+    unhurried: BatchingEngine, turns: list[EngineStep], long: tuple[Generation, Completion]
 ) -> None:
     stream = unhurried.stream(long[0])
     next(stream)
@@ -316,7 +316,7 @@ def test_closing_a_stream_ends_the_work(
     assert sum(turn.tokens for turn in turns) < long[1].completion_tokens // 2
 
 
-def test_a_stream_that_nobody_began_to_read_runs_nothing(batching: BatchingEngine, turns: list[Turn]) -> None:
+def test_a_stream_that_nobody_began_to_read_runs_nothing(batching: BatchingEngine, turns: list[EngineStep]) -> None:
     stream = batching.stream(REQUESTS[0])
     stream.close()
     batching.close()
@@ -331,11 +331,11 @@ def test_a_stream_that_nobody_began_to_read_runs_nothing(batching: BatchingEngin
 def test_cancelling(
     way: str, moment: str, unhurried: BatchingEngine, long: tuple[Generation, Completion], pool: ThreadPoolExecutor
 ) -> None:
-    limits = Limits.of()
+    limits = CallLimits.of()
     work: dict[str, Callable[[], object]] = {
         "generate": lambda: unhurried.generate([long[0]]),
         "stream": lambda: list(unhurried.stream(long[0])),
-        "weigh": lambda: unhurried.weigh(WEIGHED[:2]),
+        "weigh": lambda: unhurried.choice_probabilities(WEIGHED[:2]),
     }
 
     def run() -> None:
@@ -363,31 +363,31 @@ def test_cancelling(
 
 @pytest.mark.parametrize("way", ["generate", "stream", "weigh"])
 def test_a_deadline_is_kept_while_the_model_is_busy(
-    way: str, batching: BatchingEngine, alone: dict[Generation, Completion], turns: list[Turn]
+    way: str, batching: BatchingEngine, alone: dict[Generation, Completion], turns: list[EngineStep]
 ) -> None:
-    with halted(batching), limited(Limits.of(seconds=0.1)):
+    with halted(batching), limited(CallLimits.of(seconds=0.1)):
         started = time.monotonic()
         with pytest.raises(DeadlinePassed, match="time given to this request is over") as caught:
             if way == "weigh":
-                batching.weigh(WEIGHED[:1])
+                batching.choice_probabilities(WEIGHED[:1])
             else:
                 batching.generate(REQUESTS[:1]) if way == "generate" else next(batching.stream(REQUESTS[0]))
         assert 0.1 <= time.monotonic() - started < 10
     assert caught.value.retry
     assert batching.generate(REQUESTS[:3]) == [alone[r] for r in REQUESTS[:3]]
-    with limited(Limits.of(seconds=0)), pytest.raises(DeadlinePassed):
+    with limited(CallLimits.of(seconds=0)), pytest.raises(DeadlinePassed):
         batching.generate(REQUESTS[:1])
 
 
 def test_a_deadline_ends_the_work(engine: LocalEngine, long: tuple[Generation, Completion]) -> None:
-    limits = Limits.of(seconds=0.5)
+    limits = CallLimits.of(seconds=0.5)
     written: list[int] = []
 
-    def outlast(turn: Turn) -> None:
+    def outlast(turn: EngineStep) -> None:
         written.append(turn.tokens)
         time.sleep(limits.remaining() or 0)
 
-    with BatchingEngine(engine, on_turn=outlast) as batching:
+    with BatchingEngine(engine, on_step=outlast) as batching:
         with limited(limits), pytest.raises(DeadlinePassed):
             list(batching.stream(long[0]))
         until(lambda: not batching._dispatcher._flight.rows)
@@ -407,7 +407,7 @@ def test_too_many_are_refused_and_none_is_lost(
             for refused in (
                 lambda: batching.generate(REQUESTS[:1]),
                 lambda: next(batching.stream(REQUESTS[0])),
-                lambda: batching.weigh(WEIGHED[:1]),
+                lambda: batching.choice_probabilities(WEIGHED[:1]),
             ):
                 with pytest.raises(Overloaded, match="3 calls wait already; ask again in a moment") as caught:
                     refused()
@@ -425,7 +425,7 @@ def test_closing_finishes_what_was_taken_and_refuses_the_rest(
 ) -> None:
     with halted(batching):
         jobs = [pool.submit(batching.generate, [request]) for request in REQUESTS]
-        weighed = pool.submit(batching.weigh, WEIGHED[:3])
+        weighed = pool.submit(batching.choice_probabilities, WEIGHED[:3])
         until(lambda: batching.waiting == len(REQUESTS) + 3)
         closing = pool.submit(batching.close)
         until(lambda: batching._dispatcher._closing)
@@ -437,7 +437,7 @@ def test_closing_finishes_what_was_taken_and_refuses_the_rest(
     assert len(weighed.result(PATIENCE)) == 3
     batching.close()
     with pytest.raises(ShuttingDown):
-        batching.weigh(WEIGHED[:1])
+        batching.choice_probabilities(WEIGHED[:1])
 
 
 def test_closing_with_grace_gives_up_after_it(engine: LocalEngine, pool: ThreadPoolExecutor) -> None:
@@ -481,7 +481,7 @@ def test_a_failure_at_the_start_costs_those_that_start(
         with pytest.raises(EngineError, match="generation failed on a batch of 1: DefaultCPUAllocator: not enough") as caught:
             batching.generate([ask(TEXTS[0], other)])
         with pytest.raises(EngineError, match="weighing failed on a batch of 1: DefaultCPUAllocator"):
-            batching.weigh([choice(TEXTS[0], other, CHOICES[0])])
+            batching.choice_probabilities([choice(TEXTS[0], other, CHOICES[0])])
         assert "".join([*pieces, *stream]) == long[1].text
     assert caught.value.__cause__ is not None and caught.value.__cause__.__cause__ is fault
 
@@ -517,7 +517,7 @@ def test_what_is_wrong_with_a_request_is_said_before_it_waits(batching: Batching
         for call in (
             lambda: batching.generate([REQUESTS[0], ask("x", "nobody")]),
             lambda: next(batching.stream(ask("x", "nobody"))),
-            lambda: batching.weigh([choice("x", "nobody", CHOICES[0])]),
+            lambda: batching.choice_probabilities([choice("x", "nobody", CHOICES[0])]),
         ):
             with pytest.raises(AdapterError, match="adapter 'nobody' is not resident; resident: ada, bob, cyd"):
                 call()
@@ -535,7 +535,7 @@ def test_an_adapter_that_goes_costs_only_its_own_requests(
     for name, folder in folders.items():
         engine.load_adapter(name, folder)
     leaver = next(name for name in NAMES[1:] if name != long[0].adapter)
-    with BatchingEngine(engine, on_turn=lambda _: time.sleep(0.01)) as batching:
+    with BatchingEngine(engine, on_step=lambda _: time.sleep(0.01)) as batching:
         stays, goes = batching.stream(long[0]), batching.stream(ask(TEXTS[1], leaver, 240))
         pieces = [next(stays)]
         next(goes)
@@ -547,9 +547,9 @@ def test_an_adapter_that_goes_costs_only_its_own_requests(
         assert "".join([*pieces, *stays]) == long[1].text
 
 
-def test_turns_add_up(batching: BatchingEngine, turns: list[Turn], engine: LocalEngine) -> None:
+def test_turns_add_up(batching: BatchingEngine, turns: list[EngineStep], engine: LocalEngine) -> None:
     completions = batching.generate(REQUESTS)
-    batching.weigh(WEIGHED)
+    batching.choice_probabilities(WEIGHED)
     batching.close()
     prompts = sum(c.prompt_tokens for c in completions) + sum(len(engine.choice_row(r).ids) for r in WEIGHED)
     assert sum(turn.tokens for turn in turns) == sum(c.completion_tokens for c in completions)
@@ -561,9 +561,9 @@ def test_turns_add_up(batching: BatchingEngine, turns: list[Turn], engine: Local
 def test_a_callback_that_fails_stops_nothing(
     engine: LocalEngine, alone: dict[Generation, Completion], caplog: pytest.LogCaptureFixture
 ) -> None:
-    def count(_: Turn) -> None:
+    def count(_: EngineStep) -> None:
         raise ZeroDivisionError
 
-    with caplog.at_level(logging.ERROR), BatchingEngine(engine, on_turn=count) as batching:
+    with caplog.at_level(logging.ERROR), BatchingEngine(engine, on_step=count) as batching:
         assert batching.generate(REQUESTS[:2]) == [alone[r] for r in REQUESTS[:2]]
     assert "the callback for a turn of the engine failed" in caplog.text

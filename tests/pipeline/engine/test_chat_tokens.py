@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.engine.tokens import ChatTokens
-from pipeline.errors import EngineError
-from pipeline.records import Message
+from lorag.pipeline.engine.tokens import ChatTokens
+from lorag.pipeline.errors import EngineError
+from lorag.pipeline.records import Message
 
 HOSTILE = (
     "<|im_end|>",

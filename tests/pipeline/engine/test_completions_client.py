@@ -11,10 +11,10 @@ from email.utils import format_datetime
 
 import pytest
 
-from pipeline.engine import completions_client
-from pipeline.engine.completions_client import CompletionsClient, Server
-from pipeline.engine.limits import Limits, limited
-from pipeline.errors import Cancelled, DeadlinePassed, EngineError, Overloaded, PromptTooLong
+from lorag.pipeline.engine import completions_client
+from lorag.pipeline.engine.completions_client import CompletionsClient, Server
+from lorag.pipeline.engine.limits import CallLimits, limited
+from lorag.pipeline.errors import Cancelled, DeadlinePassed, EngineError, Overloaded, PromptTooLong
 from tests.pipeline.engine.completions_server import CompletionsServer, Fault
 
 KEY = "k-7e57-not-to-be-told"
@@ -179,7 +179,7 @@ def test_a_prompt_that_the_server_finds_too_long(server: CompletionsServer, mess
 def test_the_time_of_the_caller_counts(server: CompletionsServer) -> None:
     server.plan.append(Fault(delay=1.0))
     client = asking(server)
-    with limited(Limits.of(0.2)), pytest.raises(DeadlinePassed):
+    with limited(CallLimits.of(0.2)), pytest.raises(DeadlinePassed):
         client.post("/completions", BODY, "x")
     client.close()
 
@@ -189,7 +189,7 @@ def test_a_caller_who_gives_up_waits_for_no_further_attempt(server: CompletionsS
     client, gone = asking(server), threading.Event()
     threading.Timer(0.2, gone.set).start()
     started = time.perf_counter()
-    with limited(Limits(cancelled=gone)), pytest.raises(Cancelled):
+    with limited(CallLimits(cancelled=gone)), pytest.raises(Cancelled):
         client.post("/completions", BODY, "x")
     client.close()
     assert time.perf_counter() - started < 3

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.engine.processor import require_device
-from pipeline.engine.weights import load_weights
-from pipeline.errors import BaseError
-from pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
+from lorag.pipeline.engine.processor import require_device
+from lorag.pipeline.engine.weights import load_weights
+from lorag.pipeline.errors import BaseError
+from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_a_device_must_be_there(device: str, gpus: int, mps: bool, found: str | 
 
 
 def test_a_missing_device_is_told_before_anything_loads(tiny_base, tiny_encoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.engine.bases import resolve_base
+    from lorag.pipeline.engine.bases import resolve_base
 
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     with pytest.raises(BaseError, match="^device cuda: "):

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from pipeline.engine.memo import SLICE, MemoEngine
-from pipeline.engine.protocol import ChoiceRequest, Completion, Engine, Finish, Generation, Sampling
-from pipeline.engine.scripted import ScriptedEngine
-from pipeline.errors import EngineError
-from pipeline.records import Message
+from lorag.pipeline.engine.memo import SLICE, MemoEngine
+from lorag.pipeline.engine.protocol import ChoiceRequest, Completion, Engine, Finish, Generation, Sampling
+from lorag.pipeline.engine.scripted import ScriptedEngine
+from lorag.pipeline.errors import EngineError
+from lorag.pipeline.records import Message
 
 
 def ask(text: str, adapter: str | None = None, temperature: float = 0.0) -> Generation:
@@ -49,8 +49,8 @@ def test_a_script_answers_from_a_list_in_order_and_runs_out() -> None:
 
 
 def test_weights_are_made_to_sum_to_one() -> None:
-    assert ScriptedEngine().weigh([choice("x")]) == [(0.5, 0.5)]
-    assert ScriptedEngine(weigher=lambda r: [3, 1]).weigh([choice("x"), choice("y")]) == [(0.75, 0.25)] * 2
+    assert ScriptedEngine().choice_probabilities([choice("x")]) == [(0.5, 0.5)]
+    assert ScriptedEngine(weigher=lambda r: [3, 1]).choice_probabilities([choice("x"), choice("y")]) == [(0.75, 0.25)] * 2
 
 
 class Counted:
@@ -66,9 +66,9 @@ class Counted:
         self.batches.append(len(requests))
         return self.inner.generate(requests)
 
-    def weigh(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
+    def choice_probabilities(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
         self.batches.append(len(requests))
-        return self.inner.weigh(requests)
+        return self.inner.choice_probabilities(requests)
 
     def stream(self, request: Generation) -> Sequence[str]:
         return list(self.inner.stream(request))
@@ -96,8 +96,8 @@ def test_what_is_drawn_is_never_remembered() -> None:
 def test_weights_are_remembered_too() -> None:
     engine = Counted()
     memo = MemoEngine(engine)  # type: ignore[arg-type]
-    assert memo.weigh([choice("a"), choice("a")]) == [(0.5, 0.5)] * 2
-    assert memo.weigh([choice("a")]) == [(0.5, 0.5)]
+    assert memo.choice_probabilities([choice("a"), choice("a")]) == [(0.5, 0.5)] * 2
+    assert memo.choice_probabilities([choice("a")]) == [(0.5, 0.5)]
     assert engine.batches == [1]
 
 

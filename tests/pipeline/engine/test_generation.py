@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.engine.bases import Base
-from pipeline.engine.local import LocalEngine
-from pipeline.engine.protocol import ChoiceRequest, Completion, Finish, Generation, Sampling
-from pipeline.errors import AdapterError, EngineError, PromptTooLong
-from pipeline.records import Message, Role
+from lorag.pipeline.engine.bases import Base
+from lorag.pipeline.engine.local import LocalEngine
+from lorag.pipeline.engine.protocol import ChoiceRequest, Completion, Finish, Generation, Sampling
+from lorag.pipeline.errors import AdapterError, EngineError, PromptTooLong
+from lorag.pipeline.records import Message, Role
 
 TEXTS = (
     "Where does the ferry leave?",
@@ -122,7 +122,7 @@ def test_budgets_are_each_rows_own(engine: LocalEngine, alone: dict[Generation, 
 
 
 def test_nothing_asked_nothing_given(engine: LocalEngine) -> None:
-    assert engine.generate([]) == [] and engine.weigh([]) == []
+    assert engine.generate([]) == [] and engine.choice_probabilities([]) == []
 
 
 @pytest.mark.parametrize("family", ["qwen3", "mistral", "gemma2"])
@@ -152,7 +152,7 @@ def test_other_families(
 def test_threads_with_different_adapters_do_not_see_each_other(engine: LocalEngine, alone: dict[Generation, Completion]) -> None:
     """Generation, streams and weighing at once, of one adapter a thread and of mixed ones: each as if it ran alone."""
     choices = [ChoiceRequest(ask(TEXTS[0], None).messages, ("yes", "no", "supported"), name) for name in NAMES]
-    weights = dict(zip(NAMES, engine.weigh(choices), strict=True))
+    weights = dict(zip(NAMES, engine.choice_probabilities(choices), strict=True))
     wrong: list[Any] = []
     start = threading.Barrier(len(NAMES) + 2)
 
@@ -169,7 +169,7 @@ def test_threads_with_different_adapters_do_not_see_each_other(engine: LocalEngi
     def serve(name: str | None) -> Callable[[], Any]:
         own = [ask(text, name) for text in TEXTS[:3]]
         choice = ChoiceRequest(own[0].messages, ("yes", "no", "supported"), name)
-        return lambda: (engine.generate(own), "".join(engine.stream(own[1])), engine.weigh([choice]))
+        return lambda: (engine.generate(own), "".join(engine.stream(own[1])), engine.choice_probabilities([choice]))
 
     jobs: list[tuple[Callable[[], Any], Any]] = []
     for name in NAMES:
@@ -235,7 +235,7 @@ def test_an_adapter_that_is_not_resident(engine: LocalEngine, name: str) -> None
     with pytest.raises(AdapterError, match="is not resident"):
         next(engine.stream(ask(TEXTS[0], name)))
     with pytest.raises(AdapterError, match="is not resident"):
-        engine.weigh([ChoiceRequest(ask(TEXTS[0], None).messages, ("a", "b"), name)])
+        engine.choice_probabilities([ChoiceRequest(ask(TEXTS[0], None).messages, ("a", "b"), name)])
     with pytest.raises(AdapterError, match="is not resident"):
         engine.unload_adapter(name)
 
@@ -272,7 +272,7 @@ def test_what_a_library_raises_becomes_an_engine_error(engine: LocalEngine, monk
             engine.generate([ask("x", "ada"), ask("y", "ada")])
         assert "\n" not in str(caught.value)
         with pytest.raises(EngineError, match="weighing failed on a batch of 1: DefaultCPUAllocator"):
-            engine.weigh([ChoiceRequest(ask("x", None).messages, ("a", "b"))])
+            engine.choice_probabilities([ChoiceRequest(ask("x", None).messages, ("a", "b"))])
     assert engine.generate([ask("x", "ada")])
 
 
@@ -291,7 +291,7 @@ def test_sampling_is_drawn_by_its_seed_alone(engine: LocalEngine) -> None:
 def test_the_nucleus_holds_the_fewest_tokens_that_reach_top_p() -> None:
     import torch
 
-    from pipeline.engine.decoding import choose
+    from lorag.pipeline.engine.decoding import choose
 
     logits = torch.log(torch.tensor([0.1, 0.5, 0.15, 0.25]))
 
@@ -306,7 +306,7 @@ def test_rows_leave_a_batch_and_branch_as_the_cache_is_relied_on_to_do(engine: L
     """`Batch.keep` and `Batch.branch` stand on DynamicCache: after both, the logits are those of the rows computed alone."""
     import torch
 
-    from pipeline.engine.decoding import BASE_ROW, Batch
+    from lorag.pipeline.engine.decoding import BASE_ROW, Batch
 
     rows = [(engine.tokens.prompt(ask(text, None).messages), BASE_ROW) for text in TEXTS[:3]]
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from pipeline.engine import weights
-from pipeline.engine.bases import Base
-from pipeline.engine.local import LocalEngine
-from pipeline.engine.processor import Processor
-from pipeline.engine.protocol import ChoiceRequest, Generation
-from pipeline.engine.weights import Precision, hold_dequantized, keep_gradients, load_weights, packed_weights_kept
-from pipeline.errors import BaseError
-from pipeline.records import Message
+from lorag.pipeline.engine import weights
+from lorag.pipeline.engine.bases import Base
+from lorag.pipeline.engine.local import LocalEngine
+from lorag.pipeline.engine.processor import Processor
+from lorag.pipeline.engine.protocol import ChoiceRequest, Generation
+from lorag.pipeline.engine.weights import Precision, hold_dequantized, keep_gradients, load_weights, packed_weights_kept
+from lorag.pipeline.errors import BaseError
+from lorag.pipeline.records import Message
 
 TEXTS = ("Where does the ferry leave?", "And at night? " * 6, "key")
 KINDS = {

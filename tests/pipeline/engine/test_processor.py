@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.engine import processor
-from pipeline.engine.processor import Processor, compute_dtype, detect, probe_threads
+from lorag.pipeline.engine import processor
+from lorag.pipeline.engine.processor import Processor, compute_dtype, detect, probe_threads
 
 ZEN5 = (
     "processor\t: 0\nmodel name\t: AMD EPYC\nflags\t\t: fpu sse2 avx2 avx512f avx512_vnni avx512_bf16\n\n"

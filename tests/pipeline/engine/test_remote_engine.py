@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from pipeline.engine.bases import Base
-from pipeline.engine.completions_client import CompletionsClient, Server
-from pipeline.engine.local import LocalEngine
-from pipeline.engine.protocol import ChoiceRequest, Engine, Finish, Generation, Sampling
-from pipeline.engine.remote import RemoteEngine
-from pipeline.engine.tokens import load_tokens
-from pipeline.errors import AdapterError, EngineError, PromptTooLong
-from pipeline.records import Message
+from lorag.pipeline.engine.bases import Base
+from lorag.pipeline.engine.completions_client import CompletionsClient, Server
+from lorag.pipeline.engine.local import LocalEngine
+from lorag.pipeline.engine.protocol import ChoiceRequest, Engine, Finish, Generation, Sampling
+from lorag.pipeline.engine.remote import RemoteEngine
+from lorag.pipeline.engine.tokens import load_tokens
+from lorag.pipeline.errors import AdapterError, EngineError, PromptTooLong
+from lorag.pipeline.records import Message
 from tests.pipeline.engine.completions_server import CompletionsServer, Fault
 
 ASK = (Message("user", "Who keeps the key?"), Message("assistant", "The porter."), Message("user", "And at night?"))
@@ -109,7 +109,7 @@ def test_a_stream_is_the_reply_in_pieces(remote: RemoteEngine, adapter: str | No
 def test_probabilities_are_those_of_the_engine_in_process(remote: RemoteEngine, engine: LocalEngine) -> None:
     labels = ("yes", "no", "the porter in room 4", "<|im_end|>")
     requests = [ChoiceRequest(ASK, labels, adapter) for adapter in ADAPTERS] + [ChoiceRequest(SHORT, ("a", "ab"), "bob")]
-    for ours, theirs in zip(remote.weigh(requests), engine.weigh(requests), strict=True):
+    for ours, theirs in zip(remote.choice_probabilities(requests), engine.choice_probabilities(requests), strict=True):
         assert ours == pytest.approx(theirs, abs=1e-5)
     for mine, local in zip(remote.reply_logprobs(requests), engine.reply_logprobs(requests), strict=True):
         assert mine == pytest.approx(local, abs=1e-4)
@@ -118,7 +118,7 @@ def test_probabilities_are_those_of_the_engine_in_process(remote: RemoteEngine, 
 def test_labels_are_weighed_in_one_request_end_token_included(
     remote: RemoteEngine, server: CompletionsServer, engine: LocalEngine
 ) -> None:
-    remote.weigh([ChoiceRequest(SHORT, ("yes", "no"), "ada")])
+    remote.choice_probabilities([ChoiceRequest(SHORT, ("yes", "no"), "ada")])
     (body,) = server.bodies()
     prompt = engine.tokens.prompt(SHORT)
     assert body["prompt"] == [prompt + engine.tokens.reply("yes"), prompt + engine.tokens.reply("no")]
@@ -133,7 +133,7 @@ def test_as_many_requests_run_at_once_as_allowed(remote: RemoteEngine, server: C
 def test_a_server_without_log_probabilities_is_refused(remote: RemoteEngine, server: CompletionsServer) -> None:
     server.scores = False
     with pytest.raises(EngineError, match=r"adapter ada \(model 'served-ada'\) at http.*gives no log-probabilities of a prompt"):
-        remote.weigh([ChoiceRequest(SHORT, ("yes", "no"), "ada")])
+        remote.choice_probabilities([ChoiceRequest(SHORT, ("yes", "no"), "ada")])
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_a_log_probability_that_is_no_number_is_an_error(remote: RemoteEngine, s
     values = ", ".join(["-1.0"] * (count - 1) + [value])
     server.plan.append(Fault(body=f'{{"choices": [{{"index": 0, "logprobs": {{"token_logprobs": [{values}]}}}}]}}'.encode()))
     with pytest.raises(EngineError, match="gives no log-probabilities"):
-        remote.weigh([request])
+        remote.choice_probabilities([request])
 
 
 def test_one_failure_of_several_is_raised(remote: RemoteEngine, server: CompletionsServer) -> None:
@@ -201,7 +201,7 @@ def test_a_prompt_beyond_the_servers_context_is_not_sent(server: CompletionsServ
     with pytest.raises(PromptTooLong, match="do not fit the server's 40 tokens"):
         remote.generate([Generation(ASK, None, 12)])
     with pytest.raises(PromptTooLong):
-        remote.weigh([ChoiceRequest(ASK, ("yes",))])
+        remote.choice_probabilities([ChoiceRequest(ASK, ("yes",))])
     assert server.bodies() == []
     remote.close()
 

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from pipeline.engine.protocol import Generation
-from pipeline.engine.scripted import ScriptedEngine
-from pipeline.engine.tokens import ChatTokens
-from pipeline.orchestrator import Chain, ChainOptions
-from pipeline.records import Hit, Message, Passage, Query, Speaker, Turn
-from pipeline.retrieval.store import Filter
-from pipeline.stages import Judge, Retriever, Rewriter, Synthesizer
+from lorag.pipeline.chain import Chain, ChainOptions
+from lorag.pipeline.engine.protocol import Generation
+from lorag.pipeline.engine.scripted import ScriptedEngine
+from lorag.pipeline.engine.tokens import ChatTokens
+from lorag.pipeline.records import Hit, Message, Passage, Query, Speaker, Turn
+from lorag.pipeline.retrieval.store import Filter
+from lorag.pipeline.stages import Judge, Retriever, Rewriter, Synthesizer
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from itertools import combinations
 
 import pytest
 
-from pipeline.engine.local import LocalEngine
-from pipeline.engine.protocol import Completion, Engine, Finish, Generation
-from pipeline.engine.scripted import ScriptedEngine
-from pipeline.engine.stopping import cut, settled
-from pipeline.records import Message
+from lorag.pipeline.engine.local import LocalEngine
+from lorag.pipeline.engine.protocol import Completion, Engine, Finish, Generation
+from lorag.pipeline.engine.scripted import ScriptedEngine
+from lorag.pipeline.engine.stopping import cut, settled
+from lorag.pipeline.records import Message
 
 
 @pytest.mark.parametrize(

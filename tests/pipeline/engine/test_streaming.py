@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.engine.local import LocalEngine
-from pipeline.engine.protocol import Generation
-from pipeline.records import Message
+from lorag.pipeline.engine.local import LocalEngine
+from lorag.pipeline.engine.protocol import Generation
+from lorag.pipeline.records import Message
 
 TEXTS = ("Where does the ferry leave?", "And at night? " * 6, "Wann? 渡し船 🛥")
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.engine.bases import Base
-from pipeline.engine.local import LocalEngine
-from pipeline.engine.protocol import ChoiceRequest
-from pipeline.errors import PromptTooLong
-from pipeline.records import Message, Role
+from lorag.pipeline.engine.bases import Base
+from lorag.pipeline.engine.local import LocalEngine
+from lorag.pipeline.engine.protocol import ChoiceRequest
+from lorag.pipeline.errors import PromptTooLong
+from lorag.pipeline.records import Message, Role
 
 YES_NO = ("yes", "no")
 SUPPORT = ("supported", "partly", "unsupported")
@@ -38,7 +38,7 @@ def test_equals_a_plain_forward_pass(
 ) -> None:
     """All requests at once: lengths, numbers of choices and adapters mixed."""
     models = {name: plain_model(base, folders[name] if name else None) for name in NAMES}
-    weights, logprobs = engine.weigh(REQUESTS), engine.reply_logprobs(REQUESTS)
+    weights, logprobs = engine.choice_probabilities(REQUESTS), engine.reply_logprobs(REQUESTS)
     for request, weighed, scored in zip(REQUESTS, weights, logprobs, strict=True):
         prompt = engine.tokens.prompt(request.messages)
         expected = [plain_logprob(models[request.adapter], prompt, engine.tokens.reply(c)) for c in request.choices]
@@ -49,13 +49,13 @@ def test_equals_a_plain_forward_pass(
 
 
 def test_order_of_choices_follows_the_request(engine: LocalEngine) -> None:
-    forward, backward = engine.weigh([choice(TEXTS[0], SUPPORT, "ada"), choice(TEXTS[0], SUPPORT[::-1], "ada")])
+    forward, backward = engine.choice_probabilities([choice(TEXTS[0], SUPPORT, "ada"), choice(TEXTS[0], SUPPORT[::-1], "ada")])
     assert forward == pytest.approx(backward[::-1], rel=1e-4)
 
 
 def test_one_choice_is_certain_and_twins_share(engine: LocalEngine) -> None:
-    assert engine.weigh([choice("x", ("only",), None)]) == [(1.0,)]
-    assert engine.weigh([choice("x", ("a", "a"), "ada")])[0] == pytest.approx((0.5, 0.5))
+    assert engine.choice_probabilities([choice("x", ("only",), None)]) == [(1.0,)]
+    assert engine.choice_probabilities([choice("x", ("a", "a"), "ada")])[0] == pytest.approx((0.5, 0.5))
 
 
 def test_a_choice_longer_than_the_room_left_is_refused(engine: LocalEngine) -> None:
@@ -64,8 +64,8 @@ def test_a_choice_longer_than_the_room_left_is_refused(engine: LocalEngine) -> N
     reply = len(engine.tokens.reply(long[1]))
     assert reply > 16
     fits, spills = (choice("q" * (room - reply + extra), long, "ada") for extra in (0, 1))
-    assert sum(engine.weigh([fits])[0]) == pytest.approx(1.0)
-    for call in (engine.weigh, engine.reply_logprobs):
+    assert sum(engine.choice_probabilities([fits])[0]) == pytest.approx(1.0)
+    for call in (engine.choice_probabilities, engine.reply_logprobs):
         with pytest.raises(PromptTooLong, match=f"reply of up to {reply} do not fit the context of 1024 tokens"):
             call([spills])
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.contracts.judge import JudgeInputs, LabelSchema
-from pipeline.engine.memo import MemoEngine
-from pipeline.engine.protocol import ChoiceRequest, Generation
-from pipeline.engine.scripted import ScriptedEngine
-from pipeline.errors import EngineError, InputError
-from pipeline.evaluation.ablation import (
+from lorag.pipeline.contracts.judge import JudgeInputs, LabelSchema
+from lorag.pipeline.engine.memo import MemoEngine
+from lorag.pipeline.engine.protocol import ChoiceRequest, Generation
+from lorag.pipeline.engine.scripted import ScriptedEngine
+from lorag.pipeline.errors import EngineError, InputError
+from lorag.pipeline.evaluation.ablation import (
     ALL_ADAPTERS,
     BASE_CHAIN,
     DEPTH,
@@ -34,14 +34,14 @@ from pipeline.evaluation.ablation import (
     interval,
     one_at_a_time,
 )
-from pipeline.evaluation.answers import CITATION_RECALL, EM, F1, RIGHT_REFUSALS, WRONG_REFUSALS, GoldAnswer
-from pipeline.evaluation.bench import Bench, Parts, planned_requests
-from pipeline.evaluation.rewrites import ROUGE_1, GoldRewrite
-from pipeline.records import Hit, Outcome, Passage, Query, Role, Speaker, Turn
-from pipeline.retrieval.client_store import ClientStore
-from pipeline.retrieval.embedder import HashingEmbedder
-from pipeline.retrieval.index import Index
-from pipeline.retrieval.store import Filter
+from lorag.pipeline.evaluation.answers import CITATION_RECALL, EM, F1, RIGHT_REFUSALS, WRONG_REFUSALS, GoldAnswer
+from lorag.pipeline.evaluation.bench import Bench, Parts, planned_requests
+from lorag.pipeline.evaluation.rewrites import ROUGE_1, GoldRewrite
+from lorag.pipeline.records import Hit, Outcome, Passage, Query, Role, Speaker, Turn
+from lorag.pipeline.retrieval.client_store import ClientStore
+from lorag.pipeline.retrieval.embedder import HashingEmbedder
+from lorag.pipeline.retrieval.index import Index
+from lorag.pipeline.retrieval.store import Filter
 
 HISTORY = (Turn(Speaker.USER, "Who keeps the key?"), Turn(Speaker.ASSISTANT, "The porter."))
 ROLES = (Role.REWRITER, Role.EMBEDDER, Role.SYNTHESIZER, Role.JUDGE)
@@ -111,7 +111,7 @@ def reply(request: Generation) -> str:
     return "what now?" if "Conversation:" in request.messages[-1].content else "in room nine [1]"
 
 
-def weigh(request: ChoiceRequest) -> Sequence[float]:
+def choice_probabilities(request: ChoiceRequest) -> Sequence[float]:
     """The base always takes the first label, the tuned judge the one its message names."""
     wanted = request.choices[0]
     if request.adapter == "jd":
@@ -129,7 +129,7 @@ def measure(configuration: Configuration, chosen: Parts, tests: TestSet) -> Meas
 
 
 def measure_all(tests: TestSet = TESTS, engine: ScriptedEngine | None = None) -> dict[str, Measured]:
-    with_engine = parts(MemoEngine(engine or ScriptedEngine(reply, weigher=weigh)))
+    with_engine = parts(MemoEngine(engine or ScriptedEngine(reply, weigher=choice_probabilities)))
     return {each.name: measure(each, with_engine, tests) for each in one_at_a_time(ROLES)}
 
 
@@ -230,7 +230,7 @@ def test_what_configurations_share_is_asked_once() -> None:
     # Settings that a stage is run in: rewriter on or off for the turn by itself, with the embedder for the turn that is
     # searched for, judge on or off for four judgments, and for three answers all eight, or none, each of the three and all.
     for configurations, answerings in ((one_at_a_time(ROLES), 5), (full_factorial(ROLES), 8)):
-        engine, told = ScriptedEngine(reply, weigher=weigh), list[int]()
+        engine, told = ScriptedEngine(reply, weigher=choice_probabilities), list[int]()
         frozen, tuned = Shelf(FROZEN), Shelf(TUNED)
         bench = Bench(parts(MemoEngine(engine, told.append), frozen, tuned), TESTS)
         every = [bench.measure(each) for each in configurations]
@@ -260,12 +260,12 @@ def test_retrieval_looks_deep_enough_for_its_metrics_and_for_k(k: int, asked: in
             depths.append(k)
             return super().search_many(questions, k)
 
-    measure(one_at_a_time(())[0], parts(ScriptedEngine(reply, weigher=weigh), Deep(FROZEN), k=k), TESTS)
+    measure(one_at_a_time(())[0], parts(ScriptedEngine(reply, weigher=choice_probabilities), Deep(FROZEN), k=k), TESTS)
     assert depths == [asked]
 
 
 def test_without_a_tuned_index_the_frozen_one_serves(measured: dict[str, Measured]) -> None:
-    only = replace(parts(ScriptedEngine(reply, weigher=weigh)), tuned_index=None)
+    only = replace(parts(ScriptedEngine(reply, weigher=choice_probabilities)), tuned_index=None)
     assert measure(one_at_a_time(ROLES)[2], only, TESTS).retrieval == measured[BASE_CHAIN].retrieval
 
 
@@ -283,7 +283,7 @@ def fails_on(*marks: str) -> ScriptedEngine:
 
     def weigher(request: ChoiceRequest) -> Sequence[float]:
         refuse(request)
-        return weigh(request)
+        return choice_probabilities(request)
 
     return ScriptedEngine(script, weigher=weigher)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.errors import InputError
-from pipeline.evaluation.answers import GoldAnswer, quotes_overlap, score_answers
-from pipeline.evaluation.scores import Mean, pair
-from pipeline.evaluation.text import exact_match, normalize_answer, rouge_f1, token_f1
-from pipeline.records import Answer, Citation, Outcome
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.evaluation.answers import GoldAnswer, quotes_overlap, score_answers
+from lorag.pipeline.evaluation.scores import Mean, pair
+from lorag.pipeline.evaluation.text import exact_match, normalize_answer, rouge_f1, token_f1
+from lorag.pipeline.records import Answer, Citation, Outcome
 
 
 def answer(text: str, *cited: str, refused: bool = False, outcome: Outcome = Outcome.OK, reply: str = "") -> Answer:

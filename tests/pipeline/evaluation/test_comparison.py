@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import InputError
-from pipeline.evaluation.ablation import MACRO_F1, NDCG, REWRITE_EM
-from pipeline.evaluation.answers import F1
-from pipeline.evaluation.comparison import Change, Flips, compare_runs
-from pipeline.evaluation.effects import effect_of
-from pipeline.evaluation.error_analysis import Loss
-from pipeline.evaluation.judgments import Judged
-from pipeline.evaluation.report import ChainView, QuestionView
-from pipeline.evaluation.report.read import SavedRun
-from pipeline.evaluation.scores import ItemScores, ScoreTable
-from pipeline.records import Outcome
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.evaluation.ablation import MACRO_F1, NDCG, REWRITE_EM
+from lorag.pipeline.evaluation.answers import F1
+from lorag.pipeline.evaluation.comparison import Change, Flips, compare_runs
+from lorag.pipeline.evaluation.effects import effect_of
+from lorag.pipeline.evaluation.error_analysis import Loss
+from lorag.pipeline.evaluation.judgments import Judged
+from lorag.pipeline.evaluation.report import ChainView, QuestionView
+from lorag.pipeline.evaluation.report.read import SavedRun
+from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable
+from lorag.pipeline.records import Outcome
 
 METRICS = (NDCG, REWRITE_EM, F1, MACRO_F1)
 DIGESTS = {"test/judge.jsonl": "1", "test/rewriter.jsonl": "2", "train/rewriter.jsonl": "3"}

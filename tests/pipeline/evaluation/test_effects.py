@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-from pipeline.errors import InputError
-from pipeline.evaluation.effects import corrected, effect_of, macro_f1_effect
-from pipeline.evaluation.significance import mean_interval, sign_flip_test
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.evaluation.effects import corrected, effect_of, macro_f1_effect
+from lorag.pipeline.evaluation.significance import mean_interval, sign_flip_test
 
 
 def test_an_effect_holds_what_its_parts_say() -> None:

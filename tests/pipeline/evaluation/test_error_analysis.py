@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.evaluation.ablation import ChainItem, Configuration, Measured, Search
-from pipeline.evaluation.answers import GoldAnswer
-from pipeline.evaluation.error_analysis import (
+from lorag.pipeline.evaluation.ablation import ChainItem, Configuration, Measured, Search
+from lorag.pipeline.evaluation.answers import GoldAnswer
+from lorag.pipeline.evaluation.error_analysis import (
     DEFINITIONS,
     Loss,
     LostPair,
@@ -17,8 +17,8 @@ from pipeline.evaluation.error_analysis import (
     waterfall,
     worst,
 )
-from pipeline.evaluation.scores import ItemScores, ScoreTable
-from pipeline.records import Answer, Citation, Hit, Outcome, Passage, Query, Response, Rewrite, Speaker, Trace, Turn
+from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable
+from lorag.pipeline.records import Answer, Citation, Hit, Outcome, Passage, Query, Response, Rewrite, Speaker, Trace, Turn
 
 GOLD = GoldAnswer("q", ("blue",), passage_ids=("gold",))
 UNANSWERABLE = GoldAnswer("q", (), answerable=False)

@@ -8,8 +8,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from pipeline.errors import InputError
-from pipeline.evaluation.ablation import (
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.evaluation.ablation import (
     ALL_ADAPTERS,
     MACRO_F1,
     NDCG,
@@ -20,14 +20,14 @@ from pipeline.evaluation.ablation import (
     TestSet,
     full_factorial,
 )
-from pipeline.evaluation.answers import EM, F1, GoldAnswer
-from pipeline.evaluation.effects import effect_of
-from pipeline.evaluation.factorial import contrast, factorial_effects, touches
-from pipeline.evaluation.judgments import Judged
-from pipeline.evaluation.rewrites import ROUGE_1, GoldRewrite
-from pipeline.evaluation.scores import ItemScores, ScoreTable
-from pipeline.evaluation.significance import holm
-from pipeline.records import Outcome, Query, Role, Speaker, Turn
+from lorag.pipeline.evaluation.answers import EM, F1, GoldAnswer
+from lorag.pipeline.evaluation.effects import effect_of
+from lorag.pipeline.evaluation.factorial import contrast, factorial_effects, touches
+from lorag.pipeline.evaluation.judgments import Judged
+from lorag.pipeline.evaluation.rewrites import ROUGE_1, GoldRewrite
+from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable
+from lorag.pipeline.evaluation.significance import holm
+from lorag.pipeline.records import Outcome, Query, Role, Speaker, Turn
 
 R, E, S, J = ROLES = (Role.REWRITER, Role.EMBEDDER, Role.SYNTHESIZER, Role.JUDGE)
 HISTORY = (Turn(Speaker.USER, "Who keeps the key?"),)

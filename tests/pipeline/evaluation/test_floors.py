@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.contracts.judge import JudgeInputs, LabelSchema
-from pipeline.evaluation.ablation import MACRO_F1, REWRITE_EM, ChainItem, Configuration, JudgeItem, Measured, RewriteItem, TestSet
-from pipeline.evaluation.answers import (
+from lorag.pipeline.contracts.judge import JudgeInputs, LabelSchema
+from lorag.pipeline.evaluation.ablation import (
+    MACRO_F1,
+    REWRITE_EM,
+    ChainItem,
+    Configuration,
+    JudgeItem,
+    Measured,
+    RewriteItem,
+    TestSet,
+)
+from lorag.pipeline.evaluation.answers import (
     CITATION_PRECISION,
     CITATION_RECALL,
     EM,
@@ -15,10 +24,10 @@ from pipeline.evaluation.answers import (
     WRONG_REFUSALS,
     GoldAnswer,
 )
-from pipeline.evaluation.floors import floors
-from pipeline.evaluation.rewrites import ROUGE_1, GoldRewrite
-from pipeline.evaluation.scores import ScoreTable
-from pipeline.records import Answer, Hit, Outcome, Passage, Query, Response, Rewrite, Speaker, Trace, Turn
+from lorag.pipeline.evaluation.floors import floors
+from lorag.pipeline.evaluation.rewrites import ROUGE_1, GoldRewrite
+from lorag.pipeline.evaluation.scores import ScoreTable
+from lorag.pipeline.records import Answer, Hit, Outcome, Passage, Query, Response, Rewrite, Speaker, Trace, Turn
 
 HISTORY = (Turn(Speaker.USER, "Who keeps the key?"),)
 COLOUR = LabelSchema("colour", "Is it red?", {"yes": "red", "no": "not red"})

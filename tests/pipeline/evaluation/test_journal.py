@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.contracts import PromptStyle, judge, rewrite, synthesize
-from pipeline.contracts.context import PassageText
-from pipeline.engine.memo import MemoEngine
-from pipeline.engine.protocol import ChoiceRequest, Completion, Finish, Generation
-from pipeline.evaluation.journal import JournalEngine, Usage, digest, stage_of
-from pipeline.evaluation.row_file import RowFile
-from pipeline.records import Message
+from lorag.pipeline.contracts import PromptStyle, judge, rewrite, synthesize
+from lorag.pipeline.contracts.context import PassageText
+from lorag.pipeline.engine.memo import MemoEngine
+from lorag.pipeline.engine.protocol import ChoiceRequest, Completion, Finish, Generation
+from lorag.pipeline.evaluation.journal import JournalEngine, Usage, digest, stage_of
+from lorag.pipeline.evaluation.row_file import RowFile
+from lorag.pipeline.records import Message
 
 ROOT = Path(__file__).resolve().parents[3]
 HEADER = {"seed": 0}
@@ -37,7 +37,7 @@ class Counting:
     def generate(self, requests: Sequence[Generation]) -> list[Completion]:
         return [Completion(f"reply {self._next(len(requests))}", 7, 3, Finish.STOP) for _ in requests]
 
-    def weigh(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
+    def choice_probabilities(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
         return [(self._next(len(requests)) / 3, 0.1 + 0.2) for _ in requests]
 
     def _next(self, batch: int) -> int:
@@ -59,11 +59,11 @@ def test_what_was_answered_is_not_asked_again(tmp_path: Path) -> None:
     texts, choices = [Generation(prompt(t), "x") for t in "abc"], [ChoiceRequest(prompt("d"), ("yes", "no"), "x")]
     rows = open_rows(tmp_path)
     first = JournalEngine(Counting(), rows)
-    answers = (first.generate(texts), first.weigh(choices))
+    answers = (first.generate(texts), first.choice_probabilities(choices))
     rows.close()
     rows, engine = open_rows(tmp_path), Counting()
     again = JournalEngine(engine, rows)
-    assert (again.generate(texts), again.weigh(choices)) == answers
+    assert (again.generate(texts), again.choice_probabilities(choices)) == answers
     assert answers[1] == [(4 / 3, 0.30000000000000004)]
     assert engine.asked == 0
     assert {usage.latency for usage in again.usage()} == {None}
@@ -87,7 +87,7 @@ def test_requests_tokens_and_time_are_counted_by_stage_and_adapter() -> None:
     answer = synthesize.messages("When?", [PassageText("T", "At noon.")])
     journal.generate([Generation(answer, "s"), Generation(answer, "s")])
     journal.generate([Generation(rewrite.messages((), "And then?"))])
-    journal.weigh([ChoiceRequest(prompt("judge"), ("a", "b"), "j")])
+    journal.choice_probabilities([ChoiceRequest(prompt("judge"), ("a", "b"), "j")])
     found = {(usage.stage, usage.adapter): usage for usage in journal.usage()}
     assert list(found) == [("synthesize", "s"), ("rewrite", "base"), ("judge", "j")]
     usage = found["synthesize", "s"]
@@ -122,7 +122,7 @@ def test_the_digest_tells_all_requests_apart() -> None:
 RUN = """
 import sys
 from pathlib import Path
-from pipeline.engine import memo
+from lorag.pipeline.engine import memo
 from tests.pipeline.evaluation.test_journal import run_all
 memo.SLICE = 4
 run_all(Path(sys.argv[1]), pause=float(sys.argv[2]))

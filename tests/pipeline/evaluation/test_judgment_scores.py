@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.errors import InputError
-from pipeline.evaluation.judgments import (
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.evaluation.judgments import (
     Judged,
     ReliabilityBin,
     expected_calibration_error,
@@ -18,7 +18,7 @@ from pipeline.evaluation.judgments import (
     reliability_by_mass,
     score_judgments,
 )
-from pipeline.records import Outcome, Verdict
+from lorag.pipeline.records import Outcome, Verdict
 
 GOLD, GIVEN = "aaabbc", "aabbcc"
 

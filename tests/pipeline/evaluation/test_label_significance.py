@@ -7,9 +7,9 @@ import itertools
 import numpy as np
 import pytest
 
-from pipeline.errors import InputError
-from pipeline.evaluation.judgments import Judged, score_judgments
-from pipeline.evaluation.label_significance import (
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.evaluation.judgments import Judged, score_judgments
+from lorag.pipeline.evaluation.label_significance import (
     macro_f1_interval,
     macro_f1_swap_test,
     paired_macro_f1,

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import InputError
-from pipeline.evaluation.error_analysis import Loss
-from pipeline.evaluation.judgments import Judged, ReliabilityBin
-from pipeline.evaluation.report import (
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.evaluation.error_analysis import Loss
+from lorag.pipeline.evaluation.judgments import Judged, ReliabilityBin
+from lorag.pipeline.evaluation.report import (
     Ablation,
     AblationRow,
     Calibration,
@@ -40,7 +40,7 @@ from pipeline.evaluation.report import (
     chain_view,
     write_report,
 )
-from pipeline.evaluation.report.charts import (
+from lorag.pipeline.evaluation.report.charts import (
     dot_plot,
     forest_axis,
     forest_strip,
@@ -48,12 +48,12 @@ from pipeline.evaluation.report.charts import (
     reliability_chart,
     waterfall_chart,
 )
-from pipeline.evaluation.report.effects import probability
-from pipeline.evaluation.report.markup import Markup, duration, el, number, signed
-from pipeline.evaluation.report.read import read_run
-from pipeline.evaluation.report.sections import distinct, verdict_kind
-from pipeline.evaluation.scores import ItemScores
-from pipeline.records import (
+from lorag.pipeline.evaluation.report.effects import probability
+from lorag.pipeline.evaluation.report.markup import Markup, duration, el, number, signed
+from lorag.pipeline.evaluation.report.read import read_run
+from lorag.pipeline.evaluation.report.sections import distinct, verdict_kind
+from lorag.pipeline.evaluation.scores import ItemScores
+from lorag.pipeline.records import (
     Answer,
     Citation,
     Hit,

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.errors import DataError, InputError
-from pipeline.evaluation.beir import read_beir
-from pipeline.evaluation.retrieval import default_metrics, evaluate_beir, score_run
-from pipeline.evaluation.searching import Embedded, search
-from pipeline.evaluation.trec import Scored
-from pipeline.records import Hit
+from lorag.pipeline.errors import DataError, InputError
+from lorag.pipeline.evaluation.beir import read_beir
+from lorag.pipeline.evaluation.retrieval import default_metrics, evaluate_beir, score_run
+from lorag.pipeline.evaluation.searching import Embedded, search
+from lorag.pipeline.evaluation.trec import Scored
+from lorag.pipeline.records import Hit
 
 
 def ranking(*passages: str) -> tuple[Scored, ...]:

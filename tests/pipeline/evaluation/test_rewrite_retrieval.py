@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.evaluation.ablation import NDCG, RECALL, ChainItem, Configuration, Measured, Search
-from pipeline.evaluation.answers import GoldAnswer
-from pipeline.evaluation.rewrite_retrieval import Harm, RewriteRetrieval, Row, compare_rewrites
-from pipeline.evaluation.scores import ItemScores, ScoreTable
-from pipeline.records import Hit, Outcome, Passage, Query, Rewrite, Speaker, Turn
+from lorag.pipeline.evaluation.ablation import NDCG, RECALL, ChainItem, Configuration, Measured, Search
+from lorag.pipeline.evaluation.answers import GoldAnswer
+from lorag.pipeline.evaluation.rewrite_retrieval import Harm, RewriteRetrieval, Row, compare_rewrites
+from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable
+from lorag.pipeline.records import Hit, Outcome, Passage, Query, Rewrite, Speaker, Turn
 
 HISTORY = (Turn(Speaker.USER, "Who keeps the key?"),)
 SECOND = 1 / math.log2(3)

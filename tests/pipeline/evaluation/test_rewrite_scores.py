@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.errors import InputError
-from pipeline.evaluation.rewrites import GoldRewrite, entity_recall, named_entities, score_rewrites
-from pipeline.evaluation.scores import Mean
-from pipeline.records import Outcome, Rewrite
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.evaluation.rewrites import GoldRewrite, entity_recall, named_entities, score_rewrites
+from lorag.pipeline.evaluation.scores import Mean
+from lorag.pipeline.records import Outcome, Rewrite
 
 
 @pytest.mark.parametrize(

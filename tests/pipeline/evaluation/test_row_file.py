@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import InputError
-from pipeline.evaluation.row_file import Row, RowFile, flat
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.evaluation.row_file import Row, RowFile, flat
 
 HEADER = {"seed": 0, "adapters": {"judge": "0001-aa"}}
 

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 
 import pytest
 
-from pipeline.contracts.context import PassageText
-from pipeline.contracts.judge import SUPPORT, JudgeInputs
-from pipeline.engine.protocol import ChoiceRequest, Completion, Finish, Generation
-from pipeline.errors import PromptTooLong
-from pipeline.evaluation.ablation import Configuration, JudgeItem, Measured
-from pipeline.evaluation.judgments import Judged
-from pipeline.evaluation.scores import ScoreTable
-from pipeline.evaluation.second_look import LABEL_TOKENS, judge_answers, write_freely
-from pipeline.records import Answer, Citation, Hit, Outcome, Passage, Response, Rewrite, Trace
-from pipeline.stages import Judge
+from lorag.pipeline.contracts.context import PassageText
+from lorag.pipeline.contracts.judge import SUPPORT, JudgeInputs
+from lorag.pipeline.engine.protocol import ChoiceRequest, Completion, Finish, Generation
+from lorag.pipeline.errors import PromptTooLong
+from lorag.pipeline.evaluation.ablation import Configuration, JudgeItem, Measured
+from lorag.pipeline.evaluation.judgments import Judged
+from lorag.pipeline.evaluation.scores import ScoreTable
+from lorag.pipeline.evaluation.second_look import LABEL_TOKENS, judge_answers, write_freely
+from lorag.pipeline.records import Answer, Citation, Hit, Outcome, Passage, Response, Rewrite, Trace
+from lorag.pipeline.stages import Judge
 
 
 class Told:
@@ -30,7 +30,7 @@ class Told:
         self._check(requests)
         return [Completion(told(request), 9, 2, Finish.STOP) for request in requests]
 
-    def weigh(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
+    def choice_probabilities(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
         self._check(requests)
         return [(share := float(told(request)), (1 - share) / 4, (1 - share) * 3 / 4) for request in requests]
 

@@ -10,8 +10,8 @@ from statistics import stdev
 import numpy as np
 import pytest
 
-from pipeline.errors import InputError
-from pipeline.evaluation.significance import (
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.evaluation.significance import (
     detectable,
     holm,
     items_needed,

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from pipeline.evaluation.answers import SUPPORTED, GoldAnswer, score_answers
-from pipeline.evaluation.support import is_supported, unsupported
-from pipeline.records import Answer, Citation, Outcome, Passage
+from lorag.pipeline.evaluation.answers import SUPPORTED, GoldAnswer, score_answers
+from lorag.pipeline.evaluation.support import is_supported, unsupported
+from lorag.pipeline.records import Answer, Citation, Outcome, Passage
 
 PIER = "North Pier > History The pier was built in 1911 by Ann Vale. Swans sleep there at night."
 HALL = "Rope hall > Use Ropes are dried in the hall for 3 weeks."

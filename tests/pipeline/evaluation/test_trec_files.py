@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import DataError, InputError
-from pipeline.evaluation.trec import Scored, rank, read_qrels, read_run, write_qrels, write_run
+from lorag.pipeline.errors import DataError, InputError
+from lorag.pipeline.evaluation.trec import Scored, rank, read_qrels, read_run, write_qrels, write_run
 
 
 def test_equal_scores_are_ordered_as_trec_eval_orders_them() -> None:

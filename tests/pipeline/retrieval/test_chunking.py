@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import InputError
-from pipeline.records import Document, Passage
-from pipeline.retrieval.chunking import chunk, locate
-from pipeline.retrieval.html_text import extract
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.records import Document, Passage
+from lorag.pipeline.retrieval.chunking import chunk, locate
+from lorag.pipeline.retrieval.html_text import extract
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples/kelder-sound-line/documents"
 
@@ -76,7 +76,7 @@ def test_impossible_sizes_are_refused(max_chars: int, min_chars: int) -> None:
 @pytest.mark.parametrize("max_chars", [40, 200, 700])
 @pytest.mark.skipif(not EXAMPLE.is_dir(), reason="the example domain is not in this checkout")
 def test_the_example_documents_lose_no_word_and_cut_none(max_chars: int) -> None:
-    from pipeline.retrieval.loading import load_folder
+    from lorag.pipeline.retrieval.loading import load_folder
 
     for made in load_folder(EXAMPLE).documents:
         passages = chunk(made, max_chars=max_chars, min_chars=max_chars // 6)

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.engine.quiet import quiet_libraries
-from pipeline.errors import AdapterError, BaseError, NoEffect
-from pipeline.records import Passage
-from pipeline.retrieval.embedder import EncoderIdentity, HashingEmbedder, SentenceTransformerEmbedder, Vectors, passage_text
-from pipeline.retrieval.sentence_encoder import adapter_digest, resolve_model
+from lorag.pipeline.engine.quiet import quiet_libraries
+from lorag.pipeline.errors import AdapterError, BaseError, NoEffect
+from lorag.pipeline.records import Passage
+from lorag.pipeline.retrieval.embedder import EncoderIdentity, HashingEmbedder, SentenceTransformerEmbedder, Vectors, passage_text
+from lorag.pipeline.retrieval.sentence_encoder import adapter_digest, resolve_model
 
 BARE = EncoderIdentity("minilm", "m1", max_length=256)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.retrieval.shelf import file_name
+from lorag.pipeline.retrieval.partition import file_name
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.records import Segment
-from pipeline.retrieval.html_text import clip, extract
+from lorag.pipeline.records import Segment
+from lorag.pipeline.retrieval.html_text import clip, extract
 
 
 @pytest.mark.parametrize(

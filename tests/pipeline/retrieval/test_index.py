@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import ConfigError, IndexMismatch, InputError, StoreError
-from pipeline.records import Segment
-from pipeline.retrieval.bm25 import Bm25Encoder, Bm25Settings
-from pipeline.retrieval.client_store import ClientStore
-from pipeline.retrieval.edge_store import EdgeStore
-from pipeline.retrieval.embedder import HashingEmbedder, SentenceTransformerEmbedder, Vectors, passage_text
-from pipeline.retrieval.index import Index
-from pipeline.retrieval.ingest import Chunking, IngestReport
-from pipeline.retrieval.store import VectorStore
+from lorag.pipeline.errors import ConfigError, IndexMismatch, InputError, StoreError
+from lorag.pipeline.records import Segment
+from lorag.pipeline.retrieval.bm25 import Bm25Encoder, Bm25Settings
+from lorag.pipeline.retrieval.client_store import ClientStore
+from lorag.pipeline.retrieval.edge_store import EdgeStore
+from lorag.pipeline.retrieval.embedder import HashingEmbedder, SentenceTransformerEmbedder, Vectors, passage_text
+from lorag.pipeline.retrieval.index import Index
+from lorag.pipeline.retrieval.ingest import Chunking, IngestReport
+from lorag.pipeline.retrieval.store import VectorStore
 
 FILES = {
     "procedures/ramps.md": "# Ramps\n\n## Limits\n\nThe axle limit at berth 2 is ten tonnes.\n\n## Pins\n\nFour lamps, then go.",

@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from pipeline.retrieval.client_store import ClientStore
-from pipeline.retrieval.edge_store import EdgeStore
-from pipeline.retrieval.embedder import HashingEmbedder
-from pipeline.retrieval.index import Index
-from pipeline.retrieval.ingest import Chunking
-from pipeline.retrieval.store import VectorStore
+from lorag.pipeline.retrieval.client_store import ClientStore
+from lorag.pipeline.retrieval.edge_store import EdgeStore
+from lorag.pipeline.retrieval.embedder import HashingEmbedder
+from lorag.pipeline.retrieval.index import Index
+from lorag.pipeline.retrieval.ingest import Chunking
+from lorag.pipeline.retrieval.store import VectorStore
 
 WRITES = ("create", "drop", "upsert", "delete", "set_metadata", "add_fields", "set_aliases", "flush", "optimise")
 
@@ -141,10 +141,10 @@ def test_cut_at_every_write_of_an_update(documents: Path, rebuild: bool) -> None
 SCRIPT = """
 import sys, time
 from pathlib import Path
-from pipeline.retrieval.edge_store import EdgeStore
-from pipeline.retrieval.embedder import HashingEmbedder
-from pipeline.retrieval.index import Index
-from pipeline.retrieval.ingest import Chunking
+from lorag.pipeline.retrieval.edge_store import EdgeStore
+from lorag.pipeline.retrieval.embedder import HashingEmbedder
+from lorag.pipeline.retrieval.index import Index
+from lorag.pipeline.retrieval.ingest import Chunking
 
 class Slow(HashingEmbedder):
     def embed_passages(self, texts):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import DataError, InputError
-from pipeline.retrieval.loading import Loaded, load_file, load_folder
+from lorag.pipeline.errors import DataError, InputError
+from lorag.pipeline.retrieval.loading import Loaded, load_file, load_folder
 from tests.pipeline.retrieval.pdf_bytes import pdf_bytes
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.engine.quiet import quiet_libraries
-from pipeline.errors import BaseError
-from pipeline.records import Hit, Passage
-from pipeline.retrieval.embedder import passage_text
-from pipeline.retrieval.rerank import CrossEncoderReranker
-from pipeline.retrieval.sentence_encoder import resolve_model
+from lorag.pipeline.engine.quiet import quiet_libraries
+from lorag.pipeline.errors import BaseError
+from lorag.pipeline.records import Hit, Passage
+from lorag.pipeline.retrieval.embedder import passage_text
+from lorag.pipeline.retrieval.rerank import CrossEncoderReranker
+from lorag.pipeline.retrieval.sentence_encoder import resolve_model
 
 HITS = [
     Hit(Passage(f"d#{n}", "d", "s", "Ships", "", text, 0, len(text)), 1.0 - n / 10)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.retrieval.sentences import sentences
+from lorag.pipeline.retrieval.sentences import sentences
 
 
 @pytest.mark.parametrize(

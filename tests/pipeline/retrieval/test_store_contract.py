@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import InputError, StoreError
-from pipeline.retrieval.client_store import ClientStore
-from pipeline.retrieval.edge_store import EdgeStore
-from pipeline.retrieval.store import MISSING, FieldKind, Point, Search, Sparse, VectorStore, filter_values, prefetch_depth
+from lorag.pipeline.errors import InputError, StoreError
+from lorag.pipeline.retrieval.client_store import ClientStore
+from lorag.pipeline.retrieval.edge_store import EdgeStore
+from lorag.pipeline.retrieval.store import MISSING, FieldKind, Point, Search, Sparse, VectorStore, filter_values, prefetch_depth
 
 SERVER = os.environ.get("LORAG_QDRANT_URL", "")
 FIELDS = {
@@ -262,7 +262,7 @@ def test_a_second_process_is_told_that_the_index_is_open(tmp_path: Path) -> None
     store = EdgeStore(tmp_path)
     store.create("c", 2, {}, {})
     store.upsert("c", POINTS)
-    code = "import sys, pathlib, pipeline.retrieval.edge_store as e; e.EdgeStore(pathlib.Path(sys.argv[1])).count('c')"
+    code = "import sys, pathlib, lorag.pipeline.retrieval.edge_store as e; e.EdgeStore(pathlib.Path(sys.argv[1])).count('c')"
     told = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=False)
     assert told.returncode != 0
     assert f"StoreError: index {tmp_path} is open in another process; end that one" in told.stderr.splitlines()[-1]

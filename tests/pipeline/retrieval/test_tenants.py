@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import InputError, StoreError
-from pipeline.records import Document
-from pipeline.retrieval.client_store import ClientStore
-from pipeline.retrieval.edge_store import EdgeStore
-from pipeline.retrieval.embedder import HashingEmbedder
-from pipeline.retrieval.index import Index, IndexedFile
-from pipeline.retrieval.ingest import Chunking
-from pipeline.retrieval.loading import load_file
-from pipeline.retrieval.shelf import SHELF_FIELDS, Shelf, check_tenant, shelf_of
-from pipeline.retrieval.store import MISSING, FieldKind, Point, Search, Sparse, VectorStore
+from lorag.pipeline.errors import InputError, StoreError
+from lorag.pipeline.records import Document
+from lorag.pipeline.retrieval.client_store import ClientStore
+from lorag.pipeline.retrieval.edge_store import EdgeStore
+from lorag.pipeline.retrieval.embedder import HashingEmbedder
+from lorag.pipeline.retrieval.index import Index, IndexedFile
+from lorag.pipeline.retrieval.ingest import Chunking
+from lorag.pipeline.retrieval.loading import load_file
+from lorag.pipeline.retrieval.partition import PARTITION_FIELDS, Partition, check_tenant, partition_of
+from lorag.pipeline.retrieval.store import MISSING, FieldKind, Point, Search, Sparse, VectorStore
 
 CHUNKING = Chunking(60, 0)
 
@@ -211,7 +211,7 @@ def test_the_filter_by_a_missing_key_holds_everywhere(store: VectorStore) -> Non
         for found in store.search("c", search, 10, filter={"tenant": MISSING}):
             assert {point.id for point in found} == {ids[0], ids[3]}
         assert store.count("c", {"tenant": MISSING}) == 2 and store.count("c", {"tenant": MISSING, "other": 1}) == 1
-        store.add_fields("c", SHELF_FIELDS)
+        store.add_fields("c", PARTITION_FIELDS)
     store.delete_where("c", {"tenant": MISSING})
     assert [point.id for point in store.scroll("c")] == [ids[1], ids[2]]
 
@@ -224,10 +224,10 @@ def test_bad_tenants_are_refused(index: Index, tenant: str) -> None:
 
 
 def test_ids_differ_by_tenant_and_origin_and_stay_what_they_were() -> None:
-    shelves = [Shelf(), Shelf(uploaded=True), Shelf("red"), Shelf("red", True), Shelf("blue", True)]
-    assert len({shelf.point_id("keys.txt#12345678") for shelf in shelves}) == 5
-    assert Shelf().point_id("keys.txt#12345678") == "30698c63-8592-521d-8239-e06b33f52b2e"
-    assert [shelf_of(shelf.marks()) for shelf in shelves] == shelves
+    shelves = [Partition(), Partition(uploaded=True), Partition("red"), Partition("red", True), Partition("blue", True)]
+    assert len({partition.point_id("keys.txt#12345678") for partition in shelves}) == 5
+    assert Partition().point_id("keys.txt#12345678") == "30698c63-8592-521d-8239-e06b33f52b2e"
+    assert [partition_of(partition.marks()) for partition in shelves] == shelves
 
 
 def test_nothing_ingested_is_told_to_every_tenant(index: Index) -> None:

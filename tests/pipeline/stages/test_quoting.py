@@ -2,10 +2,10 @@
 
 import pytest
 
-from pipeline.records import Document, Passage, Segment
-from pipeline.retrieval.chunking import chunk
-from pipeline.retrieval.html_text import extract
-from pipeline.stages.quoting import cite, support
+from lorag.pipeline.records import Document, Passage, Segment
+from lorag.pipeline.retrieval.chunking import chunk
+from lorag.pipeline.retrieval.html_text import extract
+from lorag.pipeline.stages.quoting import cite, support
 
 TIDES = (
     "The Dun berth dries at low water. Vessels drawing over 2.4 m wait for half tide. "

@@ -4,16 +4,16 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from pipeline.contracts.judge import ANSWERABILITY, JudgeInputs
-from pipeline.contracts.rewrite import PLAIN_TASK, TUNED_TASK
-from pipeline.contracts.synthesize import REFUSAL
-from pipeline.engine.protocol import ChoiceRequest, Completion, Generation
-from pipeline.engine.scripted import ScriptedEngine
-from pipeline.errors import EngineError, InputError, PromptTooLong, StoreError
-from pipeline.records import Hit, Outcome, Passage, Query, Speaker, Turn
-from pipeline.retrieval.store import Filter
-from pipeline.stages import Judge, Retriever, Rewriter, Synthesizer
-from pipeline.stages.attempts import attempt
+from lorag.pipeline.contracts.judge import ANSWERABILITY, JudgeInputs
+from lorag.pipeline.contracts.rewrite import PLAIN_TASK, TUNED_TASK
+from lorag.pipeline.contracts.synthesize import REFUSAL
+from lorag.pipeline.engine.protocol import ChoiceRequest, Completion, Generation
+from lorag.pipeline.engine.scripted import ScriptedEngine
+from lorag.pipeline.errors import EngineError, InputError, PromptTooLong, StoreError
+from lorag.pipeline.records import Hit, Outcome, Passage, Query, Speaker, Turn
+from lorag.pipeline.retrieval.store import Filter
+from lorag.pipeline.stages import Judge, Retriever, Rewriter, Synthesizer
+from lorag.pipeline.stages.attempts import attempt
 
 HISTORY = (Turn(Speaker.USER, "How deep is the Dun berth?"), Turn(Speaker.ASSISTANT, "2.4 m."))
 
@@ -33,9 +33,9 @@ class Choosy(ScriptedEngine):
         self._refuse(requests)
         return super().generate(requests)
 
-    def weigh(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
+    def choice_probabilities(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
         self._refuse(requests)
-        return super().weigh(requests)
+        return super().choice_probabilities(requests)
 
 
 def test_a_question_without_history_is_left_as_it_is_and_costs_no_call() -> None:

@@ -12,18 +12,18 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from pipeline.config import load_settings
-from pipeline.engine.limits import current_limits
-from pipeline.engine.protocol import ChoiceRequest, Completion, Finish, Generation
-from pipeline.retrieval.edge_store import EdgeStore
-from pipeline.retrieval.embedder import Embedder, HashingEmbedder
-from pipeline.retrieval.index import Index
-from services.api.app import create_app
-from services.api.keys import KeyRing
-from services.api.residents import Residents
-from services.api.runtime import Encoder, Runtime
-from services.api.server import Server, listening, server_config
-from services.api.state import Lane, Limits, ServiceState
+from lorag.pipeline.config import load_settings
+from lorag.pipeline.engine.limits import current_limits
+from lorag.pipeline.engine.protocol import ChoiceRequest, Completion, Finish, Generation
+from lorag.pipeline.retrieval.edge_store import EdgeStore
+from lorag.pipeline.retrieval.embedder import Embedder, HashingEmbedder
+from lorag.pipeline.retrieval.index import Index
+from lorag.services.api.app import create_app
+from lorag.services.api.keys import KeyRing
+from lorag.services.api.residents import Residents
+from lorag.services.api.runtime import Encoder, Runtime
+from lorag.services.api.server import Server, listening, server_config
+from lorag.services.api.state import Lane, Limits, ServiceState
 from tests.services.api.small_service import make_project, wait_for
 
 ANSWER = "The porter keeps the key. [1]"
@@ -73,7 +73,7 @@ class PacedEngine:
         finish = Finish.LENGTH if len(words) > request.max_tokens else Finish.STOP
         return Completion(told, read, min(len(words), request.max_tokens), finish)
 
-    def weigh(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
+    def choice_probabilities(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
         self.requests.extend(requests)
         return [(0.75, *([0.25 / (len(r.choices) - 1)] * (len(r.choices) - 1))) for r in requests]
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from pipeline.adapters.canaries import Canary, canaries_json
-from pipeline.adapters.card import AdapterCard
-from pipeline.adapters.registry import Registry
-from pipeline.engine.bases import Base
-from pipeline.records import Message, Role
+from lorag.pipeline.adapters.canaries import Canary, canaries_json
+from lorag.pipeline.adapters.card import AdapterCard
+from lorag.pipeline.adapters.registry import Registry
+from lorag.pipeline.engine.bases import Base
+from lorag.pipeline.records import Message, Role
 from tests.pipeline.adapters.conftest import BASE, SETTINGS
 
 MakeCard = Callable[[Path, Base, Role], AdapterCard]

@@ -11,18 +11,18 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from pipeline.adapters.registry import Version
-from pipeline.config import Settings, load_settings
-from pipeline.engine.scripted import ScriptedEngine
-from pipeline.retrieval.edge_store import EdgeStore
-from pipeline.retrieval.embedder import Embedder, HashingEmbedder
-from pipeline.retrieval.index import Index
-from pipeline.retrieval.ingest import Chunking
-from services.api.app import create_app
-from services.api.keys import KeyRing
-from services.api.residents import Residents
-from services.api.runtime import Encoder, Runtime
-from services.api.state import Limits, ServiceState
+from lorag.pipeline.adapters.registry import Version
+from lorag.pipeline.config import Settings, load_settings
+from lorag.pipeline.engine.scripted import ScriptedEngine
+from lorag.pipeline.retrieval.edge_store import EdgeStore
+from lorag.pipeline.retrieval.embedder import Embedder, HashingEmbedder
+from lorag.pipeline.retrieval.index import Index
+from lorag.pipeline.retrieval.ingest import Chunking
+from lorag.services.api.app import create_app
+from lorag.services.api.keys import KeyRing
+from lorag.services.api.residents import Residents
+from lorag.services.api.runtime import Encoder, Runtime
+from lorag.services.api.state import Limits, ServiceState
 
 Load = Callable[[str, Version], None]
 

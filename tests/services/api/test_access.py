@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 from starlette.routing import Mount, Route
 
-from services.api.keys import FILE, KeyRing, Scope
+from lorag.services.api.keys import FILE, KeyRing, Scope
 from tests.services.api.small_service import bearer, make_app, make_project, serving
 
 OPEN = {"/healthz", "/readyz", "/", "/static"}

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from pipeline.adapters.registry import Registry, Version
-from pipeline.errors import NoEffect
-from pipeline.records import Role
+from lorag.pipeline.adapters.registry import Registry, Version
+from lorag.pipeline.errors import NoEffect
+from lorag.pipeline.records import Role
 from tests.services.api.plain_adapters import MakeCard, publish
 from tests.services.api.small_service import make_project, serving
 

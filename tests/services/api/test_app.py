@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from pipeline.errors import (
+from lorag.pipeline.errors import (
     AdapterError,
     Cancelled,
     DeadlinePassed,
@@ -25,11 +25,11 @@ from pipeline.errors import (
     ShuttingDown,
     StoreError,
 )
-from pipeline.stages.attempts import named
-from services.api.app import create_app
-from services.api.errors import ApiError, api_error
-from services.api.logs import JsonLines, logging_to
-from services.api.state import Limits, ServiceState
+from lorag.pipeline.stages.attempts import named
+from lorag.services.api.app import create_app
+from lorag.services.api.errors import ApiError, api_error
+from lorag.services.api.logs import JsonLines, logging_to
+from lorag.services.api.state import Limits, ServiceState
 from tests.services.api.live_service import ANSWER, PacedEngine, make_live_app, make_runtime, ready_project
 from tests.services.api.small_service import wait_for
 
@@ -284,7 +284,7 @@ def test_the_description_has_examples_and_a_page(client: TestClient) -> None:
 
 
 def test_an_unready_question_of_an_empty_project_is_a_refusal(tmp_path: Path) -> None:
-    from pipeline.config import load_settings
+    from lorag.pipeline.config import load_settings
     from tests.services.api.small_service import make_project
 
     project = make_project(tmp_path / "empty")

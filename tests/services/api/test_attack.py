@@ -19,8 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from services.api import guard, server
-from services.api.keys import KeyRing, Scope
+from lorag.services.api import guard, server
+from lorag.services.api.keys import KeyRing, Scope
 from tests.services.api import attacks, wire_attacks
 from tests.services.api.attacks import CHAIN_BODY, CHAT, Case, planted, request
 from tests.services.api.live_service import ANSWER, Live, live, ready_project

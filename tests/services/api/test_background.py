@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import StoreError
-from services.api.background import MAX_STARTS, Job, Jobs, JobState, Named, Order, Progress, new_id
-from services.api.errors import ApiError
+from lorag.pipeline.errors import StoreError
+from lorag.services.api.background import MAX_STARTS, Job, Jobs, JobState, Named, Order, Progress, new_id
+from lorag.services.api.errors import ApiError
 from tests.services.api.small_service import wait_for
 
 Script = Callable[[Job, Progress], tuple[str, str | None]]
@@ -93,7 +93,7 @@ def test_jobs_are_done_in_order_and_each_state_is_on_disk(tmp_path: Path) -> Non
 def test_a_job_that_fails_says_why_and_the_next_is_done(
     tmp_path: Path, failure: Exception | None, words: str, given_up: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.api.background.PAUSE", 0.0)
+    monkeypatch.setattr("lorag.services.api.background.PAUSE", 0.0)
 
     def script(job: Job, progress: Progress) -> tuple[str, str | None]:
         if job.files == ("good.md",):
@@ -158,7 +158,7 @@ def test_files_that_are_no_jobs_and_leftovers_do_no_harm(tmp_path: Path) -> None
 
 
 def test_old_finished_jobs_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.api.background.KEEP_FINISHED", 3)
+    monkeypatch.setattr("lorag.services.api.background.KEEP_FINISHED", 3)
     jobs = Jobs(tmp_path, Scripted())
     jobs.start()
     made = [jobs.add(order()) for _ in range(6)]
@@ -169,7 +169,7 @@ def test_old_finished_jobs_are_forgotten(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_full_queue_counts_one_tenant_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.api.background.MAX_WAITING", 2)
+    monkeypatch.setattr("lorag.services.api.background.MAX_WAITING", 2)
     jobs = Jobs(tmp_path, Scripted())
     for _ in range(2):
         jobs.add(order())
@@ -196,7 +196,7 @@ def test_a_disk_that_refuses_does_not_end_the_worker(tmp_path: Path, monkeypatch
     def refuse(path: Path, content: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("services.api.background.write_json", refuse)
+    monkeypatch.setattr("lorag.services.api.background.write_json", refuse)
     jobs.start()
     wait_for(lambda: state(jobs, job) is JobState.DONE)
     with pytest.raises(OSError, match="No space"):
@@ -212,7 +212,7 @@ def test_ids_sort_by_time() -> None:
 
 def test_while_the_store_is_away_nothing_is_dropped_and_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither tried less than it may be, nor finished before it could be undone."""
-    monkeypatch.setattr("services.api.background.PAUSE", 0.05)
+    monkeypatch.setattr("lorag.services.api.background.PAUSE", 0.05)
     away = threading.Event()
     away.set()
 

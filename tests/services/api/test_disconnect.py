@@ -16,8 +16,8 @@ from typing import Any
 import httpx
 import pytest
 
-import services.api.server
-from services.api.state import Lane, Limits
+import lorag.services.api.server
+from lorag.services.api.state import Lane, Limits
 from tests.services.api.live_service import ANSWER, PacedEngine, live, ready_project
 from tests.services.api.small_service import wait_for
 
@@ -80,8 +80,8 @@ def test_a_stream_that_is_left_in_the_middle(tmp_path: Path) -> None:
     ],
 )
 def test_half_a_request_is_given_up(tmp_path: Path, half: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.api.server.HEAD_SECONDS", 0.3)
-    monkeypatch.setattr("services.api.guard.BODY_SECONDS", 0.3)
+    monkeypatch.setattr("lorag.services.api.server.HEAD_SECONDS", 0.3)
+    monkeypatch.setattr("lorag.services.api.guard.BODY_SECONDS", 0.3)
     with (
         live(ready_project(tmp_path / "p")) as service,
         socket.create_connection(("127.0.0.1", service.port), timeout=10) as connection,
@@ -95,7 +95,7 @@ def test_half_a_request_is_given_up(tmp_path: Path, half: bytes, monkeypatch: py
 
 
 def test_a_head_that_trickles_gets_no_more_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.api.server.HEAD_SECONDS", 0.5)
+    monkeypatch.setattr("lorag.services.api.server.HEAD_SECONDS", 0.5)
     with (
         live(ready_project(tmp_path / "p")) as service,
         socket.create_connection(("127.0.0.1", service.port), timeout=10) as connection,
@@ -111,7 +111,7 @@ def test_a_head_that_trickles_gets_no_more_time(tmp_path: Path, monkeypatch: pyt
 SERVE = """
 import sys, threading, time
 from pathlib import Path
-from services.api import server
+from lorag.services.api import server
 from tests.services.api import live_service as live
 project, port = Path(sys.argv[1]), int(sys.argv[2])
 engine = live.PacedEngine()
@@ -131,7 +131,7 @@ def test_sigterm_finishes_what_runs_and_takes_nothing_new(tmp_path: Path) -> Non
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        cwd=Path(services.api.server.__file__).parents[2],
+        cwd=Path(lorag.services.api.server.__file__).parents[2],
         env={**os.environ, "PYTHONPATH": "."},
     )
     try:

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from pipeline.config import load_settings
-from pipeline.retrieval.embedder import HashingEmbedder, Vectors
-from services.api.background import Jobs
-from services.api.keys import FILE, KeyRing, Scope
-from services.api.library import Library
-from services.api.state import Limits
+from lorag.pipeline.config import load_settings
+from lorag.pipeline.retrieval.embedder import HashingEmbedder, Vectors
+from lorag.services.api.background import Jobs
+from lorag.services.api.keys import FILE, KeyRing, Scope
+from lorag.services.api.library import Library
+from lorag.services.api.state import Limits
 from tests.services.api.small_service import (
     bearer,
     finished,
@@ -350,7 +350,7 @@ def test_questions_and_uploads_at_full_speed_on_the_store_in_process(project: Pa
 
 
 def test_too_many_waiting_jobs_are_turned_away(project: Path, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.api.background.MAX_WAITING", 2)
+    monkeypatch.setattr("lorag.services.api.background.MAX_WAITING", 2)
     slow = Slow()
     with serving(project, embedder=slow) as client:
         for number in range(2):

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import ConfigError, InputError
-from services.api import keys as keys_module
-from services.api.keys import FILE, Caller, KeyRing, Scope
+from lorag.pipeline.errors import ConfigError, InputError
+from lorag.services.api import keys as keys_module
+from lorag.services.api.keys import FILE, Caller, KeyRing, Scope
 from tests.services.api.small_service import make_project
 
 
@@ -110,7 +110,7 @@ def test_a_damaged_file_is_named_and_opens_nothing(ring: KeyRing, content: str) 
 
 def test_two_processes_add_at_once_and_both_keys_stay(tmp_path: Path) -> None:
     code = (
-        "import sys, pathlib; from services.api.keys import KeyRing, Scope, FILE\n"
+        "import sys, pathlib; from lorag.services.api.keys import KeyRing, Scope, FILE\n"
         "ring = KeyRing(pathlib.Path(sys.argv[1]) / FILE)\n"
         "for n in range(8): ring.add(f'{sys.argv[2]}{n}', [Scope.ASK])"
     )

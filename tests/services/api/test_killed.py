@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.adapters.inspection import inspect_folder
-from pipeline.adapters.registry import Registry
-from pipeline.config import load_settings
-from pipeline.records import Role
-from services.api.keys import FILE, KeyRing, Scope
+from lorag.pipeline.adapters.inspection import inspect_folder
+from lorag.pipeline.adapters.registry import Registry
+from lorag.pipeline.config import load_settings
+from lorag.pipeline.records import Role
+from lorag.services.api.keys import FILE, KeyRing, Scope
 from tests.services.api.plain_adapters import MakeCard, publish
 from tests.services.api.small_service import bearer, make_project, open_small, serving, sources, texts_found, upload, wait_for
 
@@ -27,7 +27,7 @@ KILLS = 6
 INGESTER = """
 import sys, time
 from pathlib import Path
-from pipeline.retrieval.embedder import HashingEmbedder
+from lorag.pipeline.retrieval.embedder import HashingEmbedder
 from tests.services.api.small_service import serving, upload
 from tests.services.api.test_killed import sheet
 

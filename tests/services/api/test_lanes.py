@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from pipeline.retrieval.embedder import HashingEmbedder, Vectors
-from services.api.state import Lane, Limits
+from lorag.pipeline.retrieval.embedder import HashingEmbedder, Vectors
+from lorag.services.api.state import Lane, Limits
 from tests.services.api.live_service import ANSWER, Live, PacedEngine, live, ready_project
 
 CHAIN: dict[str, Any] = {"model": "lorag", "messages": [{"role": "user", "content": "Who keeps the key?"}]}

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import StoreError
-from pipeline.retrieval.edge_store import EdgeStore
-from pipeline.retrieval.embedder import HashingEmbedder, Vectors
-from pipeline.retrieval.index import Index
-from pipeline.retrieval.ingest import Chunking
-from pipeline.retrieval.store import VectorStore
-from services.api.background import Job, Order
-from services.api.library import INGEST, RECHECK, Library
+from lorag.pipeline.errors import StoreError
+from lorag.pipeline.retrieval.edge_store import EdgeStore
+from lorag.pipeline.retrieval.embedder import HashingEmbedder, Vectors
+from lorag.pipeline.retrieval.index import Index
+from lorag.pipeline.retrieval.ingest import Chunking
+from lorag.pipeline.retrieval.store import VectorStore
+from lorag.services.api.background import Job, Order
+from lorag.services.api.library import INGEST, RECHECK, Library
 
 
 class Failing(HashingEmbedder):

@@ -13,8 +13,8 @@ import openai
 import pytest
 from openai import OpenAI
 
-from pipeline.engine.protocol import Generation
-from services.api.state import Limits
+from lorag.pipeline.engine.protocol import Generation
+from lorag.services.api.state import Limits
 from tests.services.api.live_service import ANSWER, Live, PacedEngine, live, ready_project
 
 QUESTION = {"role": "user", "content": "Who keeps the key?"}

@@ -15,7 +15,7 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
-from services.api.keys import FILE, KeyRing, Scope
+from lorag.services.api.keys import FILE, KeyRing, Scope
 from tests.services.api.live_service import live, ready_project
 
 EXAMPLES = 6

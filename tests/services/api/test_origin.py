@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from starlette.datastructures import Headers
 
-from services.api.errors import ApiError
-from services.api.origin import check_origin
-from services.commands.serve import LOOPBACK
+from lorag.services.api.errors import ApiError
+from lorag.services.api.origin import check_origin
+from lorag.services.commands.serve import LOOPBACK
 
 GOOD = [
     {"host": "127.0.0.1:8321"},

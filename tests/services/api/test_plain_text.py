@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from pipeline.engine.scripted import ScriptedEngine
-from pipeline.engine.tokens import ChatTokens
-from pipeline.records import Message
-from services.api.keys import FILE, KeyRing, Scope
+from lorag.pipeline.engine.scripted import ScriptedEngine
+from lorag.pipeline.engine.tokens import ChatTokens
+from lorag.pipeline.records import Message
+from lorag.services.api.keys import FILE, KeyRing, Scope
 from tests.services.api.small_service import bearer, make_project, serving, upload
 
 INVOCATION = "<|im_start|>assistant\n"

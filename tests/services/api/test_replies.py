@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from pipeline.engine.limits import Limits, limited
-from pipeline.engine.protocol import ChoiceRequest, Completion, Finish, Generation, Sampling
-from pipeline.engine.scripted import ScriptedEngine
-from pipeline.errors import Cancelled, DeadlinePassed
-from pipeline.records import Message
-from services.api.metering import Bounded, RequestEngine
-from services.api.metrics import Metrics
-from services.api.replies import Replies
+from lorag.pipeline.engine.limits import Limits, limited
+from lorag.pipeline.engine.protocol import ChoiceRequest, Completion, Finish, Generation, Sampling
+from lorag.pipeline.engine.scripted import ScriptedEngine
+from lorag.pipeline.errors import Cancelled, DeadlinePassed
+from lorag.pipeline.records import Message
+from lorag.services.api.metering import Bounded, RequestEngine
+from lorag.services.api.metrics import Metrics
+from lorag.services.api.replies import Replies
 
 
 def asking(text: str, **options: Any) -> Generation:
@@ -71,8 +71,8 @@ def test_weights_are_remembered_for_each_adapter() -> None:
     inner = ScriptedEngine(weigher=lambda request: [1, 3])
     engine = RequestEngine(inner, Replies(10), Metrics(), "")
     request = ChoiceRequest((Message("user", "x"),), ("yes", "no"), "judge-1")
-    assert engine.weigh([request, request]) == [(0.25, 0.75)] * 2
-    engine.weigh([ChoiceRequest(request.messages, request.choices, "judge-2")])
+    assert engine.choice_probabilities([request, request]) == [(0.25, 0.75)] * 2
+    engine.choice_probabilities([ChoiceRequest(request.messages, request.choices, "judge-2")])
     assert len(inner.requests) == 2
 
 
@@ -98,6 +98,6 @@ def test_whoever_has_gone_is_not_worked_for(streamed: bool) -> None:
         with pytest.raises(Cancelled):
             engine.generate([asking("y")])
     with limited(Limits.of(0)), pytest.raises(DeadlinePassed):
-        engine.weigh([ChoiceRequest((Message("user", "x"),), ("yes", "no"))])
+        engine.choice_probabilities([ChoiceRequest((Message("user", "x"),), ("yes", "no"))])
     assert len(inner.requests) == 1
     assert drained(engine, asking("x"))[0] == "a b c d"  # the broken one was not remembered

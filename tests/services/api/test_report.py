@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from services.api.keys import KeyRing, Scope
-from services.api.report import newest_report
+from lorag.services.api.keys import KeyRing, Scope
+from lorag.services.api.report import newest_report
 from tests.services.api.small_service import bearer, make_project, serving
 
 

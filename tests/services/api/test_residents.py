@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.adapters.registry import Version
-from pipeline.errors import NoEffect
-from pipeline.records import Role
-from services.api.residents import Residents
+from lorag.pipeline.adapters.registry import Version
+from lorag.pipeline.errors import NoEffect
+from lorag.pipeline.records import Role
+from lorag.services.api.residents import Residents
 
 
 def version(number: int) -> Version:

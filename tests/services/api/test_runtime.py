@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.adapters.registry import Version
-from pipeline.config import Settings, load_settings
-from pipeline.engine.scripted import ScriptedEngine
-from pipeline.errors import IndexMismatch, NoEffect, StoreError
-from pipeline.records import Query, Role
-from pipeline.retrieval.edge_store import EdgeStore
-from pipeline.retrieval.embedder import HashingEmbedder
-from pipeline.retrieval.index import Index
-from services.api.errors import ApiError
-from services.api.residents import Residents
-from services.api.runtime import Encoder, Runtime
+from lorag.pipeline.adapters.registry import Version
+from lorag.pipeline.config import Settings, load_settings
+from lorag.pipeline.engine.scripted import ScriptedEngine
+from lorag.pipeline.errors import IndexMismatch, NoEffect, StoreError
+from lorag.pipeline.records import Query, Role
+from lorag.pipeline.retrieval.edge_store import EdgeStore
+from lorag.pipeline.retrieval.embedder import HashingEmbedder
+from lorag.pipeline.retrieval.index import Index
+from lorag.services.api.errors import ApiError
+from lorag.services.api.residents import Residents
+from lorag.services.api.runtime import Encoder, Runtime
 from tests.services.api.live_service import ready_project
 
 ONE, TWO, THREE = "0001-aaaaaaaa", "0002-bbbbbbbb", "0003-cccccccc"
@@ -81,21 +81,21 @@ def synthesizer(name: str) -> str:
 
 
 def test_without_adapters_the_base_answers(home: Home) -> None:
-    with home.open().chain() as (chain, lease):
+    with home.open().chain() as (chain, snapshot):
         assert chain.ask(Query("Who keeps the key?")).answer.reply == "said by None [1]"
-    assert set(lease.named().values()) == {"base"}
+    assert set(snapshot.named().values()) == {"base"}
 
 
 def test_a_promotion_leaves_what_runs_alone(home: Home) -> None:
     home.alias(Role.SYNTHESIZER, production=ONE)
     runtime = home.open()
-    with runtime.chain() as (old, lease):
+    with runtime.chain() as (old, snapshot):
         home.alias(Role.SYNTHESIZER, production=TWO, previous=ONE)
         assert runtime.refresh() == ()
         with runtime.chain() as (new, _):
             assert new.ask(Query("Who keeps the key?")).answer.reply == f"said by {synthesizer(TWO)} [1]"
         assert old.ask(Query("Who keeps the key?")).answer.reply == f"said by {synthesizer(ONE)} [1]"
-        assert lease.named()["synthesizer"] == synthesizer(ONE)
+        assert snapshot.named()["synthesizer"] == synthesizer(ONE)
         assert sorted(home.loaded) == [synthesizer(ONE), synthesizer(TWO)]
     assert home.loaded == [synthesizer(TWO)]
     assert [serving["synthesizer"] for serving in home.told] == [synthesizer(ONE), synthesizer(TWO)]
@@ -155,17 +155,17 @@ def test_an_encoder_without_its_index_does_not_take_over(home: Home) -> None:
     home.alias(Role.EMBEDDER, production=ONE)
     (note,) = runtime.refresh()
     assert f"embedder-{ONE} does not serve yet" in note
-    with runtime.chain() as (chain, lease):
+    with runtime.chain() as (chain, snapshot):
         assert chain.ask(Query("Who keeps the key?")).trace.hits
-        assert lease.named()["embedder"] == "base"
+        assert snapshot.named()["embedder"] == "base"
 
 
 def test_a_rollback_of_the_encoder_brings_back_its_index_and_spares_what_runs(home: Home) -> None:
     home.alias(Role.EMBEDDER, production=ONE)
     rebuilt(home, ONE)
     runtime = home.open()
-    with runtime.chain() as (old, lease):
-        assert lease.named()["embedder"] == f"embedder-{ONE}"
+    with runtime.chain() as (old, snapshot):
+        assert snapshot.named()["embedder"] == f"embedder-{ONE}"
         home.alias(Role.EMBEDDER)
         assert runtime.refresh() == ()
         with runtime.chain() as (new, after):
@@ -223,9 +223,9 @@ def test_only_a_search_asks_the_store(home: Home, monkeypatch: pytest.MonkeyPatc
         raise StoreError("the store is down")
 
     monkeypatch.setattr(home.store, "aliases", down)
-    with runtime.lease(tenant="other") as lease:
-        assert lease.named()["embedder"] == "base"
-    with pytest.raises(StoreError), runtime.lease(search=True):
+    with runtime.snapshot(tenant="other") as snapshot:
+        assert snapshot.named()["embedder"] == "base"
+    with pytest.raises(StoreError), runtime.snapshot(search=True):
         pytest.fail("searched without the store")
 
 
@@ -239,14 +239,14 @@ def test_a_store_that_is_slow_for_one_search_holds_nobody_else(home: Home, monke
         return aliases()
 
     def search() -> None:
-        with runtime.lease(search=True):
+        with runtime.snapshot(search=True):
             pass
 
     monkeypatch.setattr(home.store, "aliases", slow)
     searching = threading.Thread(target=search)
     searching.start()
     assert asked.wait(20)
-    with runtime.lease():
+    with runtime.snapshot():
         assert searching.is_alive()
     go_on.set()
     searching.join(20)

@@ -17,12 +17,12 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
-import services.cli
-from pipeline.config import load_settings
-from pipeline.records import Role
-from services.api.app import create_app
-from services.api.opening import open_runtime
-from services.api.state import Limits, ServiceState
+import lorag.services.cli
+from lorag.pipeline.config import load_settings
+from lorag.pipeline.records import Role
+from lorag.services.api.app import create_app
+from lorag.services.api.opening import open_runtime
+from lorag.services.api.state import Limits, ServiceState
 from tests.services.api.small_service import wait_for
 
 CONVERSATION: dict[str, Any] = {
@@ -128,8 +128,17 @@ def test_special_tokens_in_a_message_are_plain_text(client: TestClient) -> None:
 def test_it_serves_and_ends_in_peace(tuned: tuple[Any, str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    command = [sys.executable, "-c", "from services.cli import main; main()", "serve", "--project", ".", "--port", str(port)]
-    root = str(Path(services.cli.__file__).parents[1])
+    command = [
+        sys.executable,
+        "-c",
+        "from lorag.services.cli import main; main()",
+        "serve",
+        "--project",
+        ".",
+        "--port",
+        str(port),
+    ]
+    root = str(Path(lorag.services.cli.__file__).parents[1])
     environment = {**os.environ, "PYTHONPATH": root}
     process = subprocess.Popen(command, cwd=tuned[0].folder, env=environment, stderr=subprocess.PIPE, text=True)
     try:
@@ -179,8 +188,8 @@ def test_a_base_that_is_not_there_ends_the_service_in_one_line(project: Any) -> 
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     project.set(base=project.folder / "nothing")
-    command = [sys.executable, "-c", "from services.cli import main; main()", "serve", "--project", str(project.folder)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(services.cli.__file__).parents[1])}
+    command = [sys.executable, "-c", "from lorag.services.cli import main; main()", "serve", "--project", str(project.folder)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(lorag.services.cli.__file__).parents[1])}
     done = subprocess.run([*command, "--port", str(port)], env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
     last = done.stderr.splitlines()[-1]

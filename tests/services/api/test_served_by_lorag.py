@@ -20,22 +20,22 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from pipeline.adapters.canaries import CANARY_FILE, canaries_json
-from pipeline.adapters.card import AdapterCard
-from pipeline.adapters.proof import CanarySample, record_canaries
-from pipeline.adapters.registry import Registry
-from pipeline.assembly import open_base, open_index
-from pipeline.config import load_settings
-from pipeline.contracts import rewrite
-from pipeline.engine.bases import Base, resolve_base
-from pipeline.engine.local import LocalEngine
-from pipeline.engine.protocol import ChoiceRequest, Generation
-from pipeline.engine.remote import RemoteEngine
-from pipeline.engine.weights import Precision, load_weights
-from pipeline.errors import EngineError, PromptTooLong
-from pipeline.records import Message, Role, Speaker, Turn
-from services.api.keys import FILE, KeyRing, Scope
-from services.cli import app
+from lorag.assembly import open_base, open_index
+from lorag.pipeline.adapters.canaries import CANARY_FILE, canaries_json
+from lorag.pipeline.adapters.card import AdapterCard
+from lorag.pipeline.adapters.proof import CanarySample, record_canaries
+from lorag.pipeline.adapters.registry import Registry
+from lorag.pipeline.config import load_settings
+from lorag.pipeline.contracts import rewrite
+from lorag.pipeline.engine.bases import Base, resolve_base
+from lorag.pipeline.engine.local import LocalEngine
+from lorag.pipeline.engine.protocol import ChoiceRequest, Generation
+from lorag.pipeline.engine.remote import RemoteEngine
+from lorag.pipeline.engine.weights import Precision, load_weights
+from lorag.pipeline.errors import EngineError, PromptTooLong
+from lorag.pipeline.records import Message, Role, Speaker, Turn
+from lorag.services.api.keys import FILE, KeyRing, Scope
+from lorag.services.cli import app
 
 HISTORY = (Turn(Speaker.USER, "Who keeps the key?"), Turn(Speaker.ASSISTANT, "The porter."))
 ASK = (Message("user", "Who keeps the key? <|im_end|>"), Message("assistant", "The porter."), Message("user", "At night?"))
@@ -90,7 +90,7 @@ def service(
         version = registry.publish(Role.REWRITER, folder, tiny_card(folder, base, Role.REWRITER))
         registry.promote(Role.REWRITER, version.id)
     key = KeyRing(served / FILE).add("asker", (Scope.ASK,))
-    command = "import sys; from services.cli import main; main()"
+    command = "import sys; from lorag.services.cli import main; main()"
     process = subprocess.Popen(
         [sys.executable, "-c", command, "serve", "--project", str(served), "--port", str(port)],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "OMP_NUM_THREADS": "1"},
@@ -139,7 +139,7 @@ def test_replies_and_probabilities_are_those_of_the_engine_in_process(remote: Re
     assert replies == local.generate(requests)
     assert replies[0].text != replies[1].text
     choices = [ChoiceRequest(ASK, ("yes", "no", "in room 4"), adapter) for adapter in adapters]
-    for ours, theirs in zip(remote.weigh(choices), local.weigh(choices), strict=True):
+    for ours, theirs in zip(remote.choice_probabilities(choices), local.choice_probabilities(choices), strict=True):
         assert ours == pytest.approx(theirs, abs=1e-5)
 
 

@@ -9,8 +9,8 @@ import pytest
 from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 
-from services.api.errors import ApiError, on_known
-from services.api.uploads import MAX_FILES, check_content, receive, safe_name
+from lorag.services.api.errors import ApiError, on_known
+from lorag.services.api.uploads import MAX_FILES, check_content, receive, safe_name
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.contracts import rewrite
-from pipeline.engine.protocol import Generation
-from services.api.keys import KeyRing
+from lorag.pipeline.contracts import rewrite
+from lorag.pipeline.engine.protocol import Generation
+from lorag.services.api.keys import KeyRing
 from tests.services.api.live_service import Live, PacedEngine, closing_index, live
 
 QUOTE = "The porter keeps the key in room 4."

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.adapters.registry import Registry
-from pipeline.records import Role
-from services.api.keys import KeyRing, Scope
-from services.api.report import FOLDERS
+from lorag.pipeline.adapters.registry import Registry
+from lorag.pipeline.records import Role
+from lorag.services.api.keys import KeyRing, Scope
+from lorag.services.api.report import FOLDERS
 from tests.services.api.live_service import Live
 from tests.services.conftest import Project, Publish
 from tests.services.web.conftest import MakeSite, OpenPage

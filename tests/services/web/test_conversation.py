@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.adapters.registry import Registry
-from pipeline.records import Role
-from services.api.keys import KeyRing, Scope
+from lorag.pipeline.adapters.registry import Registry
+from lorag.pipeline.records import Role
+from lorag.services.api.keys import KeyRing, Scope
 from tests.services.api.live_service import Live
 from tests.services.web.conftest import HOSTILE, QUOTE, MakeSite, OpenPage, Turnstile, ask, is_focused, prompts
 

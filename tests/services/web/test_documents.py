@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.api.keys import KeyRing, Scope
+from lorag.services.api.keys import KeyRing, Scope
 from tests.services.api.live_service import Live
 from tests.services.web.conftest import MakeSite, OpenPage, ask, is_focused
 

@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from services.web import HEADERS, POLICY, STATIC, mount
+from lorag.services.web import HEADERS, POLICY, STATIC, mount
 
 FILES = sorted(path for path in STATIC.iterdir() if path.is_file())
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.contracts.context import PassageText
-from pipeline.contracts.judge import BUILT_IN, JudgeInputs, intent_schema
-from pipeline.errors import DataError
-from pipeline.records import Speaker, Turn
-from training.data.jsonl import read_lines
-from training.data.rows import (
+from lorag.pipeline.contracts.context import PassageText
+from lorag.pipeline.contracts.judge import BUILT_IN, JudgeInputs, intent_schema
+from lorag.pipeline.errors import DataError
+from lorag.pipeline.records import Speaker, Turn
+from lorag.training.data.jsonl import read_lines
+from lorag.training.data.rows import (
     EmbedRow,
     JudgeRow,
     PassageRow,
@@ -30,7 +30,7 @@ from training.data.rows import (
     read_rewrites,
     require_passages,
 )
-from training.data.writing import write_rows
+from lorag.training.data.writing import write_rows
 
 INTENT = intent_schema({"how_to": "steps", "other": "anything else"})
 SCHEMAS = {**BUILT_IN, "intent": INTENT}

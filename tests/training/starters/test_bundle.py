@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 from safetensors.numpy import load_file
 
-import training.starters.build
-import training.starters.bundle
-from pipeline.adapters.canaries import read_canaries
-from pipeline.adapters.card import read_card
-from pipeline.adapters.inspection import inspect_folder
-from pipeline.adapters.starters import STARTER_DATA
-from pipeline.errors import AdapterError, TrainingError
-from pipeline.records import Role
-from training.starters import mixtures
-from training.starters.build import train_starter
-from training.starters.bundle import bundle_starter, invented_examples, measure_starter
-from training.starters.mixtures import SETS, rewriter_examples
-from training.starters.sources import LICENCES
+import lorag.training.starters.build
+import lorag.training.starters.bundle
+from lorag.pipeline.adapters.canaries import read_canaries
+from lorag.pipeline.adapters.card import read_card
+from lorag.pipeline.adapters.inspection import inspect_folder
+from lorag.pipeline.adapters.starters import STARTER_DATA
+from lorag.pipeline.errors import AdapterError, TrainingError
+from lorag.pipeline.records import Role
+from lorag.training.starters import mixtures
+from lorag.training.starters.build import train_starter
+from lorag.training.starters.bundle import bundle_starter, invented_examples, measure_starter
+from lorag.training.starters.mixtures import SETS, rewriter_examples
+from lorag.training.starters.sources import LICENCES
 
 RECIPE = """
 role: rewriter
@@ -35,7 +35,7 @@ optimiser:
 def tiny(tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A recipe of three steps on the tiny base, and few invented rows."""
     monkeypatch.setenv("LORAG_CACHE", str(tmp_path / "cache"))
-    for module in (training.starters.build, training.starters.bundle):
+    for module in (lorag.training.starters.build, lorag.training.starters.bundle):
         monkeypatch.setattr(module, "BASE", str(tiny_base))
     monkeypatch.setattr(mixtures, "FOLLOW_UPS", 10)
     monkeypatch.setattr(mixtures, "TURNS", dict.fromkeys(mixtures.TURNS, 0.2))
@@ -72,11 +72,11 @@ def test_a_starter_that_begins_with_another_goes_on_from_its_weights(
     tiny: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = train_starter(Role.REWRITER, data, tmp_path / "first", recipe=tiny)
-    monkeypatch.setattr(training.starters.build, "BEGINS_WITH", {Role.REWRITER: Role.SYNTHESIZER})
-    monkeypatch.setattr(training.starters.build, "bundled_starters", lambda: {})
+    monkeypatch.setattr(lorag.training.starters.build, "BEGINS_WITH", {Role.REWRITER: Role.SYNTHESIZER})
+    monkeypatch.setattr(lorag.training.starters.build, "bundled_starters", lambda: {})
     with pytest.raises(TrainingError, match="the starter rewriter begins with the synthesizer, which is not bundled"):
         train_starter(Role.REWRITER, data, tmp_path / "second", recipe=tiny)
-    monkeypatch.setattr(training.starters.build, "bundled_starters", lambda: {Role.SYNTHESIZER: first.folder})
+    monkeypatch.setattr(lorag.training.starters.build, "bundled_starters", lambda: {Role.SYNTHESIZER: first.folder})
     second = train_starter(Role.REWRITER, data, tmp_path / "second", recipe=tiny)
     assert second.losses[0][1] < first.losses[0][1]
 

@@ -16,20 +16,20 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.contracts import judge, synthesize
-from pipeline.retrieval.sentences import sentences
-from training.sft import Example
-from training.starters import invented, judgments
-from training.starters.conversations import follow_up_examples
-from training.starters.grounded import contexts, crop, extract
-from training.starters.mixtures import (
+from lorag.pipeline.contracts import judge, synthesize
+from lorag.pipeline.retrieval.sentences import sentences
+from lorag.training.sft import Example
+from lorag.training.starters import invented, judgments
+from lorag.training.starters.conversations import follow_up_examples
+from lorag.training.starters.grounded import contexts, crop, extract
+from lorag.training.starters.mixtures import (
     BY_TITLE,
     intent_meanings,
     judge_examples,
     rewriter_examples,
     synthesizer_examples,
 )
-from training.starters.sources import SourceQuestion, Split, read_corpus, read_labels, read_turns
+from lorag.training.starters.sources import SourceQuestion, Split, read_corpus, read_labels, read_turns
 
 MEASURED_READING = ("squad_newwiki", "squad_reddit", "qed_nq", "pubmedqa")
 MEASURED_REWRITING = ("rewrite_canard", "rewrite_cast", "rewrite_ikat23")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import DataError
-from training.starters.sources import read_corpus, read_labels, read_turns, split_of
+from lorag.pipeline.errors import DataError
+from lorag.training.starters.sources import read_corpus, read_labels, read_turns, split_of
 
 
 @pytest.mark.parametrize("source", ["squad_newwiki Surname", "rewrite_cast cast19-31", "x"])

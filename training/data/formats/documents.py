@@ -12,14 +12,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.contracts.context import PassageText, one_line
-from pipeline.errors import DataError
-from pipeline.records import Passage
-from pipeline.retrieval.chunking import chunk
-from pipeline.retrieval.ingest import Chunking
-from pipeline.retrieval.loading import load_file
-from training.data.formats.source import SourcePassage
-from training.data.rows import PassageRow
+from lorag.pipeline.contracts.context import PassageText, one_line
+from lorag.pipeline.errors import DataError
+from lorag.pipeline.records import Passage
+from lorag.pipeline.retrieval.chunking import chunk
+from lorag.pipeline.retrieval.ingest import Chunking
+from lorag.pipeline.retrieval.loading import load_file
+from lorag.training.data.formats.source import SourcePassage
+from lorag.training.data.rows import PassageRow
 
 _NAME_CHARS = 60
 

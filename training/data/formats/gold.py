@@ -10,13 +10,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from pipeline.contracts.context import PassageText
-from pipeline.contracts.judge import ANSWERABILITY, JudgeInputs
-from pipeline.records import Passage
-from pipeline.stages.quoting import support
-from training.data.formats.documents import Corpus, Stretch
-from training.data.formats.source import LeftOut
-from training.data.rows import JudgeRow, QuestionRow, document_of
+from lorag.pipeline.contracts.context import PassageText
+from lorag.pipeline.contracts.judge import ANSWERABILITY, JudgeInputs
+from lorag.pipeline.records import Passage
+from lorag.pipeline.stages.quoting import support
+from lorag.training.data.formats.documents import Corpus, Stretch
+from lorag.training.data.formats.source import LeftOut
+from lorag.training.data.rows import JudgeRow, QuestionRow, document_of
 
 Span = tuple[int, int]
 

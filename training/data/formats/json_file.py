@@ -12,8 +12,8 @@ import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.errors import DataError
-from training.data.fields import Fields
+from lorag.pipeline.errors import DataError
+from lorag.training.data.fields import Fields
 
 _STEP = re.compile(r"(.*?)(?:\[(\d+)\])?")
 _DECODER = json.JSONDecoder()

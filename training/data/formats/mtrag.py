@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.records import Speaker, Turn
-from training.data.fields import Fields
-from training.data.formats.source import LeftOut, Source, SourcePassage
-from training.data.jsonl import read_lines
-from training.data.rows import QuestionRow, RewriteRow
+from lorag.pipeline.records import Speaker, Turn
+from lorag.training.data.fields import Fields
+from lorag.training.data.formats.source import LeftOut, Source, SourcePassage
+from lorag.training.data.jsonl import read_lines
+from lorag.training.data.rows import QuestionRow, RewriteRow
 
 _SPEAKERS = {"user": Speaker.USER, "agent": Speaker.ASSISTANT, "assistant": Speaker.ASSISTANT}
 _SPEAKER_MARK = "|user|:"

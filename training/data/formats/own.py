@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.errors import DataError
-from pipeline.records import Role
-from training.data.formats.source import Source, SourcePassage
-from training.data.rows import document_of, read_embeds, read_judgments, read_passages, read_questions, read_rewrites
+from lorag.pipeline.errors import DataError
+from lorag.pipeline.records import Role
+from lorag.training.data.formats.source import Source, SourcePassage
+from lorag.training.data.rows import document_of, read_embeds, read_judgments, read_passages, read_questions, read_rewrites
 
 _PASSAGES = "passages"
 

@@ -9,10 +9,10 @@ import random
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, replace
 
-from training.data.formats.documents import Corpus
-from training.data.formats.gold import answerability_rows, place_question, stands_in
-from training.data.formats.source import LeftOut, Source
-from training.data.rows import EmbedRow, JudgeRow, QuestionRow, RewriteRow
+from lorag.training.data.formats.documents import Corpus
+from lorag.training.data.formats.gold import answerability_rows, place_question, stands_in
+from lorag.training.data.formats.source import LeftOut, Source
+from lorag.training.data.rows import EmbedRow, JudgeRow, QuestionRow, RewriteRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.contracts.judge import LabelSchema, intent_schema
-from pipeline.errors import DataError
-from pipeline.records import Speaker, Turn
-from training.data.formats.source import Source, SourcePassage
-from training.data.jsonl import read_lines
-from training.data.rows import RewriteRow, read_labels, read_passages, read_questions, read_rewrites
+from lorag.pipeline.contracts.judge import LabelSchema, intent_schema
+from lorag.pipeline.errors import DataError
+from lorag.pipeline.records import Speaker, Turn
+from lorag.training.data.formats.source import Source, SourcePassage
+from lorag.training.data.jsonl import read_lines
+from lorag.training.data.rows import RewriteRow, read_labels, read_passages, read_questions, read_rewrites
 
 
 def read_public(path: Path) -> Source:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from pipeline.errors import InputError
-from training.data.formats.mtrag import read_mtrag
-from training.data.formats.own import read_own
-from training.data.formats.public import read_public
-from training.data.formats.rewriting import read_rewriting
-from training.data.formats.source import Source, merged
-from training.data.formats.squad import read_squad
+from lorag.pipeline.errors import InputError
+from lorag.training.data.formats.mtrag import read_mtrag
+from lorag.training.data.formats.own import read_own
+from lorag.training.data.formats.public import read_public
+from lorag.training.data.formats.rewriting import read_rewriting
+from lorag.training.data.formats.source import Source, merged
+from lorag.training.data.formats.squad import read_squad
 
 
 def _each(read: Callable[[Path], Source]) -> Callable[[Sequence[Path]], Source]:

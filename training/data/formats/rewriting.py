@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.records import Speaker, Turn
-from training.data.fields import Fields
-from training.data.formats.json_file import read_array
-from training.data.formats.source import LeftOut, Source
-from training.data.rows import RewriteRow
+from lorag.pipeline.records import Speaker, Turn
+from lorag.training.data.fields import Fields
+from lorag.training.data.formats.json_file import read_array
+from lorag.training.data.formats.source import LeftOut, Source
+from lorag.training.data.rows import RewriteRow
 
 _HEADINGS = 2
 """CANARD's history begins with the title of the article and of the section talked about."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from training.data.rows import EmbedRow, JudgeRow, QuestionRow, RewriteRow
+from lorag.training.data.rows import EmbedRow, JudgeRow, QuestionRow, RewriteRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import random
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.errors import InputError
+from lorag.pipeline.errors import InputError
 
 TRAIN, DEV, TEST = "train", "dev", "test"
 

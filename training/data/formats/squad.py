@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.retrieval.sentences import sentences
-from training.data.fields import Fields
-from training.data.formats.json_file import read_object
-from training.data.formats.source import Source, SourcePassage
-from training.data.rows import QuestionRow
+from lorag.pipeline.retrieval.sentences import sentences
+from lorag.training.data.fields import Fields
+from lorag.training.data.formats.json_file import read_object
+from lorag.training.data.formats.source import Source, SourcePassage
+from lorag.training.data.rows import QuestionRow
 
 
 def read_squad(path: Path) -> Source:

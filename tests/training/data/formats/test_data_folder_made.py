@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.contracts.judge import JudgeInputs
-from pipeline.errors import DataError, InputError
-from pipeline.records import Role, Speaker, Turn
-from pipeline.retrieval.chunking import chunk
-from pipeline.retrieval.ingest import Chunking
-from pipeline.retrieval.loading import load_folder
-from training.data.formats.documents import Corpus, lay_out
-from training.data.formats.folder import ImportReport, Options, write_folder
-from training.data.formats.gold import place_question, stands_in
-from training.data.formats.source import LeftOut, Source, SourcePassage
-from training.data.formats.splitting import Shares, deal, groups
-from training.data.rows import EmbedRow, JudgeRow, QuestionRow, RewriteRow, read_judgments
-from training.dataset import DataFolder
+from lorag.pipeline.contracts.judge import JudgeInputs
+from lorag.pipeline.errors import DataError, InputError
+from lorag.pipeline.records import Role, Speaker, Turn
+from lorag.pipeline.retrieval.chunking import chunk
+from lorag.pipeline.retrieval.ingest import Chunking
+from lorag.pipeline.retrieval.loading import load_folder
+from lorag.training.data.formats.documents import Corpus, lay_out
+from lorag.training.data.formats.folder import ImportReport, Options, write_folder
+from lorag.training.data.formats.gold import place_question, stands_in
+from lorag.training.data.formats.source import LeftOut, Source, SourcePassage
+from lorag.training.data.formats.splitting import Shares, deal, groups
+from lorag.training.data.rows import EmbedRow, JudgeRow, QuestionRow, RewriteRow, read_judgments
+from lorag.training.dataset import DataFolder
 
 LONG = "The first keeper of the light was Ann Vale. " + "She wrote a log in ink each night. " * 20 + "It burned down in 1911."
 PASSAGES = (

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import DataError, InputError
-from pipeline.records import Speaker, Turn
-from training.data.formats.json_file import read_array, read_object
-from training.data.formats.reading import FORMATS, read_files
-from training.data.formats.source import LeftOut, Source, SourcePassage
-from training.data.rows import QuestionRow, RewriteRow
+from lorag.pipeline.errors import DataError, InputError
+from lorag.pipeline.records import Speaker, Turn
+from lorag.training.data.formats.json_file import read_array, read_object
+from lorag.training.data.formats.reading import FORMATS, read_files
+from lorag.training.data.formats.source import LeftOut, Source, SourcePassage
+from lorag.training.data.rows import QuestionRow, RewriteRow
 
 CONTEXT = "The pier is old. It was built in 1911 by Ann Vale. Swans sleep there."
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pipeline.evaluation.ablation import OWN_METRIC, Measured, TooFew, difference, interval
-from pipeline.evaluation.report import Comparison
-from pipeline.records import Role
-from services.measuring import STARTERS
+from lorag.evaluating.measuring import STARTERS
+from lorag.pipeline.evaluation.ablation import OWN_METRIC, Measured, TooFew, difference, interval
+from lorag.pipeline.evaluation.report import Comparison
+from lorag.pipeline.records import Role
 
 
 def beside_starter(each: Comparison, starters: Measured) -> Comparison:

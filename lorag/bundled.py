@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.errors import InputError
+from lorag.pipeline.errors import InputError
 
 EXAMPLE = "kelder-sound-line"
 """The domain that `lorag demo` runs on."""

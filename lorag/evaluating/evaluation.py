@@ -11,15 +11,21 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.adapters.card import Evidence
-from pipeline.adapters.registry import CANDIDATE, PRODUCTION, Registry, Version
-from pipeline.adapters.starters import is_starter
-from pipeline.assembly import open_registry
-from pipeline.config import Settings
-from pipeline.errors import DataError, InputError
-from pipeline.evaluation import answers as answer_metrics
-from pipeline.evaluation import rewrites as rewrite_metrics
-from pipeline.evaluation.ablation import (
+from lorag.assembly import open_registry
+from lorag.evaluating.details import Details, usage_json
+from lorag.evaluating.elsewhere import GENERAL
+from lorag.evaluating.measuring import NO_STARTERS, ROLES, STARTERS, Documents, Progress, run_configurations, with_adapters
+from lorag.evaluating.run_folder import RunFolder, identity, open_run
+from lorag.evaluating.starter_figures import against_starters, beside_starter
+from lorag.evaluating.testset import Sizes, read_tests, roles_tested, rows_of
+from lorag.pipeline.adapters.card import Evidence
+from lorag.pipeline.adapters.registry import CANDIDATE, PRODUCTION, Registry, Version
+from lorag.pipeline.adapters.starters import is_starter
+from lorag.pipeline.config import Settings
+from lorag.pipeline.errors import DataError, InputError
+from lorag.pipeline.evaluation import answers as answer_metrics
+from lorag.pipeline.evaluation import rewrites as rewrite_metrics
+from lorag.pipeline.evaluation.ablation import (
     ALL_ADAPTERS,
     BASE_CHAIN,
     MACRO_F1,
@@ -36,19 +42,13 @@ from pipeline.evaluation.ablation import (
     interval,
     one_at_a_time,
 )
-from pipeline.evaluation.bootstrap import Interval
-from pipeline.evaluation.factorial import Factorial, factorial_effects, part_of, touches
-from pipeline.evaluation.floors import floors
-from pipeline.evaluation.journal import Usage
-from pipeline.evaluation.report import Ablation, AblationRow, Cell, Comparison, Floor
-from pipeline.records import Role
-from services.details import Details, usage_json
-from services.elsewhere import GENERAL
-from services.measuring import NO_STARTERS, ROLES, STARTERS, Documents, Progress, run_configurations, with_adapters
-from services.run_folder import RunFolder, identity, open_run
-from services.starter_figures import against_starters, beside_starter
-from services.testset import Sizes, read_tests, roles_tested, rows_of
-from training.dataset import DataFolder
+from lorag.pipeline.evaluation.bootstrap import Interval
+from lorag.pipeline.evaluation.factorial import Factorial, factorial_effects, part_of, touches
+from lorag.pipeline.evaluation.floors import floors
+from lorag.pipeline.evaluation.journal import Usage
+from lorag.pipeline.evaluation.report import Ablation, AblationRow, Cell, Comparison, Floor
+from lorag.pipeline.records import Role
+from lorag.training.dataset import DataFolder
 
 __all__ = ["METRICS", "ROLES", "Evaluation", "Progress", "evaluate", "evaluate_adapter", "evaluate_chain", "with_adapters"]
 

@@ -10,19 +10,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.adapters.card import Evidence
-from pipeline.adapters.registry import Version
-from pipeline.assembly import open_embedder, open_registry
-from pipeline.config import Settings
-from pipeline.contracts import embed
-from pipeline.errors import InputError
-from pipeline.evaluation.beir import BeirCollection, read_beir
-from pipeline.evaluation.retrieval import score_run
-from pipeline.evaluation.searching import embed_collection, search
-from pipeline.evaluation.significance import paired_difference
-from pipeline.records import Role
-from services.measuring import with_adapters
-from training.dataset import PASSAGES, DataFolder
+from lorag.assembly import open_embedder, open_registry
+from lorag.evaluating.measuring import with_adapters
+from lorag.pipeline.adapters.card import Evidence
+from lorag.pipeline.adapters.registry import Version
+from lorag.pipeline.config import Settings
+from lorag.pipeline.contracts import embed
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.evaluation.beir import BeirCollection, read_beir
+from lorag.pipeline.evaluation.retrieval import score_run
+from lorag.pipeline.evaluation.searching import embed_collection, search
+from lorag.pipeline.evaluation.significance import paired_difference
+from lorag.pipeline.records import Role
+from lorag.training.dataset import PASSAGES, DataFolder
 
 NDCG = "nDCG@10"
 GENERAL = ", a general set"

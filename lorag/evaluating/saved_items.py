@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import InputError
-from pipeline.evaluation.ablation import NDCG, RECALL
-from pipeline.evaluation.judgments import Judged
-from pipeline.evaluation.report.read import SavedRun, read_run
-from pipeline.evaluation.scores import ItemScores, ScoreTable
-from pipeline.records import Outcome
-from services.run_folder import ITEMS
+from lorag.evaluating.run_folder import ITEMS
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.evaluation.ablation import NDCG, RECALL
+from lorag.pipeline.evaluation.judgments import Judged
+from lorag.pipeline.evaluation.report.read import SavedRun, read_run
+from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable
+from lorag.pipeline.records import Outcome
 
 Row = Mapping[str, Any]
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from pipeline.adapters.card import now_utc
-from pipeline.evaluation.ablation import OWN_METRIC
-from pipeline.evaluation.answers import CITATION_RECALL
-from pipeline.evaluation.comparison import RunComparison
-from pipeline.evaluation.error_analysis import Loss, LostPair, question_score, waterfall, worst
-from pipeline.evaluation.report import Comparison, EffectRow, LossTable, Provenance, QuestionView, Report
-from pipeline.evaluation.report.read import SavedRun
-from services.evaluation import LOWER_IS_BETTER
+from lorag.evaluating.evaluation import LOWER_IS_BETTER
+from lorag.pipeline.adapters.card import now_utc
+from lorag.pipeline.evaluation.ablation import OWN_METRIC
+from lorag.pipeline.evaluation.answers import CITATION_RECALL
+from lorag.pipeline.evaluation.comparison import RunComparison
+from lorag.pipeline.evaluation.error_analysis import Loss, LostPair, question_score, waterfall, worst
+from lorag.pipeline.evaluation.report import Comparison, EffectRow, LossTable, Provenance, QuestionView, Report
+from lorag.pipeline.evaluation.report.read import SavedRun
 
 SIDES = ("A", "B")
 FIRST_ASKED = (*OWN_METRIC.values(), CITATION_RECALL)

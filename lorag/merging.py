@@ -18,34 +18,34 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.adapters.canaries import read_canaries, read_embed_canaries
-from pipeline.adapters.card import AdapterCard, now_utc
-from pipeline.adapters.inspection import inspect_folder
-from pipeline.adapters.merged_card import MERGE_FILE, Agreement, MergeRecord, figures, merged_model_card
-from pipeline.adapters.merging import MergedLayers, merge_layers
-from pipeline.adapters.merging_parity import Parity, ParitySample, compare, observe, seconds_per_token
-from pipeline.adapters.proof import verify_encoder, verify_identity
-from pipeline.adapters.staging import sync_folder
-from pipeline.assembly import open_registry
-from pipeline.config import Settings
-from pipeline.contracts import judge
-from pipeline.engine.bases import Base, resolve_base
-from pipeline.engine.local import LocalEngine, open_engine
-from pipeline.engine.protocol import Generation
-from pipeline.engine.quiet import quiet_libraries
-from pipeline.engine.weights import LoadedBase, Precision, load_weights
-from pipeline.errors import AdapterError, DataError, InputError
-from pipeline.records import Role
-from pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
-from training.dataset import DataFolder, judge_schemas
-from training.examples import judge_examples, rewrite_examples, synthesize_examples
-from training.lora_options import QUANTIZED
-from training.memory import release_memory
-from training.publish import library_versions
-from training.run import rank_passages
+from lorag.assembly import open_registry
+from lorag.pipeline.adapters.canaries import read_canaries, read_embed_canaries
+from lorag.pipeline.adapters.card import AdapterCard, now_utc
+from lorag.pipeline.adapters.inspection import inspect_folder
+from lorag.pipeline.adapters.merged_card import MERGE_FILE, Agreement, MergeRecord, figures, merged_model_card
+from lorag.pipeline.adapters.merging import MergedLayers, merge_layers
+from lorag.pipeline.adapters.merging_parity import Parity, ParitySample, compare, observe, seconds_per_token
+from lorag.pipeline.adapters.proof import verify_encoder, verify_identity
+from lorag.pipeline.adapters.staging import sync_folder
+from lorag.pipeline.config import Settings
+from lorag.pipeline.contracts import judge
+from lorag.pipeline.engine.bases import Base, resolve_base
+from lorag.pipeline.engine.local import LocalEngine, open_engine
+from lorag.pipeline.engine.protocol import Generation
+from lorag.pipeline.engine.quiet import quiet_libraries
+from lorag.pipeline.engine.weights import LoadedBase, Precision, load_weights
+from lorag.pipeline.errors import AdapterError, DataError, InputError
+from lorag.pipeline.records import Role
+from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
+from lorag.training.dataset import DataFolder, judge_schemas
+from lorag.training.examples import judge_examples, rewrite_examples, synthesize_examples
+from lorag.training.lora_options import QUANTIZED
+from lorag.training.memory import release_memory
+from lorag.training.publish import library_versions
+from lorag.training.run import rank_passages
 
 if TYPE_CHECKING:
-    from pipeline.adapters.registry import Version
+    from lorag.pipeline.adapters.registry import Version
 
 LOGIT_TOLERANCE = {Precision.FP32: 1e-3, Precision.FP16: 2e-2, Precision.BF16: 1e-1}
 """Root mean square of the differences of logits, as a share of their standard deviation: what rounding makes of it. bfloat16

@@ -19,19 +19,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.adapters.registry import Version
-from pipeline.assembly import open_embedder, open_registry
-from pipeline.config import Settings
-from pipeline.contracts import contract_hash
-from pipeline.engine.bases import resolve_base
-from pipeline.errors import InputError
-from pipeline.evaluation.ablation import Configuration, Measured, TestSet
-from pipeline.evaluation.row_file import RowFile
-from pipeline.records import Answer, Role
-from services.testset import Sizes
-from training.data.jsonl import file_digests
-from training.dataset import DataFolder
-from training.publish import library_versions
+from lorag.assembly import open_embedder, open_registry
+from lorag.evaluating.testset import Sizes
+from lorag.pipeline.adapters.registry import Version
+from lorag.pipeline.config import Settings
+from lorag.pipeline.contracts import contract_hash
+from lorag.pipeline.engine.bases import resolve_base
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.evaluation.ablation import Configuration, Measured, TestSet
+from lorag.pipeline.evaluation.row_file import RowFile
+from lorag.pipeline.records import Answer, Role
+from lorag.training.data.jsonl import file_digests
+from lorag.training.dataset import DataFolder
+from lorag.training.publish import library_versions
 
 REQUESTS, ITEMS, RESULT, USAGE = "requests.jsonl", "items.jsonl", "result.json", "usage.json"
 

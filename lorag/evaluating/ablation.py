@@ -12,14 +12,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import Settings
-from pipeline.evaluation.ablation import full_factorial
-from pipeline.evaluation.report import Report
-from services.evaluation import ROLES, Progress, chosen_versions, evaluate
-from services.evaluation_report import build_report
-from services.run_folder import identity
-from services.testset import Sizes
-from training.dataset import DataFolder
+from lorag.evaluating.evaluation import ROLES, Progress, chosen_versions, evaluate
+from lorag.evaluating.report import build_report
+from lorag.evaluating.run_folder import identity
+from lorag.evaluating.testset import Sizes
+from lorag.pipeline.config import Settings
+from lorag.pipeline.evaluation.ablation import full_factorial
+from lorag.pipeline.evaluation.report import Report
+from lorag.training.dataset import DataFolder
 
 STATE = Path(".lorag/ablation")
 """Where what is answered is kept, in the project, and where the report goes unless the user says."""

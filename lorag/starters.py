@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from pipeline.adapters.admission import check_version
-from pipeline.adapters.card import AdapterCard, read_card
-from pipeline.adapters.registry import PRODUCTION, Registry, Version
-from pipeline.adapters.starters import bundled_starters
-from pipeline.assembly import open_registry
-from pipeline.config import Settings
-from pipeline.contracts import contract_hash
-from pipeline.errors import AdapterError, IdentityMismatch
-from pipeline.records import Role
+from lorag.assembly import open_registry
+from lorag.pipeline.adapters.admission import check_version
+from lorag.pipeline.adapters.card import AdapterCard, read_card
+from lorag.pipeline.adapters.registry import PRODUCTION, Registry, Version
+from lorag.pipeline.adapters.starters import bundled_starters
+from lorag.pipeline.config import Settings
+from lorag.pipeline.contracts import contract_hash
+from lorag.pipeline.errors import AdapterError, IdentityMismatch
+from lorag.pipeline.records import Role
 
 
 def fitting_starters(settings: Settings) -> tuple[dict[Role, Path], str]:

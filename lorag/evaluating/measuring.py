@@ -12,22 +12,22 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from pipeline.adapters.proof import load_proven
-from pipeline.adapters.registry import Version
-from pipeline.assembly import SharedBase, open_base, open_embedder, open_index, version_name
-from pipeline.config import Settings
-from pipeline.engine.bases import resolve_base
-from pipeline.engine.local import LocalEngine
-from pipeline.engine.memo import MemoEngine
-from pipeline.engine.protocol import Completion
-from pipeline.errors import DataError, IndexMismatch, InputError
-from pipeline.evaluation.ablation import Configuration, Measured, TestSet
-from pipeline.evaluation.bench import Bench, Parts, planned_requests
-from pipeline.evaluation.journal import JournalEngine, Usage
-from pipeline.records import Role
-from pipeline.retrieval.index import Index
-from services.details import Details, look_closer, planned_closer
-from services.run_folder import RunFolder
+from lorag.assembly import SharedBase, open_base, open_embedder, open_index, version_name
+from lorag.evaluating.details import Details, measure_details, planned_details
+from lorag.evaluating.run_folder import RunFolder
+from lorag.pipeline.adapters.proof import load_proven
+from lorag.pipeline.adapters.registry import Version
+from lorag.pipeline.config import Settings
+from lorag.pipeline.engine.bases import resolve_base
+from lorag.pipeline.engine.local import LocalEngine
+from lorag.pipeline.engine.memo import MemoEngine
+from lorag.pipeline.engine.protocol import Completion
+from lorag.pipeline.errors import DataError, IndexMismatch, InputError
+from lorag.pipeline.evaluation.ablation import Configuration, Measured, TestSet
+from lorag.pipeline.evaluation.bench import Bench, Parts, planned_requests
+from lorag.pipeline.evaluation.journal import JournalEngine, Usage
+from lorag.pipeline.records import Role
+from lorag.pipeline.retrieval.index import Index
 
 Progress = Callable[[str, int, int], None]
 """Called with what is going on, requests answered and requests in all."""
@@ -42,7 +42,7 @@ NO_STARTERS: Mapping[Role, Version] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Measurements:
     """What was measured, what it took, and, where asked for, the details and the starters."""
 
     measured: tuple[Measured, ...]
@@ -62,7 +62,7 @@ def run_configurations(
     closer: bool = False,
     on_documents: Documents | None = None,
     starters: Mapping[Role, Version] = NO_STARTERS,
-) -> Run:
+) -> Measurements:
     """Measure each configuration; with `closer` the details too. With `keep`, what is answered there is not asked again.
 
     `starters` are measured together, as one more configuration, which is not kept.
@@ -73,7 +73,7 @@ def run_configurations(
     """
     name, done = configurations[0].name, 0
     begun_with = Configuration(STARTERS, frozenset(starters))
-    total = planned_requests(tests, configurations) + (planned_closer(tests, tuple(versions)) if closer else 0)
+    total = planned_requests(tests, configurations) + (planned_details(tests, tuple(versions)) if closer else 0)
     total += planned_requests(tests, [begun_with]) if starters else 0
 
     def count(requests: int) -> None:
@@ -106,8 +106,8 @@ def run_configurations(
             )
             alone = Bench(theirs, tests).measure(begun_with)
         name = CLOSER
-        details = look_closer(parts, tests, measured) if closer else None
-    return Run(tuple(measured), journal.usage(), details, alone)
+        details = measure_details(parts, tests, measured) if closer else None
+    return Measurements(tuple(measured), journal.usage(), details, alone)
 
 
 def _load_too(base: SharedBase, settings: Settings, starters: Mapping[Role, Version]) -> None:
@@ -135,7 +135,7 @@ class _NoEngine:
     def generate(self, requests: Sequence[Any]) -> list[Any]:
         return self._none(requests)
 
-    def weigh(self, requests: Sequence[Any]) -> list[Any]:
+    def choice_probabilities(self, requests: Sequence[Any]) -> list[Any]:
         return self._none(requests)
 
     def stream(self, request: Any) -> Generator[str, None, Completion]:

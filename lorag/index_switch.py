@@ -9,13 +9,13 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass
 
-from pipeline.assembly import chosen_version, open_index, open_registry, open_store
-from pipeline.config import Settings
-from pipeline.errors import NothingIngested
-from pipeline.records import Role
-from pipeline.retrieval.embedder import SentenceTransformerEmbedder
-from pipeline.retrieval.encoder_identity import EncoderIdentity
-from pipeline.retrieval.index import Index
+from lorag.assembly import chosen_version, open_index, open_registry, open_store
+from lorag.pipeline.config import Settings
+from lorag.pipeline.errors import NothingIngested
+from lorag.pipeline.records import Role
+from lorag.pipeline.retrieval.embedder import SentenceTransformerEmbedder
+from lorag.pipeline.retrieval.encoder_identity import EncoderIdentity
+from lorag.pipeline.retrieval.index import Index
 
 
 @dataclass(frozen=True, slots=True)

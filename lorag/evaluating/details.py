@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline.evaluation.ablation import ALL_ADAPTERS, BASE_CHAIN, Measured, TestSet
-from pipeline.evaluation.bench import Parts
-from pipeline.evaluation.journal import Usage
-from pipeline.evaluation.judgments import JudgeScores, score_judgments
-from pipeline.evaluation.rewrite_retrieval import RewriteRetrieval, compare_rewrites
-from pipeline.evaluation.second_look import SupportVerdicts, judge_answers, write_freely
-from pipeline.records import Outcome, Role
-from pipeline.stages import Judge
+from lorag.pipeline.evaluation.ablation import ALL_ADAPTERS, BASE_CHAIN, Measured, TestSet
+from lorag.pipeline.evaluation.bench import Parts
+from lorag.pipeline.evaluation.journal import Usage
+from lorag.pipeline.evaluation.judgments import JudgeScores, score_judgments
+from lorag.pipeline.evaluation.rewrite_retrieval import RewriteRetrieval, compare_rewrites
+from lorag.pipeline.evaluation.second_look import SupportVerdicts, judge_answers, write_freely
+from lorag.pipeline.records import Outcome, Role
+from lorag.pipeline.stages import Judge
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +55,13 @@ class Details:
         }
 
 
-def planned_closer(tests: TestSet, roles: Sequence[Role]) -> int:
-    """Requests that `look_closer` makes at most."""
+def planned_details(tests: TestSet, roles: Sequence[Role]) -> int:
+    """Requests that `measure_details` makes at most."""
     answered = sum(item.answered for item in tests.chain)
     return (2 * answered + 2 * len(tests.judgments)) if Role.JUDGE in roles else len(tests.judgments)
 
 
-def look_closer(parts: Parts, tests: TestSet, measured: Sequence[Measured]) -> Details:
+def measure_details(parts: Parts, tests: TestSet, measured: Sequence[Measured]) -> Details:
     """Everything that the table has no place for; `measured` are the base chain, each adapter alone and all of them."""
     by_name = {each.configuration.name: each for each in measured}
     alone = [by_name[name] for name in (BASE_CHAIN, f"+ {Role.REWRITER.value}") if name in by_name]

@@ -1,4 +1,4 @@
-"""Whose a passage is and how it came in. Every point of a collection stands on one shelf; a search sees one tenant's.
+"""Whose a passage is and how it came in. Every point of a collection belongs to one partition; a search sees one tenant's.
 
 The project's own documents carry neither mark, so that a collection filled before there were tenants is all theirs.
 """
@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from pipeline.errors import InputError
-from pipeline.retrieval.store import MISSING, FieldKind, Filter
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.retrieval.store import MISSING, FieldKind, Filter
 
 TENANT, ORIGIN = "tenant", "origin"
 UPLOAD = "upload"
 UPLOADS = "uploads"
 """The folder under which ids of uploaded documents stand: `uploads/keys.md`."""
-SHELF_FIELDS: Mapping[str, FieldKind] = MappingProxyType({TENANT: FieldKind.TENANT, ORIGIN: FieldKind.KEYWORD})
+PARTITION_FIELDS: Mapping[str, FieldKind] = MappingProxyType({TENANT: FieldKind.TENANT, ORIGIN: FieldKind.KEYWORD})
 
 _TENANT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _NAMESPACE = uuid.UUID("6b6f5f0e-5c1d-5a52-9a0b-6c6f72616701")
@@ -38,7 +38,7 @@ def tenant_filter(tenant: str) -> Filter:
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class Partition:
     """`uploaded` documents come and go one by one; the others are brought to the state of a folder, all together."""
 
     tenant: str = ""
@@ -53,7 +53,7 @@ class Shelf:
         return {**tenant_filter(self.tenant), ORIGIN: UPLOAD if self.uploaded else MISSING}
 
     def point_id(self, passage_id: str) -> str:
-        """A UUID derived from the passage's id and the shelf, so that writing the same passage again replaces it and no
+        """A UUID derived from the passage's id and the partition, so that writing the same passage again replaces it and no
         tenant can replace another's. No file name, with which a passage id begins, holds the NUL that parts them."""
         marks = self.marks()
         name = "\0".join((self.tenant, marks.get(ORIGIN, ""), passage_id)) if marks else passage_id
@@ -72,6 +72,6 @@ def file_name(document_id: str, source: str) -> str:
     return next((name for name in names if f"/{source}".endswith(f"/{name}")), document_id)
 
 
-def shelf_of(payload: Mapping[str, Any]) -> Shelf:
-    """The shelf that a point stands on."""
-    return Shelf(str(payload.get(TENANT) or ""), payload.get(ORIGIN) == UPLOAD)
+def partition_of(payload: Mapping[str, Any]) -> Partition:
+    """The partition that a point belongs to."""
+    return Partition(str(payload.get(TENANT) or ""), payload.get(ORIGIN) == UPLOAD)

@@ -5,24 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.records import Role
+from lorag.pipeline.records import Role
 
 if TYPE_CHECKING:
-    from pipeline.adapters.registry import Registry, Version
-    from pipeline.config import Settings
-    from training.importing import Claims
+    from lorag.pipeline.adapters.registry import Registry, Version
+    from lorag.pipeline.config import Settings
+    from lorag.training.importing import Claims
 
 
 def bring_in(settings: Settings, registry: Registry, role: Role, folder: Path, data: Path, claims: Claims) -> Version:
     """Publish the adapter in `folder` as candidate, proven on held-out rows of the data folder `data`. Raises LoragError."""
-    from pipeline.engine.weights import Precision
-    from training.dataset import DataFolder
-    from training.importing import Runtime, import_adapter
-    from training.recipe import load_recipe
-    from training.run import Job
+    from lorag.pipeline.engine.weights import Precision
+    from lorag.training.dataset import DataFolder
+    from lorag.training.importing import Runtime, import_adapter
+    from lorag.training.recipe import load_recipe
+    from lorag.training.run import TrainingRun
 
     base = settings.base
-    job = Job(
+    job = TrainingRun(
         role=role,
         data=DataFolder(data, settings.judge.intents),
         recipe=load_recipe(role),

@@ -10,18 +10,19 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
 
-from pipeline.adapters.card import now_utc
-from pipeline.adapters.registry import Version
-from pipeline.adapters.tensor_file import file_digest
-from pipeline.assembly import open_registry, version_name
-from pipeline.config import Settings
-from pipeline.engine.bases import resolve_base
-from pipeline.engine.processor import compute_dtype, detect, probe_threads
-from pipeline.errors import InputError
-from pipeline.evaluation.ablation import ALL_ADAPTERS, BASE_CHAIN, ChainItem, Measured, TestSet
-from pipeline.evaluation.error_analysis import Loss, LostPair, losses_of, question_score, waterfall, worst
-from pipeline.evaluation.judgments import score_judgments
-from pipeline.evaluation.report import (
+from lorag.assembly import open_registry, version_name
+from lorag.evaluating.evaluation import LOWER_IS_BETTER, ROLES, Evaluation
+from lorag.pipeline.adapters.card import now_utc
+from lorag.pipeline.adapters.registry import Version
+from lorag.pipeline.adapters.tensor_file import file_digest
+from lorag.pipeline.config import Settings
+from lorag.pipeline.engine.bases import resolve_base
+from lorag.pipeline.engine.processor import compute_dtype, detect, probe_threads
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.evaluation.ablation import ALL_ADAPTERS, BASE_CHAIN, ChainItem, Measured, TestSet
+from lorag.pipeline.evaluation.error_analysis import Loss, LostPair, losses_of, question_score, waterfall, worst
+from lorag.pipeline.evaluation.judgments import score_judgments
+from lorag.pipeline.evaluation.report import (
     Calibration,
     ChainView,
     EffectRow,
@@ -36,10 +37,9 @@ from pipeline.evaluation.report import (
     UsageRow,
     chain_view,
 )
-from pipeline.records import Answer, Outcome, Response, Role, Trace
-from services.evaluation import LOWER_IS_BETTER, ROLES, Evaluation
-from training.dataset import DataFolder
-from training.publish import library_versions
+from lorag.pipeline.records import Answer, Outcome, Response, Role, Trace
+from lorag.training.dataset import DataFolder
+from lorag.training.publish import library_versions
 
 BROWSED = 1_000
 """Questions that the page holds at most: beyond that a phone takes long to open it. The JSON's scores are of all."""

@@ -12,16 +12,16 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from pipeline.contracts.judge import ANSWERABILITY, SUPPORT, JudgeInputs, LabelSchema, intent_schema
-from pipeline.errors import InputError, LoragError
-from pipeline.journey import Journey, StageWatcher, check_query, claim, evidence, message
-from pipeline.records import Answer, Outcome, Query, Response, StageRecord, Verdict
-from pipeline.response_json import response_json
-from pipeline.stages.attempts import BASE
-from pipeline.stages.judge import Judge
-from pipeline.stages.retriever import Retriever
-from pipeline.stages.rewriter import Rewriter
-from pipeline.stages.synthesizer import REFUSAL, Synthesizer
+from lorag.pipeline.contracts.judge import ANSWERABILITY, SUPPORT, JudgeInputs, LabelSchema, intent_schema
+from lorag.pipeline.errors import InputError, LoragError
+from lorag.pipeline.journey import Journey, StageWatcher, check_query, claim, evidence, message
+from lorag.pipeline.records import Answer, Outcome, Query, Response, StageRecord, Verdict
+from lorag.pipeline.response_json import response_json
+from lorag.pipeline.stages.attempts import BASE
+from lorag.pipeline.stages.judge import Judge
+from lorag.pipeline.stages.retriever import Retriever
+from lorag.pipeline.stages.rewriter import Rewriter
+from lorag.pipeline.stages.synthesizer import REFUSAL, Synthesizer
 
 __all__ = ["Chain", "ChainOptions", "Event", "Final", "StageDone", "StageWatcher", "TextDelta", "check_query", "response_json"]
 

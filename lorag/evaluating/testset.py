@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
-from pipeline.errors import DataError
-from pipeline.evaluation.ablation import ChainItem, JudgeItem, RewriteItem, TestSet
-from pipeline.evaluation.answers import GoldAnswer
-from pipeline.evaluation.rewrites import GoldRewrite
-from pipeline.records import Query, Role
-from training.data.formats.splitting import groups
-from training.data.rows import JudgeRow, QuestionRow, RewriteRow, document_of
-from training.dataset import DataFolder, judge_schemas
+from lorag.pipeline.errors import DataError
+from lorag.pipeline.evaluation.ablation import ChainItem, JudgeItem, RewriteItem, TestSet
+from lorag.pipeline.evaluation.answers import GoldAnswer
+from lorag.pipeline.evaluation.rewrites import GoldRewrite
+from lorag.pipeline.records import Query, Role
+from lorag.training.data.formats.splitting import groups
+from lorag.training.data.rows import JudgeRow, QuestionRow, RewriteRow, document_of
+from lorag.training.dataset import DataFolder, judge_schemas
 
 T = TypeVar("T")
 

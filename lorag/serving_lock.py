@@ -12,8 +12,8 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
-from pipeline.adapters.staging import make_folder
-from pipeline.errors import ConfigError
+from lorag.pipeline.adapters.staging import make_folder
+from lorag.pipeline.errors import ConfigError
 
 FILE = Path(".lorag/serve.lock")
 _SERVE, _INGEST = "serve", "ingest"

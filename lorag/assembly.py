@@ -10,19 +10,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.config import NO_ADAPTER, Settings
-from pipeline.errors import ConfigError
-from pipeline.orchestrator import Chain, ChainOptions
-from pipeline.records import Role
-from pipeline.stages import Judge, Retriever, Rewriter, Synthesizer
+from lorag.pipeline.chain import Chain, ChainOptions
+from lorag.pipeline.config import NO_ADAPTER, Settings
+from lorag.pipeline.errors import ConfigError
+from lorag.pipeline.records import Role
+from lorag.pipeline.stages import Judge, Retriever, Rewriter, Synthesizer
 
 if TYPE_CHECKING:
-    from pipeline.adapters.registry import Registry, Version
-    from pipeline.engine.protocol import Engine
-    from pipeline.retrieval.embedder import Embedder
-    from pipeline.retrieval.index import Index
-    from pipeline.retrieval.rerank import Reranker
-    from pipeline.retrieval.store import Filter, VectorStore
+    from lorag.pipeline.adapters.registry import Registry, Version
+    from lorag.pipeline.engine.protocol import Engine
+    from lorag.pipeline.retrieval.embedder import Embedder
+    from lorag.pipeline.retrieval.index import Index
+    from lorag.pipeline.retrieval.rerank import Reranker
+    from lorag.pipeline.retrieval.store import Filter, VectorStore
 
 GENERATION_ROLES = (Role.REWRITER, Role.SYNTHESIZER, Role.JUDGE)
 
@@ -36,7 +36,7 @@ class SharedBase:
 
 
 def open_registry(settings: Settings) -> Registry:
-    from pipeline.adapters.registry import Registry
+    from lorag.pipeline.adapters.registry import Registry
 
     return Registry(settings.adapters.folder)
 
@@ -61,10 +61,10 @@ def open_store(settings: Settings) -> VectorStore:
     """The vector store, not yet opened. Raises ConfigError where the API key's environment variable is not set."""
     store = settings.store
     if store.kind == "edge":
-        from pipeline.retrieval.edge_store import EdgeStore
+        from lorag.pipeline.retrieval.edge_store import EdgeStore
 
         return EdgeStore(store.path)
-    from pipeline.retrieval.client_store import ClientStore
+    from lorag.pipeline.retrieval.client_store import ClientStore
 
     key = _api_key(store.api_key_env, "store.api_key_env")
     return ClientStore(store.url or "", api_key=key, shards=store.shards, replicas=store.replicas)
@@ -87,13 +87,13 @@ def open_embedder(settings: Settings) -> Embedder:
 
     Without an adapter nothing is loaded until the first text. Raises BaseError, AdapterError, IdentityMismatch, NoEffect.
     """
-    from pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
+    from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
 
     chosen, device = settings.embedder, _device(settings.embedder.device)
     version = chosen_version(settings, Role.EMBEDDER)
     if version is None:
         return SentenceTransformerEmbedder(chosen.model, batch_size=chosen.batch_size, device=device)
-    from pipeline.adapters.proof import prove_embedder
+    from lorag.pipeline.adapters.proof import prove_embedder
 
     card = open_registry(settings).show(Role.EMBEDDER, version.id)
     embedder = SentenceTransformerEmbedder(
@@ -109,8 +109,8 @@ def open_embedder(settings: Settings) -> Embedder:
 
 def open_index(settings: Settings, embedder: Embedder | None = None, store: VectorStore | None = None) -> Index:
     """The project's index, with `embedder` and `store` or those that the settings name. `close` it when done."""
-    from pipeline.retrieval.index import Index
-    from pipeline.retrieval.ingest import Chunking
+    from lorag.pipeline.retrieval.index import Index
+    from lorag.pipeline.retrieval.ingest import Chunking
 
     chunking = Chunking(settings.chunking.max_chars, settings.chunking.min_chars)
     opened = store or open_store(settings)
@@ -124,10 +124,10 @@ def open_base(settings: Settings, roles: Sequence[Role] = GENERATION_ROLES) -> S
     """
     if settings.generation.engine == "openai":
         return _served_base(settings, roles)
-    from pipeline.adapters.proof import load_proven
-    from pipeline.engine.bases import resolve_base
-    from pipeline.engine.local import open_engine
-    from pipeline.engine.weights import Precision, load_weights
+    from lorag.pipeline.adapters.proof import load_proven
+    from lorag.pipeline.engine.bases import resolve_base
+    from lorag.pipeline.engine.local import open_engine
+    from lorag.pipeline.engine.weights import Precision, load_weights
 
     versions = _chosen_versions(settings, roles)
     chosen = settings.base
@@ -144,10 +144,10 @@ def _chosen_versions(settings: Settings, roles: Sequence[Role]) -> dict[Role, Ve
 
 
 def _served_base(settings: Settings, roles: Sequence[Role]) -> SharedBase:
-    from pipeline.adapters.proof import prove_served
-    from pipeline.engine.completions_client import CompletionsClient, Server
-    from pipeline.engine.remote import RemoteEngine
-    from pipeline.engine.tokens import load_tokens
+    from lorag.pipeline.adapters.proof import prove_served
+    from lorag.pipeline.engine.completions_client import CompletionsClient, Server
+    from lorag.pipeline.engine.remote import RemoteEngine
+    from lorag.pipeline.engine.tokens import load_tokens
 
     chosen = settings.generation
     key = _api_key(chosen.api_key_env, "generation.api_key_env")
@@ -214,7 +214,7 @@ def open_reranker(settings: Settings) -> Reranker | None:
     """The cross-encoder that the settings name, not yet loaded; None where they name none."""
     if settings.retrieval.rerank is None:
         return None
-    from pipeline.retrieval.rerank import CrossEncoderReranker
+    from lorag.pipeline.retrieval.rerank import CrossEncoderReranker
 
     return CrossEncoderReranker(settings.retrieval.rerank, device=_device(settings.embedder.device))
 

@@ -1,0 +1,1 @@
+"""LoRAG: question answering over your documents, every stage tuned with LoRA."""
