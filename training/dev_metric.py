@@ -1,33 +1,37 @@
 """What a generation role is measured by while it trains: dev items answered by the very stages and metrics of the evaluation.
 
-A `DevSet` (`training.early_stopping`) is items and one name of a figure that decides. Knows no trainer: an engine and the name
-of an adapter come in.
+A `DevSet` (`training.early_stopping`) is items and one name of a figure that decides. An item that failed has no value: it is
+left out of every figure and counted as `failed`. Knows no trainer: an engine and the name of an adapter come in.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from lorag.pipeline.contracts.judge import LabelSchema
 from lorag.pipeline.engine.protocol import Engine
+from lorag.pipeline.errors import TrainingError
 from lorag.pipeline.evaluation import answers as answer_metrics
 from lorag.pipeline.evaluation import rewrites as rewrite_metrics
 from lorag.pipeline.evaluation.ablation import MACRO_F1
 from lorag.pipeline.evaluation.answers import GoldAnswer, score_answers
 from lorag.pipeline.evaluation.judgments import judged, score_judgments
 from lorag.pipeline.evaluation.rewrites import GoldRewrite, score_rewrites
-from lorag.pipeline.evaluation.scores import ItemScores
-from lorag.pipeline.records import Hit, Passage, Query, Role
+from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable
+from lorag.pipeline.records import Answer, Hit, Outcome, Passage, Query, Rewrite, Role, Verdict
 from lorag.pipeline.stages import Judge, Rewriter, Synthesizer
 from lorag.training.data.rows import JudgeRow, PassageRow, QuestionRow, RewriteRow, document_of
-from lorag.training.early_stopping import metric_of, require_dev_rows
+from lorag.training.early_stopping import FAILED, metric_of, require_dev_rows
 from lorag.training.examples import shown_passages
 
 ANSWERED = "F1 with citations"
 ACCURACY = "accuracy"
+UNPARSED = "unparsed"
+"""Replies out of the role's format; how they are scored is each metric's own affair."""
 
 METRICS: Mapping[Role, tuple[str, ...]] = {
     Role.REWRITER: (rewrite_metrics.ROUGE_1, rewrite_metrics.EM),
@@ -35,6 +39,15 @@ METRICS: Mapping[Role, tuple[str, ...]] = {
     Role.JUDGE: (MACRO_F1, ACCURACY),
 }
 """The figures a run may be stopped by, the role's own first."""
+
+SHOWN_ANSWERS = (
+    answer_metrics.F1,
+    answer_metrics.EM,
+    answer_metrics.CITATION_PRECISION,
+    answer_metrics.CITATION_RECALL,
+    answer_metrics.RIGHT_REFUSALS,
+)
+"""Figures of answers that are measured beside the one that decides, if any item has a value of them."""
 
 T = TypeVar("T")
 
@@ -50,7 +63,7 @@ class RewriteDev:
         found = Rewriter(engine, adapter).rewrite([Query(row.question, row.history) for row in self.rows])
         golds = [GoldRewrite(row.id, row.question, row.rewrites or (row.rewrite,)) for row in self.rows]
         table = score_rewrites(golds, {gold.id: rewrite for gold, rewrite in zip(golds, found, strict=True)})
-        return {name: _mean(table.items, name) for name in METRICS[Role.REWRITER]}
+        return _complete(_means(table, METRICS[Role.REWRITER]), self.metric, found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +75,16 @@ class AnswerDev:
     metric: str = ANSWERED
 
     def measure(self, engine: Engine, adapter: str) -> dict[str, float]:
-        """`F1 with citations` is the mean over all questions of: for an answerable one, half token F1 and half the F1 of its
-        citations; for another, whether it was refused."""
+        """`F1 with citations` is the mean over the questions that did not fail of: for an answerable one, half token F1 and half
+        the F1 of its citations; for another, whether it was refused."""
         hits = [tuple(Hit(_passage(row), 1.0) for row in self.shown[question.id]) for question in self.rows]
         found = Synthesizer(engine, adapter).answer([row.standalone or row.question for row in self.rows], hits)
         golds = [GoldAnswer(r.id, r.answers, r.answerable, r.passage_ids if r.answerable else ()) for r in self.rows]
         table = score_answers(golds, {gold.id: answer for gold, answer in zip(golds, found, strict=True)})
-        figures = {name: _mean(table.items, name) for name in (answer_metrics.F1, answer_metrics.EM)}
-        for name in (answer_metrics.CITATION_PRECISION, answer_metrics.CITATION_RECALL, answer_metrics.RIGHT_REFUSALS):
-            if any(name in item.values for item in table.items):
-                figures[name] = _mean(table.items, name)
-        figures[ANSWERED] = sum(map(_answered, table.items)) / len(table.items)
-        return figures
+        figures = _means(table, SHOWN_ANSWERS)
+        if scored := [_answered(item) for item in table.items if item.values]:
+            figures[ANSWERED] = sum(scored) / len(scored)
+        return _complete(figures, self.metric, found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +96,20 @@ class JudgeDev:
     metric: str = MACRO_F1
 
     def measure(self, engine: Engine, adapter: str) -> dict[str, float]:
-        """Mean over the tasks, each counting alike, of macro-F1 and of accuracy."""
+        """Mean over the tasks, each counting alike, of macro-F1 and of accuracy; a task without any verdict has neither."""
         judge, scores = Judge(engine, adapter), []
+        found: list[Verdict] = []
         for task in dict.fromkeys(row.task for row in self.rows):
             rows = [row for row in self.rows if row.task == task]
             verdicts = judge.judge(self.schemas[task], [row.inputs for row in rows])
-            scores.append(score_judgments([judged(r.id, r.label, v) for r, v in zip(rows, verdicts, strict=True)]))
-        return {
-            MACRO_F1: sum(each.macro_f1 for each in scores) / len(scores),
-            ACCURACY: sum(each.accuracy for each in scores) / len(scores),
-        }
+            found += verdicts
+            if any(verdict.outcome is Outcome.OK for verdict in verdicts):
+                scores.append(score_judgments([judged(r.id, r.label, v) for r, v in zip(rows, verdicts, strict=True)]))
+        figures: dict[str, float] = {}
+        if scores:
+            figures[MACRO_F1] = sum(each.macro_f1 for each in scores) / len(scores)
+            figures[ACCURACY] = sum(each.accuracy for each in scores) / len(scores)
+        return _complete(figures, self.metric, found)
 
 
 def rewrite_dev(rows: Sequence[RewriteRow], items: int, metric: str = "", seed: int = 0) -> RewriteDev:
@@ -140,16 +155,31 @@ def _drawn(rows: Sequence[T], items: int, seed: int) -> tuple[T, ...]:
     return tuple(rows[i] for i in sorted(random.Random(seed).sample(range(len(rows)), items)))
 
 
-def _mean(items: Sequence[ItemScores], metric: str) -> float:
-    """Over the items that the metric is of; one that failed counts 0 here: nothing of it may be taken for progress."""
-    values = [item.values.get(metric) for item in items if metric in item.values or not item.values]
-    return sum(value or 0.0 for value in values) / len(values) if values else 0.0
+def _means(table: ScoreTable, metrics: Iterable[str]) -> dict[str, float]:
+    """The mean of each metric over the items that have a value of it; a metric that no item has is absent."""
+    means = table.means()
+    return {name: means[name].value for name in metrics if name in means}
+
+
+def _complete(figures: dict[str, float], metric: str, found: Sequence[Rewrite | Answer | Verdict]) -> dict[str, float]:
+    """The figures, with how many items failed and how many replies were unparsed, if any.
+
+    Raises TrainingError if the figure that decides has no value, which is if all of its items failed.
+    """
+    if metric not in figures:
+        error = next((each.error for each in found if each.error is not None), None)
+        why = f", such as: {error}" if error else ""
+        raise TrainingError(f"dev figure {metric!r} has no value: none of {len(found)} dev items that it is of came back{why}")
+    outcomes = Counter(each.outcome for each in found)
+    counts = {FAILED: outcomes[Outcome.FAILED], UNPARSED: outcomes[Outcome.UNPARSED]}
+    return figures | {name: float(count) for name, count in counts.items() if count}
 
 
 def _answered(item: ItemScores) -> float:
+    """Of an item that has values."""
     values = item.values
     if answer_metrics.F1 not in values:
-        return values.get(answer_metrics.RIGHT_REFUSALS, 0.0)
+        return values[answer_metrics.RIGHT_REFUSALS]
     precision, recall = values.get(answer_metrics.CITATION_PRECISION), values.get(answer_metrics.CITATION_RECALL)
     if precision is None or recall is None:
         return values[answer_metrics.F1]

@@ -21,6 +21,9 @@ from lorag.training.progress import TrainerEvents
 PREFIX = "dev "
 """Begins the names of dev figures in a log history."""
 
+FAILED = "failed"
+"""The figure that counts dev items without a value; absent means none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stopping:
@@ -74,11 +77,16 @@ def require_dev_rows(rows: Sequence[Any]) -> None:
 
 
 def best_of(log_history: Sequence[Mapping[str, Any]], metric: str) -> Best | None:
-    """The best entry by `metric`, of equal ones the first; None where nothing was measured."""
+    """The best entry by `metric`, of equal ones the first; None where nothing was measured.
+
+    Entries at which more items failed than at others are not compared: their figures are over fewer items.
+    """
     measured = [entry for entry in log_history if PREFIX + metric in entry]
     if not measured:
         return None
-    place = max(range(len(measured)), key=lambda n: (measured[n][PREFIX + metric], -n))
+    failed = [entry.get(PREFIX + FAILED, 0.0) for entry in measured]
+    whole = [n for n, count in enumerate(failed) if count == min(failed)]
+    place = max(whole, key=lambda n: (measured[n][PREFIX + metric], -n))
     entry = measured[place]
     figures = {key.removeprefix(PREFIX): float(value) for key, value in entry.items() if key.startswith(PREFIX)}
     return Best(int(entry["step"]), figures, len(measured) - 1 - place)

@@ -71,8 +71,9 @@ class JudgeScores:
 
 
 def judged(item_id: str, gold: str, verdict: Verdict, group: str = "") -> Judged:
-    """Put a judge's verdict beside the gold label."""
-    return Judged(item_id, gold, verdict.label, verdict.probabilities, Outcome.OK, group)
+    """Put a judge's verdict beside the gold label. One that is not ok has no label: it is counted, never a wrong answer."""
+    label = verdict.label if verdict.outcome is Outcome.OK else None
+    return Judged(item_id, gold, label, verdict.probabilities, verdict.outcome, group)
 
 
 def score_judgments(items: Sequence[Judged]) -> JudgeScores:

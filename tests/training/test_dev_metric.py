@@ -8,7 +8,7 @@ from lorag.pipeline.contracts import judge, synthesize
 from lorag.pipeline.contracts.judge import BUILT_IN, JudgeInputs
 from lorag.pipeline.engine.protocol import ChoiceRequest, Generation
 from lorag.pipeline.engine.scripted import ScriptedEngine
-from lorag.pipeline.errors import TrainingError
+from lorag.pipeline.errors import EngineError, TrainingError
 from lorag.pipeline.records import Speaker, Turn
 from lorag.training.data.rows import JudgeRow, PassageRow, QuestionRow, RewriteRow
 from lorag.training.dev_metric import answer_dev, drawn_questions, judge_dev, rewrite_dev
@@ -59,6 +59,47 @@ def test_judgments_are_measured_by_macro_f1_each_task_alike() -> None:
     figures = dev.measure(ScriptedEngine(weigher=choice_probabilities, adapters=("default",)), "default")
     # supported: 2 hits of 3 given, 2 gold: F1 .8; unsupported: never given, F1 0.
     assert figures == {"macro-F1": pytest.approx(0.4), "accuracy": pytest.approx(2 / 3)}
+
+
+def test_a_failed_verdict_has_no_label_and_is_counted() -> None:
+    inputs = [JudgeInputs(question=question, answer="yes") for question in ("a", "b", "broken")]
+    rows = [JudgeRow(str(n), "support", each, "supported") for n, each in enumerate(inputs)]
+    answerable = [JudgeRow("none came", "answerability", JudgeInputs(question="broken"), "answerable")]
+    liked = judge.target(BUILT_IN["support"], "supported")
+
+    def choice_probabilities(request: ChoiceRequest) -> list[float]:
+        if "broken" in request.messages[-1].content:
+            raise EngineError("out of memory")
+        return [0.9 if choice == liked else 0.1 for choice in request.choices]
+
+    engine = ScriptedEngine(weigher=choice_probabilities, adapters=("default",))
+    figures = judge_dev([*rows, *answerable], BUILT_IN, 9).measure(engine, "default")
+    assert figures == {"macro-F1": 1.0, "accuracy": 1.0, "failed": 2.0}
+    with pytest.raises(TrainingError, match=r"'macro-F1' has no value: none of 1 dev items .* such as: .*out of memory"):
+        judge_dev(answerable, BUILT_IN, 9).measure(engine, "default")
+
+
+def test_a_failed_rewrite_and_a_failed_answer_are_counted_and_no_zero() -> None:
+    def reply(request: Generation) -> str:
+        if "broken" in request.messages[-1].content:
+            raise EngineError("out of memory")
+        return "When does it leave?" if "And when?" in request.messages[-1].content else synthesize.target("the porter", [1])
+
+    engine = ScriptedEngine(reply, adapters=("default",))
+    turns = [turn(1, "When does it leave?"), RewriteRow("t2", HISTORY, "broken?", "What is broken?")]
+    assert rewrite_dev(turns, 9).measure(engine, "default") == {"ROUGE-1": 1.0, "EM": 1.0, "failed": 1.0}
+    passages = {"a#1": PassageRow("a#1", "a", "The porter holds the key.")}
+    rows = [
+        QuestionRow("right", "Who?", ("the porter",), True, passage_ids=("a#1",)),
+        QuestionRow("answerable", "broken who?", ("the porter",), True, passage_ids=("a#1",)),
+        QuestionRow("unanswerable", "broken when?", (), False),
+    ]
+    dev = answer_dev(rows, passages, {row.id: ("a#1",) for row in rows}, k=1)
+    whole = {"F1": 1.0, "EM": 1.0, "citation precision": 1.0, "citation recall": 1.0, "F1 with citations": 1.0}
+    assert dev.measure(engine, "default") == {**whole, "failed": 2.0}
+    by_words = answer_dev(rows[1:], passages, {row.id: ("a#1",) for row in rows}, k=1, metric="F1")
+    with pytest.raises(TrainingError, match="'F1' has no value: none of 2 dev items"):
+        by_words.measure(engine, "default")
 
 
 def test_few_judgments_are_drawn_from_every_task_and_always_the_same() -> None:

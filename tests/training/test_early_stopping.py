@@ -143,3 +143,14 @@ def test_the_first_of_equal_figures_is_the_best() -> None:
     assert best is not None and (best.step, best.since, best.figures) == (4, 2, {"F1": 0.6, "n": 3.0})
     assert best_of(history[:1], "F1") is None
     assert json.loads(json.dumps(history)) == history  # as a checkpoint holds it
+
+
+def test_a_figure_over_fewer_items_is_not_the_best_one() -> None:
+    history = [
+        {"dev F1": 0.4, "dev failed": 1.0, "step": 2},
+        {"dev F1": 0.9, "dev failed": 3.0, "step": 4},  # what is left of the items is easier
+        {"dev F1": 0.5, "dev failed": 1.0, "step": 6},
+        {"dev F1": 0.5, "dev failed": 2.0, "step": 8},
+    ]
+    best = best_of(history, "F1")
+    assert best is not None and (best.step, best.since) == (6, 1) and best.figures == {"F1": 0.5, "failed": 1.0}

@@ -24,9 +24,9 @@ from lorag.pipeline.evaluation.ablation import (
     TooFew,
     difference,
 )
-from lorag.pipeline.evaluation.judgments import Judged
+from lorag.pipeline.evaluation.judgments import judged
 from lorag.pipeline.evaluation.scores import ScoreTable
-from lorag.pipeline.records import Outcome, Role, Verdict
+from lorag.pipeline.records import Role
 from lorag.pipeline.stages import Judge, Rewriter, Synthesizer
 from lorag.training.starters.held_out import (
     GroundedItem,
@@ -111,12 +111,8 @@ def measure(engine: Engine, adapter: str | None, task: Task) -> Measured:
         return replace(empty, rewrites=rewrites.score_rewrites(golds, by_gold))
     judge = Judge(engine, adapter)
     verdicts = [judge.judge(item.schema, [item.inputs])[0] for item in task.judged]  # each may have a schema of its own
-    return replace(empty, judgments=tuple(_judged(item, verdict) for item, verdict in zip(task.judged, verdicts, strict=True)))
-
-
-def _judged(item: JudgeItem, verdict: Verdict) -> Judged:
-    label = verdict.label if verdict.outcome is Outcome.OK else None
-    return Judged(item.id, item.label, label, verdict.probabilities, verdict.outcome, item.group)
+    pairs = zip(task.judged, verdicts, strict=True)
+    return replace(empty, judgments=tuple(judged(item.id, item.label, verdict, item.group) for item, verdict in pairs))
 
 
 def differences(role: Role, task: Task, first: Measured, second: Measured) -> list[Evidence]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lorag.pipeline.errors import InputError
+from lorag.pipeline.errors import EngineError, InputError
 from lorag.pipeline.evaluation.judgments import (
     Judged,
     ReliabilityBin,
@@ -81,6 +81,15 @@ def test_brier_and_calibration_of_verdicts() -> None:
     assert scores.ece == pytest.approx((abs(1 - 0.8) + abs(0 - 0.6)) / 2)
     assert scores.ece_mass == pytest.approx(scores.ece)
     assert [(each.low, each.accuracy) for each in scores.reliability_mass] == [(0.6, 0.0), (0.8, 1.0)]
+
+
+def test_a_verdict_that_failed_is_no_wrong_label() -> None:
+    items = [
+        judged("1", "yes", Verdict("support", "yes", 0.8, {"yes": 0.8, "no": 0.2})),
+        judged("2", "no", Verdict("support", "", 0.0, {}, Outcome.FAILED, EngineError("out of memory"))),
+    ]
+    scores = score_judgments(items)
+    assert (scores.n, scores.accuracy, scores.labels, scores.failed) == (1, 1.0, ("yes",), ("2",))
 
 
 def test_unparsed_and_failed_are_listed_and_left_out() -> None:
