@@ -157,7 +157,7 @@ class Chain:
     def stream(self, query: Query, watcher: StageWatcher | None = None) -> Generator[Event]:
         """Answer one question, telling of each stage as it ends and of the reply as it is written. Closing it stops the work.
 
-        Raises as `ask`. Iterate in one thread: the engine is held from the first piece of the reply to the last.
+        Raises as `ask`. One thread at a time may iterate. Nothing is locked between two pieces: other requests run there.
         """
         check_query(query)
         journey = Journey.start(query, watcher)

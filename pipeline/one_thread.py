@@ -1,7 +1,7 @@
 """Runs a blocking generator for an async consumer, all its steps in one thread of its own.
 
-A model's step depends on state that torch keeps per thread, and the engine is held between steps; langchain's own bridge
-takes a thread of a pool for each step.
+A consumer that leaves early waits for the step under way and closes the generator, so that nothing is decoded for nobody.
+langchain's own bridge does neither, and takes a thread of a pool for each step.
 """
 
 from __future__ import annotations

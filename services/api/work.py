@@ -1,7 +1,7 @@
 """Blocking work for an async route: in its lane's turn, in a thread of its own, with a deadline, given up when the client goes.
 
-All steps of one request run in one thread, since torch keeps state per thread. Its limits reach the engine through
-`pipeline.engine.limits`; the turn ends when the thread does, so what is given up still counts until it has stopped.
+All steps of one request run in one thread, since its limits are that thread's (`pipeline.engine.limits`); no engine is locked
+between steps. The turn ends when the thread does, so what is given up still counts until it has stopped.
 """
 
 from __future__ import annotations
