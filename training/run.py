@@ -17,6 +17,7 @@ from lorag.pipeline.adapters.registry import PRODUCTION, Registry, Version
 from lorag.pipeline.contracts import embed
 from lorag.pipeline.engine.bases import Base, resolve_base
 from lorag.pipeline.errors import DataError
+from lorag.pipeline.evaluation.searching import Embedded, search
 from lorag.pipeline.records import Role
 from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
 from lorag.training import processes
@@ -247,15 +248,11 @@ def rank_passages(
     questions: Sequence[QuestionRow], passages: Mapping[str, PassageRow], embedder: str, count: int
 ) -> dict[str, list[str]]:
     """Row id → ids of the `count` passages nearest to its question by the frozen encoder `embedder`, best first."""
-    import numpy as np
-
     encoder = SentenceTransformerEmbedder(embedder)
-    ids = list(passages)
     matrix = encoder.embed_passages([embed.passage_text(p.title, "", p.text) for p in passages.values()])
     queries = encoder.embed_queries([embed.query_text(q.standalone or q.question) for q in questions])
-    similarity = queries @ matrix.T
-    order = np.argsort(-similarity, axis=1, kind="stable")[:, :count]
-    return {q.id: [ids[i] for i in row] for q, row in zip(questions, order, strict=True)}
+    found = search(Embedded([q.id for q in questions], queries, list(passages), matrix), count)
+    return {id_: [scored.passage_id for scored in ranking] for id_, ranking in found.items()}
 
 
 def _facts(job: TrainingRun, rows: int) -> DataFacts:

@@ -95,8 +95,41 @@ def test_modes_without_vectors() -> None:
     assert set(drawn) == {"twin", "rival", "hard", "easy", "far"}
 
 
-def test_ranking_in_blocks_equals_one_product() -> None:
+def test_what_answers_a_question_by_another_row_is_no_negative_of_it() -> None:
+    rows = [EmbedRow("q", "when does the pump stop", ("gold",), ("hard",)), EmbedRow("r", " when does the pump  stop", ("hard",))]
+    for mode in (Negatives.MINED, Negatives.RANDOM):
+        vectors = np.repeat(QUERY, 2, axis=0)
+        pairs = make_pairs(rows, PASSAGES, mode, 3, query_vectors=vectors, passage_vectors=VECTORS, relative_margin=1.0)
+        assert all({"gold", "hard", "copy"}.isdisjoint(pair.negative_ids) for pair in pairs)
+
+
+def test_ranking_holds_a_block_of_similarities_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """2,000 queries and 1,000 passages: the whole product is 8 MB, a block of ten rows 40 kB."""
+    import tracemalloc
+
+    from lorag.training.data import negatives
+
+    monkeypatch.setattr(negatives, "_CELLS", 10_000)
+    random = np.random.default_rng(0)
+    queries, corpus = (random.normal(size=(n, 2)).astype(np.float32) for n in (2000, 1000))
+    passages = [PassageRow(f"p{n}", "", f"a{n} b{n} c{n}") for n in range(1000)]
+    rows = [EmbedRow(f"q{n}", f"{n}", ("p0",)) for n in range(2000)]
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        ranked = negatives._rank(rows, passages, queries, corpus)
+        assert sum(len(each.candidates) for each in ranked) == 2000 * negatives.CANDIDATES
+        peak = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    assert peak < 1_000_000
+
+
+def test_ranking_in_blocks_equals_one_product(monkeypatch: pytest.MonkeyPatch) -> None:
     """1,100 queries, so three blocks, against an independent sort of the whole matrix."""
+    from lorag.training.data import negatives
+
+    monkeypatch.setattr(negatives, "_CELLS", 512 * 50)
     random = np.random.default_rng(0)
     queries, corpus = (random.normal(size=(n, 8)).astype(np.float32) for n in (1100, 50))
     queries /= np.linalg.norm(queries, axis=1, keepdims=True)
@@ -104,7 +137,7 @@ def test_ranking_in_blocks_equals_one_product() -> None:
     passages = [PassageRow(f"p{n}", "", f"a{n} b{n} c{n} d{n}") for n in range(50)]
     similarities = queries @ corpus.T
     best = similarities.argmax(axis=1)
-    rows = [EmbedRow(f"q{n}", "?", (f"p{best[n]}",)) for n in range(1100)]
+    rows = [EmbedRow(f"q{n}", f"{n}?", (f"p{best[n]}",)) for n in range(1100)]
     pairs = make_pairs(rows, passages, Negatives.MINED, 1, query_vectors=queries, passage_vectors=corpus, relative_margin=0.9)
     for index in (0, 511, 512, 1023, 1024, 1099):
         line = similarities[index]

@@ -16,6 +16,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from lorag.pipeline.contracts import embed
 from lorag.pipeline.errors import TrainingError
 from lorag.training.data.rows import EmbedRow, PassageRow
 
@@ -27,7 +28,9 @@ CANDIDATES = 100
 NEAR_DUPLICATE = 0.8
 """Share of the shorter text's word trigrams that the other holds, from which two passages count as the same text."""
 
-_BLOCK = 512
+_CELLS = 1 << 24
+"""Similarities held at once, 64 MiB of float32, whatever the number of rows and passages."""
+
 _WORDS = re.compile(r"\w+")
 
 
@@ -64,7 +67,7 @@ def make_pairs(
 
     `MINED` takes the row's own `negative_ids` first, then passages by falling similarity below `relative_margin` times that
     of the positive, and needs unit vectors, one per row and per passage in their order. What is still lacking is drawn at
-    random. Positives of the row and near-duplicates of them are never taken.
+    random. Positives of any row that asks the same, and near-duplicates of them, are never taken.
 
     Raises TrainingError where a row names an unknown passage or the corpus is too small.
     """
@@ -80,9 +83,10 @@ def make_pairs(
     else:
         ranked = _rank(rows, passages, query_vectors, passage_vectors)
     draw = _Draw(passages, seed)
+    gold = _gold(rows)
     pairs = []
     for row, candidates in zip(rows, ranked, strict=True):
-        barred = _Barred(row, by_id)
+        barred = _Barred(gold[embed.query_text(row.query)], by_id)
         own = row.negative_ids if mode is Negatives.MINED else ()
         for positive in row.positive_ids:
             mined = candidates.below(relative_margin, positive)
@@ -113,11 +117,11 @@ class _Ranked:
 
 
 class _Barred:
-    """Passages that must not be negatives of a row."""
+    """Passages that must not be negatives of a query: the ones that answer it, `positives`, and the like of them."""
 
-    def __init__(self, row: EmbedRow, by_id: Mapping[str, PassageRow]) -> None:
-        self._positives = frozenset(row.positive_ids)
-        self._texts = [by_id[passage_id].text for passage_id in row.positive_ids]
+    def __init__(self, positives: Mapping[str, None], by_id: Mapping[str, PassageRow]) -> None:
+        self._positives = positives
+        self._texts = [by_id[passage_id].text for passage_id in positives]
         self._by_id = by_id
 
     def __contains__(self, passage_id: str) -> bool:
@@ -148,6 +152,14 @@ class _Draw:
         )
 
 
+def _gold(rows: Sequence[EmbedRow]) -> dict[str, dict[str, None]]:
+    """Query text → the passages that answer it by any row."""
+    gold: dict[str, dict[str, None]] = {}
+    for row in rows:
+        gold.setdefault(embed.query_text(row.query), {}).update(dict.fromkeys(row.positive_ids))
+    return gold
+
+
 def _first(count: int, ids: Iterable[str], barred: _Barred) -> list[str]:
     chosen: list[str] = []
     for passage_id in ids:
@@ -161,15 +173,15 @@ def _first(count: int, ids: Iterable[str], barred: _Barred) -> list[str]:
 def _rank(
     rows: Sequence[EmbedRow], passages: Sequence[PassageRow], query_vectors: Vectors, passage_vectors: Vectors
 ) -> Iterator[_Ranked]:
-    """Brute force in blocks: a block against 100,000 passages is 200 MB."""
+    """Exhaustive, in blocks of rows: at most `_CELLS` similarities at once, or those of one row."""
     ids = [passage.id for passage in passages]
     place = {passage_id: index for index, passage_id in enumerate(ids)}
     depth = min(CANDIDATES, len(ids))
-    for start in range(0, len(rows), _BLOCK):
-        block = rows[start : start + _BLOCK]
-        similarities = query_vectors[start : start + _BLOCK] @ passage_vectors.T
-        best = np.argpartition(-similarities, depth - 1, axis=1)[:, :depth]
-        for row, line, top in zip(block, similarities, best, strict=True):
+    step = max(1, _CELLS // max(1, len(ids)))
+    for start in range(0, len(rows), step):
+        similarities = query_vectors[start : start + step] @ passage_vectors.T
+        for row, line in zip(rows[start : start + step], similarities, strict=True):
+            top = np.argpartition(-line, depth - 1)[:depth]
             top = top[np.lexsort((top, -line[top]))]
             candidates = tuple((ids[index], float(line[index])) for index in top)
             yield _Ranked(candidates, {positive: float(line[place[positive]]) for positive in row.positive_ids})
