@@ -30,6 +30,7 @@ DOCUMENTS = {
 }
 SETTINGS = "documents: docs\njudge: {intents: {figure: asks for a number, other: anything else}}\n"
 REWRITES = {"And at night?": "What is rung at night?"}
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 COUNTING = "one two three four five six seven eight nine ten"
 
 MakeSite = Callable[..., AbstractContextManager[Live]]
@@ -116,7 +117,7 @@ def chromium() -> Iterator[Any]:
     Not for the whole run: playwright keeps an event loop running in this thread, where other tests run their own.
     """
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed, so the page meets no browser here")
-    path = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
         pytest.skip("no Chromium is installed, so the page meets no browser here")
     with sync_api.sync_playwright() as playwright:
