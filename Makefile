@@ -1,6 +1,7 @@
 # make demo    documents in, four tuned adapters, a table of what each one bought (demo-out/report.html)
 # make test    lint, types and tests
 # make lint    ruff and mypy alone          make format   rewrite files in the project's style
+# make docs    the documentation, built strictly: site/index.html
 # make wheel   dist/lorag-*.whl             make clean    remove what make and the demo made
 
 # The interpreter that .venv is made with: the first of these that is 3.11 or newer. Name another with `make PYTHON=…`.
@@ -14,7 +15,7 @@ READY := .venv/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format wheel clean
+.PHONY: help demo test lint format docs wheel clean
 
 help:
 	@sed -n 's/^# \(make\)/\1/p' Makefile
@@ -35,6 +36,9 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(READY)
+	$(BIN)/python -m properdocs build --strict --config-file .properdocs.yml
+
 wheel: $(READY)
 	$(BIN)/python -m hatchling build --target wheel
 
@@ -54,5 +58,5 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf .venv dist build demo-out .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv dist build demo-out site .mypy_cache .ruff_cache .pytest_cache
 	find lorag pipeline training services tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

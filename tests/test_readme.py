@@ -1,4 +1,4 @@
-"""What the README shows is what the code takes: its rows are read by the project's readers, its tree stands."""
+"""What README and docs show is what the code takes: the rows are read by the project's readers, the tree stands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from lorag.training.data.rows import Row, read_embeds, read_judgments, read_pass
 from tests.test_structure import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-ROWS = dict(re.findall(r"^```json (\w+)\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL))
+ROWS_PAGE = (ROOT / "docs" / "reference" / "rows.md").read_text(encoding="utf-8")
+ROWS = dict(re.findall(r"^<!-- row: (\w+) -->\n```json\n(.*?)^```", ROWS_PAGE, flags=re.MULTILINE | re.DOTALL))
 READERS: dict[str, Callable[[Path], Sequence[Row]]] = {
     "passages": read_passages,
     "rewriter": read_rewrites,
@@ -38,19 +39,22 @@ def test_the_example_row_is_read_as_it_stands(kind: str, tmp_path: Path) -> None
             assert getattr(row, key) == value
 
 
+def test_the_readme_is_a_front_page() -> None:
+    assert len(README.encode()) <= 10_000
+
+
 def test_the_annotated_tree_stands() -> None:
-    tree = re.search(r"((?:^    .+\n)+)\n## Licence", README, flags=re.MULTILINE)
-    assert tree is not None
+    (tree,) = re.findall(r"^```text\n(lorag/ .*?)^```", README, flags=re.MULTILINE | re.DOTALL)
     room = ""
-    for line in tree[1].splitlines():
-        indent, name = re.match(r"    ( *)(\S+)", line).groups()  # type: ignore[union-attr]
+    for line in tree.splitlines():
+        indent, name = re.match(r"( *)(\S+)", line).groups()  # type: ignore[union-attr]
         room = room if indent else name
         path = ROOT / room / name if indent else ROOT / name
         assert path.is_dir() if name.endswith("/") else path.is_file(), f"README names {path.relative_to(ROOT)}"
 
 
 def test_every_make_target_named_is_in_the_makefile() -> None:
-    named = set(re.findall(r"^    make (\w+)", README, flags=re.MULTILINE))
+    named = set(re.findall(r"^make (\w+)", README, flags=re.MULTILINE))
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
     assert named
     assert named <= targets

@@ -56,7 +56,7 @@ class DataFolder:
             path = self.folder / split / f"{role.value}.jsonl{suffix}"
             if path.is_file():
                 return path
-        raise DataError(f"no {split}/{role.value}.jsonl in {self.folder}; see the README for the rows it must hold")
+        raise DataError(f"no {split}/{role.value}.jsonl in {self.folder}; see docs/reference/rows.md for the rows it must hold")
 
     def has(self, split: str, role: Role) -> bool:
         return any((self.folder / split / f"{role.value}.jsonl{suffix}").is_file() for suffix in ("", ".gz"))

@@ -162,7 +162,9 @@ def evaluate(
     tests = read_tests(data, sizes, roles=[role for role in ROLES if data.has("test", rows_of(role))])
     roles, without = _measurable(tests, versions)
     if not roles:
-        raise DataError(f"no rows in {data.folder}/test that an adapter of this project is measured on; see the README for them")
+        raise DataError(
+            f"no rows in {data.folder}/test that an adapter of this project is measured on; docs/reference/rows.md shows them"
+        )
     configurations = full_factorial(roles) if full else one_at_a_time(roles)
     with _kept(out, settings, data, versions, sizes, configurations) as keep:
         run = run_configurations(

@@ -201,12 +201,12 @@ def test_doctor_survives_a_broken_project_and_none(lorag, project, tmp_path: Pat
     assert lorag("doctor", "--project", tmp_path, "-o", "json").json()["project"] is None
 
 
-def test_every_command_that_a_message_or_the_readme_names_is_one(lorag) -> None:
+def test_every_command_that_a_message_or_the_documentation_names_is_one(lorag) -> None:
     sources = [path.read_text(encoding="utf-8") for room in ROOMS for path, _ in modules(room)]
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    pages = [path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md"))]
     named = {
         tuple(words.split())
-        for text in (*sources, readme)
+        for text in (*sources, *pages)
         for words in re.findall(r"`lorag ((?:(?:eval|adapters) )?[a-z-]+)", text)
     }
     assert named >= {("ingest",), ("init",), ("train",), ("adapters", "promote"), ("eval", "adapter")}

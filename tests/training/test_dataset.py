@@ -56,7 +56,7 @@ def test_rows_are_found_plain_or_compressed(tmp_path: Path) -> None:
 
 def test_what_is_not_there_is_said_with_its_folder(tmp_path: Path) -> None:
     data = DataFolder(tmp_path, {})
-    with pytest.raises(DataError, match=rf"no train/judge\.jsonl in {tmp_path}; see the README"):
+    with pytest.raises(DataError, match=rf"no train/judge\.jsonl in {tmp_path}; see docs/reference/rows.md"):
         data.file("train", Role.JUDGE)
     with pytest.raises(DataError, match=rf"no passages\.jsonl in {tmp_path}; questions name"):
         data.passages()

@@ -1,4 +1,4 @@
-"""LoRAG's own rows (README, "Training rows"), all in one heap: `passages.jsonl` and one file a role, to be split.
+"""LoRAG's own rows (docs/reference/rows.md), all in one heap: `passages.jsonl` and one file a role, to be split.
 
 The file's name says what it holds. Passages keep their ids, since those come from an index.
 """

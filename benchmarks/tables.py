@@ -1,9 +1,9 @@
-"""Puts the stored results into the README's tables, so that no figure there is typed by hand.
+"""Puts the stored results into the tables of the README and of docs/, so that no figure there is typed by hand.
 
-    python -m benchmarks.readme_tables [--demo demo-out/report.json]
+    python -m benchmarks.tables [--demo demo-out/report.json]
 
-Each table stands between `<!-- table NAME -->` and `<!-- end -->`; a test holds that the README shows what benchmarks/results/
-holds. With --demo, the figures of that run become benchmarks/results/demo.json first.
+Each table stands between `<!-- table NAME -->` and `<!-- end -->`; a test holds that it shows what benchmarks/results/ holds.
+With --demo, the figures of that run become benchmarks/results/demo.json first.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.provenance import commit, save
 
 ROOT = Path(__file__).parent.parent
-README = ROOT / "README.md"
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 RESULTS = ROOT / "benchmarks" / "results"
 BLOCK = re.compile(r"(<!-- table ([\w-]+) -->\n\n).*?(\n\n<!-- end -->)", flags=re.DOTALL)
 
@@ -27,6 +27,16 @@ RETRIEVAL = ("nDCG@10", "Recall@5")
 REWRITES = ("ROUGE-1", "rewrite EM")
 ANSWERS = ("EM", "F1", "citation precision", "citation recall", "right refusals", "wrong refusals")
 IN_DEMO = {"base chain": "base", "starter adapters": "starters, untrained on the domain", "all adapters": "tuned on the domain"}
+IN_FRONT = {
+    "nDCG@10": "retrieval, nDCG@10",
+    "ROUGE-1": "rewrites, ROUGE-1",
+    "F1": "answers, F1",
+    "citation recall": "citation recall",
+    "right refusals": "right refusals",
+    "wrong refusals": "wrong refusals (less is better)",
+    "macro-F1": "judge, macro-F1",
+}
+"""What the README's one table shows of the demo, and what its rows are called."""
 IN_PUBLIC_DOMAIN = {
     "base chain": "base chain",
     "+ embedder": "+ embedder",
@@ -76,6 +86,33 @@ def systems(name: str, shown: Mapping[str, str], metrics: Sequence[str]) -> Call
         return table(["metric", *shown.values(), "floor"], rows)
 
     return block
+
+
+def front() -> str:
+    """The README's table: the floor first, since a figure below it is worth nothing."""
+    found = result("demo")
+    cells = {row["configuration"]: row["cells"] for row in found["ablation"]["rows"]}
+    floors = {floor["metric"]: f"{floor['value']:.2f}, {floor['name']}" for floor in found["floors"]}
+    rows = (
+        [
+            f"{title}, n = {cells['all adapters'][metric]['n']}",
+            floors.get(metric, ""),
+            *(span(cells[configuration].get(metric)) for configuration in IN_DEMO),
+        ]
+        for metric, title in IN_FRONT.items()
+    )
+    return table(["metric", "floor: no model", "bare base", "starters", "tuned on the domain"], rows)
+
+
+def injection() -> str:
+    systems = result("injection")["systems"]
+    shown = {
+        "moved by what was planted": "moved",
+        "right answer, under attack": "right, attacked",
+        "right answer, without attack": "right, control",
+    }
+    rows = ([title, *(span(systems[name]["summary"][key], 3) for name in systems)] for title, key in shown.items())
+    return table(["", *systems], rows)
 
 
 def demo_adapters() -> str:
@@ -237,6 +274,7 @@ def negatives() -> str:
 
 
 TABLES: Mapping[str, Callable[[], str]] = {
+    "front": front,
     "demo": systems("demo", IN_DEMO, (*RETRIEVAL, *REWRITES, *ANSWERS, "macro-F1")),
     "demo-adapters": demo_adapters,
     "starters-synthesizer": starters_synthesizer,
@@ -247,17 +285,18 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "negatives": negatives,
     "classification": classification,
     "intents": intents,
+    "injection": injection,
     "public-domain": systems("public_domain", IN_PUBLIC_DOMAIN, (*RETRIEVAL, *ANSWERS)),
 }
 
 
 def filled(text: str) -> str:
-    """The README's text with every table made anew. Raises KeyError where it names one that there is no code for."""
+    """A page with every table made anew. Raises KeyError if it names one that there is no code for."""
     return BLOCK.sub(lambda found: f"{found[1]}{TABLES[found[2]]()}{found[3]}", text)
 
 
 def keep_demo(report: Path, of: str) -> None:
-    """What of a demo's report.json the README rests on: no single answers, those are in the report. `of` is its commit."""
+    """What of a demo's report.json the tables rest on: no single answers, those are in the report. `of` is its commit."""
     found = json.loads(report.read_text(encoding="utf-8"))
     save(RESULTS / "demo.json", {"commit": of, **{key: found[key] for key in KEPT_OF_DEMO}})
 
@@ -269,7 +308,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.demo:
         keep_demo(options.demo, options.commit or commit())
-    README.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in PAGES:
+        page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":
