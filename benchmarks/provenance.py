@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import subprocess
 from collections.abc import Iterable, Mapping
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from lorag.pipeline.engine.processor import detect
+from lorag.pipeline.storage.atomic import write_file
+from lorag.pipeline.storage.digests import file_digest
 
 LIBRARIES = ("torch", "transformers", "peft", "sentence-transformers")
 
@@ -20,7 +21,7 @@ def provenance(files: Iterable[Path]) -> dict[str, Any]:
     processor = detect()
     return {
         "commit": commit(),
-        "data": {path.name: digest(path) for path in files},
+        "data": {path.name: file_digest(path) for path in files},
         "libraries": {name: version(name) for name in LIBRARIES},
         "machine": f"{processor.cores} cores of {processor.name}",
     }
@@ -28,10 +29,7 @@ def provenance(files: Iterable[Path]) -> dict[str, Any]:
 
 def save(path: Path, content: Mapping[str, Any]) -> None:
     """Write a result that is taken up again: a stop leaves the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(".part")
-    aside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    aside.replace(path)
+    write_file(path, json.dumps(content, indent=1) + "\n")
 
 
 def commit() -> str:
@@ -42,8 +40,3 @@ def commit() -> str:
         return done.stdout.strip() if done.returncode == 0 else ""
 
     return (git("rev-parse", "HEAD") or "unknown") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
-
-
-def digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

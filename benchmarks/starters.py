@@ -23,7 +23,6 @@ from pathlib import Path
 from benchmarks.provenance import provenance
 from lorag.pipeline.adapters.card import Evidence
 from lorag.pipeline.adapters.starters import bundled_starters
-from lorag.pipeline.adapters.tensor_file import file_digest
 from lorag.pipeline.engine.bases import resolve_base, tokenizer_place
 from lorag.pipeline.engine.decoding import BASE_ROW, ChoiceRow
 from lorag.pipeline.engine.local import LocalEngine, open_engine
@@ -31,6 +30,7 @@ from lorag.pipeline.engine.weights import Precision, load_weights
 from lorag.pipeline.evaluation import rewrites
 from lorag.pipeline.evaluation.ablation import Measured, interval
 from lorag.pipeline.records import Outcome, Rewrite, Role
+from lorag.pipeline.storage.digests import file_digest
 from lorag.training.starters.build import BASE
 from lorag.training.starters.bundle import record_evidence
 from lorag.training.starters.measuring import METRICS, READING, REWRITING, Task, differences, measure, tasks

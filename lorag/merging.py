@@ -8,8 +8,6 @@ allows it, and then the folder says so. The folder appears whole or not at all.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +24,6 @@ from lorag.pipeline.adapters.merged_card import MERGE_FILE, Agreement, MergeReco
 from lorag.pipeline.adapters.merging import MergedLayers, merge_layers
 from lorag.pipeline.adapters.merging_parity import Parity, ParitySample, compare, observe, seconds_per_token
 from lorag.pipeline.adapters.proof import verify_encoder, verify_identity
-from lorag.pipeline.adapters.staging import sync_folder
 from lorag.pipeline.config import Settings
 from lorag.pipeline.contracts import judge
 from lorag.pipeline.engine.bases import Base, resolve_base
@@ -37,6 +34,7 @@ from lorag.pipeline.engine.weights import LoadedBase, Precision, load_weights
 from lorag.pipeline.errors import AdapterError, DataError, InputError
 from lorag.pipeline.records import Role
 from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
+from lorag.pipeline.storage.atomic import new_folder
 from lorag.training.dataset import DataFolder, judge_schemas
 from lorag.training.examples import judge_examples, rewrite_examples, synthesize_examples
 from lorag.training.lora_options import QUANTIZED
@@ -97,24 +95,11 @@ def merge_version(settings: Settings, role: Role, wish: Wish, on_notice: Notice 
 @contextmanager
 def _aside(out: Path) -> Iterator[Path]:
     """Within: a folder beside `out`, renamed to it after, gone where anything was raised."""
-    aside = out.with_name(f".{out.name}.merging")
-    shutil.rmtree(aside, ignore_errors=True)
     try:
-        aside.mkdir(parents=True)
-        yield aside
-        for path in (path for path in aside.rglob("*") if path.is_file()):
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        sync_folder(aside)
-        aside.rename(out)
-        sync_folder(out.parent)
+        with new_folder(out) as aside:
+            yield aside
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror or error}); name another place with --out") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _merge_generation(

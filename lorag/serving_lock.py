@@ -5,15 +5,15 @@ The lock's file names who holds it. Knows no server and no index.
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
-from lorag.pipeline.adapters.staging import make_folder
 from lorag.pipeline.errors import ConfigError
+from lorag.pipeline.storage.atomic import make_folder
+from lorag.pipeline.storage.locks import try_lock
 
 FILE = Path(".lorag/serve.lock")
 _SERVE, _INGEST = "serve", "ingest"
@@ -51,10 +51,8 @@ def _held(project: Path, doing: str) -> Iterator[None]:
 
 
 def _take(descriptor: int, project: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not try_lock(descriptor):
         doing, _, process = os.pread(descriptor, 40, 0).decode("ascii", "replace").partition(" ")
         which = f" (process {process})" if process else ""
         advice = _ADVICE.get(doing, "is in use by another `lorag` process; try again when that has ended")
-        raise ConfigError(f"project {project.resolve()} {advice.format(which=which)}") from None
+        raise ConfigError(f"project {project.resolve()} {advice.format(which=which)}")

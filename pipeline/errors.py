@@ -4,6 +4,7 @@ LoragError                      anything LoRAG raises on purpose; the command li
 ├── ConfigError                 lorag.yaml or a recipe: unknown key, wrong type, missing file
 ├── InputError                  a question, history, document or training row that cannot be used
 │   └── DataError               a row of a data file; names file and line
+├── FileError                   a file that LoRAG keeps is not what it should be
 ├── BaseError                   the base model cannot be had or loaded
 ├── AdapterError                an adapter folder, card or registry entry
 │   ├── IdentityMismatch        trained for another base, contract or encoder
@@ -30,6 +31,10 @@ def _middle_out(text: str) -> str:
     return text if len(text) <= _QUOTED else f"{text[: _QUOTED - 203]} … {text[-200:]}"
 
 
+def _printable(text: str) -> str:
+    return _middle_out("".join(c if c.isprintable() else repr(c)[1:-1] for c in _middle_out(text)))
+
+
 class LoragError(Exception):
     """Base of all errors raised on purpose. `retry` says whether the same call may succeed later."""
 
@@ -48,6 +53,16 @@ class DataError(InputError):
     """A row of a data file is wrong; the message names file and line."""
 
 
+class FileError(LoragError):
+    """A file is not what it should be: a link, too large, no JSON, a key too many. Whoever knows its use says what to do.
+
+    Its message may quote a file of unknown origin, so it is made one line of printable text that is not too long for a log.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(_printable(message))
+
+
 class BaseError(LoragError):
     """The base model cannot be had or loaded."""
 
@@ -55,11 +70,11 @@ class BaseError(LoragError):
 class AdapterError(LoragError):
     """An adapter folder, card or registry entry is wrong.
 
-    Its message may quote a file of unknown origin, so it is made one line of printable text that is not too long for a log.
+    Its message may quote a file, as that of `FileError` does.
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(_middle_out("".join(c if c.isprintable() else repr(c)[1:-1] for c in _middle_out(message))))
+        super().__init__(_printable(message))
 
 
 class IdentityMismatch(AdapterError):

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from lorag.pipeline.errors import TrainingError
+from lorag.pipeline.storage.atomic import sync, sync_tree, write_file
+from lorag.pipeline.storage.digests import file_digest
 from lorag.training import processes
 from lorag.training.progress import LOSS_FILE, Progress, ProgressCallback, TrainerEvents
 
@@ -61,13 +62,12 @@ def commit(folder: Path, *, run: str = "") -> None:
     Raises OSError where the disk refuses; the folder then does not count.
     """
     (folder / COMPLETE).unlink(missing_ok=True)
-    files = {path.relative_to(folder).as_posix(): _sync_and_describe(path) for path in _content(folder)}
+    sync_tree(folder)
+    files = {path.relative_to(folder).as_posix(): (path.stat().st_size, file_digest(path)) for path in _content(folder)}
     manifest = json.dumps({"run": run, "files": files}, indent=1, sort_keys=True).encode()
-    for inner in {folder, *(path for path in folder.rglob("*") if path.is_dir())}:
-        _sync(inner)
-    _write_synced(folder / MANIFEST, manifest)
-    _write_synced(folder / COMPLETE, hashlib.sha256(manifest).hexdigest().encode())
-    _sync(folder.parent)
+    write_file(folder / MANIFEST, manifest)
+    write_file(folder / COMPLETE, hashlib.sha256(manifest).hexdigest().encode())
+    sync(folder.parent)
 
 
 def find_newest(run_folder: Path, *, run: str | None = None) -> Found:
@@ -240,7 +240,7 @@ def _fault(folder: Path) -> str | None:
             return "has a manifest that does not match its mark"
         for name, (size, digest) in json.loads(manifest)["files"].items():
             path = folder / name
-            if path.stat().st_size != size or _digest(path) != digest:
+            if path.stat().st_size != size or file_digest(path) != digest:
                 return f"was changed after it was written ({name})"
     except FileNotFoundError as error:
         return "was not written to its end" if str(error.filename).endswith((COMPLETE, MANIFEST)) else f"lacks {error.filename}"
@@ -257,33 +257,5 @@ def _manifest(folder: Path) -> Mapping[str, Any]:
 def _delete(folder: Path) -> None:
     """The mark goes first: a deletion that is cut short leaves an incomplete folder."""
     (folder / COMPLETE).unlink(missing_ok=True)
-    _sync(folder)
+    sync(folder)
     shutil.rmtree(folder)
-
-
-def _sync_and_describe(path: Path) -> tuple[int, str]:
-    _sync(path)
-    return path.stat().st_size, _digest(path)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _write_synced(path: Path, content: bytes) -> None:
-    aside = path.with_name(path.name + ".part")
-    with aside.open("wb") as handle:
-        handle.write(content)
-        handle.flush()
-        os.fsync(handle.fileno())
-    aside.replace(path)
-    _sync(path.parent)

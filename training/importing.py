@@ -23,14 +23,12 @@ from lorag.pipeline.adapters.card import (
     Origin,
     now_utc,
 )
+from lorag.pipeline.adapters.files import copy_file, load_json
 from lorag.pipeline.adapters.fitting import check_fits, check_name, linear_layers
 from lorag.pipeline.adapters.inspection import ALLOWED, WEIGHTS_FILE, AdapterFacts, inspect_weights
 from lorag.pipeline.adapters.lora_settings import CONFIG_FILE
 from lorag.pipeline.adapters.proof import CanarySample, record_canaries, record_embed_canaries
 from lorag.pipeline.adapters.registry import Version
-from lorag.pipeline.adapters.staging import copy_file
-from lorag.pipeline.adapters.strict_json import load_json
-from lorag.pipeline.adapters.tensor_file import file_digest
 from lorag.pipeline.contracts import contract_hash
 from lorag.pipeline.engine.bases import Base, resolve_base
 from lorag.pipeline.engine.local import open_engine
@@ -38,6 +36,7 @@ from lorag.pipeline.engine.weights import Precision, load_weights
 from lorag.pipeline.errors import AdapterError, IdentityMismatch
 from lorag.pipeline.records import Role
 from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder, resolve_model
+from lorag.pipeline.storage.digests import file_digest
 from lorag.training.publish import CANARY_SAMPLES, library_versions, write_canaries
 from lorag.training.run import TrainingRun, examples_of, held_out_split
 

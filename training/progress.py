@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lorag.pipeline.errors import TrainingError
+from lorag.pipeline.storage.atomic import write_file
 
 LOSS_FILE = "loss.jsonl"
 
@@ -64,8 +65,7 @@ class ProgressCallback(TrainerEvents):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._start = (int(state.global_step), self._clock())
         if state.is_world_process_zero:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            _replace(self._file, "".join(map(_line, loss_entries(state.log_history))))
+            write_file(self._file, "".join(map(_line, loss_entries(state.log_history))))
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, float], **kwargs: Any) -> None:
         if "loss" not in logs or not state.is_world_process_zero:
@@ -104,9 +104,3 @@ def _nothing(*args: Any, **kwargs: Any) -> None:
 
 def _line(entry: Mapping[str, Any]) -> str:
     return json.dumps(entry, sort_keys=True) + "\n"
-
-
-def _replace(path: Path, content: str) -> None:
-    aside = path.with_name(path.name + ".part")
-    aside.write_text(content, encoding="utf-8")
-    aside.replace(path)

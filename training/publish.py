@@ -23,13 +23,13 @@ from lorag.pipeline.adapters.card import (
 from lorag.pipeline.adapters.inspection import inspect_folder
 from lorag.pipeline.adapters.proof import CanarySample, record_canaries, record_embed_canaries
 from lorag.pipeline.adapters.registry import Registry, Version
-from lorag.pipeline.adapters.tensor_file import file_digest
 from lorag.pipeline.contracts import contract_hash
 from lorag.pipeline.engine.bases import Base
 from lorag.pipeline.engine.local import open_engine
 from lorag.pipeline.engine.weights import Precision, load_weights
 from lorag.pipeline.records import Role
 from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
+from lorag.pipeline.storage.digests import file_digest
 from lorag.training.contrastive import ContrastiveSettings, TrainedEmbedder
 from lorag.training.sft import Example, SftSettings, TrainedAdapter
 

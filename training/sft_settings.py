@@ -9,10 +9,10 @@ from enum import StrEnum
 from pathlib import Path
 
 from lorag.pipeline.adapters.inspection import WEIGHTS_FILE
-from lorag.pipeline.adapters.tensor_file import file_digest
 from lorag.pipeline.engine.bases import Base
 from lorag.pipeline.engine.weights import Precision
 from lorag.pipeline.errors import TrainingError
+from lorag.pipeline.storage.digests import file_digest
 from lorag.training.early_stopping import DevSet, Stopping
 from lorag.training.lora_options import Init, LoraShape, require_possible
 from lorag.training.reporting import require_back_ends

@@ -14,7 +14,6 @@ from lorag.assembly import open_registry, version_name
 from lorag.evaluating.evaluation import LOWER_IS_BETTER, ROLES, Evaluation
 from lorag.pipeline.adapters.card import now_utc
 from lorag.pipeline.adapters.registry import Version
-from lorag.pipeline.adapters.tensor_file import file_digest
 from lorag.pipeline.config import Settings
 from lorag.pipeline.engine.bases import resolve_base
 from lorag.pipeline.engine.processor import compute_dtype, detect, probe_threads
@@ -38,6 +37,7 @@ from lorag.pipeline.evaluation.report import (
     chain_view,
 )
 from lorag.pipeline.records import Answer, Outcome, Response, Role, Trace
+from lorag.pipeline.storage.digests import file_digest
 from lorag.training.dataset import DataFolder
 from lorag.training.publish import library_versions
 

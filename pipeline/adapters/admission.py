@@ -9,11 +9,11 @@ from pathlib import Path
 
 from lorag.pipeline.adapters.canaries import CANARY_FILE, check_readable
 from lorag.pipeline.adapters.card import CARD_FILE, PLAIN_LORA, AdapterCard, LoraKind
+from lorag.pipeline.adapters.files import copy_file, load_json
 from lorag.pipeline.adapters.inspection import ALLOWED, WEIGHTS_FILE, AdapterFacts, inspect_folder, inspect_weights
 from lorag.pipeline.adapters.lora_settings import CONFIG_FILE, portable_settings
-from lorag.pipeline.adapters.staging import copy_file, write_text
-from lorag.pipeline.adapters.strict_json import load_json
 from lorag.pipeline.errors import AdapterError
+from lorag.pipeline.storage.atomic import write_new
 
 README_FILE = "README.md"
 
@@ -44,7 +44,7 @@ def copy_settings(source: Path, folder: Path) -> None:
     settings = load_json(source / CONFIG_FILE, limit=ALLOWED[CONFIG_FILE])
     if not isinstance(settings, dict):
         raise AdapterError(f"{source / CONFIG_FILE}: must be an object, as peft writes it")
-    write_text(folder / CONFIG_FILE, json.dumps(portable_settings(settings), indent=2) + "\n")
+    write_new(folder / CONFIG_FILE, json.dumps(portable_settings(settings), indent=2) + "\n")
 
 
 def check_version(folder: Path, card: AdapterCard) -> AdapterFacts:

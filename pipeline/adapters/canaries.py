@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from lorag.pipeline.adapters.strict_json import build, dump_json, load_json
+from lorag.pipeline.adapters.files import build, dump_json, load_json
 from lorag.pipeline.errors import AdapterError, NoEffect
 from lorag.pipeline.records import Message, Role
 

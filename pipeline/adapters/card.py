@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lorag.pipeline.adapters.strict_json import OPTIONAL, build, dump_json, load_json
+from lorag.pipeline.adapters.files import build, dump_json, load_json
 from lorag.pipeline.errors import AdapterError
 from lorag.pipeline.records import Role
+from lorag.pipeline.storage.strict_json import OPTIONAL
 
 CARD_FILE = "card.json"
 FORMAT = 1

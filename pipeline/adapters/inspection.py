@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from lorag.pipeline.adapters.lora_settings import CONFIG_FILE, LoraSettings, read_settings
-from lorag.pipeline.adapters.tensor_file import MAX_BYTES, Tensor, file_digest, read_header, read_values
+from lorag.pipeline.adapters.tensor_file import MAX_BYTES, Tensor, read_header, read_values
 from lorag.pipeline.errors import AdapterError, NoEffect
+from lorag.pipeline.storage.digests import file_digest
 
 WEIGHTS_FILE = "adapter_model.safetensors"
 _TEXT_BYTES = 64 << 20

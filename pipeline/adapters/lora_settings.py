@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lorag.pipeline.adapters.strict_json import load_json
+from lorag.pipeline.adapters.files import load_json
 from lorag.pipeline.errors import AdapterError
 
 CONFIG_FILE = "adapter_config.json"

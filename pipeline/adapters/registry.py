@@ -19,11 +19,12 @@ from pathlib import Path
 
 from lorag.pipeline.adapters.admission import README_FILE, check_version, fill_version, published_card, require_evidence
 from lorag.pipeline.adapters.card import CARD_FILE, AdapterCard, Evidence, card_json, read_card
+from lorag.pipeline.adapters.files import build, dump_json, load_json
 from lorag.pipeline.adapters.model_card import write_model_card
-from lorag.pipeline.adapters.staging import aside_folder, aside_text, locked, make_folder, sync_folder, write_text
-from lorag.pipeline.adapters.strict_json import build, dump_json, load_json
 from lorag.pipeline.errors import AdapterError
 from lorag.pipeline.records import Role
+from lorag.pipeline.storage.atomic import aside_folder, aside_text, clear_aside_files, make_folder, sync, write_new
+from lorag.pipeline.storage.locks import locked
 
 CANDIDATE, PRODUCTION, PREVIOUS = "candidate", "production", "previous"
 ALIAS_FILE = "aliases.json"
@@ -67,7 +68,9 @@ class Registry:
         home = self._home(role)
         with self._disk(f"publishing the {role.value} adapter"):
             make_folder(home / "versions")
-            with aside_folder(home, home / "versions") as aside:
+            with locked(home):
+                clear_aside_files(home)
+            with aside_folder(home / "versions") as aside:
                 fill_version(source, aside)
                 facts = check_version(aside, card)
                 with locked(home):
@@ -76,17 +79,17 @@ class Registry:
         return self.resolve(role, version)
 
     def _commit(self, home: Path, aside: Path, card: AdapterCard, candidate: bool) -> None:
-        write_text(aside / CARD_FILE, card_json(card))
-        write_text(aside / README_FILE, write_model_card(card))
-        sync_folder(aside)
+        write_new(aside / CARD_FILE, card_json(card))
+        write_new(aside / README_FILE, write_model_card(card))
+        sync(aside)
         aliases = self._aliases(card.role)
         if candidate:
             aliases = dataclasses.replace(aliases, candidate=card.version)
         with aside_text(home, dump_json(aliases, ALIAS_FILE)) as text:  # before the rename: whatever can fail, fails early
             aside.rename(home / "versions" / card.version)
-            sync_folder(home / "versions")
+            sync(home / "versions")
             text.rename(home / ALIAS_FILE)
-            sync_folder(home)
+            sync(home)
 
     def attach_evidence(self, role: Role, name: str, evidence: Sequence[Evidence]) -> Version:
         """Put `evidence` on the card of a version or alias, in place of what stood there. Raises AdapterError."""
@@ -97,7 +100,7 @@ class Registry:
             with aside_text(home, card_json(card)) as text, aside_text(home, write_model_card(card)) as readme:
                 text.rename(version.folder / CARD_FILE)
                 readme.rename(version.folder / README_FILE)
-                sync_folder(version.folder)
+                sync(version.folder)
         return version
 
     def resolve(self, role: Role, name: str) -> Version:
@@ -191,7 +194,7 @@ class Registry:
     def _set_aliases(self, home: Path, aliases: _Aliases) -> None:
         with aside_text(home, dump_json(aliases, ALIAS_FILE)) as text:
             text.rename(home / ALIAS_FILE)
-            sync_folder(home)
+            sync(home)
 
     def _home(self, role: Role) -> Path:
         if not isinstance(role, Role):

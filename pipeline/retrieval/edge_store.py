@@ -10,7 +10,6 @@ One process at a time may hold a collection open. Knows nothing of documents or 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from typing import Any
 from lorag.pipeline.errors import InputError, LoragError, StoreError
 from lorag.pipeline.retrieval.edge_forms import FLAGS, conditions, edge_point, plain_payload, request, schema
 from lorag.pipeline.retrieval.store import DENSE, SPARSE, FieldKind, Filter, Found, Point, Search, StoredPoint, check_name
+from lorag.pipeline.storage.atomic import new_folder, write_file
 
 _PAGE = 1000
 
@@ -49,17 +49,14 @@ class EdgeStore:
                 sparse_vectors={SPARSE: edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)},
             )
             # Made aside and renamed, so a kill leaves no half collection.
-            aside = self._path(f".{name}")
-            shutil.rmtree(aside, ignore_errors=True)
-            (aside / "shard").mkdir(parents=True)
-            shard = edge.EdgeShard.create(str(aside / "shard"), config)
-            for key, kind in {FLAGS: FieldKind.KEYWORD, **fields}.items():
-                shard.update(edge.UpdateOperation.create_field_index(key, schema(kind)))
-            shard.flush()
-            shard.close()
-            _write_json(aside / "metadata.json", dict(metadata))
-            aside.rename(self._path(name))
-            _sync(self._path(name).parent)
+            with new_folder(self._path(name)) as aside:
+                (aside / "shard").mkdir()
+                shard = edge.EdgeShard.create(str(aside / "shard"), config)
+                for key, kind in {FLAGS: FieldKind.KEYWORD, **fields}.items():
+                    shard.update(edge.UpdateOperation.create_field_index(key, schema(kind)))
+                shard.flush()
+                shard.close()
+                _write_json(aside / "metadata.json", dict(metadata))
 
     def exists(self, name: str) -> bool:
         return self._path(name).is_dir()
@@ -162,7 +159,6 @@ class EdgeStore:
                 if name is not None and not self.exists(name):
                     raise self._missing(name)
             merged = {**self.aliases(), **changes}
-            self._folder.mkdir(parents=True, exist_ok=True)
             _write_json(self._folder / "aliases.json", {alias: name for alias, name in merged.items() if name is not None})
 
     def flush(self, name: str) -> None:
@@ -223,18 +219,4 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with aside.open("w", encoding="utf-8") as handle:
-        json.dump(content, handle, indent=1, sort_keys=True, ensure_ascii=False)
-        handle.flush()
-        os.fsync(handle.fileno())
-    aside.replace(path)
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    write_file(path, json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False))

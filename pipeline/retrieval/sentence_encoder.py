@@ -18,6 +18,7 @@ import numpy as np
 
 from lorag.pipeline.errors import AdapterError, BaseError, NoEffect
 from lorag.pipeline.retrieval.encoder_identity import EncoderIdentity
+from lorag.pipeline.storage.digests import file_digest
 
 if TYPE_CHECKING:
     from lorag.pipeline.retrieval.embedder import Vectors
@@ -221,7 +222,7 @@ def adapter_prompts(adapter: Path) -> dict[str, str]:
     path = adapter / PROMPTS_FILE
     if not path.is_symlink() and not path.exists():
         return {}
-    from lorag.pipeline.adapters.strict_json import load_json
+    from lorag.pipeline.adapters.files import load_json
 
     content = load_json(path, limit=_PROMPT_BYTES)
     prompts = content.get("prompts") if isinstance(content, dict) and content.keys() == {"prompts"} else None
@@ -239,7 +240,7 @@ def adapter_digest(adapter: Path) -> str:
     weights = adapter / "adapter_model.safetensors"
     try:
         settings = json.loads((adapter / "adapter_config.json").read_bytes())
-        total = hashlib.sha256(_file_digest(weights))
+        total = hashlib.sha256(bytes.fromhex(file_digest(weights)))
     except (OSError, ValueError) as error:
         raise AdapterError(
             f"embedder adapter {adapter}: no readable peft adapter there ({error}); give the folder of one"
@@ -252,7 +253,7 @@ def _files_digest(folder: Path) -> str:
     """SHA-256 over names and bytes of the model's own files. Same files elsewhere give the same digest."""
     total = hashlib.sha256()
     for path in _model_files(folder):
-        total.update(path.relative_to(folder).as_posix().encode() + b"\0" + _file_digest(path))
+        total.update(path.relative_to(folder).as_posix().encode() + b"\0" + bytes.fromhex(file_digest(path)))
     return total.hexdigest()
 
 
@@ -264,11 +265,6 @@ def _model_files(folder: Path) -> Iterator[Path]:
         # data_config.json lists training data only.
         if not exported & set(parts) and not any(part.startswith(".") for part in parts) and path.name != "data_config.json":
             yield path
-
-
-def _file_digest(path: Path) -> bytes:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").digest()
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -16,9 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lorag.assembly import open_registry
 from lorag.pipeline.adapters.registry import CANDIDATE, PREVIOUS, PRODUCTION, Registry, Version
-from lorag.pipeline.adapters.strict_json import plain
 from lorag.pipeline.errors import AdapterError, LoragError
 from lorag.pipeline.records import Role
+from lorag.pipeline.storage.strict_json import plain
 from lorag.services.api.access import State, needs
 from lorag.services.api.errors import ApiError, note
 from lorag.services.api.jobs import jobs_of

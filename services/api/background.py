@@ -8,7 +8,6 @@ one that was begun `MAX_STARTS` times and never ended fails. Knows no documents:
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 import secrets
@@ -21,9 +20,9 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from lorag.pipeline.adapters.card import now_utc
-from lorag.pipeline.adapters.strict_json import build
-from lorag.pipeline.errors import AdapterError, StoreError
-from lorag.services.api.durable import clear_asides, write_json
+from lorag.pipeline.errors import FileError, StoreError
+from lorag.pipeline.storage.atomic import OWNER_ONLY, clear_aside_files, write_file
+from lorag.pipeline.storage.strict_json import build, dump_json
 from lorag.services.api.errors import ApiError, api_error, note
 
 MAX_STARTS = 3
@@ -131,7 +130,7 @@ class Jobs:
 
     def start(self) -> None:
         """Read what an earlier run left and begin to work. Raises OSError."""
-        clear_asides(self._folder)
+        clear_aside_files(self._folder)
         for path in sorted(self._folder.glob("*.json")):
             if (job := _read(path)) is not None:
                 self._jobs[job.id] = job
@@ -308,7 +307,7 @@ class Jobs:
             note(failure)
 
     def _save(self, job: Job) -> None:
-        write_json(self._folder / f"{job.id}.json", dataclasses.asdict(job))
+        write_file(self._folder / f"{job.id}.json", dump_json(job, "job"), mode=OWNER_ONLY)
 
 
 def new_id() -> str:
@@ -320,7 +319,7 @@ def _read(path: Path) -> Job | None:
     """None, which the log says, for a file that is no job: it must not keep the service from starting."""
     try:
         return build(Job, json.loads(path.read_bytes()), path.name)
-    except (OSError, ValueError, AdapterError) as failure:
+    except (OSError, ValueError, FileError) as failure:
         log.error("job file %s is not readable and left alone: %s", path.name, failure)
         return None
 

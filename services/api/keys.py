@@ -14,15 +14,15 @@ import re
 import secrets
 import threading
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from lorag.pipeline.adapters.card import now_utc
-from lorag.pipeline.adapters.staging import locked, make_folder
-from lorag.pipeline.adapters.strict_json import build, load_json
 from lorag.pipeline.errors import ConfigError, InputError, LoragError
 from lorag.pipeline.retrieval.partition import check_tenant
-from lorag.services.api.durable import write_json
+from lorag.pipeline.storage.atomic import OWNER_ONLY, make_folder, write_file
+from lorag.pipeline.storage.locks import locked
+from lorag.pipeline.storage.strict_json import build, dump_json, load_json
 from lorag.services.api.scopes import Scope
 
 __all__ = ["FILE", "LOCAL", "Caller", "KeyEntry", "KeyRing", "Scope"]
@@ -156,7 +156,7 @@ class KeyRing:
             return self._entries
 
     def _write(self, entries: tuple[KeyEntry, ...]) -> None:
-        write_json(self.path, asdict(_KeyFile(FORMAT, entries)))
+        write_file(self.path, dump_json(_KeyFile(FORMAT, entries), "keys"), mode=OWNER_ONLY)
 
 
 def _digest(key: str) -> str:

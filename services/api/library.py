@@ -17,13 +17,12 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from lorag.pipeline.adapters.staging import make_folder, sync_folder
 from lorag.pipeline.errors import InputError, NothingIngested
 from lorag.pipeline.records import Document
 from lorag.pipeline.retrieval.index import Index
 from lorag.pipeline.retrieval.loading import load_file
+from lorag.pipeline.storage.atomic import OWNER_ONLY, make_folder, new_folder, sync, write_file
 from lorag.services.api.background import Job, Jobs, Named, Order, Progress
-from lorag.services.api.durable import write_json
 
 JOBS_FOLDER, UPLOADS_FOLDER = Path(".lorag/jobs"), Path(".lorag/uploads")
 INGEST, RECHECK = "ingest", "recheck"
@@ -41,14 +40,8 @@ class Library:
     @contextmanager
     def incoming(self, job: str) -> Iterator[Path]:
         """Within: an empty folder. After, what it holds is the files of a job that can be made; after an error it is gone."""
-        folder = self._incoming(f"{job}.part")
-        make_folder(folder)
-        try:
+        with new_folder(self._incoming(job)) as folder:
             yield folder
-            folder.rename(self._incoming(job))
-            sync_folder(folder.parent)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def discard(self, job: str) -> None:
         """Remove the files that came in for a job that was not made, or has ended."""
@@ -148,7 +141,7 @@ class Library:
         there = path.is_file()
         if there:
             path.unlink()
-            sync_folder(path.parent)
+            sync(path.parent)
         return bool(self._index().for_tenant(tenant).remove(name)) or there
 
     def _differences(self, tenant: str) -> tuple[set[str], set[str]]:
@@ -165,8 +158,8 @@ class Library:
     def _publish(self, path: Path, home: Path) -> None:
         make_folder(home)
         path.rename(home / path.name)
-        sync_folder(home)
-        sync_folder(path.parent)
+        sync(home)
+        sync(path.parent)
 
     def _home(self, tenant: str) -> Path:
         return self._folder / (tenant or _OWN)
@@ -191,7 +184,8 @@ class Library:
             return {}
 
     def _remember(self, tenant: str, collection: str) -> None:
-        write_json(self._folder / _SEEN, {"tenants": {**self._all_seen(), tenant: collection}})
+        seen = {"tenants": {**self._all_seen(), tenant: collection}}
+        write_file(self._folder / _SEEN, json.dumps(seen, indent=1), mode=OWNER_ONLY)
 
 
 class _Tell:

@@ -17,9 +17,8 @@ from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
-from lorag.pipeline.adapters.staging import sync_folder
 from lorag.pipeline.retrieval.loading import KINDS
-from lorag.services.api.durable import OWNER_ONLY
+from lorag.pipeline.storage.atomic import OWNER_ONLY
 from lorag.services.api.errors import ApiError
 
 MAX_FILES = 64
@@ -57,7 +56,7 @@ def check_content(name: str, head: bytes) -> None:
 
 
 async def receive(request: Request, folder: Path, *, limit: int) -> tuple[str, ...]:
-    """Write the files of a multipart/form-data request into the empty `folder`, durably, and return their names in order.
+    """Write the files of a multipart/form-data request into the empty `folder` and return their names in order.
 
     Raises ApiError: 400 for a body that is no such form, has a part that is no file, no file, too many, two of one name or an
     empty one; 413 above `limit` bytes in all; 415 for a kind that is not read.
@@ -118,7 +117,6 @@ class _FormReader:
             raise ApiError(400, "the form ends before its last part does", code="invalid_body")
         if not self._names:
             raise ApiError(400, "the form holds no file; send at least one under the name `file`", param="file")
-        sync_folder(self._folder)
         return tuple(self._names)
 
     def close(self) -> None:
@@ -167,8 +165,6 @@ class _FormReader:
         if not self._head:
             raise ApiError(400, f"{name} is empty", param="file")
         check_content(name, self._head)
-        self._file.flush()
-        os.fsync(self._file.fileno())
         self._file.close()
         self._file = None
 

@@ -51,8 +51,8 @@ def assert_goes_on(model: Path, folder: Path, whole: Path) -> None:
         "transformers.Trainer._save_optimizer_and_scheduler",
         "transformers.Trainer._save_rng_state",
         "transformers.trainer_callback.TrainerState.save_to_json",
-        "lorag.training.checkpoints._sync",
-        "lorag.training.checkpoints._write_synced",
+        "lorag.training.checkpoints.sync_tree",
+        "lorag.training.checkpoints.write_file",
     ],
 )
 def test_wherever_a_save_meets_the_full_disk(

@@ -15,13 +15,13 @@ from lorag.pipeline.adapters.canaries import CANARY_FILE, canaries_json
 from lorag.pipeline.adapters.card import AdapterCard, card_json
 from lorag.pipeline.adapters.proof import CanarySample, record_canaries
 from lorag.pipeline.adapters.registry import Registry
-from lorag.pipeline.adapters.tensor_file import file_digest
 from lorag.pipeline.contracts import rewrite
 from lorag.pipeline.engine.bases import resolve_base
 from lorag.pipeline.engine.local import LocalEngine
 from lorag.pipeline.engine.weights import Precision, load_weights
 from lorag.pipeline.errors import AdapterError, ConfigError, IdentityMismatch, LoragError, TrainingError
 from lorag.pipeline.records import Role, Speaker, Turn
+from lorag.pipeline.storage.digests import file_digest
 from lorag.training.parent import Beginning, agreed, find_start
 from lorag.training.recipe import Recipe
 from lorag.training.run import train_role

@@ -14,7 +14,6 @@ from lorag.pipeline.adapters.canaries import read_canaries, read_embed_canaries
 from lorag.pipeline.adapters.card import AdapterCard, Evidence
 from lorag.pipeline.adapters.proof import load_proven, prove_embedder
 from lorag.pipeline.adapters.registry import Registry, Version
-from lorag.pipeline.adapters.tensor_file import file_digest
 from lorag.pipeline.contracts import contract_hash, rewrite, synthesize
 from lorag.pipeline.engine.bases import resolve_base
 from lorag.pipeline.engine.local import LocalEngine
@@ -23,6 +22,7 @@ from lorag.pipeline.engine.weights import Precision, load_weights
 from lorag.pipeline.errors import AdapterError, BaseError, DataError, TrainingError
 from lorag.pipeline.records import Role, Speaker, Turn
 from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder, adapter_digest
+from lorag.pipeline.storage.digests import file_digest
 from lorag.training.contrastive import train_embedder
 from lorag.training.progress import Progress
 from lorag.training.publish import CANARY_SAMPLES

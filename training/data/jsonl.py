@@ -6,16 +6,15 @@ Knows nothing of what the objects mean. `.gz` files are read and written compres
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
-import os
-import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from lorag.pipeline.errors import DataError
+from lorag.pipeline.storage.atomic import write_file
+from lorag.pipeline.storage.digests import file_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,33 +85,10 @@ def write_jsonl(objects: Iterable[Mapping[str, object]], path: Path) -> int:
     if path.suffix == ".gz":
         data = gzip.compress(data, mtime=0)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, data)
+        write_file(path, data)
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror or error}); nothing was changed") from error
     return len(lines)
-
-
-def _replace(path: Path, data: bytes) -> None:
-    handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes the file private; a data file is as readable as its neighbours.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(aside, 0o666 & ~umask)
-        os.replace(aside, path)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def file_digests(paths: Iterable[Path]) -> dict[str, str]:
@@ -123,8 +99,7 @@ def file_digests(paths: Iterable[Path]) -> dict[str, str]:
     digests = {}
     for path in paths:
         try:
-            with path.open("rb") as file:
-                digests[str(path)] = hashlib.file_digest(file, "sha256").hexdigest()
+            digests[str(path)] = file_digest(path)
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
     return digests

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lorag.pipeline.adapters.plain_files import parse_json
-from lorag.pipeline.adapters.strict_json import build
-from lorag.pipeline.errors import AdapterError, InputError
+from lorag.pipeline.errors import FileError, InputError
 from lorag.pipeline.evaluation.judgments import Judged
 from lorag.pipeline.evaluation.report.records import (
     FORMAT,
@@ -23,6 +21,8 @@ from lorag.pipeline.evaluation.report.views import (
     QuestionView,
 )
 from lorag.pipeline.evaluation.scores import ScoreTable
+from lorag.pipeline.storage.plain_files import parse_json
+from lorag.pipeline.storage.strict_json import build
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def read_run(path: Path, configuration: str) -> SavedRun:
         questions = tuple(build(QuestionView, each, f"{file}: questions[{at}]") for at, each in enumerate(data["questions"]))
         sides, digests = tuple(map(str, data["sides"])), data["provenance"]["digests"]
         title, created = str(data["title"]), str(data["provenance"]["created"])
-    except (AdapterError, KeyError, TypeError) as error:
+    except (FileError, KeyError, TypeError) as error:
         what = f"{file}: key {error} is missing" if isinstance(error, KeyError) else str(error)
         raise InputError(f"{what}; make the report anew with `lorag eval ablation`") from error
     named = [table.configurations for table in results.scores] + [table.configurations for table in results.labels]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import fields, is_dataclass
 from enum import Enum
@@ -14,6 +13,7 @@ from typing import Any
 from lorag.pipeline.errors import InputError
 from lorag.pipeline.evaluation.report.page import render_page
 from lorag.pipeline.evaluation.report.records import Report, check
+from lorag.pipeline.storage.atomic import write_file
 
 
 def write_report(report: Report, folder: Path, name: str = "report") -> Path:
@@ -32,14 +32,8 @@ def write_report(report: Report, folder: Path, name: str = "report") -> Path:
 def write_both(text: str, page: str, folder: Path, name: str = "report") -> Path:
     """Write the JSON `text` and the `page` as NAME.json and NAME.html, each in one step. Returns the page. Raises InputError."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for file_name, content in ((f"{name}.json", text), (f"{name}.html", page)):
-            aside = folder / f".{file_name}.new"
-            with aside.open("w", encoding="utf-8", newline="\n") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(aside, folder / file_name)
+        write_file(folder / f"{name}.json", text)
+        write_file(folder / f"{name}.html", page)
     except OSError as error:
         raise InputError(f"{folder}: the report cannot be written ({error.strerror}); choose another folder") from error
     return folder / f"{name}.html"

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from lorag.pipeline.adapters import staging
 from lorag.pipeline.adapters.card import AdapterCard, Evidence, LoraFacts
 from lorag.pipeline.adapters.inspection import inspect_folder
 from lorag.pipeline.adapters.registry import Registry, Version
 from lorag.pipeline.errors import AdapterError, NoEffect
 from lorag.pipeline.records import Role
+from lorag.pipeline.storage import atomic
 
 Plain = Callable[[int], Path]
 Card = Callable[[Path], AdapterCard]
@@ -223,7 +223,7 @@ def test_disk_full_at_any_write(
     before = snapshot(registry.folder)
     folder = plain_adapter(2)
     card = plain_card(folder)
-    real = staging._write
+    real = atomic._write
     failures = 0
     while True:
         left = failures
@@ -236,7 +236,7 @@ def test_disk_full_at_any_write(
             left -= 1
             real(file, data)
 
-        monkeypatch.setattr(staging, "_write", write)
+        monkeypatch.setattr(atomic, "_write", write)
         try:
             registry.publish(REWRITER, folder, card)
             break
@@ -257,7 +257,7 @@ def test_disk_full_while_promoting(
     def full(file: Any, data: bytes) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(staging, "_write", full)
+    monkeypatch.setattr(atomic, "_write", full)
     for call in (lambda: registry.promote(REWRITER, version.id), lambda: registry.attach_evidence(REWRITER, version.id, [])):
         assert "No space left on device" in refusal(call)
         assert snapshot(registry.folder) == before
@@ -279,13 +279,13 @@ def test_leftovers_of_the_dead_are_cleared_and_those_of_the_living_kept(
 ) -> None:
     publish(1)
     home = registry.folder / "rewriter"
-    dead = home / "versions" / ".publishing-dead"
+    dead = home / "versions" / ".lorag-aside-dead"
     dead.mkdir()
     (dead / "half").write_text("x")
-    (home / ".aside-dead").write_text("x")
-    with staging.aside_folder(home, home / "versions") as living:
+    (home / ".lorag-aside-dead").write_text("x")
+    with atomic.aside_folder(home / "versions") as living:
         (living / "mine").write_text("x")
         publish(2)
-        assert (living / "mine").exists() and not dead.exists() and not (home / ".aside-dead").exists()
+        assert (living / "mine").exists() and not dead.exists() and not (home / ".lorag-aside-dead").exists()
     assert not living.exists()
     assert len(registry.list()) == 2

@@ -1,7 +1,7 @@
 """Strict JSON → frozen records: every key known, none missing, every value of its declared type. Knows no record of its own.
 
-A card decides what may be served, so a misspelt or missing key is an error that names the key and never a default. It is
-plain standard library: reading a card must cost nothing.
+Such a file decides what is served and who may ask, so a misspelt or missing key is an error that names the key and never a
+default. It is plain standard library: reading a file must cost nothing.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from lorag.pipeline.adapters.plain_files import open_plain, parse_json
-from lorag.pipeline.errors import AdapterError
+from lorag.pipeline.errors import FileError
+from lorag.pipeline.storage.plain_files import open_plain, parse_json
 
 Record = TypeVar("Record")
 
@@ -25,34 +25,34 @@ OPTIONAL: Mapping[str, bool] = types.MappingProxyType({"optional": True})
 """Metadata of a field that may be absent: it has its default then, and is not written while it is None."""
 
 _MOST = 1e30
-"""No number of a card is as large; an integer of a thousand digits would not even fit a float."""
+"""No number of ours is as large; an integer of a thousand digits would not even fit a float."""
 
 
 def load_json(path: Path, *, limit: int) -> Any:
-    """Parse a plain JSON file of at most `limit` bytes. Raises AdapterError naming the file for any other, see `parse_json`."""
+    """Parse a plain JSON file of at most `limit` bytes. Raises FileError naming the file for any other, see `parse_json`."""
     with open_plain(path, limit) as file:
         data = file.read(limit)
     try:
         return parse_json(data)
     except (ValueError, RecursionError) as error:
-        raise AdapterError(f"{path}: is not JSON ({error}); publish or copy the adapter again") from error
+        raise FileError(f"{path}: is not JSON ({error})") from error
 
 
 def build(kind: type[Record], data: object, where: str) -> Record:
     """Make the frozen dataclass `kind` out of parsed JSON. `where` begins each message: the file, then the key path.
 
     A field with the metadata `OPTIONAL` may be absent. Field types may be str, int, float (finite), bool, StrEnum, `X | None`,
-    `tuple[X, ...]`, `Mapping[str, X]` and other dataclasses. Raises AdapterError for an unknown or missing key and for a value of
+    `tuple[X, ...]`, `Mapping[str, X]` and other dataclasses. Raises FileError for an unknown or missing key and for a value of
     another type.
     """
     if not isinstance(data, Mapping):
-        raise AdapterError(f"{where}: must be an object with the keys of {kind.__name__}")
+        raise FileError(f"{where}: must be an object with the keys of {kind.__name__}")
     hints = _hints(cast(Any, kind))
     needed = {field.name for field in dataclasses.fields(cast(Any, kind)) if not field.metadata.get("optional")}
     missing, unknown = sorted(needed - data.keys()), sorted(data.keys() - hints.keys())
     if missing or unknown:
         what = f"key {missing[0]!r} is missing" if missing else f"unknown key {unknown[0]!r}"
-        raise AdapterError(f"{where}: {what}; it must hold exactly {', '.join(hints)}")
+        raise FileError(f"{where}: {what}; it must hold exactly {', '.join(hints)}")
     return kind(**{key: _value(hint, data[key], f"{where}: {key}") for key, hint in hints.items() if key in data})
 
 
@@ -68,11 +68,11 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return None if value is None else _value(next(h for h in inner if h is not type(None)), value, where)
     if origin is tuple:
         if not isinstance(value, list):
-            raise AdapterError(f"{where} must be a list")
+            raise FileError(f"{where} must be a list")
         return tuple(_value(inner[0], item, f"{where}[{n}]") for n, item in enumerate(value))
     if origin is not None and issubclass(origin, Mapping):
         if not isinstance(value, Mapping):
-            raise AdapterError(f"{where} must be an object")
+            raise FileError(f"{where} must be an object")
         return types.MappingProxyType({str(k): _value(inner[1], v, f"{where}.{k}") for k, v in value.items()})
     if dataclasses.is_dataclass(hint):
         return build(cast(type[Any], hint), value, where)
@@ -82,12 +82,12 @@ def _value(hint: Any, value: Any, where: str) -> Any:
 def _scalar(hint: Any, value: Any, where: str) -> Any:
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         if value not in [member.value for member in hint]:
-            raise AdapterError(f"{where} is {value!r}; allowed: {', '.join(m.value for m in hint)}")
+            raise FileError(f"{where} is {value!r}; allowed: {', '.join(m.value for m in hint)}")
         return hint(value)
     if type(value) is not hint and not (hint is float and type(value) is int):
-        raise AdapterError(f"{where} must be of type {hint.__name__}, not {type(value).__name__}")
+        raise FileError(f"{where} must be of type {hint.__name__}, not {type(value).__name__}")
     if hint in (int, float) and not abs(value) < _MOST:
-        raise AdapterError(f"{where} must be a finite number")
+        raise FileError(f"{where} must be a finite number")
     return float(value) if hint is float else value
 
 
@@ -104,8 +104,8 @@ def plain(value: Any) -> Any:
 
 
 def dump_json(value: Any, where: str) -> str:
-    """Indented JSON text of a record. Raises AdapterError where a number is not finite: no reader would take it."""
+    """Indented JSON text of a record. Raises FileError where a number is not finite: no reader would take it."""
     try:
         return json.dumps(plain(value), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
     except ValueError as error:
-        raise AdapterError(f"{where}: holds a number that is not finite ({error})") from error
+        raise FileError(f"{where}: holds a number that is not finite ({error})") from error

@@ -1,4 +1,4 @@
-"""Opens and reads files of unknown origin: plain files of bounded size, never through a link, never waiting. Knows no adapter.
+"""Opens and reads files of unknown origin: plain files of bounded size, never through a link, never waiting.
 
 A pipe would keep the reader waiting for ever, a device never ends, and a link may lead anywhere.
 """
@@ -12,23 +12,23 @@ import stat
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from lorag.pipeline.errors import AdapterError
+from lorag.pipeline.errors import FileError
 
 
 def open_plain(path: Path, limit: int) -> BinaryIO:
-    """The open file. Raises AdapterError in one line for anything but a plain file of at most `limit` bytes."""
+    """The open file. Raises FileError in one line for anything but a plain file of at most `limit` bytes."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         what = "is a link" if error.errno == errno.ELOOP else f"cannot be read ({error.strerror})"
-        raise AdapterError(f"{path}: {what}; copy or publish the adapter again, as plain files") from error
+        raise FileError(f"{path}: {what}") from error
     status = os.fstat(descriptor)
     if stat.S_ISREG(status.st_mode) and status.st_size <= limit:
         return os.fdopen(descriptor, "rb")
     os.close(descriptor)
     if not stat.S_ISREG(status.st_mode):
-        raise AdapterError(f"{path}: is no plain file; an adapter is read from plain files only")
-    raise AdapterError(f"{path}: {status.st_size} bytes, more than the {limit} that are allowed; the file is not what it says")
+        raise FileError(f"{path}: is no plain file")
+    raise FileError(f"{path}: {status.st_size} bytes, more than the {limit} that are allowed")
 
 
 def parse_json(data: bytes) -> Any:
