@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lorag.pipeline.chain import Chain, ChainOptions
+from lorag.pipeline.chain import Chain, ChainOptions, build_chain
 from lorag.pipeline.config import NO_ADAPTER, Settings
 from lorag.pipeline.errors import ConfigError
 from lorag.pipeline.records import Role
-from lorag.pipeline.stages import Judge, Retriever, Rewriter, Synthesizer
+from lorag.pipeline.stages import Retriever, Searcher
 
 if TYPE_CHECKING:
     from lorag.pipeline.adapters.registry import Registry, Version
@@ -193,20 +193,30 @@ def open_chain(
     index = index or open_index(settings)
     index.info()  # an empty project is told so before seconds are spent on loading a model
     base = base or open_base(settings)
-    retriever = Retriever(
+    encoder = version_name(embedder_version) if embedder_version else ""
+    retriever = retriever_of(settings, index, encoder, open_reranker(settings), filter=filter)
+    return build_chain(base.engine, base.adapters, retriever, options or chain_options(settings))
+
+
+def retriever_of(
+    settings: Settings,
+    index: Searcher,
+    encoder: str,
+    reranker: Reranker | None,
+    *,
+    k: int | None = None,
+    hybrid: bool | None = None,
+    filter: Filter | None = None,
+) -> Retriever:
+    """The retriever stage on `index`, asked through `encoder` (empty: no adapter); what is left out is as the settings say."""
+    chosen = settings.retrieval
+    return Retriever(
         index,
-        k=settings.retrieval.k,
-        hybrid=settings.retrieval.hybrid,
+        k=chosen.k if k is None else k,
+        hybrid=chosen.hybrid if hybrid is None else hybrid,
         filter=filter,
-        reranker=open_reranker(settings),
-        encoder=version_name(embedder_version) if embedder_version else "",
-    )
-    return Chain(
-        retriever=retriever,
-        rewriter=Rewriter(base.engine, base.adapters.get(Role.REWRITER)),
-        synthesizer=Synthesizer(base.engine, base.adapters.get(Role.SYNTHESIZER)),
-        judge=Judge(base.engine, base.adapters.get(Role.JUDGE)),
-        options=options or chain_options(settings),
+        reranker=reranker,
+        encoder=encoder,
     )
 
 

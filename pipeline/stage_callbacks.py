@@ -5,8 +5,8 @@ from __future__ import annotations
 from langchain_core.callbacks import CallbackManagerForChainRun, CallbackManagerForRetrieverRun
 
 from lorag.pipeline.hit_documents import hit_document
-from lorag.pipeline.journey import Journey
 from lorag.pipeline.response_json import stage_json
+from lorag.pipeline.stages.stage import Journey
 
 STAGE_TAG = "lorag:stage"
 """Tag of each stage's run, to pick them out with."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
@@ -27,7 +27,7 @@ class Generation:
     """A request for text. `adapter` names a resident adapter; None asks the bare base.
 
     The text ends before the first of the `stop` texts that the model writes. `ids`, where given, are the prompt as token ids and
-    stand in for `messages`: another process has encoded them.
+    stand in for `messages`: another process has encoded them. `stage` says who asks, for accounts; it decides nothing.
     """
 
     messages: tuple[Message, ...]
@@ -36,15 +36,17 @@ class Generation:
     sampling: Sampling = GREEDY
     stop: tuple[str, ...] = ()
     ids: tuple[int, ...] = ()
+    stage: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class ChoiceRequest:
-    """A request to score a closed list of replies by their likelihood after the prompt."""
+    """A request to score a closed list of replies by their likelihood after the prompt. `stage` as in `Generation`."""
 
     messages: tuple[Message, ...]
     choices: tuple[str, ...]
     adapter: str | None = None
+    stage: str = field(default="", compare=False)
 
 
 class Finish(StrEnum):

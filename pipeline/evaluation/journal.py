@@ -13,7 +13,6 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import Any, TypeVar
 
-from lorag.pipeline.contracts import rewrite, synthesize
 from lorag.pipeline.engine.protocol import ChoiceRequest, Completion, Engine, Finish, Generation
 from lorag.pipeline.evaluation.row_file import RowFile
 
@@ -86,7 +85,7 @@ class JournalEngine:
         self._count(requests, results, time.perf_counter() - started, asked=True)
         if self._rows is not None:
             rows = [
-                {"request": name, "stage": stage_of(request), "adapter": request.adapter or "base", **write(result)}
+                {"request": name, "stage": request.stage, "adapter": request.adapter or "base", **write(result)}
                 for name, request, result in zip(digests, requests, results, strict=True)
             ]
             self._rows.add(rows)
@@ -95,7 +94,7 @@ class JournalEngine:
 
     def _count(self, requests: Sequence[Request], results: Sequence[object], seconds: float, *, asked: bool) -> None:
         for request, result in zip(requests, results, strict=True):
-            key = (stage_of(request), request.adapter or "base")
+            key = (request.stage, request.adapter or "base")
             before = self._usage.get(key, Usage(*key))
             tokens = (result.prompt_tokens, result.completion_tokens) if isinstance(result, Completion) else (0, 0)
             self._usage[key] = replace(
@@ -108,18 +107,10 @@ class JournalEngine:
             )
 
 
-def stage_of(request: Generation | ChoiceRequest) -> str:
-    """`synthesize` or `rewrite`, whose prompts end with their tasks; any other asks the judge."""
-    last = request.messages[-1].content
-    for stage, contract in (("synthesize", synthesize), ("rewrite", rewrite)):
-        if last.endswith((contract.TUNED_TASK, contract.PLAIN_TASK)):
-            return stage
-    return "judge"
-
-
 def digest(request: Generation | ChoiceRequest) -> str:
-    """16 hex digits over all that decides the answer."""
-    return hashlib.sha256(repr((type(request).__name__, astuple(request))).encode()).hexdigest()[:16]
+    """16 hex digits over all that decides the answer, which who asks does not."""
+    *decides, _ = astuple(request)
+    return hashlib.sha256(repr((type(request).__name__, tuple(decides))).encode()).hexdigest()[:16]
 
 
 def _completion_row(completion: Completion) -> Mapping[str, Any]:

@@ -11,18 +11,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lorag.pipeline.contracts import PromptStyle, judge
-from lorag.pipeline.contracts.context import PassageText
-from lorag.pipeline.contracts.judge import SUPPORT, JudgeInputs
+from lorag.pipeline.contracts.judge import SUPPORT
 from lorag.pipeline.engine.protocol import Engine, Generation
 from lorag.pipeline.errors import LoragError
 from lorag.pipeline.evaluation.ablation import JudgeItem, Measured
 from lorag.pipeline.evaluation.judgments import Judged, JudgeScores, score_judgments
-from lorag.pipeline.records import Outcome, Response
+from lorag.pipeline.records import Outcome
 from lorag.pipeline.stages import Judge
 from lorag.pipeline.stages.attempts import attempt
+from lorag.pipeline.stages.judge import support
+from lorag.pipeline.stages.stage import Journey
 
 LABEL_TOKENS = 16
 """Room for any label; a reply that needs more is not one."""
+
+WRITTEN = "written labels"
+"""The stage that asks for labels written freely: the chain has none such."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +48,9 @@ class SupportVerdicts:
 
 def judge_answers(measured: Measured, judge_stage: Judge, labelled: Sequence[Judged]) -> SupportVerdicts:
     """Ask for the support of each answer that claims something. `labelled` are the judge's own test judgments."""
-    claims = [(id_, response) for id_, response in measured.responses.items() if _claims(response)]
-    verdicts = judge_stage.judge(SUPPORT, [_claim(response) for _, response in claims])
-    ok = [verdict for verdict in verdicts if verdict.outcome is Outcome.OK]
+    steps = support(judge_stage).run([Journey.of(response) for response in measured.responses.values()])
+    verdicts = {id_: step.verdict for id_, step in zip(measured.responses, steps, strict=True) if step.verdict is not None}
+    ok = [verdict for verdict in verdicts.values() if verdict.outcome is Outcome.OK]
     first = next(iter(SUPPORT.labels))
     own = [item for item in labelled if item.gold.startswith(f"{SUPPORT.task}: ") and item.label is not None]
     return SupportVerdicts(
@@ -54,7 +58,7 @@ def judge_answers(measured: Measured, judge_stage: Judge, labelled: Sequence[Jud
         judged=len(ok),
         supported=sum(verdict.label == first for verdict in ok) / len(ok) if ok else None,
         probability=sum(verdict.probabilities[first] for verdict in ok) / len(ok) if ok else None,
-        failed=tuple(id_ for (id_, _), verdict in zip(claims, verdicts, strict=True) if verdict.outcome is not Outcome.OK),
+        failed=tuple(id_ for id_, verdict in verdicts.items() if verdict.outcome is not Outcome.OK),
         calibration=score_judgments(own) if own else None,
     )
 
@@ -65,7 +69,8 @@ def write_freely(engine: Engine, adapter: str | None, items: Sequence[JudgeItem]
 
     def generate(batch: Sequence[JudgeItem]) -> list[str]:
         prompts = [judge.messages(item.schema, item.inputs, style) for item in batch]
-        return [done.text for done in engine.generate([Generation(prompt, adapter, LABEL_TOKENS) for prompt in prompts])]
+        requests = [Generation(prompt, adapter, LABEL_TOKENS, stage=WRITTEN) for prompt in prompts]
+        return [done.text for done in engine.generate(requests)]
 
     replies = attempt("judge", adapter, items, generate, lambda item: item.id)
     return [_written(item, reply) for item, reply in zip(items, replies, strict=True)]
@@ -76,16 +81,3 @@ def _written(item: JudgeItem, reply: str | LoragError) -> Judged:
         return Judged(item.id, item.label, None, {}, Outcome.FAILED, item.group)
     label = judge.parse(item.schema, reply)
     return Judged(item.id, item.label, label, {}, Outcome.OK if label is not None else Outcome.UNPARSED, item.group)
-
-
-def _claims(response: Response) -> bool:
-    answer = response.answer
-    return answer.outcome is not Outcome.FAILED and not answer.refused and bool(answer.text.strip())
-
-
-def _claim(response: Response) -> JudgeInputs:
-    """As the chain asks: beside what the answer cites, else beside all that was shown."""
-    hits, answer = response.trace.hits, response.answer
-    cited = [hits[citation.number - 1] for citation in answer.citations]
-    passages = tuple(PassageText.of(hit.passage) for hit in cited or hits)
-    return JudgeInputs(question=response.rewrite.question, answer=answer.text, passages=passages)

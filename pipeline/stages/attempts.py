@@ -5,15 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from lorag.pipeline.engine.protocol import ChoiceRequest, Generation
 from lorag.pipeline.errors import EngineError, LoragError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Request = TypeVar("Request", Generation, ChoiceRequest)
 
 BASE = "base"
-"""What a trace calls the model where no adapter is on it."""
+"""What a trace calls the model if no adapter is on it."""
 
 ITEM_CHARS = 60
+
+
+def ask(
+    call: Callable[[Sequence[Request]], Sequence[Result]], requests: Sequence[Request | LoragError | None], names: Sequence[str]
+) -> list[Result | LoragError | None]:
+    """What an engine's `call` answers to each request of one stage and adapter, or its error; what is no request stands as it is.
+
+    `names` are what errors call the items.
+    """
+    asked = [(each, name) for each, name in zip(requests, names, strict=True) if isinstance(each, Generation | ChoiceRequest)]
+    stage, adapter = (asked[0][0].stage, asked[0][0].adapter) if asked else ("", None)
+    found = iter(attempt(stage, adapter, asked, lambda batch: call([each for each, _ in batch]), lambda pair: pair[1]))
+    return [next(found) if isinstance(each, Generation | ChoiceRequest) else each for each in requests]
 
 
 def attempt(
@@ -25,7 +40,7 @@ def attempt(
 ) -> list[Result | LoragError]:
     """`run(items)`, or the error of each item that cannot be run, in item order.
 
-    A batch that fails is halved until the items at fault stand alone; where the error says `retry` (a server is away) all
+    A batch that fails is halved until the items at fault stand alone. If the error says `retry` (a server is away), all
     items get it at once, since more calls would only wait again. An item's error keeps its class and its cause.
     """
     if not items:
@@ -43,7 +58,7 @@ def attempt(
 
 
 def named(error: Exception, stage: str, adapter: str | None, item: str) -> LoragError:
-    """`error` with its place in front: same class and `retry`, EngineError where it is a library's own; cause kept."""
+    """`error` with its place in front: same class and `retry`, EngineError if it is a library's own; cause kept."""
     shown = item if len(item) <= ITEM_CHARS else item[: ITEM_CHARS - 1] + "…"
     reason = str(error).partition("\n")[0] or type(error).__name__
     kind = type(error) if isinstance(error, LoragError) else EngineError

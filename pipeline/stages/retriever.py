@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Hashable, Sequence
 from typing import Protocol
 
-from lorag.pipeline.errors import LoragError
-from lorag.pipeline.records import Hit
+from lorag.pipeline.errors import InputError, LoragError
+from lorag.pipeline.records import Hit, Outcome, Role
 from lorag.pipeline.retrieval.rerank import Reranker
 from lorag.pipeline.retrieval.store import Filter
 from lorag.pipeline.stages.attempts import attempt
+from lorag.pipeline.stages.stage import Journey, Step, record, share
+
+DEPTH = 10
+"""Hits searched for at least, however few are shown: retrieval is measured this deep, and what is measured is what serves. An
+index that fuses two rankings may order a deeper search otherwise, so nobody searches at another depth."""
 
 RERANK_POOL = 20
-"""Hits a reranker chooses from, at least; four times k where that is more."""
+"""Hits a reranker chooses from, at least; four times k if that is more."""
 
 
 class Searcher(Protocol):
@@ -26,10 +32,14 @@ class Searcher(Protocol):
 
 
 class Retriever:
-    """Searches `index` for `k` hits; with a `reranker` it chooses them from a larger pool.
+    """Searches `index` and shows the first `k` hits; with a `reranker` it orders a larger pool anew before.
 
     `encoder` is what a trace calls the encoder of the questions.
     """
+
+    name, role = "retrieve", Role.EMBEDDER
+    inputs: tuple[str, ...] = ("rewrite",)
+    outputs: tuple[str, ...] = ("ranking", "hits")
 
     def __init__(
         self,
@@ -48,31 +58,53 @@ class Retriever:
         self.hybrid = hybrid
         self.encoder = encoder
 
+    @property
+    def key(self) -> Hashable:
+        return self.name, self._index, self.encoder, self.k, self.hybrid, repr(self._filter), self._reranker
+
+    def run(self, journeys: Sequence[Journey]) -> list[Step]:
+        started = time.perf_counter()
+        found = self.rank([journey.rewrite.question for journey in journeys])
+        seconds = share(started, len(journeys))
+        return [self._step(ranking, seconds) for ranking in found]
+
     def retrieve(self, questions: Sequence[str], *, k: int | None = None, filter: Filter | None = None) -> list[tuple[Hit, ...]]:
         """At most `k` hits a question, in order; `k` and `filter` stand in for the retriever's own.
 
         Raises StoreError, IndexMismatch, InputError (a bad filter), BaseError: the first there is, named by question.
         """
+        count = self.k if k is None else k
         results: list[tuple[Hit, ...]] = []
-        for result in self.attempt(questions, k=k, filter=filter):
+        for result in self.rank(questions, k=count, filter=filter):
             if isinstance(result, LoragError):
                 raise result
-            results.append(result)
+            results.append(result[:count])
         return results
 
-    def attempt(
+    def rank(
         self, questions: Sequence[str], *, k: int | None = None, filter: Filter | None = None
     ) -> list[tuple[Hit, ...] | LoragError]:
-        """As `retrieve`, with the error of a question in its place."""
+        """All that is found for each question, at most `DEPTH` hits or `k` if that is more, or its error in its place."""
         chosen = self._filter if filter is None else filter
         count = self.k if k is None else k
 
         def search(batch: Sequence[str]) -> list[tuple[Hit, ...]]:
-            pool = max(RERANK_POOL, 4 * count) if self._reranker else count
+            if count < 1:
+                raise InputError(f"k={count}: ask for at least one passage")
+            depth = max(DEPTH, count)
+            pool = max(RERANK_POOL, 4 * count) if self._reranker else depth
             found = self._index.search_many(batch, pool, hybrid=self.hybrid, filter=chosen)
-            return [self._best(question, hits, count) for question, hits in zip(batch, found, strict=True)]
+            return [self._best(question, hits, depth) for question, hits in zip(batch, found, strict=True)]
 
-        return attempt("retrieve", self.encoder, questions, search, str)
+        return attempt(self.name, self.encoder, questions, search, str)
 
     def _best(self, question: str, hits: Sequence[Hit], count: int) -> tuple[Hit, ...]:
         return tuple(self._reranker.rerank(question, hits, count) if self._reranker else hits)
+
+    def _step(self, found: tuple[Hit, ...] | LoragError, seconds: float) -> Step:
+        error, ranking = (found, ()) if isinstance(found, LoragError) else (None, found)
+        hits = ranking[: self.k]
+        shown = [{"passage_id": hit.passage.id, "score": hit.score} for hit in hits]
+        outcome = Outcome.FAILED if error else Outcome.OK
+        about = record(self.name, self.encoder, seconds, outcome, k=self.k, hybrid=self.hybrid, found=shown, error=error)
+        return Step(about, ranking=ranking, hits=hits, error=error)

@@ -2,38 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Hashable, Sequence
 
 from lorag.pipeline.contracts import PromptStyle, rewrite
-from lorag.pipeline.engine.protocol import Engine, Generation
+from lorag.pipeline.engine.protocol import Completion, Engine, Generation
 from lorag.pipeline.errors import LoragError
-from lorag.pipeline.records import Message, Outcome, Query, Rewrite
-from lorag.pipeline.stages.attempts import attempt
+from lorag.pipeline.records import Outcome, Query, Rewrite, Role
+from lorag.pipeline.stages.attempts import ask
+from lorag.pipeline.stages.stage import Journey, Step, record, share
 
 
 class Rewriter:
     """Asks `engine` with the rewriter adapter resident as `adapter`, or the bare base in the plain words."""
+
+    name, role = "rewrite", Role.REWRITER
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ("rewrite",)
 
     def __init__(self, engine: Engine, adapter: str | None = None) -> None:
         self._engine = engine
         self.adapter = adapter
         self._style = PromptStyle.TUNED if adapter else PromptStyle.PLAIN
 
-    def prompt(self, query: Query) -> tuple[Message, ...]:
-        """What the model is asked; empty without history, when it is not asked."""
-        return rewrite.messages(query.history, query.question, self._style) if query.history else ()
+    @property
+    def key(self) -> Hashable:
+        return self.name, self._engine, self.adapter, self._style
+
+    def run(self, journeys: Sequence[Journey]) -> list[Step]:
+        started = time.perf_counter()
+        asked = self._ask([journey.query for journey in journeys])
+        seconds = share(started, len(journeys))
+        return [self._step(request, rewrite, seconds) for request, rewrite in asked]
 
     def rewrite(self, queries: Sequence[Query]) -> list[Rewrite]:
         """One rewrite a query, in order. A question without history stands alone and is left as it is."""
-        asked = [query for query in queries if query.history]
-        replies = iter(attempt("rewrite", self.adapter, asked, self._generate, lambda query: query.question))
-        return [self._read(query, next(replies)) if query.history else Rewrite(query.question, Outcome.OK) for query in queries]
+        return [rewrite for _, rewrite in self._ask(queries)]
 
-    def _generate(self, queries: Sequence[Query]) -> list[str]:
-        requests = [Generation(self.prompt(query), self.adapter, rewrite.MAX_REPLY_TOKENS) for query in queries]
-        return [completion.text for completion in self._engine.generate(requests)]
+    def request(self, query: Query) -> Generation | None:
+        """What the model is asked; None without history."""
+        if not query.history:
+            return None
+        prompt = rewrite.messages(query.history, query.question, self._style)
+        return Generation(prompt, self.adapter, rewrite.MAX_REPLY_TOKENS, stage=self.name)
 
-    def _read(self, query: Query, reply: str | LoragError) -> Rewrite:
-        if isinstance(reply, LoragError):
-            return Rewrite(query.question, Outcome.FAILED, error=reply)
-        return rewrite.parse(reply, query.question)
+    def _ask(self, queries: Sequence[Query]) -> list[tuple[Generation | None, Rewrite]]:
+        requests = [self.request(query) for query in queries]
+        replies = ask(self._engine.generate, requests, [query.question for query in queries])
+        return [(request, _read(query, reply)) for query, request, reply in zip(queries, requests, replies, strict=True)]
+
+    def _step(self, request: Generation | None, made: Rewrite, seconds: float) -> Step:
+        prompt = request.messages if request else ()
+        about = record(
+            self.name, self.adapter, seconds, made.outcome, prompt, made.reply, question=made.question, error=made.error
+        )
+        return Step(about, rewrite=made, error=made.error)
+
+
+def _read(query: Query, reply: Completion | LoragError | None) -> Rewrite:
+    match reply:
+        case None:
+            return Rewrite(query.question, Outcome.OK)
+        case Completion():
+            return rewrite.parse(reply.text, query.question)
+    return Rewrite(query.question, Outcome.FAILED, error=reply)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+import time
+from collections.abc import Generator, Hashable, Sequence
 
 from lorag.pipeline.contracts import PromptStyle, synthesize
 from lorag.pipeline.contracts.context import PassageText
-from lorag.pipeline.engine.protocol import Engine, Generation
+from lorag.pipeline.engine.protocol import Completion, Engine, Generation
 from lorag.pipeline.errors import LoragError
-from lorag.pipeline.records import Answer, Hit, Message, Outcome
-from lorag.pipeline.stages.attempts import attempt, named
+from lorag.pipeline.records import Answer, Hit, Outcome, Role
+from lorag.pipeline.stages.attempts import ask, named
 from lorag.pipeline.stages.quoting import cite
+from lorag.pipeline.stages.stage import Journey, Step, TextDelta, record, share
 
 Hits = Sequence[Hit]
 
@@ -21,50 +23,81 @@ REFUSAL = Answer(synthesize.REFUSAL, refused=True, citations=(), outcome=Outcome
 class Synthesizer:
     """Asks `engine` with the synthesizer adapter resident as `adapter`, or the bare base in the plain words."""
 
+    name, role = "synthesize", Role.SYNTHESIZER
+    inputs: tuple[str, ...] = ("rewrite", "hits", "answer")
+    outputs: tuple[str, ...] = ("answer",)
+
     def __init__(self, engine: Engine, adapter: str | None = None) -> None:
         self._engine = engine
         self.adapter = adapter
         self._style = PromptStyle.TUNED if adapter else PromptStyle.PLAIN
 
-    def prompt(self, question: str, hits: Hits) -> tuple[Message, ...]:
-        """What the model is asked; empty without hits, when it is not asked."""
-        return synthesize.messages(question, [PassageText.of(hit.passage) for hit in hits], self._style) if hits else ()
+    @property
+    def key(self) -> Hashable:
+        return self.name, self._engine, self.adapter, self._style
+
+    def run(self, journeys: Sequence[Journey]) -> list[Step]:
+        """A question that has its answer already, the refusal of a gate, is not asked."""
+        started = time.perf_counter()
+        asked = [journey for journey in journeys if journey.answer is None]
+        answered = self._ask([journey.rewrite.question for journey in asked], [journey.hits for journey in asked])
+        seconds = share(started, len(asked))
+        steps = iter([self._step(request, answer, seconds) for request, answer in answered])
+        return [self._gated() if journey.answer else next(steps) for journey in journeys]
+
+    def write(self, journey: Journey) -> Generator[TextDelta, None, Step]:
+        """Raises PromptTooLong, EngineError, named as in `Answer.error`."""
+        if journey.answer is not None:
+            return self._gated()
+        started = time.perf_counter()
+        question, hits, pieces = journey.rewrite.question, journey.hits, list[str]()
+        request = self.request(question, hits)
+        try:
+            for piece in self._engine.stream(request) if request else ():
+                pieces.append(piece)
+                yield TextDelta(piece)
+        except (LoragError, RuntimeError, MemoryError, OSError) as error:
+            raise named(error, self.name, self.adapter, question) from error
+        answer = self.read(question, hits, "".join(pieces).strip()) if request else REFUSAL
+        return self._step(request, answer, time.perf_counter() - started)
 
     def answer(self, questions: Sequence[str], hits: Sequence[Hits]) -> list[Answer]:
         """One answer a question, in order; `hits[i]` are the passages of `questions[i]`. No hits: the refusal."""
-        pairs = list(zip(questions, hits, strict=True))
-        asked = [pair for pair in pairs if pair[1]]
-        replies = iter(attempt("synthesize", self.adapter, asked, self._generate, lambda pair: pair[0]))
-        return [self._read(pair, next(replies)) if pair[1] else REFUSAL for pair in pairs]
+        return [answer for _, answer in self._ask(questions, hits)]
 
-    def stream(self, question: str, hits: Hits) -> Generator[str]:
-        """The reply in pieces as the model writes it, citation marks included; nothing without hits. `read` makes the answer.
-
-        Raises PromptTooLong, EngineError, named as in `Answer.error`.
-        """
+    def request(self, question: str, hits: Hits) -> Generation | None:
+        """What the model is asked; None without hits."""
         if not hits:
-            return
-        request = self._request(question, hits)
-        try:
-            yield from self._engine.stream(request)
-        except (LoragError, RuntimeError, MemoryError, OSError) as error:
-            raise named(error, "synthesize", self.adapter, question) from error
+            return None
+        prompt = synthesize.messages(question, [PassageText.of(hit.passage) for hit in hits], self._style)
+        return Generation(prompt, self.adapter, synthesize.MAX_REPLY_TOKENS, stage=self.name)
 
     def read(self, question: str, hits: Hits, reply: str) -> Answer:
         """The answer that a whole reply is, each cited passage with its supporting quote."""
-        if not hits:
-            return REFUSAL
         parsed = synthesize.parse(reply, len(hits))
         citations = tuple(cite(number, hits[number - 1].passage, question, parsed.text) for number in parsed.numbers)
         return Answer(parsed.text, parsed.refused, citations, parsed.outcome, reply)
 
-    def _request(self, question: str, hits: Hits) -> Generation:
-        return Generation(self.prompt(question, hits), self.adapter, synthesize.MAX_REPLY_TOKENS)
+    def _ask(self, questions: Sequence[str], hits: Sequence[Hits]) -> list[tuple[Generation | None, Answer]]:
+        requests = [self.request(question, shown) for question, shown in zip(questions, hits, strict=True)]
+        replies = ask(self._engine.generate, requests, questions)
+        rows = zip(questions, hits, requests, replies, strict=True)
+        return [(request, self._answer(question, shown, reply)) for question, shown, request, reply in rows]
 
-    def _generate(self, pairs: Sequence[tuple[str, Hits]]) -> list[str]:
-        return [completion.text for completion in self._engine.generate([self._request(*pair) for pair in pairs])]
+    def _answer(self, question: str, hits: Hits, reply: Completion | LoragError | None) -> Answer:
+        match reply:
+            case None:
+                return REFUSAL
+            case Completion():
+                return self.read(question, hits, reply.text)
+        return Answer("", refused=False, citations=(), outcome=Outcome.FAILED, error=reply)
 
-    def _read(self, pair: tuple[str, Hits], reply: str | LoragError) -> Answer:
-        if isinstance(reply, LoragError):
-            return Answer("", refused=False, citations=(), outcome=Outcome.FAILED, error=reply)
-        return self.read(*pair, reply)
+    def _step(self, request: Generation | None, answer: Answer, seconds: float) -> Step:
+        prompt = request.messages if request else ()
+        about = record(
+            self.name, self.adapter, seconds, answer.outcome, prompt, answer.reply, refused=answer.refused, error=answer.error
+        )
+        return Step(about, answer=answer, error=answer.error)
+
+    def _gated(self) -> Step:
+        return Step(record(self.name, self.adapter, 0.0, Outcome.OK, refused=True, gated=True))

@@ -12,10 +12,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from lorag.assembly import GENERATION_ROLES, chain_options, chosen_version, open_registry, version_name
+from lorag.assembly import GENERATION_ROLES, chain_options, chosen_version, open_registry, retriever_of, version_name
 from lorag.index_switch import fit_index, fits
 from lorag.pipeline.adapters.registry import Version
-from lorag.pipeline.chain import Chain
+from lorag.pipeline.chain import Chain, build_chain
 from lorag.pipeline.config import Settings
 from lorag.pipeline.engine.protocol import Engine
 from lorag.pipeline.errors import AdapterError, IndexMismatch, LoragError, NothingIngested
@@ -23,7 +23,7 @@ from lorag.pipeline.records import Role
 from lorag.pipeline.retrieval.embedder import Embedder
 from lorag.pipeline.retrieval.index import Index
 from lorag.pipeline.retrieval.rerank import Reranker
-from lorag.pipeline.stages import Judge, Retriever, Rewriter, Synthesizer
+from lorag.pipeline.stages import Retriever
 from lorag.pipeline.stages.attempts import BASE
 from lorag.services.api.errors import ApiError
 from lorag.services.api.residents import Residents
@@ -189,25 +189,14 @@ class Runtime:
         """
         engine = engine or self.engine
         with self.snapshot(adapters, tenant, search=True) as snapshot:
-            chain = Chain(
-                retriever=self.retriever(snapshot),
-                rewriter=Rewriter(engine, snapshot.adapters.get(Role.REWRITER)),
-                synthesizer=Synthesizer(writer or engine, snapshot.adapters.get(Role.SYNTHESIZER)),
-                judge=Judge(engine, snapshot.adapters.get(Role.JUDGE)),
-                options=chain_options(self.settings),
-            )
+            options = chain_options(self.settings)
+            chain = build_chain(engine, snapshot.adapters, self.retriever(snapshot), options, writer=writer)
             yield chain, snapshot
 
     def retriever(self, snapshot: Snapshot, *, k: int | None = None, hybrid: bool | None = None) -> Retriever:
         """The retriever stage on the index of `snapshot`; what is left out is as the settings say."""
-        chosen = self.settings.retrieval
-        return Retriever(
-            snapshot.encoder.index,
-            k=chosen.k if k is None else k,
-            hybrid=chosen.hybrid if hybrid is None else hybrid,
-            reranker=self._reranker,
-            encoder=snapshot.encoder.name,
-        )
+        encoder = snapshot.encoder
+        return retriever_of(self.settings, encoder.index, encoder.name, self._reranker, k=k, hybrid=hybrid)
 
     def close(self) -> None:
         """Finish what runs and close model and index."""

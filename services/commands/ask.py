@@ -25,8 +25,8 @@ def ask(
 ) -> None:
     """Answer a question from the documents, each citation with the words it rests on."""
     from lorag.assembly import open_chain, open_index
+    from lorag.pipeline.chain import check_query
     from lorag.pipeline.config import load_settings
-    from lorag.pipeline.journey import check_query
     from lorag.pipeline.records import Query
     from lorag.pipeline.response_json import response_json
 

@@ -73,7 +73,7 @@ def _show_usage(usage: Sequence[Usage]) -> None:
     rows = table(*columns, title="What it took; requests are answered in batches")
     for each in usage:
         latency = "" if each.latency is None else f"{each.latency:.2f}"
-        tokens = (str(each.prompt_tokens), str(each.completion_tokens)) if each.stage != "judge" else ("", "")
+        tokens = (str(each.prompt_tokens), str(each.completion_tokens)) if each.completion_tokens else ("", "")
         rows.add_row(cell(each.stage), cell(each.adapter), str(each.requests), *tokens, latency)
     out().print(rows)
 

@@ -12,18 +12,18 @@ import pytest
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.documents import Document
 
-from lorag.pipeline.chain import Chain, ChainOptions
+from lorag.pipeline.chain import ChainOptions, build_chain
 from lorag.pipeline.engine.protocol import ChoiceRequest, Finish, Generation
 from lorag.pipeline.engine.scripted import ScriptedEngine
 from lorag.pipeline.errors import InputError, PromptTooLong
-from lorag.pipeline.records import Hit, Passage
+from lorag.pipeline.records import Hit, Passage, Role
 from lorag.pipeline.retrieval.client_store import ClientStore
 from lorag.pipeline.retrieval.embedder import HashingEmbedder
 from lorag.pipeline.retrieval.index import Index
 from lorag.pipeline.retrieval.store import Filter
 from lorag.pipeline.runnables import ChainRunnable, LoragChatModel, LoragRetriever
 from lorag.pipeline.stage_callbacks import STAGE_TAG
-from lorag.pipeline.stages import Judge, Retriever, Rewriter, Synthesizer
+from lorag.pipeline.stages import Retriever
 
 HISTORY = ["User: How deep is the Dun berth?", "Assistant: 3 m."]
 TURN = {"question": "And Kell?", "history": HISTORY}
@@ -59,8 +59,8 @@ def choice_probabilities(request: ChoiceRequest) -> Sequence[float]:
 
 def runnable(options: ChainOptions | None = None) -> ChainRunnable:
     engine = ScriptedEngine(reply, weigher=choice_probabilities)
-    stages: dict[str, Any] = {"rewriter": Rewriter(engine, "rw"), "judge": Judge(engine, "jd")}
-    return ChainRunnable(Chain(retriever=Retriever(Shelf()), synthesizer=Synthesizer(engine, "syn"), options=options, **stages))
+    adapters = {Role.REWRITER: "rw", Role.SYNTHESIZER: "syn", Role.JUDGE: "jd"}
+    return ChainRunnable(build_chain(engine, adapters, Retriever(Shelf()), options))
 
 
 class Runs(BaseCallbackHandler):

@@ -14,14 +14,14 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda
 
-from lorag.pipeline.chain import Chain, ChainOptions
+from lorag.pipeline.chain import Chain, ChainOptions, build_chain
 from lorag.pipeline.engine.protocol import Generation
 from lorag.pipeline.engine.scripted import ScriptedEngine
 from lorag.pipeline.errors import EngineError, InputError, PromptTooLong
-from lorag.pipeline.records import Hit, Message, Passage, Query, Speaker, Turn
+from lorag.pipeline.records import Hit, Message, Passage, Query, Role, Speaker, Turn
 from lorag.pipeline.retrieval.store import Filter
 from lorag.pipeline.runnables import ChainInput, ChainRunnable, LoragChatModel, LoragRetriever, query_of
-from lorag.pipeline.stages import Judge, Retriever, Rewriter, Synthesizer
+from lorag.pipeline.stages import Retriever, Synthesizer
 
 TEXT = "Crews eat at noon. The Kell berth is 4 m deep."
 TURNS = (Turn(Speaker.USER, "How deep is Dun?"), Turn(Speaker.ASSISTANT, "3 m."))
@@ -52,15 +52,8 @@ def reply(request: Generation) -> str:
 
 def runnable() -> ChainRunnable:
     engine = ScriptedEngine(reply)
-    return ChainRunnable(
-        Chain(
-            rewriter=Rewriter(engine, "rw"),
-            retriever=Retriever(Shelf()),
-            synthesizer=Synthesizer(engine, "syn"),
-            judge=Judge(engine, "jd"),
-            options=ChainOptions(answerability=False),
-        )
-    )
+    adapters = {Role.REWRITER: "rw", Role.SYNTHESIZER: "syn", Role.JUDGE: "jd"}
+    return ChainRunnable(build_chain(engine, adapters, Retriever(Shelf()), ChainOptions(answerability=False)))
 
 
 class Seen(BaseCallbackHandler):
@@ -214,7 +207,7 @@ def test_an_async_stream_steps_the_engine_in_one_thread_and_closes_it() -> None:
                 seen.append(-threading.get_ident())
 
     engine = Watched(lambda _: "one two three four [1]")
-    chain = ChainRunnable(Chain(retriever=Retriever(Shelf()), synthesizer=Synthesizer(engine)))
+    chain = ChainRunnable(Chain([Retriever(Shelf()), Synthesizer(engine)]))
 
     async def first_two() -> None:
         stream = chain.astream("Kell?")
@@ -293,9 +286,9 @@ def test_the_retriever_gives_documents_and_fires_callbacks() -> None:
     assert asyncio.run(retriever.ainvoke("Kell?")) == [document]
     assert [len(found) for found in retriever.batch(["a", "b"])] == [1, 1]
     shelf.asked.clear()
-    retriever.invoke("Kell?", k=9)
-    LoragRetriever(retriever=Retriever(shelf), k=7).invoke("Kell?")
-    assert shelf.asked == [9, 7]
+    retriever.invoke("Kell?", k=19)
+    LoragRetriever(retriever=Retriever(shelf), k=17).invoke("Kell?")
+    assert shelf.asked == [19, 17]
     retriever.invoke("Kell?", filter={"document_id": "a.md"})
     asyncio.run(retriever.ainvoke("Kell?", filter={"document_id": "b.md"}))
     assert shelf.filters[-2:] == [{"document_id": "a.md"}, {"document_id": "b.md"}]

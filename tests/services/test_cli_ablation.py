@@ -86,7 +86,7 @@ def test_the_report_has_every_combination_and_its_effects(report: Path) -> None:
     assert found["questions"][3]["tuned"]["adapters"]["rewrite"].startswith("rewriter-0001-")
     assert found["questions"][3]["base"]["adapters"] == {"rewrite": "base", "retrieve": "base", "answer": "base"}
     assert [each["id"] for each in found["results"]["lost"]] == ["q1", "q2", "u1", "t1", "t2"]
-    assert {each["stage"] for each in found["usage"]} == {"rewrite", "synthesize", "judge"}
+    assert {each["stage"] for each in found["usage"]} == {"rewrite", "synthesize", "support"}
     provenance = found["provenance"]
     assert provenance["tests"]["questions answered"] == 3
     assert provenance["config"]["retrieval"] == {"k": 4, "hybrid": True} and "gate" not in provenance["config"]["judge"]

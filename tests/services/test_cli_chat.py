@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lorag.pipeline.chain import Chain, ChainOptions
+from lorag.pipeline.chain import Chain
 from lorag.pipeline.engine.scripted import ScriptedEngine
 from lorag.pipeline.errors import EngineError
 from lorag.pipeline.records import Hit, Passage, Query
@@ -36,7 +36,7 @@ class Recorded(Chain):
 @pytest.fixture
 def chain() -> Recorded:
     engine = ScriptedEngine(lambda generation: "the porter [1]")
-    made = Recorded(retriever=Retriever(OnePassage()), synthesizer=Synthesizer(engine), options=ChainOptions())
+    made = Recorded([Retriever(OnePassage()), Synthesizer(engine)])
     made.asked = []
     return made
 

@@ -14,7 +14,7 @@ from lorag.pipeline.engine.protocol import ChoiceRequest, Completion, Finish, Ge
 from lorag.pipeline.evaluation.ablation import ChainItem, JudgeItem, TestSet, one_at_a_time
 from lorag.pipeline.evaluation.answers import GoldAnswer
 from lorag.pipeline.evaluation.bench import Bench, Parts
-from lorag.pipeline.evaluation.journal import JournalEngine, stage_of
+from lorag.pipeline.evaluation.journal import JournalEngine
 from lorag.pipeline.records import Hit, Passage, Query, Role
 
 PASSAGE = Passage("p", "d", "d.md", "Pier", "", "The pier was built in 1911.", 0, 27)
@@ -29,7 +29,7 @@ class Scripted:
         return [Completion(self._reply(request), 10, 4, Finish.STOP) for request in requests]
 
     def _reply(self, request: Generation) -> str:
-        if stage_of(request) == "synthesize":
+        if request.stage == "synthesize":
             return "in 1911 [1]" if request.adapter else "perhaps"
         return "supported" if request.adapter else "I would say supported."
 
@@ -84,9 +84,10 @@ def test_the_details_of_a_run() -> None:
     assert found.rewrites.rows == ()
     took = {(each["stage"], each["adapter"]): each for each in usage_json(engine.usage())}
     assert (took["synthesize", "s"]["requests"], took["synthesize", "s"]["completion_tokens"]) == (2, 8)
-    assert took["judge", "j"]["latency"] > 0
-    assert took["judge", "j"]["requests"] == 3 + 3 + 2 * 2  # weighed, written freely, answers of both ends
-    assert {stage for stage, _ in took} == {"synthesize", "judge"}
+    assert took["support", "j"]["latency"] > 0
+    assert took["support", "j"]["requests"] == 3 + 2 * 2  # labelled judgments, answers of both ends
+    assert took["written labels", "j"]["requests"] == 3
+    assert {stage for stage, _ in took} == {"synthesize", "support", "written labels"}
     assert found.to_json().keys() == {"rewrites", "judges", "support", "outcomes"}
 
 

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from lorag.pipeline.chain import Chain, ChainOptions
+from lorag.pipeline.chain import ChainOptions, build_chain
 from lorag.pipeline.engine.protocol import Generation
 from lorag.pipeline.engine.scripted import ScriptedEngine
 from lorag.pipeline.engine.tokens import ChatTokens
-from lorag.pipeline.records import Hit, Message, Passage, Query, Speaker, Turn
+from lorag.pipeline.records import Hit, Message, Passage, Query, Role, Speaker, Turn
 from lorag.pipeline.retrieval.store import Filter
-from lorag.pipeline.stages import Judge, Retriever, Rewriter, Synthesizer
+from lorag.pipeline.stages import Retriever
 
 
 @dataclass(frozen=True)
@@ -168,13 +168,8 @@ def prompts_of_a_chain(text: str, style: str | None) -> list[tuple[Message, ...]
     """All that the stages ask a model when `text` stands in documents, titles, question, history, labels and replies."""
     engine = ScriptedEngine(lambda request: f"{text} so [1]")
     intents = {"a": "asks", "b": f"says {text}"}
-    chain = Chain(
-        rewriter=Rewriter(engine, style),
-        retriever=Retriever(Shelf(text)),
-        synthesizer=Synthesizer(engine, style),
-        judge=Judge(engine, style),
-        options=ChainOptions(intents=intents),
-    )
+    adapters = {} if style is None else dict.fromkeys((Role.REWRITER, Role.SYNTHESIZER, Role.JUDGE), style)
+    chain = build_chain(engine, adapters, Retriever(Shelf(text)), ChainOptions(intents=intents))
     history = (Turn(Speaker.USER, f"x {text}"), Turn(Speaker.ASSISTANT, f"{text} y"), Turn(Speaker.TOPIC, text))
     chain.ask(Query(f"What of {text} now?", history))
     assert [isinstance(r, Generation) for r in engine.requests] == [False, True, False, True, False]

@@ -10,13 +10,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
-
-from lorag.pipeline.contracts import PromptStyle, judge, rewrite, synthesize
+from lorag.pipeline.contracts import rewrite, synthesize
 from lorag.pipeline.contracts.context import PassageText
 from lorag.pipeline.engine.memo import MemoEngine
 from lorag.pipeline.engine.protocol import ChoiceRequest, Completion, Finish, Generation
-from lorag.pipeline.evaluation.journal import JournalEngine, Usage, digest, stage_of
+from lorag.pipeline.evaluation.journal import JournalEngine, Usage, digest
 from lorag.pipeline.evaluation.row_file import RowFile
 from lorag.pipeline.records import Message
 
@@ -85,25 +83,16 @@ def test_a_batch_of_which_one_is_new_is_asked_whole() -> None:
 def test_requests_tokens_and_time_are_counted_by_stage_and_adapter() -> None:
     journal = JournalEngine(Counting(pause=0.01))
     answer = synthesize.messages("When?", [PassageText("T", "At noon.")])
-    journal.generate([Generation(answer, "s"), Generation(answer, "s")])
-    journal.generate([Generation(rewrite.messages((), "And then?"))])
-    journal.choice_probabilities([ChoiceRequest(prompt("judge"), ("a", "b"), "j")])
+    journal.generate([Generation(answer, "s", stage="synthesize"), Generation(answer, "s", stage="synthesize")])
+    journal.generate([Generation(rewrite.messages((), "And then?"), stage="rewrite")])
+    journal.choice_probabilities([ChoiceRequest(prompt("judge"), ("a", "b"), "j", "support")])
     found = {(usage.stage, usage.adapter): usage for usage in journal.usage()}
-    assert list(found) == [("synthesize", "s"), ("rewrite", "base"), ("judge", "j")]
+    assert list(found) == [("synthesize", "s"), ("rewrite", "base"), ("support", "j")]
     usage = found["synthesize", "s"]
     assert (usage.requests, usage.prompt_tokens, usage.completion_tokens, usage.timed) == (2, 14, 6, 2)
     assert usage.latency is not None
     assert 0.01 <= usage.latency < 1
-    assert Usage("judge", "base").latency is None
-
-
-@pytest.mark.parametrize("style", list(PromptStyle))
-def test_the_stage_of_a_request_is_told_by_its_prompt(style: PromptStyle) -> None:
-    assert stage_of(Generation(synthesize.messages("When?", [PassageText("T", "Noon.")], style))) == "synthesize"
-    assert stage_of(Generation(rewrite.messages((), "And then?", style))) == "rewrite"
-    judged = judge.messages(judge.SUPPORT, judge.JudgeInputs(answer="Noon."), style)
-    assert stage_of(ChoiceRequest(judged, ("a", "b"))) == "judge"
-    assert stage_of(Generation(judged)) == "judge"
+    assert Usage("support", "base").latency is None
 
 
 def test_the_digest_tells_all_requests_apart() -> None:
@@ -117,6 +106,15 @@ def test_the_digest_tells_all_requests_apart() -> None:
     ]
     assert len({digest(each) for each in different}) == len(different)
     assert digest(different[0]) == digest(Generation(prompt("a")))
+
+
+def test_who_asks_decides_nothing() -> None:
+    """A request is the same whichever stage makes it, to all that remembers answers."""
+    asked, again = Generation(prompt("a"), stage="rewrite"), Generation(prompt("a"), stage="synthesize")
+    assert asked == again
+    assert hash(asked) == hash(again)
+    assert digest(asked) == digest(again)
+    assert ChoiceRequest(prompt("a"), ("x", "y"), stage="intent") == ChoiceRequest(prompt("a"), ("x", "y"))
 
 
 RUN = """

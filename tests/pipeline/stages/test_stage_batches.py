@@ -14,6 +14,7 @@ from lorag.pipeline.records import Hit, Outcome, Passage, Query, Speaker, Turn
 from lorag.pipeline.retrieval.store import Filter
 from lorag.pipeline.stages import Judge, Retriever, Rewriter, Synthesizer
 from lorag.pipeline.stages.attempts import attempt
+from lorag.pipeline.stages.stage import Journey
 
 HISTORY = (Turn(Speaker.USER, "How deep is the Dun berth?"), Turn(Speaker.ASSISTANT, "2.4 m."))
 
@@ -56,7 +57,7 @@ def test_the_rewriter_asks_an_adapter_in_the_tuned_words_and_the_base_in_the_pla
     rewriter = Rewriter(engine, adapter)
     rewriter.rewrite([Query("And Kell?", HISTORY)])
     (request,) = engine.requests
-    assert request.messages == rewriter.prompt(Query("And Kell?", HISTORY))
+    assert request == rewriter.request(Query("And Kell?", HISTORY))
     assert len(request.messages) == messages
     assert request.messages[-1].content.endswith(task)
 
@@ -117,9 +118,13 @@ def test_one_answer_that_cannot_be_asked_fails_alone_with_no_text() -> None:
 def test_a_streamed_reply_reads_as_the_same_answer() -> None:
     hits = [hit("The Kell berth is 6.2 m deep.")]
     synthesizer = Synthesizer(ScriptedEngine(lambda _: "it is 6.2 m [1]"), "syn")
-    pieces = list(synthesizer.stream("How deep is Kell?", hits))
+    written = synthesizer.write(Journey.start(Query("How deep is Kell?"), hits=hits))
+    pieces = []
+    with pytest.raises(StopIteration) as end:
+        while True:
+            pieces.append(next(written).text)
     assert pieces == ["it", " is", " 6.2", " m", " [1]"]
-    assert synthesizer.read("How deep is Kell?", hits, "".join(pieces)) == synthesizer.answer(["How deep is Kell?"], [hits])[0]
+    assert end.value.value.answer == synthesizer.answer(["How deep is Kell?"], [hits])[0]
 
 
 def test_the_judge_takes_the_likeliest_label_and_keeps_all_probabilities() -> None:
@@ -172,7 +177,18 @@ def test_retrieval_passes_k_mode_and_filter_on() -> None:
     retriever = Retriever(shelf, k=2, hybrid=False, filter={"document_id": "a.md"})
     assert [[h.passage.text for h in hits] for hits in retriever.retrieve(["p", "q"])] == [["p 1", "p 2"], ["q 1", "q 2"]]
     retriever.retrieve(["p"], filter={"document_id": "b.md"})
-    assert shelf.asked == [(2, False, {"document_id": "a.md"}), (2, False, {"document_id": "b.md"})]
+    assert shelf.asked == [(10, False, {"document_id": "a.md"}), (10, False, {"document_id": "b.md"})]
+
+
+def test_a_search_looks_as_deep_as_it_is_measured_and_shows_k() -> None:
+    shelf = Shelf()
+    (step,) = Retriever(shelf, k=2).run([Journey.start(Query("p"))])
+    assert step.hits is not None and step.ranking is not None
+    assert [h.passage.text for h in step.hits] == ["p 1", "p 2"]
+    assert (len(step.ranking), step.ranking[:2]) == (10, step.hits)
+    (step,) = Retriever(shelf, k=12).run([Journey.start(Query("p"))])
+    assert step.hits == step.ranking is not None and len(step.ranking) == 12
+    assert [k for k, *_ in shelf.asked] == [10, 12]
 
 
 def test_a_reranker_chooses_from_a_larger_pool() -> None:
@@ -181,10 +197,13 @@ def test_a_reranker_chooses_from_a_larger_pool() -> None:
     assert [h.passage.text for h in hits] == ["p 20", "p 19"]
     (hits,) = Retriever(shelf, k=6, reranker=Backwards()).retrieve(["p"])
     assert (hits[0].passage.text, len(hits)) == ("p 24", 6)
+    (step,) = Retriever(shelf, k=2, reranker=Backwards()).run([Journey.start(Query("p"))])
+    assert [h.passage.text for h in step.ranking or ()] == [f"p {n}" for n in range(20, 10, -1)]
+    assert step.hits == (step.ranking or ())[:2]
 
 
 def test_a_failed_search_is_never_an_empty_result() -> None:
-    good, bad = Retriever(Shelf(), k=1, encoder="hashing").attempt(["p", "bad"])
+    good, bad = Retriever(Shelf(), k=1, encoder="hashing").rank(["p", "bad"])
     assert isinstance(good, tuple)
     assert isinstance(bad, StoreError)
     assert str(bad) == "retrieve (hashing), question 'bad': index x: torn"

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from lorag.pipeline.chain import Chain, ChainOptions, Final, StageDone, TextDelta, response_json
+from lorag.pipeline.chain import Chain, ChainOptions, Final, StageDone, TextDelta, build_chain, response_json
 from lorag.pipeline.contracts.synthesize import REFUSAL
 from lorag.pipeline.engine.protocol import ChoiceRequest, Generation
 from lorag.pipeline.engine.scripted import ScriptedEngine
 from lorag.pipeline.errors import EngineError, InputError, LoragError, PromptTooLong, StoreError
-from lorag.pipeline.records import Hit, Outcome, Passage, Query, Speaker, Turn
+from lorag.pipeline.records import Hit, Outcome, Passage, Query, Role, Speaker, Turn
 from lorag.pipeline.retrieval.client_store import ClientStore
 from lorag.pipeline.retrieval.embedder import HashingEmbedder
 from lorag.pipeline.retrieval.index import Index
 from lorag.pipeline.retrieval.store import Filter
-from lorag.pipeline.stages import Judge, Retriever, Rewriter, Searcher, Synthesizer
+from lorag.pipeline.stages import Retriever, Searcher, Synthesizer
 
 HISTORY = (Turn(Speaker.USER, "How deep is the Dun berth?"), Turn(Speaker.ASSISTANT, "2.4 m."))
 STAGES = ["rewrite", "retrieve", "answerability", "synthesize", "support"]
@@ -54,13 +54,8 @@ def choice_probabilities(request: ChoiceRequest) -> Sequence[float]:
 
 def chain(*, engine: ScriptedEngine | None = None, index: Searcher | None = None, options: ChainOptions | None = None) -> Chain:
     engine = engine or ScriptedEngine(reply, weigher=choice_probabilities)
-    return Chain(
-        rewriter=Rewriter(engine, "rw"),
-        retriever=Retriever(index or Shelf(), k=1, encoder="hashing (1a2b)"),
-        synthesizer=Synthesizer(engine, "syn"),
-        judge=Judge(engine, "jd"),
-        options=options,
-    )
+    adapters = {Role.REWRITER: "rw", Role.SYNTHESIZER: "syn", Role.JUDGE: "jd"}
+    return build_chain(engine, adapters, Retriever(index or Shelf(), k=1, encoder="hashing (1a2b)"), options)
 
 
 def test_a_question_goes_through_every_stage_in_order() -> None:
@@ -106,9 +101,9 @@ def test_stages_can_be_switched_off(options: ChainOptions, stages: list[str]) ->
     assert response.rewrite.question == ("How deep is the Kell berth?" if options.rewrite else "And Kell?")
 
 
-def test_without_rewriter_and_judge_the_chain_is_retrieve_and_synthesize() -> None:
+def test_a_chain_is_the_stages_that_it_is_given() -> None:
     engine = ScriptedEngine(reply)
-    bare = Chain(retriever=Retriever(Shelf()), synthesizer=Synthesizer(engine))
+    bare = Chain([Retriever(Shelf()), Synthesizer(engine)])
     response = bare.ask(Query("How deep is Dun?", HISTORY))
     assert [(r.stage, r.adapter) for r in response.trace.stages] == [("retrieve", "base"), ("synthesize", "base")]
 
@@ -262,12 +257,6 @@ def test_closing_a_stream_closes_the_engines() -> None:
     [
         pytest.param(lambda: ChainOptions(gate=1.5), id="out of range"),
         pytest.param(lambda: ChainOptions(gate=0.5, answerability=False), id="nothing to gate on"),
-        pytest.param(
-            lambda: Chain(
-                retriever=Retriever(Shelf()), synthesizer=Synthesizer(ScriptedEngine()), options=ChainOptions(gate=0.5)
-            ),
-            id="no judge",
-        ),
     ],
 )
 def test_a_gate_that_cannot_work_is_refused(build: Callable[[], object]) -> None:
