@@ -117,10 +117,11 @@ def test_a_conversion_that_is_killed_leaves_nothing_that_counts(
     path = os.pathsep.join([str(ROOT), str(fake_package.parent)])
     done = subprocess.run([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": path}, check=False)
     assert done.returncode == -signal.SIGKILL
-    assert [name for name in left_in(cache) if not name.startswith(".converting-")] == []
+    assert [name for name in left_in(cache) if not name.startswith(".")] == []
     monkeypatch.setattr(bases, "_write_plain_folder", write_small)
     folder = convert_smollm2()
     assert (folder / "model.safetensors").read_bytes() == b"GGUF, nearly"
+    assert left_in(cache) == [folder.name]
 
 
 def test_two_processes_that_convert_at_once_agree(fake_package: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

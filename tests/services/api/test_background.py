@@ -149,12 +149,12 @@ def test_a_job_that_takes_the_service_down_is_given_up_after_some_starts(tmp_pat
 def test_files_that_are_no_jobs_and_leftovers_do_no_harm(tmp_path: Path) -> None:
     (tmp_path / f"{new_id()}.json").write_text('{"id": "cut off')
     (tmp_path / f"{new_id()}.json").write_text('{"id": "x", "unknown": 1}')
-    (tmp_path / ".aside-0011223344556677").write_text("{")
+    (tmp_path / ".lorag-aside-0011223344556677").write_text("{")
     jobs = Jobs(tmp_path, Scripted(orders=[order("blue", "lost.md")]))
     jobs.start()
     wait_for(lambda: [job.state for job in jobs.of("blue")] == [JobState.DONE])
     jobs.close()
-    assert jobs.of("red") == () and list(tmp_path.glob(".aside-*")) == []
+    assert jobs.of("red") == () and list(tmp_path.glob(".*")) == []
 
 
 def test_old_finished_jobs_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,10 +193,10 @@ def test_a_disk_that_refuses_does_not_end_the_worker(tmp_path: Path, monkeypatch
     jobs = Jobs(tmp_path, Scripted())
     job = jobs.add(order())
 
-    def refuse(path: Path, content: object) -> None:
+    def refuse(path: Path, content: object, *, mode: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("lorag.services.api.background.write_json", refuse)
+    monkeypatch.setattr("lorag.services.api.background.write_file", refuse)
     jobs.start()
     wait_for(lambda: state(jobs, job) is JobState.DONE)
     with pytest.raises(OSError, match="No space"):
