@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from benchmarks.provenance import provenance
-from lorag.pipeline.adapters.card import Evidence
+from lorag.pipeline.adapters.evidence import Evidence
 from lorag.pipeline.adapters.starters import bundled_starters
 from lorag.pipeline.engine.bases import resolve_base, tokenizer_place
 from lorag.pipeline.engine.decoding import BASE_ROW, ChoiceRow

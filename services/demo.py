@@ -17,11 +17,14 @@ from typing import Any
 
 from lorag.assembly import open_base, open_chain, open_index, open_registry
 from lorag.bundled import EXAMPLE, example_folder
-from lorag.evaluating.evaluation import ROLES, Evaluation, evaluate, to_evidence
+from lorag.evaluating.claims import held_out_claim, held_out_data
+from lorag.evaluating.evaluation import ROLES, Evaluation, evaluate
 from lorag.evaluating.testset import Sizes
+from lorag.pipeline.adapters.evidence import BARE_BASE
 from lorag.pipeline.adapters.registry import CANDIDATE, PRODUCTION, Registry, Version
 from lorag.pipeline.config import FILE_NAME, Settings, load_settings
 from lorag.pipeline.errors import AdapterError, ConfigError
+from lorag.pipeline.evaluation.ablation import BASE_CHAIN
 from lorag.pipeline.records import Query, Response, Role, Speaker, Turn
 from lorag.services.demo_report import write_demo_report
 from lorag.services.terminal import ProgressBars, duration, progress_bars, say
@@ -204,11 +207,14 @@ def _evaluate(
 def _promote(run: Run, versions: Mapping[Role, Version], evaluation: Evaluation) -> None:
     """Put the evidence on the cards, and let serve what it speaks for and what is no worse than the starter."""
     registry = open_registry(run.settings)
+    measured = {each.configuration.name: each for each in evaluation.measured}
     for comparison in evaluation.comparisons:
         if comparison.role not in {role.value for role in ROLES}:
             continue
         role = Role(comparison.role)
-        registry.attach_evidence(role, versions[role].id, (to_evidence(comparison, EXAMPLE),))
+        data = held_out_data(run.data, role, ROLES)
+        claim = held_out_claim(role, data, BARE_BASE, measured[BASE_CHAIN], measured[f"+ {role.value}"])
+        registry.attach_evidence(role, versions[role].id, (claim,))
         if comparison.starter is not None and comparison.starter > comparison.tuned:
             say(f"{role.value}: the starter serves on, better in {comparison.metric} ({comparison.starter:.3f})")
             continue

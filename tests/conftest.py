@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 
-from lorag.pipeline.adapters.card import AdapterCard, DataFacts, Evidence, Identity, LoraFacts, TrainingFacts
+from lorag.pipeline.adapters.card import FORMAT, AdapterCard, DataFacts, Identity, LoraFacts, TrainingFacts
+from lorag.pipeline.adapters.evidence import LEADING_METRIC
 from lorag.pipeline.adapters.inspection import inspect_weights
 from lorag.pipeline.contracts import contract_hash
 from lorag.pipeline.engine.bases import Base
 from lorag.pipeline.records import Role
+from tests.claims import claim
 
 
 def pytest_configure() -> None:
@@ -157,14 +159,14 @@ def tiny_adapter(tmp_path_factory: pytest.TempPathFactory) -> MakeAdapter:
 
 @pytest.fixture(scope="session")
 def tiny_card() -> MakeCard:
-    """`tiny_card(folder, base, role)` → the card of the adapter in `folder`, with one comparison that says it is better."""
+    """`tiny_card(folder, base, role)` → the card of the adapter in `folder`, which claims to be better than the bare base."""
 
     def make(folder: Path, base: Base, role: Role) -> AdapterCard:
         facts = inspect_weights(folder)
         pooling = "mean" if role is Role.EMBEDDER else ""
         identity = Identity(base.id, base.digest, facts.weights_digest, contract_hash(role), pooling, "fp32/float32", False)
         return AdapterCard(
-            format=1,
+            format=FORMAT,
             role=role,
             version="",
             created="2025-01-31T12:00:00Z",
@@ -173,7 +175,7 @@ def tiny_card() -> MakeCard:
             data=DataFacts("made up", 3, {"train.jsonl": "0" * 64}, {"train": 2, "dev": 1}),
             training=TrainingFacts("sft", 10, 1.0, 640, 2.5, 1e-3, 4, 0, 0.25, {"exact match": 0.5}),
             libraries={"peft": "0.21.2"},
-            evidence=(Evidence("exact match", 0.2, 0.6, 0.4, 0.1, 0.7, 30, "made-up test split"),),
+            evidence=(claim(LEADING_METRIC[role]),),
             licence="apache-2.0",
             notes="",
         )

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lorag.pipeline.adapters.card import CARD_FILE, Evidence, Parent, read_card
+from lorag.pipeline.adapters.card import CARD_FILE, Parent, read_card
+from lorag.pipeline.adapters.evidence import Against, Evidence, EvidenceKind
 from lorag.pipeline.adapters.inspection import AdapterFacts, inspect_weights
 from lorag.pipeline.adapters.lora_settings import CONFIG_FILE
 from lorag.pipeline.adapters.registry import Registry
@@ -131,5 +132,8 @@ def changes_since(beginning: Beginning, role: Role, base: Base, settings: SftSet
         engine.load_adapter("before", start.folder)
         engine.load_adapter("after", trained.folder)
         chosen = tasks(role, beginning.public, beginning.items)
-        changes = compare(engine, role, "before", "after", chosen, beginning.on_measured)
+        against = Against(start.name, start.facts.weights_digest)
+        changes = compare(
+            engine, role, "before", "after", chosen, beginning.on_measured, against=against, kind=EvidenceKind.TRANSFER
+        )
     return Parent(start.name, start.facts.weights_digest, changes)

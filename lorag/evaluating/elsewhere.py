@@ -1,18 +1,17 @@
 """What tuning an embedder cost where it was not tuned: retrieval on a set of another domain, before and after.
 
-The composition root of that check: settings and a folder in, one comparison out, which goes on the card behind the evidence
-that decides a promotion.
+The composition root of that check: settings and a folder in, one claim out, which goes on the card and decides no promotion.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lorag.assembly import open_embedder, open_registry
 from lorag.evaluating.measuring import with_adapters
-from lorag.pipeline.adapters.card import Evidence
+from lorag.pipeline.adapters.evidence import BARE_BASE, DataOrigin, Evidence, EvidenceData, EvidenceKind
 from lorag.pipeline.adapters.registry import Version
 from lorag.pipeline.config import Settings
 from lorag.pipeline.contracts import embed
@@ -22,20 +21,21 @@ from lorag.pipeline.evaluation.retrieval import score_run
 from lorag.pipeline.evaluation.searching import embed_collection, search
 from lorag.pipeline.evaluation.significance import paired_difference
 from lorag.pipeline.records import Role
+from lorag.pipeline.storage.digests import file_digest, text_digest
 from lorag.training.dataset import PASSAGES, DataFolder
 
 NDCG = "nDCG@10"
-GENERAL = ", a general set"
-"""Ends the name of the data of such a comparison."""
-
 K = 10
+_BEIR_FILES = ("corpus.jsonl", "queries.jsonl", "qrels/test.tsv")
 
 
 @dataclass(frozen=True, slots=True)
 class GeneralSet:
-    """A test collection, and the group of each query that belongs with others; the rest stand alone."""
+    """A test collection, and the group of each query that belongs with others; the rest stand alone. `digest` is the SHA-256 over
+    its files."""
 
     name: str
+    digest: str
     collection: BeirCollection
     groups: Mapping[str, str]
 
@@ -43,7 +43,7 @@ class GeneralSet:
 def read_general(folder: Path) -> GeneralSet:
     """A BEIR folder, or a data folder with `test/embedder.jsonl`. Raises DataError, InputError where it is neither."""
     if (folder / "corpus.jsonl").is_file():
-        return GeneralSet(folder.name, read_beir(folder), {})
+        return GeneralSet(folder.name, _digest(folder, _BEIR_FILES), read_beir(folder), {})
     if not (folder / PASSAGES).is_file():
         raise InputError(
             f"{folder}: no general set; it needs corpus.jsonl (a BEIR folder), or {PASSAGES} and test/embedder.jsonl"
@@ -53,9 +53,14 @@ def read_general(folder: Path) -> GeneralSet:
     passages = {row.id: embed.passage_text(row.title, "", row.text) for row in data.passages().values()}
     qrels = {row.query_id: dict.fromkeys(row.positive_ids, 1) for row in rows}
     queries = {row.query_id: embed.query_text(row.query) for row in rows}
-    return GeneralSet(
-        folder.name, BeirCollection(passages, queries, qrels), {row.query_id: row.group for row in rows if row.group}
-    )
+    groups = {row.query_id: row.group for row in rows if row.group}
+    digest = _digest(folder, (PASSAGES, str(data.file("test", Role.EMBEDDER).relative_to(folder))))
+    return GeneralSet(folder.name, digest, BeirCollection(passages, queries, qrels), groups)
+
+
+def _digest(folder: Path, names: Sequence[str]) -> str:
+    """SHA-256 over the named files that are there, each with its name."""
+    return text_digest("".join(f"{name}\0{file_digest(folder / name)}\n" for name in names if (folder / name).is_file()))
 
 
 def measure_elsewhere(
@@ -63,29 +68,28 @@ def measure_elsewhere(
 ) -> tuple[Version, Evidence]:
     """nDCG@10 of the embedder version or alias `name` against the bare encoder on `tests`, query by query, put on its card.
 
-    An earlier comparison on the same set is replaced. Raises InputError where the card has no evidence on the adapter's own
-    domain yet: the first comparison on a card decides a promotion, and this one must not.
+    An earlier comparison on the same set is replaced.
     """
     registry = open_registry(settings)
     version = registry.resolve(Role.EMBEDDER, name)
-    card = registry.show(Role.EMBEDDER, version.id)
-    if not card.evidence:
-        raise InputError(f"embedder {version.id} was not measured on its own domain yet; run `lorag eval adapter embedder` first")
     base, tuned = (_ndcg(with_adapters(settings, {Role.EMBEDDER: v}), tests, on_texts) for v in (None, version))
     groups = [tests.groups.get(query, query) for query in base]
     found = paired_difference(list(base.values()), [tuned[query] for query in base], groups=groups)
     evidence = Evidence(
         metric=NDCG,
-        base=sum(base.values()) / len(base),
+        data=EvidenceData(tests.name, tests.digest, DataOrigin.HUMAN),
+        against=BARE_BASE,
+        kind=EvidenceKind.GENERAL,
+        reference=sum(base.values()) / len(base),
         tuned=sum(tuned.values()) / len(tuned),
         difference=found.value,
         low=found.low,
         high=found.high,
+        level=found.level,
         n=found.n,
-        data=tests.name + GENERAL,
+        groups=found.groups,
     )
-    kept = tuple(each for each in card.evidence if each.data != evidence.data)
-    return registry.attach_evidence(Role.EMBEDDER, version.id, (*kept, evidence)), evidence
+    return registry.attach_evidence(Role.EMBEDDER, version.id, (evidence,)), evidence
 
 
 def _ndcg(settings: Settings, tests: GeneralSet, on_texts: Callable[[int, int], None] | None) -> Mapping[str, float]:

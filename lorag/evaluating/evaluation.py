@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from lorag.assembly import open_registry
+from lorag.evaluating.claims import held_out_claim, held_out_data
 from lorag.evaluating.details import Details, usage_json
-from lorag.evaluating.elsewhere import GENERAL
 from lorag.evaluating.measuring import NO_STARTERS, ROLES, STARTERS, Documents, Progress, run_configurations, with_adapters
 from lorag.evaluating.run_folder import RunFolder, identity, open_run
 from lorag.evaluating.starter_figures import against_starters, beside_starter
 from lorag.evaluating.testset import Sizes, read_tests, roles_tested, rows_of
-from lorag.pipeline.adapters.card import Evidence
+from lorag.pipeline.adapters.evidence import BARE_BASE, Evidence
 from lorag.pipeline.adapters.registry import CANDIDATE, PRODUCTION, Registry, Version
 from lorag.pipeline.adapters.starters import is_starter
 from lorag.pipeline.config import Settings
@@ -254,16 +254,8 @@ def evaluate_adapter(
     both = (Configuration(BASE_CHAIN, frozenset()), Configuration(f"+ {role.value}", frozenset({role})))
     run = run_configurations(settings, tests, {role: found}, both, on_progress, on_documents=on_documents)
     base, tuned = run.measured
-    evidence = to_evidence(_comparison(role.value, OWN_METRIC[role], base, tuned), folder.folder.name)
-    elsewhere = (each for each in registry.show(role, found.id).evidence if each.data.endswith(GENERAL))
-    return registry.attach_evidence(role, found.id, (evidence, *elsewhere)), evidence
-
-
-def to_evidence(comparison: Comparison, data: str) -> Evidence:
-    """A comparison as a card keeps it."""
-    values = asdict(comparison)
-    del values["role"], values["starter"]
-    return Evidence(**values, data=f"{data}/test")
+    evidence = held_out_claim(role, held_out_data(folder, role, (role,)), BARE_BASE, base, tuned)
+    return registry.attach_evidence(role, found.id, (evidence,)), evidence
 
 
 def compare(measured: Sequence[Measured], roles: Sequence[Role]) -> tuple[tuple[Comparison, ...], tuple[str, ...]]:

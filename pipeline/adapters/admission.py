@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lorag.pipeline.adapters.canaries import CANARY_FILE, check_readable
 from lorag.pipeline.adapters.card import CARD_FILE, PLAIN_LORA, AdapterCard, LoraKind
+from lorag.pipeline.adapters.evidence import DataOrigin, EvidenceKind
 from lorag.pipeline.adapters.files import copy_file, load_json
 from lorag.pipeline.adapters.inspection import ALLOWED, WEIGHTS_FILE, AdapterFacts, inspect_folder, inspect_weights
 from lorag.pipeline.adapters.lora_settings import CONFIG_FILE, portable_settings
@@ -76,17 +77,18 @@ def published_card(card: AdapterCard, version: str, facts: AdapterFacts) -> Adap
 
 
 def require_evidence(card: AdapterCard, not_worse: float | None) -> None:
-    """Raises AdapterError unless the first comparison on the card shows the adapter better, or not worse by `not_worse`."""
+    """Raises AdapterError unless the newest held-out claim on the card shows the adapter better, or not worse by `not_worse`."""
     name = f"{card.role.value} {card.version}"
     if not_worse is not None and not (math.isfinite(not_worse) and not_worse >= 0):
         raise AdapterError(f"not_worse is {not_worse}; it must be a margin of 0 or more in the metric's units")
-    if not card.evidence:
+    found = [each for each in card.evidence if each.kind is EvidenceKind.HELD_OUT and each.data.origin is not DataOrigin.MADE]
+    if not found:
         raise AdapterError(f"{name} is not promoted: its card has no held-out comparison with the base; evaluate it first")
-    first = card.evidence[0]
+    first = found[0]
     floor = 0.0 if not_worse is None else -not_worse
     if not first.low > floor:
         raise AdapterError(
-            f"{name} is not promoted: {first.metric} differs by {first.difference:+.3f} from the base, 95 % interval "
-            f"{first.low:+.3f} to {first.high:+.3f} on {first.n} items of {first.data}, and must lie above {floor:g}; "
+            f"{name} is not promoted: {first.metric} differs by {first.difference:+.3f} from {first.against}, "
+            f"{first.confidence} interval {first.interval} on {first.n} items of {first.data}, and must lie above {floor:g}; "
             "train it further or evaluate it on more items"
         )

@@ -10,14 +10,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from lorag.pipeline.adapters.evidence import Evidence
 from lorag.pipeline.adapters.files import build, dump_json, load_json
+from lorag.pipeline.adapters.format_1 import upgraded
 from lorag.pipeline.errors import AdapterError
 from lorag.pipeline.records import Role
 from lorag.pipeline.storage.strict_json import OPTIONAL
 
 CARD_FILE = "card.json"
-FORMAT = 1
-"""Raised when the card's keys change."""
+FORMAT = 2
+"""Raised when the card's keys change. Format 1 is read as this one."""
 
 _LIMIT = 1 << 20
 
@@ -100,26 +102,9 @@ class TrainingFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
-    """A paired comparison on `n` held-out items of `data`: `difference` is tuned minus base, higher is better.
-
-    `low` and `high` bound the 95 % interval of the difference.
-    """
-
-    metric: str
-    base: float
-    tuned: float
-    difference: float
-    low: float
-    high: float
-    n: int
-    data: str
-
-
-@dataclass(frozen=True, slots=True)
 class Parent:
-    """The adapter whose weights the training began with, and what the training changed on held-out items of other people's:
-    each comparison has the parent as `base`."""
+    """The adapter whose weights the training began with, and what the training changed on held-out items of other people's sets:
+    each claim is against the parent."""
 
     version: str
     weights_digest: str
@@ -144,7 +129,7 @@ UNKNOWN_TRAINING = TrainingFacts(NOT_KNOWN, 0, 0.0, 0, 0.0, 0.0, 0, 0, 0.0, {})
 
 @dataclass(frozen=True, slots=True)
 class AdapterCard:
-    """All that is known of an adapter. `version` is empty until it is published; the first `evidence` decides a promotion.
+    """All that is known of an adapter. `version` is empty until it is published; the newest `evidence` stands first.
     `parent` is None where training began anew, `origin` where it was trained here."""
 
     format: int
@@ -173,8 +158,11 @@ def read_card(folder: Path) -> AdapterCard:
     path = folder / CARD_FILE
     data = load_json(path, limit=_LIMIT)
     found = data.get("format") if isinstance(data, dict) else None
-    if found != FORMAT:
-        raise AdapterError(f"{path}: format is {found!r}, this LoRAG reads {FORMAT}; publish the adapter again with this LoRAG")
+    if found == 1:
+        data = upgraded(data, str(path))
+    elif found != FORMAT:
+        known = f"this LoRAG reads 1 and {FORMAT}"
+        raise AdapterError(f"{path}: format is {found!r}, {known}; publish the adapter again with this LoRAG")
     card = build(AdapterCard, data, str(path))
     try:
         utc = datetime.fromisoformat(card.created).utcoffset()

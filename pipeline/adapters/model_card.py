@@ -11,7 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lorag.pipeline.adapters.card import AdapterCard, Evidence
+from lorag.pipeline.adapters.card import AdapterCard
+from lorag.pipeline.adapters.evidence import Evidence
 from lorag.pipeline.records import Role
 
 HUB_NAMES: Mapping[str, str] = {
@@ -77,17 +78,19 @@ def licence_fields(licence: str) -> dict[str, Any]:
 
 
 def _results(card: AdapterCard) -> list[dict[str, Any]]:
-    """The comparisons with the base as the hub's evaluation results: the tuned value, one entry a data set."""
-    by_data: dict[str, list[Evidence]] = {}
+    """The claims as the hub's evaluation results: the adapter's own value, once a metric and data set, whatever it was measured
+    against."""
+    by_data: dict[str, dict[str, Evidence]] = {}
     for each in card.evidence:
-        by_data.setdefault(each.data, []).append(each)
+        by_data.setdefault(each.data.name, {}).setdefault(each.metric, each)
     task = {"type": hub_task(card.role), "name": card.role.value}
     return [
         {
             "task": task.copy(),
             "dataset": {"type": _slug(data), "name": _flat(data)},
             "metrics": [
-                {"type": _slug(e.metric), "value": round(e.tuned, 6), "name": _flat(f"{e.metric}, n = {e.n}")} for e in evidence
+                {"type": _slug(e.metric), "value": round(e.tuned, 6), "name": _flat(f"{e.metric}, n = {e.n}")}
+                for e in evidence.values()
             ],
         }
         for data, evidence in by_data.items()
@@ -144,8 +147,8 @@ def _use(card: AdapterCard) -> list[str]:
 def _evidence(card: AdapterCard) -> list[str]:
     if not card.evidence:
         return ["## Evidence", "", "No held-out comparison has been recorded."]
-    told = "Paired comparison with the base on held-out data."
-    return ["## Evidence", "", told, "", *_comparisons(card.evidence, "base", "tuned")]
+    told = "Paired item by item; `reference` is the value of what it was measured against."
+    return ["## Evidence", "", told, "", *_claims(card.evidence)]
 
 
 def _lineage(card: AdapterCard) -> list[str]:
@@ -156,17 +159,17 @@ def _lineage(card: AdapterCard) -> list[str]:
     if not card.parent.changes:
         return lines
     told = "What it gained and lost against that, on held-out items of other people's and invented ones:"
-    return [*lines, "", told, "", *_comparisons(card.parent.changes, "before", "after")]
+    return [*lines, "", told, "", *_claims(card.parent.changes)]
 
 
-def _comparisons(evidence: Sequence[Evidence], first: str, second: str) -> list[str]:
-    head = f"| metric | {first} | {second} | difference | 95 % interval | n | data |"
+def _claims(evidence: Sequence[Evidence]) -> list[str]:
+    head = "| metric | against | reference | tuned | difference | interval | n | data | kind |"
     rows = [
-        f"| {_cell(e.metric)} | {e.base:.3f} | {e.tuned:.3f} | {e.difference:+.3f} "
-        f"| {e.low:+.3f} to {e.high:+.3f} | {e.n} | {_cell(e.data)} |"
+        f"| {_cell(e.metric)} | {_cell(str(e.against))} | {e.reference:.3f} | {e.tuned:.3f} | {e.difference:+.3f} "
+        f"| {e.interval} ({e.confidence}) | {e.n} | {_cell(str(e.data))} | {e.kind.value} |"
         for e in evidence
     ]
-    return [head, "| --- " * 7 + "|", *rows]
+    return [head, "| --- " * 9 + "|", *rows]
 
 
 def _making(card: AdapterCard) -> list[str]:

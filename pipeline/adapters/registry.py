@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lorag.pipeline.adapters.admission import README_FILE, check_version, fill_version, published_card, require_evidence
-from lorag.pipeline.adapters.card import CARD_FILE, AdapterCard, Evidence, card_json, read_card
+from lorag.pipeline.adapters.card import CARD_FILE, AdapterCard, card_json, read_card
+from lorag.pipeline.adapters.evidence import Evidence, with_claims
 from lorag.pipeline.adapters.files import build, dump_json, load_json
 from lorag.pipeline.adapters.model_card import write_model_card
 from lorag.pipeline.errors import AdapterError
@@ -92,11 +93,13 @@ class Registry:
             sync(home)
 
     def attach_evidence(self, role: Role, name: str, evidence: Sequence[Evidence]) -> Version:
-        """Put `evidence` on the card of a version or alias, in place of what stood there. Raises AdapterError."""
+        """Put `evidence` on the card of a version or alias, before what stands there; a claim replaces only an older one of the
+        same subject. Raises AdapterError."""
         home = self._home(role)
         version = self.resolve(role, name)
         with self._disk(f"writing the card of {role.value} {version.id}"), locked(home):
-            card = dataclasses.replace(read_card(version.folder), evidence=tuple(evidence))
+            known = read_card(version.folder)
+            card = dataclasses.replace(known, evidence=with_claims(known.evidence, evidence))
             with aside_text(home, card_json(card)) as text, aside_text(home, write_model_card(card)) as readme:
                 text.rename(version.folder / CARD_FILE)
                 readme.rename(version.folder / README_FILE)

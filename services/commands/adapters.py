@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from enum import StrEnum
 from pathlib import Path
@@ -12,13 +11,15 @@ import typer
 
 from lorag.pipeline.errors import AdapterError
 from lorag.pipeline.records import Role
+from lorag.pipeline.storage.strict_json import plain
 from lorag.services.options import HERE, DataFolder, Format, Output, Project, Tuned
 from lorag.services.terminal import cell, out, show, show_json, table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from lorag.pipeline.adapters.card import AdapterCard, Evidence, Origin, Parent
+    from lorag.pipeline.adapters.card import AdapterCard, Origin, Parent
+    from lorag.pipeline.adapters.evidence import Evidence
     from lorag.pipeline.adapters.registry import Registry, Version
     from lorag.pipeline.config import Settings
 
@@ -159,21 +160,25 @@ def import_(
     show(f"  lorag eval adapter {role.value} --data {data}")
 
 
-def show_evidence(evidence: tuple[Evidence, ...]) -> None:
-    """The paired comparisons of a card."""
-    _show_comparisons(evidence, ("base", "tuned"), "Held-out comparison with the base")
+def show_evidence(evidence: Sequence[Evidence]) -> None:
+    """The claims of a card: a table for each thing that it was measured against and kind of test."""
+    titled: dict[str, list[Evidence]] = {}
+    for each in evidence:
+        titled.setdefault(f"{each.kind.value.capitalize()}, against {each.against}", []).append(each)
+    for title, claims in titled.items():
+        _show_claims(claims, title)
 
 
 def show_changes(parent: Parent) -> None:
     """What a training gained and lost against the adapter it began with."""
-    _show_comparisons(parent.changes, ("before", "after"), f"Against {parent.version}, which training began with")
+    _show_claims(parent.changes, f"Against {parent.version}, which training began with")
 
 
-def _show_comparisons(evidence: tuple[Evidence, ...], sides: tuple[str, str], title: str) -> None:
-    rows = table("metric", *(f">{side}" for side in sides), ">difference", ">95 % interval", ">n", "data", title=title)
+def _show_claims(evidence: Sequence[Evidence], title: str) -> None:
+    rows = table("metric", ">reference", ">tuned", ">difference", ">95 % interval", ">n", "data", title=title)
     for each in evidence:
-        interval = f"{each.low:+.3f} to {each.high:+.3f}"
-        figures = (f"{each.base:.3f}", f"{each.tuned:.3f}", f"{each.difference:+.3f}", interval, str(each.n))
+        interval = each.interval if each.level == 0.95 else f"{each.interval} ({each.confidence})"
+        figures = (f"{each.reference:.3f}", f"{each.tuned:.3f}", f"{each.difference:+.3f}", interval, str(each.n))
         rows.add_row(cell(each.metric), *figures, cell(each.data))
     out().print(rows)
 
@@ -195,7 +200,7 @@ def _entry(registry: Registry, version: Version) -> dict[str, Any]:
         return {**entry, "evidence": [], "problem": str(error)}
     parent = card.parent.version if card.parent else None
     made_of = {"data": card.data.name, "parent": parent}
-    return {**entry, "created": card.created, **made_of, "evidence": [dataclasses.asdict(each) for each in card.evidence]}
+    return {**entry, "created": card.created, **made_of, "evidence": plain(card.evidence)}
 
 
 def _made_of(entry: Mapping[str, Any]) -> str:
@@ -211,7 +216,9 @@ def _first_evidence(entry: Mapping[str, Any]) -> str:
     if not entry["evidence"]:
         return "none yet"
     first = entry["evidence"][0]
-    return f"{first['metric']} {first['difference']:+.3f} ({first['low']:+.3f} to {first['high']:+.3f}), n {first['n']}"
+    against = first["against"]["version"]
+    interval = f"{first['low']:+.3f} to {first['high']:+.3f}"
+    return f"{first['metric']} {first['difference']:+.3f} ({interval}), n {first['n']}, against {against}"
 
 
 def _facts(version: Version, card: AdapterCard) -> dict[str, str]:

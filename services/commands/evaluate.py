@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -109,6 +108,7 @@ def adapter(
     from lorag.evaluating.evaluation import evaluate_adapter, left_out_stages
     from lorag.pipeline.config import load_settings
     from lorag.pipeline.errors import InputError
+    from lorag.pipeline.storage.strict_json import plain
 
     tests: GeneralSet | None = None
     if general is not None:
@@ -131,9 +131,9 @@ def adapter(
             bars.begin(TEXTS)
             found += [measure_elsewhere(settings, measured.id, tests, lambda done, total: bars.update(TEXTS, done, total))[1]]
     if output is Format.JSON:
-        show_json({"role": role.value, "version": measured.id, "evidence": [dataclasses.asdict(each) for each in found]})
+        show_json({"role": role.value, "version": measured.id, "evidence": plain(found)})
         return
-    show_evidence(tuple(found))
+    show_evidence(found)
     for note in left_out_stages(settings):
         show(note)
     if evidence.low > 0:

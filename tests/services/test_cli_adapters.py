@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-
 import pytest
 
-from lorag.pipeline.adapters.card import Evidence
 from lorag.pipeline.adapters.registry import Registry
 from lorag.pipeline.records import Role
-
-
-def evidence(low: float) -> Evidence:
-    return Evidence("exact match", 0.5, 0.55, 0.05, low, 0.2, 30, "made-up test split")
+from lorag.pipeline.storage.strict_json import plain
+from tests.claims import claim
 
 
 def test_an_empty_registry(lorag, project) -> None:
@@ -45,13 +39,13 @@ def test_list_show_promote_rollback(lorag, project, publish_rewriter) -> None:
     text = lorag("adapters", "show", "rewriter", "previous", *command).out
     assert f"rewriter {second} (previous)" in text
     assert "+0.400   +0.100 to +0.700   30" in text
-    assert "exact match +0.400 (+0.100 to +0.700), n 30" in lorag("adapters", "list", *command).out
+    assert "ROUGE-1 +0.400 (+0.100 to +0.700), n 30, against base" in lorag("adapters", "list", *command).out
 
 
 @pytest.mark.parametrize(("margin", "code"), [((), 2), (("--not-worse", "0.05"), 2), (("--not-worse", "0.11"), 0)])
 def test_only_evidence_promotes(lorag, project, publish_rewriter, margin: tuple[str, ...], code: int) -> None:
     version = publish_rewriter()
-    Registry(project.adapters).attach_evidence(Role.REWRITER, version, [evidence(low=-0.1)])
+    Registry(project.adapters).attach_evidence(Role.REWRITER, version, [claim(low=-0.1, high=0.2)])
     done = lorag("adapters", "promote", "rewriter", "--project", project.folder, *margin)
     assert done.code == code
     if code:
@@ -65,12 +59,8 @@ def test_a_damaged_version_hides_no_other(lorag, project, publish_rewriter) -> N
     damaged, whole = lorag("adapters", "list", "--project", project.folder, "-o", "json").json()["adapters"]
     assert (damaged["version"], whole["version"]) == (first, second)
     assert "card.json: format is None" in damaged["problem"]
-    assert whole["evidence"] == [json.loads(json.dumps(dataclasses.asdict(each))) for each in registered(project, second)]
+    assert whole["evidence"] == plain(Registry(project.adapters).show(Role.REWRITER, second).evidence)
     assert "damaged: " in lorag("adapters", "list", "--project", project.folder).out
-
-
-def registered(project, version: str) -> tuple[Evidence, ...]:
-    return Registry(project.adapters).show(Role.REWRITER, version).evidence
 
 
 def test_the_index_goes_with_the_embedder(lorag, project, publish_embedder) -> None:

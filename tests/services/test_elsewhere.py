@@ -1,4 +1,4 @@
-"""What tuning cost on a set of another domain: both forms of set, the card's order of evidence, and what is refused."""
+"""What tuning cost on a set of another domain: both forms of set, the claim on the card, and what is refused."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from lorag.evaluating.elsewhere import measure_elsewhere, read_general
+from lorag.pipeline.adapters.evidence import BARE_BASE, DataOrigin, EvidenceData, EvidenceKind
 from lorag.pipeline.adapters.registry import Registry
 from lorag.pipeline.config import load_settings
-from lorag.pipeline.errors import InputError
 from lorag.pipeline.records import Role
 from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
 
@@ -49,21 +49,23 @@ def test_both_forms_of_a_set_hold_the_same(beir: Path, rows: Path) -> None:
     assert (one.groups, other.groups) == ({}, {"q1": "one", "q2": "one"})
 
 
-def test_the_figure_goes_behind_the_adapters_own_evidence(project, publish_embedder, beir: Path) -> None:
+def test_the_claim_stands_beside_the_adapters_own_evidence(project, publish_embedder, beir: Path) -> None:
     version, registry = publish_embedder(), Registry(project.adapters)
     own = registry.show(Role.EMBEDDER, version).evidence
     settings = load_settings(project.folder)
     found, evidence = measure_elsewhere(settings, "candidate", read_general(beir))
     assert found.id == version
     card = registry.show(Role.EMBEDDER, version)
-    assert card.evidence == (*own, evidence)
-    assert (evidence.metric, evidence.n, evidence.data) == ("nDCG@10", 3, "harbours, a general set")
+    assert card.evidence == (evidence, *own)
+    assert (evidence.metric, evidence.n, evidence.groups) == ("nDCG@10", 3, 3)
+    assert (evidence.kind, evidence.against) == (EvidenceKind.GENERAL, BARE_BASE)
+    assert evidence.data == EvidenceData("harbours", read_general(beir).digest, DataOrigin.HUMAN)
     bare = SentenceTransformerEmbedder(str(project.encoder))
-    assert evidence.base == pytest.approx(_ndcg(bare))
+    assert evidence.reference == pytest.approx(_ndcg(bare))
     assert evidence.tuned == pytest.approx(_ndcg(SentenceTransformerEmbedder(str(project.encoder), adapter=found.folder)))
-    assert evidence.difference == pytest.approx(evidence.tuned - evidence.base) and evidence.low <= evidence.difference
+    assert evidence.difference == pytest.approx(evidence.tuned - evidence.reference) and evidence.low <= evidence.difference
     measure_elsewhere(settings, version, read_general(beir))
-    assert registry.show(Role.EMBEDDER, version).evidence == (*own, evidence)  # measured again, it stands there once
+    assert registry.show(Role.EMBEDDER, version).evidence == (evidence, *own)  # measured again, it stands there once
 
 
 def _ndcg(embedder: SentenceTransformerEmbedder) -> float:
@@ -76,11 +78,13 @@ def _ndcg(embedder: SentenceTransformerEmbedder) -> float:
     return float(np.mean([1 / np.log2(1 + place) for place in places]))
 
 
-def test_a_general_set_alone_decides_no_promotion(project, publish_embedder, beir: Path) -> None:
-    version, registry = publish_embedder(), Registry(project.adapters)
-    registry.attach_evidence(Role.EMBEDDER, version, ())
-    with pytest.raises(InputError, match="not measured on its own domain yet"):
-        measure_elsewhere(load_settings(project.folder), version, read_general(beir))
+def test_a_digest_is_of_the_files_of_the_set(beir: Path, rows: Path) -> None:
+    before = read_general(beir).digest, read_general(rows).digest
+    (beir / "README.md").write_text("Not of the set.")
+    assert read_general(beir).digest == before[0] != before[1]
+    for changed in (beir / "qrels" / "test.tsv", rows / "test" / "embedder.jsonl"):
+        changed.write_text(changed.read_text().rstrip("\n"))
+    assert before[0] != read_general(beir).digest and before[1] != read_general(rows).digest
 
 
 def test_the_command_refuses_what_cannot_be_before_it_measures(lorag, project, tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from lorag.assembly import open_base, version_name
-from lorag.evaluating.evaluation import compare, evaluate_adapter, to_evidence, with_adapters
+from lorag.evaluating.evaluation import compare, evaluate_adapter, with_adapters
 from lorag.evaluating.testset import Sizes
-from lorag.pipeline.adapters.card import Evidence
+from lorag.pipeline.adapters.evidence import BARE_BASE, Evidence, EvidenceKind
 from lorag.pipeline.adapters.registry import Registry
 from lorag.pipeline.config import load_settings
 from lorag.pipeline.errors import AdapterError, DataError, InputError
@@ -84,13 +84,14 @@ def test_evidence_goes_on_the_card_and_decides_the_promotion(
         write(Role.REWRITER, turns(tuned if gold_is_tuned else plain)),
         lambda *told: seen.append(told),
     )
-    right, wrong = (evidence.tuned, evidence.base) if gold_is_tuned else (evidence.base, evidence.tuned)
+    right, wrong = (evidence.tuned, evidence.reference) if gold_is_tuned else (evidence.reference, evidence.tuned)
     assert right == 1 > wrong
-    assert (evidence.metric, evidence.n, evidence.data) == (ROUGE_1, 4, "data/test")
-    assert evidence.difference == pytest.approx(evidence.tuned - evidence.base)
+    assert (evidence.metric, evidence.n, evidence.groups, evidence.level) == (ROUGE_1, 4, 4, 0.95)
+    assert (evidence.against, evidence.kind) == (BARE_BASE, EvidenceKind.HELD_OUT)
+    assert evidence.difference == pytest.approx(evidence.tuned - evidence.reference)
     assert evidence.low <= evidence.difference <= evidence.high
     assert measured.id == version
-    assert registry.show(Role.REWRITER, version).evidence == (evidence,)  # in place of the made-up one it came with
+    assert registry.show(Role.REWRITER, version).evidence[0] == evidence  # before the made-up one it came with
     assert seen[-1] == ("+ rewriter", 8, 8)
     if gold_is_tuned:
         assert registry.promote(Role.REWRITER, "candidate").aliases == ("production",)
@@ -112,7 +113,7 @@ def test_an_embedder_is_measured_by_retrieval_alone(
     ]
     _, evidence = evaluate_adapter(load_settings(project.folder), Role.EMBEDDER, version, write(Role.SYNTHESIZER, rows))
     assert (evidence.metric, evidence.n) == (NDCG, 2)
-    assert 0.63 < evidence.base <= 1 and 0.63 < evidence.tuned <= 1  # first or second: 1 or 1/log2(3)
+    assert 0.63 < evidence.reference <= 1 and 0.63 < evidence.tuned <= 1  # first or second: 1 or 1/log2(3)
     state = project.folder / ".lorag"
     assert {path.name for path in state.iterdir()} == {"adapters", "evaluation"}
     assert {path.name for path in (state / "evaluation").iterdir()} == {"frozen", version}
@@ -217,11 +218,6 @@ def test_what_has_no_test_rows_is_left_out_and_told(
     assert "The embedder adapter is left out: there are no test rows for it." in " ".join(done.out.split())
     (data / "test" / "rewriter.jsonl").unlink()
     assert "that an adapter of this project is measured on" in lorag(*command).error_line
-
-
-def test_a_comparison_as_a_card_keeps_it() -> None:
-    comparison = Comparison("judge", "macro-F1", 0.25, 0.5, 0.25, 0.1, 0.4, 40)
-    assert to_evidence(comparison, "ferries") == Evidence("macro-F1", 0.25, 0.5, 0.25, 0.1, 0.4, 40, "ferries/test")
 
 
 def test_settings_with_chosen_adapters_name_no_other(project, publish_rewriter) -> None:

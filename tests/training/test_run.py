@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lorag.pipeline.adapters.canaries import read_canaries, read_embed_canaries
-from lorag.pipeline.adapters.card import AdapterCard, Evidence
+from lorag.pipeline.adapters.card import AdapterCard
 from lorag.pipeline.adapters.proof import load_proven, prove_embedder
 from lorag.pipeline.adapters.registry import Registry, Version
 from lorag.pipeline.contracts import contract_hash, rewrite, synthesize
@@ -28,6 +28,7 @@ from lorag.training.progress import Progress
 from lorag.training.publish import CANARY_SAMPLES
 from lorag.training.recipe import DevRecipe, Recipe
 from lorag.training.run import train_role
+from tests.claims import claim
 
 THINGS = ("ferry", "crane", "pilot", "porter", "quay", "lock", "tug", "bridge")
 HOURS = tuple(f"{5 + n:02d}:40" for n in range(len(THINGS)))
@@ -224,7 +225,7 @@ def test_hard_negatives_are_mined_by_the_embedder_in_production(
     monkeypatch.setattr("lorag.training.run.train_embedder", trained)
     how = recipe(Role.EMBEDDER, max_steps=4, learning_rate=5e-2)
     version, registry = train(Role.EMBEDDER, how), Registry(tmp_path / "adapters")
-    registry.attach_evidence(Role.EMBEDDER, version.id, (Evidence("nDCG@10", 0.1, 0.2, 0.1, 0.05, 0.2, 9, "harbour/test"),))
+    registry.attach_evidence(Role.EMBEDDER, version.id, (claim("nDCG@10", 0.05, 0.2),))
     registry.promote(Role.EMBEDDER, version.id)
     train(Role.EMBEDDER, how, run_folder=tmp_path / "runs" / "second")
     assert miners[0] is None and miners[1] is not None

@@ -40,8 +40,8 @@ def _measure(role: Role, public: Path | None, items: int) -> None:
         print(f"{done} of {total} requests", file=sys.stderr)
 
     for each in measure_starter(role, public, items=items, on_progress=tell).evidence:
-        interval = f"{each.difference:+.3f} ({each.low:+.3f} to {each.high:+.3f})"
-        print(f"{each.data:36} {each.metric:36} {each.base:.3f} → {each.tuned:.3f}  {interval}  n = {each.n}")
+        interval = f"{each.difference:+.3f} ({each.interval})"
+        print(f"{each.data.name:36} {each.metric:36} {each.reference:.3f} → {each.tuned:.3f}  {interval}  n = {each.n}")
 
 
 def _parser() -> argparse.ArgumentParser:

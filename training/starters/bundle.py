@@ -14,7 +14,8 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from lorag.pipeline.adapters.card import CARD_FILE, AdapterCard, DataFacts, Evidence, card_json, read_card
+from lorag.pipeline.adapters.card import CARD_FILE, AdapterCard, DataFacts, card_json, read_card
+from lorag.pipeline.adapters.evidence import Evidence
 from lorag.pipeline.adapters.inspection import WEIGHTS_FILE
 from lorag.pipeline.adapters.lora_settings import CONFIG_FILE
 from lorag.pipeline.adapters.model_card import write_model_card
@@ -221,9 +222,9 @@ def _notes(role: Role, trained: TrainedAdapter) -> str:
     epochs = "one epoch" if round(trained.epochs, 1) == 1 else f"{trained.epochs:.2f} of an epoch"
     hours = f"about {trained.seconds / 3600:.1f} h" if trained.seconds else "a few hours"
     lines: Sequence[str] = (
-        f"A generic {role.value} to begin with, made by `training.starters`: `recipe.yaml` beside this file, {earlier}{epochs} "
-        f"over the train split of the sets below and over invented documents, {trained.tokens / 1e6:.1f} million tokens in "
-        f"{hours} on one core of a CPU without GPU. No text of a held-out article or conversation was learnt, nor of any "
+        f"A generic {role.value} to begin with, made by `lorag.training.starters`: `recipe.yaml` beside this file, {earlier}"
+        f"{epochs} over the train split of the sets below and over invented documents, {trained.tokens / 1e6:.1f} million tokens "
+        f"in {hours} on one core of a CPU without GPU. No text of a held-out article or conversation was learnt, nor of any "
         "example domain.",
         "",
         "| set | licence |",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lorag.pipeline.adapters.card import Evidence
+from lorag.pipeline.adapters.evidence import BARE_BASE, Against, DataOrigin, Evidence, EvidenceData, EvidenceKind
 from lorag.pipeline.engine.memo import MemoEngine
 from lorag.pipeline.engine.protocol import Engine
 from lorag.pipeline.evaluation import answers, rewrites
@@ -68,6 +68,7 @@ class Task:
     """Items of one kind under a name that says where they are from."""
 
     name: str
+    origin: DataOrigin = DataOrigin.HUMAN
     answered: tuple[GroundedItem, ...] = ()
     rewritten: tuple[RewriteItem, ...] = ()
     judged: tuple[JudgeItem, ...] = ()
@@ -84,15 +85,15 @@ def tasks(role: Role, public: Path | None, count: int = ITEMS) -> list[Task]:
     """
     if role is Role.SYNTHESIZER:
         found = [Task(name, answered=tuple(grounded_items(public, name, count))) for name in READING] if public else []
-        return [*found, Task("invented documents", answered=tuple(invented_items(count)))]
+        return [*found, Task("invented documents", DataOrigin.MADE, answered=tuple(invented_items(count)))]
     if role is Role.REWRITER:
         found = [Task(name, rewritten=tuple(turn_items(public, name, count))) for name in REWRITING] if public else []
-        return [*found, Task("invented conversations", rewritten=tuple(invented_turns(count)))]
+        return [*found, Task("invented conversations", DataOrigin.MADE, rewritten=tuple(invented_turns(count)))]
     judged = judge_items(public, count).items() if public else ()
     made = invented_judgments(count).items()
     return [
         *(Task(name, judged=tuple(items)) for name, items in judged),
-        *(Task(f"{name}, invented documents", judged=tuple(items)) for name, items in made),
+        *(Task(f"{name}, invented documents", DataOrigin.MADE, judged=tuple(items)) for name, items in made),
     ]
 
 
@@ -115,8 +116,17 @@ def measure(engine: Engine, adapter: str | None, task: Task) -> Measured:
     return replace(empty, judgments=tuple(judged(item.id, item.label, verdict, item.group) for item, verdict in pairs))
 
 
-def differences(role: Role, task: Task, first: Measured, second: Measured) -> list[Evidence]:
-    """Second − first by each metric of the role, paired item by item; a metric with too few items is left out."""
+def differences(
+    role: Role,
+    task: Task,
+    first: Measured,
+    second: Measured,
+    *,
+    against: Against = BARE_BASE,
+    kind: EvidenceKind = EvidenceKind.HELD_OUT,
+) -> list[Evidence]:
+    """Second − first, which is `against`, by each metric of the role, paired item by item; a metric with too few items is left
+    out."""
     found = []
     for metric in METRICS[role]:
         try:
@@ -124,7 +134,22 @@ def differences(role: Role, task: Task, first: Measured, second: Measured) -> li
         except TooFew:
             continue
         name = f"{metric} (lower is better)" if metric in LOWER_IS_BETTER else metric
-        found.append(Evidence(name, before, after, interval.value, interval.low, interval.high, interval.n, task.name))
+        found.append(
+            Evidence(
+                metric=name,
+                data=EvidenceData(task.name, "", task.origin),
+                against=against,
+                kind=kind,
+                reference=before,
+                tuned=after,
+                difference=interval.value,
+                low=interval.low,
+                high=interval.high,
+                level=interval.level,
+                n=interval.n,
+                groups=interval.groups,
+            )
+        )
     return found
 
 
@@ -135,8 +160,14 @@ def compare(
     second: str | None,
     chosen: Sequence[Task],
     on_progress: Callable[[int, int], None] | None = None,
+    *,
+    against: Against = BARE_BASE,
+    kind: EvidenceKind = EvidenceKind.HELD_OUT,
 ) -> tuple[Evidence, ...]:
-    """The differences of two resident adapters (None: the bare base) over all tasks; `on_progress` counts requests."""
+    """The differences of two resident adapters (None: the bare base) over all tasks; `on_progress` counts requests.
+
+    Claims name the first as `against`.
+    """
     done, total = 0, 2 * sum(task.items for task in chosen)
 
     def count(requests: int) -> None:
@@ -148,5 +179,6 @@ def compare(
     counted = MemoEngine(engine, count)
     found: list[Evidence] = []
     for task in chosen:
-        found += differences(role, task, measure(counted, first, task), measure(counted, second, task))
+        before, after = measure(counted, first, task), measure(counted, second, task)
+        found += differences(role, task, before, after, against=against, kind=kind)
     return tuple(found)

@@ -4,15 +4,16 @@ import { el, facts, plural } from "./dom.js";
 
 const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(3)}`;
 
-/** The first comparison, which decides a promotion, in one line of words and figures. */
-export function evidenceLine([first]) {
-  if (!first) return el("p", { class: "soft" }, "No held-out comparison yet, so it cannot be promoted.");
-  const { metric, base, tuned, difference, low, high, n } = first;
-  const [tone, words] = judgement(low, high);
+/** The newest held-out comparison in one line of words and figures. */
+export function evidenceLine(evidence) {
+  const newest = evidence.find(({ kind }) => kind === "held-out");
+  if (!newest) return el("p", { class: "soft" }, "No held-out comparison yet, so it cannot be promoted.");
+  const { metric, against, reference, tuned, difference, low, high, n } = newest;
+  const [tone, words] = judgement(low, high, against.weights_digest ? against.version : "the base");
   return el(
     "div",
     { class: "evidence" },
-    el("span", {}, el("span", { class: "soft" }, `${metric} `), `${base.toFixed(3)} → `, el("strong", {}, tuned.toFixed(3))),
+    el("span", {}, el("span", { class: "soft" }, `${metric} `), `${reference.toFixed(3)} → `, el("strong", {}, tuned.toFixed(3))),
     el(
       "span",
       {},
@@ -23,9 +24,9 @@ export function evidenceLine([first]) {
   );
 }
 
-function judgement(low, high) {
-  if (low > 0) return ["good", "▲ better than the base"];
-  if (high < 0) return ["bad", "▼ worse than the base"];
+function judgement(low, high, other) {
+  if (low > 0) return ["good", `▲ better than ${other}`];
+  if (high < 0) return ["bad", `▼ worse than ${other}`];
   return ["", "◆ no clear difference"];
 }
 

@@ -375,7 +375,7 @@ CARDS = [
     ),
     Hostile("card with a key too many", edited(CARD, lambda card: card.update(loader="evil")), "unknown key 'loader'"),
     Hostile("card without a key", edited(CARD, lambda card: card.pop("evidence") and None), "key 'evidence' is missing"),
-    Hostile("card with a key twice", in_text(CARD, '"format": 1', '"format": 1, "format": 1'), "stands there twice"),
+    Hostile("card with a key twice", in_text(CARD, '"format": 2', '"format": 2, "format": 2'), "stands there twice"),
     Hostile("card of another format", edited(CARD, lambda card: card.update(format=99)), "format is 99"),
     Hostile("card with infinity", in_text(CARD, '"alpha": 4.0', '"alpha": Infinity'), "is not JSON"),
     Hostile("card with a number of a thousand digits", edited(CARD, lambda card: card["lora"].update(alpha=10**1000)), "finite"),

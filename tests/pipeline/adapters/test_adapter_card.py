@@ -48,6 +48,9 @@ def _set(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (_set("identity.extra", 1), ["identity", "unknown key 'extra'"]),
         (_set("evidence.0.low", "0.1"), ["evidence[0]: low", "float", "str"]),
         (_set("evidence.0.n", 3.5), ["evidence[0]: n", "int"]),
+        (_set("evidence.0.kind", "guess"), ["evidence[0]: kind is 'guess'", "held-out, general, transfer"]),
+        (_set("evidence.0.data.origin", "bot"), ["evidence[0]: data: origin is 'bot'", "human, made, feedback"]),
+        (_set("evidence.0.against", "base"), ["evidence[0]: against", "must be an object"]),
         (_set("evidence", {}), ["evidence must be a list"]),
         (_set("lora.rank", True), ["lora: rank", "int", "bool"]),
         (_set("lora.alpha", float("inf")), ["Infinity is no JSON number"]),
@@ -58,7 +61,7 @@ def _set(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (_set("created", "yesterday"), ["created", "yesterday"]),
         (_set("created", "2025-01-31T12:00:00"), ["created", "UTC"]),
         (_set("created", "2025-01-31T12:00:00+02:00"), ["created", "UTC"]),
-        (_set("format", 2), ["format is 2", "reads 1"]),
+        (_set("format", 3), ["format is 3", "reads 1 and 2"]),
     ],
 )
 def test_wrong_card(plain_adapter: Plain, plain_card: Card, change: Callable[[Any], None], words: list[str]) -> None:
@@ -107,7 +110,8 @@ def test_model_card(plain_adapter: Plain, plain_card: Card) -> None:
     card = plain_card(plain_adapter(1))
     text = write_model_card(card)
     assert _front(text).items() >= {"license": "apache-2.0", "library_name": "peft", "pipeline_tag": "text-generation"}.items()
-    assert "| exact match | 0.200 | 0.600 | +0.400 | +0.100 to +0.700 | 30 | made-up test split |" in text
+    figures = "0.200 | 0.600 | +0.400 | +0.100 to +0.700 (95 %) | 30"
+    assert f"| ROUGE-1 | the bare base | {figures} | made-up test split (human) | held-out |" in text
     assert card.identity.weights_digest in text
 
 

@@ -9,14 +9,17 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
-from lorag.pipeline.adapters.card import UNKNOWN_DATA, UNKNOWN_TRAINING, AdapterCard, Evidence, Origin
+from lorag.pipeline.adapters.card import UNKNOWN_DATA, UNKNOWN_TRAINING, AdapterCard, Origin
+from lorag.pipeline.adapters.evidence import Against
 from lorag.pipeline.adapters.model_card import write_model_card
 from lorag.pipeline.records import Role
+from tests.claims import claim
 
 EVIDENCE = (
-    Evidence("ROUGE-1", 0.5, 0.75, 0.25, 0.1, 0.4, 48, "kelder test"),
-    Evidence("EM", 0.1, 0.3, 0.2, 0.1, 0.3, 48, "kelder test"),
-    Evidence("ROUGE-1", 0.4, 0.5, 0.1, 0.0, 0.2, 20, "another set"),
+    claim("ROUGE-1", 0.0, 0.3, reference=0.6, tuned=0.75, n=48, data="kelder test", against=Against("0001-aa11bb22", "aa11")),
+    claim("ROUGE-1", 0.1, 0.4, reference=0.5, tuned=0.75, n=48, data="kelder test"),
+    claim("EM", 0.1, 0.3, reference=0.1, tuned=0.3, n=48, data="kelder test"),
+    claim("ROUGE-1", 0.0, 0.2, reference=0.4, tuned=0.5, n=20, data="another set"),
 )
 
 

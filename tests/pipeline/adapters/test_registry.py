@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 
-from lorag.pipeline.adapters.card import AdapterCard, Evidence, LoraFacts
+from lorag.pipeline.adapters.card import AdapterCard, LoraFacts
+from lorag.pipeline.adapters.evidence import Against, DataOrigin, Evidence, EvidenceKind
 from lorag.pipeline.adapters.inspection import inspect_folder
 from lorag.pipeline.adapters.registry import Registry, Version
 from lorag.pipeline.errors import AdapterError, NoEffect
 from lorag.pipeline.records import Role
 from lorag.pipeline.storage import atomic
+from tests.claims import claim
 
 Plain = Callable[[int], Path]
 Card = Callable[[Path], AdapterCard]
@@ -48,10 +50,6 @@ def refusal(call: Callable[[], object]) -> str:
         call()
     assert "\n" not in str(caught.value)
     return str(caught.value)
-
-
-def evidence(low: float, high: float) -> Evidence:
-    return Evidence("exact match", 0.2, 0.3, (low + high) / 2, low, high, 30, "made-up test split")
 
 
 def test_an_empty_registry(registry: Registry) -> None:
@@ -133,23 +131,61 @@ def test_promotion_by_evidence(
     passes: bool,
 ) -> None:
     version = publish(1)
-    registry.attach_evidence(REWRITER, version.id, [evidence(*interval), evidence(0.5, 0.6)])
+    registry.attach_evidence(REWRITER, version.id, [claim("ROUGE-1", *interval), claim("rewrite EM", 0.5, 0.6)])
     before = snapshot(registry.folder)
     if passes:
         assert registry.promote(REWRITER, version.id, not_worse=not_worse).aliases == ("production",)
     else:
         message = refusal(lambda: registry.promote(REWRITER, version.id, not_worse=not_worse))
-        assert "exact match" in message and f"{interval[0]:+.3f} to {interval[1]:+.3f} on 30 items" in message
+        assert "ROUGE-1" in message and f"{interval[0]:+.3f} to {interval[1]:+.3f} on 30 items" in message
         assert snapshot(registry.folder) == before
 
 
-def test_promotion_without_evidence_and_with_a_senseless_margin(registry: Registry, publish: Callable[[int], Version]) -> None:
+def test_promotion_without_evidence_and_with_a_senseless_margin(
+    registry: Registry, publish: Callable[[int], Version], plain_adapter: Plain, plain_card: Card
+) -> None:
     version = publish(1)
     for margin in (-0.1, float("nan"), float("inf")):
         assert "not_worse" in refusal(lambda margin=margin: registry.promote(REWRITER, version.id, not_worse=margin))  # type: ignore[misc]
-    registry.attach_evidence(REWRITER, "candidate", [])
+    folder = plain_adapter(2)
+    bare = registry.publish(REWRITER, folder, dataclasses.replace(plain_card(folder), evidence=()))
+    assert "no held-out comparison" in refusal(lambda: registry.promote(REWRITER, bare.id))
+    assert "No held-out comparison" in (bare.folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        claim(low=0.2, kind=EvidenceKind.GENERAL),
+        claim(low=0.2, kind=EvidenceKind.TRANSFER),
+        claim(low=0.2, data="made rows", origin=DataOrigin.MADE),
+    ],
+)
+def test_a_claim_of_another_kind_and_made_rows_promote_nothing(
+    registry: Registry, plain_adapter: Plain, plain_card: Card, other: Evidence
+) -> None:
+    folder = plain_adapter(1)
+    version = registry.publish(REWRITER, folder, dataclasses.replace(plain_card(folder), evidence=(other,)))
     assert "no held-out comparison" in refusal(lambda: registry.promote(REWRITER, version.id))
-    assert "No held-out comparison" in (version.folder / "README.md").read_text()
+    registry.attach_evidence(REWRITER, version.id, [claim(low=-0.1)])
+    registry.attach_evidence(REWRITER, version.id, [other])
+    assert "must lie above 0" in refusal(lambda: registry.promote(REWRITER, version.id))
+
+
+def test_a_claim_replaces_its_own_predecessor_alone(registry: Registry, publish: Callable[[int], Version]) -> None:
+    version = publish(1)
+    (first,) = registry.show(REWRITER, version.id).evidence
+    others = [
+        claim("rewrite EM"),
+        claim(digest="ab" * 32),
+        claim(against=Against("0001-aa11bb22", "aa11")),
+        claim(kind=EvidenceKind.GENERAL),
+    ]
+    registry.attach_evidence(REWRITER, version.id, others)
+    assert registry.show(REWRITER, version.id).evidence == (*others, first)
+    again = claim(low=0.3)
+    registry.attach_evidence(REWRITER, version.id, [again])
+    assert registry.show(REWRITER, version.id).evidence == (again, *others)
 
 
 def test_a_version_damaged_on_disk_is_not_promoted(registry: Registry, publish: Callable[[int], Version]) -> None:

@@ -53,14 +53,17 @@ def test_the_list_says_what_there_is_and_what_serves(client: TestClient, version
     first = found["versions"][0]
     assert first["created"] == "2025-01-31T12:00:00Z" and first["problem"] is None
     assert first["evidence"][0] == {
-        "metric": "exact match",
-        "base": 0.2,
+        "metric": "ROUGE-1",
+        "data": {"name": "made-up test split", "digest": "", "origin": "human"},
+        "against": {"version": "base", "weights_digest": ""},
+        "kind": "held-out",
+        "reference": 0.2,
         "tuned": 0.6,
         "difference": 0.4,
         "low": 0.1,
         "high": 0.7,
+        "level": 0.95,
         "n": 30,
-        "data": "made-up test split",
     }
 
 

@@ -1,0 +1,49 @@
+"""Measured configurations → claims for an adapter's card. Measures nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from lorag.evaluating.testset import rows_of
+from lorag.pipeline.adapters.evidence import Against, DataOrigin, Evidence, EvidenceData, EvidenceKind
+from lorag.pipeline.evaluation.ablation import OWN_METRIC, Measured, TooFew, difference
+from lorag.pipeline.records import Role
+from lorag.pipeline.storage.digests import file_digest, text_digest
+from lorag.training.dataset import DataFolder
+
+SPLIT = "test"
+
+
+def held_out_data(data: DataFolder, role: Role, together: Collection[Role]) -> EvidenceData:
+    """The test rows that `role` is measured on, where those of `together` are read. Raises DataError where there are none."""
+    # The embedder is measured on every question that is searched for, turns of conversations among them.
+    also = {Role.REWRITER} if role is Role.EMBEDDER and Role.REWRITER in together else set[Role]()
+    read = [each for each in Role if each in {rows_of(role), *also} and data.has(SPLIT, each)] or [rows_of(role)]
+    digest = text_digest("".join(f"{each.value}\0{file_digest(data.file(SPLIT, each))}\n" for each in read))
+    return EvidenceData(f"{data.folder.name}/{SPLIT}", digest, DataOrigin.HUMAN)
+
+
+def held_out_claim(role: Role, data: EvidenceData, against: Against, reference: Measured, tuned: Measured) -> Evidence:
+    """What `tuned` brings by the role's own metric against `reference`, which is `against`, item by item.
+
+    Raises TooFew where there are too few items for an interval.
+    """
+    metric = OWN_METRIC[role]
+    try:
+        before, after, found = difference(reference, tuned, metric)
+    except TooFew as error:
+        raise TooFew(f"{role.value} by {metric}: {error}") from error
+    return Evidence(
+        metric=metric,
+        data=data,
+        against=against,
+        kind=EvidenceKind.HELD_OUT,
+        reference=before,
+        tuned=after,
+        difference=found.value,
+        low=found.low,
+        high=found.high,
+        level=found.level,
+        n=found.n,
+        groups=found.groups,
+    )
