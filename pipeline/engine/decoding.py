@@ -42,7 +42,7 @@ class ChoiceRow:
 
 
 class Batch:
-    """A left-padded batch in flight: prefilled once, then stepped token by token."""
+    """A left-padded batch that runs: prefilled once, then stepped token by token."""
 
     def __init__(self, session: Session, rows: Sequence[tuple[Sequence[int], str]], pad_id: int, device: Any) -> None:
         import torch
@@ -202,7 +202,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 @dataclass(slots=True)
 class _RunningRow(Generic[Key]):
-    """A row in flight: how many tokens it has and the last of them, which the model has not seen yet."""
+    """A running row: how many tokens it has and the last of them, which the model has not seen yet."""
 
     key: Key
     row: Row
@@ -234,7 +234,7 @@ class RunningBatch(Generic[Key]):
         return self._batch.width if self._batch is not None else 0
 
     def join(self, rows: Mapping[Key, Row]) -> dict[Key, int]:
-        """Prefill `rows` and add those to the flight that their first token does not end. Returns the first tokens."""
+        """Prefill `rows` and add those to the batch that their first token does not end. Returns the first tokens."""
         import torch
 
         lines = [_RunningRow(key, row, torch.Generator().manual_seed(row.sampling.seed)) for key, row in rows.items()]
@@ -263,7 +263,7 @@ class RunningBatch(Generic[Key]):
         return tokens
 
     def drop(self, keys: Collection[Key]) -> None:
-        """Take rows out before they have ended; keys that are not in flight are ignored."""
+        """Take rows out before they have ended; keys that are not in the batch are ignored."""
         self._keep([n for n, line in enumerate(self._lines) if line.key not in keys])
 
     def _alive(self, lines: Sequence[_RunningRow[Key]]) -> list[int]:
@@ -289,10 +289,10 @@ def _advance(lines: Sequence[_RunningRow[Key]], logits: Any) -> dict[Key, int]:
 
 def decode(session: Session, rows: Sequence[Row], end_ids: Collection[int], pad_id: int, device: Any) -> Iterator[dict[int, int]]:
     """Generate for all rows together; each step yields {row index: token id} of the rows still running, end tokens included."""
-    flight = RunningBatch[int](session, end_ids, pad_id, device)
-    yield flight.join(dict(enumerate(rows)))
-    while flight.rows:
-        yield flight.step()
+    running = RunningBatch[int](session, end_ids, pad_id, device)
+    yield running.join(dict(enumerate(rows)))
+    while running.rows:
+        yield running.step()
 
 
 def continuation_logprobs(session: Session, rows: Sequence[ChoiceRow], pad_id: int, device: Any) -> list[list[list[float]]]:

@@ -1,7 +1,7 @@
-"""The one thread that runs the shared base for many callers, a turn at a time.
+"""The one thread that runs the shared base for many callers, a step at a time.
 
-A turn weighs some of the waiting choices, lets waiting rows join those in flight, and decodes one token for every row in
-flight. Between two tokens lie at most `prefill_tokens` of either kind of prompt (or one longer prompt), so a reply that is
+A step scores some of the waiting choices, lets waiting rows join the running batch, and decodes one token for every row of
+it. Between two tokens lie at most `prefill_tokens` of either kind of prompt (or one longer prompt), so a reply that is
 being read goes on while new requests come in.
 """
 
@@ -38,12 +38,12 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class EngineStep:
-    """What a turn did: requests that wait after it, rows in flight after it, requests weighed and begun, prompt tokens read,
+    """What a step did: requests that wait after it, rows running after it, choices scored and rows begun, prompt tokens read,
     tokens written, wall time in seconds."""
 
     waiting: int
     running: int
-    weighed: int
+    scored: int
     begun: int
     prompt_tokens: int
     tokens: int
@@ -67,7 +67,7 @@ class Dispatcher:
         return len(self._rows) + len(self._choices)
 
     def submit_rows(self, tickets: Sequence[Ticket[Row]]) -> None:
-        """Let them wait their turn. Raises Overloaded, ShuttingDown."""
+        """Let them wait. Raises Overloaded, ShuttingDown."""
         self._submit(self._rows, tickets)
 
     def submit_choices(self, tickets: Sequence[Ticket[ChoiceRow]]) -> None:
@@ -100,7 +100,7 @@ class Dispatcher:
     def _serve(self) -> None:
         try:
             while self._await_work():
-                self._turn()
+                self._step_once()
         except BaseException as error:  # a bug here must not leave anybody waiting
             with self._news:
                 self._closing = True
@@ -114,20 +114,20 @@ class Dispatcher:
                 self._news.wait()
             return busy
 
-    def _turn(self) -> None:
+    def _step_once(self) -> None:
         started = time.perf_counter()
-        self._turn_away()
-        weighing, joining = self._admit()
-        self._weigh(weighing)
+        self._end_unwanted()
+        scoring, joining = self._admit()
+        self._score(scoring)
         tokens = self._join(joining) + self._step()
         if self._on_step is not None:
-            read = sum(len(ticket.work.ids) for ticket in weighing) + sum(len(ticket.work.ids) for ticket in joining)
+            read = sum(len(ticket.work.ids) for ticket in scoring) + sum(len(ticket.work.ids) for ticket in joining)
             seconds = time.perf_counter() - started
-            turn = EngineStep(self.waiting, len(self._running.rows), len(weighing), len(joining), read, tokens, seconds)
+            step = EngineStep(self.waiting, len(self._running.rows), len(scoring), len(joining), read, tokens, seconds)
             try:
-                self._on_step(turn)
-            except Exception:  # whoever counts turns must not stop them
-                _LOG.exception("the callback for a turn of the engine failed")
+                self._on_step(step)
+            except Exception:  # whoever counts steps must not stop them
+                _LOG.exception("the callback for a step of the engine failed")
 
     def _objection(self, ticket: Ticket[Any]) -> LoragError | None:
         """Why a request cannot begin or go on, if so."""
@@ -139,8 +139,8 @@ class Dispatcher:
             return error
         return ticket.unwanted()
 
-    def _turn_away(self) -> bool:
-        """End the requests that cannot begin or go on; says whether any of those in flight."""
+    def _end_unwanted(self) -> bool:
+        """End the requests that cannot begin or go on; says if any of them was running."""
         with self._news:
             refused = self._choices.remove(self._objection)
             leaving = [(ticket, error) for ticket in self._running.rows if (error := self._objection(ticket)) is not None]
@@ -157,7 +157,7 @@ class Dispatcher:
         running_rows, width = len(self._running.rows), self._running.width
         most, budget = self._bounds.rows, self._bounds.prefill_tokens if running_rows else self._bounds.tokens
 
-        def weighs(taken: Sequence[Ticket[ChoiceRow]], ticket: Ticket[ChoiceRow]) -> bool:
+        def scores(taken: Sequence[Ticket[ChoiceRow]], ticket: Ticket[ChoiceRow]) -> bool:
             costs = [choice_cost(t.work) for t in (*taken, ticket)]
             return not taken or (len(costs) <= most and len(costs) * max(costs) <= budget)
 
@@ -168,15 +168,15 @@ class Dispatcher:
             return holds and (not taken or len(lengths) * max(lengths) <= budget)
 
         with self._news:
-            return self._choices.take(weighs), self._rows.take(joins)
+            return self._choices.take(scores), self._rows.take(joins)
 
-    def _weigh(self, tickets: Sequence[Ticket[ChoiceRow]]) -> None:
+    def _score(self, tickets: Sequence[Ticket[ChoiceRow]]) -> None:
         if not tickets:
             return
         try:
             weights = self._engine.row_probabilities([ticket.work for ticket in tickets])
         except Exception as error:  # whatever a library raises ends these requests, not the thread
-            _fail(tickets, error, "weighing failed")
+            _fail(tickets, error, "scoring failed")
             return
         for ticket, row in zip(tickets, weights, strict=True):
             ticket.send(row)
@@ -189,19 +189,19 @@ class Dispatcher:
         try:
             with engine_errors("generation", len(tickets)):
                 tokens = self._running.join({ticket: ticket.work for ticket in tickets})
-        except Exception as error:  # as above; those in flight go on
+        except Exception as error:  # as above; those that run go on
             _fail(tickets, error, "generation failed")
             return 0
         return self._deliver(tokens)
 
     def _step(self) -> int:
-        """One more token for all in flight; returns how many that were."""
+        """One more token for all that run; returns how many that were."""
         tickets = list(self._running.rows)
         try:
             with engine_errors("generation", len(tickets)):
                 tokens = self._running.step()
         except Exception as error:
-            if isinstance(error, AdapterError) and self._turn_away():
+            if isinstance(error, AdapterError) and self._end_unwanted():
                 return 0  # unloaded since it was looked for: its rows have left, and nothing has run
             self._running = self._engine.running_batch()
             _fail(tickets, error, "generation failed")

@@ -203,12 +203,12 @@ class LocalEngine:
         return [[math.fsum(tokens) for tokens in replies] for replies in self._token_logprobs(rows)]
 
     def _token_logprobs(self, rows: Sequence[ChoiceRow]) -> list[list[list[float]]]:
-        with engine_errors("weighing", len(rows)):
+        with engine_errors("scoring", len(rows)):
             return continuation_logprobs(self._session, rows, self.tokens.pad_id, self._router.model.device)
 
 
 def choice_cost(row: ChoiceRow) -> int:
-    """What weighing a row costs, in prompt tokens: its prompt's, or those times the branches that continue it."""
+    """What scoring a row costs, in prompt tokens: its prompt's, or those times the branches that continue it."""
     return len(row.ids) * max(1, len(row.replies) // 2)
 
 

@@ -16,7 +16,7 @@ from lorag.services.api.replies import Replies, Reply
 class Usage:
     """What a request has read and written so far, in tokens, remembered replies included, and how its last text ended.
 
-    Labels are weighed, not written: what the judge reads is not in here.
+    Labels are scored, not written: what the judge reads is not in here.
     """
 
     prompt: int = 0

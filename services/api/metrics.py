@@ -54,11 +54,11 @@ class Metrics:
         for role, version in adapters.items():
             self.adapter.labels(role, version).set(1)
 
-    def stepped(self, turn: EngineStep) -> None:
-        """Count one turn of the engine that all requests share."""
-        self.engine_waiting.set(turn.waiting)
-        if turn.running:
-            self.engine_rows.observe(turn.running)
+    def stepped(self, step: EngineStep) -> None:
+        """Count one step of the engine that all requests share."""
+        self.engine_waiting.set(step.waiting)
+        if step.running:
+            self.engine_rows.observe(step.running)
 
     def answered(self, response: Response) -> None:
         """Count one answer of the chain, its stages included."""

@@ -1,4 +1,4 @@
-"""Many threads on the shared base: each request gets what it gets alone, in its turn, within its limits, or the right error."""
+"""Many threads on the shared base: each request gets what it gets alone, in its step, within its limits, or the right error."""
 
 from __future__ import annotations
 
@@ -71,22 +71,22 @@ def long(shared_engine: LocalEngine) -> tuple[Generation, Completion]:
 
 
 @pytest.fixture
-def turns() -> list[EngineStep]:
+def steps() -> list[EngineStep]:
     return []
 
 
 @pytest.fixture
-def batching(engine: LocalEngine, turns: list[EngineStep]) -> Iterator[BatchingEngine]:
-    with BatchingEngine(engine, on_step=turns.append) as batching:
+def batching(engine: LocalEngine, steps: list[EngineStep]) -> Iterator[BatchingEngine]:
+    with BatchingEngine(engine, on_step=steps.append) as batching:
         yield batching
 
 
 @pytest.fixture
-def unhurried(engine: LocalEngine, turns: list[EngineStep]) -> Iterator[BatchingEngine]:
-    """One that pauses after each turn, so that a test gets a word in before a long reply is done, on a busy machine too."""
+def unhurried(engine: LocalEngine, steps: list[EngineStep]) -> Iterator[BatchingEngine]:
+    """One that pauses after each step, so that a test gets a word in before a long reply is done, on a busy machine too."""
 
-    def pause(turn: EngineStep) -> None:
-        turns.append(turn)
+    def pause(step: EngineStep) -> None:
+        steps.append(step)
         time.sleep(0.01)
 
     with BatchingEngine(engine, on_step=pause) as batching:
@@ -123,7 +123,7 @@ def test_is_an_engine(batching: BatchingEngine) -> None:
 
 
 def test_rows_of_all_adapters_join_and_leave_between_tokens(
-    engine: LocalEngine, alone: dict[Generation, Completion], turns: list[EngineStep], pool: ThreadPoolExecutor
+    engine: LocalEngine, alone: dict[Generation, Completion], steps: list[EngineStep], pool: ThreadPoolExecutor
 ) -> None:
     """Threads of every adapter with completions and streams at once: token for token what each gets alone."""
     mixes: set[int] = set()
@@ -135,7 +135,7 @@ def test_rows_of_all_adapters_join_and_leave_between_tokens(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine, "_session", watched)
-        with BatchingEngine(engine, on_step=turns.append) as batching:
+        with BatchingEngine(engine, on_step=steps.append) as batching:
             jobs = [pool.submit(batching.generate, [request]) for request in REQUESTS]
             streams = [pool.submit(lambda r: "".join(batching.stream(r)), request) for request in REQUESTS]
             mixed = [pool.submit(batching.generate, REQUESTS[start::3]) for start in range(3)]
@@ -143,8 +143,8 @@ def test_rows_of_all_adapters_join_and_leave_between_tokens(
             assert [stream.result(PATIENCE) for stream in streams] == [alone[r].text for r in REQUESTS]
             assert [job.result(PATIENCE) for job in mixed] == [[alone[r] for r in REQUESTS[start::3]] for start in range(3)]
     assert max(mixes) == len(NAMES), "no batch held rows of every adapter and of the bare base"
-    assert any(turn.begun and turn.running > turn.begun for turn in turns), "nothing joined a batch in flight"
-    assert max(turn.running for turn in turns) == Bounds().rows
+    assert any(step.begun and step.running > step.begun for step in steps), "nothing joined a running batch"
+    assert max(step.running for step in steps) == Bounds().rows
 
 
 def test_choices_are_weighed_beside_replies(
@@ -170,7 +170,7 @@ def test_the_weights_tell_the_adapters_apart(weights: dict[ChoiceRequest, tuple[
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen3", "mistral", "gemma2"])
-def test_a_flight_equals_each_row_alone(
+def test_a_running_batch_equals_each_row_alone(
     family: str,
     family_base: Callable[[str], Base],
     tiny_adapter: Callable[[Path, int, Role], Path],
@@ -183,7 +183,7 @@ def test_a_flight_equals_each_row_alone(
     rows = {n: engine.row(ask(text, name, 20)) for n, (text, name) in enumerate((t, a) for t in TEXTS for a in (None, "eve"))}
     expected = {n: [tokens[0] for tokens in engine._run([row])] for n, row in rows.items()}
     dropped = max(expected, key=lambda n: len(expected[n]))
-    flight: RunningBatch[int] = engine.running_batch()
+    running: RunningBatch[int] = engine.running_batch()
     got: dict[int, list[int]] = {n: [] for n in rows}
 
     def take(tokens: dict[int, int]) -> None:
@@ -191,28 +191,28 @@ def test_a_flight_equals_each_row_alone(
             got[key].append(token)
 
     order = [n for n in (4, 0, 2, 6, 1, 5, 3, 7) if n != dropped]
-    take(flight.join({dropped: rows[dropped]}))
-    while order or flight.rows:
+    take(running.join({dropped: rows[dropped]}))
+    while order or running.rows:
         for n in order[: len(order) % 2 + 1]:
-            take(flight.join({n: rows[n]}))
+            take(running.join({n: rows[n]}))
         order = order[len(order) % 2 + 1 :]
-        take(flight.step())
+        take(running.step())
         if len(got[dropped]) == 4:
-            flight.drop([dropped, 99])
-            assert dropped not in flight.rows
+            running.drop([dropped, 99])
+            assert dropped not in running.rows
     assert len(expected[dropped]) > 4 == len(got.pop(dropped))
     assert got == {n: ids for n, ids in expected.items() if n != dropped}
-    assert flight.width == 0 and flight.step() == {}
+    assert running.width == 0 and running.step() == {}
 
 
-def test_a_flight_holds_no_more_columns_than_its_longest_row_needs(engine: LocalEngine) -> None:
+def test_a_running_batch_holds_no_more_columns_than_its_longest_row_needs(engine: LocalEngine) -> None:
     long, short = engine.row(ask("And at night? " * 12, None, 2)), engine.row(ask("key", "ada", 24))
-    flight: RunningBatch[str] = engine.running_batch()
-    flight.join({"long": long, "short": short})
-    assert flight.width == len(long.ids)
-    flight.step()
-    assert set(flight.rows) == {"short"}
-    assert flight.width == len(short.ids) + 1
+    running: RunningBatch[str] = engine.running_batch()
+    running.join({"long": long, "short": short})
+    assert running.width == len(long.ids)
+    running.step()
+    assert set(running.rows) == {"short"}
+    assert running.width == len(short.ids) + 1
 
 
 def test_sampling_is_drawn_by_its_seed_alone(engine: LocalEngine, batching: BatchingEngine, pool: ThreadPoolExecutor) -> None:
@@ -224,7 +224,7 @@ def test_sampling_is_drawn_by_its_seed_alone(engine: LocalEngine, batching: Batc
     beside.result(PATIENCE)
 
 
-def test_a_stop_ends_the_work_too(batching: BatchingEngine, turns: list[EngineStep], long: tuple[Generation, Completion]) -> None:
+def test_a_stop_ends_the_work_too(batching: BatchingEngine, steps: list[EngineStep], long: tuple[Generation, Completion]) -> None:
     request, completion = long
     word = completion.text[20:23]
     stopping = ask(request.messages[1].content, request.adapter, request.max_tokens, stop=(word,))
@@ -232,10 +232,10 @@ def test_a_stop_ends_the_work_too(batching: BatchingEngine, turns: list[EngineSt
     assert batching.generate([stopping])[0].text == text
     assert "".join(batching.stream(stopping)) == text
     batching.close()
-    assert sum(turn.tokens for turn in turns) < completion.completion_tokens
+    assert sum(step.tokens for step in steps) < completion.completion_tokens
 
 
-# In turn
+# In step
 
 
 def test_a_short_reply_does_not_wait_for_a_long_one(
@@ -245,7 +245,7 @@ def test_a_short_reply_does_not_wait_for_a_long_one(
     pieces = [next(stream)]
     for _ in range(3):
         assert unhurried.generate([ask(TEXTS[2], "bob", 2)])
-    assert unhurried._dispatcher._flight.rows, "the long reply is done already"
+    assert unhurried._dispatcher._running.rows, "the long reply is done already"
     assert "".join([*pieces, *stream]) == long[1].text
 
 
@@ -268,31 +268,31 @@ def test_a_call_of_many_requests_holds_nobody_up(
 
 
 def test_replies_and_choices_take_turns(
-    unhurried: BatchingEngine, turns: list[EngineStep], long: tuple[Generation, Completion], pool: ThreadPoolExecutor
+    unhurried: BatchingEngine, steps: list[EngineStep], long: tuple[Generation, Completion], pool: ThreadPoolExecutor
 ) -> None:
-    """However many choices wait, each turn writes a token too; and the other way round."""
+    """However many choices wait, each step writes a token too; and the other way round."""
     stream = unhurried.stream(long[0])
     next(stream)
     many = pool.submit(unhurried.choice_probabilities, WEIGHED * 4)
     heard = sum(1 for _ in stream)
     many.result(PATIENCE)
-    weighing = [turn for turn in turns if turn.weighed]
+    weighing = [step for step in steps if step.scored]
     assert heard > 20 and len(weighing) > 4
-    assert all(turn.tokens for turn in weighing[: len(weighing) // 2])
-    assert all(turn.weighed for before, turn in zip(turns, turns[1:], strict=False) if before.waiting)
+    assert all(step.tokens for step in weighing[: len(weighing) // 2])
+    assert all(step.scored for before, step in zip(steps, steps[1:], strict=False) if before.waiting)
 
 
 def test_prompts_between_two_tokens_are_bounded(engine: LocalEngine, pool: ThreadPoolExecutor) -> None:
-    turns: list[EngineStep] = []
+    steps: list[EngineStep] = []
     bounds = Bounds(rows=4, tokens=400, prefill_tokens=100)
-    with BatchingEngine(engine, bounds, on_step=turns.append) as batching:
+    with BatchingEngine(engine, bounds, on_step=steps.append) as batching:
         jobs = [pool.submit(batching.generate, [r]) for r in REQUESTS] + [pool.submit(batching.choice_probabilities, WEIGHED)]
         for job in jobs:
             job.result(PATIENCE)
-    assert sum(turn.begun for turn in turns) == len(REQUESTS) and sum(turn.weighed for turn in turns) == len(WEIGHED)
-    assert max(turn.running for turn in turns) <= 4
-    busy = [turn for before, turn in zip(turns, turns[1:], strict=False) if before.running]
-    assert all(turn.prompt_tokens <= 200 or turn.begun + turn.weighed <= 2 for turn in busy)
+    assert sum(step.begun for step in steps) == len(REQUESTS) and sum(step.scored for step in steps) == len(WEIGHED)
+    assert max(step.running for step in steps) <= 4
+    busy = [step for before, step in zip(steps, steps[1:], strict=False) if before.running]
+    assert all(step.prompt_tokens <= 200 or step.begun + step.scored <= 2 for step in busy)
 
 
 def test_nobody_reading_a_stream_holds_nobody_up(batching: BatchingEngine, alone: dict[Generation, Completion]) -> None:
@@ -307,20 +307,20 @@ def test_nobody_reading_a_stream_holds_nobody_up(batching: BatchingEngine, alone
 
 
 def test_closing_a_stream_ends_the_work(
-    unhurried: BatchingEngine, turns: list[EngineStep], long: tuple[Generation, Completion]
+    unhurried: BatchingEngine, steps: list[EngineStep], long: tuple[Generation, Completion]
 ) -> None:
     stream = unhurried.stream(long[0])
     next(stream)
     stream.close()
-    until(lambda: turns and turns[-1].running == 0)
-    assert sum(turn.tokens for turn in turns) < long[1].completion_tokens // 2
+    until(lambda: steps and steps[-1].running == 0)
+    assert sum(step.tokens for step in steps) < long[1].completion_tokens // 2
 
 
-def test_a_stream_that_nobody_began_to_read_runs_nothing(batching: BatchingEngine, turns: list[EngineStep]) -> None:
+def test_a_stream_that_nobody_began_to_read_runs_nothing(batching: BatchingEngine, steps: list[EngineStep]) -> None:
     stream = batching.stream(REQUESTS[0])
     stream.close()
     batching.close()
-    assert turns == []
+    assert steps == []
 
 
 @pytest.mark.parametrize(
@@ -354,7 +354,7 @@ def test_cancelling(
             limits.cancelled.set()
     else:
         job = pool.submit(run)
-        until(lambda: unhurried._dispatcher._flight.rows)
+        until(lambda: unhurried._dispatcher._running.rows)
         limits.cancelled.set()
     with pytest.raises(Cancelled):
         job.result(PATIENCE)
@@ -363,7 +363,7 @@ def test_cancelling(
 
 @pytest.mark.parametrize("way", ["generate", "stream", "weigh"])
 def test_a_deadline_is_kept_while_the_model_is_busy(
-    way: str, batching: BatchingEngine, alone: dict[Generation, Completion], turns: list[EngineStep]
+    way: str, batching: BatchingEngine, alone: dict[Generation, Completion], steps: list[EngineStep]
 ) -> None:
     with halted(batching), limited(CallLimits.of(seconds=0.1)):
         started = time.monotonic()
@@ -383,14 +383,14 @@ def test_a_deadline_ends_the_work(engine: LocalEngine, long: tuple[Generation, C
     limits = CallLimits.of(seconds=0.5)
     written: list[int] = []
 
-    def outlast(turn: EngineStep) -> None:
-        written.append(turn.tokens)
+    def outlast(step: EngineStep) -> None:
+        written.append(step.tokens)
         time.sleep(limits.remaining() or 0)
 
     with BatchingEngine(engine, on_step=outlast) as batching:
         with limited(limits), pytest.raises(DeadlinePassed):
             list(batching.stream(long[0]))
-        until(lambda: not batching._dispatcher._flight.rows)
+        until(lambda: not batching._dispatcher._running.rows)
         assert sum(written) <= 2
         assert batching.generate([long[0]]) == [long[1]]
 
@@ -547,15 +547,15 @@ def test_an_adapter_that_goes_costs_only_its_own_requests(
         assert "".join([*pieces, *stays]) == long[1].text
 
 
-def test_turns_add_up(batching: BatchingEngine, turns: list[EngineStep], engine: LocalEngine) -> None:
+def test_turns_add_up(batching: BatchingEngine, steps: list[EngineStep], engine: LocalEngine) -> None:
     completions = batching.generate(REQUESTS)
     batching.choice_probabilities(WEIGHED)
     batching.close()
     prompts = sum(c.prompt_tokens for c in completions) + sum(len(engine.choice_row(r).ids) for r in WEIGHED)
-    assert sum(turn.tokens for turn in turns) == sum(c.completion_tokens for c in completions)
-    assert sum(turn.prompt_tokens for turn in turns) == prompts
-    assert (turns[-1].waiting, turns[-1].running, batching.waiting) == (0, 0, 0)
-    assert all(turn.seconds > 0 for turn in turns)
+    assert sum(step.tokens for step in steps) == sum(c.completion_tokens for c in completions)
+    assert sum(step.prompt_tokens for step in steps) == prompts
+    assert (steps[-1].waiting, steps[-1].running, batching.waiting) == (0, 0, 0)
+    assert all(step.seconds > 0 for step in steps)
 
 
 def test_a_callback_that_fails_stops_nothing(
@@ -566,4 +566,4 @@ def test_a_callback_that_fails_stops_nothing(
 
     with caplog.at_level(logging.ERROR), BatchingEngine(engine, on_step=count) as batching:
         assert batching.generate(REQUESTS[:2]) == [alone[r] for r in REQUESTS[:2]]
-    assert "the callback for a turn of the engine failed" in caplog.text
+    assert "the callback for a step of the engine failed" in caplog.text

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lorag.pipeline.engine.limits import Limits, limited
+from lorag.pipeline.engine.limits import CallLimits, limited
 from lorag.pipeline.engine.protocol import ChoiceRequest, Completion, Finish, Generation, Sampling
 from lorag.pipeline.engine.scripted import ScriptedEngine
 from lorag.pipeline.errors import Cancelled, DeadlinePassed
@@ -89,7 +89,7 @@ def test_a_bound_holds_for_what_is_written_through_it_alone() -> None:
 def test_whoever_has_gone_is_not_worked_for(streamed: bool) -> None:
     inner = ScriptedEngine(lambda request: "a b c d")
     engine, gone = RequestEngine(inner, Replies(10), Metrics(), ""), threading.Event()
-    with limited(Limits(cancelled=gone)):
+    with limited(CallLimits(cancelled=gone)):
         stream = engine.stream(asking("x"))
         assert next(stream) == "a"
         gone.set()
@@ -97,7 +97,7 @@ def test_whoever_has_gone_is_not_worked_for(streamed: bool) -> None:
             next(stream)
         with pytest.raises(Cancelled):
             engine.generate([asking("y")])
-    with limited(Limits.of(0)), pytest.raises(DeadlinePassed):
+    with limited(CallLimits.of(0)), pytest.raises(DeadlinePassed):
         engine.choice_probabilities([ChoiceRequest((Message("user", "x"),), ("yes", "no"))])
     assert len(inner.requests) == 1
     assert drained(engine, asking("x"))[0] == "a b c d"  # the broken one was not remembered
