@@ -18,6 +18,7 @@ from lorag.pipeline.stages import Retriever, Searcher
 
 if TYPE_CHECKING:
     from lorag.pipeline.adapters.registry import Registry, Version
+    from lorag.pipeline.engine.local import LocalEngine
     from lorag.pipeline.engine.protocol import Engine
     from lorag.pipeline.retrieval.embedder import Embedder
     from lorag.pipeline.retrieval.index import Index
@@ -124,7 +125,6 @@ def open_base(settings: Settings, roles: Sequence[Role] = GENERATION_ROLES) -> S
     """
     if settings.generation.engine == "openai":
         return _served_base(settings, roles)
-    from lorag.pipeline.adapters.proof import load_proven
     from lorag.pipeline.engine.bases import resolve_base
     from lorag.pipeline.engine.local import open_engine
     from lorag.pipeline.engine.weights import Precision, load_weights
@@ -133,9 +133,29 @@ def open_base(settings: Settings, roles: Sequence[Role] = GENERATION_ROLES) -> S
     chosen = settings.base
     base = resolve_base(chosen.model)
     loaded = load_weights(base, precision=Precision(chosen.precision), compute=chosen.compute, device=chosen.device)
-    engine = open_engine(loaded)
+    return _with_adapters(open_engine(loaded), versions)
+
+
+def refit_base(base: SharedBase, settings: Settings) -> SharedBase:
+    """The base with the adapters that the settings name now, after a promotion or a rollback.
+
+    An engine in this process loads what it lacks and keeps what it has, for whoever still asks with it. A server has the
+    adapters that it was started with, so it is asked anew which those are. Raises as `open_base` does.
+    """
+    from lorag.pipeline.engine.local import LocalEngine
+
+    if isinstance(base.engine, LocalEngine):
+        return _with_adapters(base.engine, _chosen_versions(settings, GENERATION_ROLES))
+    return open_base(settings)
+
+
+def _with_adapters(engine: LocalEngine, versions: Mapping[Role, Version]) -> SharedBase:
+    from lorag.pipeline.adapters.proof import load_proven
+
     for role, version in versions.items():
-        load_proven(engine, version_name(version), version.folder, base, role=role)
+        name = version_name(version)
+        if name not in engine.adapters:
+            load_proven(engine, name, version.folder, engine.loaded.base, role=role)
     return SharedBase(engine, {role: version_name(version) for role, version in versions.items()})
 
 
@@ -189,13 +209,17 @@ def open_chain(
     `options` stand in for the judge settings; `filter` narrows every search. Raises StoreError where nothing was ingested, and
     as `open_embedder` and `open_base` do.
     """
-    embedder_version = chosen_version(settings, Role.EMBEDDER)
     index = index or open_index(settings)
     index.info()  # an empty project is told so before seconds are spent on loading a model
     base = base or open_base(settings)
-    encoder = version_name(embedder_version) if embedder_version else ""
-    retriever = retriever_of(settings, index, encoder, open_reranker(settings), filter=filter)
-    return build_chain(base.engine, base.adapters, retriever, options or chain_options(settings))
+    return build_chain(base.engine, base.adapters, open_retriever(settings, index, filter), options or chain_options(settings))
+
+
+def open_retriever(settings: Settings, index: Searcher, filter: Filter | None = None) -> Retriever:
+    """The retriever stage that the settings describe, over `index`; `filter` narrows every search. Loads nothing."""
+    version = chosen_version(settings, Role.EMBEDDER)
+    encoder = version_name(version) if version else ""
+    return retriever_of(settings, index, encoder, open_reranker(settings), filter=filter)
 
 
 def retriever_of(

@@ -6,7 +6,6 @@ when a question is asked, and mended here before. Loads no model: encoders are c
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import dataclass
 
 from lorag.assembly import chosen_version, open_index, open_registry, open_store
@@ -16,6 +15,7 @@ from lorag.pipeline.records import Role
 from lorag.pipeline.retrieval.embedder import SentenceTransformerEmbedder
 from lorag.pipeline.retrieval.encoder_identity import EncoderIdentity
 from lorag.pipeline.retrieval.index import Index
+from lorag.pipeline.retrieval.store import VectorStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +26,20 @@ class Fit:
     words: str
 
 
-def follow_embedder(settings: Settings) -> str:
+def follow_embedder(settings: Settings, store: VectorStore | None = None) -> str:
     """Bring the index to the encoder that the settings name now, and say in one line what that took; '' without an index.
 
-    Raises StoreError, BaseError, AdapterError.
+    `store` is the project's, if it is open already; it stays open. Raises StoreError, BaseError, AdapterError.
     """
-    store = open_store(settings)
-    with closing(store):
-        if settings.store.collection not in store.aliases():
+    opened = store or open_store(settings)
+    try:
+        if settings.store.collection not in opened.aliases():
             return ""
-    embedder = _bare_identity(settings)
-    with closing(open_index(settings, embedder)) as index:
-        return fit_index(index, embedder.identity).words
+        embedder = _bare_identity(settings)
+        return fit_index(open_index(settings, embedder, opened), embedder.identity).words
+    finally:
+        if store is None:
+            opened.close()
 
 
 def fit_index(index: Index, wanted: EncoderIdentity) -> Fit:

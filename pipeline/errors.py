@@ -2,6 +2,7 @@
 
 LoragError                      anything LoRAG raises on purpose; the command line prints it in one line, exit 2
 ├── ConfigError                 lorag.yaml or a recipe: unknown key, wrong type, missing file
+├── ProjectClosed               the project was used after it was closed
 ├── InputError                  a question, history, document or training row that cannot be used
 │   └── DataError               a row of a data file; names file and line
 ├── FileError                   a file that LoRAG keeps is not what it should be
@@ -43,6 +44,10 @@ class LoragError(Exception):
 
 class ConfigError(LoragError):
     """A settings file or option is wrong."""
+
+
+class ProjectClosed(LoragError):
+    """A project, or what was taken from it, is used after `close`."""
 
 
 class InputError(LoragError):

@@ -38,6 +38,8 @@ class Outcome(StrEnum):
 
 
 class Speaker(StrEnum):
+    """Whose turn of a conversation it is. A topic is what it is about, said by nobody."""
+
     USER = "user"
     ASSISTANT = "assistant"
     TOPIC = "topic"

@@ -12,18 +12,21 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 from lorag.pipeline.errors import ConfigError, LoragError
-from lorag.services.terminal import say, visible
+from lorag.services.terminal import for_project, say, visible
 
 REFUSED, INTERRUPTED, BUG = 2, 130, 1
 DEBUG = "LORAG_DEBUG"
+NAMED_PROJECT = "lorag.project"
+"""Key of click's `Context.meta` under which the project of a command lies."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -34,13 +37,16 @@ class CommandGroup(TyperGroup):
     """The top of the command line. Commands raise; here their errors end."""
 
     def invoke(self, ctx: Any) -> Any:
-        with known_failures():
+        with known_failures(lambda: ctx.meta.get(NAMED_PROJECT)):
             return super().invoke(ctx)
 
 
 @contextmanager
-def known_failures() -> Iterator[None]:
-    """Within: errors that are no bug are told in one line; raises typer.Exit with their code. Others pass."""
+def known_failures(project: Callable[[], Path | None] = lambda: None) -> Iterator[None]:
+    """Within: errors that are no bug are told in one line; raises typer.Exit with their code. Others pass.
+
+    Commands that a line names are written for `project`, which is asked for when it is needed.
+    """
     try:
         yield
     except BrokenPipeError:
@@ -49,7 +55,7 @@ def known_failures() -> Iterator[None]:
         say(str(interrupt) or "interrupted")
         raise typer.Exit(INTERRUPTED) from interrupt
     except (LoragError, OSError, MemoryError) as error:
-        say(f"error: {describe(error)}")
+        say(f"error: {for_project(describe(error), project())}")
         raise typer.Exit(REFUSED) from error
 
 

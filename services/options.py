@@ -11,6 +11,7 @@ import typer
 
 from lorag.pipeline.errors import InputError
 from lorag.pipeline.records import Role
+from lorag.services.failures import NAMED_PROJECT
 
 
 class Format(StrEnum):
@@ -27,8 +28,17 @@ class Tuned(StrEnum):
     JUDGE = Role.JUDGE.value
 
 
+def _noted(context: typer.Context, folder: Path) -> Path:
+    """Keep the project for the hints of an error, which name it."""
+    context.meta[NAMED_PROJECT] = folder
+    return folder
+
+
 Project = Annotated[
-    Path, typer.Option("--project", metavar="PROJECT", help="Folder that holds lorag.yaml.", show_default="this folder")
+    Path,
+    typer.Option(
+        "--project", metavar="PROJECT", help="Folder that holds lorag.yaml.", show_default="this folder", callback=_noted
+    ),
 ]
 Output = Annotated[Format, typer.Option("--output", "-o", help="`json` puts JSON, and nothing else, on stdout.")]
 DataFolder = Annotated[

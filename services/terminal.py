@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,6 +28,9 @@ PLAIN_WIDTH = 160
 
 # Control characters but tab and line feed, bidirectional overrides, halves of surrogate pairs.
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+_OF_A_PROJECT = re.compile(r"`lorag (?:ingest|ask|chat|train|doctor|keys|adapters|eval (?:chain|adapter|ablation))\b[^`]*`")
+"""Commands that take `--project`. Not `lorag serve`, which messages name as the process that runs."""
 
 
 def visible(text: str) -> str:
@@ -55,6 +60,21 @@ def say(text: str) -> None:
 def show(text: str = "", style: str | None = None) -> None:
     """A line of the result on stdout, unwrapped and taken literally."""
     out().print(visible(text), style=style, markup=False, soft_wrap=True)
+
+
+def command(*words: object, project: Path) -> str:
+    """A command to go on with, as it is typed here: with `--project` unless the shell stands in that folder."""
+    return shlex.join(["lorag", *map(str, words), *_option(project)])
+
+
+def for_project(text: str, project: Path | None) -> str:
+    """`text` with the project's commands that it names in backticks, such as `lorag ingest`, as they are typed for `project`."""
+    option = "" if project is None else shlex.join(_option(project))
+    return _OF_A_PROJECT.sub(lambda found: f"{found[0][:-1]} {visible(option)}`", text) if option else text
+
+
+def _option(project: Path) -> list[str]:
+    return [] if project.resolve() == Path.cwd() else ["--project", str(project)]
 
 
 def show_json(value: Any) -> None:

@@ -20,7 +20,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lorag.evaluating.report import lorag_version
 from lorag.pipeline.config import Settings
 from lorag.pipeline.contracts import contract_hash
 from lorag.pipeline.engine.bases import resolve_base
@@ -37,6 +36,7 @@ from lorag.training.data.jsonl import file_digests
 from lorag.training.dataset import PASSAGES
 from lorag.training.publish import library_versions
 from lorag.training.tuning_comparison import Cost, Method, Task, Variant
+from lorag.version import lorag_version
 
 JOURNAL = "variants.jsonl"
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lorag.evaluating.report import lorag_version
 from lorag.pipeline.adapters.card import now_utc
 from lorag.pipeline.evaluation.effects import Effect
 from lorag.pipeline.evaluation.report.appendix import notes, provenance
@@ -24,6 +23,7 @@ from lorag.services.machine import examine_machine
 from lorag.services.tuning_comparison import Line, TuningComparison, to_json
 from lorag.services.tuning_report_charts import Point, bar_chart, difference_chart, quality_chart
 from lorag.training.tuning_comparison import Cost, Method
+from lorag.version import lorag_version
 
 NOTES = (
     "Same rows, order, steps, batch, schedule and seed for all. Full fine-tuning has a smaller learning rate: one that suits an "

@@ -3,17 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from lorag.evaluating.evaluation import LOWER_IS_BETTER
+from lorag.evaluating.evaluation import LOWER_IS_BETTER, METRICS
+from lorag.evaluating.saved_items import read_saved
 from lorag.pipeline.adapters.card import now_utc
 from lorag.pipeline.evaluation.ablation import OWN_METRIC
 from lorag.pipeline.evaluation.answers import CITATION_RECALL
-from lorag.pipeline.evaluation.comparison import RunComparison
+from lorag.pipeline.evaluation.comparison import RunComparison, compare_runs
 from lorag.pipeline.evaluation.error_analysis import Loss, LostPair, question_score, waterfall, worst
 from lorag.pipeline.evaluation.report import Comparison, EffectRow, LossTable, Provenance, QuestionView, Report
 from lorag.pipeline.evaluation.report.read import SavedRun
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedRuns:
+    """Two saved runs, and what they differ in."""
+
+    first: SavedRun
+    second: SavedRun
+    found: RunComparison
+
+    def report(self) -> Report:
+        """The page of the comparison."""
+        return comparison_report(self.first, self.second, self.found)
+
+    def to_json(self) -> dict[str, Any]:
+        """Every figure, and each item that changed."""
+        return to_json(self.first, self.second, self.found)
+
+
+def compare_saved(first: Path, second: Path, first_configuration: str, second_configuration: str) -> ComparedRuns:
+    """Read two reports or run folders and compare a configuration of each. Raises InputError."""
+    runs = read_saved(first, first_configuration), read_saved(second, second_configuration)
+    return ComparedRuns(*runs, compare_runs(*runs, METRICS))
+
 
 SIDES = ("A", "B")
 FIRST_ASKED = (*OWN_METRIC.values(), CITATION_RECALL)

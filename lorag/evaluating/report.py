@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
 
 from lorag.assembly import open_registry, version_name
@@ -40,6 +39,7 @@ from lorag.pipeline.records import Answer, Outcome, Response, Role, Trace
 from lorag.pipeline.storage.digests import file_digest
 from lorag.training.dataset import DataFolder
 from lorag.training.publish import library_versions
+from lorag.version import lorag_version
 
 BROWSED = 1_000
 """Questions that the page holds at most: beyond that a phone takes long to open it. The JSON's scores are of all."""
@@ -259,14 +259,6 @@ def _provenance(settings: Settings, data: DataFolder, versions: Mapping[Role, Ve
             "judgments": len(tests.judgments),
         },
     )
-
-
-def lorag_version() -> str:
-    """The installed one; `checkout` where the code runs without being installed."""
-    try:
-        return version("lorag")
-    except PackageNotFoundError:
-        return "checkout"
 
 
 def _config(settings: Settings) -> dict[str, Any]:

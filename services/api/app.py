@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -21,6 +20,7 @@ from lorag.services.api.library import open_jobs
 from lorag.services.api.runtime import Runtime
 from lorag.services.api.schema import DESCRIPTION, ERRORS, document
 from lorag.services.api.state import ServiceState
+from lorag.version import lorag_version
 
 log = logging.getLogger("lorag.service")
 
@@ -44,7 +44,7 @@ def create_app(state: ServiceState, *, open_runtime: Callable[[], Runtime], fail
 
     app = FastAPI(
         title="LoRAG",
-        version=_version(),
+        version=lorag_version(),
         description=DESCRIPTION,
         lifespan=lifespan,
         responses=ERRORS,
@@ -95,10 +95,3 @@ def _close(state: ServiceState) -> None:
     state.workers.shutdown()
     if state.opened is not None:
         state.opened.close()
-
-
-def _version() -> str:
-    try:
-        return version("lorag")
-    except PackageNotFoundError:  # a checkout that was not installed
-        return "0"

@@ -13,7 +13,7 @@ from lorag.pipeline.errors import AdapterError
 from lorag.pipeline.records import Role
 from lorag.pipeline.storage.strict_json import plain
 from lorag.services.options import HERE, DataFolder, Format, Output, Project, Tuned
-from lorag.services.terminal import cell, out, show, show_json, table
+from lorag.services.terminal import cell, command, for_project, out, show, show_json, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lorag.pipeline.adapters.card import AdapterCard, Origin, Parent
     from lorag.pipeline.adapters.evidence import Evidence
     from lorag.pipeline.adapters.registry import Registry, Version
-    from lorag.pipeline.config import Settings
+    from lorag.promotion import Switch
 
 app = typer.Typer(no_args_is_help=True, help="List, show, promote and roll back adapter versions.")
 
@@ -37,13 +37,15 @@ RoleArgument = Annotated[Role, typer.Argument(help="Which adapter.", show_defaul
 @app.command("list")
 def list_versions(project: Project = HERE, output: Output = Format.TEXT) -> None:
     """All published versions, oldest first."""
-    _, registry = _open(project)
+    import lorag
+
+    registry = lorag.open(project).registry
     found = [_entry(registry, version) for version in registry.list()]
     if output is Format.JSON:
         show_json({"adapters": found})
         return
     if not found:
-        show(f"No adapters in {registry.folder} yet; make one with `lorag train`.")
+        show(for_project(f"No adapters in {registry.folder} yet; make one with `lorag train`.", project))
         return
     rows = table("role", "version", "alias", "created", "made of", "evidence")
     for entry in found:
@@ -65,9 +67,10 @@ def show_version(
     output: Output = Format.TEXT,
 ) -> None:
     """The card of a version: what it is, what it was made of, what it was shown to bring."""
+    import lorag
     from lorag.pipeline.adapters.card import card_json
 
-    _, registry = _open(project)
+    registry = lorag.open(project).registry
     found, card = registry.resolve(role, version), registry.show(role, version)
     if output is Format.JSON:
         show_json({**json.loads(card_json(card)), "aliases": list(found.aliases), "folder": str(found.folder)})
@@ -81,7 +84,7 @@ def show_version(
     if card.evidence:
         show_evidence(card.evidence)
     else:
-        show("No held-out comparison yet; make one with `lorag eval adapter`.")
+        show(for_project("No held-out comparison yet; make one with `lorag eval adapter`.", project))
 
 
 @app.command("promote")
@@ -102,17 +105,19 @@ def promote(
     output: Output = Format.TEXT,
 ) -> None:
     """Let a version serve, if its held-out evidence says that it is better than the base."""
-    settings, registry = _open(project)
-    registry.promote(role, version, not_worse=not_worse)
-    _tell_switch(settings, registry, role, output)
+    import lorag
+
+    with lorag.open(project) as opened:
+        _show_switch(opened.promote(role, version, not_worse=not_worse), project, output)
 
 
 @app.command("rollback")
 def rollback(role: RoleArgument, project: Project = HERE, output: Output = Format.TEXT) -> None:
     """Put the previous version back, for the embedder with the index that belongs to it. A second rollback undoes the first."""
-    settings, registry = _open(project)
-    registry.rollback(role)
-    _tell_switch(settings, registry, role, output)
+    import lorag
+
+    with lorag.open(project) as opened:
+        _show_switch(opened.rollback(role), project, output)
 
 
 @app.command("card")
@@ -123,11 +128,11 @@ def model_card(
     project: Project = HERE,
 ) -> None:
     """Print the card of a version, written from what is known of it now. The registry keeps the same as README.md beside it."""
+    import lorag
     from lorag.pipeline.adapters.card import card_json
     from lorag.pipeline.adapters.model_card import write_model_card
 
-    _, registry = _open(project)
-    card = registry.show(role, version)
+    card = lorag.open(project).registry.show(role, version)
     typer.echo(write_model_card(card) if form is CardForm.HF else card_json(card), nl=False)
 
 
@@ -148,16 +153,17 @@ def import_(
     output: Output = Format.TEXT,
 ) -> None:
     """Take in an adapter that was trained elsewhere, as `candidate`. It serves once it is promoted, as every other."""
-    from lorag.adapter_import import bring_in
-    from lorag.training.importing import Claims
+    import lorag
 
-    settings, registry = _open(project)
-    version = bring_in(settings, registry, Role(role.value), folder, data, Claims(contract, precision, licence, same_base))
+    with lorag.open(project) as opened:
+        version = opened.import_adapter(
+            folder, role.value, data, contract=contract, precision=precision, licence=licence, same_base=same_base
+        )
     if output is Format.JSON:
         show_json({"role": role.value, "version": version.id, "folder": str(version.folder)})
         return
     show(f"{role.value} {version.id} is candidate now, imported from {folder}. Before it can be promoted:")
-    show(f"  lorag eval adapter {role.value} --data {data}")
+    show(f"  {command('eval', 'adapter', role.value, '--data', data, project=project)}")
 
 
 def show_evidence(evidence: Sequence[Evidence]) -> None:
@@ -181,14 +187,6 @@ def _show_claims(evidence: Sequence[Evidence], title: str) -> None:
         figures = (f"{each.reference:.3f}", f"{each.tuned:.3f}", f"{each.difference:+.3f}", interval, str(each.n))
         rows.add_row(cell(each.metric), *figures, cell(each.data))
     out().print(rows)
-
-
-def _open(project: Any) -> tuple[Settings, Registry]:
-    from lorag.assembly import open_registry
-    from lorag.pipeline.config import load_settings
-
-    settings = load_settings(project)
-    return settings, open_registry(settings)
 
 
 def _entry(registry: Registry, version: Version) -> dict[str, Any]:
@@ -252,17 +250,12 @@ def _imported(origin: Origin) -> dict[str, str]:
     }
 
 
-def _tell_switch(settings: Settings, registry: Registry, role: Role, output: Format) -> None:
-    from lorag.index_switch import follow_embedder
-
-    aliases = registry.aliases(role)
-    index = follow_embedder(settings) if role is Role.EMBEDDER else ""
+def _show_switch(switch: Switch, project: Path, output: Format) -> None:
     if output is Format.JSON:
-        show_json(
-            {"role": role.value, **{name: aliases.get(name) for name in ("production", "previous")}, "index": index or None}
-        )
+        named = {"production": switch.production, "previous": switch.previous or None, "index": switch.index or None}
+        show_json({"role": switch.role.value, **named})
         return
-    before = f"; before it was {aliases['previous']}" if "previous" in aliases else ""
-    show(f"{role.value} {aliases['production']} is production now{before}.")
-    if index:
-        show(index)
+    before = f"; before it was {switch.previous}" if switch.previous else ""
+    show(f"{switch.role.value} {switch.production} is production now{before}.")
+    if switch.index:
+        show(for_project(switch.index, project))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lorag.services.answer_view import show_answer, show_trace
-from lorag.services.history import read_history
 from lorag.services.options import HERE, Format, Output, Project
 from lorag.services.terminal import show_json, working
 
@@ -24,20 +22,16 @@ def ask(
     output: Output = Format.TEXT,
 ) -> None:
     """Answer a question from the documents, each citation with the words it rests on."""
-    from lorag.assembly import open_chain, open_index
-    from lorag.pipeline.chain import check_query
-    from lorag.pipeline.config import load_settings
-    from lorag.pipeline.records import Query
+    import lorag
+    from lorag.conversation import query_of, read_history
     from lorag.pipeline.response_json import response_json
 
-    query = Query(question, read_history(history) if history else ())
-    check_query(query)
-    settings = load_settings(project)
-    with closing(open_index(settings)) as index:
+    query = query_of(question, read_history(history) if history else ())
+    with lorag.open(project) as opened:
         with working("loading the models"):
-            chain = open_chain(settings, index=index)
+            opened.load()
         with working("answering"):
-            response = chain.ask(query)
+            response = opened.ask(query)
     if output is Format.JSON:
         show_json(response_json(response))
         return

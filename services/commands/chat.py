@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from lorag.pipeline.errors import LoragError
 from lorag.services.answer_view import show_grounds, show_trace
 from lorag.services.failures import describe
 from lorag.services.options import HERE, Project
-from lorag.services.terminal import say, show, visible, working
+from lorag.services.terminal import for_project, say, show, visible, working
 
 if TYPE_CHECKING:
-    from lorag.pipeline.chain import Chain
+    from lorag.pipeline.chain import Event
     from lorag.pipeline.records import Query, Response, Turn
 
 PROMPT = "> "
@@ -24,23 +25,27 @@ COMMANDS = "/trace shows how the last answer came about, /reset forgets the conv
 
 def chat(project: Project = HERE) -> None:
     """Talk with the documents. Follow-up questions are understood; /quit or end of input ends."""
-    from lorag.assembly import open_chain, open_index
-    from lorag.pipeline.config import load_settings
+    import lorag
 
-    settings = load_settings(project)
-    with closing(open_index(settings)) as index:
+    with lorag.open(project) as opened:
         with working("loading the models"):
-            chain = open_chain(settings, index=index)
+            opened.load()
         if sys.stdin.isatty():
             say(COMMANDS)
-        Conversation(chain).run()
+        Conversation(opened, project).run()
+
+
+class Streams(Protocol):
+    """What a conversation is held with: a project, or a chain."""
+
+    def stream(self, query: Query, /) -> Generator[Event]: ...
 
 
 class Conversation:
     """A loop over the lines of stdin. A question that fails is told of and leaves the conversation as it was."""
 
-    def __init__(self, chain: Chain) -> None:
-        self._chain = chain
+    def __init__(self, chain: Streams, project: Path = HERE) -> None:
+        self._chain, self._project = chain, project
         self._history: list[Turn] = []
         self._last: Response | None = None
 
@@ -74,7 +79,7 @@ class Conversation:
         try:
             response = self._stream(Query(question, tuple(self._history)))
         except LoragError as error:
-            say(f"error: {describe(error)}")
+            say(f"error: {for_project(describe(error), self._project)}")
         except KeyboardInterrupt:
             say("\nstopped; ask on, or /quit")
         else:

@@ -11,8 +11,7 @@ from lorag.services.options import Format, Output
 from lorag.services.terminal import cell, out, show, show_json, table
 
 if TYPE_CHECKING:
-    from lorag.pipeline.evaluation.comparison import RunComparison
-    from lorag.pipeline.evaluation.report.read import SavedRun
+    from lorag.evaluating.comparison import ComparedRuns
 
 FLIPS_SHOWN = 10
 CONFIGURATION = "all adapters"
@@ -29,31 +28,28 @@ def compare(
     output: Output = Format.TEXT,
 ) -> None:
     """Compare two reports on the items they share: paired differences, what is more than noise, and what flipped."""
-    from lorag.evaluating.comparison import comparison_report, to_json
-    from lorag.evaluating.evaluation import METRICS
-    from lorag.evaluating.saved_items import read_saved
-    from lorag.pipeline.evaluation.comparison import compare_runs
     from lorag.pipeline.evaluation.report import write_report
+    from lorag.project import Project
     from lorag.services.options import page_at
 
     place = page_at(page) if page is not None else None
-    runs = read_saved(first, a), read_saved(second, b)
-    found = compare_runs(*runs, METRICS)
-    written = write_report(comparison_report(*runs, found), *place) if place else None
+    compared = Project.compare(first, second, configuration=a, after_configuration=b)
+    written = write_report(compared.report(), *place) if place else None
     if output is Format.JSON:
-        show_json(to_json(*runs, found))
+        show_json(compared.to_json())
     else:
-        _show(*runs, found)
+        _show(compared)
         if written is not None:
             show(f"page: {written}")
 
 
-def _show(first: SavedRun, second: SavedRun, found: RunComparison) -> None:
+def _show(compared: ComparedRuns) -> None:
     from lorag.evaluating.comparison import describe, notices
     from lorag.pipeline.evaluation.effects import UNCORRECTED, WORTH
 
-    show(f"A: {describe(first)}")
-    show(f"B: {describe(second)}")
+    found = compared.found
+    show(f"A: {describe(compared.first)}")
+    show(f"B: {describe(compared.second)}")
     for notice in notices(found):
         show(notice)
     columns = (

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lorag.pipeline.records import Role
 from lorag.services.commands.adapters import show_evidence
 from lorag.services.commands.evaluate_details import show_details
 from lorag.services.commands.evaluate_retrieval import retrieval
 from lorag.services.failures import Interrupted
 from lorag.services.options import HERE, DataFolder, Format, Output, Project, Tuned
-from lorag.services.terminal import cell, out, progress_bars, show, show_json, table
+from lorag.services.terminal import cell, command, out, progress_bars, show, show_json, table
 
 if TYPE_CHECKING:
     from lorag.pipeline.evaluation.report import Ablation, Comparison
@@ -45,20 +44,17 @@ def chain(
     Beside the table: retrieval by raw, rewritten and gold question, the judge in full, support of answers, time and tokens, and
     every item that was unparsed or failed.
     """
+    import lorag
     from lorag.evaluating.details import usage_json
-    from lorag.evaluating.evaluation import evaluate_chain
-    from lorag.pipeline.config import load_settings
 
-    settings = load_settings(project)
-    with progress_bars() as bars:
+    with lorag.open(project) as opened, progress_bars() as bars:
         bars.begin(REQUESTS)
         try:
-            found = evaluate_chain(
-                settings,
+            found = opened.evaluate(
                 data,
-                limit,
-                lambda what, done, total: bars.update(REQUESTS, done, total, what),
+                limit=limit,
                 out=keep,
+                on_progress=lambda what, done, total: bars.update(REQUESTS, done, total, what),
                 on_documents=lambda done, total: bars.update(DOCUMENTS, done, total),
             )
         except KeyboardInterrupt:
@@ -104,39 +100,29 @@ def adapter(
     output: Output = Format.TEXT,
 ) -> None:
     """Compare a version with the bare base on FOLDER/test, item by item, and put the result on its card."""
-    from lorag.evaluating.elsewhere import GeneralSet, measure_elsewhere, read_general
-    from lorag.evaluating.evaluation import evaluate_adapter, left_out_stages
-    from lorag.pipeline.config import load_settings
-    from lorag.pipeline.errors import InputError
+    import lorag
     from lorag.pipeline.storage.strict_json import plain
 
-    tests: GeneralSet | None = None
-    if general is not None:
-        if role is not Tuned.EMBEDDER:
-            raise InputError(f"--general is for the embedder; the {role.value} answers no search")
-        tests = read_general(general)  # a folder that cannot be read is told before the first measurement
-    settings = load_settings(project)
-    with progress_bars() as bars:
+    with lorag.open(project) as opened, progress_bars() as bars:
         bars.begin(REQUESTS)
-        measured, evidence = evaluate_adapter(
-            settings,
-            Role(role.value),
-            version,
+        found = opened.evaluate_adapter(
+            role.value,
             data,
-            lambda what, done, total: bars.update(REQUESTS, done, total, what),
+            version,
+            general=general,
+            on_progress=lambda what, done, total: bars.update(REQUESTS, done, total, what),
             on_documents=lambda done, total: bars.update(DOCUMENTS, done, total),
+            on_texts=lambda done, total: bars.update(TEXTS, done, total),
         )
-        found = [evidence]
-        if tests is not None:
-            bars.begin(TEXTS)
-            found += [measure_elsewhere(settings, measured.id, tests, lambda done, total: bars.update(TEXTS, done, total))[1]]
+    evidence = [each for each in (found.evidence, found.general) if each is not None]
     if output is Format.JSON:
-        show_json({"role": role.value, "version": measured.id, "evidence": plain(found)})
+        show_json({"role": role.value, "version": found.version.id, "evidence": plain(evidence)})
         return
-    show_evidence(found)
-    for note in left_out_stages(settings):
+    show_evidence(evidence)
+    for note in found.notes:
         show(note)
-    if evidence.low > 0:
-        show(f"{measured.id} is better: let it serve with `lorag adapters promote {role.value} {version}`.")
+    if found.evidence.low > 0:
+        promotion = command("adapters", "promote", role.value, version, project=project)
+        show(f"{found.version.id} is better: let it serve with `{promotion}`.")
     else:
-        show(f"That {measured.id} is better is not shown: train it further, or evaluate it on more items.")
+        show(f"That {found.version.id} is better is not shown: train it further, or evaluate it on more items.")

@@ -35,20 +35,17 @@ def ablation(
     Work that combinations share is done once, and a run that was stopped goes on. A report with every question goes to --out,
     its JSON beside it.
     """
-    from lorag.evaluating.ablation import STATE, run_ablation, to_json
+    import lorag
+    from lorag.evaluating.ablation import STATE, to_json
     from lorag.evaluating.evaluation import left_out_stages
-    from lorag.pipeline.config import load_settings
     from lorag.pipeline.evaluation.report import write_report
     from lorag.services.options import page_at
 
-    settings = load_settings(project)
-    folder, name = page_at(page) if page is not None else (project / STATE, "report")
-    with progress_bars() as bars:
+    with lorag.open(project) as opened, progress_bars() as bars:
+        folder, name = page_at(page) if page is not None else (project / STATE, "report")
         bars.begin(STAGE)
         try:
-            report = run_ablation(
-                settings, data, project / STATE, limit, lambda what, done, total: bars.update(STAGE, done, total, what)
-            )
+            report = opened.ablate(data, limit=limit, on_progress=lambda what, done, total: bars.update(STAGE, done, total, what))
         except KeyboardInterrupt:
             raise Interrupted("the ablation stopped; what was answered is kept, run it again and it goes on from there") from None
     written = write_report(report, folder, name)
@@ -56,7 +53,7 @@ def ablation(
         show_json({"report": str(written), **to_json(report)})
         return
     _show_effects(report.effects)
-    for note in left_out_stages(settings):
+    for note in left_out_stages(opened.settings):
         show(note)
     show(f"report: {written}")
 

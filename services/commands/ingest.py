@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -22,19 +21,11 @@ def ingest(
     output: Output = Format.TEXT,
 ) -> None:
     """Read the documents into the index: only what is new, changed or gone. Stopped anywhere, it goes on when run again."""
-    from lorag.assembly import open_index
-    from lorag.pipeline.config import load_settings
-    from lorag.serving_lock import ingesting
+    import lorag
 
-    settings = load_settings(project)
-    alone = ingesting(project) if rebuild or settings.store.kind == "edge" else nullcontext()
-    with alone, closing(open_index(settings)) as index, progress_bars() as bars:
+    with lorag.open(project) as opened, progress_bars() as bars:
         bars.begin("documents")
-        report = index.ingest(
-            settings.documents,
-            rebuild=rebuild,
-            on_progress=lambda done, total, name: bars.update("documents", done, total, name),
-        )
+        report = opened.ingest(rebuild=rebuild, on_progress=lambda done, total, name: bars.update("documents", done, total, name))
     for skipped in report.failed:
         say(f"not read: {skipped}")
     if output is Format.JSON:

@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 
-from lorag.pipeline.records import Role
 from lorag.services.options import HERE, Format, Output, Project, Tuned
 from lorag.services.terminal import cell, out, say, show, show_json, table
 
@@ -43,13 +42,20 @@ def merge(
     Layer by layer in float32, then logits of canaries, then held-out replies and likelihoods against the adapter as it was
     trained. A merged model that differs is refused with the figures. merge.json and README.md in FOLDER hold them.
     """
-    from lorag.merging import Wish, merge_version
+    import lorag
     from lorag.pipeline.adapters.merged_card import figures
-    from lorag.pipeline.config import load_settings
-    from lorag.pipeline.engine.weights import Precision
 
-    wish = Wish(version, folder, data, Precision(precision.value), samples, allow)
-    record = merge_version(load_settings(project), Role(role.value), wish, say)
+    with lorag.open(project) as opened:
+        record = opened.merge(
+            role.value,
+            folder,
+            version=version,
+            data=data,
+            precision=precision.value,
+            samples=samples,
+            allow_difference=allow,
+            on_notice=say,
+        )
     if output is Format.JSON:
         show_json({"folder": str(folder), **asdict(record)})
         return

@@ -1,8 +1,7 @@
-"""`lorag train ROLE --dry-run` and `--max-memory`: what a run will need, shown before it is spent, and batches that fit."""
+"""`lorag train ROLE --dry-run` as people and programs read it: what a run will need, shown before it is spent."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lorag.pipeline.records import Role
@@ -11,8 +10,6 @@ from lorag.services.terminal import cell, duration, out, show, show_json, table
 if TYPE_CHECKING:
     from lorag.pipeline.config import Settings
     from lorag.training.estimate import Plan
-    from lorag.training.parent import Start
-    from lorag.training.recipe import Recipe
 
 PARTS = {
     "libraries": "libraries",
@@ -24,17 +21,9 @@ PARTS = {
 }
 
 
-def batches(plan: Plan) -> str:
-    """How a step's rows are read, in words."""
-    if not plan.micro_batch:
-        return f"{plan.batch} at once"
-    if plan.micro_batch != plan.batch:
-        return f"{plan.batch}, {plan.micro_batch} at a time with cached gradients"
-    return f"{plan.batch * plan.accumulate}, {plan.batch} at a time"
-
-
 def show_plan(role: Role, base: str, plan: Plan) -> None:
     from lorag.training.estimate_memory import show_size
+    from lorag.tuning import rows_a_step
 
     show(f"{role.value} on {base}, {plan.compute} on {plan.device}. Nothing is trained or written.")
     facts = table("", "", title="Run")
@@ -42,7 +31,7 @@ def show_plan(role: Role, base: str, plan: Plan) -> None:
     for name, value in (
         ("trained parameters", f"{plan.trainable:,} ({plan.share:.2%} of {plan.parameters:,})"),
         ("rows", f"{plan.rows:,} of at most {plan.longest:,} tokens, {plan.tokens:,} tokens an epoch{dropped}"),
-        ("rows a step", batches(plan)),
+        ("rows a step", rows_a_step(plan)),
         ("steps", f"{plan.steps:,}"),
         ("time", f"about {duration(plan.seconds)}"),
     ):
@@ -97,29 +86,3 @@ def print_plan(role: Role, plan: Plan, settings: Settings, *, as_json: bool) -> 
         show_json(plan_json(role, base, plan))
     else:
         show_plan(role, base, plan)
-
-
-def plan_for(role: Role, settings: Settings, recipe: Recipe, data: Path, start: Start | None, max_memory: str | None) -> Plan:
-    """The plan of the run that these would be. `start` is the adapter that it goes on from, `max_memory` text such as 6GiB."""
-    from lorag.assembly import open_registry
-    from lorag.training.dataset import DataFolder
-    from lorag.training.estimate import plan_training
-    from lorag.training.estimate_memory import read_size
-    from lorag.training.parent import agreed
-    from lorag.training.run import TrainingRun
-
-    job = TrainingRun(
-        role=role,
-        data=DataFolder(data, settings.judge.intents),
-        recipe=agreed(recipe, start) if start else recipe,
-        base=settings.base.model,
-        embedder=settings.embedder.model,
-        registry=open_registry(settings),
-        run_folder=Path(),
-        k=settings.retrieval.k,
-        resume=False,
-        on_progress=None,
-        on_notice=None,
-        beginning=None,
-    )
-    return plan_training(job, read_size(max_memory) if max_memory else 0)

@@ -78,7 +78,7 @@ def test_the_index_goes_with_the_embedder(lorag, project, publish_embedder) -> N
     assert collection() == "documents-1"
     publish_embedder(6)
     done = lorag("adapters", "promote", "embedder", *here)
-    assert "filled by another encoder: run `lorag ingest --rebuild`" in done.out
+    assert f"filled by another encoder: run `lorag ingest --rebuild --project {project.folder}`" in done.out
     assert not works()
     assert lorag("ingest", "--rebuild", *here).code == 0
     assert works()

@@ -104,7 +104,7 @@ def test_a_question_with_a_nul(lorag, project) -> None:
 def test_nothing_ingested_yet(lorag, project) -> None:
     done = lorag("ask", "Who?", "--project", project.folder)
     assert done.code == 2
-    assert done.error_line.endswith("nothing ingested yet; run `lorag ingest` first")
+    assert done.error_line.endswith(f"nothing ingested yet; run `lorag ingest --project {project.folder}` first")
 
 
 def test_a_question_longer_than_the_context(lorag, project) -> None:
@@ -161,7 +161,7 @@ def test_an_index_filled_by_another_embedder(lorag, project, publish_embedder) -
         done = lorag(*command, "--project", project.folder)
         assert done.code == 2
         assert "was filled by" in done.error_line
-        assert "run `lorag ingest --rebuild`" in done.error_line
+        assert f"run `lorag ingest --rebuild --project {project.folder}`" in done.error_line
     project.set()
     assert lorag("ask", "Who?", "--project", project.folder).code == 0
     project.set("adapters: {embedder: candidate}")

@@ -18,8 +18,8 @@ import pytest
 import lorag.training.run
 from lorag.pipeline.adapters.registry import Registry
 from lorag.pipeline.records import Role
-from lorag.services.commands.train import run_folder_for
 from lorag.training.checkpoints import find_newest
+from lorag.tuning import run_folder_for
 from tests.services.conftest import write_rewriter_rows
 
 RECIPE = """

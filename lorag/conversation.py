@@ -1,14 +1,16 @@
-"""A conversation in a JSON file → turns. Knows no model and no chain."""
+"""What a user asks with: a question with the conversation before it, in Python or in a JSON file. Knows no model and no chain."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lorag.pipeline.chain import check_query
 from lorag.pipeline.contracts.context import parse_turn
 from lorag.pipeline.errors import InputError
-from lorag.pipeline.records import Speaker, Turn
+from lorag.pipeline.records import Query, Speaker, Turn
 
 _SPEAKERS = {
     "user": Speaker.USER,
@@ -18,6 +20,23 @@ _SPEAKERS = {
     "topic": Speaker.TOPIC,
 }
 _SHAPE = 'a turn is "User: …", "Assistant: …" or {"role": "user", "text": "…"}'
+
+
+def query_of(question: str | Query, history: Sequence[Turn | str] = ()) -> Query:
+    """The question with its history, oldest turn first; a turn may be a line `User: …` or `Assistant: …`.
+
+    Raises InputError if it cannot be asked: an empty question, a history beside a `Query`, a turn of another form.
+    """
+    if isinstance(question, Query):
+        if history:
+            raise InputError("a Query holds its own history; give the history there")
+        query = question
+    else:
+        if isinstance(history, str):
+            raise InputError("history must be a list of turns, oldest first")
+        query = Query(question, tuple(parse_turn(turn) if isinstance(turn, str) else turn for turn in history))
+    check_query(query)
+    return query
 
 
 def read_history(path: Path) -> tuple[Turn, ...]:

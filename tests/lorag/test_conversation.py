@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from lorag.conversation import read_history
 from lorag.pipeline.errors import InputError
 from lorag.pipeline.records import Speaker, Turn
-from lorag.services.history import read_history
 
 
 def test_both_forms_of_a_turn(tmp_path: Path) -> None:

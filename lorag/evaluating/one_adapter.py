@@ -1,0 +1,51 @@
+"""One adapter on held-out rows of its own domain and, for an embedder, on a general set: what its card says then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lorag.evaluating.elsewhere import measure_elsewhere, read_general
+from lorag.evaluating.evaluation import Progress, evaluate_adapter, left_out_stages
+from lorag.evaluating.measuring import Documents
+from lorag.pipeline.adapters.card import Evidence
+from lorag.pipeline.adapters.registry import Version
+from lorag.pipeline.config import Settings
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.records import Role
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterEvaluation:
+    """A version and what was measured of it: on its own domain, on a general set if there was one. `notes` say what was left
+    out."""
+
+    version: Version
+    evidence: Evidence
+    general: Evidence | None
+    notes: tuple[str, ...]
+
+
+def evaluate_version(
+    settings: Settings,
+    role: Role,
+    version: str,
+    data: Path,
+    general: Path | None = None,
+    *,
+    on_progress: Progress | None = None,
+    on_documents: Documents | None = None,
+    on_texts: Callable[[int, int], None] | None = None,
+) -> AdapterEvaluation:
+    """Measure the adapter on `data`/test, and on the general set in `general`, and put both on its card.
+
+    `on_texts` is called with texts of the general set embedded, and texts in all. Raises as `evaluate_adapter`; InputError for a
+    general set of another role than the embedder, or one that cannot be read, before anything is measured.
+    """
+    if general is not None and role is not Role.EMBEDDER:
+        raise InputError(f"--general is for the embedder; the {role.value} answers no search")
+    tests = None if general is None else read_general(general)
+    measured, evidence = evaluate_adapter(settings, role, version, data, on_progress, on_documents=on_documents)
+    elsewhere = None if tests is None else measure_elsewhere(settings, measured.id, tests, on_texts)[1]
+    return AdapterEvaluation(measured, evidence, elsewhere, left_out_stages(settings))

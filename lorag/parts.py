@@ -1,0 +1,138 @@
+"""What a project has open: store, text encoder, index, base, chain. Each is opened when it is first needed, once, and late.
+
+Loading happens under one lock, so two threads that need the same part get the same one. Knows no use case.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from lorag.assembly import (
+    SharedBase,
+    open_base,
+    open_chain,
+    open_embedder,
+    open_index,
+    open_retriever,
+    open_store,
+    refit_base,
+)
+from lorag.pipeline.config import NO_ADAPTER, Settings
+from lorag.pipeline.errors import ProjectClosed
+from lorag.pipeline.records import Role
+
+if TYPE_CHECKING:
+    from lorag.pipeline.adapters.registry import Version
+    from lorag.pipeline.chain import Chain
+    from lorag.pipeline.engine.protocol import Engine
+    from lorag.pipeline.retrieval.embedder import Embedder
+    from lorag.pipeline.retrieval.index import Index
+    from lorag.pipeline.retrieval.store import VectorStore
+    from lorag.pipeline.stages import Retriever
+
+
+class Parts:
+    """The open parts of one project. `engine` and `embedder` stand in for those that the settings describe. Thread-safe.
+
+    Every method raises ProjectClosed after `close`, and otherwise as the function of `lorag.assembly` that opens the part.
+    """
+
+    def __init__(self, settings: Settings, *, engine: Engine | None = None, embedder: Embedder | None = None) -> None:
+        self._settings = settings
+        self._given_engine, self._given_embedder = engine, embedder
+        self._lock = threading.RLock()
+        self._closers = ExitStack()
+        self._closed = self._changed = False
+        self._store: VectorStore | None = None
+        self._index: Index | None = None
+        self._base: SharedBase | None = None
+        self._chain: Chain | None = None
+
+    def require_open(self) -> None:
+        """Raises ProjectClosed after `close`."""
+        if self._closed:
+            raise ProjectClosed(f"the project with the documents {self._settings.documents} is closed; open it again")
+
+    def store(self) -> VectorStore:
+        with self._lock:
+            self.require_open()
+            if self._store is None:
+                self._store = open_store(self._settings)
+                self._closers.callback(self._store.close)
+            return self._store
+
+    def index(self) -> Index:
+        """The index as the encoder that the settings name sees it."""
+        with self._lock:
+            self.require_open()
+            if self._index is None:
+                self._index = open_index(self._settings, self._given_embedder or open_embedder(self._settings), self.store())
+            return self._index
+
+    def index_seen_by(self, version: Version | None) -> tuple[Embedder, Index]:
+        """The text encoder with this version of its adapter, loaded, and the index seen through it."""
+        choice = self._settings.adapters.model_copy(update={"embedder": version.id if version else NO_ADAPTER})
+        chosen = self._settings.model_copy(update={"adapters": choice})
+        embedder = self._given_embedder or open_embedder(chosen)
+        assert embedder.dimension  # loads the model now, not at the first question
+        return embedder, open_index(chosen, embedder, self.store())
+
+    def base(self) -> SharedBase:
+        """The engine with the adapters that the settings name."""
+        with self._lock:
+            self.require_open()
+            if self._base is None:
+                given = self._given_engine
+                self._own(open_base(self._settings) if given is None else SharedBase(given, {}))
+            elif self._changed:
+                self._own(refit_base(self._base, self._settings))
+            assert self._base is not None
+            self._changed = False
+            return self._base
+
+    def _own(self, base: SharedBase) -> None:
+        if (self._base is None or self._base.engine is not base.engine) and hasattr(base.engine, "close"):
+            self._closers.callback(base.engine.close)
+        self._base = base
+
+    def chain(self) -> Chain:
+        """The chain that answers. An index that is not there is told of before a model is loaded."""
+        with self._lock:
+            self.require_open()
+            if self._chain is None:
+                index = self.index()
+                index.info()
+                self._chain = open_chain(self._settings, index=index, base=self.base())
+            return self._chain
+
+    def retriever(self) -> Retriever:
+        """The retriever stage alone: no language model is loaded for it."""
+        return open_retriever(self._settings, self.index())
+
+    def follow(self, role: Role) -> None:
+        """After a change of what serves for `role`: the next question is answered with it.
+
+        The base stays in memory, and a chain that another thread still asks keeps the adapters it was made with.
+        """
+        with self._lock:
+            self.require_open()
+            self._chain = None
+            if role is Role.EMBEDDER:
+                self._index = None
+            else:
+                self._changed = self._given_engine is None
+
+    def release_models(self) -> None:
+        """Let go of the models, for work that needs the memory; the next question loads them again."""
+        with self._lock:
+            self.require_open()
+            self._index = self._base = self._chain = None
+
+    def close(self) -> None:
+        """Close what is open. A second call does nothing."""
+        with self._lock:
+            self._closed = True
+            self._store = self._index = self._base = self._chain = None
+            self._closers.close()

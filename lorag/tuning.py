@@ -1,0 +1,155 @@
+"""Training of one adapter in a project: from what the user asks for to a run, its plan or a published candidate.
+
+Settings and a data folder meet the recipe here. Knows no terminal.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.records import Role
+
+if TYPE_CHECKING:
+    from lorag.pipeline.adapters.registry import Registry, Version
+    from lorag.pipeline.config import Settings
+    from lorag.training.estimate import Plan
+    from lorag.training.parent import Start
+    from lorag.training.progress import Progress
+    from lorag.training.recipe import Recipe
+
+RUNS = Path(".lorag/runs")
+
+Notice = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSpec:
+    """What is to be trained, and how, as the user says it.
+
+    `recipe` is a file or the name of a bundled recipe (None: the role's own), `begin` the adapter to go on from, `public` a
+    folder of public sets to measure that on, `max_memory` text such as 6GiB.
+    """
+
+    role: Role
+    data: Path
+    recipe: str | Path | None = None
+    begin: str | None = None
+    public: Path | None = None
+    max_memory: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingWatch:
+    """Who is told of a run: each step, each notice, and each item on which a continued adapter is measured."""
+
+    on_progress: Callable[[Progress], None] | None = None
+    on_notice: Notice | None = None
+    on_measured: Callable[[int, int], None] | None = None
+
+
+def run_folder_for(project: Path, role: Role, *, resume: bool) -> Path:
+    """Where a run's checkpoints go: a new numbered folder, so that no run's curve is lost; with `resume` the newest there is."""
+    runs = project / RUNS
+    pattern = re.compile(rf"{role.value}-(\d+)")
+    found = [match for path in runs.iterdir() if (match := pattern.fullmatch(path.name))] if runs.is_dir() else []
+    newest = max((int(match[1]) for match in found), default=0)
+    return runs / f"{role.value}-{newest if resume and newest else newest + 1:04d}"
+
+
+def train_adapter(
+    settings: Settings,
+    registry: Registry,
+    spec: TrainingSpec,
+    run_folder: Path,
+    *,
+    resume: bool = False,
+    watch: TrainingWatch | None = None,
+) -> Version:
+    """Train what `spec` says and publish it as `candidate`. Raises as `train_role`; ConfigError for a recipe."""
+    from lorag.training import processes
+    from lorag.training.parent import Beginning
+    from lorag.training.run import train_role
+
+    watch = watch or TrainingWatch()
+    recipe, start = _read(spec, registry)
+    if spec.max_memory:
+        plan = _plan(settings, registry, spec, recipe, start)
+        recipe = plan.recipe
+        if watch.on_notice is not None and processes.is_first():
+            watch.on_notice(_cut(plan))
+    return train_role(
+        spec.role,
+        data=spec.data,
+        recipe=recipe,
+        base=settings.base.model,
+        embedder=settings.embedder.model,
+        registry=registry,
+        run_folder=run_folder,
+        k=settings.retrieval.k,
+        intents=settings.judge.intents,
+        resume=resume,
+        on_progress=watch.on_progress,
+        on_notice=watch.on_notice if processes.is_first() else None,
+        beginning=Beginning(start, spec.public, on_measured=watch.on_measured) if start else None,
+    )
+
+
+def plan_adapter(settings: Settings, registry: Registry, spec: TrainingSpec) -> Plan:
+    """What the run will need: parameters, steps, memory and time. Nothing is trained or written."""
+    return _plan(settings, registry, spec, *_read(spec, registry))
+
+
+def rows_a_step(plan: Plan) -> str:
+    """How a step's rows are read, in words."""
+    if not plan.micro_batch:
+        return f"{plan.batch} at once"
+    if plan.micro_batch != plan.batch:
+        return f"{plan.batch}, {plan.micro_batch} at a time with cached gradients"
+    return f"{plan.batch * plan.accumulate}, {plan.batch} at a time"
+
+
+def _cut(plan: Plan) -> str:
+    from lorag.training.estimate_memory import show_size
+
+    return f"rows a step: {rows_a_step(plan)}, for a peak of about {show_size(plan.memory.total)}"
+
+
+def _read(spec: TrainingSpec, registry: Registry) -> tuple[Recipe, Start | None]:
+    """The recipe, and the adapter that the run begins with."""
+    from lorag.training.parent import find_start
+    from lorag.training.recipe import load_recipe
+
+    recipe = load_recipe(spec.role, spec.recipe)
+    start = find_start(spec.begin, spec.role, registry) if spec.begin else None
+    if spec.public and not start:
+        raise InputError("--public measures what training changes on an adapter; name that adapter with --from")
+    return recipe, start
+
+
+def _plan(settings: Settings, registry: Registry, spec: TrainingSpec, recipe: Recipe, start: Start | None) -> Plan:
+    from lorag.training.dataset import DataFolder
+    from lorag.training.estimate import plan_training
+    from lorag.training.estimate_memory import read_size
+    from lorag.training.parent import agreed
+    from lorag.training.run import TrainingRun
+
+    job = TrainingRun(
+        role=spec.role,
+        data=DataFolder(spec.data, settings.judge.intents),
+        recipe=agreed(recipe, start) if start else recipe,
+        base=settings.base.model,
+        embedder=settings.embedder.model,
+        registry=registry,
+        run_folder=Path(),
+        k=settings.retrieval.k,
+        resume=False,
+        on_progress=None,
+        on_notice=None,
+        beginning=None,
+    )
+    return plan_training(job, read_size(spec.max_memory) if spec.max_memory else 0)

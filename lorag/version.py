@@ -1,0 +1,13 @@
+"""Which LoRAG this is."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+
+def lorag_version() -> str:
+    """The installed version; `checkout` if the code runs without being installed."""
+    try:
+        return version("lorag")
+    except PackageNotFoundError:
+        return "checkout"
