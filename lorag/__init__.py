@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lorag.evaluating.evaluation import Evaluation
     from lorag.opening import init_project as init
     from lorag.opening import open_project as open
-    from lorag.pipeline.adapters.card import Evidence
+    from lorag.pipeline.adapters.evidence import Evidence
     from lorag.pipeline.chain import Final, TextDelta
     from lorag.pipeline.config import Settings
     from lorag.pipeline.errors import InputError, LoragError
@@ -58,7 +58,7 @@ _RECORDS = ("Answer", "Citation", "Hit", "Passage", "Query", "Response", "Role",
 _HOMES = {
     **{name: ("lorag.pipeline.records", name) for name in _RECORDS},
     "Evaluation": ("lorag.evaluating.evaluation", "Evaluation"),
-    "Evidence": ("lorag.pipeline.adapters.card", "Evidence"),
+    "Evidence": ("lorag.pipeline.adapters.evidence", "Evidence"),
     "Final": ("lorag.pipeline.chain", "Final"),
     "IngestReport": ("lorag.pipeline.retrieval.ingest", "IngestReport"),
     "InputError": ("lorag.pipeline.errors", "InputError"),

@@ -9,7 +9,7 @@ from pathlib import Path
 from lorag.evaluating.elsewhere import measure_elsewhere, read_general
 from lorag.evaluating.evaluation import Progress, evaluate_adapter, left_out_stages
 from lorag.evaluating.measuring import Documents
-from lorag.pipeline.adapters.card import Evidence
+from lorag.pipeline.adapters.evidence import Evidence
 from lorag.pipeline.adapters.registry import Version
 from lorag.pipeline.config import Settings
 from lorag.pipeline.errors import InputError
