@@ -35,8 +35,9 @@ from lorag.training.contrastive import train_embedder
 from lorag.training.dataset import DataFolder
 from lorag.training.estimate import plan_sft, plan_training
 from lorag.training.memory import peak_memory
+from lorag.training.passage_search import plain_retrieval
 from lorag.training.recipe import Recipe
-from lorag.training.run import Job
+from lorag.training.run import TrainingRun
 from lorag.training.sft import Example, train_adapter
 
 STEPS = 3
@@ -190,8 +191,8 @@ def write_pairs(folder: Path, case: Case) -> None:
     _write(folder / "train" / "embedder.jsonl", rows)
 
 
-def job_of(case: Case, folder: Path) -> Job:
-    return Job(
+def job_of(case: Case, folder: Path) -> TrainingRun:
+    return TrainingRun(
         role=Role.EMBEDDER,
         data=DataFolder(folder, {}),
         recipe=case.recipe(),
@@ -199,7 +200,7 @@ def job_of(case: Case, folder: Path) -> Job:
         embedder=MINILM,
         registry=Registry(folder / "adapters"),
         run_folder=folder / "run",
-        k=5,
+        retrieval=plain_retrieval(MINILM, 5),
         resume=False,
         on_progress=None,
         on_notice=None,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 def bring_in(settings: Settings, registry: Registry, role: Role, folder: Path, data: Path, claims: Claims) -> Version:
     """Publish the adapter in `folder` as candidate, proven on held-out rows of the data folder `data`. Raises LoragError."""
+    from lorag.assembly import serving_retrieval
     from lorag.pipeline.engine.weights import Precision
     from lorag.training.dataset import DataFolder
     from lorag.training.importing import Runtime, import_adapter
@@ -30,7 +31,7 @@ def bring_in(settings: Settings, registry: Registry, role: Role, folder: Path, d
         embedder=settings.embedder.model,
         registry=registry,
         run_folder=folder,
-        k=settings.retrieval.k,
+        retrieval=serving_retrieval(settings),
         resume=False,
         on_progress=None,
         on_notice=None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from lorag.pipeline.chain import Chain, ChainOptions, build_chain
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from lorag.pipeline.retrieval.index import Index
     from lorag.pipeline.retrieval.rerank import Reranker
     from lorag.pipeline.retrieval.store import Filter, VectorStore
+    from lorag.pipeline.stages.retriever import Searcher
+    from lorag.training.passage_search import Retrieval
 
 GENERATION_ROLES = (Role.REWRITER, Role.SYNTHESIZER, Role.JUDGE)
 
@@ -242,6 +245,13 @@ def retriever_of(
         reranker=reranker,
         encoder=encoder,
     )
+
+
+def serving_retrieval(settings: Settings) -> Retrieval:
+    """How this project retrieves, for training: with the encoder, the fusion and the reranker that serve. Opens nothing yet."""
+    from lorag.training.passage_search import Retrieval
+
+    return Retrieval(settings.retrieval.k, partial(open_embedder, settings), partial(open_retriever, settings))
 
 
 def open_reranker(settings: Settings) -> Reranker | None:

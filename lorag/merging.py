@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lorag.assembly import open_registry
+from lorag.assembly import open_registry, serving_retrieval
 from lorag.pipeline.adapters.canaries import read_canaries, read_embed_canaries
 from lorag.pipeline.adapters.card import AdapterCard, now_utc
 from lorag.pipeline.adapters.inspection import inspect_folder
@@ -36,11 +36,11 @@ from lorag.pipeline.records import Role
 from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
 from lorag.pipeline.storage.atomic import new_folder
 from lorag.training.dataset import DataFolder, judge_schemas
-from lorag.training.examples import judge_examples, rewrite_examples, synthesize_examples
+from lorag.training.examples import judge_examples, rank_for, rewrite_examples, synthesize_examples
 from lorag.training.lora_options import QUANTIZED
 from lorag.training.memory import release_memory
+from lorag.training.passage_search import PassageSearch
 from lorag.training.publish import library_versions
-from lorag.training.run import rank_passages
 
 if TYPE_CHECKING:
     from lorag.pipeline.adapters.registry import Version
@@ -205,9 +205,10 @@ def parity_rows(settings: Settings, role: Role, data: DataFolder, most: int) -> 
     if role is Role.REWRITER:
         examples = rewrite_examples(data.rewrites(split))
     else:
-        questions, passages, k = data.questions(split)[:most], data.passages(), settings.retrieval.k
-        ranked = rank_passages(questions, passages, settings.embedder.model, 2 * k)
-        examples = synthesize_examples(questions, passages, ranked, k=k, missing_gold=0.0, shuffled=0.0)
+        questions, passages, retrieval = data.questions(split)[:most], data.passages(), serving_retrieval(settings)
+        with PassageSearch(passages, retrieval) as search:
+            ranked = rank_for(questions, search, retrieval.k, training=False)
+        examples = synthesize_examples(questions, passages, ranked, k=retrieval.k, missing_gold=0.0, shuffled=0.0)
     return [ParitySample(example.messages, example.target) for example in examples[:most]]
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lorag.assembly import serving_retrieval
 from lorag.pipeline.errors import InputError
 from lorag.pipeline.records import Role
 
@@ -90,7 +91,7 @@ def train_adapter(
         embedder=settings.embedder.model,
         registry=registry,
         run_folder=run_folder,
-        k=settings.retrieval.k,
+        retrieval=serving_retrieval(settings),
         intents=settings.judge.intents,
         resume=resume,
         on_progress=watch.on_progress,
@@ -146,7 +147,7 @@ def _plan(settings: Settings, registry: Registry, spec: TrainingSpec, recipe: Re
         embedder=settings.embedder.model,
         registry=registry,
         run_folder=Path(),
-        k=settings.retrieval.k,
+        retrieval=serving_retrieval(settings),
         resume=False,
         on_progress=None,
         on_notice=None,

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lorag.assembly import open_base, open_chain, open_index, open_registry
+from lorag.assembly import open_base, open_chain, open_index, open_registry, serving_retrieval
 from lorag.bundled import EXAMPLE, example_folder
 from lorag.evaluating.claims import held_out_claim, held_out_data
 from lorag.evaluating.evaluation import ROLES, Evaluation, evaluate
@@ -162,7 +162,7 @@ def _train(run: Run, role: Role, full: bool, starter: Version | None, from_start
             embedder=run.settings.embedder.model,
             registry=registry,
             run_folder=_run_folder(run, role),
-            k=run.settings.retrieval.k,
+            retrieval=serving_retrieval(run.settings),
             intents=run.settings.judge.intents,
             resume=True,
             on_progress=lambda at: bars.update(stage, at.step, at.total, f"loss {at.loss:.3f}", at.seconds_left),

@@ -29,8 +29,9 @@ from lorag.pipeline.evaluation.searching import embed_collection, search
 from lorag.pipeline.records import Answer, Hit, Outcome, Passage, Rewrite, Role
 from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
 from lorag.pipeline.stages import Rewriter, Synthesizer
+from lorag.training.examples import asked
+from lorag.training.passage_search import PassageSearch, plain_retrieval
 from lorag.training.progress import Progress
-from lorag.training.run import rank_passages
 from lorag.training.tuning_comparison import Cost, Method, Task, Tuned, Variant, precision_of, tune
 
 if TYPE_CHECKING:
@@ -209,13 +210,16 @@ def _rewrite(order: Order, engine: Any, adapter: str | None, tests: TestSet, tol
 
 
 def _answer(order: Order, engine: Any, adapter: str | None, tests: TestSet, told: Told) -> ScoreTable:
-    """Answers from the passages nearest by the frozen encoder, the same for every variant. F1 is of answerable questions."""
+    """Answers from the passages that the frozen encoder and their words find, the same for every variant. F1 is of answerable
+    questions."""
     task = order.task
     wanted = {item.gold.id for item in tests.chain if item.answered and item.gold.answerable}
     rows = _drawn(order, [row for row in task.data.questions("test") if row.id in wanted])
     golds = {item.gold.id: item.gold for item in tests.chain}
     passages = task.data.passages()
-    ranking = rank_passages(rows, passages, task.embedder, task.k)
+    with PassageSearch(passages, plain_retrieval(task.embedder, task.k)) as search:
+        ids = search.find([asked(row) for row in rows], task.k, training=False)
+    ranking = {row.id: found for row, found in zip(rows, ids, strict=True)}
     stage = Synthesizer(engine, adapter)
     found: dict[str, Answer] = {}
     for start in range(0, len(rows), TOGETHER):

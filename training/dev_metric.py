@@ -22,11 +22,12 @@ from lorag.pipeline.evaluation.answers import GoldAnswer, score_answers
 from lorag.pipeline.evaluation.judgments import judged, score_judgments
 from lorag.pipeline.evaluation.rewrites import GoldRewrite, score_rewrites
 from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable
-from lorag.pipeline.records import Answer, Hit, Outcome, Passage, Query, Rewrite, Role, Verdict
+from lorag.pipeline.records import Answer, Hit, Outcome, Query, Rewrite, Role, Verdict
 from lorag.pipeline.stages import Judge, Rewriter, Synthesizer
-from lorag.training.data.rows import JudgeRow, PassageRow, QuestionRow, RewriteRow, document_of
+from lorag.training.data.rows import JudgeRow, PassageRow, QuestionRow, RewriteRow
 from lorag.training.early_stopping import FAILED, metric_of, require_dev_rows
-from lorag.training.examples import shown_passages
+from lorag.training.examples import asked, gold_passages, shown_passages
+from lorag.training.passage_search import as_passage
 
 ANSWERED = "F1 with citations"
 ACCURACY = "accuracy"
@@ -77,7 +78,7 @@ class AnswerDev:
     def measure(self, engine: Engine, adapter: str) -> dict[str, float]:
         """`F1 with citations` is the mean over the questions that did not fail of: for an answerable one, half token F1 and half
         the F1 of its citations; for another, whether it was refused."""
-        hits = [tuple(Hit(_passage(row), 1.0) for row in self.shown[question.id]) for question in self.rows]
+        hits = [tuple(Hit(as_passage(row), 1.0) for row in self.shown[question.id]) for question in self.rows]
         found = Synthesizer(engine, adapter).answer([row.standalone or row.question for row in self.rows], hits)
         golds = [GoldAnswer(r.id, r.answers, r.answerable, r.passage_ids if r.answerable else ()) for r in self.rows]
         table = score_answers(golds, {gold.id: answer for gold, answer in zip(golds, found, strict=True)})
@@ -137,8 +138,9 @@ def answer_dev(
     k: int,
     metric: str = "",
 ) -> AnswerDev:
-    """All of `rows`, each with `k` passages; `rankings` gives for each row id the passage ids nearest to it, best first."""
-    shown = {row.id: tuple(passages[p] for p in shown_passages(row, rankings[row.id], k)) for row in rows}
+    """All of `rows`, each with `k` passages; `rankings` are those of `examples.rank_for`."""
+    gold = gold_passages(rows)
+    shown = {row.id: tuple(passages[p] for p in shown_passages(row, rankings[row.id], k, gold[asked(row)])) for row in rows}
     return AnswerDev(tuple(rows), shown, metric_of(Role.SYNTHESIZER, METRICS[Role.SYNTHESIZER], metric))
 
 
@@ -185,7 +187,3 @@ def _answered(item: ItemScores) -> float:
         return values[answer_metrics.F1]
     cited = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
     return (values[answer_metrics.F1] + cited) / 2
-
-
-def _passage(row: PassageRow) -> Passage:
-    return Passage(row.id, document_of(row.id), "", row.title, "", row.text, 0, len(row.text))

@@ -8,7 +8,7 @@ the run; the synthesizer's distractors alone are drawn by chance instead of retr
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
@@ -24,7 +24,7 @@ from lorag.pipeline.records import Role
 from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder, resolve_model
 from lorag.training.contrastive import ContrastiveSettings
 from lorag.training.data.negatives import Negatives
-from lorag.training.data.rows import EmbedRow, PassageRow, QuestionRow
+from lorag.training.data.rows import EmbedRow, PassageRow
 from lorag.training.estimate_memory import Load, Memory, Reading, Setting, contrastive_memory, sft_memory, show_size
 from lorag.training.estimate_time import EFFICIENCY, Geometry, measure_rate, operations
 from lorag.training.estimate_trace import Traced, trace_encoder, trace_generation
@@ -77,7 +77,8 @@ def plan_training(job: TrainingRun, max_memory: int = 0) -> Plan:
 
 
 def _plan_generation(job: TrainingRun, max_memory: int) -> Plan:
-    return plan_sft(subset(examples_of(job, "train", rank=_by_chance), job.recipe), job.recipe, job.base, max_memory)
+    found = _ByChance(tuple(job.data.training_passages()) if job.role is Role.SYNTHESIZER else ())
+    return plan_sft(subset(examples_of(job, "train", found), job.recipe), job.recipe, job.base, max_memory)
 
 
 def plan_sft(examples: Sequence[Example], recipe: Recipe, base: str, max_memory: int = 0) -> Plan:
@@ -173,12 +174,15 @@ def _stored(config: Any) -> str:
     return str(getattr(config, "dtype", None) or "float32").removeprefix("torch.")
 
 
-def _by_chance(
-    questions: Sequence[QuestionRow], passages: Mapping[str, PassageRow], embedder: str, count: int
-) -> dict[str, list[str]]:
-    """Distractors without an encoder: as long as retrieved ones, which is what counts here."""
-    rng, ids = random.Random(0), list(passages)
-    return {row.id: rng.sample(ids, min(count, len(ids))) for row in questions}
+@dataclass(frozen=True, slots=True)
+class _ByChance:
+    """Passages without an encoder: as long as retrieved ones, which is what counts here."""
+
+    ids: tuple[str, ...]
+
+    def find(self, questions: Sequence[str], k: int, *, training: bool) -> list[list[str]]:
+        rng = random.Random(0)
+        return [rng.sample(self.ids, min(k, len(self.ids))) for _ in questions]
 
 
 def _plan_encoder(job: TrainingRun, max_memory: int) -> Plan:

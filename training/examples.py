@@ -1,19 +1,20 @@
 """Rows of a role → the examples its adapter is trained on, through the role's contract. Pure: no model, no file.
 
-The synthesizer's examples show what serving shows: the passages nearest to the question, gold ones among distractors, at
-times without the gold ones, so that refusing is learnt where the passages do not say.
+The synthesizer's examples show what serving shows: the passages that it retrieves for the question, gold ones among
+distractors, at times without the gold ones, so that refusing is learnt if the passages do not say.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from lorag.pipeline.contracts import judge, rewrite, synthesize
+from lorag.pipeline.contracts import embed, judge, rewrite, synthesize
 from lorag.pipeline.contracts.judge import LabelSchema
 from lorag.pipeline.errors import DataError
 from lorag.training.data.rows import JudgeRow, PassageRow, QuestionRow, RewriteRow
+from lorag.training.passage_search import PassageFinder
 from lorag.training.sft import Example
 
 
@@ -91,35 +92,75 @@ def synthesize_examples(
     shuffled: float,
     seed: int = 0,
 ) -> list[Example]:
-    """One example a question, with `k` passages; `rankings` gives for each row id the passage ids nearest to it, best first.
+    """One example a question, with `k` passages; `rankings` are those of `rank_for`.
 
-    A gold passage that retrieval missed takes the last distractor's place. Raises DataError for a gold passage that is not
-    among `passages`.
+    A gold passage that retrieval missed takes the last distractor's place. What answers the question by another row is never a
+    distractor. Raises DataError for a gold passage that is not among `passages`.
     """
-    rng = random.Random(seed)
+    rng, hidden, gold = random.Random(seed), hidden_rows(rows, missing_gold, seed), gold_passages(rows)
     examples = []
     for row in rows:
         unknown = [p for p in row.passage_ids if p not in passages]
         if unknown:
             raise DataError(f"row {row.id!r}: passage {unknown[0]!r} is not in passages.jsonl; make both from the same documents")
-        hide = row.answerable and rng.random() < missing_gold
-        shown = shown_passages(row, rankings[row.id], k, hide)
+        hide = row.id in hidden
+        shown = shown_passages(row, rankings[row.id], k, gold[asked(row)], hide)
         if rng.random() < shuffled:
             rng.shuffle(shown)
         numbers = [shown.index(p) + 1 for p in row.passage_ids if p in shown] if row.answerable and not hide else []
-        question = row.standalone or row.question
-        messages = synthesize.messages(question, [passages[p].shown() for p in shown])
+        messages = synthesize.messages(row.standalone or row.question, [passages[p].shown() for p in shown])
         answer = row.answers[0] if numbers else ""
         examples.append(Example(row.id, messages, synthesize.target(answer, numbers)))
     return examples
 
 
-def shown_passages(row: QuestionRow, ranking: Sequence[str], k: int, hide: bool = False) -> list[str]:
-    """The passage ids of one example in retrieval order. Where the gold ones are hidden, so are they from the distractors."""
-    gold = set(row.passage_ids)
+def asked(row: QuestionRow) -> str:
+    """The question as it is searched for."""
+    return embed.query_text(row.standalone or row.question)
+
+
+def hidden_rows(rows: Sequence[QuestionRow], share: float, seed: int = 0) -> frozenset[str]:
+    """The ids of the answerable rows, `share` of them by chance, that are shown without their gold passages."""
+    rng = random.Random(f"hidden {seed}")
+    return frozenset(row.id for row in rows if row.answerable and rng.random() < share)
+
+
+def gold_passages(rows: Sequence[QuestionRow]) -> dict[str, frozenset[str]]:
+    """Each question as it is searched for → the passages that any row which asks it names."""
+    found: dict[str, frozenset[str]] = {}
+    for row in rows:
+        found[asked(row)] = found.get(asked(row), frozenset()) | frozenset(row.passage_ids)
+    return found
+
+
+def rank_for(
+    rows: Sequence[QuestionRow], finder: PassageFinder, k: int, *, training: bool, missing_gold: float = 0.0, seed: int = 0
+) -> dict[str, list[str]]:
+    """Row id → the passages that serving would show for its question, best first, in the order it finds them.
+
+    They are `k`, and one more for each that `shown_passages` takes away from among them.
+    """
+    hidden, gold = hidden_rows(rows, missing_gold, seed), gold_passages(rows)
+    together: dict[int, list[QuestionRow]] = {}
+    for row in rows:
+        kept = row.passage_ids if row.answerable and row.id not in hidden else ()
+        together.setdefault(k + len(gold[asked(row)].difference(kept)), []).append(row)
+    found: dict[str, list[str]] = {}
+    for depth, part in together.items():
+        rankings = finder.find([row.standalone or row.question for row in part], depth, training=training)
+        found |= {row.id: ranking for row, ranking in zip(part, rankings, strict=True)}
+    return found
+
+
+def shown_passages(row: QuestionRow, ranking: Sequence[str], k: int, gold: Collection[str] = (), hide: bool = False) -> list[str]:
+    """The passage ids of one example in retrieval order: the row's own unless they are hidden, and distractors.
+
+    No distractor is of `gold`, which answers the question too.
+    """
+    taken = {*gold, *row.passage_ids}
     if not row.answerable or hide:
-        return [p for p in ranking if p not in gold][:k]
+        return [p for p in ranking if p not in taken][:k]
     order = {p: place for place, p in enumerate(ranking)}
-    others = [p for p in ranking if p not in gold][: max(0, k - len(gold))]
+    others = [p for p in ranking if p not in taken][: max(0, k - len(set(row.passage_ids)))]
     wanted = [*list(row.passage_ids)[:k], *others]
     return sorted(dict.fromkeys(wanted), key=lambda p: order.get(p, len(order)))

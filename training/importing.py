@@ -38,7 +38,7 @@ from lorag.pipeline.records import Role
 from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder, resolve_model
 from lorag.pipeline.storage.digests import file_digest
 from lorag.training.publish import CANARY_SAMPLES, library_versions, write_canaries
-from lorag.training.run import TrainingRun, examples_of, held_out_split
+from lorag.training.run import TrainingRun, held_out_examples, held_out_split, passage_search
 
 PICKLED = ("adapter_model.bin", "adapter_model.pt", "adapter_model.pth", "pytorch_model.bin")
 
@@ -108,7 +108,8 @@ def _check_source(folder: Path) -> None:
 def _prove_generation(folder: Path, staged: Path, job: TrainingRun, claims: Claims, runtime: Runtime) -> tuple[Identity, int]:
     base = resolve_base(job.base)
     check_fits(folder, linear_layers(base.location, embeds=False), base.id)
-    held_out = examples_of(job, held_out_split(job.data, job.role), limit=CANARY_SAMPLES)
+    with passage_search(job) as search:
+        held_out = held_out_examples(job, search)
     samples = [CanarySample(example.messages, example.target) for example in held_out]
     engine = open_engine(load_weights(base, precision=runtime.precision, compute=runtime.compute, device=runtime.device))
     parameters = engine.loaded.model.num_parameters()

@@ -13,39 +13,34 @@ from pathlib import Path
 from typing import TypeVar
 
 from lorag.pipeline.adapters.card import DataFacts
-from lorag.pipeline.adapters.registry import PRODUCTION, Registry, Version
-from lorag.pipeline.contracts import embed
+from lorag.pipeline.adapters.registry import Registry, Version
 from lorag.pipeline.engine.bases import Base, resolve_base
-from lorag.pipeline.errors import DataError
-from lorag.pipeline.evaluation.searching import Embedded, search
+from lorag.pipeline.errors import DataError, IdentityMismatch
 from lorag.pipeline.records import Role
-from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
+from lorag.pipeline.retrieval.embedder import Embedder
 from lorag.training import processes
 from lorag.training.contrastive import train_embedder
-from lorag.training.data.rows import EmbedRow, PassageRow, QuestionRow
+from lorag.training.data.rows import EmbedRow
 from lorag.training.dataset import PASSAGES, DataFolder, judge_schemas
 from lorag.training.dev_metric import answer_dev, drawn_questions, judge_dev, rewrite_dev
 from lorag.training.early_stopping import DevSet
-from lorag.training.examples import judge_examples, mix, rewrite_examples, support_examples, synthesize_examples
+from lorag.training.examples import judge_examples, mix, rank_for, rewrite_examples, support_examples, synthesize_examples
 from lorag.training.memory import release_memory
 from lorag.training.parent import Beginning, agreed, changes_since, require_base
+from lorag.training.passage_search import PassageFinder, PassageSearch, Retrieval
 from lorag.training.progress import Progress
 from lorag.training.publish import CANARY_SAMPLES, data_facts, publish_embedder, publish_generation
 from lorag.training.recipe import Recipe
 from lorag.training.retrieval_dev import RetrievalDev, retrieval_dev
 from lorag.training.sft import Example, SftSettings, TrainedAdapter, train_adapter
 
-GOLD_ROOM = 6
-"""Nearest passages kept per question beyond `k`: room for `k` distractors after the gold ones are taken out."""
-
 T = TypeVar("T")
 Notice = Callable[[str], None]
-Rank = Callable[[Sequence[QuestionRow], Mapping[str, PassageRow], str, int], dict[str, list[str]]]
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingRun:
-    """What `train_role` works with."""
+    """What `train_role` works with. `embedder` names the model that is tuned for the embedder role."""
 
     role: Role
     data: DataFolder
@@ -54,7 +49,7 @@ class TrainingRun:
     embedder: str
     registry: Registry
     run_folder: Path
-    k: int
+    retrieval: Retrieval
     resume: bool
     on_progress: Callable[[Progress], None] | None
     on_notice: Notice | None
@@ -70,7 +65,7 @@ def train_role(
     embedder: str,
     registry: Registry,
     run_folder: Path,
-    k: int,
+    retrieval: Retrieval,
     intents: Mapping[str, str],
     resume: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
@@ -79,9 +74,9 @@ def train_role(
 ) -> Version:
     """Train the adapter of `role` on `data`/train and publish it as `candidate`, beginning anew or with another adapter.
 
-    `k` is the number of passages that the synthesizer sees when serving; `embedder` names the encoder that finds its
-    distractors, and the one that is tuned for the embedder role. With `resume` the run goes on from its newest complete
-    checkpoint. Several processes that `accelerate launch` started do the run together; the first one publishes.
+    `embedder` names the model that is tuned for the embedder role. `retrieval` is how the project retrieves: it finds the
+    synthesizer's passages, and its encoder the embedder's hard negatives. With `resume` the run goes on from its newest
+    complete checkpoint. Several processes that `accelerate launch` started do the run together; the first one publishes.
 
     Raises DataError, TrainingError, BaseError, AdapterError; a KeyboardInterrupt leaves the checkpoints.
     """
@@ -94,7 +89,9 @@ def train_role(
             on_notice(line)
     if beginning is not None:
         recipe = agreed(recipe, beginning.start)
-    job = TrainingRun(role, folder, recipe, base, embedder, registry, run_folder, k, resume, on_progress, on_notice, beginning)
+    job = TrainingRun(
+        role, folder, recipe, base, embedder, registry, run_folder, retrieval, resume, on_progress, on_notice, beginning
+    )
     version = _train_embedder(job) if role is Role.EMBEDDER else _train_generation(job)
     release_memory()
     return version
@@ -109,14 +106,9 @@ def held_out_split(data: DataFolder, role: Role) -> str:
 
 
 def _train_generation(job: TrainingRun) -> Version:
-    held = held_out_split(job.data, job.role)
-    held_out = examples_of(job, held, limit=CANARY_SAMPLES)
-    if not held_out:
-        raise DataError(
-            f"{held}/{job.role.value}.jsonl in {job.data.folder} has no row to prove the adapter's effect on; "
-            "the rewriter's need a history"
-        )
-    examples = subset(examples_of(job, "train"), job.recipe)
+    with passage_search(job) as search:
+        held_out = held_out_examples(job, search)
+        examples, dev = subset(examples_of(job, "train", search), job.recipe), _dev(job, search)
     settings = job.recipe.sft()
     processes.first_does(lambda: resolve_base(job.base))  # it may have to be converted first
     base = resolve_base(job.base)
@@ -128,7 +120,7 @@ def _train_generation(job: TrainingRun) -> Version:
         settings,
         job.run_folder,
         parent=job.beginning.start.folder if job.beginning else None,
-        dev=_dev(job),
+        dev=dev,
         resume=job.resume,
         on_progress=job.on_progress,
         on_notice=job.on_notice,
@@ -136,7 +128,27 @@ def _train_generation(job: TrainingRun) -> Version:
     return processes.first_does(lambda: _publish(job, base, settings, trained, held_out))
 
 
-def _dev(job: TrainingRun) -> DevSet | None:
+def passage_search(job: TrainingRun) -> PassageSearch:
+    """The search that finds the synthesizer's passages; one over nothing for the other roles. Use it in a `with` statement."""
+    if job.role is not Role.SYNTHESIZER:
+        return PassageSearch({}, job.retrieval)
+    passages, learnt = job.data.passages(), job.data.training_passages()
+    return PassageSearch(passages, job.retrieval, passages.keys() - learnt.keys())
+
+
+def held_out_examples(job: TrainingRun, search: PassageFinder) -> list[Example]:
+    """Those that canaries are made of. Raises DataError if there is none."""
+    held = held_out_split(job.data, job.role)
+    found = examples_of(job, held, search, limit=CANARY_SAMPLES)
+    if not found:
+        raise DataError(
+            f"{held}/{job.role.value}.jsonl in {job.data.folder} has no row to prove the adapter's effect on; "
+            "the rewriter's need a history"
+        )
+    return found
+
+
+def _dev(job: TrainingRun, search: PassageFinder) -> DevSet | None:
     """The dev items that the run is stopped by; None where the recipe does not ask for it. They are no test items."""
     if (dev := job.recipe.dev) is None:
         return None
@@ -146,8 +158,9 @@ def _dev(job: TrainingRun) -> DevSet | None:
     if job.role is Role.JUDGE:
         return judge_dev(job.data.judgments("dev"), judge_schemas(job.data.intents), dev.items, dev.metric, seed)
     questions, passages = drawn_questions(job.data.questions("dev"), dev.items, seed), job.data.passages()
-    rankings = processes.first_does(lambda: rank_passages(questions, passages, job.embedder, job.k + GOLD_ROOM))
-    return answer_dev(questions, passages, rankings, job.k, dev.metric)
+    k = job.retrieval.k
+    rankings = processes.first_does(lambda: rank_for(questions, search, k, training=False))
+    return answer_dev(questions, passages, rankings, k, dev.metric)
 
 
 def _publish(
@@ -171,7 +184,7 @@ def _train_embedder(job: TrainingRun) -> Version:
         settings,
         job.run_folder,
         dev=dev,
-        miner=_serving_encoder(job),
+        miner=_miner(job),
         resume=job.resume,
         on_progress=job.on_progress,
         on_notice=job.on_notice,
@@ -191,17 +204,18 @@ def _retrieval_dev(job: TrainingRun) -> RetrievalDev | None:
     return retrieval_dev(rows, passages, wanted.items, wanted.metric, job.recipe.optimiser.seed)
 
 
-def _serving_encoder(job: TrainingRun) -> SentenceTransformerEmbedder | None:
-    """The encoder of the current index, hard negatives are mined from: with the embedder adapter in production, if it is of the
-    model that is tuned now. None: the bare model."""
-    version = job.registry.aliases(Role.EMBEDDER).get(PRODUCTION)
-    if version is None:
+def _miner(job: TrainingRun) -> Embedder | None:
+    """The encoder that serves, which hard negatives are mined by. None: the bare model that is tuned.
+
+    So it is too if the one that serves is made for another model, as it is after `embedder.model` was changed.
+    """
+    try:
+        serving = job.retrieval.open_embedder()
+    except IdentityMismatch as error:
+        if job.on_notice is not None:
+            job.on_notice(f"hard negatives are mined by the bare {job.embedder}: {error}")
         return None
-    identity = job.registry.show(Role.EMBEDDER, version).identity
-    if identity.base_digest != SentenceTransformerEmbedder(job.embedder).identity.model_digest:
-        return None
-    folder = job.registry.resolve(Role.EMBEDDER, version).folder
-    return SentenceTransformerEmbedder(job.embedder, adapter=folder, query_side_only=identity.query_side_only)
+    return serving if serving.identity.adapter_digest else None
 
 
 def subset(rows: list[T], recipe: Recipe, limit: int = 0) -> list[T]:
@@ -212,8 +226,8 @@ def subset(rows: list[T], recipe: Recipe, limit: int = 0) -> list[T]:
     return random.Random(recipe.optimiser.seed).sample(rows, limit)
 
 
-def examples_of(job: TrainingRun, split: str, limit: int | None = None, rank: Rank | None = None) -> list[Example]:
-    """The examples of `split`, at most the first `limit`. `rank` finds the synthesizer's passages instead of `rank_passages`."""
+def examples_of(job: TrainingRun, split: str, search: PassageFinder, limit: int | None = None) -> list[Example]:
+    """The examples of `split`, at most the first `limit`. `search` finds the synthesizer's passages."""
     if job.role is Role.REWRITER:
         return rewrite_examples(job.data.rewrites(split))[:limit]
     if job.role is Role.JUDGE:
@@ -222,16 +236,12 @@ def examples_of(job: TrainingRun, split: str, limit: int | None = None, rank: Ra
             return judge_examples(rows[:limit], judge_schemas(job.data.intents))
         mixed = mix(rows, job.recipe.data.mixture, job.recipe.optimiser.seed)
         return judge_examples(mixed, judge_schemas(job.data.intents)) + _support(job)
-    questions = job.data.questions(split)[:limit]
-    passages = job.data.training_passages() if split == "train" else job.data.passages()
+    questions, training = job.data.questions(split)[:limit], split == "train"
+    passages = job.data.training_passages() if training else job.data.passages()
+    k, share, seed = job.retrieval.k, job.recipe.data.missing_gold, job.recipe.optimiser.seed
+    rankings = processes.first_does(lambda: rank_for(questions, search, k, training=training, missing_gold=share, seed=seed))
     return synthesize_examples(
-        questions,
-        passages,
-        processes.first_does(lambda: (rank or rank_passages)(questions, passages, job.embedder, job.k + GOLD_ROOM)),
-        k=job.k,
-        missing_gold=job.recipe.data.missing_gold,
-        shuffled=job.recipe.data.shuffled,
-        seed=job.recipe.optimiser.seed,
+        questions, passages, rankings, k=k, missing_gold=share, shuffled=job.recipe.data.shuffled, seed=seed
     )
 
 
@@ -242,17 +252,6 @@ def _support(job: TrainingRun) -> list[Example]:
         return []
     passages = job.data.training_passages()
     return support_examples(job.data.questions("train"), passages, limit=limit, seed=job.recipe.optimiser.seed)
-
-
-def rank_passages(
-    questions: Sequence[QuestionRow], passages: Mapping[str, PassageRow], embedder: str, count: int
-) -> dict[str, list[str]]:
-    """Row id → ids of the `count` passages nearest to its question by the frozen encoder `embedder`, best first."""
-    encoder = SentenceTransformerEmbedder(embedder)
-    matrix = encoder.embed_passages([embed.passage_text(p.title, "", p.text) for p in passages.values()])
-    queries = encoder.embed_queries([embed.query_text(q.standalone or q.question) for q in questions])
-    found = search(Embedded([q.id for q in questions], queries, list(passages), matrix), count)
-    return {id_: [scored.passage_id for scored in ranking] for id_, ranking in found.items()}
 
 
 def _facts(job: TrainingRun, rows: int) -> DataFacts:

@@ -25,11 +25,12 @@ from lorag.training.checkpoints import discard, newest_complete
 from lorag.training.contrastive import train_embedder
 from lorag.training.dataset import DataFolder
 from lorag.training.encoder_lora import tensor_bytes
-from lorag.training.examples import rewrite_examples, synthesize_examples
+from lorag.training.examples import rank_for, rewrite_examples, synthesize_examples
 from lorag.training.memory import peak_memory, reset_peak
+from lorag.training.passage_search import PassageSearch, plain_retrieval
 from lorag.training.progress import LOSS_FILE, Progress
 from lorag.training.recipe import Recipe
-from lorag.training.run import GOLD_ROOM, rank_passages, subset
+from lorag.training.run import subset
 from lorag.training.sft import Example, train_adapter
 
 FULL_RATE = 0.1
@@ -284,14 +285,11 @@ def _examples(task: Task) -> list[Example]:
         return rewrite_examples(task.data.rewrites("train"))
     questions, passages = task.data.questions("train"), task.data.training_passages()
     recipe = task.recipe
+    share, seed = recipe.data.missing_gold, recipe.optimiser.seed
+    with PassageSearch(passages, plain_retrieval(task.embedder, task.k)) as search:
+        rankings = rank_for(questions, search, task.k, training=True, missing_gold=share, seed=seed)
     return synthesize_examples(
-        questions,
-        passages,
-        rank_passages(questions, passages, task.embedder, task.k + GOLD_ROOM),
-        k=task.k,
-        missing_gold=recipe.data.missing_gold,
-        shuffled=recipe.data.shuffled,
-        seed=recipe.optimiser.seed,
+        questions, passages, rankings, k=task.k, missing_gold=share, shuffled=recipe.data.shuffled, seed=seed
     )
 
 

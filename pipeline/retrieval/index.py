@@ -131,6 +131,13 @@ class Index:
         self._switch(target, current)
         return report
 
+    def hold(self, passages: Sequence[Passage]) -> None:
+        """Hold exactly these passages, made already, in a new collection in place of the present one."""
+        current = self._store.aliases().get(self._name)
+        target = self._building(current)
+        self._ingester(uploaded=False).add(target, passages)
+        self._switch(target, current)
+
     def put(self, name: str, documents: Sequence[Document], *, on_written: Written | None = None) -> IngestReport:
         """Hold `documents`, the content of the uploaded file `name`, in place of what an earlier upload of that name held.
 

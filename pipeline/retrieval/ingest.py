@@ -136,6 +136,15 @@ class Ingester:
         total = self.store.count(collection, tenant_filter(self.partition.tenant))
         return IngestReport(collection, added, changed, unchanged, len(gone), tuple(failed), loaded.ignored, total)
 
+    def add(self, collection: str, passages: Sequence[Passage]) -> None:
+        """Write passages that are made already. What no document gave is no document's: another `run` removes it."""
+        self._add_fields(collection, (passage.metadata for passage in passages))
+        task = _Task("", tuple(passages), "", frozenset())
+        for first in range(0, len(passages), self.batch):
+            self.store.upsert(collection, self._points([(task, passage) for passage in passages[first : first + self.batch]]))
+        self.store.optimise(collection)
+        self.store.flush(collection)
+
     def carry_over(self, source: str, target: str, on_progress: Progress | None = None) -> None:
         """Make the other partitions of `target` what they are in `source`, every passage embedded anew. May be run again.
 

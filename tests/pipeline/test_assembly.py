@@ -12,6 +12,7 @@ from lorag.assembly import (
     open_embedder,
     open_index,
     open_store,
+    serving_retrieval,
 )
 from lorag.pipeline.adapters.canaries import CANARY_FILE, canaries_json
 from lorag.pipeline.adapters.card import AdapterCard
@@ -163,6 +164,12 @@ def test_an_embedder_adapter_is_proven_and_asks_for_a_rebuild(
         index.close()
     retrieve = next(r for r in response.trace.stages if r.stage == "retrieve")
     assert retrieve.adapter == f"embedder-{version.id}"
+    # Training examples are made with what serves: that encoder, and the settings' retriever.
+    dense = project("embedder: candidate", "retrieval: {k: 7, hybrid: false}")
+    retrieval = serving_retrieval(dense)
+    assert retrieval.open_embedder().identity == embedder.identity
+    stage = retrieval.open_retriever(index)
+    assert (retrieval.k, stage.k, stage.hybrid, stage.encoder) == (7, 7, False, f"embedder-{version.id}")
 
 
 def test_an_empty_project_is_told_before_a_model_is_loaded(project: Make) -> None:

@@ -34,6 +34,7 @@ from lorag.training.estimate_time import Geometry, operations
 from lorag.training.estimate_trace import Traced, trace_encoder, trace_generation
 from lorag.training.lora_options import LoraShape
 from lorag.training.packing import IGNORED
+from lorag.training.passage_search import plain_retrieval
 from lorag.training.recipe import Recipe
 from lorag.training.run import TrainingRun
 
@@ -250,7 +251,7 @@ def job(tmp_path: Path, tiny_base: Path, tiny_encoder: Path) -> Any:
             embedder=str(tiny_encoder),
             registry=Registry(tmp_path / "adapters"),
             run_folder=tmp_path / "run",
-            k=2,
+            retrieval=plain_retrieval(str(tiny_encoder), 2),
             resume=False,
             on_progress=None,
             on_notice=None,

@@ -23,6 +23,7 @@ from lorag.pipeline.errors import AdapterError, ConfigError, IdentityMismatch, L
 from lorag.pipeline.records import Role, Speaker, Turn
 from lorag.pipeline.storage.digests import file_digest
 from lorag.training.parent import Beginning, agreed, find_start
+from lorag.training.passage_search import plain_retrieval
 from lorag.training.recipe import Recipe
 from lorag.training.run import train_role
 
@@ -78,7 +79,7 @@ def train(data: Path, tiny_base: Path, tmp_path: Path) -> Callable[..., AdapterC
             embedder="none",
             registry=registry,
             run_folder=tmp_path / "run",
-            k=2,
+            retrieval=plain_retrieval("none", 2),
             intents={},
             beginning=beginning,
             **options,

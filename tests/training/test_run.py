@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,16 @@ from lorag.pipeline.engine.bases import resolve_base
 from lorag.pipeline.engine.local import LocalEngine
 from lorag.pipeline.engine.protocol import Generation
 from lorag.pipeline.engine.weights import Precision, load_weights
-from lorag.pipeline.errors import AdapterError, BaseError, DataError, TrainingError
+from lorag.pipeline.errors import AdapterError, BaseError, DataError, IdentityMismatch, TrainingError
 from lorag.pipeline.records import Role, Speaker, Turn
 from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder, adapter_digest
 from lorag.pipeline.storage.digests import file_digest
 from lorag.training.contrastive import train_embedder
+from lorag.training.passage_search import plain_retrieval
 from lorag.training.progress import Progress
 from lorag.training.publish import CANARY_SAMPLES
 from lorag.training.recipe import DevRecipe, Recipe
 from lorag.training.run import train_role
-from tests.claims import claim
 
 THINGS = ("ferry", "crane", "pilot", "porter", "quay", "lock", "tug", "bridge")
 HOURS = tuple(f"{5 + n:02d}:40" for n in range(len(THINGS)))
@@ -109,7 +110,7 @@ def train(data: Path, tiny_base: Path, tiny_encoder: Path, tmp_path: Path) -> An
             embedder=str(tiny_encoder),
             registry=Registry(tmp_path / "adapters"),
             run_folder=options.pop("run_folder", tmp_path / "runs" / role.value),
-            k=3,
+            retrieval=options.pop("retrieval", plain_retrieval(str(tiny_encoder), 3)),
             intents=INTENTS,
             **options,
         )
@@ -213,8 +214,8 @@ def test_a_generation_role_is_stopped_by_its_dev_rows_and_tells_so_on_its_card(
     assert 0 <= card.training.dev[metric] <= 1 and card.training.dev["best step"] in (2.0, 4.0)
 
 
-def test_hard_negatives_are_mined_by_the_embedder_in_production(
-    train: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_hard_negatives_are_mined_by_the_embedder_that_serves(
+    train: Any, tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     miners: list[SentenceTransformerEmbedder | None] = []
 
@@ -224,13 +225,22 @@ def test_hard_negatives_are_mined_by_the_embedder_in_production(
 
     monkeypatch.setattr("lorag.training.run.train_embedder", trained)
     how = recipe(Role.EMBEDDER, max_steps=4, learning_rate=5e-2)
-    version, registry = train(Role.EMBEDDER, how), Registry(tmp_path / "adapters")
-    registry.attach_evidence(Role.EMBEDDER, version.id, (claim("nDCG@10", 0.05, 0.2),))
-    registry.promote(Role.EMBEDDER, version.id)
-    train(Role.EMBEDDER, how, run_folder=tmp_path / "runs" / "second")
+    version, plain = train(Role.EMBEDDER, how), plain_retrieval(str(tiny_encoder), 3)
+
+    def tuned() -> SentenceTransformerEmbedder:
+        return SentenceTransformerEmbedder(str(tiny_encoder), adapter=version.folder)
+
+    def of_another_model() -> SentenceTransformerEmbedder:
+        raise IdentityMismatch("embedder 0001 was trained on another model")
+
+    train(Role.EMBEDDER, how, run_folder=tmp_path / "runs" / "2", retrieval=replace(plain, open_embedder=tuned))
     assert miners[0] is None and miners[1] is not None
-    weights = adapter_digest(version.folder)
-    assert miners[1].identity.adapter_digest == weights
+    assert miners[1].identity.adapter_digest == adapter_digest(version.folder)
+    told: list[str] = []
+    other = replace(plain, open_embedder=of_another_model)
+    train(Role.EMBEDDER, how, run_folder=tmp_path / "runs" / "3", retrieval=other, on_notice=told.append)
+    assert miners[2] is None
+    assert told == [f"hard negatives are mined by the bare {tiny_encoder}: embedder 0001 was trained on another model"]
 
 
 def test_a_second_run_is_a_second_version(train: Any, tmp_path: Path) -> None:

@@ -1,0 +1,111 @@
+"""What serving would show for a question, from the passages of a data folder: the same index, retriever stage and encoder.
+
+A data folder's passages lie in a temporary index, embedded once, whatever is asked of it. Knows no settings: `Retrieval` says
+how the project retrieves, and is made by whoever knows them.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Protocol, Self
+
+from lorag.pipeline.records import Passage
+from lorag.training.data.rows import PassageRow, document_of
+
+if TYPE_CHECKING:
+    from lorag.pipeline.retrieval.embedder import Embedder
+    from lorag.pipeline.stages import Retriever
+    from lorag.pipeline.stages.retriever import Searcher
+
+HELD_OUT = "held_out"
+"""Metadata of a passage in the temporary index: whether training may not show it."""
+
+TOGETHER = 256
+"""Questions searched for at a time: their hits, texts and all, are in memory together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieval:
+    """How the project retrieves when it serves; `k` passages go to the synthesizer.
+
+    Encoder and retriever stage are opened if they are needed, and let go before a model trains.
+    """
+
+    k: int
+    open_embedder: Callable[[], Embedder]
+    open_retriever: Callable[[Searcher], Retriever]
+
+
+def plain_retrieval(model: str, k: int) -> Retrieval:
+    """Hybrid search by the bare encoder `model`, without a reranker: how a project serves that has tuned nothing."""
+
+    def open_embedder() -> Embedder:
+        from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
+
+        return SentenceTransformerEmbedder(model)
+
+    def open_retriever(index: Searcher) -> Retriever:
+        from lorag.pipeline.stages import Retriever
+
+        return Retriever(index, k=k)
+
+    return Retrieval(k, open_embedder, open_retriever)
+
+
+class PassageFinder(Protocol):
+    def find(self, questions: Sequence[str], k: int, *, training: bool) -> list[list[str]]:
+        """For each question the ids of at most `k` passages, best first; with `training`, of those that training may show."""
+        ...
+
+
+class PassageSearch:
+    """A `PassageFinder` over `passages`, of which training may not show `held_out`. Use it in a `with` statement.
+
+    The index is made at the first question. Raises as `Index` and the encoder do.
+    """
+
+    def __init__(self, passages: Mapping[str, PassageRow], retrieval: Retrieval, held_out: Collection[str] = ()) -> None:
+        self._passages = passages
+        self._retrieval = retrieval
+        self._held_out = held_out
+        self._opened = ExitStack()
+        self._retriever: Retriever | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._retriever = None
+        self._opened.close()
+
+    def find(self, questions: Sequence[str], k: int, *, training: bool) -> list[list[str]]:
+        if not self._passages:
+            return [[] for _ in questions]
+        retriever = self._retriever = self._retriever or self._open()
+        found: list[list[str]] = []
+        for start in range(0, len(questions), TOGETHER):
+            part = questions[start : start + TOGETHER]
+            hits = retriever.retrieve(part, k=k, filter={HELD_OUT: False} if training else None)
+            found += [[hit.passage.id for hit in each] for each in hits]
+        return found
+
+    def _open(self) -> Retriever:
+        from lorag.pipeline.retrieval.edge_store import EdgeStore
+        from lorag.pipeline.retrieval.index import Index
+
+        folder = self._opened.enter_context(tempfile.TemporaryDirectory(prefix="lorag-"))
+        index = Index(EdgeStore(Path(folder)), self._retrieval.open_embedder())
+        self._opened.callback(index.close)
+        index.hold([as_passage(row, held_out=row.id in self._held_out) for row in self._passages.values()])
+        return self._retrieval.open_retriever(index)
+
+
+def as_passage(row: PassageRow, **metadata: bool) -> Passage:
+    """The passage of a data row; its document's name is the id's, and its title holds the section too."""
+    marks = MappingProxyType(metadata)
+    return Passage(row.id, document_of(row.id), "", row.title, "", row.text, 0, len(row.text), metadata=marks)
