@@ -124,11 +124,11 @@ def test_questions_are_searched_for_in_blocks(monkeypatch: pytest.MonkeyPatch) -
 
     questions = [f"Where is the {word}?" for word in WORDS]
     embedder = HashingEmbedder(256)
-    with PassageSearch(passages, Retrieval(2, lambda: embedder, lambda index: Watched(index, k=2))) as search:
+    with PassageSearch(passages, Retrieval(2, lambda: embedder, lambda index: Watched(index, k=2, hybrid=False))) as search:
         found = search.find(questions, 2, training=True)
     assert blocks == [4, 4, 2]
     monkeypatch.setattr(passage_search, "TOGETHER", 99)
-    with PassageSearch(passages, Retrieval(2, lambda: embedder, STAGES["hybrid"])) as search:
+    with PassageSearch(passages, Retrieval(2, lambda: embedder, STAGES["dense"])) as search:
         assert search.find(questions, 2, training=True) == found
 
 
