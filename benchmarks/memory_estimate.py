@@ -31,12 +31,12 @@ from lorag.pipeline.engine.bases import SMOLLM2, resolve_base
 from lorag.pipeline.engine.tokens import ChatTokens, load_tokens
 from lorag.pipeline.records import Message, Role
 from lorag.pipeline.retrieval.sentence_encoder import MINILM
-from lorag.training.contrastive import train_embedder
+from lorag.training.contrastive import Encoder, train_embedder
 from lorag.training.dataset import DataFolder
 from lorag.training.estimate import plan_sft, plan_training
 from lorag.training.memory import peak_memory
 from lorag.training.passage_search import plain_retrieval
-from lorag.training.recipe import Recipe
+from lorag.training.recipe import EmbeddingRecipe, GenerationRecipe, Recipe, parse_recipe
 from lorag.training.run import TrainingRun
 from lorag.training.sft import Example, train_adapter
 
@@ -68,7 +68,7 @@ class Case:
         else:
             chosen["precision"] = self.precision
             optimiser["pack_tokens"] = self.tokens if self.packed else 0
-        return Recipe.model_validate(chosen)
+        return parse_recipe(chosen)
 
 
 CASES = {
@@ -131,7 +131,11 @@ def _run(part: str, name: str, folder: Path) -> dict[str, Any]:
 
 
 def estimate(case: Case, folder: Path) -> dict[str, Any]:
-    plan = plan_training(job_of(case, folder)) if case.encoder else plan_sft(examples_for(case), case.recipe(), SMOLLM2)
+    recipe = case.recipe()
+    if isinstance(recipe, GenerationRecipe):
+        plan = plan_sft(examples_for(case), recipe, SMOLLM2)
+    else:
+        plan = plan_training(job_of(case, folder))
     return {
         "total": plan.memory.total,
         **plan.memory.parts(),
@@ -150,12 +154,13 @@ def train(case: Case, folder: Path) -> dict[str, Any]:
         clocks.append((time.perf_counter(), time.process_time()))
 
     run = folder / "run"
-    if case.encoder:
+    recipe = case.recipe()
+    if isinstance(recipe, EmbeddingRecipe):
         data = job_of(case, folder).data
         rows, passages = data.embed_rows("train"), list(data.training_passages().values())
-        train_embedder(rows, passages, case.recipe().contrastive(MINILM), run, on_progress=on_progress)
+        train_embedder(rows, passages, Encoder(MINILM), recipe, run, on_progress=on_progress)
     else:
-        train_adapter(examples_for(case), resolve_base(SMOLLM2), case.recipe().sft(), run, on_progress=on_progress)
+        train_adapter(examples_for(case), resolve_base(SMOLLM2), recipe, run, on_progress=on_progress)
     (wall, process), (wall_end, process_end) = clocks[0], clocks[-1]
     steps = len(clocks) - 1
     return {
@@ -197,7 +202,8 @@ def job_of(case: Case, folder: Path) -> TrainingRun:
         data=DataFolder(folder, {}),
         recipe=case.recipe(),
         base=SMOLLM2,
-        embedder=MINILM,
+        base_device="auto",
+        encoder=Encoder(MINILM),
         registry=Registry(folder / "adapters"),
         run_folder=folder / "run",
         retrieval=plain_retrieval(MINILM, 5),

@@ -28,12 +28,12 @@ from lorag.pipeline.evaluation.searching import Embedded, search
 from lorag.pipeline.evaluation.significance import mean_interval, paired_difference
 from lorag.pipeline.records import Role
 from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
-from lorag.training.contrastive import ContrastiveSettings, train_embedder
+from lorag.training.contrastive import Encoder, train_embedder
 from lorag.training.data.negatives import Negatives
 from lorag.training.data.rows import EmbedRow, PassageRow
 from lorag.training.dataset import DataFolder
 from lorag.training.progress import Progress
-from lorag.training.recipe import load_recipe
+from lorag.training.recipe import EmbeddingRecipe, changed, load_recipe
 from lorag.training.starters.sources import read_corpus
 
 NDCG = "nDCG@10"
@@ -122,10 +122,19 @@ def ndcg(embedder: SentenceTransformerEmbedder, domain: Domain) -> dict[str, flo
 
 
 def run_once(
-    mode: str, seed: int, settings: ContrastiveSettings, domain: Domain, general: Domain | None, folder: Path
+    mode: str, seed: int, encoder: Encoder, recipe: EmbeddingRecipe, domain: Domain, general: Domain | None, folder: Path
 ) -> dict[str, Any]:
     """One training and its figures, or what `folder` keeps of it."""
-    made_of = [mode, seed, repr(settings), len(domain.rows), len(domain.test), domain.name, general.name if general else ""]
+    made_of = [
+        mode,
+        seed,
+        repr(encoder),
+        repr(recipe),
+        len(domain.rows),
+        len(domain.test),
+        domain.name,
+        general.name if general else "",
+    ]
     kept = folder / "result.json"
     if kept.exists():
         stored: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
@@ -134,12 +143,18 @@ def run_once(
         return stored
     trained = None
     if mode == FROZEN:
-        embedder = SentenceTransformerEmbedder(settings.model)
+        embedder = encoder.open()
     else:
         trained = train_embedder(
-            domain.rows, domain.training_passages, settings, folder, resume=True, on_progress=_teller(f"{mode}, seed {seed}")
+            domain.rows,
+            domain.training_passages,
+            encoder,
+            recipe,
+            folder,
+            resume=True,
+            on_progress=_teller(f"{mode}, seed {seed}"),
         )
-        embedder = SentenceTransformerEmbedder(settings.model, adapter=trained.folder)
+        embedder = encoder.open(adapter=trained.folder)
     found = {
         "made_of": made_of,
         "test": ndcg(embedder, domain),
@@ -224,23 +239,24 @@ def main() -> None:
     general = (
         general_set(options.data, options.general, options.general_questions, options.general_passages) if options.data else None
     )
-    settings = load_recipe(Role.EMBEDDER, options.recipe).contrastive(options.model)
+    recipe, encoder = load_recipe(Role.EMBEDDER, options.recipe), Encoder(options.model)
     stored = json.loads(options.out.read_text(encoding="utf-8")) if options.out.exists() else {"domains": {}}
     runs: dict[str, list[dict[str, Any]]] = {}
     for seed in range(options.seeds):
         for mode in [FROZEN, *options.modes] if seed == 0 else options.modes:
             negatives, margin = MODES.get(mode, (Negatives.NONE, None))
-            each = replace(settings, seed=seed, negatives=negatives, relative_margin=margin or settings.relative_margin)
+            margin = margin or recipe.contrast.relative_margin
+            each = changed(recipe, seed=seed, negatives=negatives, relative_margin=margin)
             folder = options.work / domain.name / f"{mode.replace(', ', '-')}-{seed}"
-            runs.setdefault(mode, []).append(run_once(mode, seed, each, domain, general, folder))
+            runs.setdefault(mode, []).append(run_once(mode, seed, encoder, each, domain, general, folder))
         files = [*domain.files, *(general.files if general else ())]
-        stored["domains"][domain.name] = {**report(domain, general, settings, runs, seed + 1), **provenance(files)}
+        stored["domains"][domain.name] = {**report(domain, general, recipe, runs, seed + 1), **provenance(files)}
         save(options.out, stored)
         show(domain.name, stored["domains"][domain.name])
 
 
 def report(
-    domain: Domain, general: Domain | None, settings: ContrastiveSettings, runs: Mapping[str, Any], seeds: int
+    domain: Domain, general: Domain | None, recipe: EmbeddingRecipe, runs: Mapping[str, Any], seeds: int
 ) -> dict[str, Any]:
     elsewhere = {}
     if general is not None:
@@ -254,9 +270,9 @@ def report(
         "rows": len(domain.rows),
         "passages": len(domain.passages),
         "seeds": seeds,
-        "batch_size": settings.batch_size,
-        "negatives_per_query": settings.negatives_per_query,
-        "relative_margin": settings.relative_margin,
+        "batch_size": recipe.optimiser.batch_size,
+        "negatives_per_query": recipe.contrast.negatives_per_query,
+        "relative_margin": recipe.contrast.relative_margin,
         "runs": {mode: cost(mode) for mode in runs},
         "held-out": summary(runs, "test", {row.query_id: row.group for row in domain.test}),
         "general": elsewhere,

@@ -102,7 +102,8 @@ def run_sft(model: Path, run_folder: Path, on_progress: Callable[[Progress], Non
     from lorag.pipeline.engine.bases import resolve_base
     from lorag.pipeline.engine.weights import Precision
     from lorag.pipeline.records import Message
-    from lorag.training.sft import Example, SftSettings, train_adapter
+    from lorag.training.recipe import RewriterRecipe, changed
+    from lorag.training.sft import Example, train_adapter
 
     examples = [Example(name, (Message("user", f"{name} " * (1 + n % 3) + "?"),), f"{name} {n}") for n, name in enumerate(NAMES)]
     settings: dict[str, Any] = {
@@ -116,7 +117,7 @@ def run_sft(model: Path, run_folder: Path, on_progress: Callable[[Progress], Non
         "precision": Precision.FP32,
         "compute": "float32",
     }
-    chosen = SftSettings(**(settings | changes))
+    chosen = changed(RewriterRecipe(role="rewriter"), **(settings | changes))
     train_adapter(examples, resolve_base(str(model)), chosen, run_folder, resume=True, on_progress=on_progress)
 
 
@@ -127,14 +128,14 @@ def run_packed(model: Path, run_folder: Path, on_progress: Callable[[Progress], 
 
 def run_contrastive(model: Path, run_folder: Path, on_progress: Callable[[Progress], None] | None = None, **changes: Any) -> None:
     """Begin or go on with a contrastive run with random negatives in `run_folder`."""
-    from lorag.training.contrastive import ContrastiveSettings, train_embedder
+    from lorag.training.contrastive import Encoder, train_embedder
     from lorag.training.data.negatives import Negatives
     from lorag.training.data.rows import EmbedRow, PassageRow
+    from lorag.training.recipe import EmbeddingRecipe, changed
 
     passages = [PassageRow(f"p-{name}", "", f"the {name} " + "is checked daily " * (1 + n % 3)) for n, name in enumerate(NAMES)]
     rows = [EmbedRow(f"q-{name}", f"where is the {name}", (f"p-{name}",)) for name in NAMES]
     settings: dict[str, Any] = {
-        "model": str(model),
         "rank": 4,
         "alpha": 8,
         "dropout": 0.1,
@@ -145,5 +146,5 @@ def run_contrastive(model: Path, run_folder: Path, on_progress: Callable[[Progre
         "negatives_per_query": 1,
         "checkpoint_every": EVERY,
     }
-    chosen = ContrastiveSettings(**(settings | changes))
-    train_embedder(rows, passages, chosen, run_folder, resume=True, on_progress=on_progress)
+    chosen = changed(EmbeddingRecipe(role="embedder"), **(settings | changes))
+    train_embedder(rows, passages, Encoder(str(model)), chosen, run_folder, resume=True, on_progress=on_progress)

@@ -35,9 +35,11 @@ from lorag.pipeline.engine.processor import probe_threads
 from lorag.pipeline.engine.tokens import load_tokens
 from lorag.pipeline.engine.weights import Precision, load_weights
 from lorag.pipeline.records import Message
-from lorag.training.lora_options import LoraShape, lora_config
+from lorag.training.lora_options import lora_config
 from lorag.training.packing import IGNORED
-from lorag.training.sft import Example, SftSettings, encode, train_adapter
+from lorag.training.recipe import GenerationRecipe
+from lorag.training.recipe_parts import GenerationLora, GenerationOptimisation
+from lorag.training.sft import Example, encode, train_adapter
 
 SYSTEMS = ("lorag", "trl", "trl-kept")
 ROWS, BATCH = 32, 4
@@ -46,7 +48,7 @@ LONG_ROWS, SHORT, LONG = 5, (12, 32), (490, 550)
 
 PACK = 640
 RATE = 1e-3
-SHAPE = LoraShape(rank=16, alpha=32)
+SHAPE = GenerationLora(rank=16, alpha=32)
 EQUAL = 0.1
 """Nats a token that the final losses may differ by: batches hold other rows, so weights do."""
 
@@ -172,9 +174,7 @@ def _train_lorag(
     examples: list[Example], rows: list[dict[str, list[int]]], folder: Path, system: str, precision: Precision
 ) -> tuple[Path, dict[str, Any]]:
     # A sequence of PACK tokens holds about as many rows as a batch of the other systems; one at a time needs no padding.
-    settings = SftSettings(
-        rank=SHAPE.rank,
-        alpha=SHAPE.alpha,
+    optimiser = GenerationOptimisation(
         learning_rate=RATE,
         warmup_share=0.0,
         batch_size=1,
@@ -182,11 +182,11 @@ def _train_lorag(
         pack_tokens=PACK,
         epochs=1,
         checkpoint_every=10_000,
-        precision=precision,
     )
+    recipe = GenerationRecipe(role="rewriter", precision=precision, lora=SHAPE, optimiser=optimiser)
     curve: list[float] = []
     with timed() as clocks:
-        trained = train_adapter(examples, resolve_base(SMOLLM2), settings, folder, on_progress=lambda at: curve.append(at.loss))
+        trained = train_adapter(examples, resolve_base(SMOLLM2), recipe, folder, on_progress=lambda at: curve.append(at.loss))
     return trained.folder, {**_told(clocks), "curve": curve, "fill": 1.0, "steps": trained.steps}
 
 

@@ -17,6 +17,7 @@ def bring_in(settings: Settings, registry: Registry, role: Role, folder: Path, d
     """Publish the adapter in `folder` as candidate, proven on held-out rows of the data folder `data`. Raises LoragError."""
     from lorag.assembly import serving_retrieval
     from lorag.pipeline.engine.weights import Precision
+    from lorag.training.contrastive import Encoder
     from lorag.training.dataset import DataFolder
     from lorag.training.importing import Runtime, import_adapter
     from lorag.training.recipe import load_recipe
@@ -28,7 +29,8 @@ def bring_in(settings: Settings, registry: Registry, role: Role, folder: Path, d
         data=DataFolder(data, settings.judge.intents),
         recipe=load_recipe(role),
         base=base.model,
-        embedder=settings.embedder.model,
+        base_device=base.device,
+        encoder=Encoder(settings.embedder.model, settings.embedder.device),
         registry=registry,
         run_folder=folder,
         retrieval=serving_retrieval(settings),

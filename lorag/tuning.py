@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from lorag.training.recipe import Recipe
 
 RUNS = Path(".lorag/runs")
+QUERY_SIDE = "query-side"
+"""The embedder's bundled recipe that leaves passages alone: its own where the settings say `query_side_only`."""
 
 Notice = Callable[[str], None]
 
@@ -77,7 +79,7 @@ def train_adapter(
     from lorag.training.run import train_role
 
     watch = watch or TrainingWatch()
-    recipe, start = _read(spec, registry)
+    recipe, start = _read(settings, spec, registry)
     if spec.max_memory:
         plan = _plan(settings, registry, spec, recipe, start)
         recipe = plan.recipe
@@ -93,6 +95,9 @@ def train_adapter(
         run_folder=run_folder,
         retrieval=serving_retrieval(settings),
         intents=settings.judge.intents,
+        base_device=settings.base.device,
+        embedder_device=settings.embedder.device,
+        seed=settings.seed,
         resume=resume,
         on_progress=watch.on_progress,
         on_notice=watch.on_notice if processes.is_first() else None,
@@ -102,7 +107,7 @@ def train_adapter(
 
 def plan_adapter(settings: Settings, registry: Registry, spec: TrainingSpec) -> Plan:
     """What the run will need: parameters, steps, memory and time. Nothing is trained or written."""
-    return _plan(settings, registry, spec, *_read(spec, registry))
+    return _plan(settings, registry, spec, *_read(settings, spec, registry))
 
 
 def rows_a_step(plan: Plan) -> str:
@@ -120,12 +125,13 @@ def _cut(plan: Plan) -> str:
     return f"rows a step: {rows_a_step(plan)}, for a peak of about {show_size(plan.memory.total)}"
 
 
-def _read(spec: TrainingSpec, registry: Registry) -> tuple[Recipe, Start | None]:
+def _read(settings: Settings, spec: TrainingSpec, registry: Registry) -> tuple[Recipe, Start | None]:
     """The recipe, and the adapter that the run begins with."""
     from lorag.training.parent import find_start
     from lorag.training.recipe import load_recipe
 
-    recipe = load_recipe(spec.role, spec.recipe)
+    query_side = spec.role is Role.EMBEDDER and settings.embedder.query_side_only
+    recipe = load_recipe(spec.role, spec.recipe or (QUERY_SIDE if query_side else None))
     start = find_start(spec.begin, spec.role, registry) if spec.begin else None
     if spec.public and not start:
         raise InputError("--public measures what training changes on an adapter; name that adapter with --from")
@@ -133,18 +139,21 @@ def _read(spec: TrainingSpec, registry: Registry) -> tuple[Recipe, Start | None]
 
 
 def _plan(settings: Settings, registry: Registry, spec: TrainingSpec, recipe: Recipe, start: Start | None) -> Plan:
+    from lorag.training.contrastive import Encoder
     from lorag.training.dataset import DataFolder
     from lorag.training.estimate import plan_training
     from lorag.training.estimate_memory import read_size
     from lorag.training.parent import agreed
+    from lorag.training.recipe import seeded
     from lorag.training.run import TrainingRun
 
     job = TrainingRun(
         role=spec.role,
         data=DataFolder(spec.data, settings.judge.intents),
-        recipe=agreed(recipe, start) if start else recipe,
+        recipe=seeded(agreed(recipe, start) if start else recipe, settings.seed),
         base=settings.base.model,
-        embedder=settings.embedder.model,
+        base_device=settings.base.device,
+        encoder=Encoder(settings.embedder.model, settings.embedder.device),
         registry=registry,
         run_folder=Path(),
         retrieval=serving_retrieval(settings),

@@ -6,12 +6,15 @@ Values are never repeated, for a secret may have been pasted where its variable'
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from typing import get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from lorag.pipeline.yaml_text import KeyPath, ParsedYaml
+
+Explain = Callable[[str, KeyPath], str | None]
 
 _TYPES = {
     "string_type": "must be text",
@@ -25,10 +28,19 @@ _TYPES = {
 }
 
 
-def describe_problems(error: ValidationError, model: type[BaseModel], parsed: ParsedYaml, name: str) -> str:
-    """One message: a single line where there is one problem, else a heading and a line a problem, in file order."""
+def describe_problems(
+    error: ValidationError,
+    model: type[BaseModel],
+    parsed: ParsedYaml,
+    name: str,
+    explain: Explain = lambda kind, path: None,
+) -> str:
+    """One message: a single line where there is one problem, else a heading and a line a problem, in file order.
+
+    `explain` is given pydantic's kind of problem and its place, and says what only the caller knows of it, or None.
+    """
     problems = sorted(
-        (parsed.line(path), f"{_dotted(path)}: {_reason(detail, path, model)}")
+        (parsed.line(path), f"{_dotted(path)}: {explain(detail['type'], path) or _reason(detail, path, model)}")
         for detail in error.errors(include_url=False, include_input=False)
         for path in [tuple(detail["loc"])]
     )
@@ -48,7 +60,7 @@ def _reason(detail: ErrorDetails, path: KeyPath, model: type[BaseModel]) -> str:
         return _unknown(str(path[-1]), _model_at(model, path[:-1]))
     if kind == "missing":
         return "is missing; add it"
-    if kind == "literal_error":
+    if kind in ("literal_error", "enum"):
         return f"must be one of {context['expected'].replace(' or ', ', ').replace(chr(39), '')}"
     if kind in ("string_pattern_mismatch", "string_type") and (allowed := _allowed(model, path)):
         return f"must be {allowed}"

@@ -32,7 +32,7 @@ from lorag.starters import fitting_starters, install_starters
 from lorag.training.dataset import DataFolder
 from lorag.training.parent import Beginning, find_start
 from lorag.training.progress import loss_entries
-from lorag.training.recipe import Recipe, load_recipe
+from lorag.training.recipe import Recipe, changed, load_recipe
 
 DATA: Mapping[Role, Mapping[str, Any]] = {
     Role.SYNTHESIZER: {"max_rows": 320},
@@ -139,9 +139,7 @@ def _recipe(role: Role, full: bool) -> Recipe:
     recipe = load_recipe(role)
     if full:
         return recipe
-    data = recipe.data.model_copy(update=DATA.get(role, {}))
-    length = min(recipe.optimiser.max_length, MAX_LENGTH)
-    return recipe.model_copy(update={"data": data, "optimiser": recipe.optimiser.model_copy(update={"max_length": length})})
+    return changed(recipe, **DATA.get(role, {}), max_length=min(recipe.optimiser.max_length, MAX_LENGTH))
 
 
 def _train(run: Run, role: Role, full: bool, starter: Version | None, from_starter: bool, bars: ProgressBars) -> Version:
@@ -163,6 +161,9 @@ def _train(run: Run, role: Role, full: bool, starter: Version | None, from_start
             registry=registry,
             run_folder=_run_folder(run, role),
             retrieval=serving_retrieval(run.settings),
+            base_device=run.settings.base.device,
+            embedder_device=run.settings.embedder.device,
+            seed=run.settings.seed,
             intents=run.settings.judge.intents,
             resume=True,
             on_progress=lambda at: bars.update(stage, at.step, at.total, f"loss {at.loss:.3f}", at.seconds_left),

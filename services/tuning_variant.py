@@ -32,6 +32,7 @@ from lorag.pipeline.stages import Rewriter, Synthesizer
 from lorag.training.examples import asked
 from lorag.training.passage_search import PassageSearch, plain_retrieval
 from lorag.training.progress import Progress
+from lorag.training.recipe import GenerationRecipe
 from lorag.training.tuning_comparison import Cost, Method, Task, Tuned, Variant, precision_of, tune
 
 if TYPE_CHECKING:
@@ -189,7 +190,8 @@ def _engine(order: Order, folder: Path | None) -> tuple[Any, str | None]:
     variant = order.variant
     whole = variant.method is Method.FULL
     base = resolve_base(str(folder) if whole else order.task.base)
-    engine = open_engine(load_weights(base, precision=precision_of(variant), compute=order.task.recipe.compute))
+    compute = order.task.recipe.compute if isinstance(order.task.recipe, GenerationRecipe) else "auto"
+    engine = open_engine(load_weights(base, precision=precision_of(variant), compute=compute))
     if whole:
         return WholeModel(engine), TUNED
     if folder is None:

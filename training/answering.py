@@ -14,7 +14,8 @@ from typing import Any
 from lorag.pipeline.adapters.inspection import WEIGHTS_FILE
 from lorag.pipeline.engine.local import LocalEngine
 from lorag.pipeline.engine.weights import LoadedBase
-from lorag.training.early_stopping import DevSet, StopEarly, Stopping
+from lorag.training.early_stopping import DevSet, StopEarly
+from lorag.training.recipe_parts import Stopping
 from lorag.training.reporting import Reporter
 
 ADAPTER = "default"

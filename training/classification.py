@@ -25,9 +25,9 @@ from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedde
 from lorag.training.checkpoints import fit
 from lorag.training.encoder_lora import add_lora, has_bf16, recompute_activations, save_half, tensor_bytes
 from lorag.training.linear_head import LinearHead, fit_head, load_head, save_head
-from lorag.training.lora_options import LoraShape
 from lorag.training.progress import final_loss, loss_entries
-from lorag.training.run_settings import trainer_arguments
+from lorag.training.recipe_parts import LoraShape, Optimisation, Targets
+from lorag.training.trainer_arguments import trainer_arguments
 
 if TYPE_CHECKING:
     from lorag.pipeline.retrieval.embedder import Vectors
@@ -57,7 +57,7 @@ class ClassifierRecipe(BaseModel):
     rank: Annotated[int, Field(ge=1, le=512)] = 16
     alpha: Annotated[int, Field(ge=1)] = 32
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    targets: str | list[str] = "all-linear"
+    targets: Targets = "all-linear"
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-3
     full_learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-4
     warmup_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
@@ -72,8 +72,10 @@ class ClassifierRecipe(BaseModel):
     seed: int = 0
 
     def lora(self) -> LoraShape:
-        targets = self.targets if isinstance(self.targets, str) else tuple(self.targets)
-        return LoraShape(self.rank, self.alpha, self.dropout, targets)
+        return LoraShape(rank=self.rank, alpha=self.alpha, dropout=self.dropout, targets=self.targets)
+
+    def optimiser(self) -> Optimisation:
+        return Optimisation(**{name: getattr(self, name) for name in Optimisation.model_fields})
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +278,7 @@ def _arguments(recipe: ClassifierRecipe, rate: float, run_folder: Path, device: 
     from transformers import TrainingArguments
 
     return TrainingArguments(
-        **trainer_arguments(recipe, run_folder, device),
+        **trainer_arguments(recipe.optimiser(), run_folder, device),
         learning_rate=rate,
         per_device_train_batch_size=recipe.batch_size,
         remove_unused_columns=False,
@@ -294,6 +296,6 @@ def _save_encoder(model: Any, folder: Path, name: str, tuning: Tuning) -> None:
 
 def _digest(rows: Sequence[LabelledText], recipe: ClassifierRecipe, tuning: Tuning) -> str:
     """What the run is made of; only how often it is saved may change on the way."""
-    made_of = recipe.model_dump(exclude={"checkpoint_every"})
+    made_of = recipe.model_dump(mode="json", exclude={"checkpoint_every"})
     texts = [(row.text, row.label) for row in rows]
     return hashlib.sha256(json.dumps([made_of, tuning.value, texts]).encode()).hexdigest()

@@ -12,7 +12,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,77 +22,53 @@ from lorag.pipeline.engine.processor import probe_threads
 from lorag.pipeline.engine.quiet import quiet_libraries
 from lorag.pipeline.engine.weights import keep_gradients
 from lorag.pipeline.errors import TrainingError
-from lorag.pipeline.retrieval.sentence_encoder import MINILM, SentenceTransformerEmbedder
+from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
 from lorag.training import processes
 from lorag.training.checkpoints import fit
 from lorag.training.contrastive_columns import index_columns, prompt, text_columns, tokens_per_epoch, with_blank
 from lorag.training.data.negatives import Negatives, Pair, make_pairs
 from lorag.training.data.rows import EmbedRow, PassageRow
-from lorag.training.early_stopping import Best, StopEarly, Stopping, best_of
+from lorag.training.early_stopping import Best, StopEarly, best_of
 from lorag.training.encoder_lora import add_lora, halve, has_bf16, recompute_activations, save_half, write_instruction
-from lorag.training.lora_options import LoraShape
 from lorag.training.losses import query_side_loss, two_tower_loss
 from lorag.training.order import OwnPart, loader
 from lorag.training.progress import Progress, final_loss, loss_entries
+from lorag.training.recipe import EmbeddingRecipe
+from lorag.training.recipe_parts import Optimisation
 from lorag.training.reporting import reporting, require_back_ends
 from lorag.training.retrieval_dev import RetrievalDev
-from lorag.training.run_settings import counted, trainer_arguments
+from lorag.training.trainer_arguments import counted, trainer_arguments
 
 if TYPE_CHECKING:
     from lorag.pipeline.retrieval.embedder import Embedder
     from lorag.training.data.negatives import Vectors
 
-LATER = ("full", "quantized", "rslora", "dora", "gradient_checkpointing", "instruction", "stopping")
-"""Settings that runs begun before there were these do not know; left out of a run's digest while they ask for nothing."""
-
 
 @dataclass(frozen=True, slots=True)
-class ContrastiveSettings:
-    """What a run is made of.
+class Encoder:
+    """The model that is trained: `model` as `SentenceTransformerEmbedder` takes it, on `device` as `processes.device` takes it.
 
-    `rank`, `alpha`, `dropout`, `targets`, `rslora` and `dora` are the adapter's, as in `LoraShape`; dropout costs a sixth of time
-    and memory. `max_steps` 0 means by `epochs`; `warmup_share` is of all steps. `scale` is the inverse temperature of the softmax
-    over cosine similarities. `micro_batch` 0 embeds a whole batch at once; otherwise gradients are cached (arXiv 2101.06983),
-    which gives a large batch the memory of a small one (two-tower only). `gradient_checkpointing` keeps no activations, for a
-    third more time. `max_length` counts tokens, 0 means the model's own.
-
-    `instruction` is put before each query, here and when serving (the adapter carries it); empty: the model's own. `stopping`
-    says how often dev questions are measured, where there are any, and when to stop. `full` trains all of the model's weights
-    instead of an adapter, `quantized` an adapter on the model in 4 bit (QLoRA): for comparison, they cannot be published.
+    `full` trains all of its weights instead of an adapter, `quantized` an adapter on it in 4 bit (QLoRA): for comparison, they
+    cannot be published.
     """
 
-    model: str = MINILM
-    rank: int = 16
-    alpha: int = 32
-    dropout: float = 0.0
-    targets: str | tuple[str, ...] = "all-linear"
-    learning_rate: float = 5e-4
-    warmup_share: float = 0.1
-    weight_decay: float = 0.0
-    batch_size: int = 32
-    micro_batch: int = 0
-    epochs: float = 2.0
-    max_steps: int = 0
-    negatives: Negatives = Negatives.MINED
-    negatives_per_query: int = 2
-    relative_margin: float = 0.95
-    scale: float = 20.0
-    query_side_only: bool = False
-    max_length: int = 0
-    checkpoint_every: int = 50
-    seed: int = 0
+    model: str
+    device: str = "auto"
     full: bool = False
     quantized: bool = False
-    rslora: bool = False
-    dora: bool = False
-    gradient_checkpointing: bool = False
-    instruction: str = ""
-    stopping: Stopping | None = None
-    report_to: tuple[str, ...] = ()
 
-    @property
-    def lora(self) -> LoraShape:
-        return LoraShape(self.rank, self.alpha, self.dropout, self.targets, self.rslora, self.dora)
+    def open(
+        self, *, adapter: Path | None = None, query_side_only: bool = False, quantized: bool = False
+    ) -> SentenceTransformerEmbedder:
+        """The model, with an adapter if one is given, not yet loaded."""
+        where = processes.device(self.device)
+        return SentenceTransformerEmbedder(
+            self.model,
+            adapter=adapter,
+            query_side_only=query_side_only,
+            quantized=quantized,
+            device=None if where == "auto" else where,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +103,8 @@ class TrainedEmbedder:
 def train_embedder(
     rows: Sequence[EmbedRow],
     passages: Sequence[PassageRow],
-    settings: ContrastiveSettings,
+    encoder: Encoder,
+    recipe: EmbeddingRecipe,
     run_folder: Path,
     *,
     dev: RetrievalDev | None = None,
@@ -139,40 +116,39 @@ def train_embedder(
     """Train one LoRA adapter and save it in half precision under `run_folder/adapter`.
 
     Hard negatives are mined by `miner`, the encoder of the index in use; without it by the bare model. With `dev`, and
-    `settings.stopping`, it is measured on the way and the best checkpoint's adapter is saved. With `resume` it goes on
-    from the newest complete checkpoint. The same rows, settings and thread count give the same weights. A KeyboardInterrupt
+    `recipe.dev`, it is measured on the way and the best checkpoint's adapter is saved. With `resume` it goes on
+    from the newest complete checkpoint. The same rows, recipe and thread count give the same weights. A KeyboardInterrupt
     passes through and leaves the checkpoints.
 
-    Raises TrainingError where rows or settings cannot be trained on, and as `fit` does; BaseError where the model cannot be
-    had.
+    Raises TrainingError if rows or recipe cannot be trained on, and as `fit` does; BaseError if the model cannot be had.
     """
     import torch
 
     start = time.monotonic()
-    _check(rows, passages, settings, dev)
-    require_back_ends(settings.report_to)
-    processes.join()
+    _check(rows, passages, encoder, recipe, dev)
+    require_back_ends(recipe.report_to)
+    processes.join(encoder.device)
     probe_threads()
-    torch.manual_seed(settings.seed)
-    embedder, pairs, passage_vectors = _prepare(rows, passages, settings, miner)
+    torch.manual_seed(recipe.optimiser.seed)
+    embedder, pairs, passage_vectors = _prepare(rows, passages, encoder, recipe, miner)
     model = embedder.load()
     texts = {passage.id: embed.passage_text(passage.title, "", passage.text) for passage in passages}
     with quiet_libraries():
-        _choose_weights(model, settings)
-        trainer = _trainer(model, pairs, texts, passage_vectors, settings, run_folder)
-        run = _digest(settings, pairs, texts, dev)
-        with reporting(trainer, settings.report_to, run_folder, settings) as reporter:
-            if dev is not None and settings.stopping is not None:
-                frozen = _frozen_passages(dev, settings)
+        _choose_weights(model, encoder, recipe)
+        trainer = _trainer(model, pairs, texts, passage_vectors, recipe, run_folder)
+        run = _digest(encoder, recipe, pairs, texts, dev)
+        with reporting(trainer, run_folder, recipe) as reporter:
+            if dev is not None and recipe.dev is not None:
+                frozen = _frozen_passages(dev, encoder, recipe)
                 embed_passages = embedder.embed_passages if frozen is None else lambda _: frozen
                 measure = partial(dev.measure, embedder.embed_queries, embed_passages)
                 told = reporter.send if reporter is not None else None
-                trainer.add_callback(StopEarly(measure, dev.metric, settings.stopping, run_folder, told))
+                trainer.add_callback(StopEarly(measure, dev.metric, recipe.dev, run_folder, told))
             fit(trainer, run_folder, resume=resume, run=run, on_progress=on_progress, on_notice=on_notice)
         best = best_of(trainer.state.log_history, dev.metric) if dev is not None else None
-        folder = run_folder / ("model" if settings.full else "adapter")
+        folder = run_folder / ("model" if encoder.full else "adapter")
         if processes.is_first():
-            _save(trainer, model, settings, folder, best)
+            _save(trainer, model, encoder, recipe, folder, best)
         processes.wait()
     curve = tuple(LossPoint(int(entry["step"]), float(entry["loss"])) for entry in loss_entries(trainer.state.log_history))
     epochs = float(trainer.state.epoch or 0.0)
@@ -180,7 +156,7 @@ def train_embedder(
         folder=folder,
         steps=int(trainer.state.global_step),
         epochs=epochs,
-        tokens=round(epochs * tokens_per_epoch(model, pairs, texts, queries_only=settings.query_side_only)),
+        tokens=round(epochs * tokens_per_epoch(model, pairs, texts, queries_only=recipe.contrast.query_side_only)),
         seconds=time.monotonic() - start,
         final_loss=final_loss([point.loss for point in curve]),
         loss_curve=curve,
@@ -192,19 +168,24 @@ def train_embedder(
 
 
 def _check(
-    rows: Sequence[EmbedRow], passages: Sequence[PassageRow], settings: ContrastiveSettings, dev: RetrievalDev | None
+    rows: Sequence[EmbedRow],
+    passages: Sequence[PassageRow],
+    encoder: Encoder,
+    recipe: EmbeddingRecipe,
+    dev: RetrievalDev | None,
 ) -> None:
+    size, contrast = recipe.optimiser.batch_size, recipe.contrast
     if len(rows) < 2:
         raise TrainingError(f"{len(rows)} embedder rows: contrastive training needs at least two, each the other's negative")
-    if settings.batch_size < 2:
-        raise TrainingError(f"batch_size {settings.batch_size}: a batch needs at least two queries, each the other's negative")
-    if settings.query_side_only and settings.micro_batch:
+    if size < 2:
+        raise TrainingError(f"batch_size {size}: a batch needs at least two queries, each the other's negative")
+    if contrast.query_side_only and contrast.micro_batch:
         raise TrainingError("micro_batch is for two-tower training; query_side_only embeds only queries, leave micro_batch at 0")
-    if settings.micro_batch and processes.count() > 1:
+    if contrast.micro_batch and processes.count() > 1:
         raise TrainingError("micro_batch is for one process; several share the batch already, leave micro_batch at 0")
-    if settings.full and (dev is not None or settings.instruction):
+    if encoder.full and (dev is not None or contrast.instruction):
         raise TrainingError("full trains for comparison alone: leave dev rows and instruction out")
-    if settings.full and settings.quantized:
+    if encoder.full and encoder.quantized:
         raise TrainingError("weights in 4 bit cannot be trained themselves: train an adapter on them, or set quantized to false")
     for row in rows:
         if not embed.query_text(row.query):
@@ -214,56 +195,61 @@ def _check(
 
 
 def _prepare(
-    rows: Sequence[EmbedRow], passages: Sequence[PassageRow], settings: ContrastiveSettings, miner: Embedder | None
+    rows: Sequence[EmbedRow],
+    passages: Sequence[PassageRow],
+    encoder: Encoder,
+    recipe: EmbeddingRecipe,
+    miner: Embedder | None,
 ) -> tuple[SentenceTransformerEmbedder, tuple[Pair, ...], Vectors | None]:
     """The embedder that learns, before any adapter, the pairs, and the bare model's passage vectors where they are needed."""
-    embedder = SentenceTransformerEmbedder(settings.model)
+    contrast, limit = recipe.contrast, recipe.optimiser.max_length
+    embedder = encoder.open()
     model = embedder.load()
-    if settings.max_length:
-        model.max_seq_length = min(settings.max_length, model.max_seq_length or settings.max_length)
-    if settings.instruction:
-        model.prompts = {**(model.prompts or {}), "query": settings.instruction}
+    if limit:
+        model.max_seq_length = min(limit, model.max_seq_length or limit)
+    if contrast.instruction:
+        model.prompts = {**(model.prompts or {}), "query": contrast.instruction}
     texts = [embed.passage_text(p.title, "", p.text) for p in passages]
-    frozen = embedder.embed_passages(texts) if settings.query_side_only else None
+    frozen = embedder.embed_passages(texts) if contrast.query_side_only else None
     query_vectors = passage_vectors = None
-    if settings.negatives is Negatives.MINED and settings.negatives_per_query > 0:
+    if contrast.negatives is Negatives.MINED and contrast.negatives_per_query > 0:
         passage_vectors = frozen if frozen is not None and miner is None else (miner or embedder).embed_passages(texts)
         query_vectors = (miner or embedder).embed_queries([embed.query_text(row.query) for row in rows])
     pairs = make_pairs(
         rows,
         passages,
-        settings.negatives,
-        settings.negatives_per_query,
+        contrast.negatives,
+        contrast.negatives_per_query,
         query_vectors=query_vectors,
         passage_vectors=passage_vectors,
-        relative_margin=settings.relative_margin,
-        seed=settings.seed,
+        relative_margin=contrast.relative_margin,
+        seed=recipe.optimiser.seed,
     )
-    if settings.quantized:  # the pairs are those of the unquantized model, whatever is tuned on them
-        embedder = SentenceTransformerEmbedder(settings.model, quantized=True)
+    if encoder.quantized:  # the pairs are those of the unquantized model, whatever is tuned on them
+        embedder = encoder.open(quantized=True)
         small = embedder.load()
         small.max_seq_length, small.prompts = model.max_seq_length, model.prompts
         keep_gradients(small)
     return embedder, pairs, frozen
 
 
-def _choose_weights(model: Any, settings: ContrastiveSettings) -> None:
+def _choose_weights(model: Any, encoder: Encoder, recipe: EmbeddingRecipe) -> None:
     """What learns: a new adapter, or all weights but those of BERT's own pooler, which get no gradient."""
-    if settings.full:
+    if encoder.full:
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(".pooler." not in f".{name}")
     else:
-        add_lora(model, settings.lora, settings.model)
-    if settings.gradient_checkpointing:
+        add_lora(model, recipe.lora, encoder.model)
+    if recipe.optimiser.gradient_checkpointing is True:
         recompute_activations(model)
 
 
-def _frozen_passages(dev: RetrievalDev, settings: ContrastiveSettings) -> Vectors | None:
+def _frozen_passages(dev: RetrievalDev, encoder: Encoder, recipe: EmbeddingRecipe) -> Vectors | None:
     """The bare model's vectors of the dev passages, where these stay as they are."""
-    if not settings.query_side_only:
+    if not recipe.contrast.query_side_only:
         return None
     texts = [embed.passage_text(p.title, "", p.text) for p in dev.passages]
-    return SentenceTransformerEmbedder(settings.model).embed_passages(texts)
+    return encoder.open().embed_passages(texts)
 
 
 def _trainer(
@@ -271,7 +257,7 @@ def _trainer(
     pairs: Sequence[Pair],
     texts: dict[str, str],
     passage_vectors: Vectors | None,
-    settings: ContrastiveSettings,
+    recipe: EmbeddingRecipe,
     run_folder: Path,
 ) -> Any:
     from datasets import Dataset
@@ -281,17 +267,17 @@ def _trainer(
     if passage_vectors is None:
         columns = text_columns(pairs, texts)
         instructions |= {name: prompt(model, "document", "passage") for name in columns if name != "query"}
-        loss = two_tower_loss(model, settings.scale, settings.micro_batch)
+        loss = two_tower_loss(model, recipe.contrast.scale, recipe.contrast.micro_batch)
     else:
         columns = index_columns(pairs, list(texts))
-        loss = query_side_loss(model, passage_vectors, settings.scale)
+        loss = query_side_loss(model, passage_vectors, recipe.contrast.scale)
 
     class CardlessTrainer(SentenceTransformerTrainer):  # type: ignore[misc, unused-ignore]
         def get_train_dataloader(self) -> Any:
             if processes.count() == 1:
                 return super().get_train_dataloader()
             self.args.dataloader_drop_last = False  # the library drops a short last batch where there are several processes
-            whole: Any = self._build_dataloader(self.train_dataset, settings.batch_size, dataset_kind="train")
+            whole: Any = self._build_dataloader(self.train_dataset, recipe.optimiser.batch_size, dataset_kind="train")
             own = OwnPart(whole.batch_sampler, processes.count(), processes.rank(), blank=len(pairs))
             return loader(Dataset.from_dict(with_blank(columns)), own, self.data_collator, self.accelerator.device)
 
@@ -300,20 +286,22 @@ def _trainer(
 
     return CardlessTrainer(
         model=model,
-        args=_arguments(settings, run_folder, model.device.type, {name: text for name, text in instructions.items() if text}),
+        args=_arguments(
+            recipe.optimiser, run_folder, model.device.type, {name: said for name, said in instructions.items() if said}
+        ),
         train_dataset=Dataset.from_dict(columns),
         loss=loss,
     )
 
 
-def _arguments(settings: ContrastiveSettings, run_folder: Path, device: str, prompts: dict[str, str]) -> Any:
+def _arguments(optimiser: Optimisation, run_folder: Path, device: str, prompts: dict[str, str]) -> Any:
     from sentence_transformers import SentenceTransformerTrainingArguments
     from sentence_transformers.base.sampler import BatchSamplers
 
     return SentenceTransformerTrainingArguments(
-        **trainer_arguments(settings, run_folder, device),
-        learning_rate=settings.learning_rate,
-        per_device_train_batch_size=max(1, settings.batch_size // processes.count()),
+        **trainer_arguments(optimiser, run_folder, device),
+        learning_rate=optimiser.learning_rate,
+        per_device_train_batch_size=max(1, optimiser.batch_size // processes.count()),
         ddp_find_unused_parameters=False,
         ddp_broadcast_buffers=False,
         # The same text twice in a batch would be its own negative.
@@ -323,24 +311,24 @@ def _arguments(settings: ContrastiveSettings, run_folder: Path, device: str, pro
     )
 
 
-def _save(trainer: Any, model: Any, settings: ContrastiveSettings, folder: Path, best: Best | None) -> None:
+def _save(trainer: Any, model: Any, encoder: Encoder, recipe: EmbeddingRecipe, folder: Path, best: Best | None) -> None:
     """Save what is published: the adapter of the best checkpoint, or that of the last step; a whole model as the library does."""
-    if settings.full:
+    if encoder.full:
         model.save(str(folder), create_model_card=False)
         return
     if best is not None and best.step != trainer.state.global_step:
-        halve(folder.parent / f"checkpoint-{best.step}", folder, settings.model)
+        halve(folder.parent / f"checkpoint-{best.step}", folder, encoder.model)
     else:
-        save_half(model, folder, settings.model)
-    if settings.instruction:
-        write_instruction(folder, settings.instruction)
+        save_half(model, folder, encoder.model)
+    if recipe.contrast.instruction:
+        write_instruction(folder, recipe.contrast.instruction)
 
 
-def _digest(settings: ContrastiveSettings, pairs: Sequence[Pair], texts: dict[str, str], dev: RetrievalDev | None) -> str:
-    """What the run is made of; only how often it is saved and where it is reported may change on the way."""
-    made_of = counted(settings, LATER)
-    measured = asdict(dev) if dev is not None else {}
-    if not measured:
-        made_of.pop("stopping", None)
-    parts = [made_of, [asdict(pair) for pair in pairs], texts, *([measured] if measured else [])]
+def _digest(
+    encoder: Encoder, recipe: EmbeddingRecipe, pairs: Sequence[Pair], texts: dict[str, str], dev: RetrievalDev | None
+) -> str:
+    """What the run is made of; only how often it is saved, where it is reported and the device may change on the way."""
+    model = asdict(replace(encoder, device=""))
+    measured = [] if dev is None else [asdict(dev)]
+    parts = [model, counted(recipe, stopped=dev is not None), [asdict(pair) for pair in pairs], texts, *measured]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

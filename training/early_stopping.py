@@ -17,23 +17,13 @@ from lorag.pipeline.errors import TrainingError
 from lorag.pipeline.records import Role
 from lorag.training import processes
 from lorag.training.progress import TrainerEvents
+from lorag.training.recipe_parts import Stopping
 
 PREFIX = "dev "
 """Begins the names of dev figures in a log history."""
 
 FAILED = "failed"
 """The figure that counts dev items without a value; absent means none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stopping:
-    """Measure `items` dev items every `every` optimizer steps and at the last one; stop after `patience` times without a better
-    figure of `metric` (empty: the role's own)."""
-
-    every: int = 50
-    patience: int = 3
-    items: int = 32
-    metric: str = ""
 
 
 class DevSet(Protocol):

@@ -11,7 +11,8 @@ from lorag.pipeline.adapters.lora_settings import CONFIG_FILE
 from lorag.pipeline.engine.processor import compute_dtype, detect
 from lorag.pipeline.errors import TrainingError
 from lorag.pipeline.retrieval.sentence_encoder import MINILM, PROMPTS_FILE
-from lorag.training.lora_options import LoraShape, lora_config, train_in_float32
+from lorag.training.lora_options import lora_config, train_in_float32
+from lorag.training.recipe_parts import LoraShape
 
 MINILM_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
 """What the adapter's config names as base where the model is the packaged copy of it."""

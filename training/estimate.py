@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
@@ -20,9 +20,8 @@ from lorag.pipeline.engine.quiet import quiet_libraries
 from lorag.pipeline.engine.tokens import load_tokens
 from lorag.pipeline.engine.weights import resolve_compute, resolve_device
 from lorag.pipeline.errors import TrainingError
-from lorag.pipeline.records import Role
 from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder, resolve_model
-from lorag.training.contrastive import ContrastiveSettings
+from lorag.training import processes
 from lorag.training.data.negatives import Negatives
 from lorag.training.data.rows import EmbedRow, PassageRow
 from lorag.training.estimate_memory import Load, Memory, Reading, Setting, contrastive_memory, sft_memory, show_size
@@ -30,9 +29,10 @@ from lorag.training.estimate_time import EFFICIENCY, Geometry, measure_rate, ope
 from lorag.training.estimate_trace import Traced, trace_encoder, trace_generation
 from lorag.training.losses import ROWS_AT_ONCE
 from lorag.training.packing import IGNORED, Row, pack
-from lorag.training.recipe import ContrastRecipe, Recipe
+from lorag.training.recipe import EmbeddingRecipe, GenerationRecipe, Recipe, SynthesizerRecipe, changed
+from lorag.training.recipe_parts import Optimizer
 from lorag.training.run import TrainingRun, examples_of, subset
-from lorag.training.sft import Example, Optimizer, SftSettings, encode
+from lorag.training.sft import Example, encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,44 +73,45 @@ def plan_training(job: TrainingRun, max_memory: int = 0) -> Plan:
     TrainingError, naming the smallest need, where nothing fits.
     """
     job.data.check_leaks(job.role)
-    return _plan_encoder(job, max_memory) if job.role is Role.EMBEDDER else _plan_generation(job, max_memory)
+    recipe = job.recipe
+    if isinstance(recipe, EmbeddingRecipe):
+        return _plan_encoder(job, recipe, max_memory)
+    found = _ByChance(tuple(job.data.training_passages()) if isinstance(recipe, SynthesizerRecipe) else ())
+    examples = subset(examples_of(job, "train", found), recipe)
+    return plan_sft(examples, recipe, job.base, max_memory, device=job.base_device)
 
 
-def _plan_generation(job: TrainingRun, max_memory: int) -> Plan:
-    found = _ByChance(tuple(job.data.training_passages()) if job.role is Role.SYNTHESIZER else ())
-    return plan_sft(subset(examples_of(job, "train", found), job.recipe), job.recipe, job.base, max_memory)
-
-
-def plan_sft(examples: Sequence[Example], recipe: Recipe, base: str, max_memory: int = 0) -> Plan:
+def plan_sft(
+    examples: Sequence[Example], recipe: GenerationRecipe, base: str, max_memory: int = 0, *, device: str = "auto"
+) -> Plan:
     """What a supervised run on these examples will need. Raises as `plan_training` does."""
-    settings = recipe.sft()
-    device = resolve_device("auto")
-    compute = resolve_compute(settings.precision, settings.compute, device)
-    rows, dropped = encode(examples, load_tokens(base), settings.row_tokens)
-    rows = pack(rows, settings.pack_tokens, settings.seed) if settings.pack_tokens else rows
+    optimiser = recipe.optimiser
+    device = resolve_device(processes.device(device))
+    compute = resolve_compute(recipe.precision, recipe.compute, device)
+    rows, dropped = encode(examples, load_tokens(base), optimiser.row_tokens)
+    rows = pack(rows, optimiser.pack_tokens, optimiser.seed) if optimiser.pack_tokens else rows
     rows.sort(key=lambda row: -len(row["input_ids"]))
     lengths = [len(row["input_ids"]) for row in rows]
     folder = tokenizer_place(base)
     config = _config(folder)
-    traced = trace_generation(folder, settings.lora, lengths[0], compute, device)
-    setting = setting_of(settings, compute, device, config)
+    traced = trace_generation(folder, recipe.lora, lengths[0], compute, device)
+    setting = setting_of(recipe, compute, device, config)
     geometry = Geometry.of(config)
 
     def need(micro: int) -> Memory:
         return sft_memory(traced, Load(micro, scored(rows[:micro]), geometry.vocabulary), setting)
 
-    whole = settings.batch_size * settings.accumulate
-    micro = settings.batch_size
+    whole = optimiser.batch_size * optimiser.accumulate
+    micro = optimiser.batch_size
     if max_memory:
         micro = _largest([size for size in range(1, whole + 1) if whole % size == 0], need, max_memory)
-    steps = settings.max_steps or ceil(settings.epochs * ceil(len(rows) / whole))
+    steps = optimiser.max_steps or ceil(optimiser.epochs * ceil(len(rows) / whole))
     targets = sum(label != IGNORED for row in rows for label in row["labels"])
     read = steps * whole / len(rows)
     flops = _operations(traced, geometry, lengths, targets, recomputed=setting.recomputed) * read
     rate = measure_rate(geometry, compute, device)
-    optimiser = recipe.optimiser.model_copy(update={"batch_size": micro, "accumulate": whole // micro})
     return Plan(
-        recipe=recipe.model_copy(update={"optimiser": optimiser}),
+        recipe=changed(recipe, batch_size=micro, accumulate=whole // micro),
         device=device,
         compute=compute,
         rows=len(rows),
@@ -129,12 +130,12 @@ def plan_sft(examples: Sequence[Example], recipe: Recipe, base: str, max_memory:
     )
 
 
-def setting_of(settings: SftSettings, compute: str, device: str, config: Any) -> Setting:
-    """How the run of `settings` keeps things."""
-    on_cpu = device == "cpu"
-    recomputed = not on_cpu if settings.gradient_checkpointing is None else settings.gradient_checkpointing
-    eight_bit = not on_cpu if settings.optimizer is Optimizer.AUTO else settings.optimizer is not Optimizer.ADAMW
-    return Setting(settings.precision, compute, device, _stored(config), recomputed, eight_bit)
+def setting_of(recipe: GenerationRecipe, compute: str, device: str, config: Any) -> Setting:
+    """How the run of `recipe` keeps things."""
+    on_cpu, optimiser = device == "cpu", recipe.optimiser
+    recomputed = not on_cpu if optimiser.gradient_checkpointing == "auto" else optimiser.gradient_checkpointing
+    eight_bit = not on_cpu if optimiser.algorithm is Optimizer.AUTO else optimiser.algorithm is not Optimizer.ADAMW
+    return Setting(recipe.precision, compute, device, _stored(config), recomputed, eight_bit)
 
 
 def scored(rows: Sequence[Row]) -> int:
@@ -185,42 +186,39 @@ class _ByChance:
         return [rng.sample(self.ids, min(k, len(self.ids))) for _ in questions]
 
 
-def _plan_encoder(job: TrainingRun, max_memory: int) -> Plan:
-    settings = job.recipe.contrastive(job.embedder)
-    device = resolve_device("auto")
+def _plan_encoder(job: TrainingRun, recipe: EmbeddingRecipe, max_memory: int) -> Plan:
+    optimiser, contrast, model = recipe.optimiser, recipe.contrast, job.encoder.model
+    device = resolve_device(processes.device(job.encoder.device))
     compute = compute_dtype(detect())
-    rows: Sequence[EmbedRow] = subset(list(job.data.embed_rows("train")), job.recipe)
-    columns = columns_of(rows, list(job.data.training_passages().values()), settings)
+    rows: Sequence[EmbedRow] = subset(list(job.data.embed_rows("train")), recipe)
+    columns = columns_of(rows, list(job.data.training_passages().values()), model, recipe)
     pairs, longest = len(columns[0]), max(column[0] for column in columns)
-    folder = str(resolve_model(job.embedder))
+    folder = str(resolve_model(model))
     config = _config(folder)
     geometry = Geometry.of(config)
-    group = min(ROWS_AT_ONCE, settings.batch_size)
-    traced = trace_encoder(folder, settings.lora, group, longest, compute)
+    size = optimiser.batch_size
+    group = min(ROWS_AT_ONCE, size)
+    traced = trace_encoder(folder, recipe.lora, group, longest, compute)
 
     def need(micro: int) -> Memory:
-        return encoder_need(traced, columns, group, longest, replace(settings, micro_batch=micro), _stored(config), device)
+        return encoder_need(traced, columns, group, longest, changed(recipe, micro_batch=micro), _stored(config), device)
 
-    micro = settings.micro_batch
+    micro = contrast.micro_batch
     if max_memory and need(0).total > max_memory:
-        if settings.query_side_only:
+        if contrast.query_side_only:
             least = show_size(need(0).total)
             raise TrainingError(
-                f"nothing fits into {show_size(max_memory)}: query_side_only reads its batch of {settings.batch_size} at once, "
+                f"nothing fits into {show_size(max_memory)}: query_side_only reads its batch of {size} at once, "
                 f"which needs about {least}; give it that, or lower batch_size or max_length"
             )
-        micro = _largest([2**n for n in range(settings.batch_size.bit_length()) if 2**n < settings.batch_size], need, max_memory)
-    steps = settings.max_steps or ceil(settings.epochs * ceil(pairs / settings.batch_size))
+        micro = _largest([2**n for n in range(size.bit_length()) if 2**n < size], need, max_memory)
+    steps = optimiser.max_steps or ceil(optimiser.epochs * ceil(pairs / size))
     lengths = [length for column in columns for length in column]
-    flops = (
-        _operations(traced, geometry, lengths, 0, recomputed=bool(micro) or settings.gradient_checkpointing)
-        * steps
-        * settings.batch_size
-        / pairs
-    )
+    recomputed = bool(micro) or optimiser.gradient_checkpointing is True
+    flops = _operations(traced, geometry, lengths, 0, recomputed=recomputed) * steps * size / pairs
     rate = measure_rate(geometry, compute, device)
     return Plan(
-        recipe=_with_micro_batch(job.recipe, micro),
+        recipe=changed(recipe, micro_batch=micro),
         device=device,
         compute=compute,
         rows=pairs,
@@ -228,7 +226,7 @@ def _plan_encoder(job: TrainingRun, max_memory: int) -> Plan:
         longest=longest,
         tokens=sum(lengths),
         steps=steps,
-        batch=settings.batch_size,
+        batch=size,
         accumulate=1,
         micro_batch=micro,
         parameters=traced.parameters,
@@ -239,17 +237,17 @@ def _plan_encoder(job: TrainingRun, max_memory: int) -> Plan:
     )
 
 
-def columns_of(rows: Sequence[EmbedRow], passages: Sequence[PassageRow], settings: ContrastiveSettings) -> list[list[int]]:
+def columns_of(rows: Sequence[EmbedRow], passages: Sequence[PassageRow], model: str, recipe: EmbeddingRecipe) -> list[list[int]]:
     """Lengths in tokens of what the encoder reads, longest first: queries, their passages, and a column a hard negative.
 
     Negatives are not mined yet, so theirs are the passages' own, the longest first. Raises TrainingError for an unknown passage.
     """
     from transformers import AutoTokenizer
 
-    model = SentenceTransformerEmbedder(settings.model)
-    limits = [limit for limit in (settings.max_length, model.identity.max_length) if limit]
+    own = SentenceTransformerEmbedder(model).identity.max_length
+    limits = [limit for limit in (recipe.optimiser.max_length, own) if limit]
     with quiet_libraries():
-        tokenizer = AutoTokenizer.from_pretrained(str(resolve_model(settings.model)), trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(str(resolve_model(model)), trust_remote_code=False)
 
     def count(text: str) -> int:
         length = len(tokenizer(text, truncation=False, verbose=False)["input_ids"])
@@ -263,12 +261,12 @@ def columns_of(rows: Sequence[EmbedRow], passages: Sequence[PassageRow], setting
     if len(queries) < 2:
         raise TrainingError(f"{len(queries)} embedder rows: contrastive training needs at least two, each the other's negative")
     columns = [sorted(queries, reverse=True)]
-    if settings.query_side_only:
+    if recipe.contrast.query_side_only:
         return columns
     columns.append(sorted((lengths[p] for row in rows for p in row.positive_ids), reverse=True))
-    if settings.negatives is not Negatives.NONE:
+    if recipe.contrast.negatives is not Negatives.NONE:
         every = sorted(lengths.values(), reverse=True)
-        columns += [[every[n % len(every)] for n in range(len(queries))] for _ in range(settings.negatives_per_query)]
+        columns += [[every[n % len(every)] for n in range(len(queries))] for _ in range(recipe.contrast.negatives_per_query)]
     return columns
 
 
@@ -277,25 +275,19 @@ def encoder_need(
     columns: Sequence[Sequence[int]],
     group: int,
     longest: int,
-    settings: ContrastiveSettings,
+    recipe: EmbeddingRecipe,
     stored: str,
     device: str,
 ) -> Memory:
     """The peak of a contrastive run whose batch holds the longest texts of each column; `traced` is of `group` of `longest`."""
-    size = settings.batch_size
-    if settings.micro_batch:
-        tokens, passes = settings.micro_batch * longest, 1
+    size, micro = recipe.optimiser.batch_size, recipe.contrast.micro_batch
+    if micro:
+        tokens, passes = micro * longest, 1
     elif device == "cpu":
         groups = [column[start : min(start + group, size)] for column in columns for start in range(0, size, group)]
         tokens, passes = sum(len(g) * g[0] for g in groups if g), sum(map(bool, groups))
     else:
         tokens, passes = sum(len(column[:size]) * column[0] for column in columns), len(columns)
     reading = Reading(tokens, passes, group * longest)
-    return contrastive_memory(traced, reading, stored=stored, device=device, recomputed=settings.gradient_checkpointing)
-
-
-def _with_micro_batch(recipe: Recipe, micro: int) -> Recipe:
-    if not micro:
-        return recipe
-    contrast = recipe.contrast or ContrastRecipe()
-    return recipe.model_copy(update={"contrast": contrast.model_copy(update={"micro_batch": micro})})
+    recomputed = recipe.optimiser.gradient_checkpointing is True
+    return contrastive_memory(traced, reading, stored=stored, device=device, recomputed=recomputed)

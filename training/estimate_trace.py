@@ -16,7 +16,8 @@ from typing import Any
 from lorag.pipeline.engine.quiet import quiet_libraries
 from lorag.pipeline.errors import BaseError
 from lorag.training.attention import use_lean_attention
-from lorag.training.lora_options import LoraShape, lora_config
+from lorag.training.lora_options import lora_config
+from lorag.training.recipe_parts import GenerationLora, LoraShape
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Traced:
     in_layers: int
 
 
-def trace_generation(folder: str, shape: LoraShape, tokens: int, compute: str, device: str) -> Traced:
+def trace_generation(folder: str, shape: GenerationLora, tokens: int, compute: str, device: str) -> Traced:
     """One row of `tokens` through the causal LM whose config lies in `folder`, as SFT runs it. Raises BaseError."""
     import torch
     from transformers import AutoModelForCausalLM

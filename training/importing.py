@@ -35,7 +35,7 @@ from lorag.pipeline.engine.local import open_engine
 from lorag.pipeline.engine.weights import Precision, load_weights
 from lorag.pipeline.errors import AdapterError, IdentityMismatch
 from lorag.pipeline.records import Role
-from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder, resolve_model
+from lorag.pipeline.retrieval.sentence_encoder import resolve_model
 from lorag.pipeline.storage.digests import file_digest
 from lorag.training.publish import CANARY_SAMPLES, library_versions, write_canaries
 from lorag.training.run import TrainingRun, held_out_examples, held_out_split, passage_search
@@ -75,7 +75,7 @@ def import_adapter(folder: Path, job: TrainingRun, claims: Claims, runtime: Runt
     settings = load_json(folder / CONFIG_FILE, limit=ALLOWED[CONFIG_FILE])
     named = str(settings.get("base_model_name_or_path") or "")
     if not claims.same_base:
-        check_name(folder, named, job.embedder if job.role is Role.EMBEDDER else job.base)
+        check_name(folder, named, job.encoder.model if job.role is Role.EMBEDDER else job.base)
     origin = Origin(folder.resolve().name, file_digest(folder / CONFIG_FILE), named)
     with tempfile.TemporaryDirectory(prefix="lorag-import-") as made:
         staged = Path(made)
@@ -119,13 +119,11 @@ def _prove_generation(folder: Path, staged: Path, job: TrainingRun, claims: Clai
 
 
 def _prove_embedder(folder: Path, staged: Path, job: TrainingRun, claims: Claims, runtime: Runtime) -> tuple[Identity, int]:
-    check_fits(folder, linear_layers(str(resolve_model(job.embedder)), embeds=True), job.embedder)
-    device = None if runtime.device == "auto" else runtime.device
+    check_fits(folder, linear_layers(str(resolve_model(job.encoder.model)), embeds=True), job.encoder.model)
     questions = [row.query for row in job.data.embed_rows(held_out_split(job.data, job.role))]
-    bare = SentenceTransformerEmbedder(job.embedder, device=device)
-    tuned = SentenceTransformerEmbedder(job.embedder, adapter=staged, device=device)
+    bare, tuned = job.encoder.open(), job.encoder.open(adapter=staged)
     write_canaries(staged, record_embed_canaries(tuned, bare, questions[:CANARY_SAMPLES]))
-    base = Base(job.embedder, "", bare.identity.model_digest)
+    base = Base(job.encoder.model, "", bare.identity.model_digest)
     parameters = sum(p.numel() for p in bare.load().parameters())
     return _identity(job.role, base, staged, claims, pooling=bare.identity.pooling), parameters
 

@@ -15,52 +15,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from lorag.pipeline.engine.quiet import quiet_libraries
 from lorag.pipeline.engine.weights import Precision
 from lorag.pipeline.errors import TrainingError
+from lorag.training.recipe_parts import GenerationLora, Init, LoraShape
 
 QUANTIZED = (Precision.NF4, Precision.INT8)
 EXACT_WIDTH = 2048
 """Matrices whose shorter side is longer get their principal components by subspace iteration: an exact one takes minutes."""
 
 
-class Init(StrEnum):
-    """Where an adapter starts: at zero (peft's default), at the base's principal components, or at its quantization error."""
-
-    DEFAULT = "default"
-    PISSA = "pissa"
-    LOFTQ = "loftq"
-
-
-@dataclass(frozen=True, slots=True)
-class LoraShape:
-    """The adapter: W + scale · B·A, B (out, rank), A (rank, in), on the `targets`, `all-linear` or module name suffixes.
-
-    The scale is alpha / rank, with `rslora` alpha / √rank (arXiv 2312.03732). `dora` learns the length of each of W's rows apart
-    from its direction (arXiv 2402.09353). An `activated` adapter is switched on by the tokens that open a reply (arXiv
-    2504.12397).
-    """
-
-    rank: int = 16
-    alpha: int = 32
-    dropout: float = 0.0
-    targets: str | tuple[str, ...] = "all-linear"
-    rslora: bool = False
-    dora: bool = False
-    init: Init = Init.DEFAULT
-    activated: bool = False
-
-    @property
-    def scale(self) -> float:
-        return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
-
-
-def require_possible(shape: LoraShape, *, precision: Precision, pack_tokens: int, weight_decay: float) -> None:
+def require_possible(shape: GenerationLora, *, precision: Precision, pack_tokens: int, weight_decay: float) -> None:
     """Raises TrainingError, before anything is loaded, for options that do not work together."""
     loftq, pissa = shape.init is Init.LOFTQ, shape.init is Init.PISSA
     reasons = {
@@ -90,7 +58,8 @@ def lora_config(shape: LoraShape, invocation: Sequence[int] = ()) -> Any:
     with quiet_libraries():  # peft imports bitsandbytes, which tells of kernels that nobody asked for
         from peft import LoraConfig
 
-    halves = 2 if shape.init is Init.PISSA else 1
+    generation = shape if isinstance(shape, GenerationLora) else GenerationLora()
+    halves = 2 if generation.init is Init.PISSA else 1
     grown: float = shape.alpha * (math.sqrt(halves) if shape.rslora else halves)  # the same scale at twice the rank
     return LoraConfig(
         r=shape.rank * halves,
@@ -99,12 +68,12 @@ def lora_config(shape: LoraShape, invocation: Sequence[int] = ()) -> Any:
         target_modules=shape.targets if isinstance(shape.targets, str) else list(shape.targets),
         use_rslora=shape.rslora,
         use_dora=shape.dora,
-        alora_invocation_tokens=list(invocation) if shape.activated else None,
+        alora_invocation_tokens=list(invocation) if generation.activated else None,
         task_type="CAUSAL_LM",
     )
 
 
-def start_from(model: Any, shape: LoraShape, base_folder: Path) -> int:
+def start_from(model: Any, shape: GenerationLora, base_folder: Path) -> int:
     """Put the adapter of the peft `model` where `shape.init` says, and return how many of its values are held fast.
 
     Raises TrainingError where the rank is larger than a target's matrix, or the base's files do not name its modules.

@@ -21,8 +21,8 @@ from lorag.pipeline.engine.local import open_engine
 from lorag.pipeline.engine.weights import load_weights
 from lorag.pipeline.errors import AdapterError, ConfigError, IdentityMismatch
 from lorag.pipeline.records import Role
-from lorag.training.recipe import Recipe
-from lorag.training.sft import SftSettings, TrainedAdapter
+from lorag.training.recipe import GenerationRecipe, Recipe, changed
+from lorag.training.sft import TrainedAdapter
 from lorag.training.starters.measuring import ITEMS, compare, tasks
 
 
@@ -76,11 +76,13 @@ def _folder(name: str, role: Role, registry: Registry) -> Path:
     return folder if (folder / CONFIG_FILE).is_file() else registry.resolve(role, name).folder
 
 
-def agreed(recipe: Recipe, start: Start) -> Recipe:
-    """The recipe for going on from `start`: its shape where the recipe says none, and the rate for that.
+def agreed(recipe: Recipe, start: Start) -> GenerationRecipe:
+    """The recipe for going on from `start`: its shape if the recipe says none, and the rate for that.
 
-    Raises ConfigError where the recipe says another shape.
+    Raises ConfigError if the recipe says another shape, or is the embedder's.
     """
+    if not isinstance(recipe, GenerationRecipe):
+        raise ConfigError(f"the {recipe.role} begins anew; going on from an adapter is for the generation roles")
     said = recipe.lora.model_fields_set if "lora" in recipe.model_fields_set else set[str]()
     facts = start.facts
     theirs = {
@@ -89,7 +91,7 @@ def agreed(recipe: Recipe, start: Start) -> Recipe:
         "rslora": facts.rslora,
         "dora": facts.dora,
         "activated": bool(facts.invocation),
-        "targets": sorted(facts.targets),
+        "targets": tuple(sorted(facts.targets)),
     }
     for key in theirs.keys() & said - {"targets"}:
         if getattr(recipe.lora, key) != theirs[key]:
@@ -98,17 +100,14 @@ def agreed(recipe: Recipe, start: Start) -> Recipe:
                 "write that, leave the key out, or train without --from"
             )
     targets = recipe.lora.targets
-    if "targets" in said and isinstance(targets, list) and sorted(targets) != theirs["targets"]:
+    if "targets" in said and not isinstance(targets, str) and tuple(sorted(targets)) != theirs["targets"]:
         raise ConfigError(
             f"recipe: lora.targets are {', '.join(targets)}, {start.name} has {', '.join(start.facts.targets)}; "
             "write those, leave the key out, or train without --from"
         )
     taken = {key: value for key, value in theirs.items() if key not in said}
     optimiser = recipe.optimiser
-    rate = {"learning_rate": optimiser.continued_rate or optimiser.learning_rate}
-    return recipe.model_copy(
-        update={"lora": recipe.lora.model_copy(update=taken), "optimiser": optimiser.model_copy(update=rate)}
-    )
+    return changed(recipe, **taken, learning_rate=optimiser.continued_rate or optimiser.learning_rate)
 
 
 def _shown(value: object) -> str:
@@ -124,11 +123,13 @@ def require_base(start: Start, base: Base) -> None:
         )
 
 
-def changes_since(beginning: Beginning, role: Role, base: Base, settings: SftSettings, trained: TrainedAdapter) -> Parent:
+def changes_since(
+    beginning: Beginning, role: Role, base: Base, recipe: GenerationRecipe, trained: TrainedAdapter, device: str = "auto"
+) -> Parent:
     """What the training gained and lost against the adapter that it began with, on items that are not of its data."""
     start, changes = beginning.start, tuple[Evidence, ...]()
     if beginning.items:
-        engine = open_engine(load_weights(base, precision=settings.precision, compute=settings.compute))
+        engine = open_engine(load_weights(base, precision=recipe.precision, compute=recipe.compute, device=device))
         engine.load_adapter("before", start.folder)
         engine.load_adapter("after", trained.folder)
         chosen = tasks(role, beginning.public, beginning.items)

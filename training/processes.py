@@ -37,11 +37,21 @@ def is_first() -> bool:
     return rank() == 0
 
 
-def device() -> str:
-    """Where this process's weights belong, as `load_weights` takes it: with several GPUs, the one of its own number."""
+def device(chosen: str = "auto") -> str:
+    """Where this process's weights belong, as `load_weights` takes it: of several processes, each the GPU of its own number.
+
+    `chosen` is auto, cpu, mps, cuda or cuda:0. Raises TrainingError for another GPU, which the trainer's library would not keep.
+    """
     import torch
 
-    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if count() > 1 and torch.cuda.is_available() else "auto"
+    if chosen.startswith("cuda:") and (count() > 1 or chosen != "cuda:0"):
+        raise TrainingError(
+            f"device {chosen}: training takes the first GPU that it sees, and each of several processes its own; "
+            f"set the device to cuda in lorag.yaml and CUDA_VISIBLE_DEVICES={chosen.removeprefix('cuda:')} in the environment"
+        )
+    if count() > 1 and chosen in ("auto", "cuda") and torch.cuda.is_available():
+        return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    return chosen
 
 
 def divide_weights() -> bool:
@@ -54,13 +64,16 @@ def divide_optimizer() -> bool:
     return divide_weights() or os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true"
 
 
-def join() -> None:
-    """Meet the other processes, if there are any, before anything is shared; each takes the GPU of its own number, if any."""
+def join(chosen: str = "auto") -> None:
+    """Meet the other processes, if there are any, before anything is shared; each takes the GPU of its own number, if any.
+
+    `chosen` is the device as `device` takes it.
+    """
     if count() > 1:
         import torch
         from accelerate import PartialState
 
-        PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
+        PartialState(cpu=chosen == "cpu" or not torch.cuda.is_available(), timeout=PATIENCE)
 
 
 def first_does(work: Callable[[], T]) -> T:

@@ -28,10 +28,11 @@ from lorag.pipeline.engine.bases import Base
 from lorag.pipeline.engine.local import open_engine
 from lorag.pipeline.engine.weights import Precision, load_weights
 from lorag.pipeline.records import Role
-from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
 from lorag.pipeline.storage.digests import file_digest
-from lorag.training.contrastive import ContrastiveSettings, TrainedEmbedder
-from lorag.training.sft import Example, SftSettings, TrainedAdapter
+from lorag.training.contrastive import Encoder, TrainedEmbedder
+from lorag.training.recipe import EmbeddingRecipe, GenerationRecipe, Recipe
+from lorag.training.recipe_parts import GenerationLora, Init, LoraShape
+from lorag.training.sft import Example, TrainedAdapter
 
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "trl", "sentence-transformers")
 CANARY_SAMPLES = 12
@@ -52,11 +53,12 @@ def publish_generation(
     registry: Registry,
     role: Role,
     base: Base,
-    settings: SftSettings,
+    recipe: GenerationRecipe,
     trained: TrainedAdapter,
     data: DataFacts,
     held_out: Sequence[Example],
     *,
+    device: str = "auto",
     notes: str = "",
     parent: Parent | None = None,
 ) -> Version:
@@ -65,7 +67,7 @@ def publish_generation(
     Raises NoEffect where the adapter does not move those replies, AdapterError where the registry cannot take it.
     """
     samples = [CanarySample(example.messages, example.target) for example in held_out[:CANARY_SAMPLES]]
-    engine = open_engine(load_weights(base, precision=settings.precision, compute=settings.compute))
+    engine = open_engine(load_weights(base, precision=recipe.precision, compute=recipe.compute, device=device))
     engine.load_adapter("trained", trained.folder)
     write_canaries(trained.folder, record_canaries(engine, "trained", samples))
     identity = Identity(
@@ -74,18 +76,20 @@ def publish_generation(
         weights_digest=inspect_folder(trained.folder).weights_digest,
         contract_hash=contract_hash(role),
         pooling="",
-        precision=_precision(settings.precision, trained.compute),
+        precision=_precision(recipe.precision, trained.compute),
         query_side_only=False,
     )
-    training = _training(settings, trained, "SFT (trl), loss on the reply only", settings.batch_size * settings.accumulate)
-    lora = _lora(settings, trained.trainable_parameters, trained.total_parameters)
+    batch = recipe.optimiser.batch_size * recipe.optimiser.accumulate
+    training = _training(recipe, trained, "SFT (trl), loss on the reply only", batch)
+    lora = _lora(recipe.lora, trained.trainable_parameters, trained.total_parameters)
     card = dataclasses.replace(_card(role, identity, lora, data, training, notes), parent=parent)
     return registry.publish(role, trained.folder, card)
 
 
 def publish_embedder(
     registry: Registry,
-    settings: ContrastiveSettings,
+    encoder: Encoder,
+    recipe: EmbeddingRecipe,
     trained: TrainedEmbedder,
     data: DataFacts,
     held_out: Sequence[str],
@@ -96,22 +100,23 @@ def publish_embedder(
 
     Raises NoEffect where the adapter does not move their vectors, AdapterError where the registry cannot take it.
     """
-    tuned = SentenceTransformerEmbedder(settings.model, adapter=trained.folder, query_side_only=settings.query_side_only)
-    bare = SentenceTransformerEmbedder(settings.model)
+    query_side_only = recipe.contrast.query_side_only
+    bare = encoder.open()
+    tuned = encoder.open(adapter=trained.folder, query_side_only=query_side_only)
     write_canaries(trained.folder, record_embed_canaries(tuned, bare, list(held_out[:CANARY_SAMPLES])))
-    encoder = tuned.identity
+    found = tuned.identity
     identity = Identity(
-        base=settings.model,
-        base_digest=encoder.model_digest,
+        base=encoder.model,
+        base_digest=found.model_digest,
         weights_digest=inspect_folder(trained.folder).weights_digest,
         contract_hash=contract_hash(Role.EMBEDDER),
-        pooling=encoder.pooling,
+        pooling=found.pooling,
         precision="float32",
-        query_side_only=settings.query_side_only,
+        query_side_only=query_side_only,
     )
-    side = "query side only" if settings.query_side_only else "two-tower"
-    training = _training(settings, trained, f"contrastive (sentence-transformers), {side}", settings.batch_size)
-    lora = _lora(settings, trained.trainable_parameters, trained.total_parameters - trained.trainable_parameters)
+    side = "query side only" if query_side_only else "two-tower"
+    training = _training(recipe, trained, f"contrastive (sentence-transformers), {side}", recipe.optimiser.batch_size)
+    lora = _lora(recipe.lora, trained.trainable_parameters, trained.total_parameters - trained.trainable_parameters)
     return registry.publish(Role.EMBEDDER, trained.folder, _card(Role.EMBEDDER, identity, lora, data, training, notes))
 
 
@@ -133,18 +138,16 @@ def _card(role: Role, identity: Identity, lora: LoraFacts, data: DataFacts, trai
     )
 
 
-def _training(
-    settings: SftSettings | ContrastiveSettings, trained: TrainedAdapter | TrainedEmbedder, method: str, batch: int
-) -> TrainingFacts:
+def _training(recipe: Recipe, trained: TrainedAdapter | TrainedEmbedder, method: str, batch: int) -> TrainingFacts:
     return TrainingFacts(
         method=method,
         steps=trained.steps,
         epochs=round(trained.epochs, 3),
         tokens=trained.tokens,
         seconds=round(trained.seconds, 1),
-        learning_rate=settings.learning_rate,
+        learning_rate=recipe.optimiser.learning_rate,
         batch=batch,
-        seed=settings.seed,
+        seed=recipe.optimiser.seed,
         final_loss=trained.final_loss,
         dev=dict(trained.dev),
     )
@@ -154,14 +157,15 @@ def _precision(precision: Precision, compute: str) -> str:
     return f"{precision.value}/{compute}" if precision in (Precision.NF4, Precision.INT8) else compute
 
 
-def _lora(settings: SftSettings | ContrastiveSettings, trained: int, base: int) -> LoraFacts:
+def _lora(shape: LoraShape, trained: int, base: int) -> LoraFacts:
     """As the recipe had it; registry and files know the rest (what an adapter of two halves became, its invocation)."""
-    targets = (settings.targets,) if isinstance(settings.targets, str) else settings.targets
-    kind = LoraKind(settings.rslora, settings.dora, settings.init.value, ()) if isinstance(settings, SftSettings) else PLAIN_LORA
+    targets = (shape.targets,) if isinstance(shape.targets, str) else shape.targets
+    init = shape.init if isinstance(shape, GenerationLora) else Init.DEFAULT
+    kind = LoraKind(shape.rslora, shape.dora, init.value, ())
     return LoraFacts(
-        settings.rank,
-        settings.alpha,
-        settings.dropout,
+        shape.rank,
+        shape.alpha,
+        shape.dropout,
         targets,
         trained,
         trained / base,

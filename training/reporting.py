@@ -14,7 +14,6 @@ import importlib.util
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,8 @@ from typing import Any
 from lorag.pipeline.errors import TrainingError
 from lorag.training.early_stopping import PREFIX
 from lorag.training.progress import TrainerEvents
+from lorag.training.recipe import Recipe
+from lorag.training.recipe_parts import Part
 
 PROJECT = "lorag"
 FIGURES = ("loss", "learning_rate", "grad_norm", "epoch")
@@ -76,21 +77,23 @@ def require_back_ends(names: Sequence[str]) -> None:
             raise TrainingError(f"report_to {name!r}: it is not installed; pip install {name}, or take it out of the recipe")
 
 
-def settings_facts(settings: Any) -> dict[str, Fact]:
-    """Those fields of a settings record that are numbers, flags or names of a fixed choice, and the target modules' names.
+def recipe_facts(part: Part) -> dict[str, Fact]:
+    """Those values of a recipe that are numbers, flags or names of a fixed choice, and the target modules' names, by key.
 
     Other text may be a path or a user's word, and is left out.
     """
     facts: dict[str, Fact] = {}
-    for field in fields(settings):
-        value = getattr(settings, field.name)
-        if isinstance(value, StrEnum):
-            facts[field.name] = value.value
+    for name in type(part).model_fields:
+        value = getattr(part, name)
+        if isinstance(value, Part):
+            facts |= {f"{name}.{key}": fact for key, fact in recipe_facts(value).items()}
+        elif isinstance(value, StrEnum):
+            facts[name] = value.value
         elif isinstance(value, bool | int | float):
-            facts[field.name] = value
-        elif field.name == "targets":
+            facts[name] = value
+        elif name == "targets":
             names = (value,) if isinstance(value, str) else value
-            facts["targets"] = " ".join(name for name in names if _MODULE_NAME.fullmatch(name))
+            facts[name] = " ".join(module for module in names if _MODULE_NAME.fullmatch(module))
     return facts
 
 
@@ -134,12 +137,12 @@ class Reporter(TrainerEvents):
 
 
 @contextlib.contextmanager
-def reporting(trainer: Any, names: Sequence[str], run_folder: Path, settings: Any) -> Iterator[Reporter | None]:
-    """Within: the trainer's run is sent to the trackers `names`, closed at the end, whatever end it is. None without any."""
-    if not names:
+def reporting(trainer: Any, run_folder: Path, recipe: Recipe) -> Iterator[Reporter | None]:
+    """Within: the trainer's run is sent to the recipe's trackers, closed at the end, whatever end it is. None without any."""
+    if not recipe.report_to:
         yield None
         return
-    reporter = Reporter(names, run_folder, settings_facts(settings))
+    reporter = Reporter(recipe.report_to, run_folder, recipe_facts(recipe))
     trainer.add_callback(reporter)
     with contextlib.closing(reporter):
         yield reporter

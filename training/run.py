@@ -15,11 +15,11 @@ from typing import TypeVar
 from lorag.pipeline.adapters.card import DataFacts
 from lorag.pipeline.adapters.registry import Registry, Version
 from lorag.pipeline.engine.bases import Base, resolve_base
-from lorag.pipeline.errors import DataError, IdentityMismatch
+from lorag.pipeline.errors import DataError, IdentityMismatch, TrainingError
 from lorag.pipeline.records import Role
 from lorag.pipeline.retrieval.embedder import Embedder
 from lorag.training import processes
-from lorag.training.contrastive import train_embedder
+from lorag.training.contrastive import Encoder, train_embedder
 from lorag.training.data.rows import EmbedRow
 from lorag.training.dataset import PASSAGES, DataFolder, judge_schemas
 from lorag.training.dev_metric import answer_dev, drawn_questions, judge_dev, rewrite_dev
@@ -30,9 +30,9 @@ from lorag.training.parent import Beginning, agreed, changes_since, require_base
 from lorag.training.passage_search import PassageFinder, PassageSearch, Retrieval
 from lorag.training.progress import Progress
 from lorag.training.publish import CANARY_SAMPLES, data_facts, publish_embedder, publish_generation
-from lorag.training.recipe import Recipe
+from lorag.training.recipe import EmbeddingRecipe, GenerationRecipe, JudgeRecipe, Recipe, SynthesizerRecipe, seeded
 from lorag.training.retrieval_dev import RetrievalDev, retrieval_dev
-from lorag.training.sft import Example, SftSettings, TrainedAdapter, train_adapter
+from lorag.training.sft import Example, TrainedAdapter, train_adapter
 
 T = TypeVar("T")
 Notice = Callable[[str], None]
@@ -40,13 +40,14 @@ Notice = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class TrainingRun:
-    """What `train_role` works with. `embedder` names the model that is tuned for the embedder role."""
+    """What `train_role` works with. `encoder` is the model that is tuned for the embedder role."""
 
     role: Role
     data: DataFolder
     recipe: Recipe
     base: str
-    embedder: str
+    base_device: str
+    encoder: Encoder
     registry: Registry
     run_folder: Path
     retrieval: Retrieval
@@ -67,6 +68,9 @@ def train_role(
     run_folder: Path,
     retrieval: Retrieval,
     intents: Mapping[str, str],
+    base_device: str = "auto",
+    embedder_device: str = "auto",
+    seed: int = 0,
     resume: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     on_notice: Notice | None = None,
@@ -75,24 +79,36 @@ def train_role(
     """Train the adapter of `role` on `data`/train and publish it as `candidate`, beginning anew or with another adapter.
 
     `embedder` names the model that is tuned for the embedder role. `retrieval` is how the project retrieves: it finds the
-    synthesizer's passages, and its encoder the embedder's hard negatives. With `resume` the run goes on from its newest
-    complete checkpoint. Several processes that `accelerate launch` started do the run together; the first one publishes.
+    synthesizer's passages, and its encoder the embedder's hard negatives. `seed` is that of a recipe that has none of its own.
+    With `resume` the run goes on from its newest complete checkpoint. Several processes that `accelerate launch` started do the
+    run together; the first one publishes.
 
     Raises DataError, TrainingError, BaseError, AdapterError; a KeyboardInterrupt leaves the checkpoints.
     """
-    processes.join()
+    processes.join(embedder_device if role is Role.EMBEDDER else base_device)
     run_folder = processes.first_does(lambda: run_folder)
     folder = DataFolder(data, intents)
     folder.check_leaks(role)
     if on_notice is not None and processes.is_first():
         for line in folder.repeats(role):
             on_notice(line)
-    if beginning is not None:
-        recipe = agreed(recipe, beginning.start)
+    recipe = seeded(recipe if beginning is None else agreed(recipe, beginning.start), seed)
     job = TrainingRun(
-        role, folder, recipe, base, embedder, registry, run_folder, retrieval, resume, on_progress, on_notice, beginning
+        role=role,
+        data=folder,
+        recipe=recipe,
+        base=base,
+        base_device=base_device,
+        encoder=Encoder(embedder, embedder_device),
+        registry=registry,
+        run_folder=run_folder,
+        retrieval=retrieval,
+        resume=resume,
+        on_progress=on_progress,
+        on_notice=on_notice,
+        beginning=beginning,
     )
-    version = _train_embedder(job) if role is Role.EMBEDDER else _train_generation(job)
+    version = _train_embedder(job, recipe) if isinstance(recipe, EmbeddingRecipe) else _train_generation(job, recipe)
     release_memory()
     return version
 
@@ -105,11 +121,10 @@ def held_out_split(data: DataFolder, role: Role) -> str:
     raise DataError(f"no dev/{role.value}.jsonl in {data.folder}; a few held-out rows are needed to prove the adapter's effect")
 
 
-def _train_generation(job: TrainingRun) -> Version:
+def _train_generation(job: TrainingRun, recipe: GenerationRecipe) -> Version:
     with passage_search(job) as search:
         held_out = held_out_examples(job, search)
-        examples, dev = subset(examples_of(job, "train", search), job.recipe), _dev(job, search)
-    settings = job.recipe.sft()
+        examples, dev = subset(examples_of(job, "train", search), recipe), _dev(job, search)
     processes.first_does(lambda: resolve_base(job.base))  # it may have to be converted first
     base = resolve_base(job.base)
     if job.beginning is not None:
@@ -117,15 +132,16 @@ def _train_generation(job: TrainingRun) -> Version:
     trained = train_adapter(
         examples,
         base,
-        settings,
+        recipe,
         job.run_folder,
+        device=job.base_device,
         parent=job.beginning.start.folder if job.beginning else None,
         dev=dev,
         resume=job.resume,
         on_progress=job.on_progress,
         on_notice=job.on_notice,
     )
-    return processes.first_does(lambda: _publish(job, base, settings, trained, held_out))
+    return processes.first_does(lambda: _publish(job, base, recipe, trained, held_out))
 
 
 def passage_search(job: TrainingRun) -> PassageSearch:
@@ -164,24 +180,26 @@ def _dev(job: TrainingRun, search: PassageFinder) -> DevSet | None:
 
 
 def _publish(
-    job: TrainingRun, base: Base, settings: SftSettings, trained: TrainedAdapter, held_out: Sequence[Example]
+    job: TrainingRun, base: Base, recipe: GenerationRecipe, trained: TrainedAdapter, held_out: Sequence[Example]
 ) -> Version:
-    parent = changes_since(job.beginning, job.role, base, settings, trained) if job.beginning else None
+    device = job.base_device
+    parent = changes_since(job.beginning, job.role, base, recipe, trained, device) if job.beginning else None
     facts = _facts(job, trained.rows)
-    return publish_generation(job.registry, job.role, base, settings, trained, facts, held_out, parent=parent)
+    return publish_generation(job.registry, job.role, base, recipe, trained, facts, held_out, device=device, parent=parent)
 
 
-def _train_embedder(job: TrainingRun) -> Version:
+def _train_embedder(job: TrainingRun, recipe: EmbeddingRecipe) -> Version:
     held = held_out_split(job.data, Role.EMBEDDER)
-    rows: Sequence[EmbedRow] = subset(list(job.data.embed_rows("train")), job.recipe)
-    settings, dev = job.recipe.contrastive(job.embedder), _retrieval_dev(job)
-    if dev is None and settings.stopping is not None and job.on_notice:
+    rows: Sequence[EmbedRow] = subset(list(job.data.embed_rows("train")), recipe)
+    dev = _retrieval_dev(job)
+    if dev is None and recipe.dev is not None and job.on_notice:
         job.on_notice(f"no dev/embedder.jsonl in {job.data.folder}: the run goes to its end, and its last step is published")
     passages = list(job.data.training_passages().values())
     trained = train_embedder(
         rows,
         passages,
-        settings,
+        job.encoder,
+        recipe,
         job.run_folder,
         dev=dev,
         miner=_miner(job),
@@ -190,7 +208,9 @@ def _train_embedder(job: TrainingRun) -> Version:
         on_notice=job.on_notice,
     )
     questions = [row.query for row in job.data.embed_rows(held)]
-    return processes.first_does(lambda: publish_embedder(job.registry, settings, trained, _facts(job, trained.pairs), questions))
+    return processes.first_does(
+        lambda: publish_embedder(job.registry, job.encoder, recipe, trained, _facts(job, trained.pairs), questions)
+    )
 
 
 def _retrieval_dev(job: TrainingRun) -> RetrievalDev | None:
@@ -213,7 +233,7 @@ def _miner(job: TrainingRun) -> Embedder | None:
         serving = job.retrieval.open_embedder()
     except IdentityMismatch as error:
         if job.on_notice is not None:
-            job.on_notice(f"hard negatives are mined by the bare {job.embedder}: {error}")
+            job.on_notice(f"hard negatives are mined by the bare {job.encoder.model}: {error}")
         return None
     return serving if serving.identity.adapter_digest else None
 
@@ -230,12 +250,14 @@ def examples_of(job: TrainingRun, split: str, search: PassageFinder, limit: int 
     """The examples of `split`, at most the first `limit`. `search` finds the synthesizer's passages."""
     if job.role is Role.REWRITER:
         return rewrite_examples(job.data.rewrites(split))[:limit]
-    if job.role is Role.JUDGE:
+    if isinstance(job.recipe, JudgeRecipe):
         rows = job.data.judgments(split)
         if split != "train":
             return judge_examples(rows[:limit], judge_schemas(job.data.intents))
         mixed = mix(rows, job.recipe.data.mixture, job.recipe.optimiser.seed)
-        return judge_examples(mixed, judge_schemas(job.data.intents)) + _support(job)
+        return judge_examples(mixed, judge_schemas(job.data.intents)) + _support(job, job.recipe)
+    if not isinstance(job.recipe, SynthesizerRecipe):
+        raise TrainingError(f"a recipe of the {job.recipe.role} makes no examples of the {job.role.value}")
     questions, training = job.data.questions(split)[:limit], split == "train"
     passages = job.data.training_passages() if training else job.data.passages()
     k, share, seed = job.retrieval.k, job.recipe.data.missing_gold, job.recipe.optimiser.seed
@@ -245,13 +267,13 @@ def examples_of(job: TrainingRun, split: str, search: PassageFinder, limit: int 
     )
 
 
-def _support(job: TrainingRun) -> list[Example]:
-    """Support judgments made of answered training questions, where there are any."""
-    limit = job.recipe.data.answered_support
+def _support(job: TrainingRun, recipe: JudgeRecipe) -> list[Example]:
+    """Support judgments made of answered training questions, if there are any."""
+    limit = recipe.data.answered_support
     if not limit or not job.data.has("train", Role.SYNTHESIZER):
         return []
     passages = job.data.training_passages()
-    return support_examples(job.data.questions("train"), passages, limit=limit, seed=job.recipe.optimiser.seed)
+    return support_examples(job.data.questions("train"), passages, limit=limit, seed=recipe.optimiser.seed)
 
 
 def _facts(job: TrainingRun, rows: int) -> DataFacts:

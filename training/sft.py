@@ -27,17 +27,19 @@ from lorag.training.attention import use_lean_attention
 from lorag.training.checkpoints import fit
 from lorag.training.early_stopping import DevSet, best_of
 from lorag.training.layer_masks import layer_masks, require_packable
-from lorag.training.lora_options import Init, lora_config, start_from, train_in_float32
+from lorag.training.lora_options import lora_config, start_from, train_in_float32
 from lorag.training.order import Chunks, OwnPart, RowOrder, Shares, loader, share
 from lorag.training.packing import IGNORED, Row, collate, pack
 from lorag.training.progress import Progress, final_loss, loss_entries
+from lorag.training.recipe import GenerationRecipe
+from lorag.training.recipe_parts import GenerationOptimisation, Init, Optimizer
 from lorag.training.reporting import reporting
-from lorag.training.run_settings import trainer_arguments
 from lorag.training.saving import save_half, save_whole
-from lorag.training.sft_settings import Optimizer, SftSettings, require_trainable, run_digest
+from lorag.training.sft_checks import require_trainable, run_digest
 from lorag.training.start_weights import begin_with
+from lorag.training.trainer_arguments import trainer_arguments
 
-__all__ = ["Example", "Optimizer", "SftSettings", "TrainedAdapter", "encode", "target_loss", "train_adapter"]
+__all__ = ["Example", "TrainedAdapter", "encode", "target_loss", "train_adapter"]
 
 NAMED = 5
 """How many of the rows that are too long a notice names."""
@@ -98,22 +100,21 @@ def encode(
     return rows, tuple(dropped)
 
 
-def _arguments(settings: SftSettings, shares: Shares, run_folder: Path, loaded: LoadedBase) -> Any:
+def _arguments(optimiser: GenerationOptimisation, shares: Shares, run_folder: Path, loaded: LoadedBase) -> Any:
     from trl import SFTConfig
 
+    recomputed = optimiser.gradient_checkpointing
     return SFTConfig(
-        **trainer_arguments(settings, run_folder, loaded.device),
-        learning_rate=settings.learning_rate,
+        **trainer_arguments(optimiser, run_folder, loaded.device),
+        learning_rate=optimiser.learning_rate,
         per_device_train_batch_size=shares.micro_batch,
         gradient_accumulation_steps=shares.accumulate,
         # Every trained weight gets a gradient, and no buffer changes.
         ddp_find_unused_parameters=False,
         ddp_broadcast_buffers=False,
-        max_length=settings.max_length,
-        gradient_checkpointing=loaded.device != "cpu"
-        if settings.gradient_checkpointing is None
-        else settings.gradient_checkpointing,
-        optim=_optim(settings.optimizer, loaded.device),
+        max_length=optimiser.row_tokens,
+        gradient_checkpointing=loaded.device != "cpu" if recomputed == "auto" else recomputed,
+        optim=_optim(optimiser.algorithm, loaded.device),
         bf16=loaded.compute == "bfloat16",
         fp16=False,
         dataset_kwargs={"skip_prepare_dataset": True},
@@ -136,7 +137,9 @@ def _optim(optimizer: Optimizer, device: str) -> str:
     return optimizer.value if optimizer is Optimizer.PAGED_ADAMW_8BIT else "adamw_bnb_8bit"
 
 
-def _trainer(loaded: LoadedBase, rows: list[dict[str, list[int]]], settings: SftSettings, run_folder: Path) -> Any:
+def _trainer(
+    loaded: LoadedBase, rows: list[dict[str, list[int]]], recipe: GenerationRecipe, run_folder: Path, *, full: bool
+) -> Any:
     from datasets import Dataset
     from trl import SFTTrainer
 
@@ -144,7 +147,7 @@ def _trainer(loaded: LoadedBase, rows: list[dict[str, list[int]]], settings: Sft
         """trl's trainer scores every position against the whole vocabulary unless it runs on Triton; this one, the targets."""
 
         def get_train_dataloader(self) -> Any:
-            return loader(self.train_dataset, _batches(rows, settings, shares), self.data_collator, self.accelerator.device)
+            return loader(self.train_dataset, _batches(rows, optimiser, shares), self.data_collator, self.accelerator.device)
 
         def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
             loss, outputs = target_loss(model, inputs, num_items_in_batch)
@@ -155,26 +158,27 @@ def _trainer(loaded: LoadedBase, rows: list[dict[str, list[int]]], settings: Sft
         def create_model_card(self, *args: Any, **kwargs: Any) -> None:
             """Not one at each checkpoint: the registry writes the card of what is published."""
 
-    shares = share(settings.batch_size, settings.accumulate, processes.count())
-    lora = lora_config(settings.lora, ChatTokens(loaded.tokenizer).opening() if settings.activated else ())
+    optimiser = recipe.optimiser
+    shares = share(optimiser.batch_size, optimiser.accumulate, processes.count())
+    lora = lora_config(recipe.lora, ChatTokens(loaded.tokenizer).opening() if recipe.lora.activated else ())
     loaded.model.config.use_cache = False  # packed or not, SDPA must never see a cache while training (design §9)
     if loaded.device == "cpu":
         use_lean_attention(loaded.model)
     return TargetLossTrainer(
         model=loaded.model,
-        args=_arguments(settings, shares, run_folder, loaded),
+        args=_arguments(optimiser, shares, run_folder, loaded),
         train_dataset=Dataset.from_list(rows if shares.processes == 1 else [*rows, _blank(rows[0])]),
         processing_class=loaded.tokenizer,
-        data_collator=partial(collate, pad_id=loaded.tokenizer.pad_token_id) if settings.pack_tokens else None,
-        peft_config=None if settings.full else lora,
+        data_collator=partial(collate, pad_id=loaded.tokenizer.pad_token_id) if optimiser.pack_tokens else None,
+        peft_config=None if full else lora,
     )
 
 
-def _batches(rows: Sequence[Row], settings: SftSettings, shares: Shares) -> Chunks | OwnPart:
+def _batches(rows: Sequence[Row], optimiser: GenerationOptimisation, shares: Shares) -> Chunks | OwnPart:
     """The batches of this process; in one process, all. The row after the last is `_blank`."""
     lengths = [len(row["input_ids"]) for row in rows]
-    step = settings.batch_size * settings.accumulate
-    chunks = Chunks(RowOrder(lengths, step, settings.seed, grouped=not settings.pack_tokens), shares.together)
+    step = optimiser.batch_size * optimiser.accumulate
+    chunks = Chunks(RowOrder(lengths, step, optimiser.seed, grouped=not optimiser.pack_tokens), shares.together)
     return chunks if shares.processes == 1 else OwnPart(chunks, shares.processes, processes.rank(), blank=len(rows))
 
 
@@ -210,9 +214,11 @@ def target_loss(model: Any, inputs: Any, count: Any = None) -> tuple[Any, Any]:
 def train_adapter(
     examples: Sequence[Example],
     base: Base,
-    settings: SftSettings,
+    recipe: GenerationRecipe,
     run_folder: Path,
     *,
+    device: str = "auto",
+    full: bool = False,
     parent: Path | None = None,
     dev: DevSet | None = None,
     resume: bool = False,
@@ -221,8 +227,9 @@ def train_adapter(
 ) -> TrainedAdapter:
     """Train one LoRA adapter on `base` and save it in half precision under `run_folder/adapter`.
 
-    It begins with the weights of the adapter folder `parent`, where one is given. With `settings.stopping` it is measured on
-    `dev`, which must be given then, and the checkpoint that did best there is what is saved.
+    It begins with the weights of the adapter folder `parent`, if one is given. With `recipe.dev` it is measured on `dev`, which
+    must be given then, and the checkpoint that did best there is what is saved. `device` is as `processes.device` takes it.
+    `full` trains all of the base's weights, kept in float32, instead of an adapter: for comparison, it cannot be published.
 
     With `resume`, goes on from the newest complete checkpoint in `run_folder`. Raises TrainingError before the first step
     where the rows cannot be trained on, and as `fit` does; a KeyboardInterrupt passes through and leaves the checkpoints.
@@ -230,48 +237,49 @@ def train_adapter(
     import torch
 
     start = time.monotonic()
-    require_trainable(settings, dev, parent)
-    processes.join()
+    optimiser = recipe.optimiser
+    require_trainable(recipe, dev, parent, full=full)
+    processes.join(device)
     probe_threads()
-    torch.manual_seed(settings.seed)
+    torch.manual_seed(optimiser.seed)
     loaded = load_weights(
         base,
-        precision=settings.precision,
-        compute=settings.compute,
-        device=processes.device(),
+        precision=recipe.precision,
+        compute=recipe.compute,
+        device=processes.device(device),
         divisible=processes.divide_weights(),
     )
     total = loaded.model.num_parameters()
-    rows, dropped = encode(examples, ChatTokens(loaded.tokenizer), settings.row_tokens)
+    rows, dropped = encode(examples, ChatTokens(loaded.tokenizer), optimiser.row_tokens)
     if dropped and on_notice is not None and processes.is_first():
         on_notice(
-            f"{len(dropped)} of {len(examples)} rows are longer than {settings.row_tokens} tokens and are left out: "
+            f"{len(dropped)} of {len(examples)} rows are longer than {optimiser.row_tokens} tokens and are left out: "
             f"{', '.join(dropped[:NAMED])}{' …' if len(dropped) > NAMED else ''}"
         )
-    if settings.pack_tokens:
+    if optimiser.pack_tokens:
         require_packable(loaded.model)
-    sequences = pack(rows, settings.pack_tokens, settings.seed) if settings.pack_tokens else rows
+    sequences = pack(rows, optimiser.pack_tokens, optimiser.seed) if optimiser.pack_tokens else rows
     with quiet_libraries():
-        trainer = _trainer(loaded, sequences, settings, run_folder)
+        trainer = _trainer(loaded, sequences, recipe, run_folder, full=full)
         keep_gradients(trainer.model)
         _full_precision_adapter(trainer.model, autocast=loaded.compute == "bfloat16")
-        held = 0 if settings.full else start_from(trainer.model, settings.lora, Path(base.location))
+        held = 0 if full else start_from(trainer.model, recipe.lora, Path(base.location))
         if parent is not None:
             begin_with(trainer.model, parent)
-        run = run_digest(settings, sequences, base, parent, dev)
-        with reporting(trainer, settings.report_to, run_folder, settings) as reporter:
-            if dev is not None and settings.stopping is not None:
-                trainer.add_callback(watch(trainer, loaded, dev, settings.stopping, run_folder, reporter))
+        run = run_digest(recipe, sequences, base, parent, dev, full=full)
+        with reporting(trainer, run_folder, recipe) as reporter:
+            if dev is not None and recipe.dev is not None:
+                trainer.add_callback(watch(trainer, loaded, dev, recipe.dev, run_folder, reporter))
             fit(trainer, run_folder, resume=resume, run=run, on_progress=on_progress, on_notice=on_notice)
         best = None if dev is None else best_of(trainer.state.log_history, dev.metric)
         if best is not None and best.step != trainer.state.global_step:
             go_back(trainer.model, run_folder / f"checkpoint-{best.step}")
-        folder = run_folder / ("model" if settings.full else "adapter")
+        folder = run_folder / ("model" if full else "adapter")
         model, state = trainer.accelerator.unwrap_model(trainer.model), processes.gathered_state(trainer)
-        if processes.is_first() and settings.full:
+        if processes.is_first() and full:
             save_whole(model, loaded.tokenizer, folder)
         elif processes.is_first():
-            save_half(model, folder, base.id, state, as_one=settings.init is Init.PISSA)
+            save_half(model, folder, base.id, state, as_one=recipe.lora.init is Init.PISSA)
         processes.wait()
     losses = tuple((int(entry["step"]), float(entry["loss"])) for entry in loss_entries(trainer.state.log_history))
     epochs = float(trainer.state.epoch or 0.0)

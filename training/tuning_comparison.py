@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,14 @@ from lorag.pipeline.errors import InputError, TrainingError
 from lorag.pipeline.records import Role
 from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
 from lorag.training.checkpoints import discard, newest_complete
-from lorag.training.contrastive import train_embedder
+from lorag.training.contrastive import Encoder, train_embedder
 from lorag.training.dataset import DataFolder
 from lorag.training.encoder_lora import tensor_bytes
 from lorag.training.examples import rank_for, rewrite_examples, synthesize_examples
 from lorag.training.memory import peak_memory, reset_peak
 from lorag.training.passage_search import PassageSearch, plain_retrieval
 from lorag.training.progress import LOSS_FILE, Progress
-from lorag.training.recipe import Recipe
+from lorag.training.recipe import EmbeddingRecipe, GenerationRecipe, R, Recipe, SynthesizerRecipe, changed
 from lorag.training.run import subset
 from lorag.training.sft import Example, train_adapter
 
@@ -175,7 +175,11 @@ def tune(task: Task, variant: Variant, folder: Path, on_progress: Callable[[Prog
     floor = peak_memory()
     discard(folder)
     clock = _StepClock(on_progress)
-    trained = _embedder(task, variant, folder, clock) if task.role is Role.EMBEDDER else _generation(task, variant, folder, clock)
+    recipe = task.recipe
+    if isinstance(recipe, EmbeddingRecipe):
+        trained = _embedder(task, recipe, variant, folder, clock)
+    else:
+        trained = _generation(task, recipe, variant, folder, clock)
     peak, device = peak_memory(), _device()
     optimizer = optimizer_bytes(folder)
     curve = (folder / LOSS_FILE).read_bytes()
@@ -242,21 +246,23 @@ def _device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _embedder(task: Task, variant: Variant, folder: Path, clock: _StepClock) -> Any:
-    read = task.recipe.contrastive(task.embedder)
-    steps = task.steps or read.max_steps
-    settings = replace(
-        read,
-        rank=variant.rank or read.rank,
+def _as_variant(recipe: R, task: Task, variant: Variant) -> R:
+    """The recipe of a variant: all take the same steps."""
+    return changed(
+        recipe,
+        rank=variant.rank or recipe.lora.rank,
         learning_rate=variant.learning_rate,
-        max_steps=steps,
+        max_steps=task.steps or recipe.optimiser.max_steps,
         checkpoint_every=10**9,  # the trainer saves at its end: checkpoints on the way would count as time
-        stopping=None,  # all variants take the same steps
-        full=variant.method is Method.FULL,
-        quantized=variant.method is Method.QLORA,
+        dev=None,
     )
-    rows = subset(list(task.data.embed_rows("train")), task.recipe, task.rows)
-    return train_embedder(rows, list(task.data.training_passages().values()), settings, folder, on_progress=clock)
+
+
+def _embedder(task: Task, recipe: EmbeddingRecipe, variant: Variant, folder: Path, clock: _StepClock) -> Any:
+    encoder = Encoder(task.embedder, full=variant.method is Method.FULL, quantized=variant.method is Method.QLORA)
+    rows = subset(list(task.data.embed_rows("train")), recipe, task.rows)
+    passages = list(task.data.training_passages().values())
+    return train_embedder(rows, passages, encoder, _as_variant(recipe, task, variant), folder, on_progress=clock)
 
 
 def _parameters(model: str) -> int:
@@ -264,27 +270,17 @@ def _parameters(model: str) -> int:
     return sum(parameter.numel() for parameter in SentenceTransformerEmbedder(model).load().parameters())
 
 
-def _generation(task: Task, variant: Variant, folder: Path, clock: _StepClock) -> Any:
-    read = task.recipe.sft()
-    settings = replace(
-        read,
-        rank=variant.rank or read.rank,
-        learning_rate=variant.learning_rate,
-        max_steps=task.steps or read.max_steps,
-        checkpoint_every=10**9,
-        precision=precision_of(variant),
-        stopping=None,
-        full=variant.method is Method.FULL,
-    )
-    examples = subset(_examples(task), task.recipe, task.rows)
-    return train_adapter(examples, resolve_base(task.base), settings, folder, on_progress=clock)
+def _generation(task: Task, recipe: GenerationRecipe, variant: Variant, folder: Path, clock: _StepClock) -> Any:
+    chosen = changed(_as_variant(recipe, task, variant), precision=precision_of(variant))
+    examples = subset(_examples(task, recipe), recipe, task.rows)
+    full = variant.method is Method.FULL
+    return train_adapter(examples, resolve_base(task.base), chosen, folder, full=full, on_progress=clock)
 
 
-def _examples(task: Task) -> list[Example]:
-    if task.role is Role.REWRITER:
+def _examples(task: Task, recipe: GenerationRecipe) -> list[Example]:
+    if not isinstance(recipe, SynthesizerRecipe):
         return rewrite_examples(task.data.rewrites("train"))
     questions, passages = task.data.questions("train"), task.data.training_passages()
-    recipe = task.recipe
     share, seed = recipe.data.missing_gold, recipe.optimiser.seed
     with PassageSearch(passages, plain_retrieval(task.embedder, task.k)) as search:
         rankings = rank_for(questions, search, task.k, training=True, missing_gold=share, seed=seed)

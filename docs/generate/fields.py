@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import types
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -53,6 +54,8 @@ def _kind(annotation: Any) -> str:
         return _kind(inner[0])
     if origin in (list, tuple):
         return f"a list of {' or '.join(_kind(each) for each in parts(inner[0]))}"
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        return ", ".join(each.value for each in annotation)
     if origin is dict:
         return f"{_kind(inner[0])}: {_kind(inner[1])} lines"
     return WORDS.get(annotation, getattr(annotation, "__name__", str(annotation)))
@@ -63,4 +66,4 @@ def default(field: FieldInfo) -> str:
     if field.is_required():
         return "(required)"
     value = field.get_default(call_default_factory=True)
-    return json.dumps(value if isinstance(value, bool | int | float | str | list | dict | type(None)) else str(value))
+    return json.dumps(value if isinstance(value, bool | int | float | str | list | tuple | dict | type(None)) else str(value))

@@ -9,13 +9,12 @@ from pydantic import BaseModel
 
 from docs.generate.fields import allowed, default, record_of
 from docs.generate.markdown import cell, code, name, page, table
-from lorag.training.recipe import Recipe
+from lorag.training.recipe import FORMS
 
 INTRODUCTION = (
     "A recipe is a YAML file that says how a role is trained; `lorag train ROLE --recipe FILE` takes one, or a bundled "
     "one by name. An unknown key is an error. Made from the recipe's records and the bundled files."
 )
-FORMS: tuple[type[BaseModel], ...] = (Recipe,)
 
 
 def recipes() -> str:
@@ -23,7 +22,9 @@ def recipes() -> str:
     folder = Path(str(resources.files("lorag.training") / "recipes"))
     files = sorted(path for path in folder.glob("*.yaml"))
     shown = [part for path in files for part in (f"### {path.stem}", code(path.read_text(encoding="utf-8"), "yaml"))]
-    return page("# Recipes", INTRODUCTION, *(part for form in FORMS for part in _form(form)), "## Bundled recipes", *shown)
+    return page(
+        "# Recipes", INTRODUCTION, *(part for form in FORMS.values() for part in _form(form)), "## Bundled recipes", *shown
+    )
 
 
 def _form(record: type[BaseModel]) -> list[str]:

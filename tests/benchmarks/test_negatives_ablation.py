@@ -11,8 +11,9 @@ import pytest
 
 from benchmarks.negatives_ablation import FROZEN, general_set, of_folder, of_public, report, run_once, show, summary
 from lorag.pipeline.errors import LoragError
-from lorag.training.contrastive import ContrastiveSettings
+from lorag.training.contrastive import Encoder
 from lorag.training.data.negatives import Negatives
+from lorag.training.recipe import EmbeddingRecipe, changed
 
 
 def test_differences_are_paired_over_the_mean_of_the_seeds() -> None:
@@ -73,12 +74,15 @@ def test_a_public_set_is_split_by_article(public: Path) -> None:
 
 def test_a_run_is_kept_and_one_of_other_settings_refused(public: Path, tiny_encoder: Path, tmp_path: Path) -> None:
     domain = of_public(public, "set", 0)
-    settings = ContrastiveSettings(model=str(tiny_encoder), batch_size=4, max_steps=2, warmup_share=0.0, negatives=Negatives.NONE)
-    first = run_once("none", 0, settings, domain, None, tmp_path / "run")
+    plain, encoder = EmbeddingRecipe(role="embedder"), Encoder(str(tiny_encoder))
+    recipe = changed(plain, batch_size=4, max_steps=2, warmup_share=0.0, negatives=Negatives.NONE)
+    first = run_once("none", 0, encoder, recipe, domain, None, tmp_path / "run")
     assert first["steps"] == 2 and first["test"].keys() == {row.query_id for row in domain.test}
-    assert run_once("none", 0, settings, domain, None, tmp_path / "run") == json.loads((tmp_path / "run/result.json").read_text())
+    assert run_once("none", 0, encoder, recipe, domain, None, tmp_path / "run") == json.loads(
+        (tmp_path / "run/result.json").read_text()
+    )
     with pytest.raises(LoragError, match="a run of other settings"):
-        run_once("none", 1, settings, domain, None, tmp_path / "run")
+        run_once("none", 1, encoder, recipe, domain, None, tmp_path / "run")
 
 
 def test_the_report_of_both_sets(public: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,7 +93,7 @@ def test_the_report_of_both_sets(public: Path, capsys: pytest.CaptureFixture[str
         elsewhere = {row.query_id: value / 2 for row in general.test}
         return {"test": held, "general": elsewhere, "steps": 3, "seconds": 1.5, "final_loss": 0.25}
 
-    found = report(domain, general, ContrastiveSettings(), {FROZEN: [run(0.1)], "mined": [run(0.3), run(0.5)]}, 2)
+    found = report(domain, general, EmbeddingRecipe(role="embedder"), {FROZEN: [run(0.1)], "mined": [run(0.3), run(0.5)]}, 2)
     assert found["runs"]["mined"] == {"steps": 3, "seconds": 1.5, "final_loss": 0.25}
     assert found["held-out"]["differences"]["mined - frozen"]["value"] == pytest.approx(0.3)
     assert found["general"]["differences"]["mined - frozen"]["value"] == pytest.approx(0.15)

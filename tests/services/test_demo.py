@@ -32,7 +32,8 @@ from lorag.pipeline.records import Role
 from lorag.pipeline.retrieval.chunking import chunk
 from lorag.pipeline.retrieval.loading import load_folder
 from lorag.services.demo import run_demo
-from lorag.training.recipe import LoraRecipe, Recipe, load_recipe
+from lorag.training.recipe import Recipe, changed, load_recipe
+from lorag.training.recipe_parts import GenerationLora
 from tests.services.starter_folders import bundle_tiny
 
 THINGS = {
@@ -107,9 +108,7 @@ def lay_example(folder: Path, base: Path, encoder: Path) -> Path:
 
 def tiny_recipe(role: Role, path: Path | None = None) -> Recipe:
     """The shipped recipe in three steps, each with a checkpoint; steps are large, for a tiny model must move."""
-    recipe = load_recipe(role, path)
-    steps = {"max_steps": 3, "checkpoint_every": 1, "learning_rate": 2e-2, "warmup_share": 0.0}
-    return recipe.model_copy(update={"optimiser": recipe.optimiser.model_copy(update=steps)})
+    return changed(load_recipe(role, path), max_steps=3, checkpoint_every=1, learning_rate=2e-2, warmup_share=0.0)
 
 
 @dataclass
@@ -311,7 +310,7 @@ def begun(
 def recipe_without_a_shape(role: Role, path: Path | None = None) -> Recipe:
     """`tiny_recipe` that leaves rank, alpha and targets to the adapter that a run begins with."""
     made = tiny_recipe(role, path)
-    return made if role is not Role.REWRITER else made.model_copy(update={"lora": LoraRecipe()})
+    return made if role is not Role.REWRITER else changed(made, lora=GenerationLora())
 
 
 def test_training_goes_on_from_the_starter(begun: Begun) -> None:

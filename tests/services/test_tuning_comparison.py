@@ -19,7 +19,7 @@ from lorag.services.tuning_comparison import JOURNAL, compare, in_own_process
 from lorag.services.tuning_report import size
 from lorag.services.tuning_variant import Order, Outcomes, run_variant
 from lorag.training.dataset import DataFolder
-from lorag.training.recipe import Recipe, load_recipe
+from lorag.training.recipe import load_recipe, parse_recipe
 from lorag.training.tuning_comparison import Cost, Method, Task, Variant
 
 RECIPE = """
@@ -136,7 +136,7 @@ def test_a_generation_variant_is_trained_once_and_measured(
 
 
 def test_what_a_process_refuses_is_raised_here_and_a_death_is_told(project, data: Path, tmp_path: Path) -> None:
-    task = Task(Role.JUDGE, DataFolder(data, {}), Recipe.model_validate({"role": "judge"}), "", "", k=2)
+    task = Task(Role.JUDGE, DataFolder(data, {}), parse_recipe({"role": "judge"}), "", "", k=2)
     order = Order(task, Variant(Method.LORA, 4, 1e-2), tmp_path / "x", "key", None)
     with pytest.raises(InputError, match="the judge is not compared"):
         in_own_process(order, None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,12 @@ from lorag.pipeline.errors import TrainingError
 from lorag.pipeline.records import Passage
 from lorag.pipeline.retrieval.embedder import SentenceTransformerEmbedder, passage_text
 from lorag.training.checkpoints import newest_complete
-from lorag.training.contrastive import ContrastiveSettings, TrainedEmbedder, train_embedder
+from lorag.training.contrastive import Encoder, TrainedEmbedder, train_embedder
 from lorag.training.data.negatives import Negatives
 from lorag.training.data.rows import EmbedRow, PassageRow
 from lorag.training.losses import embed_by_length, query_side_loss, two_tower_loss
 from lorag.training.progress import LOSS_FILE, Progress
+from lorag.training.recipe import EmbeddingRecipe, changed
 
 SUBJECTS = ("pump", "boiler", "rudder", "ladder", "cabin", "galley", "mast", "hatch", "winch", "anchor", "radar", "crane")
 SLANG = ("pip", "bo", "ruddy", "laddie", "cab", "gal", "stick", "hole", "winnie", "hook", "dish", "arm")
@@ -78,15 +78,22 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def settings(tiny: str) -> ContrastiveSettings:
-    return ContrastiveSettings(
-        model=tiny, rank=8, alpha=16, learning_rate=1e-2, batch_size=4, epochs=30, negatives=Negatives.NONE, checkpoint_every=30
+def settings() -> EmbeddingRecipe:
+    return changed(
+        EmbeddingRecipe(role="embedder"),
+        rank=8,
+        alpha=16,
+        learning_rate=1e-2,
+        batch_size=4,
+        epochs=30,
+        negatives=Negatives.NONE,
+        checkpoint_every=30,
     )
 
 
 @pytest.fixture(scope="module")
-def trained(settings: ContrastiveSettings, tmp_path_factory: pytest.TempPathFactory) -> TrainedEmbedder:
-    return train_embedder(ROWS, PASSAGES, settings, tmp_path_factory.mktemp("run") / "embedder")
+def trained(tiny: str, settings: EmbeddingRecipe, tmp_path_factory: pytest.TempPathFactory) -> TrainedEmbedder:
+    return train_embedder(ROWS, PASSAGES, Encoder(tiny), settings, tmp_path_factory.mktemp("run") / "embedder")
 
 
 def _recall(embedder: SentenceTransformerEmbedder) -> float:
@@ -204,10 +211,10 @@ def test_the_saved_adapter_is_plain_peft_in_half_precision_without_paths(trained
 
 
 def test_the_packaged_model_is_named_by_its_public_id_in_the_config(
-    settings: ContrastiveSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: str
+    settings: EmbeddingRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: str
 ) -> None:
     monkeypatch.setattr("lorag.pipeline.retrieval.sentence_encoder.resolve_model", lambda model: Path(tiny))
-    result = train_embedder(ROWS, PASSAGES, replace(settings, model="minilm", max_steps=1), tmp_path)
+    result = train_embedder(ROWS, PASSAGES, Encoder("minilm"), changed(settings, max_steps=1), tmp_path)
     config = json.loads((result.folder / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == "sentence-transformers/all-MiniLM-L6-v2"
 
@@ -235,7 +242,7 @@ def test_vectors_after_loading_equal_the_trained_models(tiny: str, trained: Trai
 
 
 def test_an_interrupted_run_resumes_to_the_same_curve_and_weights(
-    settings: ContrastiveSettings, trained: TrainedEmbedder, tmp_path: Path
+    tiny: str, settings: EmbeddingRecipe, trained: TrainedEmbedder, tmp_path: Path
 ) -> None:
     """Ctrl-C in the middle of an epoch, twice; the second time before any new checkpoint."""
 
@@ -246,12 +253,12 @@ def test_an_interrupted_run_resumes_to_the_same_curve_and_weights(
 
         return on_progress
 
-    frequent = replace(settings, checkpoint_every=40)
+    frequent = changed(settings, checkpoint_every=40)
     for last, kept in ((62, 40), (79, 40)):
         with pytest.raises(KeyboardInterrupt):
-            train_embedder(ROWS, PASSAGES, frequent, tmp_path, resume=True, on_progress=stop_at(last))
+            train_embedder(ROWS, PASSAGES, Encoder(tiny), frequent, tmp_path, resume=True, on_progress=stop_at(last))
         assert newest_complete(tmp_path) == tmp_path / f"checkpoint-{kept}"
-    result = train_embedder(ROWS, PASSAGES, frequent, tmp_path, resume=True)
+    result = train_embedder(ROWS, PASSAGES, Encoder(tiny), frequent, tmp_path, resume=True)
     assert result.loss_curve == trained.loss_curve
     assert len((tmp_path / LOSS_FILE).read_text().splitlines()) == 90
     assert _weights(result) == _weights(trained)
@@ -261,26 +268,31 @@ def _weights(result: TrainedEmbedder) -> bytes:
     return (result.folder / "adapter_model.safetensors").read_bytes()
 
 
-def test_the_seed_decides_the_weights(settings: ContrastiveSettings, tmp_path: Path) -> None:
-    short = replace(settings, max_steps=8)
+def test_the_seed_decides_the_weights(tiny: str, settings: EmbeddingRecipe, tmp_path: Path) -> None:
+    short = changed(settings, max_steps=8)
     weights = [
-        _weights(train_embedder(ROWS, PASSAGES, replace(short, seed=seed), tmp_path / f"{n}")) for n, seed in enumerate((0, 0, 1))
+        _weights(train_embedder(ROWS, PASSAGES, Encoder(tiny), changed(short, seed=seed), tmp_path / f"{n}"))
+        for n, seed in enumerate((0, 0, 1))
     ]
     assert weights[0] == weights[1] != weights[2]
 
 
 @pytest.mark.parametrize("change", [{"learning_rate": 1e-3}, {"seed": 2}, {"negatives": Negatives.RANDOM}])
-def test_resuming_with_other_settings_is_refused(settings: ContrastiveSettings, tmp_path: Path, change: dict[str, Any]) -> None:
-    short = replace(settings, max_steps=2, checkpoint_every=1)
-    train_embedder(ROWS, PASSAGES, short, tmp_path)
+def test_resuming_with_other_settings_is_refused(
+    tiny: str, settings: EmbeddingRecipe, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    short = changed(settings, max_steps=2, checkpoint_every=1)
+    train_embedder(ROWS, PASSAGES, Encoder(tiny), short, tmp_path)
     with pytest.raises(TrainingError, match="other settings or data"):
-        train_embedder(ROWS, PASSAGES, replace(short, **change), tmp_path, resume=True)
+        train_embedder(ROWS, PASSAGES, Encoder(tiny), changed(short, **change), tmp_path, resume=True)
     with pytest.raises(TrainingError, match="holds checkpoint-2 of an earlier run"):
-        train_embedder(ROWS, PASSAGES, replace(short, **change), tmp_path)
+        train_embedder(ROWS, PASSAGES, Encoder(tiny), changed(short, **change), tmp_path)
 
 
-def test_query_side_training_leaves_the_passages_where_they_are(tiny: str, settings: ContrastiveSettings, tmp_path: Path) -> None:
-    result = train_embedder(ROWS, PASSAGES, replace(settings, query_side_only=True, negatives=Negatives.MINED), tmp_path)
+def test_query_side_training_leaves_the_passages_where_they_are(tiny: str, settings: EmbeddingRecipe, tmp_path: Path) -> None:
+    result = train_embedder(
+        ROWS, PASSAGES, Encoder(tiny), changed(settings, query_side_only=True, negatives=Negatives.MINED), tmp_path
+    )
     tuned = SentenceTransformerEmbedder(tiny, adapter=result.folder, query_side_only=True)
     bare = SentenceTransformerEmbedder(tiny)
     texts = [embed.passage_text(p.title, "", p.text) for p in PASSAGES]
@@ -289,9 +301,9 @@ def test_query_side_training_leaves_the_passages_where_they_are(tiny: str, setti
     assert _recall(tuned) >= _recall(bare) + 0.4
 
 
-def test_gradient_caching_and_named_targets(settings: ContrastiveSettings, tmp_path: Path) -> None:
-    named = replace(settings, targets=("query", "value"), micro_batch=2, max_steps=3, negatives=Negatives.MINED)
-    result = train_embedder(ROWS, PASSAGES, named, tmp_path)
+def test_gradient_caching_and_named_targets(tiny: str, settings: EmbeddingRecipe, tmp_path: Path) -> None:
+    named = changed(settings, targets=("query", "value"), micro_batch=2, max_steps=3, negatives=Negatives.MINED)
+    result = train_embedder(ROWS, PASSAGES, Encoder(tiny), named, tmp_path)
     assert result.trainable_parameters == 2 * 2 * 8 * (32 + 32)
     config = json.loads((result.folder / "adapter_config.json").read_text())
     assert sorted(config["target_modules"]) == ["query", "value"]
@@ -317,8 +329,8 @@ def test_a_passage_row_is_embedded_as_the_index_embeds_the_passage() -> None:
     ],
 )
 def test_what_cannot_be_trained_is_refused_before_anything_is_saved(
-    settings: ContrastiveSettings, tmp_path: Path, rows: list[EmbedRow], change: dict[str, Any], message: str
+    tiny: str, settings: EmbeddingRecipe, tmp_path: Path, rows: list[EmbedRow], change: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(TrainingError, match=message):
-        train_embedder(rows, PASSAGES, replace(settings, **change), tmp_path)
+        train_embedder(rows, PASSAGES, Encoder(tiny), changed(settings, **change), tmp_path)
     assert newest_complete(tmp_path) is None

@@ -15,9 +15,11 @@ from lorag.pipeline.engine.protocol import Engine, Generation
 from lorag.pipeline.engine.weights import Precision
 from lorag.pipeline.errors import TrainingError
 from lorag.pipeline.records import Message
-from lorag.training.early_stopping import Stopping, best_of
+from lorag.training.early_stopping import best_of
 from lorag.training.progress import Progress
-from lorag.training.sft import Example, SftSettings, TrainedAdapter, train_adapter
+from lorag.training.recipe import RewriterRecipe, changed
+from lorag.training.recipe_parts import Stopping
+from lorag.training.sft import Example, TrainedAdapter, train_adapter
 
 PAIRS = (
     ("Where does it leave?", "From the north quay."),
@@ -25,7 +27,8 @@ PAIRS = (
     ("And at night?", "Ring twice."),
 )
 EXAMPLES = [Example(f"row {n}", (Message("user", question),), reply) for n, (question, reply) in enumerate(PAIRS)]
-SETTINGS = SftSettings(
+SETTINGS = changed(
+    RewriterRecipe(role="rewriter"),
     rank=8,
     alpha=16,
     dropout=0.1,  # so that a disturbed random generator shows in the curve
@@ -68,9 +71,9 @@ def weights(run: TrainedAdapter) -> bytes:
 
 @pytest.mark.parametrize("change", [{}, {"precision": Precision.NF4}, {"gradient_checkpointing": True, "activated": True}])
 def test_measuring_leaves_the_run_as_it_was(change: Mapping[str, object], base: Base, tmp_path: Path) -> None:
-    settings = dataclasses.replace(SETTINGS, **change)  # type: ignore[arg-type]
+    settings = changed(SETTINGS, **change)  # type: ignore[arg-type]
     alone = train_adapter(EXAMPLES, base, settings, tmp_path / "alone")
-    patient = dataclasses.replace(settings, stopping=Stopping(every=2, patience=99))
+    patient = changed(settings, dev=Stopping(every=2, patience=99))
     dev = Letters(plan=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6))
     measured = train_adapter(EXAMPLES, base, patient, tmp_path / "measured", dev=dev)
     assert measured.losses == alone.losses and weights(measured) == weights(alone)
@@ -79,7 +82,7 @@ def test_measuring_leaves_the_run_as_it_was(change: Mapping[str, object], base: 
 
 def test_patience_ends_the_run_and_the_best_checkpoint_is_what_is_saved(base: Base, tmp_path: Path) -> None:
     dev = Letters(plan=(0.2, 0.7, 0.7, 0.1))
-    run = train_adapter(EXAMPLES, base, dataclasses.replace(SETTINGS, max_steps=30, stopping=STOPPING), tmp_path / "run", dev=dev)
+    run = train_adapter(EXAMPLES, base, changed(SETTINGS, max_steps=30, dev=STOPPING), tmp_path / "run", dev=dev)
     assert run.steps == 12 and len(dev.seen) == 4  # an equal figure is no better one
     assert run.dev == {"letters": 0.7, "items": 3.0, "best step": 6.0}
     kept = sorted(path.name for path in (tmp_path / "run").glob("checkpoint-*"))
@@ -101,7 +104,7 @@ def stop_at(step: int) -> Callable[[Progress], None]:
 
 @pytest.mark.parametrize("killed_at", [5, 8, 11])
 def test_a_killed_run_goes_on_to_the_same_curve_and_the_same_choice(killed_at: int, base: Base, tmp_path: Path) -> None:
-    settings = dataclasses.replace(SETTINGS, stopping=STOPPING)
+    settings = changed(SETTINGS, dev=STOPPING)
     whole = train_adapter(EXAMPLES, base, settings, tmp_path / "whole", dev=Letters())
     with pytest.raises(KeyboardInterrupt):
         train_adapter(EXAMPLES, base, settings, tmp_path / "cut", dev=Letters(), on_progress=stop_at(killed_at))
@@ -111,7 +114,7 @@ def test_a_killed_run_goes_on_to_the_same_curve_and_the_same_choice(killed_at: i
 
 
 def test_a_run_that_had_stopped_trains_no_further(base: Base, tmp_path: Path) -> None:
-    settings = dataclasses.replace(SETTINGS, max_steps=30, stopping=STOPPING)
+    settings = changed(SETTINGS, max_steps=30, dev=STOPPING)
     plan = (0.5, 0.2, 0.1)
     first = train_adapter(EXAMPLES, base, settings, tmp_path, dev=Letters(plan))
     again = train_adapter(EXAMPLES, base, settings, tmp_path, dev=Letters(plan), resume=True)
@@ -120,7 +123,7 @@ def test_a_run_that_had_stopped_trains_no_further(base: Base, tmp_path: Path) ->
 
 
 def test_other_dev_items_are_another_run(base: Base, tmp_path: Path) -> None:
-    settings = dataclasses.replace(SETTINGS, max_steps=3, stopping=STOPPING)
+    settings = changed(SETTINGS, max_steps=3, dev=STOPPING)
     train_adapter(EXAMPLES, base, settings, tmp_path, dev=Letters((0.5,)))
     with pytest.raises(TrainingError, match="belongs to a run with other settings or data"):
         train_adapter(EXAMPLES, base, settings, tmp_path, dev=Letters((0.6,)), resume=True)
@@ -128,7 +131,7 @@ def test_other_dev_items_are_another_run(base: Base, tmp_path: Path) -> None:
 
 def test_stopping_without_items_is_refused(base: Base, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="early stopping needs dev items and an adapter"):
-        train_adapter(EXAMPLES, base, dataclasses.replace(SETTINGS, stopping=STOPPING), tmp_path)
+        train_adapter(EXAMPLES, base, changed(SETTINGS, dev=STOPPING), tmp_path)
 
 
 def test_the_first_of_equal_figures_is_the_best() -> None:

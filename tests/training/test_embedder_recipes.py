@@ -8,8 +8,8 @@ import pytest
 
 from lorag.pipeline.errors import ConfigError
 from lorag.pipeline.records import Role
-from lorag.training.early_stopping import Stopping
 from lorag.training.recipe import bundled_names, load_recipe
+from lorag.training.recipe_parts import Stopping
 
 NAMES = ("query-side", "qwen3", "qwen3-query-side")
 
@@ -20,24 +20,25 @@ def test_what_is_bundled() -> None:
 
 @pytest.mark.parametrize("name", (None, *NAMES))
 def test_every_recipe_stops_by_the_rank_of_the_right_passage(name: str | None) -> None:
-    settings = load_recipe(Role.EMBEDDER, name).contrastive("m")
-    assert settings.stopping is not None and settings.stopping.metric in ("", "nDCG@10")
-    assert settings.batch_size >= 32  # below, in-batch negatives teach little
-    assert settings.query_side_only is bool(name and name.endswith("query-side"))
+    recipe = load_recipe(Role.EMBEDDER, name)
+    assert recipe.dev is not None and recipe.dev.metric in ("", "nDCG@10")
+    assert recipe.optimiser.batch_size >= 32  # below, in-batch negatives teach little
+    assert recipe.contrast.query_side_only is bool(name and name.endswith("query-side"))
 
 
 def test_the_recipe_for_a_gpu_asks_for_large_batches_in_little_memory() -> None:
-    settings = load_recipe(Role.EMBEDDER, "qwen3").contrastive("m")
-    assert (settings.batch_size, settings.micro_batch, settings.gradient_checkpointing) == (256, 16, True)
-    assert settings.instruction.startswith("Instruct: ") and settings.instruction.endswith("\nQuery:")
-    assert settings.stopping == Stopping(every=25, patience=3, items=200, metric="nDCG@10")
+    recipe = load_recipe(Role.EMBEDDER, "qwen3")
+    optimiser, contrast = recipe.optimiser, recipe.contrast
+    assert (optimiser.batch_size, contrast.micro_batch, optimiser.gradient_checkpointing) == (256, 16, True)
+    assert contrast.instruction.startswith("Instruct: ") and contrast.instruction.endswith("\nQuery:")
+    assert recipe.dev == Stopping(every=25, patience=3, items=200, metric="nDCG@10")
 
 
 def test_lora_options_of_the_encoder(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text("role: embedder\nlora: {rslora: true, dora: true}\noptimiser: {gradient_checkpointing: true}\n")
-    settings = load_recipe(Role.EMBEDDER, path).contrastive("m")
-    assert (settings.rslora, settings.dora, settings.gradient_checkpointing) == (True, True, True)
+    recipe = load_recipe(Role.EMBEDDER, path)
+    assert (recipe.lora.rslora, recipe.lora.dora, recipe.optimiser.gradient_checkpointing) == (True, True, True)
     path.write_text("role: embedder\nlora: {init: pissa}\n")
-    with pytest.raises(ConfigError, match="init and activated are not of the embedder"):
+    with pytest.raises(ConfigError, match="lora.init: belongs to the rewriter, the synthesizer and the judge"):
         load_recipe(Role.EMBEDDER, path)

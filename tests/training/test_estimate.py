@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from lorag.pipeline.adapters.registry import Registry
 from lorag.pipeline.engine.weights import Precision
 from lorag.pipeline.errors import ConfigError, TrainingError
 from lorag.pipeline.records import Role
+from lorag.training.contrastive import Encoder
 from lorag.training.dataset import DataFolder
 from lorag.training.estimate import columns_of, plan_training, scored
 from lorag.training.estimate_memory import (
@@ -32,10 +32,10 @@ from lorag.training.estimate_memory import (
 )
 from lorag.training.estimate_time import Geometry, operations
 from lorag.training.estimate_trace import Traced, trace_encoder, trace_generation
-from lorag.training.lora_options import LoraShape
 from lorag.training.packing import IGNORED
 from lorag.training.passage_search import plain_retrieval
-from lorag.training.recipe import Recipe
+from lorag.training.recipe import changed, parse_recipe
+from lorag.training.recipe_parts import GenerationLora, LoraShape
 from lorag.training.run import TrainingRun
 
 HIDDEN, INNER, LAYERS, HEADS, GROUPS, VOCABULARY = 64, 128, 2, 4, 2, 384
@@ -74,8 +74,10 @@ def kept_by(model: Any, read: Any, *, mixed: bool) -> int:
 
 
 @pytest.mark.parametrize("compute", ["bfloat16", "float32"])
-@pytest.mark.parametrize("shape", [LoraShape(4, 8), LoraShape(4, 8, dropout=0.1), LoraShape(4, 8, dora=True)], ids=repr)
-def test_what_a_row_keeps_is_what_a_real_pass_keeps(tiny_base: Path, shape: LoraShape, compute: str) -> None:
+@pytest.mark.parametrize(
+    "shape", [GenerationLora(rank=4, alpha=8, **more) for more in ({}, {"dropout": 0.1}, {"dora": True})], ids=repr
+)
+def test_what_a_row_keeps_is_what_a_real_pass_keeps(tiny_base: Path, shape: GenerationLora, compute: str) -> None:
     import torch
     from peft import get_peft_model
     from transformers import AutoModelForCausalLM
@@ -107,7 +109,7 @@ def test_what_a_row_keeps_is_what_a_real_pass_keeps(tiny_base: Path, shape: Lora
 
 def test_a_llama_keeps_what_a_formula_worked_by_hand_says(tiny_base: Path) -> None:
     tokens, rank = 40, 4
-    traced = trace_generation(str(tiny_base), LoraShape(rank, 8), tokens, "bfloat16", "cpu")
+    traced = trace_generation(str(tiny_base), GenerationLora(rank=rank, alpha=8), tokens, "bfloat16", "cpu")
     # Per token and layer, in bytes: two norms keep their float32 input and their output (2 · (4 + 2) · hidden) and one float32
     # scale each; attention its query, repeated key and value, and its output (4 · 2 · hidden), and a weight of each head for each
     # token (2 · heads · tokens); the MLP gate, its activation, up and their product (4 · 2 · inner); LoRA the output of seven As.
@@ -125,7 +127,7 @@ def test_an_encoder_keeps_what_a_real_pass_keeps(tiny_encoder: Path) -> None:
 
     from lorag.training.lora_options import lora_config
 
-    shape, rows, tokens = LoraShape(4, 8, targets=("query", "value")), 3, 20
+    shape, rows, tokens = LoraShape(rank=4, alpha=8, targets=("query", "value")), 3, 20
     config = lora_config(shape)
     config.task_type = "FEATURE_EXTRACTION"
     tuned = get_peft_model(AutoModel.from_pretrained(str(tiny_encoder)), config).train()
@@ -242,13 +244,14 @@ def job(tmp_path: Path, tiny_base: Path, tiny_encoder: Path) -> Any:
     (data / "passages.jsonl").write_text("".join(json.dumps(passage) + "\n" for passage in passages))
 
     def make(role: Role, recipe: dict[str, Any]) -> TrainingRun:
-        read = Recipe.model_validate({"role": role.value, **recipe})
+        read = parse_recipe({"role": role.value, **recipe})
         return TrainingRun(
             role=role,
             data=DataFolder(data, {}),
             recipe=read,
             base=str(tiny_base),
-            embedder=str(tiny_encoder),
+            base_device="auto",
+            encoder=Encoder(str(tiny_encoder)),
             registry=Registry(tmp_path / "adapters"),
             run_folder=tmp_path / "run",
             retrieval=plain_retrieval(str(tiny_encoder), 2),
@@ -299,7 +302,6 @@ def test_an_embedders_plan(job, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (plan.rows, plan.steps, plan.micro_batch) == (8, 2, 0)
     assert plan.trainable == 2 * 2 * 4 * (32 + 32)
     cut = plan_training(job(Role.EMBEDDER, recipe), plan.memory.total - 1)
-    assert cut.recipe.contrast is not None
     assert 0 < cut.recipe.contrast.micro_batch == cut.micro_batch < 8
     assert cut.memory.total < plan.memory.total
     with pytest.raises(TrainingError, match="query_side_only reads its batch of 8 at once"):
@@ -311,15 +313,14 @@ def test_a_recipe_that_says_nothing_of_the_loss_is_cut_too(job) -> None:
     whole = plan_training(made)
     cut = plan_training(made, whole.memory.total - 1)
     assert cut.memory.total < whole.memory.total
-    settings = cut.recipe.contrastive(made.embedder)
-    assert 0 < settings.micro_batch == cut.micro_batch < 8
-    assert settings == replace(made.recipe.contrastive(made.embedder), micro_batch=cut.micro_batch)
+    assert 0 < cut.recipe.contrast.micro_batch == cut.micro_batch < 8
+    assert cut.recipe == changed(made.recipe, micro_batch=cut.micro_batch)
 
 
 def test_an_encoders_columns_hold_the_longest_texts_first(job) -> None:
     made = job(Role.EMBEDDER, {**EMBEDDER, "optimiser": {"max_length": 64}, "contrast": {"negatives_per_query": 2}})
     rows, passages = list(made.data.embed_rows("train")), list(made.data.training_passages().values())
-    queries, positives, *negatives = columns_of(rows, passages, made.recipe.contrastive(made.embedder))
+    queries, positives, *negatives = columns_of(rows, passages, made.encoder.model, made.recipe)
     assert positives == sorted(positives, reverse=True)
     assert positives[0] == 64 > positives[-1]  # the recipe's limit
     assert len(queries) == len(WORDS)

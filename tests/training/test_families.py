@@ -31,12 +31,13 @@ from lorag.pipeline.engine.weights import Precision, keep_gradients, load_weight
 from lorag.pipeline.errors import InputError, NoEffect, TrainingError
 from lorag.pipeline.records import Message, Role, Speaker, Turn
 from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
-from lorag.training.contrastive import ContrastiveSettings, train_embedder
+from lorag.training.contrastive import Encoder, train_embedder
 from lorag.training.data.negatives import Negatives
 from lorag.training.data.rows import EmbedRow, PassageRow
 from lorag.training.layer_masks import require_packable
 from lorag.training.publish import data_facts, publish_embedder, publish_generation
-from lorag.training.sft import Example, SftSettings, TrainedAdapter, train_adapter
+from lorag.training.recipe import EmbeddingRecipe, RewriterRecipe, changed
+from lorag.training.sft import Example, TrainedAdapter, train_adapter
 
 
 def _families() -> ModuleType:
@@ -56,8 +57,16 @@ CORPUS = (
     "Where does the ferry to Marrow Point leave? From the north quay at 07:40, daily.",
     "Question: who keeps the key? Answer: the porter, in room 4 [1]. Conversation: User: Assistant: Rewrite the last question",
 )
-SETTINGS = SftSettings(
-    rank=4, alpha=8, learning_rate=1e-2, batch_size=2, max_steps=3, warmup_share=0.0, max_length=2048, compute="float32"
+SETTINGS = changed(
+    RewriterRecipe(role="rewriter"),
+    rank=4,
+    alpha=8,
+    learning_rate=1e-2,
+    batch_size=2,
+    max_steps=3,
+    warmup_share=0.0,
+    max_length=2048,
+    compute="float32",
 )
 HISTORY = (Turn(Speaker.USER, "Who keeps the key?"), Turn(Speaker.ASSISTANT, "The porter."))
 PASSAGES = [
@@ -113,9 +122,9 @@ def tuned(request: pytest.FixtureRequest, bases: Mapping[str, Base], tmp_path_fa
     base, folder = bases[name], tmp_path_factory.mktemp(f"tuned-{name}-{precision.value}")
     registry, trained, versions = Registry(folder / "adapters"), {}, {}
     for role in ROLES:
-        settings = replace(SETTINGS, precision=precision)
+        settings = changed(SETTINGS, precision=precision)
         if role is Role.SYNTHESIZER:
-            settings = replace(settings, pack_tokens=2048, batch_size=1)
+            settings = changed(settings, pack_tokens=2048, batch_size=1)
         rows = examples(role)
         trained[role] = train_adapter(rows, base, settings, folder / role.value)
         data = data_facts("keys", {}, {"train": len(rows)}, len(rows))
@@ -210,7 +219,7 @@ def test_dora_is_published_and_serves_in_mixed_batches(bases: Mapping[str, Base]
     for precision in PRECISIONS:
         versions = {}
         for dora in (True, False):
-            settings = replace(SETTINGS, precision=precision, dora=dora)
+            settings = changed(SETTINGS, precision=precision, dora=dora)
             trained = train_adapter(rows, base, settings, tmp_path / f"{precision.value}-{dora}")
             data = data_facts("keys", {}, {"train": len(rows)}, len(rows))
             versions[dora] = publish_generation(registry, Role.REWRITER, base, settings, trained, data, rows)
@@ -264,12 +273,11 @@ def test_the_embedder_trains_and_loads_with_plain_sentence_transformers(
     encoder = save_encoder(bases[name], tmp_path)
     passages = [PassageRow(f"{thing}#1", "", f"The {thing} is here.") for thing in ("key", "bell", "ferry", "quay")]
     rows = [EmbedRow(p.id, f"Where is the {p.id.partition('#')[0]}?", (p.id,)) for p in passages]
-    settings = ContrastiveSettings(
-        model=str(encoder), rank=4, learning_rate=1e-2, batch_size=4, max_steps=2, negatives=Negatives.NONE, warmup_share=0.0
-    )
-    trained = train_embedder(rows, passages, settings, tmp_path / "run")
+    made, source = EmbeddingRecipe(role="embedder"), Encoder(str(encoder))
+    settings = changed(made, rank=4, learning_rate=1e-2, batch_size=4, max_steps=2, negatives=Negatives.NONE, warmup_share=0.0)
+    trained = train_embedder(rows, passages, source, settings, tmp_path / "run")
     data = data_facts("keys", {}, {"train": len(rows)}, len(rows))
-    version = publish_embedder(Registry(tmp_path / "adapters"), settings, trained, data, [row.query for row in rows])
+    version = publish_embedder(Registry(tmp_path / "adapters"), source, settings, trained, data, [row.query for row in rows])
     embedder = SentenceTransformerEmbedder(str(encoder), adapter=version.folder, device="cpu")
     assert prove_embedder(embedder, version.folder).identity.pooling == "lasttoken"
     plain = SentenceTransformer(str(encoder), device="cpu")

@@ -20,9 +20,11 @@ from lorag.pipeline.engine.tokens import ChatTokens
 from lorag.pipeline.engine.weights import Precision, load_weights
 from lorag.pipeline.errors import AdapterError, TrainingError
 from lorag.pipeline.records import Message, Role
-from lorag.training.lora_options import Init, LoraShape, as_difference, lora_config, require_possible, start_from
+from lorag.training.lora_options import as_difference, lora_config, require_possible, start_from
 from lorag.training.publish import data_facts, publish_generation
-from lorag.training.sft import Example, SftSettings, TrainedAdapter, train_adapter
+from lorag.training.recipe import GenerationRecipe, RewriterRecipe, changed
+from lorag.training.recipe_parts import GenerationLora, Init
+from lorag.training.sft import Example, TrainedAdapter, train_adapter
 
 PAIRS = (
     ("Where does the ferry leave?", "From the north quay."),
@@ -30,7 +32,8 @@ PAIRS = (
     ("And at night?", "Ring the bell twice."),
 )
 EXAMPLES = [Example(f"row {n}", (Message("user", question),), reply) for n, (question, reply) in enumerate(PAIRS)]
-SETTINGS = SftSettings(
+SETTINGS = changed(
+    RewriterRecipe(role="rewriter"),
     rank=8,
     alpha=16,
     learning_rate=1e-2,
@@ -47,8 +50,8 @@ def base(tiny_base: Path) -> Base:
     return dataclasses.replace(resolve_base(str(tiny_base)), id="tiny")
 
 
-def trained(base: Base, folder: Path, **options: Any) -> tuple[SftSettings, TrainedAdapter]:
-    settings = dataclasses.replace(SETTINGS, **options)
+def trained(base: Base, folder: Path, **options: Any) -> tuple[GenerationRecipe, TrainedAdapter]:
+    settings = changed(SETTINGS, **options)
     return settings, train_adapter(EXAMPLES, base, settings, folder)
 
 
@@ -79,10 +82,10 @@ def test_it_is_trained_published_proven_and_serves_what_it_learnt(options: dict[
     card = load_proven(engine, "tuned", version.folder, base, role=Role.REWRITER)
     kind = card.lora.kind
     assert kind is not None and (kind.rslora, kind.dora) == (
-        settings.rslora and settings.init is not Init.PISSA,
-        settings.dora,
+        settings.lora.rslora and settings.lora.init is not Init.PISSA,
+        settings.lora.dora,
     )
-    assert kind.init == settings.init.value and bool(kind.invocation) == settings.activated
+    assert kind.init == settings.lora.init.value and bool(kind.invocation) == settings.lora.activated
     assert str(kind) in write_model_card(read_card(version.folder)) and str(kind)
     asked = [Generation(each.messages, "tuned", 24) for each in EXAMPLES]
     if settings.precision is Precision.FP32:
@@ -159,7 +162,7 @@ def test_loftq_starts_at_the_best_correction_of_the_quantization(precision: Prec
     from safetensors.torch import load_file
 
     whole = load_file(str(Path(base.location) / "model.safetensors"))
-    shape = LoraShape(rank=4, alpha=12, rslora=True, init=Init.LOFTQ)
+    shape = GenerationLora(rank=4, alpha=12, rslora=True, init=Init.LOFTQ)
     model = get_peft_model(load_weights(base, precision=precision, compute="float32", device="cpu").model, lora_config(shape))
     assert start_from(model, shape, Path(base.location)) == 0
     layer = model.base_model.model.model.layers[1].mlp.up_proj
@@ -173,7 +176,7 @@ def test_loftq_starts_at_the_best_correction_of_the_quantization(precision: Prec
 def test_loftq_needs_the_weights_under_the_modules_names(base: Base, tmp_path: Path) -> None:
     from peft import get_peft_model
 
-    shape = LoraShape(rank=4, init=Init.LOFTQ)
+    shape = GenerationLora(rank=4, init=Init.LOFTQ)
     model = get_peft_model(load_weights(base, precision=Precision.NF4, compute="float32", device="cpu").model, lora_config(shape))
     with pytest.raises(TrainingError, match="the base's files hold no model.layers.0.self_attn.q_proj.weight"):
         start_from(model, shape, tmp_path)
@@ -227,13 +230,13 @@ def test_a_quantized_base_takes_one_activated_adapter(base: Base, tmp_path: Path
 def test_what_does_not_go_together_is_refused_in_one_line(shape: dict[str, Any], further: dict[str, Any], reason: str) -> None:
     with pytest.raises(TrainingError, match=reason) as error:
         given: dict[str, Any] = {"precision": Precision.NF4, "pack_tokens": 0, "weight_decay": 0.0} | further
-        require_possible(LoraShape(**shape), **given)
+        require_possible(GenerationLora(**shape), **given)
     assert "\n" not in str(error.value)
 
 
 def test_a_refusal_comes_before_the_base_is_loaded(tmp_path: Path) -> None:
     nowhere = Base("none", str(tmp_path / "nowhere"), "")
-    settings = dataclasses.replace(SETTINGS, activated=True, dora=True)
+    settings = changed(SETTINGS, activated=True, dora=True)
     with pytest.raises(TrainingError, match="peft has no layer that is both"):
         train_adapter(EXAMPLES, nowhere, settings, tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -24,7 +24,7 @@ from lorag.pipeline.records import Role, Speaker, Turn
 from lorag.pipeline.storage.digests import file_digest
 from lorag.training.parent import Beginning, agreed, find_start
 from lorag.training.passage_search import plain_retrieval
-from lorag.training.recipe import Recipe
+from lorag.training.recipe import Recipe, parse_recipe
 from lorag.training.run import train_role
 
 WEIGHTS = "adapter_model.safetensors"
@@ -61,7 +61,7 @@ def data(tmp_path: Path) -> Path:
 def recipe(lora: dict[str, Any] | None = None, **optimiser: Any) -> Recipe:
     steps = {"learning_rate": 1e-2, "warmup_share": 0.0, "batch_size": 2, "max_steps": 4, "checkpoint_every": 1, **optimiser}
     given = {"role": "rewriter", "precision": "fp32", "optimiser": steps}
-    return Recipe.model_validate(given if lora is None else {**given, "lora": lora})
+    return parse_recipe(given if lora is None else {**given, "lora": lora})
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def test_a_recipe_that_says_something_else_is_refused(parent: Path, lora: dict[s
 def test_what_the_recipe_says_in_the_same_words_is_taken(parent: Path) -> None:
     start = find_start(str(parent), Role.REWRITER, Registry(parent))
     taken = agreed(recipe({"rank": 4, "dropout": 0.1}), start).lora
-    assert (taken.rank, taken.alpha, taken.targets, taken.dropout) == (4, 8, TARGETS, 0.1)
+    assert (taken.rank, taken.alpha, taken.targets, taken.dropout) == (4, 8, tuple(TARGETS), 0.1)
 
 
 @pytest.mark.parametrize(("continued", "rate"), [(3e-4, 3e-4), (0.0, 2e-3)])

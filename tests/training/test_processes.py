@@ -19,8 +19,9 @@ from benchmarks import tiny_runs
 from benchmarks.kills import fork_server
 from lorag.training import processes as together
 from lorag.training.checkpoints import newest_complete
-from lorag.training.early_stopping import StopEarly, Stopping
+from lorag.training.early_stopping import StopEarly
 from lorag.training.progress import LOSS_FILE, Progress
+from lorag.training.recipe_parts import Stopping
 
 EQUAL = 1e-5
 """Relative: what sums in another order may differ by."""

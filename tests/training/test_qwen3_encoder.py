@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +11,11 @@ import pytest
 from lorag.pipeline.adapters.inspection import check_files
 from lorag.pipeline.errors import AdapterError, TrainingError
 from lorag.pipeline.retrieval.sentence_encoder import PROMPTS_FILE, SentenceTransformerEmbedder
-from lorag.training.contrastive import ContrastiveSettings, TrainedEmbedder, train_embedder
+from lorag.training.contrastive import Encoder, TrainedEmbedder, train_embedder
 from lorag.training.data.negatives import Negatives
 from lorag.training.data.rows import EmbedRow, PassageRow
-from lorag.training.early_stopping import Stopping
+from lorag.training.recipe import EmbeddingRecipe, changed
+from lorag.training.recipe_parts import Stopping
 from lorag.training.retrieval_dev import RetrievalDev
 
 WORDS = ("pump", "boiler", "rudder", "ladder", "cabin", "galley", "mast", "hatch")
@@ -63,10 +63,10 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def settings(tiny: str) -> ContrastiveSettings:
+def settings() -> EmbeddingRecipe:
     """Everything that the recipe for a GPU asks for."""
-    return ContrastiveSettings(
-        model=tiny,
+    return changed(
+        EmbeddingRecipe(role="embedder"),
         rank=4,
         alpha=8,
         rslora=True,
@@ -82,8 +82,8 @@ def settings(tiny: str) -> ContrastiveSettings:
 
 
 @pytest.fixture(scope="module")
-def trained(settings: ContrastiveSettings, tmp_path_factory: pytest.TempPathFactory) -> TrainedEmbedder:
-    return train_embedder(ROWS, PASSAGES, settings, tmp_path_factory.mktemp("run"))
+def trained(tiny: str, settings: EmbeddingRecipe, tmp_path_factory: pytest.TempPathFactory) -> TrainedEmbedder:
+    return train_embedder(ROWS, PASSAGES, Encoder(tiny), settings, tmp_path_factory.mktemp("run"))
 
 
 def test_the_adapter_carries_its_instruction_and_the_model_its_pooling(tiny: str, trained: TrainedEmbedder) -> None:
@@ -113,16 +113,20 @@ def test_passages_are_embedded_without_an_instruction(tiny: str, trained: Traine
 
 
 def test_cached_gradients_and_recomputed_activations_change_no_step(
-    settings: ContrastiveSettings, trained: TrainedEmbedder, tmp_path: Path
+    tiny: str, settings: EmbeddingRecipe, trained: TrainedEmbedder, tmp_path: Path
 ) -> None:
-    plain = train_embedder(ROWS, PASSAGES, replace(settings, micro_batch=0, gradient_checkpointing=False), tmp_path)
+    plain = train_embedder(
+        ROWS, PASSAGES, Encoder(tiny), changed(settings, micro_batch=0, gradient_checkpointing=False), tmp_path
+    )
     assert [p.loss for p in plain.loss_curve] == pytest.approx([p.loss for p in trained.loss_curve], abs=2e-2)
     assert plain.trainable_parameters == trained.trainable_parameters == 2 * 4 * (2 * 16 + 2 * 24 + 2 * 16 + 3 * (16 + 32))
 
 
-def test_rslora_and_dora_reach_the_adapter(settings: ContrastiveSettings, trained: TrainedEmbedder, tmp_path: Path) -> None:
+def test_rslora_and_dora_reach_the_adapter(
+    tiny: str, settings: EmbeddingRecipe, trained: TrainedEmbedder, tmp_path: Path
+) -> None:
     assert json.loads((trained.folder / "adapter_config.json").read_text())["use_rslora"] is True
-    dora = train_embedder(ROWS, PASSAGES, replace(settings, rslora=False, dora=True, max_steps=1), tmp_path)
+    dora = train_embedder(ROWS, PASSAGES, Encoder(tiny), changed(settings, rslora=False, dora=True, max_steps=1), tmp_path)
     assert json.loads((dora.folder / "adapter_config.json").read_text())["use_dora"] is True
 
 
@@ -148,15 +152,15 @@ def test_the_instruction_may_be_published_and_nothing_else_in_its_file(
 
 
 def test_the_best_checkpoint_is_saved_and_a_run_without_gain_stops(
-    settings: ContrastiveSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: str, settings: EmbeddingRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from safetensors.numpy import load_file
 
     figures = iter([0.5, 0.9, 0.4, 0.3, 0.2])
     monkeypatch.setattr(RetrievalDev, "measure", lambda *_: {"nDCG@10": next(figures)})
-    long = replace(settings, micro_batch=0, max_steps=8, stopping=Stopping(every=1, patience=2))
+    long = changed(settings, micro_batch=0, max_steps=8, dev=Stopping(every=1, patience=2))
     dev = RetrievalDev(tuple(ROWS[:2]), tuple(PASSAGES))
-    result = train_embedder(ROWS, PASSAGES, long, tmp_path, dev=dev)
+    result = train_embedder(ROWS, PASSAGES, Encoder(tiny), long, tmp_path, dev=dev)
     assert result.steps == 4 and result.dev == {"nDCG@10": 0.9, "best step": 2.0}
     best = load_file(tmp_path / "checkpoint-2" / "adapter_model.safetensors")
     saved = load_file(result.folder / "adapter_model.safetensors")
@@ -164,6 +168,6 @@ def test_the_best_checkpoint_is_saved_and_a_run_without_gain_stops(
     assert all(np.allclose(saved[name], best[name].astype(np.float16)) for name in best)
 
 
-def test_full_tuning_is_not_stopped_early(settings: ContrastiveSettings, tmp_path: Path) -> None:
+def test_full_tuning_is_not_stopped_early(tiny: str, settings: EmbeddingRecipe, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="leave dev rows and instruction out"):
-        train_embedder(ROWS, PASSAGES, replace(settings, full=True), tmp_path)
+        train_embedder(ROWS, PASSAGES, Encoder(tiny, full=True), settings, tmp_path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
 import os
 from collections.abc import Mapping, Sequence
@@ -15,18 +14,27 @@ from lorag.pipeline.engine.bases import resolve_base
 from lorag.pipeline.engine.weights import Precision
 from lorag.pipeline.errors import TrainingError
 from lorag.pipeline.records import Message
-from lorag.training.contrastive import ContrastiveSettings, train_embedder
+from lorag.training.contrastive import Encoder, train_embedder
 from lorag.training.data.negatives import Negatives
 from lorag.training.data.rows import EmbedRow, PassageRow
-from lorag.training.early_stopping import Stopping
-from lorag.training.reporting import Reporter, settings_facts
-from lorag.training.sft import Example, SftSettings, train_adapter
+from lorag.training.recipe import EmbeddingRecipe, RewriterRecipe, changed
+from lorag.training.recipe_parts import Stopping
+from lorag.training.reporting import Reporter, recipe_facts
+from lorag.training.sft import Example, train_adapter
 
 tensorboard = pytest.mark.skipif(
     importlib.util.find_spec("tensorboard") is None, reason="TensorBoard is not installed: pip install tensorboard"
 )
 EXAMPLES = [Example(f"row {n}", (Message("user", f"Where is room {n}, Zanzibar?"),), f"Quokka {n}.") for n in range(4)]
-SETTINGS = SftSettings(rank=4, batch_size=2, max_steps=3, precision=Precision.FP32, compute="float32", report_to=("tensorboard",))
+SETTINGS = changed(
+    RewriterRecipe(role="rewriter"),
+    rank=4,
+    batch_size=2,
+    max_steps=3,
+    precision=Precision.FP32,
+    compute="float32",
+    report_to=("tensorboard",),
+)
 
 
 class Fixed:
@@ -70,7 +78,7 @@ def test_tensorboard_gets_the_figures_of_a_supervised_run_and_no_more(
 ) -> None:
     monkeypatch.setenv("LORAG_TEST_SECRET", "sesame-open-9137")
     base = resolve_base(str(tiny_base))
-    settings = dataclasses.replace(SETTINGS, stopping=Stopping(every=2))
+    settings = changed(SETTINGS, dev=Stopping(every=2))
     run = train_adapter(EXAMPLES, base, settings, tmp_path / "run", dev=Fixed())
     figures, others, content = sent(tmp_path / "run")
     assert set(figures) == {"loss", "learning_rate", "grad_norm", "epoch", "dev ROUGE-1"}
@@ -87,8 +95,8 @@ def test_tensorboard_gets_the_figures_of_a_supervised_run_and_no_more(
 def test_tensorboard_gets_the_figures_of_a_contrastive_run_and_no_more(tiny_encoder: Path, tmp_path: Path) -> None:
     passages = [PassageRow(f"p{n}", "Wombat", f"Passage number {n} of the numbat.") for n in range(4)]
     rows = [EmbedRow(f"q{n}", f"numbat {n}", (f"p{n}",)) for n in range(4)]
-    settings = ContrastiveSettings(
-        model=str(tiny_encoder),
+    settings = changed(
+        EmbeddingRecipe(role="embedder"),
         rank=4,
         batch_size=4,
         max_steps=2,
@@ -96,17 +104,19 @@ def test_tensorboard_gets_the_figures_of_a_contrastive_run_and_no_more(tiny_enco
         negatives_per_query=0,
         report_to=("tensorboard",),
     )
-    run = train_embedder(rows, passages, settings, tmp_path / "run")
+    run = train_embedder(rows, passages, Encoder(str(tiny_encoder)), settings, tmp_path / "run")
     figures, _, content = sent(tmp_path / "run")
     assert [value for _, value in figures["loss"]] == pytest.approx([point.loss for point in run.loss_curve], rel=1e-3)
     assert_nothing_else(content, "umbat", str(tmp_path), str(tiny_encoder), str(Path.cwd()))
 
 
 def test_facts_are_numbers_flags_and_names_of_a_choice() -> None:
-    facts = settings_facts(ContrastiveSettings(model="/models/secret-model", targets=("query", "/etc/passwd")))
-    assert facts["negatives"] == "mined" and facts["batch_size"] == 32 and facts["query_side_only"] is False
-    assert facts["targets"] == "query" and "secret" not in repr(facts) and "model" not in facts
-    assert settings_facts(SftSettings())["precision"] == "nf4"
+    instructed = changed(EmbeddingRecipe(role="embedder"), targets=("query", "/etc/passwd"), instruction="secret", batch_size=32)
+    facts = recipe_facts(instructed)
+    assert facts["contrast.negatives"] == "mined" and facts["optimiser.batch_size"] == 32
+    assert facts["contrast.query_side_only"] is False
+    assert facts["lora.targets"] == "query" and "secret" not in repr(facts) and "contrast.instruction" not in facts
+    assert recipe_facts(RewriterRecipe(role="rewriter"))["precision"] == "nf4"
 
 
 class Tracker:
@@ -143,10 +153,10 @@ def test_other_trackers_are_refused_before_anything_is_loaded(
     names: Sequence[str], reason: str, tiny_base: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(TrainingError, match=reason):
-        train_adapter(EXAMPLES, resolve_base(str(tiny_base)), dataclasses.replace(SETTINGS, report_to=tuple(names)), tmp_path)
+        train_adapter(EXAMPLES, resolve_base(str(tiny_base)), changed(SETTINGS, report_to=tuple(names)), tmp_path)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("wandb") is not None, reason="wandb is installed here")
 def test_a_tracker_that_is_not_installed(tiny_base: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="report_to 'wandb': it is not installed; pip install wandb"):
-        train_adapter(EXAMPLES, resolve_base(str(tiny_base)), dataclasses.replace(SETTINGS, report_to=("wandb",)), tmp_path)
+        train_adapter(EXAMPLES, resolve_base(str(tiny_base)), changed(SETTINGS, report_to=("wandb",)), tmp_path)

@@ -28,7 +28,8 @@ from lorag.training.contrastive import train_embedder
 from lorag.training.passage_search import plain_retrieval
 from lorag.training.progress import Progress
 from lorag.training.publish import CANARY_SAMPLES
-from lorag.training.recipe import DevRecipe, Recipe
+from lorag.training.recipe import Recipe, changed, parse_recipe
+from lorag.training.recipe_parts import Stopping
 from lorag.training.run import train_role
 
 THINGS = ("ferry", "crane", "pilot", "porter", "quay", "lock", "tug", "bridge")
@@ -96,7 +97,8 @@ def recipe(role: Role, **optimiser: Any) -> Recipe:
     steps = {"learning_rate": 1e-2, "batch_size": 3, "max_steps": 6, "checkpoint_every": 2, **optimiser}
     targets = ["query", "value"] if role is Role.EMBEDDER else "all-linear"
     lora = {"rank": 4, "alpha": 8, "dropout": 0.0, "targets": targets}
-    return Recipe.model_validate({"role": role.value, "precision": "fp32", "lora": lora, "optimiser": steps})
+    precision = {} if role is Role.EMBEDDER else {"precision": "fp32"}
+    return parse_recipe({"role": role.value, **precision, "lora": lora, "optimiser": steps})
 
 
 @pytest.fixture
@@ -191,7 +193,7 @@ def test_an_embedder(train: Any, data: Path, tiny_encoder: Path, tmp_path: Path)
 
 def test_an_embedder_is_stopped_by_its_dev_rows_and_tells_so_on_its_card(train: Any, data: Path, tmp_path: Path) -> None:
     how = recipe(Role.EMBEDDER, learning_rate=5e-2)
-    how = how.model_copy(update={"dev": DevRecipe(every=2, patience=9, items=5)})
+    how = changed(how, dev=Stopping(every=2, patience=9, items=5))
     dev = card_of(train(Role.EMBEDDER, how), tmp_path).training.dev
     assert dev.keys() == {"nDCG@10", "MRR@10", "Recall@10", "best step"}
     assert dev["best step"] in (2, 4, 6) and 0 < dev["nDCG@10"] <= 1
@@ -209,7 +211,7 @@ def test_an_embedder_is_stopped_by_its_dev_rows_and_tells_so_on_its_card(train: 
 def test_a_generation_role_is_stopped_by_its_dev_rows_and_tells_so_on_its_card(
     role: Role, metric: str, train: Any, tmp_path: Path
 ) -> None:
-    how = recipe(role, max_steps=4).model_copy(update={"dev": DevRecipe(every=2, patience=2, items=2)})
+    how = changed(recipe(role, max_steps=4), dev=Stopping(every=2, patience=2, items=2))
     card = card_of(train(role, how), tmp_path)
     assert 0 <= card.training.dev[metric] <= 1 and card.training.dev["best step"] in (2.0, 4.0)
 
@@ -291,9 +293,7 @@ def test_held_out_rows_that_are_trained_on_are_told_before(train: Any, data: Pat
 
 
 def test_a_part_of_the_rows_is_drawn_by_seed(train: Any, tmp_path: Path) -> None:
-    how = recipe(Role.REWRITER, max_steps=2).model_copy(
-        update={"data": Recipe(role="rewriter").data.model_copy(update={"max_rows": 4})}
-    )
+    how = changed(recipe(Role.REWRITER, max_steps=2), max_rows=4)
     assert card_of(train(Role.REWRITER, how), tmp_path).data.rows == 4
 
 

@@ -23,7 +23,8 @@ from lorag.pipeline.records import Message, Role, Speaker, Turn
 from lorag.training.checkpoints import newest_complete
 from lorag.training.progress import LOSS_FILE, Progress
 from lorag.training.publish import data_facts, publish_generation
-from lorag.training.sft import IGNORED, Example, SftSettings, TrainedAdapter, encode, train_adapter
+from lorag.training.recipe import RewriterRecipe, changed
+from lorag.training.sft import IGNORED, Example, TrainedAdapter, encode, train_adapter
 
 PAIRS = (
     ("Where does the ferry leave?", "From the north quay."),
@@ -33,7 +34,8 @@ PAIRS = (
     ("When does it leave?", "At 07:40, daily."),
 )
 EXAMPLES = [Example(f"row {n}", (Message("user", question),), reply) for n, (question, reply) in enumerate(PAIRS)]
-SETTINGS = SftSettings(
+SETTINGS = changed(
+    RewriterRecipe(role="rewriter"),
     rank=8,
     alpha=16,
     dropout=0.0,
@@ -132,7 +134,7 @@ def test_the_first_loss_is_the_bases_own_on_the_replies(trained: TrainedAdapter,
 
 
 def test_each_reply_token_counts_alike_in_whatever_micro_batch(base: Base, tokens: ChatTokens, tmp_path: Path) -> None:
-    settings = dataclasses.replace(SETTINGS, batch_size=1, accumulate=5, max_steps=1)
+    settings = changed(SETTINGS, batch_size=1, accumulate=5, max_steps=1)
     run = train_adapter(EXAMPLES, base, settings, tmp_path)
     assert len(run.losses) == 1
     assert run.final_loss == pytest.approx(plain_loss(base, tokens, EXAMPLES), rel=1e-4)
@@ -208,24 +210,24 @@ def test_an_interrupted_run_goes_on_from_its_checkpoint_to_the_same_end(
 
 
 def test_a_run_is_resumed_only_with_what_it_began_with(base: Base, tmp_path: Path) -> None:
-    settings = dataclasses.replace(SETTINGS, max_steps=4, checkpoint_every=2)
+    settings = changed(SETTINGS, max_steps=4, checkpoint_every=2)
     finished = train_adapter(EXAMPLES, base, settings, tmp_path)
-    again = train_adapter(EXAMPLES, base, dataclasses.replace(settings, checkpoint_every=1), tmp_path, resume=True)
+    again = train_adapter(EXAMPLES, base, changed(settings, checkpoint_every=1), tmp_path, resume=True)
     assert again.losses == finished.losses
-    for rows, changed in (
-        (EXAMPLES, dataclasses.replace(settings, learning_rate=1e-3)),
+    for rows, other in (
+        (EXAMPLES, changed(settings, learning_rate=1e-3)),
         (EXAMPLES[:4], settings),
         ([*EXAMPLES[:4], dataclasses.replace(EXAMPLES[4], target="At noon.")], settings),
     ):
         with pytest.raises(TrainingError, match="belongs to a run with other settings or data"):
-            train_adapter(rows, base, changed, tmp_path, resume=True)
+            train_adapter(rows, base, other, tmp_path, resume=True)
     with pytest.raises(TrainingError, match="holds checkpoint-4 of an earlier run: resume it, or train in another folder"):
         train_adapter(EXAMPLES, base, settings, tmp_path)
     assert newest_complete(tmp_path) == tmp_path / "checkpoint-4"
 
 
 def test_a_run_that_diverges_ends_with_a_reason(base: Base, tmp_path: Path) -> None:
-    settings = dataclasses.replace(SETTINGS, learning_rate=1e30, max_steps=12, warmup_share=0.0)
+    settings = changed(SETTINGS, learning_rate=1e30, max_steps=12, warmup_share=0.0)
     with pytest.raises(TrainingError, match="the loss became nan at step .*: lower the learning rate"):
         train_adapter(EXAMPLES, base, settings, tmp_path)
 
@@ -238,7 +240,7 @@ def test_a_run_that_diverges_ends_with_a_reason(base: Base, tmp_path: Path) -> N
     ],
 )
 def test_other_shapes_of_a_run_learn_too(change: dict[str, Any], trainable: int, base: Base, tmp_path: Path) -> None:
-    run = train_adapter(EXAMPLES, base, dataclasses.replace(SETTINGS, **change, max_steps=12), tmp_path)
+    run = train_adapter(EXAMPLES, base, changed(SETTINGS, **change, max_steps=12), tmp_path)
     assert run.trainable_parameters == trainable
     assert run.final_loss < 0.8 * run.losses[0][1]
 
@@ -258,8 +260,15 @@ def test_smollm2_in_4_bit_learns_and_proves_itself(tmp_path: Path) -> None:
     """The real base in NF4: a few steps of a small LoRA lower the loss, and the published adapter is loaded with proof."""
     base = resolve_base(SMOLLM2)
     rows = [Example(f"t{n}", rewrite.messages(HISTORY, q), rewrite.target(r)) for n, (q, r) in enumerate(TURNS)]
-    settings = SftSettings(
-        rank=4, alpha=8, dropout=0.0, learning_rate=5e-3, batch_size=6, max_steps=4, max_length=256, warmup_share=0.0
+    settings = changed(
+        RewriterRecipe(role="rewriter"),
+        rank=4,
+        alpha=8,
+        learning_rate=5e-3,
+        batch_size=6,
+        max_steps=4,
+        max_length=256,
+        warmup_share=0.0,
     )
     trained = train_adapter(rows, base, settings, tmp_path / "run")
     assert trained.losses[-1][1] < 0.7 * trained.losses[0][1]

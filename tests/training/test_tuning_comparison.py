@@ -12,7 +12,7 @@ from lorag.pipeline.records import Role
 from lorag.training.checkpoints import newest_complete
 from lorag.training.dataset import DataFolder
 from lorag.training.memory import peak_memory, reset_peak
-from lorag.training.recipe import Recipe
+from lorag.training.recipe import parse_recipe
 from lorag.training.tuning_comparison import Method, Task, Tuned, Variant, learning_rates, plan, tune
 
 RATES = {Method.FULL: 1e-4, Method.LORA: 1e-3, Method.QLORA: 1e-3}
@@ -42,7 +42,7 @@ def test_a_plan_that_makes_no_sense_is_refused(methods: list[Method], ranks: lis
 
 
 def test_full_fine_tuning_gets_a_tenth_of_the_rate() -> None:
-    recipe = Recipe.model_validate({"role": "rewriter", "optimiser": {"learning_rate": 2e-3}})
+    recipe = parse_recipe({"role": "rewriter", "optimiser": {"learning_rate": 2e-3}})
     assert learning_rates(recipe) == {Method.FULL: pytest.approx(2e-4), Method.LORA: 2e-3, Method.QLORA: 2e-3}
 
 
@@ -85,7 +85,7 @@ def run(role: Role, data: DataFolder, variant: Variant, folder: Path, base: Path
     }
     if role is Role.EMBEDDER:
         recipe["contrast"] = {"negatives": "none", "negatives_per_query": 0}
-    task = Task(role, data, Recipe.model_validate(recipe), str(base), str(encoder), k=2)
+    task = Task(role, data, parse_recipe(recipe), str(base), str(encoder), k=2)
     return tune(task, variant, folder)
 
 
@@ -119,14 +119,14 @@ def test_costs_are_what_they_say(role: Role, data: DataFolder, tiny_base: Path, 
 
 
 def test_one_step_cannot_be_timed(data: DataFolder, tiny_base: Path, tiny_encoder: Path, tmp_path: Path) -> None:
-    recipe = Recipe.model_validate({"role": "rewriter", "optimiser": OPTIMISER, "compute": "float32"})
+    recipe = parse_recipe({"role": "rewriter", "optimiser": OPTIMISER, "compute": "float32"})
     task = Task(Role.REWRITER, data, recipe, str(tiny_base), str(tiny_encoder), k=2, steps=1)
     with pytest.raises(TrainingError, match="one step is too few to time"):
         tune(task, Variant(Method.LORA, 4, 1e-2), tmp_path)
 
 
 def test_the_judge_is_not_compared(data: DataFolder, tmp_path: Path) -> None:
-    task = Task(Role.JUDGE, data, Recipe.model_validate({"role": "judge"}), "", "", k=2)
+    task = Task(Role.JUDGE, data, parse_recipe({"role": "judge"}), "", "", k=2)
     with pytest.raises(InputError, match="the judge is not compared; choose one of embedder, synthesizer, rewriter"):
         tune(task, Variant(Method.FULL, 0, 1e-3), tmp_path)
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from lorag.pipeline.adapters.starters import bundled_starters
 from lorag.pipeline.engine.bases import resolve_base
-from lorag.pipeline.errors import TrainingError
+from lorag.pipeline.errors import ConfigError, TrainingError
 from lorag.pipeline.records import Role
 from lorag.training.progress import Progress
-from lorag.training.recipe import load_recipe
+from lorag.training.recipe import GenerationRecipe, load_recipe
 from lorag.training.sft import Example, TrainedAdapter, train_adapter
 from lorag.training.starters.mixtures import judge_examples, rewriter_examples, synthesizer_examples
 from lorag.training.starters.sources import Split
@@ -35,18 +35,26 @@ def starter_recipe(role: Role) -> Path:
     return Path(str(resources.files("lorag.training.starters") / f"{role.value}.yaml"))
 
 
+def load_starter_recipe(role: Role, recipe: Path | None = None) -> GenerationRecipe:
+    """The recipe in the file, or the one that the bundled starter was trained with. Raises ConfigError, as `load_recipe`."""
+    found = load_recipe(role, recipe or starter_recipe(role))
+    if not isinstance(found, GenerationRecipe):
+        raise ConfigError(f"there is no starter of the {role.value}; choose one of {', '.join(each.value for each in EXAMPLES)}")
+    return found
+
+
 def train_starter(role: Role, data: Path, out: Path, *, recipe: Path | None = None, resume: bool = False) -> TrainedAdapter:
     """Train the starter of `role` in the run folder `out`, from the bundled starter that it begins with, if any.
 
     Raises DataError, ConfigError, and TrainingError, also where the starter to begin with is not bundled.
     """
-    chosen = load_recipe(role, recipe or starter_recipe(role))
+    chosen = load_starter_recipe(role, recipe)
     examples = EXAMPLES[role](data, "train", chosen.optimiser.seed)
     print(f"{len(examples)} examples", file=sys.stderr)
     return train_adapter(
         examples,
         resolve_base(BASE),
-        chosen.sft(),
+        chosen,
         out,
         parent=_parent(role),
         resume=resume,

@@ -33,10 +33,10 @@ from lorag.training.checkpoints import COMPLETE, find_newest
 from lorag.training.packing import pack
 from lorag.training.progress import final_loss, loss_entries
 from lorag.training.publish import CANARY_SAMPLES, data_facts, publish_generation
-from lorag.training.recipe import load_recipe
-from lorag.training.sft import Example, SftSettings, TrainedAdapter, encode
+from lorag.training.recipe import GenerationRecipe
+from lorag.training.sft import Example, TrainedAdapter, encode
 from lorag.training.starters import invented
-from lorag.training.starters.build import BASE, BEGINS_WITH, EXAMPLES, starter_recipe
+from lorag.training.starters.build import BASE, BEGINS_WITH, EXAMPLES, load_starter_recipe, starter_recipe
 from lorag.training.starters.conversations import follow_up
 from lorag.training.starters.held_out import invented_judgments
 from lorag.training.starters.measuring import ITEMS, compare, tasks
@@ -66,13 +66,13 @@ def bundle_starter(role: Role, run: Path, data: Path, *, recipe: Path | None = N
     or is not of this mixture and recipe, DataError for a set that is not there, NoEffect as `publish_generation`.
     """
     path = recipe or starter_recipe(role)
-    settings = load_recipe(role, path).sft()
+    chosen = load_starter_recipe(role, path)
     base = resolve_base(BASE)
     with tempfile.TemporaryDirectory() as room:
-        trained = _trained(role, run, data, settings, load_weights(base, precision=settings.precision), Path(room) / "adapter")
+        trained = _trained(role, run, data, chosen, load_weights(base, precision=chosen.precision), Path(room) / "adapter")
         registry = Registry(Path(room) / "adapters")
         held_out = invented_examples(role, CANARY_SAMPLES)
-        version = publish_generation(registry, role, base, settings, trained, _facts(role, data, trained), held_out)
+        version = publish_generation(registry, role, base, chosen, trained, _facts(role, data, trained), held_out)
         card = dataclasses.replace(
             registry.show(role, version.id), version=STARTER, licence=LICENCE, notes=_notes(role, trained), evidence=()
         )
@@ -146,7 +146,7 @@ def _answered(number: int, sheet: invented.Sheet) -> Example:
     return Example(f"sheet-{number}", synthesize.messages(asked.question, sheet.passages), target)
 
 
-def _trained(role: Role, run: Path, data: Path, settings: SftSettings, loaded: LoadedBase, folder: Path) -> TrainedAdapter:
+def _trained(role: Role, run: Path, data: Path, recipe: GenerationRecipe, loaded: LoadedBase, folder: Path) -> TrainedAdapter:
     """What `train_adapter` returned at the end of the run, made again from its last checkpoint and the mixture."""
     checkpoint = find_newest(run).newest
     if checkpoint is None:
@@ -156,11 +156,12 @@ def _trained(role: Role, run: Path, data: Path, settings: SftSettings, loaded: L
     losses = tuple((int(entry["step"]), float(entry["loss"])) for entry in loss_entries(state["log_history"]))
     if steps < int(state["max_steps"]):
         raise TrainingError(f"{run}: {steps} of {state['max_steps']} steps are done; go on with --resume, then bundle")
-    examples = EXAMPLES[role](data, "train", settings.seed)
-    rows, dropped = encode(examples, ChatTokens(loaded.tokenizer), settings.row_tokens)
-    sequences = pack(rows, settings.pack_tokens, settings.seed) if settings.pack_tokens else rows
-    step = settings.batch_size * settings.accumulate
-    expected = settings.max_steps or round(settings.epochs * len(sequences) / step)
+    optimiser = recipe.optimiser
+    examples = EXAMPLES[role](data, "train", optimiser.seed)
+    rows, dropped = encode(examples, ChatTokens(loaded.tokenizer), optimiser.row_tokens)
+    sequences = pack(rows, optimiser.pack_tokens, optimiser.seed) if optimiser.pack_tokens else rows
+    step = optimiser.batch_size * optimiser.accumulate
+    expected = optimiser.max_steps or round(optimiser.epochs * len(sequences) / step)
     if abs(steps - expected) > SLACK * steps:
         raise TrainingError(
             f"{run}: has {steps} steps, this mixture and recipe {expected}; give the recipe and data it began with"
