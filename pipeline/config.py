@@ -108,7 +108,8 @@ class GenerationSettings(_Strict):
 
 
 class EmbedderSettings(_Strict):
-    """The text encoder of retrieval. `query_side_only` is how its adapter is trained; a published adapter's card keeps it."""
+    """The text encoder of retrieval. `query_side_only` chooses the recipe of its adapter where a training names none; the
+    published adapter's card keeps what it is."""
 
     model: OneLine = "minilm"
     query_side_only: bool = False
@@ -300,8 +301,8 @@ generation:
 embedder:
   # Text encoder: minilm (offline, any CPU), any sentence-transformers hub id, or a folder beginning with ./ ../ / or ~
   model: minilm
-  # How its adapter is trained. true: it works on questions alone and the index stays as it is. false: on passages too, which
-  # gains more and needs `lorag ingest --rebuild` after each new embedder adapter.
+  # How `lorag train embedder` trains its adapter if no recipe is named. true: it works on questions alone and the index stays
+  # as it is. false: on passages too, which gains more and needs `lorag ingest --rebuild` after each new embedder adapter.
   query_side_only: false
   # Texts embedded together.
   batch_size: 32
@@ -361,6 +362,6 @@ judge:
   # Classes of what a user wants, judged for every question: label: meaning (at least two). {}: not judged.
   intents: {}
 
-# Seed of everything that draws at random: splits, training, sampling.
+# Seed of what draws at random: training by a recipe without a seed of its own, and the items of an evaluation.
 seed: 0
 """

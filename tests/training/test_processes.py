@@ -17,6 +17,7 @@ import pytest
 import lorag.training.contrastive
 from benchmarks import tiny_runs
 from benchmarks.kills import fork_server
+from lorag.pipeline.errors import TrainingError
 from lorag.training import processes as together
 from lorag.training.checkpoints import newest_complete
 from lorag.training.early_stopping import StopEarly
@@ -163,3 +164,26 @@ def test_all_go_by_the_dev_figures_of_the_first(context: Any, tmp_path: Path) ->
 def test_what_cannot_be_shared_is_refused(context: Any, decoder: Path, tmp_path: Path) -> None:
     codes = train(context, tiny_runs.run_sft, decoder, tmp_path / "odd", 2, batch_size=3)
     assert 0 not in codes and not (tmp_path / "odd" / LOSS_FILE).exists()
+
+
+@pytest.mark.parametrize("chosen", ["auto", "cpu", "cuda", "cuda:0", "mps"])
+def test_one_process_trains_where_the_settings_say(chosen: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert together.device(chosen) == chosen
+
+
+def test_the_device_of_the_settings_among_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert [together.device(chosen) for chosen in ("auto", "cuda", "cpu")] == ["cuda:1", "cuda:1", "cpu"]
+    with pytest.raises(TrainingError, match="device cuda:0: .* set the device to cuda .* and CUDA_VISIBLE_DEVICES=0"):
+        together.device("cuda:0")
+
+
+def test_another_gpu_than_the_first_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """transformers would move the batches to the first one, whatever the weights lie on."""
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with pytest.raises(TrainingError, match="device cuda:3: training takes the first GPU .* CUDA_VISIBLE_DEVICES=3") as caught:
+        together.device("cuda:3")
+    assert "\n" not in str(caught.value)
