@@ -204,6 +204,7 @@ def open_chain(
     *,
     index: Index | None = None,
     base: SharedBase | None = None,
+    retriever: Retriever | None = None,
     options: ChainOptions | None = None,
     filter: Filter | None = None,
 ) -> Chain:
@@ -215,14 +216,17 @@ def open_chain(
     index = index or open_index(settings)
     index.info()  # an empty project is told so before seconds are spent on loading a model
     base = base or open_base(settings)
-    return build_chain(base.engine, base.adapters, open_retriever(settings, index, filter), options or chain_options(settings))
+    retriever = retriever or open_retriever(settings, index, filter)
+    return build_chain(base.engine, base.adapters, retriever, options or chain_options(settings))
 
 
-def open_retriever(settings: Settings, index: Searcher, filter: Filter | None = None) -> Retriever:
+def open_retriever(
+    settings: Settings, index: Searcher, filter: Filter | None = None, *, reranker: Reranker | None = None
+) -> Retriever:
     """The retriever stage that the settings describe, over `index`; `filter` narrows every search. Loads nothing."""
     version = chosen_version(settings, Role.EMBEDDER)
     encoder = version_name(version) if version else ""
-    return retriever_of(settings, index, encoder, open_reranker(settings), filter=filter)
+    return retriever_of(settings, index, encoder, reranker or open_reranker(settings), filter=filter)
 
 
 def retriever_of(

@@ -15,6 +15,7 @@ from lorag.assembly import (
     open_chain,
     open_embedder,
     open_index,
+    open_reranker,
     open_retriever,
     open_store,
     refit_base,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from lorag.pipeline.engine.protocol import Engine
     from lorag.pipeline.retrieval.embedder import Embedder
     from lorag.pipeline.retrieval.index import Index
+    from lorag.pipeline.retrieval.rerank import Reranker
     from lorag.pipeline.retrieval.store import VectorStore
     from lorag.pipeline.stages import Retriever
 
@@ -49,6 +51,7 @@ class Parts:
         self._index: Index | None = None
         self._base: SharedBase | None = None
         self._chain: Chain | None = None
+        self._reranker = open_reranker(settings)
 
     def require_open(self) -> None:
         """Raises ProjectClosed after `close`."""
@@ -104,12 +107,17 @@ class Parts:
             if self._chain is None:
                 index = self.index()
                 index.info()
-                self._chain = open_chain(self._settings, index=index, base=self.base())
+                self._chain = open_chain(self._settings, index=index, base=self.base(), retriever=self.retriever())
             return self._chain
 
     def retriever(self) -> Retriever:
         """The retriever stage alone: no language model is loaded for it."""
-        return open_retriever(self._settings, self.index())
+        return open_retriever(self._settings, self.index(), reranker=self._reranker)
+
+    def reranker(self) -> Reranker | None:
+        """The cross-encoder that the settings name; it loads itself at the first passages."""
+        self.require_open()
+        return self._reranker
 
     def follow(self, role: Role) -> None:
         """After a change of what serves for `role`: the next question is answered with it.

@@ -14,7 +14,7 @@ from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from lorag.assembly import open_registry
 from lorag.conversation import query_of
@@ -341,13 +341,28 @@ class Project:
 
     # --- serving ---
 
-    def serve(self, host: str = "127.0.0.1", port: int = 8321, **limits: Any) -> None:
-        """Serve the project over HTTP until the process is told to stop; `limits` as in `lorag serve --help`.
+    def serve(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 8321,
+        *,
+        concurrency: int = 8,
+        max_queue: int = 64,
+        timeout: float = 120.0,
+        max_body: int = 1 << 20,
+        max_upload: int = 32 << 20,
+        cache: int = 1024,
+        on_notice: Notice | None = None,
+    ) -> None:
+        """Serve the project over HTTP until the process is told to stop. The limits are those of `lorag serve`.
 
-        Raises ConfigError for an address that cannot be had, and for another than loopback without keys.
+        Raises ConfigError for an address that cannot be had, for another than loopback without keys, and if another process
+        serves the project.
         """
         self.parts.require_open()
-        importlib.import_module(SERVER).serve(self, host, port, **limits)
+        server = importlib.import_module(SERVER)
+        limits = server.Limits(max_queue, concurrency, timeout, max_body, max_upload, cache)
+        server.serve(self, host, port, limits, on_notice or (lambda line: None))
 
     # --- the same for callers of async functions: each call in a thread of its own ---
 

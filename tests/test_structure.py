@@ -86,15 +86,32 @@ def test_the_reader_of_imports(source: str, names: list[str]) -> None:
 @pytest.mark.parametrize(
     ("room", "forbidden", "exempt"),
     [
-        ("pipeline", "training", None),
-        ("pipeline", "services", None),
-        ("training", "services", None),
+        ("pipeline", "lorag.training", None),
+        ("pipeline", "lorag.services", None),
+        ("training", "lorag.services", None),
+        (FRONT, "lorag.services", None),
         ("pipeline", "lorag.pipeline.evaluation", "lorag.pipeline.evaluation"),
         *[(room, "tests", None) for room in ROOMS],
     ],
 )
 def test_imports_run_in_one_direction(room: str, forbidden: str, exempt: str | None) -> None:
     assert offences(room, forbidden, exempt) == []
+
+
+@pytest.mark.parametrize("room", ["pipeline", "training"])
+def test_what_lies_below_the_front_door_does_not_import_it(room: str) -> None:
+    front = [module.removesuffix(".__init__") for _, module in modules(FRONT)]
+    assert {found for name in front if name != FRONT for found in offences(room, name)} == set()
+
+
+def test_the_front_door_names_one_service_and_imports_it_when_asked() -> None:
+    """`Project.serve` stands below the server that it starts, so it imports it by name; nothing else there does so."""
+    named = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path, _ in modules(FRONT)
+        for name in re.findall(r'"(lorag\.services[\w.]*)"', path.read_text(encoding="utf-8"))
+    ]
+    assert named == ["lorag/project.py: lorag.services.api.server"]
 
 
 def test_contracts_are_pure_text_code() -> None:

@@ -14,7 +14,6 @@ from fastapi import Path as PathParameter
 from fastapi.openapi.models import Example
 from pydantic import BaseModel, ConfigDict, Field
 
-from lorag.assembly import open_registry
 from lorag.pipeline.adapters.registry import CANDIDATE, PREVIOUS, PRODUCTION, Registry, Version
 from lorag.pipeline.errors import AdapterError, LoragError
 from lorag.pipeline.records import Role
@@ -94,14 +93,14 @@ class Change(BaseModel):
 @router.get("")
 def list_adapters(caller: Asks, state: State) -> Adapters:
     """Each role with its published versions, oldest first, and what answers new requests."""
-    registry, serving = open_registry(state.settings), state.runtime.serving()
+    registry, serving = state.project.registry, state.runtime.serving()
     return Adapters(roles=[_role(registry, role, serving.get(role.value, "base")) for role in SERVED])
 
 
 @router.get("/{role}/{version}")
 def show_adapter(caller: Asks, state: State, role: Role, version: VersionName) -> Card:
     """The card of a version: what it is, what it was made of, what it was shown to bring."""
-    registry = open_registry(state.settings)
+    registry = state.project.registry
     found = _resolve(registry, role, version)
     try:
         card = registry.show(role, found.id)
@@ -120,7 +119,7 @@ def promote(
 ) -> Change:
     """Let a version serve, the candidate if none is named. Refused (409) unless the held-out comparison on its card says that it
     is better than the base, and unless it proves itself in memory; what served until then serves on."""
-    registry = open_registry(state.settings)
+    registry = state.project.registry
     _require_served(state, role)
     named = _resolve(registry, role, (body or Promotion()).version).id
     return _change(
@@ -135,7 +134,7 @@ def promote(
 @router.post("/{role}/rollback")
 def rollback(caller: Administers, state: State, role: Role) -> Change:
     """Put the previous version back, for the embedder with the index that belongs to it. A second rollback undoes the first."""
-    registry = open_registry(state.settings)
+    registry = state.project.registry
     _require_served(state, role)
     return _change(
         state,

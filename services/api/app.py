@@ -79,7 +79,7 @@ async def _open(state: ServiceState, open_runtime: Callable[[], Runtime], failed
 
 def _start(state: ServiceState, open_runtime: Callable[[], Runtime]) -> None:
     runtime = open_runtime()
-    work = open_jobs(state.project, lambda: runtime.index)
+    work = open_jobs(state.project.folder, lambda: runtime.index)
     try:
         work.start()
     except BaseException:

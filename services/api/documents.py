@@ -79,7 +79,7 @@ class Deleted(BaseModel):
 
 def library_of(state: State) -> Library:
     """The project's uploads; a FastAPI dependency."""
-    return open_library(state.project, lambda: state.runtime.index)
+    return open_library(state.project.folder, lambda: state.runtime.index)
 
 
 TheLibrary = Annotated[Library, Depends(library_of)]

@@ -1,15 +1,15 @@
-"""Opens what a project's settings describe, for the service: base, store and encoder, each once."""
+"""A service from a project that is open: its base for many requests at once, its index through the encoder of each version."""
 
 from __future__ import annotations
 
 import logging
 from contextlib import ExitStack
 
-from lorag.assembly import open_base, open_embedder, open_index, open_reranker, open_store, version_name
+from lorag.assembly import version_name
 from lorag.pipeline.adapters.registry import Version
-from lorag.pipeline.config import NO_ADAPTER, Settings
 from lorag.pipeline.engine.protocol import Engine
 from lorag.pipeline.errors import AdapterError
+from lorag.project import Project
 from lorag.services.api.metrics import Metrics
 from lorag.services.api.residents import Residents
 from lorag.services.api.runtime import Encoder, Runtime
@@ -17,52 +17,42 @@ from lorag.services.api.runtime import Encoder, Runtime
 log = logging.getLogger("lorag.service")
 
 
-def open_runtime(settings: Settings, metrics: Metrics) -> Runtime:
-    """The runtime of a project, its adapters proven and in memory. `close` it when done.
+def open_runtime(project: Project, metrics: Metrics) -> Runtime:
+    """The runtime of a project, its adapters proven and in memory. `close` it before the project, which keeps the parts.
 
-    Raises ConfigError, BaseError, StoreError, EngineError, AdapterError and its kin, with nothing left open.
+    Raises ConfigError, BaseError, StoreError, EngineError, AdapterError and its kin.
     """
-    opened = ExitStack()
-    try:
-        store = open_store(settings)
-        opened.callback(store.close)
+    parts = project.parts
 
-        def open_encoder(version: Version | None) -> Encoder:
-            choice = settings.adapters.model_copy(update={"embedder": version.id if version else NO_ADAPTER})
-            chosen = settings.model_copy(update={"adapters": choice})
-            embedder = open_embedder(chosen)
-            assert embedder.dimension  # loads the model now, not at the first question
-            return Encoder(version_name(version) if version else "", embedder, open_index(chosen, embedder, store))
+    def open_encoder(version: Version | None) -> Encoder:
+        return Encoder(version_name(version) if version else "", *parts.index_seen_by(version))
 
-        engine, residents = _open_engine(settings, metrics, opened)
-        reranker = open_reranker(settings)
+    with ExitStack() as opened:
+        parts.store()  # what is wrong with it is told before a model is loaded
+        engine, residents = _open_engine(parts.base().engine, metrics, opened)
         runtime = Runtime(
-            settings,
+            project.settings,
             engine,
             residents=residents,
             open_encoder=open_encoder,
-            reranker=reranker,
+            reranker=parts.reranker(),
             on_serve=metrics.serve,
-            close=opened.close,
+            close=opened.pop_all().close,
         )
+        opened.callback(runtime.close)
         for line in runtime.refresh():
             log.warning(line)
+        opened.pop_all()
         return runtime
-    except BaseException:
-        opened.close()
-        raise
 
 
-def _open_engine(settings: Settings, metrics: Metrics, opened: ExitStack) -> tuple[Engine, Residents]:
+def _open_engine(engine: Engine, metrics: Metrics, opened: ExitStack) -> tuple[Engine, Residents]:
     """The engine for many requests at once, and what puts further adapters on it."""
     from lorag.pipeline.adapters.proof import load_proven
     from lorag.pipeline.engine.batching import BatchingEngine
     from lorag.pipeline.engine.local import LocalEngine
 
-    engine = open_base(settings).engine
     if not isinstance(engine, LocalEngine):
-        if (close := getattr(engine, "close", None)) is not None:
-            opened.callback(close)
         return engine, Residents(_served_elsewhere, lambda _: None, names=engine.adapters)
     local = engine
 

@@ -24,7 +24,7 @@ router = APIRouter(tags=["adapters"])
 @router.get("/v1/report", response_class=Response, responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}})
 def show_report(caller: Annotated[Caller, Depends(needs(Scope.ASK))], state: State) -> HTMLResponse:
     """One page that holds all of itself. It quotes the project's documents, so other tenants do not see it (404)."""
-    found = None if caller.tenant else newest_report(state.project)
+    found = None if caller.tenant else newest_report(state.project.folder)
     if found is None:
         raise ApiError(404, "there is no evaluation report; `lorag eval ablation` makes one", code="no_report")
     return HTMLResponse(found, headers={"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"})

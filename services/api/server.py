@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
@@ -14,16 +14,38 @@ from prometheus_client import disable_created_metrics
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from lorag.pipeline.errors import ConfigError
+from lorag.project import Project
 from lorag.services.api.app import create_app
+from lorag.services.api.keys import KeyRing
 from lorag.services.api.logs import logging_to
 from lorag.services.api.opening import open_runtime
-from lorag.services.api.state import ServiceState
+from lorag.services.api.state import Limits, ServiceState
+from lorag.serving_lock import serving
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 HEAD_SECONDS = 10.0
 """A connection that has not sent a whole request head this long after the head's first byte is closed."""
 HEAD_BYTES = 16 << 10
 GRACE = 5.0
 """Seconds beyond a request's own deadline that the end of the service waits for it."""
+
+
+def serve(project: Project, host: str, port: int, limits: Limits, on_notice: Callable[[str], None] = lambda line: None) -> None:
+    """Serve `project` until SIGTERM or Ctrl-C; `on_notice` is called with the address.
+
+    Raises ConfigError for an address that cannot be had, for another than loopback without keys, and if another process serves
+    the project; and what opening the project raises.
+    """
+    keys = KeyRing.load(project.folder)
+    if keys is None and host not in LOOPBACK:
+        raise ConfigError(
+            f"--host {host} lets other machines in, and the project has no keys; make one with `lorag keys add NAME --scope ask`"
+        )
+    state = ServiceState(project, keys, limits, hosts=frozenset(LOOPBACK) if keys is None else None)
+    with serving(project.folder):
+        on_notice(f"LoRAG serves {project.folder} at http://{f'[{host}]' if ':' in host else host}:{port}/ (Ctrl-C ends it)")
+        run(state, host, port)
 
 
 def run(state: ServiceState, host: str, port: int) -> None:
@@ -35,7 +57,7 @@ def run(state: ServiceState, host: str, port: int) -> None:
         failures.append(error)
         server.should_exit = True
 
-    app = create_app(state, open_runtime=lambda: open_runtime(state.settings, state.metrics), failed=failed)
+    app = create_app(state, open_runtime=lambda: open_runtime(state.project, state.metrics), failed=failed)
     with logging_to(), listening(host, port) as listener:
         server = Server(server_config(app, state))
         server.run(sockets=[listener])

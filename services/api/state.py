@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastapi import Request
 
 from lorag.pipeline.config import Settings
+from lorag.project import Project
 from lorag.services.api.errors import ApiError
 from lorag.services.api.limits import Admission
 from lorag.services.api.metrics import Metrics
@@ -59,8 +59,7 @@ class ServiceState:
     `jobs` is there between start and end of the application. `hosts`, where given, are the only names it answers to.
     """
 
-    settings: Settings
-    project: Path
+    project: Project
     keys: KeyRing | None = None
     limits: Limits = Limits()
     hosts: frozenset[str] | None = None
@@ -80,6 +79,10 @@ class ServiceState:
         threads = limits.concurrency + limits.encoder_concurrency  # one for each turn, so no lane waits for the other's
         self.workers = ThreadPoolExecutor(threads, thread_name_prefix="lorag-request")
         self.replies = Replies(limits.cache)
+
+    @property
+    def settings(self) -> Settings:
+        return self.project.settings
 
     @property
     def runtime(self) -> Runtime:

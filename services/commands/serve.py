@@ -6,11 +6,8 @@ from typing import Annotated
 
 import typer
 
-from lorag.pipeline.errors import ConfigError
 from lorag.services.options import HERE, Project
 from lorag.services.terminal import say
-
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def serve(
@@ -29,20 +26,17 @@ def serve(
     cache: Annotated[int, typer.Option("--cache", min=0, max=1_000_000, help="Replies of the model that are remembered.")] = 1024,
 ) -> None:
     """Serve the project over HTTP: an OpenAI-compatible API, and a web page at /."""
-    from lorag.pipeline.config import load_settings
-    from lorag.services.api.keys import KeyRing
-    from lorag.services.api.server import run
-    from lorag.services.api.state import Limits, ServiceState
-    from lorag.serving_lock import serving
+    import lorag
 
-    settings = load_settings(project)
-    keys = KeyRing.load(project)
-    if keys is None and host not in LOOPBACK:
-        raise ConfigError(
-            f"--host {host} lets other machines in, and the project has no keys; make one with `lorag keys add NAME --scope ask`"
+    with lorag.open(project) as opened:
+        opened.serve(
+            host,
+            port,
+            concurrency=concurrency,
+            max_queue=max_queue,
+            timeout=timeout,
+            max_body=max_body,
+            max_upload=max_upload,
+            cache=cache,
+            on_notice=say,
         )
-    limits = Limits(max_queue, concurrency, timeout, max_body, max_upload, cache)
-    state = ServiceState(settings, project, keys, limits, hosts=frozenset(LOOPBACK) if keys is None else None)
-    with serving(project):
-        say(f"LoRAG serves {project} at http://{f'[{host}]' if ':' in host else host}:{port}/ (Ctrl-C ends it)")
-        run(state, host, port)

@@ -12,6 +12,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from lorag.opening import open_project
 from lorag.pipeline.config import load_settings
 from lorag.pipeline.engine.limits import current_limits
 from lorag.pipeline.engine.protocol import ChoiceRequest, Completion, Finish, Generation
@@ -138,7 +139,7 @@ def make_runtime(
 
 
 def make_live_app(project: Path, engine: Any, limits: Limits, **options: Any) -> tuple[FastAPI, ServiceState]:
-    state = ServiceState(load_settings(project), project, KeyRing.load(project), limits)
+    state = ServiceState(open_project(project), KeyRing.load(project), limits)
     return create_app(state, open_runtime=lambda: make_runtime(state, engine, **options)), state
 
 

@@ -18,6 +18,7 @@ from lorag.pipeline.retrieval.edge_store import EdgeStore
 from lorag.pipeline.retrieval.embedder import Embedder, HashingEmbedder
 from lorag.pipeline.retrieval.index import Index
 from lorag.pipeline.retrieval.ingest import Chunking
+from lorag.project import Project
 from lorag.services.api.app import create_app
 from lorag.services.api.keys import KeyRing
 from lorag.services.api.residents import Residents
@@ -59,7 +60,7 @@ def open_small(settings: Settings, *, embedder: Embedder | None = None, load: Lo
 def make_app(project: Path, *, limits: Limits | None = None, **options: Any) -> FastAPI:
     """The application of `project`, with the keys that it has; `options` as for `open_small`."""
     settings = load_settings(project)
-    state = ServiceState(settings, project, KeyRing.load(project), limits or Limits())
+    state = ServiceState(Project(project, settings), KeyRing.load(project), limits or Limits())
     return create_app(state, open_runtime=lambda: open_small(settings, **options))
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from lorag.opening import open_project
 from lorag.pipeline.errors import (
     AdapterError,
     Cancelled,
@@ -284,11 +285,10 @@ def test_the_description_has_examples_and_a_page(client: TestClient) -> None:
 
 
 def test_an_unready_question_of_an_empty_project_is_a_refusal(tmp_path: Path) -> None:
-    from lorag.pipeline.config import load_settings
     from tests.services.api.small_service import make_project
 
     project = make_project(tmp_path / "empty")
-    state = ServiceState(load_settings(project), project, limits=Limits())
+    state = ServiceState(open_project(project), limits=Limits())
     with TestClient(create_app(state, open_runtime=lambda: make_runtime(state, PacedEngine()))) as client:
         wait_for(lambda: state.opened is not None)
         response = client.post("/v1/chat/completions", json=QUESTION)

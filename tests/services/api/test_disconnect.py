@@ -117,8 +117,8 @@ project, port = Path(sys.argv[1]), int(sys.argv[2])
 engine = live.PacedEngine()
 engine.gate.clear()
 threading.Thread(target=lambda: (sys.stdin.readline(), engine.gate.set()), daemon=True).start()
-server.open_runtime = lambda settings, metrics: live.make_runtime(state, engine)
-state = live.ServiceState(live.load_settings(project), project, limits=live.Limits(cache=0))
+server.open_runtime = lambda project, metrics: live.make_runtime(state, engine)
+state = live.ServiceState(live.open_project(project), limits=live.Limits(cache=0))
 server.run(state, "127.0.0.1", port)
 """
 

@@ -18,8 +18,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 import lorag.services.cli
-from lorag.pipeline.config import load_settings
+from lorag.opening import open_project
 from lorag.pipeline.records import Role
+from lorag.project import Project
 from lorag.services.api.app import create_app
 from lorag.services.api.opening import open_runtime
 from lorag.services.api.state import Limits, ServiceState
@@ -46,9 +47,13 @@ def tuned(project: Any, lorag: Any, publish_rewriter: Any) -> tuple[Any, str]:
 
 @pytest.fixture
 def client(tuned: tuple[Any, str]) -> Iterator[TestClient]:
-    settings = load_settings(tuned[0].folder)
-    state = ServiceState(settings, tuned[0].folder, limits=Limits(concurrency=4, cache=0))
-    app = create_app(state, open_runtime=lambda: open_runtime(settings, state.metrics))
+    with open_project(tuned[0].folder) as opened_project:
+        yield from client_of(opened_project)
+
+
+def client_of(project: Project) -> Iterator[TestClient]:
+    state = ServiceState(project, limits=Limits(concurrency=4, cache=0))
+    app = create_app(state, open_runtime=lambda: open_runtime(project, state.metrics))
     with TestClient(app) as opened:
         wait_for(lambda: state.opened is not None, 60)
         yield opened
