@@ -113,12 +113,14 @@ def open_embedder(settings: Settings) -> Embedder:
 
 def open_index(settings: Settings, embedder: Embedder | None = None, store: VectorStore | None = None) -> Index:
     """The project's index, with `embedder` and `store` or those that the settings name. `close` it when done."""
+    from lorag.ownership import ProjectId
     from lorag.pipeline.retrieval.index import Index
     from lorag.pipeline.retrieval.ingest import Chunking
 
     chunking = Chunking(settings.chunking.max_chars, settings.chunking.min_chars)
     opened = store or open_store(settings)
-    return Index(opened, embedder or open_embedder(settings), name=settings.store.collection, chunking=chunking)
+    name, owner = settings.store.collection, ProjectId(settings.project)
+    return Index(opened, embedder or open_embedder(settings), name=name, chunking=chunking, owner=owner)
 
 
 def open_base(settings: Settings, roles: Sequence[Role] = GENERATION_ROLES) -> SharedBase:

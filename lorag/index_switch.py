@@ -1,7 +1,7 @@
-"""After a change of the embedder's adapter: the index that belongs to it, put back where it is still there.
+"""After a change of the embedder's adapter: the index that belongs to it, if it is still there.
 
-A rollback of the embedder without its index would leave questions and passages embedded by two encoders; that is refused
-when a question is asked, and mended here before. Loads no model: encoders are compared by identity.
+The registry's change of aliases is the whole step: an index is searched in the collection that its encoder can search, whatever
+the collection's name says. Here the name follows, and people are told. Loads no model: encoders are compared by identity.
 """
 
 from __future__ import annotations
@@ -10,10 +10,8 @@ from dataclasses import dataclass
 
 from lorag.assembly import chosen_version, open_index, open_registry, open_store
 from lorag.pipeline.config import Settings
-from lorag.pipeline.errors import NothingIngested
 from lorag.pipeline.records import Role
 from lorag.pipeline.retrieval.embedder import SentenceTransformerEmbedder
-from lorag.pipeline.retrieval.encoder_identity import EncoderIdentity
 from lorag.pipeline.retrieval.index import Index
 from lorag.pipeline.retrieval.store import VectorStore
 
@@ -35,36 +33,26 @@ def follow_embedder(settings: Settings, store: VectorStore | None = None) -> str
     try:
         if settings.store.collection not in opened.aliases():
             return ""
-        embedder = _bare_identity(settings)
-        return fit_index(open_index(settings, embedder, opened), embedder.identity).words
+        return fit_index(open_index(settings, named_encoder(settings), opened)).words
     finally:
         if store is None:
             opened.close()
 
 
-def fit_index(index: Index, wanted: EncoderIdentity) -> Fit:
-    """Bring `index` to the collection that `wanted` can search: the present one, or the one before the last rebuild.
+def fit_index(index: Index) -> Fit:
+    """Give the name to the collection that the index's encoder can search: the present one, or the one before the last rebuild.
 
-    Where neither is, the index stays as it was. Raises StoreError.
+    If neither is, the index stays as it was. Raises StoreError.
     """
-    info = index.info()
-    if wanted.can_search(info.encoder):
+    if collection := index.settle():
+        return Fit(True, f"The index is back at collection {collection}, which it filled.")
+    index.info()
+    if index.fits():
         return Fit(True, "The index fits it as it is.")
-    if info.previous and wanted.can_search(index.filled_by(info.previous)):
-        return Fit(True, f"The index is back at collection {index.rollback()}, which it filled.")
     return Fit(False, "The index was filled by another encoder: run `lorag ingest --rebuild` before you ask.")
 
 
-def fits(index: Index, wanted: EncoderIdentity) -> bool:
-    """Whether `fit_index` would find a collection, or there is none at all yet. Changes nothing; raises StoreError."""
-    try:
-        info = index.info()
-    except NothingIngested:
-        return True
-    return wanted.can_search(info.encoder) or bool(info.previous and wanted.can_search(index.filled_by(info.previous)))
-
-
-def _bare_identity(settings: Settings) -> SentenceTransformerEmbedder:
+def named_encoder(settings: Settings) -> SentenceTransformerEmbedder:
     """The embedder that the settings name, for its identity alone: not proven, so not for use on texts."""
     version = chosen_version(settings, Role.EMBEDDER)
     if version is None:

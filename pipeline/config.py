@@ -10,7 +10,16 @@ import json
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from lorag.pipeline.config_problems import describe_problems
@@ -199,7 +208,13 @@ class Settings(_Strict):
     retrieval: RetrievalSettings = RetrievalSettings()
     adapters: AdapterSettings = AdapterSettings()
     judge: JudgeSettings = JudgeSettings()
+    _project: Path = PrivateAttr(Path())
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
+
+    @property
+    def project(self) -> Path:
+        """The project's folder, from which relative paths count."""
+        return self._project
 
 
 def load_settings(project: Path) -> Settings:
@@ -236,7 +251,7 @@ def _from_project(settings: Settings, project: Path) -> Settings:
         return str(project / name) if name.startswith(("./", "../")) else name
 
     rerank = settings.retrieval.rerank
-    return settings.model_copy(
+    placed = settings.model_copy(
         update={
             "documents": project / settings.documents.expanduser(),
             "base": settings.base.model_copy(update={"model": model(settings.base.model)}),
@@ -246,6 +261,8 @@ def _from_project(settings: Settings, project: Path) -> Settings:
             "adapters": settings.adapters.model_copy(update={"folder": project / settings.adapters.folder.expanduser()}),
         }
     )
+    placed._project = project
+    return placed
 
 
 def template(documents: str, base: str = DEFAULT_BASE) -> str:

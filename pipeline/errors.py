@@ -12,6 +12,7 @@ LoragError                      anything LoRAG raises on purpose; the command li
 │   └── NoEffect                weights not consumed, delta zero, or canary outputs differ
 ├── StoreError                  the vector store  (retry: True where it is remote)
 │   ├── IndexMismatch           the index was filled by another encoder
+│   ├── IndexOwned              the collection belongs to another project
 │   └── NothingIngested         there is no index yet
 ├── EngineError                 generation failed (retry: True where it is remote)
 │   ├── PromptTooLong           prompt and answer do not fit the context window
@@ -96,6 +97,10 @@ class StoreError(LoragError):
 
 class IndexMismatch(StoreError):
     """The index was filled by another encoder than the one asked for."""
+
+
+class IndexOwned(StoreError):
+    """The collection belongs to another project."""
 
 
 class NothingIngested(StoreError):

@@ -118,14 +118,14 @@ def examine_project(project: Path) -> ProjectState | None:
     except LoragError as error:
         return ProjectState(str(project), "unknown", "unknown", {}, (str(error),))
     from lorag.assembly import chosen_version, open_index
-    from lorag.pipeline.retrieval.embedder import SentenceTransformerEmbedder
+    from lorag.index_switch import named_encoder
 
     problems: list[str] = []
     if not settings.documents.is_dir():
         problems.append(f"{settings.documents}: not a folder; set `documents` in {project / FILE_NAME}")
     index = "none"
     try:
-        with closing(open_index(settings, SentenceTransformerEmbedder(settings.embedder.model))) as opened:
+        with closing(open_index(settings, named_encoder(settings))) as opened:
             info = opened.info()
             index = f"{info.passages} passages in {info.location}, filled by {info.encoder.describe()}"
     except LoragError as error:

@@ -1,8 +1,10 @@
 """The index: a collection bound to the encoder that filled it, and questions asked of it.
 
 The name people use is an alias. A rebuild fills a new collection beside the old and switches the alias in one step; the
-old one stays for `rollback`. An `Index` shows one tenant's documents, filtered by the store in every operation. Knows nothing
-of models, adapters or answers.
+old one stays for `rollback`. Of these two an `Index` takes the one that its encoder can search, so that encoder and collection
+change together: whatever names the encoder decides both, and no kill can leave them apart. A collection belongs to the project
+that filled it. An `Index` shows one tenant's documents, filtered by the store in every operation. Knows nothing of models,
+adapters or answers.
 """
 
 from __future__ import annotations
@@ -13,10 +15,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Protocol, Self
 
 from lorag.pipeline.contracts.embed import query_text
-from lorag.pipeline.errors import IndexMismatch, InputError, NothingIngested, StoreError
+from lorag.pipeline.errors import IndexMismatch, IndexOwned, InputError, NothingIngested, StoreError
 from lorag.pipeline.records import Document, Hit, Passage
 from lorag.pipeline.retrieval.bm25 import Bm25Encoder, Bm25Settings
 from lorag.pipeline.retrieval.chunking import chunk
@@ -34,6 +36,31 @@ any order: they are ordered by passage here, so that the same question finds the
 
 UPLOAD_BATCH = 8
 """Passages of an upload embedded at a time: few, because questions that are asked meanwhile wait for the same encoder."""
+
+
+OWNER = "owner"
+"""The key of a collection's metadata under which the id of its project stands."""
+
+
+class Owner(Protocol):
+    """The project that an index is opened for."""
+
+    @property
+    def file(self) -> Path:
+        """Where the project's id is kept, for messages."""
+        ...
+
+    def known(self) -> str:
+        """The project's id, '' if it has none yet."""
+        ...
+
+    def made(self) -> str:
+        """The project's id, made and kept now if it has none."""
+        ...
+
+    def adopted(self, collection: str) -> None:
+        """Called when a collection that had no owner became the project's."""
+        ...
 
 
 def _best(hits: list[Hit], k: int) -> list[Hit]:
@@ -68,10 +95,10 @@ class IndexedFile:
 class Index:
     """One tenant's passages in `store`, embedded by `embedder`. Nothing is opened or loaded until an operation needs it.
 
-    Without `tenant` they are the project's own.
+    Without `tenant` they are the project's own. `owner` is the project; without one no collection is asked whose it is.
 
-    Every operation may raise StoreError; those that compare vectors raise IndexMismatch where another encoder filled the
-    collection.
+    Every operation may raise StoreError, IndexOwned if the collection is another project's; those that compare vectors raise
+    IndexMismatch if another encoder filled the collection.
     """
 
     def __init__(
@@ -83,6 +110,7 @@ class Index:
         chunking: Chunking | None = None,
         bm25: Bm25Settings | None = None,
         tenant: str = "",
+        owner: Owner | None = None,
     ) -> None:
         check_name(name)
         self._store = store
@@ -91,6 +119,9 @@ class Index:
         self._chunking = chunking or Chunking()
         self._bm25 = Bm25Encoder(bm25)
         self._checked: set[str] = set()
+        self._fitting: set[str] = set()
+        self._owner = owner
+        self._ours: set[str] = set()
         self._tenant = check_tenant(tenant)
         self._pinned = ""
 
@@ -117,7 +148,7 @@ class Index:
             InputError: the folder has no usable document.
             IndexMismatch: another encoder filled the index and `rebuild` was not asked for.
         """
-        current = self._store.aliases().get(self._name)
+        current = self._writable()
         if current is not None and not rebuild:
             self._check(current)
         loaded = load_folder(folder)
@@ -147,7 +178,7 @@ class Index:
         sizes = {"max_chars": self._chunking.max_chars, "min_chars": self._chunking.min_chars}
         if not any(chunk(document, **sizes) for document in documents):
             raise InputError(f"{name}: holds no passage, only rules or white space")
-        current = self._store.aliases().get(self._name)
+        current = self._writable()
         if current is None:
             current = self._building(None)
             self._switch(current, None)
@@ -162,6 +193,7 @@ class Index:
         for role in (self._alias("previous"), self._alias("building"), self._name):  # last what questions see
             if (collection := aliases.get(role)) is None or not self._store.exists(collection):
                 continue
+            self._adopt(collection)
             points = self._store.scroll(collection, keys=("document_id",), filter=partition.filter())
             found = [point.id for point in points if belongs(str(point.payload.get("document_id")), f"{UPLOADS}/{name}")]
             self._store.delete(collection, found)
@@ -171,7 +203,7 @@ class Index:
 
     def files(self) -> list[IndexedFile]:
         """What the tenant has, by source; nothing where nothing was ingested yet."""
-        collection = self._store.aliases().get(self._name)
+        collection = self._found()
         if collection is None:
             return []
         titles: dict[tuple[str, bool], dict[str, str]] = {}
@@ -233,7 +265,8 @@ class Index:
         """What stands behind the name. Raises StoreError where nothing was ingested yet."""
         collection = self._resolve()
         aliases = self._store.aliases()
-        previous = aliases.get(self._alias("previous"), "")
+        kept = (aliases.get(role, "") for role in (self._alias("previous"), self._name))
+        previous = next((name for name in kept if name != collection), "")
         passages = self._store.count(collection, tenant_filter(self._tenant))
         return IndexInfo(self._store.location, collection, passages, self.filled_by(collection), previous)
 
@@ -243,11 +276,29 @@ class Index:
         Raises:
             StoreError: there is none.
         """
-        current, previous = self._resolve(), self._store.aliases().get(self._alias("previous"))
+        aliases = self._store.aliases()
+        current, previous = aliases.get(self._name), aliases.get(self._alias("previous"))
+        if current is None:
+            raise self._empty()
         if previous is None:
             raise StoreError(f"index {self._store.location}: no earlier collection to roll back to; there was no rebuild yet")
+        for collection in (current, previous):
+            self._adopt(collection)
         self._store.set_aliases({self._name: previous, self._alias("previous"): current})
         return previous
+
+    def fits(self) -> bool:
+        """Whether a collection is there that this encoder can search, or there is none at all yet."""
+        collection = self._found()
+        return collection is None or self._fits(collection)
+
+    def settle(self) -> str:
+        """Give the name to the collection that this encoder can search, if that is the one kept for `rollback`.
+
+        Its name then, else ''. Searches find it without this; writing comes after it.
+        """
+        collection = self._found()
+        return self.rollback() if collection not in (None, self._store.aliases().get(self._name)) else ""
 
     def close(self) -> None:
         self._store.close()
@@ -261,10 +312,65 @@ class Index:
         return f"{self._name}.{role}"
 
     def _resolve(self) -> str:
-        collection = self._pinned or self._store.aliases().get(self._name)
+        collection = self._pinned or self._found()
         if collection is None:
-            raise NothingIngested(f"index {self._store.location}: nothing ingested yet; run `lorag ingest` first")
+            raise self._empty()
         return collection
+
+    def _empty(self) -> NothingIngested:
+        return NothingIngested(f"index {self._store.location}: nothing ingested yet; run `lorag ingest` first")
+
+    def _found(self) -> str | None:
+        """The collection under the name; the one kept for `rollback` if only that can be searched by this encoder."""
+        aliases = self._store.aliases()
+        current, previous = aliases.get(self._name), aliases.get(self._alias("previous"))
+        if current is None:
+            return None
+        is_back = previous is not None and not self._fits(current) and self._fits(previous)
+        found = previous if is_back and previous is not None else current
+        self._require_ours(found)
+        return found
+
+    def _fits(self, collection: str) -> bool:
+        if collection not in self._fitting:
+            try:
+                filled = self.filled_by(collection)
+            except StoreError:
+                return False
+            if not self._embedder.identity.can_search(filled):
+                return False
+            self._fitting.add(collection)
+        return True
+
+    def _writable(self) -> str | None:
+        """The collection that is written to, ours from now on; None if there is none yet."""
+        self.settle()
+        collection = self._found()
+        if collection is not None:
+            self._adopt(collection)
+        return collection
+
+    def _require_ours(self, collection: str) -> str:
+        """The id of the collection's owner, '' if it has none. Raises IndexOwned if that is another project."""
+        if self._owner is None or collection in self._ours:
+            return ""
+        owner = str(self._store.metadata(collection).get(OWNER, ""))
+        if owner and owner != self._owner.known():
+            raise IndexOwned(
+                f"index {self._store.location}: collection {collection} is another project's; set `store.collection` to a name "
+                f"that no other project has there (if it was this one's: put {owner} into {self._owner.file})"
+            )
+        if owner:
+            self._ours.add(collection)
+        return owner
+
+    def _adopt(self, collection: str) -> None:
+        """Before a collection is written to: one that no project owns, filled by an earlier LoRAG, becomes ours."""
+        if self._owner is None or collection in self._ours or self._require_ours(collection):
+            return
+        self._store.set_metadata(collection, {OWNER: self._owner.made()})
+        self._require_ours(collection)  # two projects may have adopted it at once
+        self._owner.adopted(collection)
 
     def _current(self) -> str:
         collection = self._resolve()
@@ -298,6 +404,7 @@ class Index:
         aliases = self._store.aliases()
         begun = aliases.get(self._alias("building"))
         if begun is not None and self._store.exists(begun):
+            self._adopt(begun)
             try:
                 self._check(begun)
             except StoreError:
@@ -311,9 +418,12 @@ class Index:
             if match := re.fullmatch(re.escape(self._name) + r"-(\d+)", name):
                 number = max(number, int(match.group(1)) + 1)
                 if name not in kept:
+                    self._require_ours(name)
                     self._store.drop(name)
         target = f"{self._name}-{number}"
-        metadata = {"encoder": self._embedder.identity.to_dict(), "bm25": self._bm25.settings.to_dict()}
+        metadata: dict[str, Any] = {"encoder": self._embedder.identity.to_dict(), "bm25": self._bm25.settings.to_dict()}
+        if self._owner is not None:
+            metadata[OWNER] = self._owner.made()
         self._store.create(target, self._embedder.dimension, metadata, FIELDS)
         self._store.set_aliases({self._alias("building"): target})
         return target
@@ -323,4 +433,5 @@ class Index:
         oldest = self._store.aliases().get(self._alias("previous"))
         self._store.set_aliases({self._name: target, self._alias("previous"): current, self._alias("building"): None})
         if oldest is not None and oldest not in (target, current):
+            self._require_ours(oldest)
             self._store.drop(oldest)

@@ -26,6 +26,7 @@ from lorag.pipeline.errors import (
     DeadlinePassed,
     EngineError,
     IndexMismatch,
+    IndexOwned,
     InputError,
     LoragError,
     NothingIngested,
@@ -110,6 +111,9 @@ def api_error(error: BaseException) -> ApiError:
         case IndexMismatch():
             message = "the index was filled by another encoder than the one asked for; rebuild it with `lorag ingest --rebuild`"
             return ApiError(409, message, code="index_mismatch")
+        case IndexOwned():
+            note(cause)
+            return ApiError(409, "the index is another project's; the service's log says what to do", code="index_owned")
         case NothingIngested():
             return ApiError(409, "there are no documents yet; upload documents, or run `lorag ingest`", code="nothing_ingested")
         case AdapterError():

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from lorag.assembly import GENERATION_ROLES, chain_options, chosen_version, open_registry, retriever_of, version_name
-from lorag.index_switch import fit_index, fits
+from lorag.index_switch import fit_index
 from lorag.pipeline.adapters.registry import Version
 from lorag.pipeline.chain import Chain, build_chain
 from lorag.pipeline.config import Settings
@@ -140,7 +140,7 @@ class Runtime:
         with ExitStack() as held:
             if version.role is not Role.EMBEDDER:
                 self._hold(version, held)
-            elif not fits((encoder := self._encoders.get(version)).index, encoder.embedder.identity):
+            elif not self._encoders.get(version).index.fits():
                 message = (
                     f"the index was filled by another encoder than embedder {version.id}; stop the service, run `lorag adapters "
                     f"promote embedder {version.id}` and `lorag ingest --rebuild`, and start it again"
@@ -229,7 +229,7 @@ class Runtime:
         if self._encoder is not None and self._encoder.name == encoder.name:
             return ()
         try:
-            fit = fit_index(encoder.index, encoder.embedder.identity)
+            fit = fit_index(encoder.index)
         except NothingIngested:
             self._encoder = encoder
             return ()

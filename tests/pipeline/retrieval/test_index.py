@@ -213,11 +213,42 @@ def test_another_encoder_is_refused_until_a_rebuild_and_rollback_brings_the_old_
     report = other.ingest(folder, rebuild=True)
     assert report.added == 4 and other.search("cats", 1)[0].passage.text == "Cats stay in a box."
     with pytest.raises(IndexMismatch):
-        Index(store, HashingEmbedder(64)).search("cats", 1)
+        Index(store, HashingEmbedder(64, "third")).search("cats", 1)
     info = other.info()
     assert (info.collection, info.previous, info.encoder.model, info.passages) == ("passages-2", "passages-1", "other", 5)
     assert index.rollback() == "passages-1" and index.search("cats", 1)
     assert index.rollback() == "passages-2" and other.search("cats", 1)
+
+
+def test_an_encoder_finds_the_collection_that_it_filled_whatever_has_the_name(
+    store: VectorStore, index: Index, folder: Path
+) -> None:
+    """A rollback of the encoder that was cut short before the index followed: each encoder has its own passages."""
+    index.ingest(folder)
+    other = Index(store, CountingEmbedder("other"), chunking=CHUNKING)
+    other.ingest(folder, rebuild=True)
+    back = Index(store, HashingEmbedder(64), chunking=CHUNKING)
+    for _ in range(2):
+        assert back.search("cats", 1)[0].passage == other.search("cats", 1)[0].passage
+        assert (back.info().collection, back.info().previous) == ("passages-1", "passages-2")
+        assert (other.info().collection, other.info().previous) == ("passages-2", "passages-1")
+        assert back.files() == other.files() and len(list(back.passages())) == 5
+        assert store.aliases()["passages"] == "passages-2"  # reading changes nothing
+    (folder / "new.txt").write_text("A new sentence.")
+    assert numbers(back.ingest(folder)) == (1, 0, 4, 0, 6)
+    assert dict(store.aliases()) == {"passages": "passages-1", "passages.previous": "passages-2"}
+    assert other.info().passages == 5
+    assert other.fits() and back.fits() and not Index(store, CountingEmbedder("third")).fits()
+
+
+def test_settling_gives_the_name_to_the_collection_of_the_encoder(store: VectorStore, index: Index, folder: Path) -> None:
+    assert index.fits() and index.settle() == ""  # nothing there yet
+    index.ingest(folder)
+    other = Index(store, CountingEmbedder("other"), chunking=CHUNKING)
+    assert other.settle() == "" and not other.fits()
+    other.ingest(folder, rebuild=True)
+    assert index.settle() == "passages-1" and index.settle() == ""
+    assert store.aliases()["passages"] == "passages-1"
 
 
 def test_a_rebuild_keeps_one_earlier_collection_and_goes_on_after_an_interruption(

@@ -1,0 +1,76 @@
+"""Whose an index is: the id of a project, kept in its folder and written on the collections that it fills.
+
+    PROJECT/.lorag/project.id      32 hex digits, made at the first ingest
+
+Two projects may use one Qdrant server. Without an owner on a collection the later one would take the earlier one's passages for
+what is gone from its own documents. A copy of a project folder has the id of the original.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lorag.pipeline.errors import ConfigError
+from lorag.pipeline.storage.atomic import make_folder, write_file
+
+FILE = Path(".lorag/project.id")
+log = logging.getLogger("lorag")
+_ID = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectId:
+    """The id of the project in a folder. Safe for several processes at once."""
+
+    project: Path
+
+    @property
+    def file(self) -> Path:
+        return self.project / FILE
+
+    def known(self) -> str:
+        """'' if there is none yet. Raises ConfigError if the file holds something else."""
+        try:
+            text = self.file.read_text(encoding="ascii").strip()
+        except FileNotFoundError:
+            return ""
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{self.file}: cannot be read ({error}); it holds the id of this project") from error
+        if not _ID.fullmatch(text):
+            raise ConfigError(f"{self.file}: holds {text[:40]!r}, not 32 hex digits; delete it, or put the project's id back")
+        return text
+
+    def made(self) -> str:
+        """Made and kept now if there is none. Raises ConfigError if it cannot be written."""
+        if found := self.known():
+            return found
+        try:
+            make_folder(self.file.parent)
+            with _alone(self.file.parent):
+                if not self.known():
+                    write_file(self.file, f"{secrets.token_hex(16)}\n")
+        except OSError as error:
+            raise ConfigError(f"{self.file}: cannot be written ({error.strerror}); an index needs its project's id") from error
+        return self.known()
+
+    def adopted(self, collection: str) -> None:
+        log.warning("collection %s had no owner; it belongs to the project %s from now on", collection, self.project)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Within: no other process makes the id."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

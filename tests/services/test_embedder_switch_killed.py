@@ -1,0 +1,89 @@
+"""Kill a rollback of the embedder at any moment: the adapter and the index that serve are the old pair or the new one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import closing
+
+from lorag.assembly import open_index, version_name
+from lorag.index_switch import named_encoder
+from lorag.pipeline.adapters.evidence import Against
+from lorag.pipeline.adapters.registry import Registry
+from lorag.pipeline.config import load_settings
+from lorag.pipeline.records import Role
+from tests.claims import claim
+
+# Dies, as by SIGKILL, right before the n-th call that changes the disk; n = 1, 2, … until nothing is left to be cut short.
+STEPWISE = """
+import os, sys
+from pathlib import Path
+from lorag.assembly import open_registry
+from lorag.index_switch import follow_embedder
+from lorag.pipeline.config import load_settings
+from lorag.pipeline.records import Role
+
+def die_at(n):
+    count = 0
+    def guarded(real):
+        def call(*args, **options):
+            nonlocal count
+            count += 1
+            if count == n:
+                os._exit(9)
+            return real(*args, **options)
+        return call
+    for name in ("mkdir", "rename", "replace", "fsync", "unlink", "rmdir", "truncate", "ftruncate"):
+        setattr(os, name, guarded(getattr(os, name)))
+
+settings, step = load_settings(Path(sys.argv[1])), 1
+while True:
+    child = os.fork()
+    if child == 0:
+        die_at(step)
+        open_registry(settings).rollback(Role.EMBEDDER)
+        follow_embedder(settings)
+        os._exit(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    print(status, flush=True)
+    sys.stdin.readline()
+    if status == 0:
+        break
+    step += 1
+"""
+
+
+def test_a_rollback_that_is_killed_leaves_one_pair_or_the_other(project, publish_embedder, lorag) -> None:
+    here, registry = ("--project", project.folder), Registry(project.adapters)
+    first = publish_embedder(5)
+    assert lorag("adapters", "promote", "embedder", *here).code == lorag("ingest", *here).code == 0
+    second = publish_embedder(6)
+    weights = registry.show(Role.EMBEDDER, first).identity.weights_digest
+    registry.attach_evidence(Role.EMBEDDER, second, [claim("nDCG@10", against=Against(first, weights))])
+    assert lorag("adapters", "promote", "embedder", *here).code == lorag("ingest", "--rebuild", *here).code == 0
+    filled = {first: "documents-1", second: "documents-2"}
+
+    def serving() -> str:
+        """The version in production; the index has answered with the collection that this one filled."""
+        settings = load_settings(project.folder)
+        version = registry.resolve(Role.EMBEDDER, "production")
+        with closing(open_index(settings, named_encoder(settings))) as index:
+            assert index.fits() and index.info().collection == filled[version.id], version_name(version)
+        return version.id
+
+    seen, deaths = [serving()], 0
+    with subprocess.Popen(
+        [sys.executable, "-c", STEPWISE, str(project.folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin and process.stdout
+        for line in process.stdout:
+            seen.append(serving())
+            deaths += line.strip() == "9"
+            process.stdin.write("\n")
+            process.stdin.flush()
+    assert process.returncode == 0 and deaths > 4
+    assert set(seen) == {first, second}
+    assert lorag("ask", "Who keeps the key?", *here).code == 0
+    registry.rollback(Role.EMBEDDER)  # and nothing else: as if killed right behind the registry's one step
+    assert lorag("ask", "Who keeps the key?", *here).code == 0
+    assert serving() != seen[-1]
