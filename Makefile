@@ -1,5 +1,6 @@
 # make demo    documents in, four tuned adapters, a table of what each one bought (demo-out/report.html)
 # make test    lint, types and tests
+# make check   lint, types and the tests that load no model: a minute or two
 # make lint    ruff and mypy alone          make format   rewrite files in the project's style
 # make docs    the documentation, built strictly: site/index.html
 # make wheel   dist/lorag-*.whl             make clean    remove what make and the demo made
@@ -15,7 +16,7 @@ READY := .venv/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs wheel clean
+.PHONY: help demo test check lint format docs wheel clean
 
 help:
 	@sed -n 's/^# \(make\)/\1/p' Makefile
@@ -23,9 +24,15 @@ help:
 demo: $(READY)
 	$(BIN)/lorag demo --out demo-out
 
-# Models come from packages, so nothing is fetched; one thread per worker, for two on a core are slower than one.
+# Models come from packages, so nothing is fetched; one thread per worker, for two on a core are slower than one. A worker that
+# is done takes over half of what the other has left. Tests start some hundred processes, which need not compile this tree anew.
+PYTEST := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(WORKERS) --dist worksteal
+
 test: lint
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile
+	$(PYTEST)
+
+check: lint
+	$(PYTEST) --without-models -r fE
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -7,12 +7,14 @@ seed, role)` saves a real peft LoRA for such a base and gives its folder; `tiny_
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.kills import fork_server
 from lorag.pipeline.adapters.card import FORMAT, AdapterCard, DataFacts, Identity, LoraFacts, TrainingFacts
 from lorag.pipeline.adapters.evidence import LEADING_METRIC
 from lorag.pipeline.adapters.inspection import inspect_weights
@@ -20,11 +22,25 @@ from lorag.pipeline.contracts import contract_hash
 from lorag.pipeline.engine.bases import Base
 from lorag.pipeline.records import Role
 from tests.claims import claim
+from tests.without_models import refuse_models
+
+MEMORY = Path("/dev/shm")
+ROOM = 4 << 30
+"""Bytes that must be free in memory for the folders of tests to lie there; a container often has 64 MB."""
 
 
-def pytest_configure() -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--without-models", action="store_true", help="skip what imports torch: a minute instead of many")
+
+
+def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Stores and checkpoints sync each file: on a disk that is most of the time of their tests.
+    if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+    if config.getoption("without_models"):
+        refuse_models(config)
 
 
 MakeAdapter = Callable[[Path, int, Role], Path]
@@ -135,6 +151,15 @@ def save_tiny_adapter(folder: Path, base: Path, seed: int, role: Role) -> Path:
     model.save_pretrained(str(folder), save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def forks() -> Any:
+    """A multiprocessing context whose processes are forked from one that has torch and the trainers loaded.
+
+    One for all tests of a worker: a second would find the first one's server, which has loaded what the first asked for.
+    """
+    return fork_server()
 
 
 @pytest.fixture(scope="session")

@@ -10,19 +10,14 @@ from typing import Any
 import pytest
 
 from benchmarks import kills
-from benchmarks.kills import End, Killer, Tally, _at_what, _difference, end_of, fork_server, report
+from benchmarks.kills import End, Killer, Tally, _at_what, _difference, end_of, report
 from lorag.training.checkpoints import COMPLETE, commit
 
 
-@pytest.fixture(scope="module")
-def processes() -> Any:
-    return fork_server()
-
-
 @pytest.mark.parametrize("method", ["sft", "contrastive"])
-def test_killed_runs_end_as_the_undisturbed_one(method: str, processes: Any, tmp_path: Path) -> None:
+def test_killed_runs_end_as_the_undisturbed_one(method: str, forks: Any, tmp_path: Path) -> None:
     told: list[int] = []
-    tally = Killer(processes, method, tmp_path, seed=3).deal(4, lambda tally: told.append(tally.kills))
+    tally = Killer(forks, method, tmp_path, seed=3).deal(4, lambda tally: told.append(tally.kills))
     assert tally.failures == [] and told == [1, 2, 3, 4]
     assert (tally.kills, tally.runs_equal, sum(tally.killed_while.values())) == (4, tally.runs, 4)
     assert tally.resumes >= 4

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import random
 import signal
@@ -213,15 +212,8 @@ def _run(folder: str, fatal: str, pause: float) -> None:
     assert trainer.state.global_step == STEPS
 
 
-@pytest.fixture(scope="module")
-def processes() -> Any:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "transformers.trainer", "transformers.models.bert.modeling_bert"])
-    return context
-
-
-def _start(processes: Any, folder: Path, fatal: str = "", pause: float = 0.0) -> Any:
-    process = processes.Process(target=_run, args=(str(folder), fatal, pause))
+def _start(forks: Any, folder: Path, fatal: str = "", pause: float = 0.0) -> Any:
+    process = forks.Process(target=_run, args=(str(folder), fatal, pause))
     process.start()
     return process
 
@@ -232,9 +224,9 @@ def _curve(folder: Path) -> list[tuple[int, float]]:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(processes: Any, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[int, float]]:
+def uninterrupted(forks: Any, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[int, float]]:
     folder = tmp_path_factory.mktemp("uninterrupted")
-    process = _start(processes, folder)
+    process = _start(forks, folder)
     process.join(120)
     assert process.exitcode == 0
     assert [path.name for path in sorted(folder.glob("checkpoint-*"))] == ["checkpoint-10", "checkpoint-12"]
@@ -244,44 +236,42 @@ def uninterrupted(processes: Any, tmp_path_factory: pytest.TempPathFactory) -> l
 
 
 def test_kills_at_the_worst_points_resume_to_the_same_curve(
-    processes: Any, uninterrupted: list[tuple[int, float]], tmp_path: Path
+    forks: Any, uninterrupted: list[tuple[int, float]], tmp_path: Path
 ) -> None:
     """Half-way through a save, after it but before its commit, between saves, and on the last checkpoint."""
     expected = {"saving-2": None, "uncommitted-4": 2, "stepping-7": 6, "saving-8": 6, "uncommitted-12": 10}
     for fatal, newest in expected.items():
-        process = _start(processes, tmp_path, fatal)
+        process = _start(forks, tmp_path, fatal)
         process.join(120)
         assert process.exitcode == -signal.SIGKILL, fatal
         found = newest_complete(tmp_path)
         assert found == (tmp_path / f"checkpoint-{newest}" if newest else None), fatal
-    process = _start(processes, tmp_path)
+    process = _start(forks, tmp_path)
     process.join(120)
     assert process.exitcode == 0
     assert _curve(tmp_path) == uninterrupted
 
 
 def test_kills_at_random_moments_resume_to_the_same_curve(
-    processes: Any, uninterrupted: list[tuple[int, float]], tmp_path: Path
+    forks: Any, uninterrupted: list[tuple[int, float]], tmp_path: Path
 ) -> None:
     moments = random.Random(7)
     for _ in range(4):
-        process = _start(processes, tmp_path, pause=0.02)
+        process = _start(forks, tmp_path, pause=0.02)
         while process.is_alive() and not (tmp_path / LOSS_FILE).exists():
             time.sleep(0.01)
         time.sleep(moments.uniform(0.0, 0.5))
         process.kill()
         process.join(120)
-    process = _start(processes, tmp_path)
+    process = _start(forks, tmp_path)
     process.join(120)
     assert process.exitcode == 0
     assert _curve(tmp_path) == uninterrupted
 
 
-def test_resuming_a_finished_run_trains_no_further(
-    processes: Any, uninterrupted: list[tuple[int, float]], tmp_path: Path
-) -> None:
+def test_resuming_a_finished_run_trains_no_further(forks: Any, uninterrupted: list[tuple[int, float]], tmp_path: Path) -> None:
     for _ in range(2):
-        process = _start(processes, tmp_path)
+        process = _start(forks, tmp_path)
         process.join(120)
         assert process.exitcode == 0
     assert _curve(tmp_path) == uninterrupted

@@ -16,7 +16,6 @@ import pytest
 
 import lorag.training.contrastive
 from benchmarks import tiny_runs
-from benchmarks.kills import fork_server
 from lorag.pipeline.errors import TrainingError
 from lorag.training import processes as together
 from lorag.training.checkpoints import newest_complete
@@ -29,11 +28,6 @@ EQUAL = 1e-5
 
 ROWS = len(tiny_runs.NAMES)
 Run = Callable[..., None]
-
-
-@pytest.fixture(scope="module")
-def context() -> Any:
-    return fork_server()
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +56,7 @@ def _one_of(run: Run, model: str, folder: str, place: Mapping[str, str], die_at:
     run(Path(model), Path(folder), on_progress, **changes)
 
 
-def train(context: Any, run: Run, model: Path, folder: Path, processes: int, die_at: int = 0, **changes: Any) -> list[int | None]:
+def train(forks: Any, run: Run, model: Path, folder: Path, processes: int, die_at: int = 0, **changes: Any) -> list[int | None]:
     """Let so many processes do one run, and give their exit codes. Where one dies the others are ended, as a launcher does."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -72,7 +66,7 @@ def train(context: Any, run: Run, model: Path, folder: Path, processes: int, die
         for n in range(processes)
     ]
     children = [
-        context.Process(target=_one_of, args=(run, str(model), str(folder), place if processes > 1 else {}, die_at, changes))
+        forks.Process(target=_one_of, args=(run, str(model), str(folder), place if processes > 1 else {}, die_at, changes))
         for place in places
     ]
     for child in children:
@@ -106,38 +100,34 @@ def assert_equal(folder: Path, other: Path) -> None:
         (tiny_runs.run_packed, {"batch_size": 1, "accumulate": 2}),  # an odd sequence is left: one process has nothing to read
     ],
 )
-def test_two_processes_do_the_steps_of_one(
-    context: Any, run: Run, changes: dict[str, Any], decoder: Path, tmp_path: Path
-) -> None:
+def test_two_processes_do_the_steps_of_one(forks: Any, run: Run, changes: dict[str, Any], decoder: Path, tmp_path: Path) -> None:
     for processes in (1, 2):
-        codes = train(context, run, decoder, tmp_path / str(processes), processes, dropout=0.0, **changes)
+        codes = train(forks, run, decoder, tmp_path / str(processes), processes, dropout=0.0, **changes)
         assert codes == [0] * processes
     assert_equal(tmp_path / "1", tmp_path / "2")
 
 
 @pytest.mark.parametrize("query_side_only", [False, True])
-def test_queries_meet_the_passages_of_all_processes(context: Any, query_side_only: bool, encoder: Path, tmp_path: Path) -> None:
+def test_queries_meet_the_passages_of_all_processes(forks: Any, query_side_only: bool, encoder: Path, tmp_path: Path) -> None:
     """InfoNCE of a batch is more than the mean of its halves: each query's negatives are those of the whole batch."""
     for processes in (1, 2):
         folder = tmp_path / str(processes)
-        codes = train(
-            context, tiny_runs.run_contrastive, encoder, folder, processes, dropout=0.0, query_side_only=query_side_only
-        )
+        codes = train(forks, tiny_runs.run_contrastive, encoder, folder, processes, dropout=0.0, query_side_only=query_side_only)
         assert codes == [0] * processes
     assert_equal(tmp_path / "1", tmp_path / "2")
 
 
-def test_only_the_first_process_tells_and_writes_and_the_run_resumes(context: Any, decoder: Path, tmp_path: Path) -> None:
+def test_only_the_first_process_tells_and_writes_and_the_run_resumes(forks: Any, decoder: Path, tmp_path: Path) -> None:
     """Killed in the fourth epoch and resumed, once by two processes and once by one."""
-    train(context, tiny_runs.run_sft, decoder, tmp_path / "whole", 1, dropout=0.0)
-    codes = train(context, tiny_runs.run_sft, decoder, tmp_path / "two", 2, die_at=15, dropout=0.0)
+    train(forks, tiny_runs.run_sft, decoder, tmp_path / "whole", 1, dropout=0.0)
+    codes = train(forks, tiny_runs.run_sft, decoder, tmp_path / "two", 2, die_at=15, dropout=0.0)
     assert codes == [-signal.SIGKILL] * 2
     newest = newest_complete(tmp_path / "two")
     assert newest is not None and newest.name == "checkpoint-14"
     assert {"rng_state_0.pth", "rng_state_1.pth"} < {path.name for path in newest.iterdir()}
     shutil.copytree(tmp_path / "two", tmp_path / "one")
     for name, processes in (("two", 2), ("one", 1)):
-        assert train(context, tiny_runs.run_sft, decoder, tmp_path / name, processes, dropout=0.0) == [0] * processes
+        assert train(forks, tiny_runs.run_sft, decoder, tmp_path / name, processes, dropout=0.0) == [0] * processes
         assert_equal(tmp_path / "whole", tmp_path / name)
         assert sorted(path.name for path in (tmp_path / name).glob("checkpoint-*")) == ["checkpoint-18", "checkpoint-20"]
     told = (tmp_path / "two.told-0").read_text().split()
@@ -155,14 +145,14 @@ def measure_apart(model: Path, folder: Path, on_progress: Callable[[Progress], N
     together.leave()
 
 
-def test_all_go_by_the_dev_figures_of_the_first(context: Any, tmp_path: Path) -> None:
-    assert train(context, measure_apart, tmp_path, tmp_path / "dev", 2) == [0, 0]
+def test_all_go_by_the_dev_figures_of_the_first(forks: Any, tmp_path: Path) -> None:
+    assert train(forks, measure_apart, tmp_path, tmp_path / "dev", 2) == [0, 0]
     first, second = (json.loads((tmp_path / f"dev.{rank}").read_text()) for rank in (0, 1))
     assert first == second == [{"dev F1": 0.5, "epoch": 1.0, "step": 3}]
 
 
-def test_what_cannot_be_shared_is_refused(context: Any, decoder: Path, tmp_path: Path) -> None:
-    codes = train(context, tiny_runs.run_sft, decoder, tmp_path / "odd", 2, batch_size=3)
+def test_what_cannot_be_shared_is_refused(forks: Any, decoder: Path, tmp_path: Path) -> None:
+    codes = train(forks, tiny_runs.run_sft, decoder, tmp_path / "odd", 2, batch_size=3)
     assert 0 not in codes and not (tmp_path / "odd" / LOSS_FILE).exists()
 
 
