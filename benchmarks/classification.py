@@ -16,22 +16,28 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-import multiprocessing
 import random
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.classifier import (
+    ClassifierRecipe,
+    LabelledText,
+    Tuning,
+    load_classifier,
+    load_classifier_recipe,
+    train_classifier,
+)
+from benchmarks.own_process import in_own_process, progress_lines
 from benchmarks.provenance import provenance, save
 from lorag.pipeline.errors import LoragError
 from lorag.pipeline.evaluation.bootstrap import Interval
 from lorag.pipeline.evaluation.label_significance import macro_f1_interval, paired_macro_f1
 from lorag.pipeline.evaluation.significance import mean_interval, paired_difference
-from lorag.training.classification import ClassifierRecipe, LabelledText, Tuning, load_classifier, train_classifier
-from lorag.training.classifier_recipe import load_classifier_recipe
+from lorag.pipeline.storage.atomic import write_file
 from lorag.training.memory import peak_memory
 
 TEST_SPLIT = {"product_category": "val", "intent_clinc150": "test"}
@@ -70,7 +76,7 @@ def train_cell(
     train: Sequence[LabelledText], test: Sequence[LabelledText], recipe: ClassifierRecipe, tuning: Tuning, folder: Path
 ) -> dict[str, Any]:
     """Runs in its own process: train or resume, score the test texts."""
-    trained = train_classifier(train, recipe, tuning, folder, resume=True, on_progress=_tell(f"{folder.name}"))
+    trained = train_classifier(train, recipe, tuning, folder, resume=True, on_progress=progress_lines(folder.name))
     peak = peak_memory()
     classifier = load_classifier(trained.folder, recipe.model, max_length=recipe.max_length)
     scores = classifier.scores([row.text for row in test])
@@ -80,17 +86,6 @@ def train_cell(
         "labels": list(trained.labels),
         "scores": [[round(float(value), 4) for value in row] for row in scores],
     }
-
-
-def _tell(name: str) -> Callable[[Any], None]:
-    def told(progress: Any) -> None:
-        if progress.step % 25 == 0 or progress.step == progress.total:
-            left = f", {progress.seconds_left / 60:.0f} min left" if progress.seconds_left else ""
-            print(
-                f"{name}: step {progress.step} of {progress.total}, loss {progress.loss:.3f}{left}", file=sys.stderr, flush=True
-            )
-
-    return told
 
 
 def cell(
@@ -104,12 +99,8 @@ def cell(
         if stored["made_of"] == made_of:
             return Cell(stored["figures"], tuple(stored["labels"]), stored["scores"])
         raise LoragError(f"{folder} holds the result of another recipe or number of rows; name another --work, or delete it")
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        found = pool.submit(train_cell, train, test, recipe, tuning, folder).result()
-    aside = kept.with_suffix(".part")
-    aside.write_text(json.dumps({**found, "made_of": made_of}), encoding="utf-8")
-    aside.replace(kept)
+    found = in_own_process(folder.name, train_cell, train, test, recipe, tuning, folder)
+    write_file(kept, json.dumps({**found, "made_of": made_of}))
     return Cell(found["figures"], tuple(found["labels"]), found["scores"])
 
 

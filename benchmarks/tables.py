@@ -196,7 +196,7 @@ def mebibytes(count: float) -> str:
 
 
 def tuning(name: str) -> Callable[[], str]:
-    """A comparison of `lorag compare-tuning`, whose report.json is stored as it is."""
+    """A comparison of `benchmarks.compare_tuning`, whose report.json is stored as it is."""
 
     def block() -> str:
         found = result(f"compare_tuning_{name}")

@@ -15,7 +15,6 @@ from lorag.services.commands import adapters, data, evaluate, keys
 from lorag.services.commands.ask import ask
 from lorag.services.commands.chat import chat
 from lorag.services.commands.compare import compare
-from lorag.services.commands.compare_tuning import compare_tuning
 from lorag.services.commands.demo import demo
 from lorag.services.commands.doctor import doctor
 from lorag.services.commands.evaluate_ablation import ablation
@@ -35,7 +34,6 @@ evaluate.app.command("compare")(compare)
 app.add_typer(evaluate.app, name="eval")
 adapters.app.command("merge")(merge)
 app.add_typer(adapters.app, name="adapters")
-app.command("compare-tuning")(compare_tuning)
 app.add_typer(data.app, name="data")
 app.add_typer(keys.app, name="keys")
 app.command("doctor")(doctor)

@@ -11,8 +11,8 @@ import pytest
 
 from benchmarks import classification
 from benchmarks.classification import Cell, compare, drawn, held_to_schema, read_texts, schemas
+from benchmarks.classifier import ClassifierRecipe, LabelledText, Tuning
 from lorag.pipeline.errors import LoragError
-from lorag.training.classification import ClassifierRecipe, LabelledText, Tuning
 
 TEST = [LabelledText(f"t{n}", f"word{n // 2} b c d{n}", label, f"word{n // 2} b c") for n, label in enumerate("aabbcc")]
 
@@ -61,7 +61,7 @@ def test_a_variant_is_not_trained_twice_and_another_recipe_is_refused(
     rows = [LabelledText("1", "the key", "a"), LabelledText("2", "the ferry", "b")]
     first = classification.cell(rows, rows, recipe, Tuning.FROZEN, tmp_path)
     assert first.figures["peak_bytes"] > 1 << 24 and set(first.predicted()) <= {"a", "b"}
-    monkeypatch.setattr(classification, "ProcessPoolExecutor", None)  # a second training would need it
+    monkeypatch.setattr(classification, "in_own_process", None)  # a second training would need it
     assert classification.cell(rows, rows, recipe, Tuning.FROZEN, tmp_path).figures == first.figures
     with pytest.raises(LoragError, match="another recipe or number of rows"):
         classification.cell(rows, rows, recipe.model_copy(update={"l2": 0.5}), Tuning.FROZEN, tmp_path)

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.linear_head import LinearHead, fit_head, load_head, save_head
 from lorag.pipeline.errors import DataError
-from lorag.training.linear_head import LinearHead, fit_head, load_head, save_head
 
 
 def _clouds(count: int) -> tuple[np.ndarray, list[int]]:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.tuning_variants import Method, Task, Tuned, Variant, learning_rates, plan, tune
 from lorag.pipeline.errors import InputError, TrainingError
 from lorag.pipeline.records import Role
 from lorag.training.checkpoints import newest_complete
 from lorag.training.dataset import DataFolder
 from lorag.training.memory import peak_memory, reset_peak
 from lorag.training.recipe import parse_recipe
-from lorag.training.tuning_comparison import Method, Task, Tuned, Variant, learning_rates, plan, tune
 
 RATES = {Method.FULL: 1e-4, Method.LORA: 1e-3, Method.QLORA: 1e-3}
 WORDS = ("pump", "boiler", "rudder", "ladder", "cabin", "galley", "mast", "hatch")
@@ -78,14 +78,9 @@ OPTIMISER = {"learning_rate": 1e-2, "warmup_share": 0, "batch_size": 4, "max_ste
 
 
 def run(role: Role, data: DataFolder, variant: Variant, folder: Path, base: Path, encoder: Path) -> Tuned:
-    recipe: dict[str, object] = {
-        "role": role.value,
-        "optimiser": OPTIMISER,
-        "compute": "float32" if role is Role.REWRITER else "auto",
-    }
-    if role is Role.EMBEDDER:
-        recipe["contrast"] = {"negatives": "none", "negatives_per_query": 0}
-    task = Task(role, data, parse_recipe(recipe), str(base), str(encoder), k=2)
+    own = {"contrast": {"negatives": "none", "negatives_per_query": 0}} if role is Role.EMBEDDER else {"compute": "float32"}
+    recipe = parse_recipe({"role": role.value, "optimiser": OPTIMISER, **own})
+    task = Task(role, data, recipe, str(base), str(encoder), k=2)
     return tune(task, variant, folder)
 
 

@@ -7,10 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.classifier import (
+    BUNDLED,
+    ClassifierRecipe,
+    LabelledText,
+    Tuning,
+    load_classifier,
+    load_classifier_recipe,
+    train_classifier,
+)
 from lorag.pipeline.errors import ConfigError, DataError, TrainingError
 from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
-from lorag.training.classification import ClassifierRecipe, LabelledText, Tuning, load_classifier, train_classifier
-from lorag.training.classifier_recipe import BUNDLED, load_classifier_recipe
 from lorag.training.progress import Progress
 
 WORDS = {"ask": ("who", "when", "key"), "tell": ("ferry", "porter", "night")}

@@ -15,16 +15,18 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from benchmarks.linear_head import LinearHead, fit_head, load_head, save_head
+from lorag.pipeline.config_problems import describe_problems
 from lorag.pipeline.contracts import embed
 from lorag.pipeline.engine.processor import probe_threads
 from lorag.pipeline.engine.quiet import quiet_libraries
-from lorag.pipeline.errors import DataError
+from lorag.pipeline.errors import ConfigError, DataError
 from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
+from lorag.pipeline.yaml_text import read_yaml
 from lorag.training.checkpoints import fit
 from lorag.training.encoder_lora import add_lora, has_bf16, recompute_activations, save_half, tensor_bytes
-from lorag.training.linear_head import LinearHead, fit_head, load_head, save_head
 from lorag.training.progress import final_loss, loss_entries
 from lorag.training.recipe_parts import LoraShape, Optimisation, Targets
 from lorag.training.trainer_arguments import trainer_arguments
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from lorag.training.progress import Progress
 
 HEAD_FILE = "head.safetensors"
+RECIPES = Path(__file__).parent / "recipes"
+BUNDLED = ("classifier-minilm", "classifier-qwen3")
 
 
 class Tuning(StrEnum):
@@ -76,6 +80,20 @@ class ClassifierRecipe(BaseModel):
 
     def optimiser(self) -> Optimisation:
         return Optimisation(**{name: getattr(self, name) for name in Optimisation.model_fields})
+
+
+def load_classifier_recipe(name: str) -> ClassifierRecipe:
+    """The recipe that is bundled under `name`, or the file of that name. Raises ConfigError, all problems in one message."""
+    path = RECIPES / f"{name}.yaml" if name in BUNDLED else Path(name)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: the recipe cannot be read: {error}; bundled ones: {', '.join(BUNDLED)}") from error
+    parsed = read_yaml(text, str(path))
+    try:
+        return ClassifierRecipe.model_validate(parsed.value)
+    except ValidationError as error:
+        raise ConfigError(describe_problems(error, ClassifierRecipe, parsed, str(path))) from None
 
 
 @dataclass(frozen=True, slots=True)

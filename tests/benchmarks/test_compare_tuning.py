@@ -1,26 +1,22 @@
-"""`lorag compare-tuning` on tiny real models, each variant in its own process: table, journal, resumption, page."""
+"""Ways to tune compared on tiny real models, each variant in its own process: table, journal, resumption."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import re
+import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-import lorag.services.tuning_variant
-from lorag.pipeline.errors import InputError, TrainingError
+from benchmarks.compare_tuning import JOURNAL, Outcomes, compare, main, run_variant
+from benchmarks.own_process import in_own_process
+from benchmarks.tuning_variants import Cost, Method, Task, Variant
+from lorag.pipeline.errors import InputError, LoragError
 from lorag.pipeline.evaluation.ablation import OWN_METRIC
 from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable
 from lorag.pipeline.records import Outcome, Role
-from lorag.services.tuning_comparison import JOURNAL, compare, in_own_process
-from lorag.services.tuning_report import size
-from lorag.services.tuning_variant import Order, Outcomes, run_variant
 from lorag.training.dataset import DataFolder
-from lorag.training.recipe import load_recipe, parse_recipe
-from lorag.training.tuning_comparison import Cost, Method, Task, Variant
+from lorag.training.recipe import load_recipe
 
 RECIPE = """
 role: {role}
@@ -73,36 +69,42 @@ def data(tmp_path: Path) -> Path:
     return folder
 
 
-def run(lorag: Any, project: Any, data: Path, role: str, *options: object) -> Any:
-    fixed = ("--role", role, "--data", data, "--recipe", data / f"{role}.yaml", "--project", project.folder)
-    return lorag("compare-tuning", *fixed, *options)
+@pytest.fixture
+def project(tmp_path: Path, tiny_base: Path, tiny_encoder: Path) -> Path:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    settings = f"documents: documents\nbase: {{model: {tiny_base}}}\nembedder: {{model: {tiny_encoder}}}\nretrieval: {{k: 2}}\n"
+    (folder / "lorag.yaml").write_text(settings, encoding="utf-8")
+    return folder
 
 
-def test_embedders_are_compared_kept_and_gone_on_with(lorag, project, data: Path, tmp_path: Path) -> None:
+def run(project: Path, data: Path, role: str, *options: object) -> None:
+    fixed = ("--role", role, "--data", data, "--recipe", data / f"{role}.yaml", "--project", project)
+    main([str(word) for word in (*fixed, *options)])
+
+
+def test_embedders_are_compared_kept_and_gone_on_with(
+    project: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "out"
-    done = run(lorag, project, data, "embedder", "--methods", "lora", "--ranks", "4", "--out", out, "-o", "json")
-    assert done.code == 0, done.err
-    first = done.json()
+    run(project, data, "embedder", "--methods", "lora", "--ranks", "4", "--out", out)
+    first = json.loads((out / "report.json").read_text())
     assert [each["variant"] for each in first["variants"]] == ["untuned", "LoRA r 4"]
     journal = (out / JOURNAL).read_bytes()
-    done = run(lorag, project, data, "embedder", "--methods", "full,lora", "--ranks", "4", "--out", out)
-    assert done.code == 0, done.err
+    run(project, data, "embedder", "--methods", "full,lora", "--ranks", "4", "--out", out)
     assert (out / JOURNAL).read_bytes().startswith(journal)  # nothing was done twice
     report = json.loads((out / "report.json").read_text())
     assert [each["variant"] for each in report["variants"]] == ["untuned", "full", "LoRA r 4"]
-    assert [each for each in report["variants"] if each["variant"] != "full"][0]["quality"] == first["variants"][0]["quality"]
+    assert report["variants"][0]["quality"] == first["variants"][0]["quality"]
     lora = report["variants"][2]
     assert lora["cost"]["peak"] == first["variants"][1]["cost"]["peak"]
     assert lora["gain"]["n"] == lora["against_full"]["n"] == len(SPLITS["test"])
     assert report["made_of"]["data"].keys() == {"train/embedder.jsonl", "test/synthesizer.jsonl", "passages.jsonl"}
-    assert report["commit"] and report["versions"]["torch"]
-    assert "LoRA r 4" in done.out and "nDCG@10" in done.out and f"report: {out / 'report.html'}" in done.out
-    page = (out / "report.html").read_text()
-    assert "full" in page and "LoRA r 4" in page and "prefers-color-scheme: dark" in page
-    assert not re.search(r"https?://|<script|@import|url\(", page)  # needs no network and no script
-    done = run(lorag, project, data, "embedder", "--methods", "lora", "--ranks", "4", "--steps", "2", "--out", out)
-    assert done.code == 2
-    assert "was begun with another steps (0, now 2)" in done.error_line
+    assert report["commit"] and report["libraries"]["torch"]
+    shown = capsys.readouterr().out
+    assert "LoRA r 4" in shown and "nDCG@10" in shown
+    with pytest.raises(InputError, match=r"was begun with another steps \(0, now 2\)"):
+        run(project, data, "embedder", "--methods", "lora", "--ranks", "4", "--steps", "2", "--out", out)
 
 
 @pytest.mark.parametrize(
@@ -113,36 +115,29 @@ def test_embedders_are_compared_kept_and_gone_on_with(lorag, project, data: Path
         (Role.SYNTHESIZER, Variant(Method.UNTUNED)),
     ],
 )
-def test_a_generation_variant_is_trained_once_and_measured(
-    project, data: Path, tmp_path: Path, role: Role, variant: Variant, monkeypatch: pytest.MonkeyPatch
+def test_a_generation_variant_is_trained_and_measured(
+    tiny_base: Path, tiny_encoder: Path, data: Path, tmp_path: Path, role: Role, variant: Variant
 ) -> None:
     recipe = load_recipe(role, data / f"{role.value}.yaml")
-    task = Task(role, DataFolder(data, {}), recipe, str(project.base), str(project.encoder), k=2)
-    order = Order(task, variant, tmp_path / variant.name, "key", limit=3)
-    told: list[tuple[Any, ...]] = []
-    found = run_variant(order, lambda *at: told.append(at))
-    metric = OWN_METRIC[role]
-    assert len(found.scores.items) == 3 and len(found.scores.values(metric)) == 3
-    assert told[-1] == ("measuring", 3, 3, None)
-    monkeypatch.setattr(lorag.services.tuning_variant, "tune", None)  # killed after training, it is not trained again
-    assert run_variant(order, lambda *at: None).scores == found.scores
-    if variant.method is Method.UNTUNED:
-        assert found.cost is None
-        return
-    assert found.cost is not None and found.cost.steps == 3
-    assert [at[1:3] for at in told if at[0] == "training"] == [(1, 3), (2, 3), (3, 3)]
-    with pytest.raises(TypeError):  # for another comparison it would be
-        run_variant(dataclasses.replace(order, key="another"), lambda *at: None)
+    task = Task(role, DataFolder(data, {}), recipe, str(tiny_base), str(tiny_encoder), k=2)
+    found = run_variant(task, variant, tmp_path / variant.name, limit=3)
+    assert len(found.scores.items) == 3 and len(found.scores.values(OWN_METRIC[role])) == 3
+    assert (found.cost.steps if found.cost else None) == (None if variant.method is Method.UNTUNED else 3)
 
 
-def test_what_a_process_refuses_is_raised_here_and_a_death_is_told(project, data: Path, tmp_path: Path) -> None:
-    task = Task(Role.JUDGE, DataFolder(data, {}), parse_recipe({"role": "judge"}), "", "", k=2)
-    order = Order(task, Variant(Method.LORA, 4, 1e-2), tmp_path / "x", "key", None)
-    with pytest.raises(InputError, match="the judge is not compared"):
-        in_own_process(order, None)
-    broken: Any = None
-    with pytest.raises(TrainingError, match="the process of LoRA r 4 ended with code 1; what was finished is kept"):
-        in_own_process(dataclasses.replace(order, task=broken), None)
+def _die() -> None:
+    os._exit(9)
+
+
+def _refuse() -> None:
+    raise InputError("not like this")
+
+
+def test_what_a_process_refuses_is_raised_here_and_its_death_is_said() -> None:
+    with pytest.raises(InputError, match="not like this"):
+        in_own_process("x", _refuse)
+    with pytest.raises(LoragError, match="the process of LoRA r 4 died, most likely because memory ran out"):
+        in_own_process("LoRA r 4", _die)
 
 
 @pytest.mark.parametrize(
@@ -156,9 +151,10 @@ def test_what_a_process_refuses_is_raised_here_and_a_death_is_told(project, data
         (("--learning-rate", "untuned=0.1"), "write METHOD=RATE"),
     ],
 )
-def test_bad_options_are_one_line(lorag, project, data: Path, tmp_path: Path, options: tuple[str, ...], says: str) -> None:
-    done = run(lorag, project, data, "embedder", *options, "--out", tmp_path / "out")
-    assert done.code == 2 and says in done.error_line
+def test_bad_options_are_one_line(project: Path, data: Path, tmp_path: Path, options: tuple[str, ...], says: str) -> None:
+    with pytest.raises(InputError) as caught:
+        run(project, data, "embedder", *options, "--out", tmp_path / "out")
+    assert says in str(caught.value)
     assert not (tmp_path / "out").exists()
 
 
@@ -184,10 +180,3 @@ def test_differences_are_paired_and_corrected() -> None:
     assert (gain.value, gain.low, gain.high) == pytest.approx((0.3, 0.3, 0.3))
     assert against.value == pytest.approx(-0.2)
     assert gain.p == pytest.approx(2 / 1024) and gain.adjusted == pytest.approx(4 / 1024)  # all signs alike; two tests
-
-
-@pytest.mark.parametrize(
-    ("count", "text"), [(1234567, "1.23 MB"), (91_234_567, "91 MB"), (2_310_000_000, "2.31 GB"), (0, "0.00 MB")]
-)
-def test_sizes_as_people_read_them(count: int, text: str) -> None:
-    assert size(count) == text

@@ -295,5 +295,5 @@ def optimizer_bytes(run_folder: Path) -> int:
 
     newest = newest_complete(run_folder)
     if newest is None:
-        raise TrainingError(f"{run_folder}: the run left no checkpoint, so its optimizer cannot be weighed; run it again")
+        raise TrainingError(f"{run_folder}: the run left no checkpoint, so its optimizer cannot be measured; run it again")
     return tensor_bytes(torch.load(newest / "optimizer.pt", map_location="cpu", weights_only=True, mmap=True)["state"])

@@ -1,0 +1,160 @@
+"""A tuned or untuned model measured on the held-out items by its role's own metric.
+
+What is measured is what was saved: an adapter on the model as it was kept while training, or the whole model.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.tuning_variants import Method, Task, Variant, precision_of
+from lorag.evaluating.testset import Sizes, read_tests
+from lorag.pipeline.contracts import embed
+from lorag.pipeline.engine.protocol import Completion, Generation
+from lorag.pipeline.errors import DataError
+from lorag.pipeline.evaluation.ablation import DEPTH, OWN_METRIC
+from lorag.pipeline.evaluation.answers import score_answers
+from lorag.pipeline.evaluation.beir import BeirCollection
+from lorag.pipeline.evaluation.retrieval import score_run
+from lorag.pipeline.evaluation.rewrites import score_rewrites
+from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable
+from lorag.pipeline.evaluation.searching import embed_collection, search
+from lorag.pipeline.records import Hit, Outcome, Passage, Role
+from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
+from lorag.pipeline.stages import Rewriter, Synthesizer
+from lorag.training.examples import asked
+from lorag.training.passage_search import PassageSearch, plain_retrieval
+from lorag.training.recipe import GenerationRecipe
+
+if TYPE_CHECKING:
+    from lorag.pipeline.engine.local import LocalEngine
+    from lorag.pipeline.evaluation.ablation import ChainItem, TestSet
+
+TUNED = "tuned"
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What is measured: `folder` holds the adapter or model, None is the untuned one; `limit` bounds the held-out items."""
+
+    task: Task
+    variant: Variant
+    folder: Path | None
+    limit: int | None
+
+
+def measure(order: Measurement) -> ScoreTable:
+    """The held-out items scored by the role's own metric. Raises as reading the rows and the stages do."""
+    role = order.task.role
+    tests = read_tests(order.task.data, Sizes(seed=order.task.recipe.optimiser.seed), roles=(role,))
+    if role is Role.EMBEDDER:
+        return _search(order, tests)
+    engine, adapter = _engine(order)
+    return (_rewrite if role is Role.REWRITER else _answer)(order, engine, adapter, tests)
+
+
+def _drawn(order: Measurement, items: Sequence[Any]) -> list[Any]:
+    """At most `limit` of the items, the same ones for every variant, in their order."""
+    if order.limit is None or len(items) <= order.limit:
+        return list(items)
+    drawn = random.Random(order.task.recipe.optimiser.seed).sample(range(len(items)), order.limit)
+    return [items[at] for at in sorted(drawn)]
+
+
+def _encoder(order: Measurement) -> SentenceTransformerEmbedder:
+    model = order.task.embedder
+    match order.variant.method:
+        case Method.UNTUNED:
+            return SentenceTransformerEmbedder(model)
+        case Method.FULL:
+            return SentenceTransformerEmbedder(str(order.folder))
+        case method:
+            return SentenceTransformerEmbedder(model, adapter=order.folder, quantized=method is Method.QLORA)
+
+
+def _search(order: Measurement, tests: TestSet) -> ScoreTable:
+    """Vectors alone, over all passages of the data folder: words would help every variant alike and hide what they differ by."""
+    items: list[ChainItem] = _drawn(order, [item for item in tests.chain if item.gold.passage_ids])
+    known = order.task.data.passages()
+    lacking = [(item.gold.id, each) for item in items for each in item.gold.passage_ids if each not in known]
+    if lacking:
+        row, passage = lacking[0]
+        raise DataError(f"test question {row!r} names passage {passage!r}, which passages.jsonl does not hold: it is never found")
+    collection = BeirCollection(
+        {id_: embed.passage_text(row.title, "", row.text) for id_, row in known.items()},
+        {item.gold.id: embed.query_text(item.query.question) for item in items},
+        {item.gold.id: dict.fromkeys(item.gold.passage_ids, 1) for item in items},
+    )
+    embedded = embed_collection(collection, _encoder(order))
+    metric = OWN_METRIC[Role.EMBEDDER]
+    scores = score_run(collection.qrels, search(embedded, DEPTH), (metric,)).per_query[metric]
+    return ScoreTable(
+        tuple(ItemScores(i.gold.id, i.gold.group or i.gold.id, Outcome.OK, {metric: scores[i.gold.id]}) for i in items)
+    )
+
+
+class _WholeModel:
+    """An engine whose base itself was tuned: what a stage asks of the adapter `TUNED`, the base answers, in the tuned prompt."""
+
+    adapters = (TUNED,)
+
+    def __init__(self, engine: LocalEngine) -> None:
+        self._engine = engine
+
+    def generate(self, requests: Sequence[Generation]) -> list[Completion]:
+        return self._engine.generate([replace(request, adapter=None) for request in requests])
+
+
+def _engine(order: Measurement) -> tuple[Any, str | None]:
+    """The engine, and the adapter's name that a stage is to ask for."""
+    from lorag.pipeline.engine.bases import resolve_base
+    from lorag.pipeline.engine.local import open_engine
+    from lorag.pipeline.engine.weights import load_weights
+
+    whole = order.variant.method is Method.FULL
+    base = resolve_base(str(order.folder) if whole else order.task.base)
+    compute = order.task.recipe.compute if isinstance(order.task.recipe, GenerationRecipe) else "auto"
+    engine = open_engine(load_weights(base, precision=precision_of(order.variant), compute=compute))
+    if whole:
+        return _WholeModel(engine), TUNED
+    if order.folder is None:
+        return engine, None
+    engine.load_adapter(TUNED, order.folder)
+    return engine, TUNED
+
+
+def _rewrite(order: Measurement, engine: Any, adapter: str | None, tests: TestSet) -> ScoreTable:
+    items = _drawn(order, tests.rewrites)
+    rewrites = Rewriter(engine, adapter).rewrite([item.query for item in items])
+    found = {item.gold.id: rewrite for item, rewrite in zip(items, rewrites, strict=True)}
+    return _only(score_rewrites([item.gold for item in items], found), OWN_METRIC[Role.REWRITER])
+
+
+def _answer(order: Measurement, engine: Any, adapter: str | None, tests: TestSet) -> ScoreTable:
+    """Answers from the passages that the frozen encoder and their words find, the same for every variant. F1 is of answerable
+    questions."""
+    task = order.task
+    wanted = {item.gold.id for item in tests.chain if item.answered and item.gold.answerable}
+    rows = _drawn(order, [row for row in task.data.questions("test") if row.id in wanted])
+    golds = {item.gold.id: item.gold for item in tests.chain}
+    passages = task.data.passages()
+    with PassageSearch(passages, plain_retrieval(task.embedder, task.k)) as finder:
+        ids = finder.find([asked(row) for row in rows], task.k, training=False)
+    hits = [[_hit(passages[id_]) for id_ in found] for found in ids]
+    answers = Synthesizer(engine, adapter).answer([row.standalone or row.question for row in rows], hits)
+    given = {row.id: answer for row, answer in zip(rows, answers, strict=True)}
+    return _only(score_answers([golds[row.id] for row in rows], given), OWN_METRIC[Role.SYNTHESIZER])
+
+
+def _hit(row: Any) -> Hit:
+    return Hit(Passage(row.id, row.id, "", row.title, "", row.text, 0, len(row.text)), 0.0)
+
+
+def _only(table: ScoreTable, metric: str) -> ScoreTable:
+    """The table with that metric alone: what the journal keeps. An item without a value of it stays, to be counted."""
+    kept = (replace(item, values={k: v for k, v in item.values.items() if k == metric}) for item in table.items)
+    return ScoreTable(tuple(kept))
