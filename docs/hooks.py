@@ -23,6 +23,7 @@ def generated() -> Mapping[str, Callable[[], str]]:
     from docs.generate.api import api
     from docs.generate.commands import commands
     from docs.generate.errors import errors
+    from docs.generate.python import python
     from docs.generate.recipes import recipes
     from docs.generate.settings import settings
 
@@ -31,6 +32,7 @@ def generated() -> Mapping[str, Callable[[], str]]:
         "reference/settings.md": settings,
         "reference/recipes.md": recipes,
         "reference/api.md": api,
+        "reference/python.md": python,
         "reference/errors.md": errors,
         "changes.md": lambda: (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"),
         "code.css": _colours,

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, Field
 
+import lorag
 from docs.generate.api import api, document
 from docs.generate.commands import commands
 from docs.generate.fields import allowed, default, record_of
 from docs.generate.markdown import cell, code, name, page, table
+from docs.generate.python import python, said, signature
 from docs.generate.recipes import recipes
 from docs.generate.settings import comments, settings
 from lorag.pipeline.config import TEMPLATE, Settings
@@ -96,6 +98,28 @@ def test_every_route_and_shape_of_the_api_is_shown() -> None:
             assert f"\n## {method.upper()} {path}\n" in text
     for shape in found["components"]["schemas"]:
         assert f"\n### {shape}\n" in text
+
+
+def plain(folder: str | Path = ".", *, rebuild: bool = False) -> None:
+    """Does it.
+
+    Then more.
+
+        project.do()
+    """
+
+
+def test_a_signature_is_as_it_is_written() -> None:
+    assert signature(plain) == "(folder: str | Path = '.', *, rebuild: bool = False) -> None"
+    assert said(plain) == "Does it.\n\nThen more.\n\n```python\nproject.do()\n```"
+
+
+def test_every_public_name_and_what_a_project_does_is_shown() -> None:
+    text = python()
+    for public in lorag.__all__:
+        assert public.startswith("_") or f"\n## lorag.{public}\n" in text
+    for method in ("ingest", "ask", "train", "promote", "serve", "chain", "aask"):
+        assert f"\n### Project.{method}\n" in text
 
 
 # --- the site ---
