@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.tuning_variants import Method, Task, Variant, precision_of
 from lorag.evaluating.testset import Sizes, read_tests
 from lorag.pipeline.contracts import embed
-from lorag.pipeline.engine.protocol import Completion, Generation
+from lorag.pipeline.engine.layer import Layer
 from lorag.pipeline.errors import DataError
 from lorag.pipeline.evaluation.ablation import DEPTH, OWN_METRIC
 from lorag.pipeline.evaluation.answers import score_answers
@@ -31,7 +31,6 @@ from lorag.training.passage_search import PassageSearch, plain_retrieval
 from lorag.training.recipe import GenerationRecipe
 
 if TYPE_CHECKING:
-    from lorag.pipeline.engine.local import LocalEngine
     from lorag.pipeline.evaluation.ablation import ChainItem, TestSet
 
 TUNED = "tuned"
@@ -97,18 +96,6 @@ def _search(order: Measurement, tests: TestSet) -> ScoreTable:
     )
 
 
-class _WholeModel:
-    """An engine whose base itself was tuned: what a stage asks of the adapter `TUNED`, the base answers, in the tuned prompt."""
-
-    adapters = (TUNED,)
-
-    def __init__(self, engine: LocalEngine) -> None:
-        self._engine = engine
-
-    def generate(self, requests: Sequence[Generation]) -> list[Completion]:
-        return self._engine.generate([replace(request, adapter=None) for request in requests])
-
-
 def _engine(order: Measurement) -> tuple[Any, str | None]:
     """The engine, and the adapter's name that a stage is to ask for."""
     from lorag.pipeline.engine.bases import resolve_base
@@ -120,7 +107,7 @@ def _engine(order: Measurement) -> tuple[Any, str | None]:
     compute = order.task.recipe.compute if isinstance(order.task.recipe, GenerationRecipe) else "auto"
     engine = open_engine(load_weights(base, precision=precision_of(order.variant), compute=compute))
     if whole:
-        return _WholeModel(engine), TUNED
+        return Layer(engine, change=lambda request: replace(request, adapter=None)), TUNED  # in the tuned prompt
     if order.folder is None:
         return engine, None
     engine.load_adapter(TUNED, order.folder)

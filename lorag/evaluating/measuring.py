@@ -6,7 +6,7 @@ Indexes of evaluation lie beside the project's own, which is never touched.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -19,13 +19,14 @@ from lorag.pipeline.adapters.proof import load_proven
 from lorag.pipeline.adapters.registry import Version
 from lorag.pipeline.config import Settings
 from lorag.pipeline.engine.bases import resolve_base
+from lorag.pipeline.engine.layer import Layer
 from lorag.pipeline.engine.local import LocalEngine
-from lorag.pipeline.engine.memo import MemoEngine
-from lorag.pipeline.engine.protocol import Completion
+from lorag.pipeline.engine.memo import Memo
+from lorag.pipeline.engine.scripted import ScriptedEngine
 from lorag.pipeline.errors import DataError, IndexMismatch, InputError
 from lorag.pipeline.evaluation.ablation import Configuration, Measured, TestSet
 from lorag.pipeline.evaluation.bench import Bench, Parts, planned_requests
-from lorag.pipeline.evaluation.journal import JournalEngine, Usage
+from lorag.pipeline.evaluation.journal import Journal, Usage
 from lorag.pipeline.records import Role
 from lorag.pipeline.retrieval.index import Index
 
@@ -89,9 +90,10 @@ def run_configurations(
         base = open_base(with_adapters(settings, generation)) if needs_base else None
         if base is not None:
             _load_too(base, settings, starters)
-        journal = JournalEngine(base.engine if base else _NoEngine(), keep.requests if keep else None)
+        journal = Journal(keep.requests if keep else None)
+        beneath = base.engine if base else ScriptedEngine(_no_model, weigher=_no_model)
         adapters: dict[Role, str] = {role: version_name(version) for role, version in generation.items()}
-        engine = MemoEngine(journal, count)
+        engine = Layer(Layer(beneath, journal), Memo(count))
         parts = Parts(engine, adapters, frozen, tuned, settings.retrieval.k, settings.retrieval.hybrid)
         bench = Bench(parts, tests)
         for configuration in configurations:
@@ -127,24 +129,9 @@ def with_adapters(settings: Settings, versions: Mapping[Role, Version] | Mapping
     return settings.model_copy(update={"adapters": settings.adapters.model_copy(update=chosen)})
 
 
-class _NoEngine:
-    """Stands where no model is needed, as when retrieval alone is measured; it refuses every request."""
-
-    adapters: tuple[str, ...] = ()
-
-    def generate(self, requests: Sequence[Any]) -> list[Any]:
-        return self._none(requests)
-
-    def choice_probabilities(self, requests: Sequence[Any]) -> list[Any]:
-        return self._none(requests)
-
-    def stream(self, request: Any) -> Generator[str, None, Completion]:
-        raise InputError("retrieval alone is measured here; no model is loaded")
-
-    def _none(self, requests: Sequence[Any]) -> list[Any]:
-        if requests:
-            raise InputError("retrieval alone is measured here; no model is loaded")
-        return []
+def _no_model(request: Any) -> Any:
+    """What an engine answers when no model is needed, as when retrieval alone is measured."""
+    raise InputError("retrieval alone is measured here; no model is loaded")
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """Measures configurations of the chain on one test set; the work that two of them share is done once.
 
 A `Bench` runs a stage once for each setting of the adapters before it, so that all 16 configurations of four adapters take two
-runs of rewriting, four of retrieval, eight of answering and two of judging, and an engine that remembers (`MemoEngine`) makes
+runs of rewriting, four of retrieval, eight of answering and two of judging, and an engine that remembers (`Memo`) makes
 fewer of those. Knows no files and no settings: `Parts` are made by the caller.
 """
 

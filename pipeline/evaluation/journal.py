@@ -1,4 +1,4 @@
-"""An engine that writes down each answer as it comes, and after a kill goes on where it stopped.
+"""Writes down each answer of an engine as it comes, and after a kill goes on where it stopped.
 
 Every request is a row: its digest, stage and adapter, the reply or the weights, the tokens. What was answered before is read
 from there and not asked again; whatever is asked is asked in the same batches as in a run that nobody stopped, since batches
@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, cast
 
-from lorag.pipeline.engine.protocol import ChoiceRequest, Completion, Engine, Finish, Generation
+from lorag.pipeline.engine.layer import Request, Result
+from lorag.pipeline.engine.protocol import ChoiceRequest, Completion, Finish, Generation
 from lorag.pipeline.evaluation.row_file import RowFile
-
-Request = TypeVar("Request", Generation, ChoiceRequest)
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +37,10 @@ class Usage:
         return self.seconds / self.timed if self.timed else None
 
 
-class JournalEngine:
-    """Passes requests on to `engine` and keeps the answers in `rows`; None keeps none, and only counts."""
+class Journal:
+    """The `Answer` of a `Layer`: passes requests on and keeps the answers in `rows`; None keeps none, and only counts."""
 
-    def __init__(self, engine: Engine, rows: RowFile | None = None) -> None:
-        self._engine = engine
+    def __init__(self, rows: RowFile | None = None) -> None:
         self._rows = rows
         self._known: dict[str, Mapping[str, Any]] = {}
         self._usage: dict[tuple[str, str], Usage] = {}
@@ -51,33 +48,14 @@ class JournalEngine:
             self._known = {row["request"]: row for block in rows.blocks() for row in block}
             rows.skip()
 
-    @property
-    def adapters(self) -> tuple[str, ...]:
-        return self._engine.adapters
-
     def usage(self) -> tuple[Usage, ...]:
         """What each stage and adapter took so far, in the order in which they were first asked."""
         return tuple(self._usage.values())
 
-    def generate(self, requests: Sequence[Generation]) -> list[Completion]:
-        return self._answer(requests, self._engine.generate, _completion_row, _completion)
-
-    def choice_probabilities(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
-        return self._answer(requests, self._engine.choice_probabilities, lambda weights: {"weights": list(weights)}, _weights)
-
-    def stream(self, request: Generation) -> Generator[str, None, Completion]:
-        return self._engine.stream(request)
-
-    def _answer(
-        self,
-        requests: Sequence[Request],
-        ask: Callable[[Sequence[Request]], list[Result]],
-        write: Callable[[Result], Mapping[str, Any]],
-        read: Callable[[Mapping[str, Any]], Result],
-    ) -> list[Result]:
+    def __call__(self, requests: Sequence[Request], ask: Callable[[Sequence[Request]], list[Result]]) -> list[Result]:
         digests = [digest(request) for request in requests]
         if all(each in self._known for each in digests):
-            results = [read(self._known[each]) for each in digests]
+            results = [cast(Result, _result(self._known[each])) for each in digests]
             self._count(requests, results, 0.0, asked=False)
             return results
         started = time.perf_counter()
@@ -85,7 +63,7 @@ class JournalEngine:
         self._count(requests, results, time.perf_counter() - started, asked=True)
         if self._rows is not None:
             rows = [
-                {"request": name, "stage": request.stage, "adapter": request.adapter or "base", **write(result)}
+                {"request": name, "stage": request.stage, "adapter": request.adapter or "base", **_row(result)}
                 for name, request, result in zip(digests, requests, results, strict=True)
             ]
             self._rows.add(rows)
@@ -113,18 +91,18 @@ def digest(request: Generation | ChoiceRequest) -> str:
     return hashlib.sha256(repr((type(request).__name__, tuple(decides))).encode()).hexdigest()[:16]
 
 
-def _completion_row(completion: Completion) -> Mapping[str, Any]:
+def _row(result: Completion | tuple[float, ...]) -> Mapping[str, Any]:
+    if not isinstance(result, Completion):
+        return {"weights": list(result)}
     return {
-        "text": completion.text,
-        "prompt_tokens": completion.prompt_tokens,
-        "completion_tokens": completion.completion_tokens,
-        "finish": completion.finish.value,
+        "text": result.text,
+        "prompt_tokens": result.prompt_tokens,
+        "completion_tokens": result.completion_tokens,
+        "finish": result.finish.value,
     }
 
 
-def _completion(row: Mapping[str, Any]) -> Completion:
+def _result(row: Mapping[str, Any]) -> Completion | tuple[float, ...]:
+    if "weights" in row:
+        return tuple(row["weights"])
     return Completion(row["text"], row["prompt_tokens"], row["completion_tokens"], Finish(row["finish"]))
-
-
-def _weights(row: Mapping[str, Any]) -> tuple[float, ...]:
-    return tuple(row["weights"])

@@ -19,7 +19,7 @@ from lorag.services.api.bodies import BARE, CHAIN, ChatRequest
 from lorag.services.api.errors import ApiError
 from lorag.services.api.examples import CHAT_EXAMPLES, STREAM_EXAMPLE, STREAM_SCHEMA
 from lorag.services.api.keys import Caller, Scope
-from lorag.services.api.metering import Bounded, RequestEngine
+from lorag.services.api.metering import RequestEngine, bounded
 from lorag.services.api.runtime import Runtime
 from lorag.services.api.sse import EventStream
 from lorag.services.api.state import ServiceState
@@ -90,7 +90,7 @@ async def _chunks(
 
 def _chain_events(runtime: Runtime, state: ServiceState, caller: Caller, body: ChatRequest) -> Generator[Event]:
     engine = RequestEngine(runtime.engine, state.replies, state.metrics, caller.tenant)
-    writer = Bounded(engine, body.limit, body.stops)
+    writer = bounded(engine, body.limit, body.stops)
     aliases = {Role(role): alias for role, alias in body.lorag.adapters.items()}
     query, ignored = _conversation(body)
     try:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Generator, Sequence
 from contextlib import closing
 
+from lorag.pipeline.engine.layer import Layer
 from lorag.pipeline.engine.limits import current_limits
 from lorag.pipeline.engine.protocol import ChoiceRequest, Completion, Engine, Finish, Generation, completed
 from lorag.services.api.metrics import Metrics
@@ -92,28 +93,14 @@ class RequestEngine:
         self.usage.finish = completion.finish
 
 
-class Bounded:
-    """An `Engine` over `engine` whose texts end after `max_tokens` or at a stop text: what a client asks of the answer alone."""
+def bounded(engine: Engine, max_tokens: int | None, stop: tuple[str, ...]) -> Layer:
+    """`engine`, whose texts end after `max_tokens` or at a stop text: what a client asks of the answer alone."""
 
-    def __init__(self, engine: Engine, max_tokens: int | None, stop: tuple[str, ...]) -> None:
-        self._engine, self._max_tokens, self._stop = engine, max_tokens, stop
+    def bound(request: Generation) -> Generation:
+        most = request.max_tokens if max_tokens is None else min(request.max_tokens, max_tokens)
+        return dataclasses.replace(request, max_tokens=most, stop=stop)
 
-    @property
-    def adapters(self) -> tuple[str, ...]:
-        return self._engine.adapters
-
-    def generate(self, requests: Sequence[Generation]) -> list[Completion]:
-        return self._engine.generate([self._bound(request) for request in requests])
-
-    def stream(self, request: Generation) -> Generator[str, None, Completion]:
-        return self._engine.stream(self._bound(request))
-
-    def choice_probabilities(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
-        return self._engine.choice_probabilities(requests)
-
-    def _bound(self, request: Generation) -> Generation:
-        most = request.max_tokens if self._max_tokens is None else min(request.max_tokens, self._max_tokens)
-        return dataclasses.replace(request, max_tokens=most, stop=self._stop)
+    return Layer(engine, change=bound)
 
 
 def _require_wanted() -> None:

@@ -10,11 +10,12 @@ import pytest
 from lorag.evaluating.details import measure_details, planned_details, usage_json
 from lorag.pipeline.contracts.context import PassageText
 from lorag.pipeline.contracts.judge import SUPPORT, JudgeInputs
+from lorag.pipeline.engine.layer import Layer
 from lorag.pipeline.engine.protocol import ChoiceRequest, Completion, Finish, Generation
 from lorag.pipeline.evaluation.ablation import ChainItem, JudgeItem, TestSet, one_at_a_time
 from lorag.pipeline.evaluation.answers import GoldAnswer
 from lorag.pipeline.evaluation.bench import Bench, Parts
-from lorag.pipeline.evaluation.journal import JournalEngine
+from lorag.pipeline.evaluation.journal import Journal
 from lorag.pipeline.records import Hit, Passage, Query, Role
 
 PASSAGE = Passage("p", "d", "d.md", "Pier", "", "The pier was built in 1911.", 0, 27)
@@ -57,13 +58,13 @@ TESTS = TestSet(
 
 
 def test_the_details_of_a_run() -> None:
-    engine = JournalEngine(Scripted())
-    parts = Parts(engine, {Role.SYNTHESIZER: "s", Role.JUDGE: "j"}, One(), None, 1, False)
+    journal = Journal()
+    parts = Parts(Layer(Scripted(), journal), {Role.SYNTHESIZER: "s", Role.JUDGE: "j"}, One(), None, 1, False)
     bench = Bench(parts, TESTS)
     measured = [bench.measure(each) for each in one_at_a_time([Role.SYNTHESIZER, Role.JUDGE])]
-    before = sum(usage.requests for usage in engine.usage())
+    before = sum(usage.requests for usage in journal.usage())
     found = measure_details(parts, TESTS, measured)
-    assert sum(usage.requests for usage in engine.usage()) - before == planned_details(TESTS, (Role.SYNTHESIZER, Role.JUDGE))
+    assert sum(usage.requests for usage in journal.usage()) - before == planned_details(TESTS, (Role.SYNTHESIZER, Role.JUDGE))
 
     base, tuned = found.judges
     assert (base.configuration, tuned.configuration) == ("base chain", "+ judge")
@@ -82,7 +83,7 @@ def test_the_details_of_a_run() -> None:
     bad = {(each.configuration, each.stage): each.unparsed for each in found.outcomes if each.unparsed or each.failed}
     assert bad == {("base chain", "synthesize"): ("q1", "q2"), ("+ judge", "synthesize"): ("q1", "q2")}
     assert found.rewrites.rows == ()
-    took = {(each["stage"], each["adapter"]): each for each in usage_json(engine.usage())}
+    took = {(each["stage"], each["adapter"]): each for each in usage_json(journal.usage())}
     assert (took["synthesize", "s"]["requests"], took["synthesize", "s"]["completion_tokens"]) == (2, 8)
     assert took["support", "j"]["latency"] > 0
     assert took["support", "j"]["requests"] == 3 + 2 * 2  # labelled judgments, answers of both ends

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lorag.pipeline.adapters.evidence import BARE_BASE, Against, DataOrigin, Evidence, EvidenceData, EvidenceKind
-from lorag.pipeline.engine.memo import MemoEngine
+from lorag.pipeline.engine.layer import Layer
+from lorag.pipeline.engine.memo import Memo
 from lorag.pipeline.engine.protocol import Engine
 from lorag.pipeline.evaluation import answers, rewrites
 from lorag.pipeline.evaluation.ablation import (
@@ -176,7 +177,7 @@ def compare(
         if on_progress is not None:
             on_progress(done, total)
 
-    counted = MemoEngine(engine, count)
+    counted = Layer(engine, Memo(count))
     found: list[Evidence] = []
     for task in chosen:
         before, after = measure(counted, first, task), measure(counted, second, task)

@@ -1,12 +1,14 @@
-"""The scripted engine and the one that remembers."""
+"""The scripted engine, layers over an engine, and the one that remembers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
-from lorag.pipeline.engine.memo import SLICE, MemoEngine
+from lorag.pipeline.engine.layer import Layer, Request, Result
+from lorag.pipeline.engine.memo import SLICE, Memo
 from lorag.pipeline.engine.protocol import ChoiceRequest, Completion, Engine, Finish, Generation, Sampling
 from lorag.pipeline.engine.scripted import ScriptedEngine
 from lorag.pipeline.errors import EngineError
@@ -27,7 +29,7 @@ def echo(request: Generation) -> str:
 
 def test_both_are_engines() -> None:
     assert isinstance(ScriptedEngine(), Engine)
-    assert isinstance(MemoEngine(ScriptedEngine()), Engine)
+    assert isinstance(Layer(ScriptedEngine()), Engine)
 
 
 def test_a_script_answers_by_function() -> None:
@@ -54,29 +56,23 @@ def test_weights_are_made_to_sum_to_one() -> None:
 
 
 class Counted:
-    """A scripted engine whose replies are numbered, so that a second asking shows."""
+    """A scripted engine whose replies are numbered, so that a second asking shows; `batches` are the sizes of its batches."""
 
     def __init__(self) -> None:
         self.batches: list[int] = []
-        self.inner = ScriptedEngine(lambda request: f"{request.messages[-1].content} {len(self.inner.requests)}")
+        self._scripted = ScriptedEngine(
+            lambda request: f"{request.messages[-1].content} {len(self._scripted.requests)}", adapters=("ada",)
+        )
+        self.engine = Layer(self._scripted, self._count)
 
-    adapters = ("ada",)
-
-    def generate(self, requests: Sequence[Generation]) -> list[Completion]:
+    def _count(self, requests: Sequence[Request], ask: Callable[[Sequence[Request]], list[Result]]) -> list[Result]:
         self.batches.append(len(requests))
-        return self.inner.generate(requests)
-
-    def choice_probabilities(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
-        self.batches.append(len(requests))
-        return self.inner.choice_probabilities(requests)
-
-    def stream(self, request: Generation) -> Sequence[str]:
-        return list(self.inner.stream(request))
+        return ask(requests)
 
 
 def test_each_distinct_request_is_passed_on_once() -> None:
     engine = Counted()
-    memo = MemoEngine(engine)  # type: ignore[arg-type]
+    memo = Layer(engine.engine, Memo())
     assert memo.adapters == ("ada",)
     first = memo.generate([ask("a"), ask("b"), ask("a")])
     assert [c.text for c in first] == ["a 1", "b 2", "a 1"]
@@ -86,7 +82,7 @@ def test_each_distinct_request_is_passed_on_once() -> None:
 
 def test_what_is_drawn_is_never_remembered() -> None:
     engine = Counted()
-    memo = MemoEngine(engine)  # type: ignore[arg-type]
+    memo = Layer(engine.engine, Memo())
     drawn = ask("a", temperature=1.0)
     texts = [c.text for c in memo.generate([drawn, ask("b"), drawn, ask("b"), ask("c", temperature=-1.0)])]
     assert texts == ["a 3", "b 1", "a 4", "b 1", "c 2"]
@@ -95,7 +91,7 @@ def test_what_is_drawn_is_never_remembered() -> None:
 
 def test_weights_are_remembered_too() -> None:
     engine = Counted()
-    memo = MemoEngine(engine)  # type: ignore[arg-type]
+    memo = Layer(engine.engine, Memo())
     assert memo.choice_probabilities([choice("a"), choice("a")]) == [(0.5, 0.5)] * 2
     assert memo.choice_probabilities([choice("a")]) == [(0.5, 0.5)]
     assert engine.batches == [1]
@@ -104,10 +100,10 @@ def test_weights_are_remembered_too() -> None:
 def test_progress_counts_every_request_once() -> None:
     engine = Counted()
     seen: list[int] = []
-    memo = MemoEngine(engine, seen.append)  # type: ignore[arg-type]
+    memo = Layer(engine.engine, Memo(seen.append))
     asked = [ask(str(n)) for n in range(2 * SLICE + 3)]
     memo.generate([*asked, asked[0]])
-    assert [n for n in engine.batches if n] == [SLICE, SLICE, 3]
+    assert engine.batches == [SLICE, SLICE, 3]
     assert seen == [1, SLICE, SLICE, 3]
     memo.generate(asked)
     assert sum(seen) == 2 * len(asked) + 1
@@ -115,7 +111,7 @@ def test_progress_counts_every_request_once() -> None:
 
 def test_what_was_answered_before_a_failure_is_kept() -> None:
     engine = ScriptedEngine([str(n) for n in range(SLICE)])
-    memo = MemoEngine(engine)
+    memo = Layer(engine, Memo())
     asked = [ask(str(n)) for n in range(SLICE + 1)]
     with pytest.raises(EngineError):
         memo.generate(asked)
@@ -123,4 +119,14 @@ def test_what_was_answered_before_a_failure_is_kept() -> None:
 
 
 def test_streams_pass_through() -> None:
-    assert list(MemoEngine(ScriptedEngine(["a b"])).stream(ask("x"))) == ["a", " b"]
+    assert list(Layer(ScriptedEngine(["a b"]), Memo()).stream(ask("x"))) == ["a", " b"]
+
+
+def test_a_layer_changes_what_is_asked_for_text_and_nothing_else() -> None:
+    engine = ScriptedEngine(echo, adapters=("ada",))
+    layer = Layer(engine, change=lambda request: replace(request, adapter="ada"))
+    assert layer.adapters == ("ada",)
+    assert [each.text for each in layer.generate([ask("x")])] == ["ada: x"]
+    assert "".join(layer.stream(ask("y"))) == "ada: y"
+    assert layer.choice_probabilities([choice("z")]) == [(0.5, 0.5)]
+    assert engine.requests == [ask("x", "ada"), ask("y", "ada"), choice("z")]

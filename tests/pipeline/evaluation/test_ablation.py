@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from lorag.pipeline.contracts.judge import JudgeInputs, LabelSchema
-from lorag.pipeline.engine.memo import MemoEngine
+from lorag.pipeline.engine.layer import Layer
+from lorag.pipeline.engine.memo import Memo
 from lorag.pipeline.engine.protocol import ChoiceRequest, Generation
 from lorag.pipeline.engine.scripted import ScriptedEngine
 from lorag.pipeline.errors import EngineError, InputError
@@ -119,7 +120,7 @@ def choice_probabilities(request: ChoiceRequest) -> Sequence[float]:
     return [0.7 if label == wanted else 0.3 for label in request.choices]
 
 
-def parts(engine: ScriptedEngine | MemoEngine, frozen: Shelf | None = None, tuned: Shelf | None = None, k: int = 2) -> Parts:
+def parts(engine: ScriptedEngine | Layer, frozen: Shelf | None = None, tuned: Shelf | None = None, k: int = 2) -> Parts:
     return Parts(engine, ADAPTERS, frozen or Shelf(FROZEN), tuned or Shelf(TUNED), k)
 
 
@@ -129,7 +130,7 @@ def measure(configuration: Configuration, chosen: Parts, tests: TestSet) -> Meas
 
 
 def measure_all(tests: TestSet = TESTS, engine: ScriptedEngine | None = None) -> dict[str, Measured]:
-    with_engine = parts(MemoEngine(engine or ScriptedEngine(reply, weigher=choice_probabilities)))
+    with_engine = parts(Layer(engine or ScriptedEngine(reply, weigher=choice_probabilities), Memo()))
     return {each.name: measure(each, with_engine, tests) for each in one_at_a_time(ROLES)}
 
 
@@ -232,12 +233,12 @@ def test_what_configurations_share_is_asked_once() -> None:
     for configurations, answerings in ((one_at_a_time(ROLES), 5), (full_factorial(ROLES), 8)):
         engine, told = ScriptedEngine(reply, weigher=choice_probabilities), list[int]()
         frozen, tuned = Shelf(FROZEN), Shelf(TUNED)
-        bench = Bench(parts(MemoEngine(engine, told.append), frozen, tuned), TESTS)
+        bench = Bench(parts(Layer(engine, Memo(told.append)), frozen, tuned), TESTS)
         every = [bench.measure(each) for each in configurations]
         assert len(engine.requests) == len(set(engine.requests)) == generations
         assert planned_requests(TESTS, configurations) == sum(told) == 2 * 1 + 4 * 1 + 2 * 4 + answerings * 3
         assert len(frozen.asked) == len(tuned.asked) == 2 * len(TESTS.chain)  # by the rewriter on and off
-        alone = [measure(each, parts(MemoEngine(engine), frozen, tuned), TESTS) for each in configurations]
+        alone = [measure(each, parts(Layer(engine, Memo()), frozen, tuned), TESTS) for each in configurations]
         assert every == alone
 
 

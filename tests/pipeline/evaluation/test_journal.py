@@ -12,9 +12,10 @@ from pathlib import Path
 
 from lorag.pipeline.contracts import rewrite, synthesize
 from lorag.pipeline.contracts.context import PassageText
-from lorag.pipeline.engine.memo import MemoEngine
+from lorag.pipeline.engine.layer import Layer
+from lorag.pipeline.engine.memo import Memo
 from lorag.pipeline.engine.protocol import ChoiceRequest, Completion, Finish, Generation
-from lorag.pipeline.evaluation.journal import JournalEngine, Usage, digest
+from lorag.pipeline.evaluation.journal import Journal, Usage, digest
 from lorag.pipeline.evaluation.row_file import RowFile
 from lorag.pipeline.records import Message
 
@@ -56,15 +57,16 @@ def open_rows(folder: Path) -> RowFile:
 def test_what_was_answered_is_not_asked_again(tmp_path: Path) -> None:
     texts, choices = [Generation(prompt(t), "x") for t in "abc"], [ChoiceRequest(prompt("d"), ("yes", "no"), "x")]
     rows = open_rows(tmp_path)
-    first = JournalEngine(Counting(), rows)
+    first = Layer(Counting(), Journal(rows))
     answers = (first.generate(texts), first.choice_probabilities(choices))
     rows.close()
     rows, engine = open_rows(tmp_path), Counting()
-    again = JournalEngine(engine, rows)
+    journal = Journal(rows)
+    again = Layer(engine, journal)
     assert (again.generate(texts), again.choice_probabilities(choices)) == answers
     assert answers[1] == [(4 / 3, 0.30000000000000004)]
     assert engine.asked == 0
-    assert {usage.latency for usage in again.usage()} == {None}
+    assert {usage.latency for usage in journal.usage()} == {None}
     again.generate([Generation(prompt("e"))])
     rows.close()
     assert engine.asked == 1
@@ -74,18 +76,19 @@ def test_what_was_answered_is_not_asked_again(tmp_path: Path) -> None:
 def test_a_batch_of_which_one_is_new_is_asked_whole() -> None:
     """Batches decide the last digits: what a run that nobody stopped asks together is asked together."""
     engine = Counting()
-    journal = JournalEngine(engine)
+    journal = Layer(engine, Journal())
     journal.generate([Generation(prompt("a"))])
     journal.generate([Generation(prompt("a")), Generation(prompt("b"))])
     assert engine.batches == [1, 2, 2]
 
 
 def test_requests_tokens_and_time_are_counted_by_stage_and_adapter() -> None:
-    journal = JournalEngine(Counting(pause=0.01))
+    journal = Journal()
+    engine = Layer(Counting(pause=0.01), journal)
     answer = synthesize.messages("When?", [PassageText("T", "At noon.")])
-    journal.generate([Generation(answer, "s", stage="synthesize"), Generation(answer, "s", stage="synthesize")])
-    journal.generate([Generation(rewrite.messages((), "And then?"), stage="rewrite")])
-    journal.choice_probabilities([ChoiceRequest(prompt("judge"), ("a", "b"), "j", "support")])
+    engine.generate([Generation(answer, "s", stage="synthesize"), Generation(answer, "s", stage="synthesize")])
+    engine.generate([Generation(rewrite.messages((), "And then?"), stage="rewrite")])
+    engine.choice_probabilities([ChoiceRequest(prompt("judge"), ("a", "b"), "j", "support")])
     found = {(usage.stage, usage.adapter): usage for usage in journal.usage()}
     assert list(found) == [("synthesize", "s"), ("rewrite", "base"), ("support", "j")]
     usage = found["synthesize", "s"]
@@ -131,7 +134,7 @@ def run_all(folder: Path, pause: float = 0.0) -> None:
     """60 requests, every fifth asked before, in slices of 4. The reply depends on the request alone, as a greedy model's does."""
     rows = open_rows(folder)
     engine = Echo(pause)
-    memo = MemoEngine(JournalEngine(engine, rows))
+    memo = Layer(Layer(engine, Journal(rows)), Memo())
     for start in range(0, 60, 20):
         memo.generate([Generation(prompt(f"q{n - n % 5 if n % 5 == 4 else n}")) for n in range(start, start + 20)])
     rows.close()

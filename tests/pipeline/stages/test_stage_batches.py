@@ -7,8 +7,9 @@ import pytest
 from lorag.pipeline.contracts.judge import ANSWERABILITY, JudgeInputs
 from lorag.pipeline.contracts.rewrite import PLAIN_TASK, TUNED_TASK
 from lorag.pipeline.contracts.synthesize import REFUSAL
-from lorag.pipeline.engine.protocol import ChoiceRequest, Completion, Generation
-from lorag.pipeline.engine.scripted import ScriptedEngine
+from lorag.pipeline.engine.layer import Layer, Request, Result
+from lorag.pipeline.engine.protocol import ChoiceRequest
+from lorag.pipeline.engine.scripted import Script, ScriptedEngine
 from lorag.pipeline.errors import EngineError, InputError, PromptTooLong, StoreError
 from lorag.pipeline.records import Hit, Outcome, Passage, Query, Speaker, Turn
 from lorag.pipeline.retrieval.store import Filter
@@ -23,20 +24,15 @@ def hit(text: str, number: int = 1) -> Hit:
     return Hit(Passage(f"a.md#{number}", "a.md", "docs/a.md", "A", "", text, 100, 100 + len(text)), 1.0 / number)
 
 
-class Choosy(ScriptedEngine):
+def choosy(script: Script | Sequence[str] = ()) -> Layer:
     """Refuses a whole batch, as the local engine does, where one prompt holds `too long`."""
 
-    def _refuse(self, requests: Sequence[Generation | ChoiceRequest]) -> None:
+    def refuse(requests: Sequence[Request], ask: Callable[[Sequence[Request]], list[Result]]) -> list[Result]:
         if any("too long" in r.messages[-1].content for r in requests):
             raise PromptTooLong("prompt of 9000 tokens does not fit")
+        return ask(requests)
 
-    def generate(self, requests: Sequence[Generation]) -> list[Completion]:
-        self._refuse(requests)
-        return super().generate(requests)
-
-    def choice_probabilities(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
-        self._refuse(requests)
-        return super().choice_probabilities(requests)
+    return Layer(ScriptedEngine(script), refuse)
 
 
 def test_a_question_without_history_is_left_as_it_is_and_costs_no_call() -> None:
@@ -68,7 +64,7 @@ def test_an_unparsed_rewrite_keeps_the_raw_question_and_the_reply() -> None:
 
 
 def test_one_rewrite_that_cannot_be_asked_fails_alone() -> None:
-    engine = Choosy(lambda request: "Rewritten: " + request.messages[-1].content.split("Question: ")[1].split("\n")[0])
+    engine = choosy(lambda request: "Rewritten: " + request.messages[-1].content.split("Question: ")[1].split("\n")[0])
     queries = [Query(f"q{n}" if n != 3 else "q3 too long", HISTORY) for n in range(6)]
     rewrites = Rewriter(engine, "rw").rewrite(queries)
     assert [r.outcome.value for r in rewrites] == ["ok", "ok", "ok", "failed", "ok", "ok"]
@@ -110,7 +106,7 @@ def test_without_hits_the_answer_is_the_refusal_and_nothing_is_asked() -> None:
 
 
 def test_one_answer_that_cannot_be_asked_fails_alone_with_no_text() -> None:
-    answers = Synthesizer(Choosy(lambda _: "yes [1]")).answer(["a?", "too long?"], [[hit("Yes.")]] * 2)
+    answers = Synthesizer(choosy(lambda _: "yes [1]")).answer(["a?", "too long?"], [[hit("Yes.")]] * 2)
     assert [(a.text, a.outcome, a.refused) for a in answers] == [("yes", Outcome.OK, False), ("", Outcome.FAILED, False)]
     assert isinstance(answers[1].error, PromptTooLong)
 
@@ -144,7 +140,7 @@ def test_the_judge_takes_the_likeliest_label_and_keeps_all_probabilities() -> No
 
 def test_a_verdict_that_cannot_be_had_has_no_label() -> None:
     items = [JudgeInputs(question="a?"), JudgeInputs(question="too long?"), JudgeInputs()]
-    verdicts = Judge(Choosy()).judge(ANSWERABILITY, items)
+    verdicts = Judge(choosy()).judge(ANSWERABILITY, items)
     assert [(v.label, v.outcome) for v in verdicts] == [("answerable", Outcome.OK), ("", Outcome.FAILED), ("", Outcome.FAILED)]
     assert dict(verdicts[1].probabilities) == {}
     assert [type(v.error) for v in verdicts] == [type(None), PromptTooLong, InputError]

@@ -12,7 +12,7 @@ from lorag.pipeline.engine.protocol import ChoiceRequest, Completion, Finish, Ge
 from lorag.pipeline.engine.scripted import ScriptedEngine
 from lorag.pipeline.errors import Cancelled, DeadlinePassed
 from lorag.pipeline.records import Message
-from lorag.services.api.metering import Bounded, RequestEngine
+from lorag.services.api.metering import RequestEngine, bounded
 from lorag.services.api.metrics import Metrics
 from lorag.services.api.replies import Replies
 
@@ -78,10 +78,10 @@ def test_weights_are_remembered_for_each_adapter() -> None:
 
 def test_a_bound_holds_for_what_is_written_through_it_alone() -> None:
     inner = ScriptedEngine(lambda request: "ok")
-    bounded = Bounded(inner, 5, ("END",))
-    bounded.generate([asking("x", max_tokens=96)])
-    drained(Bounded(inner, None, ()), asking("y", max_tokens=96))
-    drained(Bounded(inner, 500, ()), asking("z", max_tokens=96))
+    layer = bounded(inner, 5, ("END",))
+    layer.generate([asking("x", max_tokens=96)])
+    drained(bounded(inner, None, ()), asking("y", max_tokens=96))
+    drained(bounded(inner, 500, ()), asking("z", max_tokens=96))
     assert [(request.max_tokens, request.stop) for request in inner.requests] == [(5, ("END",)), (96, ()), (96, ())]  # type: ignore[union-attr]
 
 
