@@ -1,0 +1,130 @@
+"""Every key of lorag.yaml and of a recipe has an effect: the program reads it, found by types and not by names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from mypy.modulefinder import BuildSource
+from pydantic import BaseModel
+
+from lorag.pipeline.config import EmbedderSettings, Settings
+from lorag.pipeline.records import Role
+from lorag.training.recipe import FORMS, EmbeddingRecipe, JudgeRecipe
+from lorag.training.recipe_parts import JudgeMix
+from tests.attribute_reads import Reads, leaves, read_by
+
+ROOT = Path(__file__).parents[1]
+DEFINING = {"lorag.pipeline.config", "lorag.training.recipe"}
+"""Modules that check and place settings, which has no effect by itself."""
+
+
+@pytest.fixture(scope="module")
+def reads() -> Reads:
+    """Of all that is installed, but the modules that define settings."""
+    return read_by(list(_sources()), [ROOT], [role.value for role in Role])
+
+
+def _sources() -> list[BuildSource]:
+    files = [*ROOT.glob("pipeline/**/*.py"), *ROOT.glob("training/**/*.py"), *ROOT.glob("services/**/*.py")]
+    front = [path for path in ROOT.glob("lorag/**/*.py") if path.relative_to(ROOT / "lorag").parts[0] not in _ROOMS]
+    found = [(".".join(("lorag", *path.relative_to(ROOT).with_suffix("").parts)), path) for path in files]
+    found += [(".".join(path.relative_to(ROOT).with_suffix("").parts), path) for path in front]
+    return [BuildSource(str(path), name.removesuffix(".__init__"), None) for name, path in found]
+
+
+_ROOMS = ("pipeline", "training", "services")
+
+
+def unread(record: type[BaseModel], reads: Reads, ignored: set[str]) -> list[str]:
+    return [key for key, classes in leaves(record) if not reads.has(classes, key.rpartition(".")[2], ignored)]
+
+
+def other_trainer(role: Role, reads: Reads) -> set[str]:
+    """Modules that the trainer of this role does not run, and the other one does."""
+    contrastive, sft = (reads.closure(f"lorag.training.{name}") for name in ("contrastive", "sft"))
+    return sft - contrastive if role is Role.EMBEDDER else contrastive - sft
+
+
+def test_every_setting_is_read(reads: Reads) -> None:
+    assert len(list(leaves(Settings))) > 40
+    assert unread(Settings, reads, DEFINING) == []
+
+
+@pytest.mark.parametrize("role", FORMS)
+def test_every_key_of_a_recipe_is_read_by_the_training_of_its_role(role: Role, reads: Reads) -> None:
+    assert len(list(leaves(FORMS[role]))) > 20
+    assert unread(FORMS[role], reads, DEFINING | other_trainer(role, reads)) == []
+
+
+class ForgottenEmbedder(EmbedderSettings):
+    forgotten: int = 0
+
+
+class ForgottenSetting(Settings):
+    embedder: ForgottenEmbedder = ForgottenEmbedder()
+
+
+class ForgottenMix(JudgeMix):
+    pack_tokens: int = 0  # read of another record
+
+
+class ForgottenJudge(JudgeRecipe):
+    data: ForgottenMix = ForgottenMix()
+
+
+class ForgottenEmbedding(EmbeddingRecipe):
+    precision: str = "nf4"  # read of the generation roles' recipes
+
+
+@pytest.mark.parametrize(
+    ("record", "role", "key"),
+    [
+        (ForgottenSetting, Role.JUDGE, "embedder.forgotten"),
+        (ForgottenJudge, Role.JUDGE, "data.pack_tokens"),
+        (ForgottenEmbedding, Role.EMBEDDER, "precision"),
+    ],
+)
+def test_a_key_that_nothing_reads_is_found(record: type[BaseModel], role: Role, key: str, reads: Reads) -> None:
+    assert unread(record, reads, DEFINING | other_trainer(role, reads)) == [key]
+
+
+PROGRAM = """
+from dataclasses import dataclass
+
+@dataclass(frozen=True)
+class Options:
+    read: int
+    copied: int
+    carried: int
+    computed: int
+    idle: int
+    dummy: int
+
+    @property
+    def twice(self) -> int:
+        return 2 * self.computed
+
+    @property
+    def unused(self) -> int:
+        return 3 * self.idle
+
+@dataclass(frozen=True)
+class Plan:
+    copied: int
+    carried: int
+
+@dataclass(frozen=True)
+class Other:
+    dummy: int
+
+def use(options: Options, other: Other | None) -> int:
+    plan = Plan(options.copied, carried=int(options.carried))
+    return options.read + options.twice + plan.carried + (other.dummy if other else 0)
+"""
+
+
+def test_a_copy_counts_as_read_only_if_the_copy_is_read() -> None:
+    reads = read_by([BuildSource("program.py", "program", PROGRAM)])
+    found = {name: reads.has(["program.Options"], name) for name in ("read", "copied", "carried", "computed", "idle", "dummy")}
+    assert found == {"read": True, "copied": False, "carried": True, "computed": True, "idle": False, "dummy": False}
