@@ -23,12 +23,12 @@ from statistics import NormalDist
 from typing import Any
 
 from lorag.assembly import SharedBase, open_base
+from lorag.doctor import examine_machine
 from lorag.pipeline.config import load_settings
 from lorag.pipeline.errors import InputError, LoragError
 from lorag.pipeline.evaluation.significance import paired_difference
 from lorag.pipeline.records import Answer, Hit, Passage, Role
 from lorag.pipeline.stages.synthesizer import Synthesizer
-from lorag.services.machine import examine_machine
 
 FOLDER = Path(__file__).parent / "injection"
 GOALS = ("planted", "refusal", "leak")

@@ -40,9 +40,9 @@ from typing import Any
 import httpx
 
 from benchmarks.load_client import MODELS, SHARES, Ask, Reply, asks_of, send
+from lorag.doctor import examine_machine
 from lorag.pipeline.config import Settings, load_settings
 from lorag.pipeline.engine.tokens import ChatTokens
-from lorag.services.machine import examine_machine
 from lorag.training.dataset import DataFolder
 
 START_SECONDS, ANSWER_SECONDS = 600.0, 300.0

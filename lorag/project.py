@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from lorag.assembly import open_registry
+from lorag.catalogue import Listed, listed
 from lorag.conversation import query_of
 from lorag.parts import Parts
 from lorag.pipeline.errors import InputError
@@ -88,6 +89,10 @@ class Project:
         """The adapter versions of the project."""
         self.parts.require_open()
         return open_registry(self.settings)
+
+    def adapters(self, role: Role | str | None = None) -> tuple[Listed, ...]:
+        """The published versions of one role, or of all, oldest first, each with its card or with what is wrong with it."""
+        return listed(self.registry, None if role is None else as_role(role))
 
     @property
     def index(self) -> Index:

@@ -34,16 +34,18 @@ Notice = Callable[[str], None]
 class TrainingSpec:
     """What is to be trained, and how, as the user says it.
 
-    `recipe` is a file or the name of a bundled recipe (None: the role's own), `begin` the adapter to go on from, `public` a
-    folder of public sets to measure that on, `max_memory` text such as 6GiB.
+    `recipe` is one that was read, a file, or the name of a bundled recipe (None: the role's own), `begin` the adapter to go on
+    from, `public` a folder of public sets to measure that on, `max_memory` text such as 6GiB. With `measured` False it is not
+    asked what a continued run changed.
     """
 
     role: Role
     data: Path
-    recipe: str | Path | None = None
+    recipe: str | Path | Recipe | None = None
     begin: str | None = None
     public: Path | None = None
     max_memory: str | None = None
+    measured: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ def train_adapter(
     from lorag.training import processes
     from lorag.training.parent import Beginning
     from lorag.training.run import train_role
+    from lorag.training.starters.measuring import ITEMS
 
     watch = watch or TrainingWatch()
     recipe, start = _read(settings, spec, registry)
@@ -101,7 +104,7 @@ def train_adapter(
         resume=resume,
         on_progress=watch.on_progress,
         on_notice=watch.on_notice if processes.is_first() else None,
-        beginning=Beginning(start, spec.public, on_measured=watch.on_measured) if start else None,
+        beginning=Beginning(start, spec.public, ITEMS if spec.measured else 0, watch.on_measured) if start else None,
     )
 
 
@@ -130,8 +133,11 @@ def _read(settings: Settings, spec: TrainingSpec, registry: Registry) -> tuple[R
     from lorag.training.parent import find_start
     from lorag.training.recipe import load_recipe
 
-    query_side = spec.role is Role.EMBEDDER and settings.embedder.query_side_only
-    recipe = load_recipe(spec.role, spec.recipe or (QUERY_SIDE if query_side else None))
+    if spec.recipe is None or isinstance(spec.recipe, str | Path):
+        query_side = spec.role is Role.EMBEDDER and settings.embedder.query_side_only
+        recipe = load_recipe(spec.role, spec.recipe or (QUERY_SIDE if query_side else None))
+    else:
+        recipe = spec.recipe
     start = find_start(spec.begin, spec.role, registry) if spec.begin else None
     if spec.public and not start:
         raise InputError("--public measures what training changes on an adapter; name that adapter with --from")

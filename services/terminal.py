@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lorag.watching import duration
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
@@ -108,13 +110,6 @@ def cell(value: object) -> str:
     return escape(visible(str(value)))
 
 
-def duration(seconds: float) -> str:
-    """`0:07`, `3:20` or `1:02:10`."""
-    whole = max(0, round(seconds))
-    hours, minutes = whole // 3600, whole // 60 % 60
-    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
-
-
 @contextmanager
 def working(what: str) -> Iterator[None]:
     """A spinner on a terminal while something of unknown length goes on."""
@@ -168,6 +163,10 @@ class ProgressBars:
         elif time.monotonic() - self._told >= PLAIN_EVERY:
             self._told = time.monotonic()
             say(", ".join(part for part in (f"{stage}: {done}/{total}", rest, note) if part))
+
+    def notice(self, line: str) -> None:
+        """A line beside the bars."""
+        say(line)
 
     def _pace(self, stage: str) -> Pace:
         return self._paces.setdefault(stage, Pace())

@@ -174,6 +174,36 @@ def test_the_installed_package_finds_its_own_example(fresh: Path, tmp_path: Path
     assert (example / "documents").is_dir()
 
 
+FIVE_LINES = """
+import lorag
+project = lorag.init("handbook", documents="documents")
+project.ingest()
+response = project.ask("Who keeps the key of the pump room?")
+print(response.answer.text, response.answer.citations)
+"""
+
+
+def test_the_five_lines_answer_in_a_folder_that_has_rooms_of_its_own(fresh: Path, tmp_path: Path) -> None:
+    """The wheel alone, the bundled base and starters, and a user's own `services`, `pipeline` and `training` beside them."""
+    for room in ROOMS:
+        (tmp_path / room).mkdir()
+        (tmp_path / room / "__init__.py").write_text(f"MINE = {room!r}\n", encoding="utf-8")
+    (tmp_path / "documents").mkdir()
+    (tmp_path / "documents/keys.md").write_text("# Keys\n\nThe porter keeps the key of the pump room.\n", encoding="utf-8")
+    code = (
+        FIVE_LINES + "import pipeline, services, training\nprint(pipeline.MINE, services.MINE, training.MINE, lorag.__file__)\n"
+    )
+    code += "project.close()\n"
+    (tmp_path / "main.py").write_text(code, encoding="utf-8")
+    done = run(fresh / "bin" / "python", "-W", "error::ResourceWarning", "main.py", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    answer, mine = done.stdout.splitlines()
+    assert "porter" in answer
+    assert "documents/keys.md" in answer
+    assert mine.split()[:3] == list(ROOMS)
+    assert Path(mine.split()[3]).is_relative_to(fresh.resolve())
+
+
 def test_a_checkout_finds_the_example_at_its_top_and_refuses_another_name() -> None:
     assert example_folder() == ROOT / "examples" / EXAMPLE
     with pytest.raises(InputError, match=f"no example domain '../tests'; there is: .*{EXAMPLE}"):

@@ -14,10 +14,12 @@ from fastapi import Path as PathParameter
 from fastapi.openapi.models import Example
 from pydantic import BaseModel, ConfigDict, Field
 
+from lorag.catalogue import Listed
 from lorag.pipeline.adapters.registry import CANDIDATE, PREVIOUS, PRODUCTION, Registry, Version
-from lorag.pipeline.errors import AdapterError, LoragError
+from lorag.pipeline.errors import AdapterError
 from lorag.pipeline.records import Role
 from lorag.pipeline.storage.strict_json import plain
+from lorag.project import Project
 from lorag.services.api.access import State, needs
 from lorag.services.api.errors import ApiError, note
 from lorag.services.api.jobs import jobs_of
@@ -93,8 +95,8 @@ class Change(BaseModel):
 @router.get("")
 def list_adapters(caller: Asks, state: State) -> Adapters:
     """Each role with its published versions, oldest first, and what answers new requests."""
-    registry, serving = state.project.registry, state.runtime.serving()
-    return Adapters(roles=[_role(registry, role, serving.get(role.value, "base")) for role in SERVED])
+    serving = state.runtime.serving()
+    return Adapters(roles=[_role(state.project, role, serving.get(role.value, "base")) for role in SERVED])
 
 
 @router.get("/{role}/{version}")
@@ -180,32 +182,30 @@ def _allowed(registry: Registry, step: Callable[[], Version]) -> Version:
     try:
         return step()
     except AdapterError as error:
-        raise ApiError(409, _without_paths(error, registry), code="adapter_refused") from None
+        raise ApiError(409, _without_paths(str(error), registry), code="adapter_refused") from None
 
 
-def _role(registry: Registry, role: Role, serving: str) -> RoleView:
-    versions = [_version(registry, version) for version in registry.list(role)]
+def _role(project: Project, role: Role, serving: str) -> RoleView:
+    registry = project.registry
+    versions = [_version(registry, each) for each in project.adapters(role)]
     return RoleView(role=role, aliases=dict(registry.aliases(role)), serving=serving, versions=versions)
 
 
-def _version(registry: Registry, version: Version) -> VersionView:
-    """A damaged version is listed with its problem: it must not hide the others."""
-    view = VersionView(version=version.id, aliases=list(version.aliases))
-    try:
-        card = registry.show(version.role, version.id)
-    except AdapterError as error:
-        return view.model_copy(update={"problem": _without_paths(error, registry)})
-    return view.model_copy(update={"created": card.created, "evidence": plain(card.evidence)})
+def _version(registry: Registry, each: Listed) -> VersionView:
+    view = VersionView(version=each.version.id, aliases=list(each.version.aliases))
+    if each.card is None:
+        return view.model_copy(update={"problem": _without_paths(each.problem, registry)})
+    return view.model_copy(update={"created": each.card.created, "evidence": plain(each.card.evidence)})
 
 
 def _resolve(registry: Registry, role: Role, name: str) -> Version:
     try:
         return registry.resolve(role, name)
     except AdapterError as error:
-        raise ApiError(404, _without_paths(error, registry), param="version", code="no_such_adapter") from None
+        raise ApiError(404, _without_paths(str(error), registry), param="version", code="no_such_adapter") from None
 
 
-def _without_paths(error: LoragError, registry: Registry) -> str:
+def _without_paths(problem: str, registry: Registry) -> str:
     """The registry's own words, with the folder called by what it is: a client need not know where it lies."""
-    words = " ".join(str(error).split())
+    words = " ".join(problem.split())
     return words.replace(f"{registry.folder}/", "").replace(str(registry.folder), "the registry")

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lorag.pipeline.errors import AdapterError
 from lorag.pipeline.records import Role
 from lorag.pipeline.storage.strict_json import plain
 from lorag.services.options import HERE, DataFolder, Format, Output, Project, Tuned
@@ -18,9 +17,10 @@ from lorag.services.terminal import cell, command, for_project, out, show, show_
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from lorag.catalogue import Listed
     from lorag.pipeline.adapters.card import AdapterCard, Origin, Parent
     from lorag.pipeline.adapters.evidence import Evidence
-    from lorag.pipeline.adapters.registry import Registry, Version
+    from lorag.pipeline.adapters.registry import Version
     from lorag.promotion import Switch
 
 app = typer.Typer(no_args_is_help=True, help="List, show, promote and roll back adapter versions.")
@@ -39,13 +39,13 @@ def list_versions(project: Project = HERE, output: Output = Format.TEXT) -> None
     """All published versions, oldest first."""
     import lorag
 
-    registry = lorag.open(project).registry
-    found = [_entry(registry, version) for version in registry.list()]
+    opened = lorag.open(project)
+    found = [_entry(each) for each in opened.adapters()]
     if output is Format.JSON:
         show_json({"adapters": found})
         return
     if not found:
-        show(for_project(f"No adapters in {registry.folder} yet; make one with `lorag train`.", project))
+        show(for_project(f"No adapters in {opened.registry.folder} yet; make one with `lorag train`.", project))
         return
     rows = table("role", "version", "alias", "created", "made of", "evidence")
     for entry in found:
@@ -189,16 +189,13 @@ def _show_claims(evidence: Sequence[Evidence], title: str) -> None:
     out().print(rows)
 
 
-def _entry(registry: Registry, version: Version) -> dict[str, Any]:
-    """A damaged version is listed with its problem: it must not hide the others."""
+def _entry(each: Listed) -> dict[str, Any]:
+    version, card = each.version, each.card
     entry: dict[str, Any] = {"role": version.role.value, "version": version.id, "aliases": list(version.aliases), "created": ""}
-    try:
-        card = registry.show(version.role, version.id)
-    except AdapterError as error:
-        return {**entry, "evidence": [], "problem": str(error)}
+    if card is None:
+        return {**entry, "evidence": [], "problem": each.problem}
     parent = card.parent.version if card.parent else None
-    made_of = {"data": card.data.name, "parent": parent}
-    return {**entry, "created": card.created, **made_of, "evidence": plain(card.evidence)}
+    return {**entry, "created": card.created, "data": card.data.name, "parent": parent, "evidence": plain(card.evidence)}
 
 
 def _made_of(entry: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -57,17 +58,14 @@ def import_(
 
     Rows are split by document and by conversation. Rows that cannot be used are counted, and listed in DIR/left-out.jsonl.
     """
+    from lorag.data_import import import_data
     from lorag.pipeline.retrieval.ingest import Chunking
-    from lorag.training.data.formats.folder import Options, write_folder
-    from lorag.training.data.formats.reading import read_files
+    from lorag.training.data.formats.folder import Options
     from lorag.training.data.formats.splitting import Shares
-    from lorag.training.data.jsonl import file_digests
 
     options = Options(Chunking(max_chars, min_chars), Shares(dev, test), seed, documents or 0, withhold)
     with working(f"reading {len(files)} file(s)"):
-        source = read_files(kind.value, files)
-        origin = {Path(path).name: digest for path, digest in file_digests(files).items()}
-        report = write_folder(source, out_folder, options, {"format": kind.value, **origin})
+        report = import_data(kind.value, files, out_folder, options)
     if output is Format.JSON:
         show_json(report.to_json())
         return
@@ -89,4 +87,4 @@ def _show(report: ImportReport, folder: Path) -> None:
         show(f"The labels are intents; put `judge.intents` of {folder / INTENTS} into the project's lorag.yaml.")
     if report.documents:
         show("Next:")
-        show(f"  lorag init PROJECT --docs {folder / 'documents'}")
+        show(f"  {shlex.join(['lorag', 'init', 'PROJECT', '--docs', str(folder / 'documents')])}")

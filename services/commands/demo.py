@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lorag.services.failures import Interrupted
+from lorag.services.terminal import progress_bars
 
 
 def demo(
@@ -22,9 +23,10 @@ def demo(
     ] = False,
 ) -> None:
     """See it work: documents in, four adapters trained here, a table of what each one bought, three answers."""
-    from lorag.services.demo import run_demo
+    from lorag.demo import run_demo
 
     try:
-        run_demo(out, full, from_starters=not from_scratch)
+        with progress_bars() as bars:
+            run_demo(out, full, from_starters=not from_scratch, watcher=bars)
     except KeyboardInterrupt:
         raise Interrupted(f"the demo stopped; what is finished stays in {out}, run it again and it goes on from there") from None

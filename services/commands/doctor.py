@@ -9,14 +9,14 @@ from lorag.services.options import HERE, Format, Output, Project
 from lorag.services.terminal import cell, out, show, show_json, table, working
 
 if TYPE_CHECKING:
-    from lorag.services.machine import Machine, ProjectState
+    from lorag.doctor import Machine, ProjectState
 
 GIB = 2**30
 
 
 def doctor(project: Project = HERE, output: Output = Format.TEXT) -> None:
     """Say what LoRAG found on this machine, what it chose for it, and what is missing."""
-    from lorag.services.machine import examine_machine, examine_project
+    from lorag.doctor import examine_machine, examine_project
 
     with working("examining the machine"):
         machine, state = examine_machine(), examine_project(project)

@@ -13,7 +13,8 @@ from lorag.services.commands.adapters import show_changes
 from lorag.services.commands.train_plan import print_plan
 from lorag.services.failures import INTERRUPTED, Interrupted
 from lorag.services.options import HERE, DataFolder, Format, Output, Project, Tuned
-from lorag.services.terminal import command, duration, progress_bars, say, show, show_json
+from lorag.services.terminal import command, progress_bars, say, show, show_json
+from lorag.watching import duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lorag.pipeline.records import Role
-from lorag.services.terminal import cell, duration, out, show, show_json, table
+from lorag.services.terminal import cell, out, show, show_json, table
+from lorag.watching import duration
 
 if TYPE_CHECKING:
     from lorag.pipeline.config import Settings

@@ -79,7 +79,7 @@ def test_a_stopped_demo_says_that_it_goes_on(lorag, tmp_path: Path, monkeypatch:
     def stopped(out: Path, full: bool, from_starters: bool) -> Path:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lorag.services.demo.run_demo", stopped)
+    monkeypatch.setattr("lorag.demo.run_demo", stopped)
     done = lorag("demo", "--out", tmp_path)
     assert done.code == 130
     assert done.error_line == f"the demo stopped; what is finished stays in {tmp_path}, run it again and it goes on from there"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lorag.services import terminal
-from lorag.services.terminal import Pace, ProgressBars, duration, progress_bars, visible
+from lorag.services.terminal import Pace, ProgressBars, progress_bars, visible
+from lorag.watching import duration
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`lorag demo`: the whole path on the bundled example domain, by the same functions the other commands call.
+"""`lorag demo`: the whole path on the bundled example domain, through a project like any other.
 
 Documents are ingested, four adapters trained, everything measured on held-out items, the adapters promoted by that
 evidence, the index rebuilt with the tuned embedder, three questions asked, and a report written. Stages that are finished
@@ -10,29 +10,30 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lorag.assembly import open_base, open_chain, open_index, open_registry, serving_retrieval
 from lorag.bundled import EXAMPLE, example_folder
+from lorag.demo_report import write_demo_report
 from lorag.evaluating.claims import held_out_claim, held_out_data
 from lorag.evaluating.evaluation import ROLES, Evaluation, evaluate
 from lorag.evaluating.testset import Sizes
+from lorag.opening import open_project
 from lorag.pipeline.adapters.evidence import BARE_BASE
 from lorag.pipeline.adapters.registry import CANDIDATE, PRODUCTION, Registry, Version
-from lorag.pipeline.config import FILE_NAME, Settings, load_settings
+from lorag.pipeline.config import FILE_NAME
 from lorag.pipeline.errors import AdapterError, ConfigError
 from lorag.pipeline.evaluation.ablation import BASE_CHAIN
 from lorag.pipeline.records import Query, Response, Role, Speaker, Turn
-from lorag.services.demo_report import write_demo_report
-from lorag.services.terminal import ProgressBars, duration, progress_bars, say
+from lorag.project import Project
 from lorag.starters import fitting_starters, install_starters
 from lorag.training.dataset import DataFolder
-from lorag.training.parent import Beginning, find_start
 from lorag.training.progress import loss_entries
 from lorag.training.recipe import Recipe, changed, load_recipe
+from lorag.tuning import TrainingSpec, TrainingWatch, train_adapter
+from lorag.watching import Nobody, Watcher, duration
 
 DATA: Mapping[Role, Mapping[str, Any]] = {
     Role.SYNTHESIZER: {"max_rows": 320},
@@ -68,8 +69,9 @@ class Run:
     """What the stages of a demo hand on to one another."""
 
     folder: Path
-    settings: Settings
+    project: Project
     data: DataFolder
+    watcher: Watcher
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
@@ -79,7 +81,7 @@ class Run:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - start
 
 
-def run_demo(out: Path, full: bool = False, *, from_starters: bool = True) -> Path:
+def run_demo(out: Path, full: bool = False, *, from_starters: bool = True, watcher: Watcher | None = None) -> Path:
     """Run the demo into `out` and return the path of report.html. With `full` it trains on all rows and measures all items.
 
     Training goes on from the bundled adapters where there are some for the base, unless `from_starters` is off; they are
@@ -88,51 +90,51 @@ def run_demo(out: Path, full: bool = False, *, from_starters: bool = True) -> Pa
     Raises what the stages raise: every one of them leaves what was finished, and a second run goes on from there.
     """
     started = time.monotonic()
-    run = _project(out)
-    with progress_bars() as bars:
-        _ingest(run, bars)
+    with _project(out) as project:
+        run = Run(out, project, DataFolder(example_folder(EXAMPLE), project.settings.judge.intents), watcher or Nobody())
+        _ingest(run)
         starters = _starters(run)
-        versions = {role: _train(run, role, full, starters.get(role), from_starters, bars) for role in ROLES}
-        evaluation = _evaluate(run, versions, starters, full, bars)
+        versions = {role: _train(run, role, full, starters.get(role), from_starters) for role in ROLES}
+        evaluation = _evaluate(run, versions, starters, full)
         _promote(run, versions, evaluation)
-        answers = _ask(run, bars)
+        answers = _ask(run)
     curves = {role: _curve(run, role) for role in ROLES}
-    page = write_demo_report(out, run.settings, run.data, versions, evaluation, answers, curves, run.seconds)
-    say(f"done in {duration(time.monotonic() - started)}: {page}")
+    page = write_demo_report(out, project.settings, run.data, versions, evaluation, answers, curves, run.seconds)
+    run.watcher.notice(f"done in {duration(time.monotonic() - started)}: {page}")
     return page
 
 
-def _project(out: Path) -> Run:
+def _project(out: Path) -> Project:
     """The demo's own project: the example's settings with its documents where they lie."""
     example = example_folder(EXAMPLE)
-    project = out / "project"
-    project.mkdir(parents=True, exist_ok=True)
+    folder = out / "project"
+    folder.mkdir(parents=True, exist_ok=True)
     text = (example / FILE_NAME).read_text(encoding="utf-8")
     documents = json.dumps(str(example / "documents"), ensure_ascii=False)
     if "\ndocuments: documents\n" not in text:
         raise ConfigError(f"{example / FILE_NAME}: must hold the line `documents: documents`, which the demo replaces")
-    (project / FILE_NAME).write_text(text.replace("\ndocuments: documents\n", f"\ndocuments: {documents}\n"), encoding="utf-8")
-    settings = load_settings(project)
-    return Run(out, settings, DataFolder(example, settings.judge.intents))
+    text = text.replace("\ndocuments: documents\n", f"\ndocuments: {documents}\n")
+    (folder / FILE_NAME).write_text(text, encoding="utf-8")
+    return open_project(folder)
 
 
-def _ingest(run: Run, bars: ProgressBars) -> None:
+def _ingest(run: Run) -> None:
     stage = "ingest"
-    bars.begin(stage)
-    bare = run.settings.model_copy(update={"adapters": run.settings.adapters.model_copy(update={"embedder": "none"})})
-    if "production" in open_registry(run.settings).aliases(Role.EMBEDDER):
+    run.watcher.begin(stage)
+    if PRODUCTION in run.project.registry.aliases(Role.EMBEDDER):
         return  # a demo that was finished before: its index belongs to the tuned embedder
-    with run.timed(stage), closing(open_index(bare)) as index:
-        report = index.ingest(run.settings.documents, on_progress=lambda done, total, name: bars.update(stage, done, total, name))
-    say(f"ingested {report.added + report.changed + report.unchanged} documents as {report.passages} passages")
+    with run.timed(stage):
+        report = run.project.ingest(on_progress=lambda done, total, name: run.watcher.update(stage, done, total, name))
+    count = report.added + report.changed + report.unchanged
+    run.watcher.notice(f"ingested {count} documents as {report.passages} passages")
 
 
 def _starters(run: Run) -> dict[Role, Version]:
     """The bundled adapters, in the demo's own registry as in any project's."""
-    found, why_not = fitting_starters(run.settings)
+    found, why_not = fitting_starters(run.project.settings)
     if why_not:
-        say(f"no starter adapters: {why_not}")
-    return install_starters(run.settings, found, say)
+        run.watcher.notice(f"no starter adapters: {why_not}")
+    return install_starters(run.project.settings, found, run.watcher.notice)
 
 
 def _recipe(role: Role, full: bool) -> Recipe:
@@ -142,37 +144,24 @@ def _recipe(role: Role, full: bool) -> Recipe:
     return changed(recipe, **DATA.get(role, {}), max_length=min(recipe.optimiser.max_length, MAX_LENGTH))
 
 
-def _train(run: Run, role: Role, full: bool, starter: Version | None, from_starter: bool, bars: ProgressBars) -> Version:
-    registry = open_registry(run.settings)
+def _train(run: Run, role: Role, full: bool, starter: Version | None, from_starter: bool) -> Version:
+    registry, watcher, stage = run.project.registry, run.watcher, f"train {role.value}"
     if (published := _published(registry, role, starter)) is not None:
-        say(f"{role.value}: {published.id} is trained already; delete {run.folder} to begin anew")
+        watcher.notice(f"{role.value}: {published.id} is trained already; delete {run.folder} to begin anew")
         return published
-    from lorag.training.run import train_role
-
-    stage = f"train {role.value}"
-    bars.begin(stage)
+    run.project.parts.release_models()
+    begin = starter.id if starter and from_starter else None
+    # What training changed on other people's data is not measured here: the table sets starter and tuned side by side.
+    spec = TrainingSpec(role, run.data.folder, _recipe(role, full), begin, measured=False)
+    watch = TrainingWatch(
+        on_progress=lambda at: watcher.update(stage, at.step, at.total, f"loss {at.loss:.3f}", at.seconds_left),
+        on_notice=watcher.notice,
+    )
+    watcher.begin(stage)
     with run.timed(stage):
-        version = train_role(
-            role,
-            data=run.data.folder,
-            recipe=_recipe(role, full),
-            base=run.settings.base.model,
-            embedder=run.settings.embedder.model,
-            registry=registry,
-            run_folder=_run_folder(run, role),
-            retrieval=serving_retrieval(run.settings),
-            base_device=run.settings.base.device,
-            embedder_device=run.settings.embedder.device,
-            seed=run.settings.seed,
-            intents=run.settings.judge.intents,
-            resume=True,
-            on_progress=lambda at: bars.update(stage, at.step, at.total, f"loss {at.loss:.3f}", at.seconds_left),
-            on_notice=say,
-            # What training changed on other people's data is not measured here: the table sets starter and tuned side by side.
-            beginning=Beginning(find_start(starter.id, role, registry), items=0) if starter and from_starter else None,
-        )
+        version = train_adapter(run.project.settings, registry, spec, _run_folder(run, role), resume=True, watch=watch)
     card = registry.show(role, version.id)
-    say(f"trained the {role.value} ({card.data.rows} rows, {duration(card.training.seconds)}): {version.id}")
+    watcher.notice(f"trained the {role.value} ({card.data.rows} rows, {duration(card.training.seconds)}): {version.id}")
     return version
 
 
@@ -192,22 +181,23 @@ def _curve(run: Run, role: Role) -> tuple[tuple[int, float], ...]:
     return tuple((int(entry["step"]), float(entry["loss"])) for entry in loss_entries([json.loads(line) for line in lines]))
 
 
-def _evaluate(
-    run: Run, versions: Mapping[Role, Version], starters: Mapping[Role, Version], full: bool, bars: ProgressBars
-) -> Evaluation:
+def _evaluate(run: Run, versions: Mapping[Role, Version], starters: Mapping[Role, Version], full: bool) -> Evaluation:
     stage = "evaluate"
-    bars.begin(stage)
+    run.watcher.begin(stage)
+    run.project.parts.release_models()
 
-    def told(name: str, done: int, total: int) -> None:
-        bars.update(stage, done, total, name)
+    def on_progress(name: str, done: int, total: int) -> None:
+        run.watcher.update(stage, done, total, name)
 
     with run.timed(stage):
-        return evaluate(run.settings, run.data, versions, FULL if full else SIZES, told, full=True, starters=starters)
+        return evaluate(
+            run.project.settings, run.data, versions, FULL if full else SIZES, on_progress, full=True, starters=starters
+        )
 
 
 def _promote(run: Run, versions: Mapping[Role, Version], evaluation: Evaluation) -> None:
     """Put the evidence on the cards, and let serve what it speaks for and what is no worse than the starter."""
-    registry = open_registry(run.settings)
+    registry = run.project.registry
     measured = {each.configuration.name: each for each in evaluation.measured}
     for comparison in evaluation.comparisons:
         if comparison.role not in {role.value for role in ROLES}:
@@ -217,28 +207,24 @@ def _promote(run: Run, versions: Mapping[Role, Version], evaluation: Evaluation)
         claim = held_out_claim(role, data, BARE_BASE, measured[BASE_CHAIN], measured[f"+ {role.value}"])
         registry.attach_evidence(role, versions[role].id, (claim,))
         if comparison.starter is not None and comparison.starter > comparison.tuned:
-            say(f"{role.value}: the starter serves on, better in {comparison.metric} ({comparison.starter:.3f})")
+            run.watcher.notice(f"{role.value}: the starter serves on, better in {comparison.metric} ({comparison.starter:.3f})")
             continue
         try:
-            registry.promote(role, versions[role].id)
+            run.project.promote(role, versions[role].id)
         except AdapterError as error:
-            say(f"not promoted: {error}")
+            run.watcher.notice(f"not promoted: {error}")
 
 
-def _ask(run: Run, bars: ProgressBars) -> tuple[tuple[Query, Response], ...]:
+def _ask(run: Run) -> tuple[tuple[Query, Response], ...]:
     """The finished chain: index rebuilt for the tuned embedder, adapters under their `production` alias."""
-    stage = "rebuild the index"
-    bars.begin(stage)
-    with closing(open_index(run.settings)) as index:
-        with run.timed(stage):
-            index.ingest(
-                run.settings.documents, rebuild=True, on_progress=lambda done, total, name: bars.update(stage, done, total, name)
-            )
-        with run.timed("three answers"):
-            chain = open_chain(run.settings, index=index, base=open_base(run.settings))
-            answers = []
-            bars.begin("three answers")
-            for number, query in enumerate(SHOWCASES, 1):
-                answers.append((query, chain.ask(query)))
-                bars.update("three answers", number, len(SHOWCASES))
+    stage, answers = "rebuild the index", []
+    run.watcher.begin(stage)
+    with run.timed(stage):
+        run.project.ingest(rebuild=True, on_progress=lambda done, total, name: run.watcher.update(stage, done, total, name))
+    stage = "three answers"
+    run.watcher.begin(stage)
+    with run.timed(stage):
+        for number, query in enumerate(SHOWCASES, 1):
+            answers.append((query, run.project.ask(query)))
+            run.watcher.update(stage, number, len(SHOWCASES))
     return tuple(answers)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import math
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
@@ -17,10 +16,11 @@ from typing import Any
 import pytest
 import yaml
 
+import lorag.demo
 import lorag.pipeline.adapters.starters
-import lorag.services.demo
 import lorag.training.run
 from lorag.bundled import EXAMPLE, example_folder
+from lorag.demo import run_demo
 from lorag.evaluating.evaluation import ROLES, evaluate_chain
 from lorag.pipeline.adapters.card import read_card
 from lorag.pipeline.adapters.registry import Registry, Version
@@ -31,9 +31,9 @@ from lorag.pipeline.evaluation.ablation import OWN_METRIC
 from lorag.pipeline.records import Role
 from lorag.pipeline.retrieval.chunking import chunk
 from lorag.pipeline.retrieval.loading import load_folder
-from lorag.services.demo import run_demo
 from lorag.training.recipe import Recipe, changed, load_recipe
 from lorag.training.recipe_parts import GenerationLora
+from lorag.watching import Nobody
 from tests.services.starter_folders import bundle_tiny
 
 THINGS = {
@@ -133,6 +133,16 @@ class Runs:
     again: Told
 
 
+@dataclass
+class Noting(Nobody):
+    """Keeps the lines that are meant for a person."""
+
+    lines: list[str]
+
+    def notice(self, line: str) -> None:
+        self.lines.append(line)
+
+
 def run(out: Path, patch: pytest.MonkeyPatch, stop_at: tuple[Role, int] | None = None) -> Told:
     told = Told()
     train = lorag.training.run.train_role
@@ -150,13 +160,12 @@ def run(out: Path, patch: pytest.MonkeyPatch, stop_at: tuple[Role, int] | None =
     noise = io.StringIO()
     with patch.context() as here, redirect_stderr(noise), redirect_stdout(noise):
         here.setattr(lorag.training.run, "train_role", watched)
-        here.setattr(lorag.services.demo, "say", told.lines.append)
         if stop_at is None:
-            assert run_demo(out) == out / "report.html"
+            assert run_demo(out, watcher=Noting(told.lines)) == out / "report.html"
             told.report = json.loads((out / "report.json").read_text(encoding="utf-8"))
         else:
             with pytest.raises(KeyboardInterrupt):
-                run_demo(out)
+                run_demo(out, watcher=Noting(told.lines))
     told.noise = noise.getvalue()
     registry = Registry(out / "project" / ".lorag" / "adapters")
     told.published = {role: tuple(version.id for version in registry.list(role)) for role in ROLES}
@@ -169,10 +178,9 @@ def runs(tiny_base: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathF
     example = lay_example(folder / "tiny-domain", tiny_base, tiny_encoder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LORAG_CACHE", str(folder / "cache"))
-        patch.setattr("lorag.services.terminal.PLAIN_EVERY", math.inf)
-        patch.setattr(lorag.services.demo, "example_folder", lambda name: example)
-        patch.setattr(lorag.services.demo, "load_recipe", tiny_recipe)
-        patch.setattr(lorag.services.demo, "DATA", {})  # the tiny example has not all of the judge's tasks
+        patch.setattr(lorag.demo, "example_folder", lambda name: example)
+        patch.setattr(lorag.demo, "load_recipe", tiny_recipe)
+        patch.setattr(lorag.demo, "DATA", {})  # the tiny example has not all of the judge's tasks
         out = folder / "out"
         return Runs(out, example, run(out, patch, stop_at=(Role.SYNTHESIZER, 2)), run(out, patch), run(out, patch))
 
@@ -268,13 +276,13 @@ def test_the_page_stands_beside_it_and_needs_nothing_else(runs: Runs) -> None:
 
 
 def test_the_bundled_settings_have_the_line_that_the_demo_replaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = lorag.services.demo._project(tmp_path)
+    made = lorag.demo._project(tmp_path)
     assert made.settings.documents == example_folder(EXAMPLE) / "documents"
     (tmp_path / "example").mkdir()
     (tmp_path / "example" / "lorag.yaml").write_text("documents: elsewhere\n")
-    monkeypatch.setattr(lorag.services.demo, "example_folder", lambda name: tmp_path / "example")
+    monkeypatch.setattr(lorag.demo, "example_folder", lambda name: tmp_path / "example")
     with pytest.raises(ConfigError, match="must hold the line `documents: documents`"):
-        lorag.services.demo._project(tmp_path)
+        lorag.demo._project(tmp_path)
 
 
 @dataclass
@@ -295,10 +303,9 @@ def begun(
     example = lay_example(folder / "tiny-domain", tiny_base, tiny_encoder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LORAG_CACHE", str(folder / "cache"))
-        patch.setattr("lorag.services.terminal.PLAIN_EVERY", math.inf)
-        patch.setattr(lorag.services.demo, "example_folder", lambda name: example)
-        patch.setattr(lorag.services.demo, "load_recipe", recipe_without_a_shape)
-        patch.setattr(lorag.services.demo, "DATA", {})
+        patch.setattr(lorag.demo, "example_folder", lambda name: example)
+        patch.setattr(lorag.demo, "load_recipe", recipe_without_a_shape)
+        patch.setattr(lorag.demo, "DATA", {})
         adapter = tiny_adapter(tiny_base, 3, Role.REWRITER)
         place = bundle_tiny(folder / "bundle" / "rewriter", adapter, tiny_base, Role.REWRITER, tiny_card, Precision.NF4)
         patch.setattr(lorag.pipeline.adapters.starters, "FOLDER", place.parent)
