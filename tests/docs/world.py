@@ -20,6 +20,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.services.test_demo import INTENTS, lay_example
 from typer.testing import CliRunner
 
 import lorag.pipeline.adapters.starters
@@ -31,7 +32,6 @@ from tests.conftest import MakeAdapter, MakeCard
 from tests.docs.blocks import Block, commands, lorag_words
 from tests.services.starter_folders import bundle_tiny
 from tests.services.test_cli_data import squad_file
-from tests.services.test_demo import INTENTS, lay_example
 from tests.test_structure import ROOT
 
 EXAMPLE = "examples/kelder-sound-line"
