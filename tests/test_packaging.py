@@ -190,10 +190,8 @@ def test_the_five_lines_answer_in_a_folder_that_has_rooms_of_its_own(fresh: Path
         (tmp_path / room / "__init__.py").write_text(f"MINE = {room!r}\n", encoding="utf-8")
     (tmp_path / "documents").mkdir()
     (tmp_path / "documents/keys.md").write_text("# Keys\n\nThe porter keeps the key of the pump room.\n", encoding="utf-8")
-    code = (
-        FIVE_LINES + "import pipeline, services, training\nprint(pipeline.MINE, services.MINE, training.MINE, lorag.__file__)\n"
-    )
-    code += "project.close()\n"
+    code = f"{FIVE_LINES}project.close()\nimport pipeline, services, training\n"
+    code += "print(pipeline.MINE, training.MINE, services.MINE, lorag.__file__)\n"
     (tmp_path / "main.py").write_text(code, encoding="utf-8")
     done = run(fresh / "bin" / "python", "-W", "error::ResourceWarning", "main.py", folder=tmp_path)
     assert done.returncode == 0, done.stderr
