@@ -26,7 +26,7 @@ from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedde
 from lorag.training import processes
 from lorag.training.checkpoints import fit
 from lorag.training.contrastive_columns import index_columns, prompt, text_columns, tokens_per_epoch, with_blank
-from lorag.training.data.negatives import Negatives, Pair, make_pairs
+from lorag.training.data.negatives import Pair, make_pairs
 from lorag.training.data.rows import EmbedRow, PassageRow
 from lorag.training.early_stopping import Best, StopEarly, best_of
 from lorag.training.encoder_lora import add_lora, halve, has_bf16, recompute_activations, save_half, write_instruction
@@ -130,16 +130,17 @@ def train_embedder(
     processes.join(encoder.device)
     probe_threads()
     torch.manual_seed(recipe.optimiser.seed)
-    embedder, pairs, passage_vectors = _prepare(rows, passages, encoder, recipe, miner)
+    prepared = _prepare(rows, passages, encoder, recipe, dev, miner)
+    embedder, pairs = prepared.embedder, prepared.pairs
     model = embedder.load()
-    texts = {passage.id: embed.passage_text(passage.title, "", passage.text) for passage in passages}
+    texts = dict(zip([passage.id for passage in passages], _texts(passages), strict=True))
     with quiet_libraries():
         _choose_weights(model, encoder, recipe)
-        trainer = _trainer(model, pairs, texts, passage_vectors, recipe, run_folder)
+        trainer = _trainer(model, pairs, texts, prepared.passages, recipe, run_folder)
         run = _digest(encoder, recipe, pairs, texts, dev)
         with reporting(trainer, run_folder, recipe) as reporter:
             if dev is not None and recipe.dev is not None:
-                frozen = _frozen_passages(dev, encoder, recipe)
+                frozen = prepared.dev_passages
                 embed_passages = embedder.embed_passages if frozen is None else lambda _: frozen
                 measure = partial(dev.measure, embedder.embed_queries, embed_passages)
                 told = reporter.send if reporter is not None else None
@@ -194,14 +195,26 @@ def _check(
         raise TrainingError("two passages have the same id; ids must differ")
 
 
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """The embedder that learns, before any adapter, and the pairs. If passages stay as they are, the bare model's vectors of
+    those of the corpus and of the dev questions, in their order."""
+
+    embedder: SentenceTransformerEmbedder
+    pairs: tuple[Pair, ...]
+    passages: Vectors | None = None
+    dev_passages: Vectors | None = None
+
+
 def _prepare(
     rows: Sequence[EmbedRow],
     passages: Sequence[PassageRow],
     encoder: Encoder,
     recipe: EmbeddingRecipe,
+    dev: RetrievalDev | None,
     miner: Embedder | None,
-) -> tuple[SentenceTransformerEmbedder, tuple[Pair, ...], Vectors | None]:
-    """The embedder that learns, before any adapter, the pairs, and the bare model's passage vectors where they are needed."""
+) -> _Prepared:
+    """Embeds each passage once by each encoder that is needed; in several processes, the first one mines for all."""
     contrast, limit = recipe.contrast, recipe.optimiser.max_length
     embedder = encoder.open()
     model = embedder.load()
@@ -209,13 +222,35 @@ def _prepare(
         model.max_seq_length = min(limit, model.max_seq_length or limit)
     if contrast.instruction:
         model.prompts = {**(model.prompts or {}), "query": contrast.instruction}
-    texts = [embed.passage_text(p.title, "", p.text) for p in passages]
-    frozen = embedder.embed_passages(texts) if contrast.query_side_only else None
-    query_vectors = passage_vectors = None
-    if contrast.negatives is Negatives.MINED and contrast.negatives_per_query > 0:
-        passage_vectors = frozen if frozen is not None and miner is None else (miner or embedder).embed_passages(texts)
-        query_vectors = (miner or embedder).embed_queries([embed.query_text(row.query) for row in rows])
-    pairs = make_pairs(
+    frozen = dev_frozen = None
+    if contrast.query_side_only:
+        frozen = embedder.embed_passages(_texts(passages))
+        dev_frozen = _with_known(dev.passages, passages, frozen, embedder) if dev is not None else None
+    # An adapter on the query side alone leaves the bare model's passage vectors as they are.
+    same = frozen is not None and not limit and miner is not None and miner.identity.can_search(embedder.identity)
+    searched = frozen if miner is None or same else None
+    pairs = processes.first_does(lambda: _pairs(rows, passages, recipe, miner or embedder, searched))
+    if encoder.quantized:  # the pairs are those of the unquantized model, whatever is tuned on them
+        embedder = encoder.open(quantized=True)
+        small = embedder.load()
+        small.max_seq_length, small.prompts = model.max_seq_length, model.prompts
+        keep_gradients(small)
+    return _Prepared(embedder, pairs, frozen, dev_frozen)
+
+
+def _pairs(
+    rows: Sequence[EmbedRow],
+    passages: Sequence[PassageRow],
+    recipe: EmbeddingRecipe,
+    miner: Embedder,
+    passage_vectors: Vectors | None,
+) -> tuple[Pair, ...]:
+    """The pairs to train on, their hard negatives mined by `miner`, whose passage vectors are given if they are known."""
+    contrast, query_vectors = recipe.contrast, None
+    if contrast.mines:
+        passage_vectors = miner.embed_passages(_texts(passages)) if passage_vectors is None else passage_vectors
+        query_vectors = miner.embed_queries([embed.query_text(row.query) for row in rows])
+    return make_pairs(
         rows,
         passages,
         contrast.negatives,
@@ -225,12 +260,22 @@ def _prepare(
         relative_margin=contrast.relative_margin,
         seed=recipe.optimiser.seed,
     )
-    if encoder.quantized:  # the pairs are those of the unquantized model, whatever is tuned on them
-        embedder = encoder.open(quantized=True)
-        small = embedder.load()
-        small.max_seq_length, small.prompts = model.max_seq_length, model.prompts
-        keep_gradients(small)
-    return embedder, pairs, frozen
+
+
+def _with_known(
+    wanted: Sequence[PassageRow], known: Sequence[PassageRow], vectors: Vectors, embedder: SentenceTransformerEmbedder
+) -> Vectors:
+    """The vectors of `wanted`, in their order: those of `known` as given, the others embedded."""
+    import numpy as np
+
+    place = {passage.id: at for at, passage in enumerate(known)}
+    others = [passage for passage in wanted if passage.id not in place]
+    place |= {passage.id: len(known) + at for at, passage in enumerate(others)}
+    return np.concatenate([vectors, embedder.embed_passages(_texts(others))])[[place[passage.id] for passage in wanted]]
+
+
+def _texts(passages: Sequence[PassageRow]) -> list[str]:
+    return [embed.passage_text(passage.title, "", passage.text) for passage in passages]
 
 
 def _choose_weights(model: Any, encoder: Encoder, recipe: EmbeddingRecipe) -> None:
@@ -242,14 +287,6 @@ def _choose_weights(model: Any, encoder: Encoder, recipe: EmbeddingRecipe) -> No
         add_lora(model, recipe.lora, encoder.model)
     if recipe.optimiser.gradient_checkpointing is True:
         recompute_activations(model)
-
-
-def _frozen_passages(dev: RetrievalDev, encoder: Encoder, recipe: EmbeddingRecipe) -> Vectors | None:
-    """The bare model's vectors of the dev passages, where these stay as they are."""
-    if not recipe.contrast.query_side_only:
-        return None
-    texts = [embed.passage_text(p.title, "", p.text) for p in dev.passages]
-    return encoder.open().embed_passages(texts)
 
 
 def _trainer(

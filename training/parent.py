@@ -17,8 +17,7 @@ from lorag.pipeline.adapters.lora_settings import CONFIG_FILE
 from lorag.pipeline.adapters.registry import Registry
 from lorag.pipeline.adapters.starters import STARTER, bundled_starters
 from lorag.pipeline.engine.bases import Base
-from lorag.pipeline.engine.local import open_engine
-from lorag.pipeline.engine.weights import load_weights
+from lorag.pipeline.engine.local import LocalEngine
 from lorag.pipeline.errors import AdapterError, ConfigError, IdentityMismatch
 from lorag.pipeline.records import Role
 from lorag.training.recipe import GenerationRecipe, Recipe, changed
@@ -123,13 +122,13 @@ def require_base(start: Start, base: Base) -> None:
         )
 
 
-def changes_since(
-    beginning: Beginning, role: Role, base: Base, recipe: GenerationRecipe, trained: TrainedAdapter, device: str = "auto"
-) -> Parent:
-    """What the training gained and lost against the adapter that it began with, on items that are not of its data."""
+def changes_since(beginning: Beginning, role: Role, engine: LocalEngine, trained: TrainedAdapter) -> Parent:
+    """What the training gained and lost against the adapter that it began with, on items that are not of its data.
+
+    `engine` is on their base; both adapters are off it again afterwards.
+    """
     start, changes = beginning.start, tuple[Evidence, ...]()
     if beginning.items:
-        engine = open_engine(load_weights(base, precision=recipe.precision, compute=recipe.compute, device=device))
         engine.load_adapter("before", start.folder)
         engine.load_adapter("after", trained.folder)
         chosen = tasks(role, beginning.public, beginning.items)
@@ -137,4 +136,6 @@ def changes_since(
         changes = compare(
             engine, role, "before", "after", chosen, beginning.on_measured, against=against, kind=EvidenceKind.TRANSFER
         )
+        for name in ("before", "after"):
+            engine.unload_adapter(name)
     return Parent(start.name, start.facts.weights_digest, changes)

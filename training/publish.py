@@ -25,7 +25,7 @@ from lorag.pipeline.adapters.proof import CanarySample, record_canaries, record_
 from lorag.pipeline.adapters.registry import Registry, Version
 from lorag.pipeline.contracts import contract_hash
 from lorag.pipeline.engine.bases import Base
-from lorag.pipeline.engine.local import open_engine
+from lorag.pipeline.engine.local import LocalEngine, open_engine
 from lorag.pipeline.engine.weights import Precision, load_weights
 from lorag.pipeline.records import Role
 from lorag.pipeline.storage.digests import file_digest
@@ -49,6 +49,12 @@ def data_facts(name: str, files: Mapping[str, Path], splits: Mapping[str, int], 
     return DataFacts(name, rows, {key: file_digest(path) for key, path in files.items()}, dict(splits))
 
 
+def engine_for(trained: TrainedAdapter, base: Base, recipe: GenerationRecipe, device: str = "auto") -> LocalEngine:
+    """An engine on the base that trained, if it was kept, or on one that is loaded anew."""
+    loaded = trained.base or load_weights(base, precision=recipe.precision, compute=recipe.compute, device=device)
+    return open_engine(loaded)
+
+
 def publish_generation(
     registry: Registry,
     role: Role,
@@ -58,16 +64,17 @@ def publish_generation(
     data: DataFacts,
     held_out: Sequence[Example],
     *,
-    device: str = "auto",
+    engine: LocalEngine | None = None,
     notes: str = "",
     parent: Parent | None = None,
 ) -> Version:
-    """Publish a generation adapter as `candidate`. `held_out` are examples that were not trained on; canaries come from them.
+    """Publish a generation adapter as `candidate`. `held_out` are examples that were not trained on; canaries come from them, on
+    `engine`, without adapters and of this base, or on one that is opened here.
 
     Raises NoEffect where the adapter does not move those replies, AdapterError where the registry cannot take it.
     """
     samples = [CanarySample(example.messages, example.target) for example in held_out[:CANARY_SAMPLES]]
-    engine = open_engine(load_weights(base, precision=recipe.precision, compute=recipe.compute, device=device))
+    engine = engine or engine_for(trained, base, recipe)
     engine.load_adapter("trained", trained.folder)
     write_canaries(trained.folder, record_canaries(engine, "trained", samples))
     identity = Identity(

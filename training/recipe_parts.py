@@ -167,3 +167,8 @@ class Contrast(Part):
     query_side_only: bool = False
     micro_batch: Annotated[int, Field(ge=0)] = 0
     instruction: str = ""
+
+    @property
+    def mines(self) -> bool:
+        """Whether hard negatives are looked for by an encoder."""
+        return self.negatives is Negatives.MINED and self.negatives_per_query > 0

@@ -29,7 +29,7 @@ from lorag.training.memory import release_memory
 from lorag.training.parent import Beginning, agreed, changes_since, require_base
 from lorag.training.passage_search import PassageFinder, PassageSearch, Retrieval
 from lorag.training.progress import Progress
-from lorag.training.publish import CANARY_SAMPLES, data_facts, publish_embedder, publish_generation
+from lorag.training.publish import CANARY_SAMPLES, data_facts, engine_for, publish_embedder, publish_generation
 from lorag.training.recipe import EmbeddingRecipe, GenerationRecipe, JudgeRecipe, Recipe, SynthesizerRecipe, seeded
 from lorag.training.retrieval_dev import RetrievalDev, retrieval_dev
 from lorag.training.sft import Example, TrainedAdapter, train_adapter
@@ -138,9 +138,11 @@ def _train_generation(job: TrainingRun, recipe: GenerationRecipe) -> Version:
         parent=job.beginning.start.folder if job.beginning else None,
         dev=dev,
         resume=job.resume,
+        keep_base=True,
         on_progress=job.on_progress,
         on_notice=job.on_notice,
     )
+    release_memory()  # of the optimizer and of what else trained
     return processes.first_does(lambda: _publish(job, base, recipe, trained, held_out))
 
 
@@ -182,10 +184,10 @@ def _dev(job: TrainingRun, search: PassageFinder) -> DevSet | None:
 def _publish(
     job: TrainingRun, base: Base, recipe: GenerationRecipe, trained: TrainedAdapter, held_out: Sequence[Example]
 ) -> Version:
-    device = job.base_device
-    parent = changes_since(job.beginning, job.role, base, recipe, trained, device) if job.beginning else None
+    engine = engine_for(trained, base, recipe, job.base_device)
+    parent = changes_since(job.beginning, job.role, engine, trained) if job.beginning else None
     facts = _facts(job, trained.rows)
-    return publish_generation(job.registry, job.role, base, recipe, trained, facts, held_out, device=device, parent=parent)
+    return publish_generation(job.registry, job.role, base, recipe, trained, facts, held_out, engine=engine, parent=parent)
 
 
 def _train_embedder(job: TrainingRun, recipe: EmbeddingRecipe) -> Version:
@@ -202,7 +204,7 @@ def _train_embedder(job: TrainingRun, recipe: EmbeddingRecipe) -> Version:
         recipe,
         job.run_folder,
         dev=dev,
-        miner=_miner(job),
+        miner=_miner(job, recipe),
         resume=job.resume,
         on_progress=job.on_progress,
         on_notice=job.on_notice,
@@ -224,11 +226,13 @@ def _retrieval_dev(job: TrainingRun) -> RetrievalDev | None:
     return retrieval_dev(rows, passages, wanted.items, wanted.metric, job.recipe.optimiser.seed)
 
 
-def _miner(job: TrainingRun) -> Embedder | None:
-    """The encoder that serves, which hard negatives are mined by. None: the bare model that is tuned.
+def _miner(job: TrainingRun, recipe: EmbeddingRecipe) -> Embedder | None:
+    """The encoder that serves, which hard negatives are mined by, if any are. None: the bare model that is tuned.
 
     So it is too if the one that serves is made for another model, as it is after `embedder.model` was changed.
     """
+    if not recipe.contrast.mines:
+        return None
     try:
         serving = job.retrieval.open_embedder()
     except IdentityMismatch as error:

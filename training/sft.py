@@ -34,6 +34,7 @@ from lorag.training.progress import Progress, final_loss, loss_entries
 from lorag.training.recipe import GenerationRecipe
 from lorag.training.recipe_parts import GenerationOptimisation, Init, Optimizer
 from lorag.training.reporting import reporting
+from lorag.training.restoring import BeforeTraining
 from lorag.training.saving import save_half, save_whole
 from lorag.training.sft_checks import require_trainable, run_digest
 from lorag.training.start_weights import begin_with
@@ -75,6 +76,8 @@ class TrainedAdapter:
     dropped: tuple[str, ...]
     compute: str
     dev: Mapping[str, float] = field(default_factory=dict)
+    base: LoadedBase | None = field(default=None, repr=False, compare=False)
+    """The base that trained, without the adapter and as a fresh load is, if it was to be kept and training left it so."""
 
 
 def encode(
@@ -222,6 +225,7 @@ def train_adapter(
     parent: Path | None = None,
     dev: DevSet | None = None,
     resume: bool = False,
+    keep_base: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     on_notice: Callable[[str], None] | None = None,
 ) -> TrainedAdapter:
@@ -230,6 +234,9 @@ def train_adapter(
     It begins with the weights of the adapter folder `parent`, if one is given. With `recipe.dev` it is measured on `dev`, which
     must be given then, and the checkpoint that did best there is what is saved. `device` is as `processes.device` takes it.
     `full` trains all of the base's weights, kept in float32, instead of an adapter: for comparison, it cannot be published.
+
+    With `keep_base` the result holds the base, for whoever measures and publishes; one that is divided among processes, or was
+    trained as a whole, is not kept.
 
     With `resume`, goes on from the newest complete checkpoint in `run_folder`. Raises TrainingError before the first step
     where the rows cannot be trained on, and as `fit` does; a KeyboardInterrupt passes through and leaves the checkpoints.
@@ -249,7 +256,7 @@ def train_adapter(
         device=processes.device(device),
         divisible=processes.divide_weights(),
     )
-    total = loaded.model.num_parameters()
+    total, before = loaded.model.num_parameters(), BeforeTraining.of(loaded.model)
     rows, dropped = encode(examples, ChatTokens(loaded.tokenizer), optimiser.row_tokens)
     if dropped and on_notice is not None and processes.is_first():
         on_notice(
@@ -283,6 +290,10 @@ def train_adapter(
         processes.wait()
     losses = tuple((int(entry["step"]), float(entry["loss"])) for entry in loss_entries(trainer.state.log_history))
     epochs = float(trainer.state.epoch or 0.0)
+    trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad) - held
+    kept = keep_base and not full and processes.count() == 1
+    if kept:
+        before.give_back(model)
     return TrainedAdapter(
         folder=folder,
         steps=int(trainer.state.global_step),
@@ -291,12 +302,13 @@ def train_adapter(
         seconds=time.monotonic() - start,
         final_loss=final_loss([loss for _, loss in losses]),
         losses=losses,
-        trainable_parameters=sum(p.numel() for p in trainer.model.parameters() if p.requires_grad) - held,
+        trainable_parameters=trainable,
         total_parameters=total,
         rows=len(rows),
         dropped=dropped,
         compute=loaded.compute,
         dev={} if best is None else best.named,
+        base=loaded if kept else None,
     )
 
 

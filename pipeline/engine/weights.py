@@ -113,12 +113,13 @@ def _leave_unpackable(model: Any) -> None:
 
     It takes rows in blocks of 32 and scales in blocks of 64 that may not cross a row. Gemma 4's inputs a layer can be narrower.
     """
-    for layer in _quantized(model):
+    for layer in quantized_layers(model):
         if layer.out_features % _PACKED_ROWS or layer.in_features % _PACKED_COLUMNS:
             layer.support_avx512bf16_for_cpu = False
 
 
-def _quantized(model: Any) -> list[Any]:
+def quantized_layers(model: Any) -> list[Any]:
+    """The layers that bitsandbytes keeps in 4 bit, in the model's order."""
     from bitsandbytes.nn.modules import Linear4bit  # peft's wrapper around such a layer has the same name
 
     return [module for module in model.modules() if isinstance(module, Linear4bit)]
@@ -129,7 +130,7 @@ def keep_gradients(model: Any) -> int:
 
     After a repack no gradient passes a `Linear4bit`, silently (design §9): call this on every model that will train.
     """
-    layers = _quantized(model)
+    layers = quantized_layers(model)
     for layer in layers:
         layer.support_avx512bf16_for_cpu = False
     return len(layers)
@@ -144,7 +145,7 @@ def unpack_weights(model: Any) -> None:
     from bitsandbytes.functional import _convert_weight_packed_for_cpu_inverse
 
     keep_gradients(model)
-    for layer in _quantized(model):
+    for layer in quantized_layers(model):
         weight = getattr(layer, "base_layer", layer).weight
         state = getattr(weight, "quant_state", None)
         if state is None or not getattr(state, "packing_format_for_cpu", False):

@@ -20,6 +20,8 @@ from lorag.training.data.rows import EmbedRow, PassageRow
 from lorag.training.losses import embed_by_length, query_side_loss, two_tower_loss
 from lorag.training.progress import LOSS_FILE, Progress
 from lorag.training.recipe import EmbeddingRecipe, changed
+from lorag.training.recipe_parts import Stopping
+from lorag.training.retrieval_dev import RetrievalDev
 
 SUBJECTS = ("pump", "boiler", "rudder", "ladder", "cabin", "galley", "mast", "hatch", "winch", "anchor", "radar", "crane")
 SLANG = ("pip", "bo", "ruddy", "laddie", "cab", "gal", "stick", "hole", "winnie", "hook", "dish", "arm")
@@ -299,6 +301,39 @@ def test_query_side_training_leaves_the_passages_where_they_are(tiny: str, setti
     assert np.allclose(tuned.embed_passages(texts), bare.embed_passages(texts), atol=1e-6)
     assert tuned.identity.can_search(bare.identity)
     assert _recall(tuned) >= _recall(bare) + 0.4
+
+
+def test_each_encoder_embeds_each_passage_once(
+    tiny: str, settings: EmbeddingRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Query side only, so that no passage changes: mining, training and dev questions share the bare model's vectors."""
+    embedded: list[str] = []
+    opened: list[SentenceTransformerEmbedder] = []
+    embed_passages, load = SentenceTransformerEmbedder.embed_passages, SentenceTransformerEmbedder.load
+
+    def counted(self: SentenceTransformerEmbedder, texts: Any) -> Any:
+        embedded.extend(texts)
+        return embed_passages(self, texts)
+
+    def watched(self: SentenceTransformerEmbedder) -> Any:
+        if all(self is not each for each in opened):
+            opened.append(self)
+        return load(self)
+
+    monkeypatch.setattr(SentenceTransformerEmbedder, "embed_passages", counted)
+    monkeypatch.setattr(SentenceTransformerEmbedder, "load", watched)
+    other = PassageRow("p-dev", "Manual", "the dev passage")
+    dev = RetrievalDev((EmbedRow("q-dev", "dev", ("p-dev",)),), (PASSAGES[3], other, PASSAGES[0]))
+    mined = changed(settings, negatives=Negatives.MINED, query_side_only=True, epochs=2.0, dev=Stopping(every=2, patience=9))
+    first = train_embedder(ROWS, PASSAGES, Encoder(tiny), mined, tmp_path / "first", dev=dev)
+    every = sorted(passage_text(Passage(p.id, "", "", p.title, "", p.text, 0, 1)) for p in [*PASSAGES, other])
+    assert sorted(embedded) == every and len(opened) == 1
+    # An adapter on the query side embeds passages as the bare model does: mining by it embeds none anew.
+    embedded.clear()
+    miner = SentenceTransformerEmbedder(tiny, adapter=first.folder, query_side_only=True)
+    second = train_embedder(ROWS, PASSAGES, Encoder(tiny), mined, tmp_path / "second", dev=dev, miner=miner)
+    assert sorted(embedded) == every
+    assert second.dev.keys() == first.dev.keys()
 
 
 def test_gradient_caching_and_named_targets(tiny: str, settings: EmbeddingRecipe, tmp_path: Path) -> None:

@@ -100,11 +100,22 @@ def test_it_begins_with_the_weights_and_takes_the_shape(train: Any, parent: Path
     assert (card.parent.version, card.parent.weights_digest) == ("rewriter", file_digest(parent / WEIGHTS))
 
 
-def test_what_was_gained_and_lost_stands_on_the_card(train: Any, parent: Path) -> None:
+def test_what_was_gained_and_lost_stands_on_the_card(train: Any, parent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import AutoModelForCausalLM
+
+    loads: list[str] = []
+    load = AutoModelForCausalLM.from_pretrained
+
+    def counted(location: str, **options: Any) -> Any:
+        loads.append(location)
+        return load(location, **options)
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", counted)
     card = train(str(parent), items=6)
+    assert len(loads) == 1  # what trained is measured and published
     changes = card.parent.changes
     assert [(each.metric, each.n) for each in changes][:2] == [("ROUGE-1", 6), ("rewrite EM", 6)]
-    assert {each.data for each in changes} == {"invented conversations"}
+    assert {each.data.name for each in changes} == {"invented conversations"}
     for each in changes:
         assert each.difference == pytest.approx(each.tuned - each.base)
         assert each.low <= each.difference <= each.high

@@ -181,6 +181,7 @@ def _trained(role: Role, run: Path, data: Path, recipe: GenerationRecipe, loaded
         rows=len(rows),
         dropped=dropped,
         compute=loaded.compute,
+        base=loaded,
     )
 
 
