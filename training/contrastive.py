@@ -218,8 +218,9 @@ def _prepare(
     contrast, limit = recipe.contrast, recipe.optimiser.max_length
     embedder = encoder.open()
     model = embedder.load()
+    own_length = model.max_seq_length
     if limit:
-        model.max_seq_length = min(limit, model.max_seq_length or limit)
+        model.max_seq_length = min(limit, own_length or limit)
     if contrast.instruction:
         model.prompts = {**(model.prompts or {}), "query": contrast.instruction}
     frozen = dev_frozen = None
@@ -227,7 +228,12 @@ def _prepare(
         frozen = embedder.embed_passages(_texts(passages))
         dev_frozen = _with_known(dev.passages, passages, frozen, embedder) if dev is not None else None
     # An adapter on the query side alone leaves the bare model's passage vectors as they are.
-    same = frozen is not None and not limit and miner is not None and miner.identity.can_search(embedder.identity)
+    same = (
+        frozen is not None
+        and model.max_seq_length == own_length
+        and miner is not None
+        and miner.identity.can_search(embedder.identity)
+    )
     searched = frozen if miner is None or same else None
     pairs = processes.first_does(lambda: _pairs(rows, passages, recipe, miner or embedder, searched))
     if encoder.quantized:  # the pairs are those of the unquantized model, whatever is tuned on them

@@ -117,7 +117,7 @@ def test_what_was_gained_and_lost_stands_on_the_card(train: Any, parent: Path, m
     assert [(each.metric, each.n) for each in changes][:2] == [("ROUGE-1", 6), ("rewrite EM", 6)]
     assert {each.data.name for each in changes} == {"invented conversations"}
     for each in changes:
-        assert each.difference == pytest.approx(each.tuned - each.base)
+        assert each.difference == pytest.approx(each.tuned - each.reference)
         assert each.low <= each.difference <= each.high
 
 
