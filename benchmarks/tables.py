@@ -273,7 +273,85 @@ def negatives() -> str:
     return table(["measured on", "negatives", "nDCG@10", "against the frozen encoder"], rows)
 
 
+def training_speed() -> str:
+    found = result("training_speed")
+    rows = ((clock, found["ratios"][f"trl, {key}"]) for clock, key in (("wall clock", "wall"), ("processor time", "process")))
+    head = ["LoRAG's speed as a multiple of trl's", "median", "least", "most"]
+    return table(head, ([clock, *(f"{each[which]:.2f}" for which in ("median", "least", "most"))] for clock, each in rows))
+
+
+def memory_estimate() -> str:
+    return table(
+        ["case", "estimated peak, MiB", "measured peak, MiB", "error"],
+        (
+            [
+                case["case"],
+                f"{case['estimated']['total'] / 2**20:,.0f}",
+                f"{case['measured']['peak'] / 2**20:,.0f}",
+                f"{100 * case['error']:+.0f} %",
+            ]
+            for case in result("memory_estimate")["cases"]
+        ),
+    )
+
+
+def kills() -> str:
+    return table(
+        ["training", "kills", "failed resumes", "finished runs", "of these equal to an undisturbed one"],
+        (
+            [name, *(str(each) for each in (of["kills"], len(of["failures"]), of["runs"], of["runs_equal_to_undisturbed"]))]
+            for name, of in result("kills")["methods"].items()
+        ),
+    )
+
+
+def merged() -> str:
+    rows = []
+    for role, unit in (("embedder", "a text"), ("rewriter", "a token")):
+        agreement = result(f"merge_{role}")["agreement"]
+        times = (f"{1000 * agreement[key]:.0f} ms {unit}" for key in ("seconds_unmerged", "seconds_merged"))
+        rows.append([role, *times, agreement["measure"], f"{agreement['distance']:.1g}", f"{agreement['tolerance']:g}"])
+    return table(["adapter", "with adapter", "merged", "compared by", "difference", "allowed"], rows)
+
+
+def load() -> str:
+    return table(
+        ["asked for", "answers", "equal", "close", "wrong", "p50, s", "p95, s", "p50 alone, s"],
+        (
+            [kind, *(str(of[key]) for key in ("answers", "equal", "close", "wrong")), *_seconds(of)]
+            for kind, of in result("load")["kinds"].items()
+        ),
+    )
+
+
+def _seconds(of: Mapping[str, Any]) -> list[str]:
+    return [f"{of[key]:.2f}" for key in ("p50", "p95", "p50 alone")]
+
+
+def crosscheck() -> str:
+    return table(
+        ["set", "passages", "questions", "nDCG@10 of LoRAG", "of a plain loop", "all metrics agree"],
+        (
+            [
+                name,
+                f"{of['passages']:,}",
+                f"{of['queries']:,}",
+                f"{of['lorag']['nDCG@10']:.4f}",
+                f"{of['plain']['nDCG@10']:.4f}",
+                "yes" if of["agree"] else "no",
+            ]
+            for name, of in result("retrieval_crosscheck")["sets"].items()
+        ),
+    )
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
+    "training-speed": training_speed,
+    "memory-estimate": memory_estimate,
+    "kills": kills,
+    "merged": merged,
+    "load": load,
+    "retrieval-crosscheck": crosscheck,
     "front": front,
     "demo": systems("demo", IN_DEMO, (*RETRIEVAL, *REWRITES, *ANSWERS, "macro-F1")),
     "demo-adapters": demo_adapters,

@@ -18,7 +18,8 @@ def commands() -> str:
     return page(
         "# Commands",
         f"{root.help or ''} Made from the commands; `lorag COMMAND --help` says the same.",
-        "A command ends with exit code 0, or with 2 and one line on stderr that says what is wrong and what to do.",
+        "A command ends with exit code 0, or with 2 and one line on stderr that says what is wrong and what to do. Commands that "
+        "a program might read take `-o json`, which puts JSON and nothing else on stdout.",
         *(part for command, path in walk(root, context) for part in _command(command, path)),
     )
 

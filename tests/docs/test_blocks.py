@@ -46,7 +46,9 @@ def empty(tmp_path_factory: pytest.TempPathFactory, models: Models, tiny_adapter
 
 @pytest.fixture(scope="module")
 def prepared(empty: Path, models: Models) -> Path:
-    """The same with a project that was ingested, in which a rewriter was trained, measured, promoted and trained again."""
+    """The same with a project that was ingested, in which a rewriter was trained, measured, promoted and taken back.
+
+    The starter serves, a version stands before it, and a candidate was trained that is better than the starter."""
     folder = empty.with_name("prepared")
     shutil.copytree(empty, folder, symlinks=True)
     with at(folder, models) as world:
@@ -57,7 +59,8 @@ def prepared(empty: Path, models: Models) -> Path:
             "lorag eval adapter rewriter --project handbook --data rows",
             "lorag adapters promote rewriter --project handbook",
             "lorag eval ablation --project handbook --data rows --limit 2 --out old/report.html",
-            "lorag train rewriter --project handbook --data rows --from production",
+            "lorag adapters rollback rewriter --project handbook",
+            "lorag train rewriter --project handbook --data rows",
         ):
             world.run_line(line, "prepared")
     return folder
