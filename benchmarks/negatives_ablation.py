@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.own_process import progress_lines
 from benchmarks.provenance import provenance, save
 from lorag.pipeline.contracts import embed
 from lorag.pipeline.errors import LoragError
@@ -28,11 +29,11 @@ from lorag.pipeline.evaluation.searching import Embedded, search
 from lorag.pipeline.evaluation.significance import mean_interval, paired_difference
 from lorag.pipeline.records import Role
 from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
+from lorag.pipeline.storage.atomic import write_file
 from lorag.training.contrastive import Encoder, train_embedder
 from lorag.training.data.negatives import Negatives
 from lorag.training.data.rows import EmbedRow, PassageRow
 from lorag.training.dataset import DataFolder
-from lorag.training.progress import Progress
 from lorag.training.recipe import EmbeddingRecipe, changed, load_recipe
 from lorag.training.starters.sources import read_corpus
 
@@ -152,7 +153,7 @@ def run_once(
             recipe,
             folder,
             resume=True,
-            on_progress=_teller(f"{mode}, seed {seed}"),
+            on_progress=progress_lines(f"{mode}, seed {seed}"),
         )
         embedder = encoder.open(adapter=trained.folder)
     found = {
@@ -163,22 +164,8 @@ def run_once(
         "seconds": round(trained.seconds, 1) if trained else 0.0,
         "final_loss": trained.final_loss if trained else None,
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    aside = kept.with_suffix(".part")
-    aside.write_text(json.dumps(found), encoding="utf-8")
-    aside.replace(kept)
+    write_file(kept, json.dumps(found))
     return found
-
-
-def _teller(name: str) -> Any:
-    def told(progress: Progress) -> None:
-        if progress.step % 10 == 0 or progress.step == progress.total:
-            left = f", {progress.seconds_left / 60:.0f} min left" if progress.seconds_left else ""
-            print(
-                f"{name}: step {progress.step} of {progress.total}, loss {progress.loss:.3f}{left}", file=sys.stderr, flush=True
-            )
-
-    return told
 
 
 def summary(runs: Mapping[str, Sequence[Mapping[str, Any]]], part: str, groups: Mapping[str, str]) -> dict[str, Any]:

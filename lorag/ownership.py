@@ -8,18 +8,15 @@ what is gone from its own documents. A copy of a project folder has the id of th
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 import re
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from lorag.pipeline.errors import ConfigError
 from lorag.pipeline.storage.atomic import make_folder, write_file
+from lorag.pipeline.storage.locks import locked
 
 FILE = Path(".lorag/project.id")
 log = logging.getLogger("lorag")
@@ -54,7 +51,7 @@ class ProjectId:
             return found
         try:
             make_folder(self.file.parent)
-            with _alone(self.file.parent):
+            with locked(self.file.parent):
                 if not self.known():
                     write_file(self.file, f"{secrets.token_hex(16)}\n")
         except OSError as error:
@@ -63,14 +60,3 @@ class ProjectId:
 
     def adopted(self, collection: str) -> None:
         log.warning("collection %s had no owner; it belongs to the project %s from now on", collection, self.project)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Within: no other process makes the id."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

@@ -29,6 +29,7 @@ from lorag.pipeline.errors import InputError
 from lorag.pipeline.evaluation.ablation import Configuration, Measured, TestSet
 from lorag.pipeline.evaluation.row_file import RowFile
 from lorag.pipeline.records import Answer, Role
+from lorag.pipeline.storage.atomic import write_file
 from lorag.training.data.jsonl import file_digests
 from lorag.training.dataset import DataFolder
 from lorag.training.publish import library_versions
@@ -51,9 +52,7 @@ class RunFolder:
     def finish(self, result: Mapping[str, Any], usage: Sequence[Mapping[str, Any]]) -> None:
         """Write the figures."""
         for name, content in ((RESULT, result), (USAGE, usage)):
-            aside = self.folder / f".{name}"
-            aside.write_text(json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-            aside.replace(self.folder / name)
+            write_file(self.folder / name, json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from contextlib import closing
+from pathlib import Path
 
 from lorag.assembly import open_index, version_name
 from lorag.index_switch import named_encoder
@@ -14,42 +15,26 @@ from lorag.pipeline.config import load_settings
 from lorag.pipeline.records import Role
 from tests.claims import claim
 
+ROOT = Path(__file__).resolve().parents[2]
+
 # Dies, as by SIGKILL, right before the n-th call that changes the disk; n = 1, 2, … until nothing is left to be cut short.
 STEPWISE = """
-import os, sys
+import sys
 from pathlib import Path
 from lorag.assembly import open_registry
 from lorag.index_switch import follow_embedder
 from lorag.pipeline.config import load_settings
 from lorag.pipeline.records import Role
 
-def die_at(n):
-    count = 0
-    def guarded(real):
-        def call(*args, **options):
-            nonlocal count
-            count += 1
-            if count == n:
-                os._exit(9)
-            return real(*args, **options)
-        return call
-    for name in ("mkdir", "rename", "replace", "fsync", "unlink", "rmdir", "truncate", "ftruncate"):
-        setattr(os, name, guarded(getattr(os, name)))
+from tests.stepwise import report, run_stepwise
 
-settings, step = load_settings(Path(sys.argv[1])), 1
-while True:
-    child = os.fork()
-    if child == 0:
-        die_at(step)
-        open_registry(settings).rollback(Role.EMBEDDER)
-        follow_embedder(settings)
-        os._exit(0)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    print(status, flush=True)
-    sys.stdin.readline()
-    if status == 0:
-        break
-    step += 1
+settings = load_settings(Path(sys.argv[1]))
+
+def work():
+    open_registry(settings).rollback(Role.EMBEDDER)
+    follow_embedder(settings)
+
+run_stepwise(work, report)
 """
 
 
@@ -73,7 +58,7 @@ def test_a_rollback_that_is_killed_leaves_one_pair_or_the_other(project, publish
 
     seen, deaths = [serving()], 0
     with subprocess.Popen(
-        [sys.executable, "-c", STEPWISE, str(project.folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", STEPWISE, str(project.folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
     ) as process:
         assert process.stdin and process.stdout
         for line in process.stdout:

@@ -17,6 +17,7 @@ from lorag.pipeline.adapters.inspection import inspect_folder
 from lorag.pipeline.adapters.registry import Registry
 from lorag.pipeline.records import Role
 
+ROOT = Path(__file__).resolve().parents[3]
 Plain = Callable[[int], Path]
 Card = Callable[[Path], AdapterCard]
 
@@ -47,36 +48,8 @@ while True:
 STEPWISE = (
     WRITER
     + """
-import os
-
-CALLS = ("mkdir", "rename", "fsync", "unlink", "rmdir")
-
-def die_at(n):
-    count = 0
-    def guarded(real):
-        def call(*args, **options):
-            nonlocal count
-            count += 1
-            if count == n:
-                os._exit(9)
-            return real(*args, **options)
-        return call
-    for name in CALLS:
-        setattr(os, name, guarded(getattr(os, name)))
-
-step = int(sys.argv[3])
-while True:
-    child = os.fork()
-    if child == 0:
-        die_at(step)
-        work(Registry(Path(sys.argv[1])), Path(sys.argv[2]))
-        os._exit(0)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    print(status, flush=True)
-    sys.stdin.readline()
-    if status == 0:
-        break
-    step += 1
+from tests.stepwise import report, run_stepwise
+run_stepwise(lambda: work(Registry(Path(sys.argv[1])), Path(sys.argv[2])), report, int(sys.argv[3]))
 """
 )
 
@@ -113,7 +86,7 @@ def test_killed_before_each_step(registry: Registry, source: Path) -> None:
     command = [sys.executable, "-c", STEPWISE, str(registry.folder), str(source), "1"]
     before = dict(registry.aliases(Role.REWRITER))
     deaths = 0
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdin and process.stdout
         for line in process.stdout:
             check_whole(registry)

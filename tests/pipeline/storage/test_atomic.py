@@ -16,6 +16,7 @@ from lorag.pipeline.errors import FileError
 from lorag.pipeline.storage import atomic
 
 ASIDE = ".lorag-aside-"
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -121,9 +122,9 @@ STEPWISE = """
 import os, sys
 from pathlib import Path
 from lorag.pipeline.storage.atomic import new_folder, write_file
+from tests.stepwise import run_stepwise
 
-folder, step = Path(sys.argv[1]), 1
-CALLS = ("mkdir", "rename", "fsync", "unlink", "rmdir", "open")
+folder = Path(sys.argv[1])
 
 def work():
     write_file(folder / "x.txt", "new")
@@ -131,34 +132,18 @@ def work():
         (aside / "one").write_text("1")
         (aside / "two").write_text("2")
 
-while True:
-    child = os.fork()
-    if child == 0:
-        count = 0
-        def guarded(real):
-            def call(*args, **options):
-                global count
-                count += 1
-                if count == step:
-                    os._exit(9)
-                return real(*args, **options)
-            return call
-        for name in CALLS:
-            setattr(os, name, guarded(getattr(os, name)))
-        work()
-        os._exit(0)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+def show(status):
     made = sorted(os.listdir(folder / "made")) if (folder / "made").is_dir() else None
     print(status, (folder / "x.txt").read_text(), made, flush=True)
-    if made is not None:
-        break
-    step += 1
+    return made is not None
+
+run_stepwise(work, show)
 """
 
 
 def test_killed_before_each_step(tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_text("old")
-    done = subprocess.run([sys.executable, "-c", STEPWISE, str(tmp_path)], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", STEPWISE, str(tmp_path)], capture_output=True, text=True, check=True, cwd=ROOT)
     lines = done.stdout.splitlines()
     assert len(lines) > 10
     assert {line for line in lines[:-1]} == {"9 old None", "9 new None"}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -20,6 +19,7 @@ import yaml
 from lorag.pipeline.errors import DataError, InputError
 from lorag.pipeline.records import Role
 from lorag.pipeline.retrieval.ingest import Chunking
+from lorag.pipeline.storage.atomic import new_folder
 from lorag.training.data.formats.documents import lay_out
 from lorag.training.data.formats.placing import Placed, as_they_are, normalised, place, withhold
 from lorag.training.data.formats.source import LeftOut, Source
@@ -74,16 +74,11 @@ def write_folder(source: Source, out: Path, options: Options, origin: Mapping[st
     """
     if out.exists():
         raise InputError(f"{out}: is there already; name another folder, or delete it first")
-    aside = out.with_name(f".{out.name}.importing")
-    shutil.rmtree(aside, ignore_errors=True)
     try:
-        report = _write(source, aside, options, origin)
-        aside.replace(out)
+        with new_folder(out) as aside:
+            return _write(source, aside, options, origin)
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror or error})") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    return report
 
 
 def _write(source: Source, out: Path, options: Options, origin: Mapping[str, str]) -> ImportReport:
