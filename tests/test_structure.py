@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -35,8 +36,13 @@ HEAVY = ("torch", "transformers", "sentence_transformers", "peft", "trl", "datas
 MAX_FILE_BYTES = 50 * 2**20
 
 
-def imported_names(source: str, module: str) -> Iterator[tuple[int, str]]:
+@cache  # each file is asked about once for every name that it may not import
+def imported_names(source: str, module: str) -> tuple[tuple[int, str], ...]:
     """Line and dotted name of each import in `source`, those inside functions too; `module` resolves relative ones."""
+    return tuple(_imported_names(source, module))
+
+
+def _imported_names(source: str, module: str) -> Iterator[tuple[int, str]]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)

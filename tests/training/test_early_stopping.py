@@ -102,10 +102,17 @@ def stop_at(step: int) -> Callable[[Progress], None]:
     return on_progress
 
 
+@pytest.fixture(scope="module")
+def whole(base: Base, tmp_path_factory: pytest.TempPathFactory) -> TrainedAdapter:
+    """A run that nobody killed."""
+    return train_adapter(EXAMPLES, base, changed(SETTINGS, dev=STOPPING), tmp_path_factory.mktemp("whole"), dev=Letters())
+
+
 @pytest.mark.parametrize("killed_at", [5, 8, 11])
-def test_a_killed_run_goes_on_to_the_same_curve_and_the_same_choice(killed_at: int, base: Base, tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_to_the_same_curve_and_the_same_choice(
+    killed_at: int, whole: TrainedAdapter, base: Base, tmp_path: Path
+) -> None:
     settings = changed(SETTINGS, dev=STOPPING)
-    whole = train_adapter(EXAMPLES, base, settings, tmp_path / "whole", dev=Letters())
     with pytest.raises(KeyboardInterrupt):
         train_adapter(EXAMPLES, base, settings, tmp_path / "cut", dev=Letters(), on_progress=stop_at(killed_at))
     resumed = train_adapter(EXAMPLES, base, settings, tmp_path / "cut", dev=Letters(), resume=True)

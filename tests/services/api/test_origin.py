@@ -7,7 +7,7 @@ from starlette.datastructures import Headers
 
 from lorag.services.api.errors import ApiError
 from lorag.services.api.origin import check_origin
-from lorag.services.commands.serve import LOOPBACK
+from lorag.services.api.server import LOOPBACK
 
 GOOD = [
     {"host": "127.0.0.1:8321"},

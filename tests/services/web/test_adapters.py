@@ -90,7 +90,7 @@ REPORT = """<!doctype html><html><head><style>h1 { color: rgb(1, 2, 3); }</style
 
 
 def test_the_report_is_shown_with_its_style_and_can_run_nothing(site: Live, open_page: OpenPage, mishaps: list[str]) -> None:
-    folder = site.state.project / FOLDERS[0]
+    folder = site.state.project.folder / FOLDERS[0]
     folder.mkdir(parents=True)
     (folder / "report.html").write_text(REPORT, encoding="utf-8")
     page = open_page(site, "#report")
