@@ -111,6 +111,13 @@ def open_embedder(settings: Settings) -> Embedder:
     return embedder
 
 
+def open_embedder_of(settings: Settings, model: str, adapter: str) -> Embedder:
+    """As `open_embedder`, of another model and with another version or alias of the project's adapter."""
+    adapters = settings.adapters.model_copy(update={"embedder": adapter})
+    chosen = settings.embedder.model_copy(update={"model": model})
+    return open_embedder(settings.model_copy(update={"adapters": adapters, "embedder": chosen}))
+
+
 def open_index(settings: Settings, embedder: Embedder | None = None, store: VectorStore | None = None) -> Index:
     """The project's index, with `embedder` and `store` or those that the settings name. `close` it when done."""
     from lorag.ownership import ProjectId

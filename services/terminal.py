@@ -31,7 +31,9 @@ PLAIN_WIDTH = 160
 # Control characters but tab and line feed, bidirectional overrides, halves of surrogate pairs.
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
-_OF_A_PROJECT = re.compile(r"`lorag (?:ingest|ask|chat|train|doctor|keys|adapters|eval (?:chain|adapter|ablation))\b[^`]*`")
+_OF_A_PROJECT = re.compile(
+    r"`lorag (?:ingest|ask|chat|train|doctor|keys|adapters|eval (?:chain|adapter|ablation|retrieval))\b[^`]*`"
+)
 """Commands that take `--project`. Not `lorag serve`, which messages name as the process that runs."""
 
 

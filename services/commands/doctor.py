@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from lorag.services.options import HERE, Format, Output, Project
-from lorag.services.terminal import cell, out, show, show_json, table, working
+from lorag.services.terminal import cell, for_project, out, show, show_json, table, working
 
 if TYPE_CHECKING:
     from lorag.doctor import Machine, ProjectState
@@ -30,7 +30,7 @@ def doctor(project: Project = HERE, output: Output = Format.TEXT) -> None:
         rows.add_row(cell(key), cell(value))
     out().print(rows)
     for problem in problems:
-        show(f"missing or wrong: {problem}", style="yellow")
+        show(for_project(f"missing or wrong: {problem}", project), style="yellow")
     if not problems:
         show("Nothing is missing.")
 

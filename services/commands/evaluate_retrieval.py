@@ -114,13 +114,10 @@ def _encoder(name: str, adapter: str, project: Path) -> Embedder:
 
     if adapter == NO_ADAPTER:
         return SentenceTransformerEmbedder(name)
-    from lorag.assembly import open_embedder
-    from lorag.pipeline.config import load_settings
+    import lorag
+    from lorag.assembly import open_embedder_of
 
-    settings = load_settings(project)
-    adapters = settings.adapters.model_copy(update={"embedder": adapter})
-    chosen = settings.embedder.model_copy(update={"model": name})
-    return open_embedder(settings.model_copy(update={"adapters": adapters, "embedder": chosen}))
+    return open_embedder_of(lorag.open(project).settings, name, adapter)
 
 
 def _show(scores: RetrievalScores, caption: str) -> None:

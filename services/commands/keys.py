@@ -9,7 +9,7 @@ import typer
 
 from lorag.services.api.scopes import Scope
 from lorag.services.options import HERE, Format, Output, Project
-from lorag.services.terminal import cell, out, say, show, show_json, table
+from lorag.services.terminal import cell, for_project, out, say, show, show_json, table
 
 if TYPE_CHECKING:
     from lorag.services.api.keys import KeyEntry, KeyRing
@@ -52,7 +52,7 @@ def list_keys(project: Project = HERE, output: Output = Format.TEXT) -> None:
         show_json({"keys": [_fields(entry) for entry in entries]})
         return
     if not entries:
-        show("No keys; make one with `lorag keys add NAME --scope ask`.")
+        show(for_project("No keys; make one with `lorag keys add NAME --scope ask`.", project))
         return
     rows = table("name", "scopes", "tenant", "created")
     for entry in entries:
@@ -74,8 +74,8 @@ def _fields(entry: KeyEntry) -> dict[str, Any]:
 
 
 def _open(project: Path) -> KeyRing:
-    from lorag.pipeline.config import load_settings
+    import lorag
     from lorag.services.api.keys import FILE, KeyRing
 
-    load_settings(project)  # a folder that is no project gets no keys
+    lorag.open(project)  # a folder that is no project gets no keys
     return KeyRing(project / FILE)

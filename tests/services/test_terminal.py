@@ -1,12 +1,16 @@
-"""What is printed: text made safe, durations, the pace of a stage, and progress where there is no terminal."""
+"""What is printed: text made safe, commands to go on with, the pace of a stage, and progress where there is no terminal."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
+import typer
 
 from lorag.services import terminal
-from lorag.services.terminal import Pace, ProgressBars, progress_bars, visible
-from lorag.watching import duration
+from lorag.services.cli import app
+from lorag.services.terminal import Pace, ProgressBars, command, for_project, progress_bars, visible
 
 
 @pytest.mark.parametrize(
@@ -23,13 +27,6 @@ from lorag.watching import duration
 )
 def test_visible(text: str, shown: str) -> None:
     assert visible(text) == shown
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"), [(0, "0:00"), (-3, "0:00"), (7.4, "0:07"), (200, "3:20"), (3600, "1:00:00"), (3730, "1:02:10")]
-)
-def test_duration(seconds: float, shown: str) -> None:
-    assert duration(seconds) == shown
 
 
 def test_pace_counts_from_the_first_call() -> None:
@@ -67,3 +64,57 @@ def test_on_a_terminal_one_bar_a_stage(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert captured.out == ""
     for piece in ("documents", "1/2", "1:01 left", "a[b].md", "texts", "3/3"):
         assert piece in captured.err
+
+
+def test_a_command_to_go_on_with_names_the_project_unless_the_shell_stands_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    elsewhere = Path("my project")
+    assert command("ingest", project=Path()) == command("ingest", project=tmp_path) == "lorag ingest"
+    assert command("ingest", project=elsewhere) == "lorag ingest --project 'my project'"
+    assert command("eval", "adapter", "judge", "--data", Path("a b"), project=elsewhere) == (
+        "lorag eval adapter judge --data 'a b' --project 'my project'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("run `lorag ingest` first", "run `lorag ingest --project p` first"),
+        ("run `lorag ingest --rebuild`, or", "run `lorag ingest --rebuild --project p`, or"),
+        ("`lorag eval adapter embedder`; `lorag train`", "`lorag eval adapter embedder --project p`; `lorag train --project p`"),
+        ("`lorag keys add NAME --scope ask`", "`lorag keys add NAME --scope ask --project p`"),
+        ("is open in `lorag serve`", "is open in `lorag serve`"),  # the process that runs
+        ("make one with `lorag init PROJECT --docs FOLDER`", "make one with `lorag init PROJECT --docs FOLDER`"),
+        ("as `lorag eval compare` reads it", "as `lorag eval compare` reads it"),  # it takes no --project
+        ("the lorag ingest of yesterday", "the lorag ingest of yesterday"),
+    ],
+)
+def test_commands_in_a_message_are_written_for_the_project(
+    text: str, shown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert for_project(text, Path("p")) == shown
+    assert for_project(text, Path()) == for_project(text, None) == text
+
+
+def test_a_project_with_strange_letters_is_quoted_and_made_visible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert for_project("`lorag ask`", Path("a\\1\x1b[2Jb")) == r"`lorag ask --project 'a\1\x1b[2Jb'`"
+
+
+def leaves(group: Any, *words: str) -> list[tuple[tuple[str, ...], Any]]:
+    """Each command of the command line, by its words."""
+    if not hasattr(group, "commands"):
+        return [(words, group)]
+    return [leaf for name, inner in group.commands.items() for leaf in leaves(inner, *words, name)]
+
+
+def test_hints_know_every_command_that_takes_a_project() -> None:
+    commands = leaves(typer.main.get_command(app))
+    takes = {words for words, made in commands if any("--project" in option.opts for option in made.params)}
+    named = {words for words, _ in commands if for_project(f"`lorag {' '.join(words)}`", Path("p")).endswith(" --project p`")}
+    assert len(takes) > 15
+    assert takes - named == {("serve",)}
+    assert named - takes == set()
