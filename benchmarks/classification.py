@@ -32,13 +32,13 @@ from benchmarks.classifier import (
     train_classifier,
 )
 from benchmarks.own_process import in_own_process, progress_lines
+from benchmarks.peak import peak_memory
 from benchmarks.provenance import provenance, save
 from lorag.pipeline.errors import LoragError
 from lorag.pipeline.evaluation.bootstrap import Interval
 from lorag.pipeline.evaluation.label_significance import macro_f1_interval, paired_macro_f1
 from lorag.pipeline.evaluation.significance import mean_interval, paired_difference
 from lorag.pipeline.storage.atomic import write_file
-from lorag.training.memory import peak_memory
 
 TEST_SPLIT = {"product_category": "val", "intent_clinc150": "test"}
 REFERENCE = {"product_category": {"model": "a Qwen3 embedding model of 615M parameters, LoRA", "macro_f1": 0.836}}

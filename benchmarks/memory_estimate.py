@@ -24,6 +24,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from peak import peak_memory
 from provenance import provenance
 
 from lorag.pipeline.adapters.registry import Registry
@@ -34,7 +35,6 @@ from lorag.pipeline.retrieval.sentence_encoder import MINILM
 from lorag.training.contrastive import Encoder, train_embedder
 from lorag.training.dataset import DataFolder
 from lorag.training.estimate import plan_sft, plan_training
-from lorag.training.memory import peak_memory
 from lorag.training.passage_search import plain_retrieval
 from lorag.training.recipe import EmbeddingRecipe, GenerationRecipe, Recipe, parse_recipe
 from lorag.training.run import TrainingRun

@@ -14,6 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from benchmarks.peak import peak_memory, reset_peak
 from lorag.pipeline.engine.bases import resolve_base
 from lorag.pipeline.engine.processor import compute_dtype, detect
 from lorag.pipeline.engine.quiet import quiet_libraries
@@ -26,7 +27,6 @@ from lorag.training.contrastive import Encoder, train_embedder
 from lorag.training.dataset import DataFolder
 from lorag.training.encoder_lora import tensor_bytes
 from lorag.training.examples import rank_for, rewrite_examples, synthesize_examples
-from lorag.training.memory import peak_memory, reset_peak
 from lorag.training.passage_search import PassageSearch, plain_retrieval
 from lorag.training.progress import LOSS_FILE, Progress
 from lorag.training.recipe import EmbeddingRecipe, GenerationRecipe, R, Recipe, SynthesizerRecipe, changed

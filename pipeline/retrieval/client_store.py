@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
-from lorag.pipeline.errors import InputError, LoragError, StoreError
+from lorag.pipeline.errors import LoragError, StoreError
 from lorag.pipeline.retrieval.store import (
     DENSE,
     RRF_K,
@@ -108,15 +108,6 @@ class ClientStore:
         with self._reporting(f"delete {len(ids)} points"):
             if ids:
                 self._client.delete(name, models.PointIdsList(points=list(ids)), wait=True)
-
-    def delete_where(self, name: str, filter: Filter) -> None:
-        from qdrant_client import models
-
-        with self._reporting("delete points by filter"):
-            matching = _filter(filter)
-            if matching is None:
-                raise InputError("delete by an empty filter: name what to delete, or drop the collection")
-            self._client.delete(name, models.FilterSelector(filter=matching), wait=True)
 
     def count(self, name: str, filter: Filter | None = None) -> int:
         with self._reporting("count points"):

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lorag.pipeline.errors import InputError, LoragError, StoreError
+from lorag.pipeline.errors import LoragError, StoreError
 from lorag.pipeline.retrieval.edge_forms import FLAGS, conditions, edge_point, plain_payload, request, schema
 from lorag.pipeline.retrieval.store import DENSE, SPARSE, FieldKind, Filter, Found, Point, Search, StoredPoint, check_name
 from lorag.pipeline.storage.atomic import new_folder, write_file
@@ -90,15 +90,6 @@ class EdgeStore:
         with self._reporting(f"delete {len(ids)} points"):
             if ids:
                 self._shard(name).update(edge.UpdateOperation.delete_points(list(ids)))
-
-    def delete_where(self, name: str, filter: Filter) -> None:
-        import qdrant_edge as edge
-
-        with self._reporting("delete points by filter"):
-            matching = conditions(filter)
-            if matching is None:
-                raise InputError("delete by an empty filter: name what to delete, or drop the collection")
-            self._shard(name).update(edge.UpdateOperation.delete_points_by_filter(matching))
 
     def count(self, name: str, filter: Filter | None = None) -> int:
         import qdrant_edge as edge

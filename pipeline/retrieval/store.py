@@ -117,10 +117,6 @@ class VectorStore(Protocol):
 
     def delete(self, name: str, ids: Sequence[str]) -> None: ...
 
-    def delete_where(self, name: str, filter: Filter) -> None:
-        """Delete what matches. An empty filter is refused (InputError): `drop` is for everything."""
-        ...
-
     def count(self, name: str, filter: Filter | None = None) -> int: ...
 
     def scroll(self, name: str, *, keys: Sequence[str] | None = None, filter: Filter | None = None) -> Iterator[StoredPoint]:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.peak import peak_memory, reset_peak
 from benchmarks.tuning_variants import Method, Task, Tuned, Variant, learning_rates, plan, tune
 from lorag.pipeline.errors import InputError, TrainingError
 from lorag.pipeline.records import Role
 from lorag.training.checkpoints import newest_complete
 from lorag.training.dataset import DataFolder
-from lorag.training.memory import peak_memory, reset_peak
 from lorag.training.recipe import parse_recipe
 
 RATES = {Method.FULL: 1e-4, Method.LORA: 1e-3, Method.QLORA: 1e-3}

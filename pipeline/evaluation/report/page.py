@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from importlib.resources import files
 
 from lorag.pipeline.evaluation.report import appendix, browser, effects, sections
@@ -27,30 +26,25 @@ _NAMES = {
 
 def render_page(report: Report) -> str:
     """The whole page as text; parts that the report does not have are left out."""
-    search = el("script", Markup(_asset("search.js"))) if report.questions else None
-    return frame(report.title, report.summary, _NAMES, _parts(report), search)
-
-
-def frame(title: str, summary: str, names: Mapping[str, str], parts: Mapping[str, Markup], script: Markup | None = None) -> str:
-    """A page in the report's style: title, lead, and `parts` by anchor, of which `names` has what the navigation calls them."""
+    parts = _parts(report)
     head = el(
         "head",
         el("meta", charset="utf-8"),
         el("meta", name="viewport", content="width=device-width, initial-scale=1"),
         el("meta", name="color-scheme", content="light dark"),
-        el("title", title),
+        el("title", report.title),
         el("style", Markup(_asset("style.css"))),
     )
     body = el(
         "body",
         el(
             "header",
-            el("h1", title),
-            el("p", summary, class_="lead") if summary else None,
-            el("nav", (el("a", names[anchor], href=f"#{anchor}") for anchor in parts), aria_label="Sections"),
+            el("h1", report.title),
+            el("p", report.summary, class_="lead") if report.summary else None,
+            el("nav", (el("a", _NAMES[anchor], href=f"#{anchor}") for anchor in parts), aria_label="Sections"),
         ),
         el("main", parts.values()),
-        script,
+        el("script", Markup(_asset("search.js"))) if report.questions else None,
     )
     return f"<!DOCTYPE html>\n{el('html', head, body, lang='en')}\n"
 

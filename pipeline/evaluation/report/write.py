@@ -26,11 +26,7 @@ def write_report(report: Report, folder: Path, name: str = "report") -> Path:
     parts = plain(report, "report")
     lines = [f"{json.dumps(key)}: {json.dumps(part, ensure_ascii=False, allow_nan=False)}" for key, part in parts.items()]
     text = "{\n" + ",\n".join(lines) + "\n}\n"
-    return write_both(text, render_page(report), folder, name)
-
-
-def write_both(text: str, page: str, folder: Path, name: str = "report") -> Path:
-    """Write the JSON `text` and the `page` as NAME.json and NAME.html, each in one step. Returns the page. Raises InputError."""
+    page = render_page(report)
     try:
         write_file(folder / f"{name}.json", text)
         write_file(folder / f"{name}.html", page)
