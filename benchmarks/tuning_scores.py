@@ -16,7 +16,7 @@ from lorag.evaluating.testset import Sizes, read_tests
 from lorag.pipeline.contracts import embed
 from lorag.pipeline.engine.layer import Layer
 from lorag.pipeline.errors import DataError
-from lorag.pipeline.evaluation.ablation import DEPTH, OWN_METRIC
+from lorag.pipeline.evaluation.ablation import OWN_METRIC
 from lorag.pipeline.evaluation.answers import score_answers
 from lorag.pipeline.evaluation.beir import BeirCollection
 from lorag.pipeline.evaluation.retrieval import score_run
@@ -26,6 +26,7 @@ from lorag.pipeline.evaluation.searching import embed_collection, search
 from lorag.pipeline.records import Hit, Outcome, Passage, Role
 from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
 from lorag.pipeline.stages import Rewriter, Synthesizer
+from lorag.pipeline.stages.retriever import DEPTH
 from lorag.training.examples import asked
 from lorag.training.passage_search import PassageSearch, plain_retrieval
 from lorag.training.recipe import GenerationRecipe

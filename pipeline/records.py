@@ -179,11 +179,12 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class StageRecord:
-    """What one stage did for one question: adapter identity (`base` where none), prompt, reply and wall time in seconds."""
+    """What one stage did for one question: adapter identity (`base` if none), prompt, reply and wall time in seconds, which no
+    comparison counts."""
 
     stage: str
     adapter: str
-    seconds: float
+    seconds: float = field(compare=False)
     outcome: Outcome
     prompt: tuple[Message, ...] = ()
     reply: str = ""

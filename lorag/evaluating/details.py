@@ -16,7 +16,6 @@ from lorag.pipeline.evaluation.judgments import JudgeScores, score_judgments
 from lorag.pipeline.evaluation.rewrite_retrieval import RewriteRetrieval, compare_rewrites
 from lorag.pipeline.evaluation.second_look import SupportVerdicts, judge_answers, write_freely
 from lorag.pipeline.records import Outcome, Role
-from lorag.pipeline.stages import Judge
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ def measure_details(parts: Parts, tests: TestSet, measured: Sequence[Measured]) 
     judges = [by_name[name] for name in (BASE_CHAIN, f"+ {Role.JUDGE.value}") if name in by_name]
     ends = [by_name[name] for name in (BASE_CHAIN, ALL_ADAPTERS) if name in by_name]
     return Details(
-        rewrites=compare_rewrites(tests.chain, alone, parts.frozen_index, hybrid=parts.hybrid),
+        rewrites=compare_rewrites(tests.chain, alone, parts.frozen),
         judges=tuple(_judge(parts, tests, each) for each in judges) if tests.judgments else (),
         support=_support(parts, ends, judges[-1]),
         outcomes=tuple(found for each in measured for found in _outcomes(each)),
@@ -76,8 +75,8 @@ def measure_details(parts: Parts, tests: TestSet, measured: Sequence[Measured]) 
 
 
 def _judge(parts: Parts, tests: TestSet, measured: Measured) -> JudgeDetail:
-    adapter = parts.adapters.get(Role.JUDGE) if Role.JUDGE in measured.configuration.on else None
-    written = write_freely(parts.engine, adapter, tests.judgments)
+    judge = parts.judge(measured.configuration.on)
+    written = write_freely(parts.engine, judge.adapter, tests.judgments)
     in_format = sum(item.outcome is Outcome.OK for item in written)
     read = sum(item.outcome is not Outcome.FAILED for item in written)
     labelled = any(item.label is not None for item in measured.judgments)
@@ -87,10 +86,9 @@ def _judge(parts: Parts, tests: TestSet, measured: Measured) -> JudgeDetail:
 
 def _support(parts: Parts, ends: Sequence[Measured], judged: Measured) -> tuple[SupportVerdicts, ...]:
     """The answers of the base chain and of all adapters, both by the judge adapter, whose own judgments `judged` holds."""
-    adapter = parts.adapters.get(Role.JUDGE)
-    if adapter is None:
+    if Role.JUDGE not in parts.adapters:
         return ()
-    judge = Judge(parts.engine, adapter)
+    judge = parts.judge(frozenset({Role.JUDGE}))
     return tuple(judge_answers(each, judge, judged.judgments) for each in ends if each.responses)
 
 

@@ -189,17 +189,17 @@ def evaluate(
         found = Evaluation(
             tests=tests,
             measured=run.measured,
-            ablation=_table(shown, tests),
+            ablation=_table(shown, tests, run.reach),
             comparisons=comparisons,
             floors=floors(tests, run.measured[0]),
             usage=run.usage,
             starters=run.starters,
             details=run.details,
-            notes=(*without, *too_few, *left_out_stages(settings), *about_starters),
+            notes=(*without, *too_few, *about_starters),
         )
         if full:
-            factorial = factorial_effects(run.measured, tests, roles, METRICS, seed=settings.seed)
-            found = replace(found, runs=_table(run.measured, tests), factorial=factorial)
+            factorial = factorial_effects(run.measured, tests, roles, METRICS, run.reach, seed=settings.seed)
+            found = replace(found, runs=_table(run.measured, tests, run.reach), factorial=factorial)
         if keep is not None:
             keep.finish(found.to_json(), usage_json(run.usage))
     return found
@@ -210,13 +210,6 @@ def _measurable(tests: TestSet, versions: Mapping[Role, Version]) -> tuple[list[
     tested = roles_tested(tests)
     without = [f"The {role.value} adapter is left out: there are no test rows for it." for role in versions if role not in tested]
     return [role for role in ROLES if role in versions and role in tested], without
-
-
-def left_out_stages(settings: Settings) -> tuple[str, ...]:
-    """What the settings have and evaluation does not run, as a note for whoever reads its figures."""
-    parts = {"`retrieval.rerank`": settings.retrieval.rerank is not None, "`judge.gate`": settings.judge.gate is not None}
-    on = " and ".join(name for name, is_on in parts.items() if is_on)
-    return (f"The figures are of the chain without {on}, which the settings have.",) if on else ()
 
 
 @contextmanager
@@ -284,7 +277,7 @@ def _comparison(role: str, metric: str, base: Measured, tuned: Measured) -> Comp
     return Comparison(role, metric, before, after, found.value, found.low, found.high, found.n)
 
 
-def _table(measured: Sequence[Measured], tests: TestSet) -> Ablation:
+def _table(measured: Sequence[Measured], tests: TestSet, reach: Mapping[str, frozenset[Role]]) -> Ablation:
     shown_metrics = (*METRICS, *FURTHER)
     rows, known = [], dict[tuple[int, str], Interval | None]()  # configurations share what none of their adapters changes
     for each in measured:
@@ -300,7 +293,7 @@ def _table(measured: Sequence[Measured], tests: TestSet) -> Ablation:
     metrics = tuple(metric for metric in shown_metrics if any(metric in row.cells for row in rows))
     kinds = ("", STARTER_PREFIX) if any(each.configuration.name == STARTERS for each in measured) else ("",)
     touched = {
-        metric: tuple(f"{kind}{role.value}" for role in ROLES if role in touches(metric, tests) for kind in kinds)
+        metric: tuple(f"{kind}{role.value}" for role in ROLES if role in touches(metric, tests, reach) for kind in kinds)
         for metric in metrics
     }
     return Ablation(metrics, tuple(rows), touched)

@@ -12,7 +12,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from lorag.assembly import SharedBase, open_base, open_embedder, open_index, version_name
+from lorag.assembly import (
+    SharedBase,
+    chain_options,
+    open_base,
+    open_embedder,
+    open_index,
+    open_reranker,
+    retriever_of,
+    version_name,
+)
 from lorag.evaluating.details import Details, measure_details, planned_details
 from lorag.evaluating.run_folder import RunFolder
 from lorag.pipeline.adapters.proof import load_proven
@@ -25,10 +34,11 @@ from lorag.pipeline.engine.memo import Memo
 from lorag.pipeline.engine.scripted import ScriptedEngine
 from lorag.pipeline.errors import DataError, IndexMismatch, InputError
 from lorag.pipeline.evaluation.ablation import Configuration, Measured, TestSet
-from lorag.pipeline.evaluation.bench import Bench, Parts, planned_requests
+from lorag.pipeline.evaluation.bench import Bench, Parts
 from lorag.pipeline.evaluation.journal import Journal, Usage
 from lorag.pipeline.records import Role
 from lorag.pipeline.retrieval.index import Index
+from lorag.pipeline.stages import Retriever
 
 Progress = Callable[[str, int, int], None]
 """Called with what is going on, requests answered and requests in all."""
@@ -44,10 +54,11 @@ NO_STARTERS: Mapping[Role, Version] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Measurements:
-    """What was measured, what it took, and, where asked for, the details and the starters."""
+    """What was measured, what it took, and, if asked for, the details and the starters. `reach` is as `Parts` has it."""
 
     measured: tuple[Measured, ...]
     usage: tuple[Usage, ...]
+    reach: Mapping[str, frozenset[Role]]
     details: Details | None = None
     starters: Measured | None = None
 
@@ -72,10 +83,8 @@ def run_configurations(
 
     Raises DataError where a question's gold passage is in no document.
     """
-    name, done = configurations[0].name, 0
+    name, done, total = configurations[0].name, 0, 0
     begun_with = Configuration(STARTERS, frozenset(starters))
-    total = planned_requests(tests, configurations) + (planned_details(tests, tuple(versions)) if closer else 0)
-    total += planned_requests(tests, [begun_with]) if starters else 0
 
     def count(requests: int) -> None:
         nonlocal done
@@ -84,9 +93,10 @@ def run_configurations(
             on_progress(name, done, total)
 
     generation: dict[Role, Version] = {r: v for r, v in versions.items() if r is not Role.EMBEDDER}
-    needs_base = bool(tests.rewrites or tests.judgments or any(item.answered for item in tests.chain))
+    asked = any(item.answered or item.query.history for item in tests.chain)
+    needs_base = bool(tests.rewrites or tests.judgments or asked)
     measured = []
-    with _indexes(settings, versions.get(Role.EMBEDDER), tests, on_documents) as (frozen, tuned):
+    with _retrievers(settings, versions.get(Role.EMBEDDER), tests, on_documents) as (frozen, tuned):
         base = open_base(with_adapters(settings, generation)) if needs_base else None
         if base is not None:
             _load_too(base, settings, starters)
@@ -94,22 +104,25 @@ def run_configurations(
         beneath = base.engine if base else ScriptedEngine(_no_model, weigher=_no_model)
         adapters: dict[Role, str] = {role: version_name(version) for role, version in generation.items()}
         engine = Layer(Layer(beneath, journal), Memo(count))
-        parts = Parts(engine, adapters, frozen, tuned, settings.retrieval.k, settings.retrieval.hybrid)
-        bench = Bench(parts, tests)
+        parts = Parts(engine, adapters, frozen, tuned, chain_options(settings))
+        bench, theirs = Bench(parts, tests), Bench(_with_starters(parts, starters), tests)
+        total = bench.planned(configurations) + (theirs.planned([begun_with]) if starters else 0)
+        total += planned_details(tests, tuple(versions)) if closer else 0
         for configuration in configurations:
             name = configuration.name
             measured.append(bench.measure(configuration))
             if keep is not None:
                 keep.add(measured[-1], tests)
-        name, alone = STARTERS, None
-        if starters:
-            theirs = replace(
-                parts, adapters={role: version_name(version) for role, version in starters.items()}, tuned_index=None
-            )
-            alone = Bench(theirs, tests).measure(begun_with)
+        name = STARTERS
+        alone = theirs.measure(begun_with) if starters else None
         name = CLOSER
         details = measure_details(parts, tests, measured) if closer else None
-    return Measurements(tuple(measured), journal.usage(), details, alone)
+    return Measurements(tuple(measured), journal.usage(), parts.reach, details, alone)
+
+
+def _with_starters(parts: Parts, starters: Mapping[Role, Version]) -> Parts:
+    """The same chain with the starters for adapters, on the frozen index."""
+    return replace(parts, adapters={role: version_name(version) for role, version in starters.items()}, tuned=None)
 
 
 def _load_too(base: SharedBase, settings: Settings, starters: Mapping[Role, Version]) -> None:
@@ -135,20 +148,23 @@ def _no_model(request: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _indexes(
+def _retrievers(
     settings: Settings, embedder: Version | None, tests: TestSet, on_documents: Documents | None
-) -> Iterator[tuple[Index | _NoSearch, Index | None]]:
-    """Indexes of the project's documents filled by the frozen encoder and by the one with the adapter, brought up to date."""
+) -> Iterator[tuple[Retriever, Retriever | None]]:
+    """Retrievers as the settings have them, on indexes of the project's documents that are brought up to date: one filled by the
+    frozen encoder, one by that with the adapter."""
     if not tests.chain:
-        yield _NoSearch(), None
+        yield Retriever(_NoSearch()), None
         return
+    reranker = open_reranker(settings)
     with contextlib.ExitStack() as opened:
         frozen = opened.enter_context(contextlib.closing(_index(settings, None)))
         tuned = opened.enter_context(contextlib.closing(_index(settings, embedder))) if embedder else None
         for index in (frozen, tuned) if tuned else (frozen,):
             _bring_up_to_date(index, settings.documents, on_documents)
         _require_gold(tests, frozen, settings.documents)
-        yield frozen, tuned
+        after = retriever_of(settings, tuned, version_name(embedder), reranker) if tuned and embedder else None
+        yield retriever_of(settings, frozen, "", reranker), after
 
 
 class _NoSearch:

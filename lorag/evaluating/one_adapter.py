@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lorag.evaluating.elsewhere import measure_elsewhere, read_general
-from lorag.evaluating.evaluation import Progress, evaluate_adapter, left_out_stages
+from lorag.evaluating.evaluation import Progress, evaluate_adapter
 from lorag.evaluating.measuring import Documents
 from lorag.pipeline.adapters.evidence import Evidence
 from lorag.pipeline.adapters.registry import Version
@@ -18,13 +18,11 @@ from lorag.pipeline.records import Role
 
 @dataclass(frozen=True, slots=True)
 class AdapterEvaluation:
-    """A version and what was measured of it: on its own domain, on a general set if there was one. `notes` say what was left
-    out."""
+    """A version and what was measured of it: on its own domain, on a general set if there was one."""
 
     version: Version
     evidence: Evidence
     general: Evidence | None
-    notes: tuple[str, ...]
 
 
 def evaluate_version(
@@ -48,4 +46,4 @@ def evaluate_version(
     tests = None if general is None else read_general(general)
     measured, evidence = evaluate_adapter(settings, role, version, data, on_progress, on_documents=on_documents)
     elsewhere = None if tests is None else measure_elsewhere(settings, measured.id, tests, on_texts)[1]
-    return AdapterEvaluation(measured, evidence, elsewhere, left_out_stages(settings))
+    return AdapterEvaluation(measured, evidence, elsewhere)

@@ -262,12 +262,8 @@ def _provenance(settings: Settings, data: DataFolder, versions: Mapping[Role, Ve
 
 
 def _config(settings: Settings) -> dict[str, Any]:
-    """The settings that decide figures; no address, no key's name and no folder of the project, nor what is not measured."""
-    kept = settings.model_dump(
-        mode="json",
-        include={"base", "embedder", "chunking", "retrieval", "judge"},
-        exclude={"retrieval": {"rerank"}, "judge": {"gate"}},
-    )
+    """The settings that decide figures; no address, no key's name and no folder of the project."""
+    kept = settings.model_dump(mode="json", include={"base", "embedder", "chunking", "retrieval", "judge"})
     return kept | {"engine": settings.generation.engine, "store": settings.store.kind}
 
 

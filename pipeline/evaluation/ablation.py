@@ -20,9 +20,7 @@ from lorag.pipeline.evaluation.rewrites import GoldRewrite
 from lorag.pipeline.evaluation.scores import ScoreTable, pair
 from lorag.pipeline.evaluation.significance import Interval, mean_interval, paired_difference
 from lorag.pipeline.records import Hit, Query, Response, Rewrite, Role
-
-DEPTH = 10
-"""Hits looked at by the retrieval metrics."""
+from lorag.pipeline.stages.retriever import DEPTH
 
 NDCG, RECALL = f"nDCG@{DEPTH}", "Recall@5"
 MACRO_F1 = "macro-F1"
@@ -123,15 +121,6 @@ def full_factorial(roles: Sequence[Role]) -> tuple[Configuration, ...]:
         for chosen in combinations(roles, size)
     ]
     return (base, *alone, *between, together)
-
-
-BEFORE: Mapping[str, frozenset[Role]] = {
-    "rewrites": frozenset({Role.REWRITER}),
-    "retrieval": frozenset({Role.REWRITER, Role.EMBEDDER}),
-    "answers": frozenset({Role.REWRITER, Role.EMBEDDER, Role.SYNTHESIZER}),
-    "judgments": frozenset({Role.JUDGE}),
-}
-"""Each part of `Measured` and the adapters that can change it."""
 
 
 def interval(measured: Measured, metric: str) -> Interval | None:

@@ -1,20 +1,20 @@
-"""Measures configurations of the chain on one test set; the work that two of them share is done once.
+"""Measures configurations of the chain on one test set, by running the stages of the chain itself over the test items.
 
-A `Bench` runs a stage once for each setting of the adapters before it, so that all 16 configurations of four adapters take two
-runs of rewriting, four of retrieval, eight of answering and two of judging, and an engine that remembers (`Memo`) makes
-fewer of those. Knows no files and no settings: `Parts` are made by the caller.
+What a stage comes to for a question depends on the keys of the stages behind it and on its own, and is worked out once for each
+such set of keys: the 16 configurations of four adapters take two runs of rewriting, four of retrieval, eight of answering and
+two of judging. An engine that remembers (`Memo`) makes fewer of those. Stages that change nothing that is scored, such
+as the judge's checks without a gate, are not run. Knows no files and no settings: `Parts` are made by the caller.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar
 
+from lorag.pipeline.chain import ChainOptions, build_chain
 from lorag.pipeline.engine.protocol import Engine
 from lorag.pipeline.evaluation.ablation import (
-    BEFORE,
-    DEPTH,
     NDCG,
     RECALL,
     ChainItem,
@@ -30,22 +30,42 @@ from lorag.pipeline.evaluation.retrieval import score_run
 from lorag.pipeline.evaluation.rewrites import score_rewrites
 from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable
 from lorag.pipeline.evaluation.trec import Scored
-from lorag.pipeline.records import Answer, Hit, Outcome, Response, Rewrite, Role, Trace
-from lorag.pipeline.stages import Judge, Retriever, Rewriter, Synthesizer
-from lorag.pipeline.stages.retriever import Searcher
+from lorag.pipeline.records import Outcome, Query, Role
+from lorag.pipeline.stages import Judge, Retriever
+from lorag.pipeline.stages.retriever import DEPTH
+from lorag.pipeline.stages.stage import Journey, Stage, Step, behind
+
+REWRITES, RETRIEVAL, ANSWERS = "rewrite", "retrieve", "synthesize"
+"""The stages at which something is scored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What configurations are put together from: one engine, the resident adapter of each generation role, an index filled
-    by the frozen encoder and one filled by the tuned encoder. `k` passages go to the synthesizer."""
+    """What configurations are put together from: one engine, the resident adapter of each generation role, the retriever on an
+    index filled by the frozen encoder and the one by the tuned encoder, and what else the chain that serves has."""
 
     engine: Engine
     adapters: Mapping[Role, str]
-    frozen_index: Searcher
-    tuned_index: Searcher | None
-    k: int
-    hybrid: bool = True
+    frozen: Retriever
+    tuned: Retriever | None = None
+    options: ChainOptions = field(default_factory=ChainOptions)
+
+    def stages(self, on: frozenset[Role]) -> tuple[Stage, ...]:
+        """The chain with these adapters on, as it would serve."""
+        adapters = {role: name for role, name in self.adapters.items() if role in on}
+        retriever = self.tuned if Role.EMBEDDER in on and self.tuned else self.frozen
+        return build_chain(self.engine, adapters, retriever, self.options).stages
+
+    @property
+    def reach(self) -> Mapping[str, frozenset[Role]]:
+        """Each part of `Measured`, and the adapters that can change it in this chain."""
+        stages = self.stages(frozenset())
+        scored = {"rewrites": REWRITES, "retrieval": RETRIEVAL, "answers": ANSWERS}
+        found = {part: frozenset(stage.role for stage in behind(stages, name)) for part, name in scored.items()}
+        return {**found, "judgments": frozenset({Role.JUDGE})}
+
+    def judge(self, on: frozenset[Role]) -> Judge:
+        return Judge(self.engine, self.adapters.get(Role.JUDGE) if Role.JUDGE in on else None)
 
 
 T = TypeVar("T")
@@ -57,102 +77,99 @@ class Bench:
     def __init__(self, parts: Parts, tests: TestSet) -> None:
         self._parts = parts
         self._tests = tests
-        self._done: dict[tuple[str, frozenset[Role]], object] = {}
+        self._steps: dict[Hashable, dict[Query, Step]] = {}
+        self._scored: dict[Hashable, object] = {}
+
+    def planned(self, configurations: Sequence[Configuration]) -> int:
+        """Requests to the engine that measuring all of them makes: what a progress bar counts."""
+        chains = [self._parts.stages(each.on) for each in configurations]
+        chain = self._tests.chain
+        queries = {item.query for item in chain} | {item.query for item in self._tests.rewrites}
+        turns = [query for query in queries if query.history]
+        answered = {item.query for item in chain if item.answered}
+        asked = {stage.name for stage in behind(chains[0], ANSWERS)} - {REWRITES, RETRIEVAL} if chains else set()
+        judges = {self._parts.judge(each.on).key for each in configurations}
+        return (
+            len(turns) * len({_share(stages, REWRITES) for stages in chains})
+            + sum(len(answered) * len({_share(stages, name) for stages in chains}) for name in asked)
+            + len(self._tests.judgments) * len(judges)
+        )
 
     def measure(self, configuration: Configuration) -> Measured:
         """One configuration over the test set; what an earlier one had in common with it is not run again."""
-        on, tests, parts = configuration.on, self._tests, self._parts
-        scored = self._once("rewrites", on, lambda: self._rewrites(on))
-        questions, hits, retrieval = self._once("retrieval", on, lambda: self._retrieval(on))
-        responses, answers = self._once("answers", on, lambda: self._answers(on, questions, hits))
-        judgments = self._once(
-            "judgments", on, lambda: _judge(tests.judgments, Judge(parts.engine, self._adapter(Role.JUDGE, on)))
-        )
+        tests, stages = self._tests, self._parts.stages(configuration.on)
+        rewrites = self._once(_share(stages, REWRITES), lambda: self._rewrites(stages))
+        searched = self._journeys(stages, [item.query for item in tests.chain], RETRIEVAL)
+        retrieval = self._once(_share(stages, RETRIEVAL), lambda: _score_hits(tests.chain, searched))
+        items = [item for item in tests.chain if item.answered]
+        ended = self._journeys(stages, [item.query for item in items], ANSWERS)
+        answers = self._once(_share(stages, ANSWERS), lambda: _score_answers(items, ended))
+        judge = self._parts.judge(configuration.on)
+        judgments = self._once(judge.key, lambda: _judge(tests.judgments, judge))
+        responses = {item.gold.id: journey.response() for item, journey in zip(items, ended, strict=True)}
         searches = {
-            item.gold.id: Search(rewrite, tuple(found[: parts.k]))
-            for item, rewrite, found in zip(tests.chain, questions, hits, strict=True)
+            item.gold.id: Search(journey.rewrite, journey.hits) for item, journey in zip(tests.chain, searched, strict=True)
         }
-        return Measured(configuration, scored, retrieval, answers, judgments, responses, searches)
+        return Measured(configuration, rewrites, retrieval, answers, judgments, responses, searches)
 
-    def _once(self, part: str, on: frozenset[Role], run: Callable[[], T]) -> T:
-        key = (part, on & BEFORE[part])
-        if key not in self._done:
-            self._done[key] = run()
-        return self._done[key]  # type: ignore[return-value]
+    def _once(self, key: Hashable, score: Callable[[], T]) -> T:
+        if key not in self._scored:
+            self._scored[key] = score()
+        return self._scored[key]  # type: ignore[return-value]
 
-    def _adapter(self, role: Role, on: frozenset[Role]) -> str | None:
-        return self._parts.adapters[role] if role in on else None
+    def _journeys(self, stages: Sequence[Stage], queries: Sequence[Query], name: str) -> list[Journey]:
+        """The questions after stage `name`. Only what it depends on is run, and each question only once."""
+        journeys = [Journey.start(query) for query in queries]
+        for stage in behind(stages, name):
+            known = self._steps.setdefault(_share(stages, stage.name), {})
+            live = [journey for journey in journeys if journey.error is None]
+            new = {journey.query: journey for journey in live if journey.query not in known}
+            known |= zip(new, stage.run(list(new.values())), strict=True)
+            for journey in live:
+                journey.take(known[journey.query])
+                if journey.error is not None and stage.name == RETRIEVAL:
+                    raise journey.error  # a search that fails says nothing about a chain: the figures would only be too low
+        return journeys
 
-    def _rewrites(self, on: frozenset[Role]) -> ScoreTable:
-        items = self._tests.rewrites
-        found = Rewriter(self._parts.engine, self._adapter(Role.REWRITER, on)).rewrite([item.query for item in items])
-        golds = [item.gold for item in items]
-        return score_rewrites(golds, {gold.id: rewrite for gold, rewrite in zip(golds, found, strict=True)})
-
-    def _retrieval(self, on: frozenset[Role]) -> tuple[list[Rewrite], list[tuple[Hit, ...]], ScoreTable]:
-        parts, items = self._parts, self._tests.chain
-        questions = Rewriter(parts.engine, self._adapter(Role.REWRITER, on)).rewrite([item.query for item in items])
-        index = parts.tuned_index if Role.EMBEDDER in on and parts.tuned_index else parts.frozen_index
-        hits = _retrieve(questions, Retriever(index, k=max(DEPTH, parts.k), hybrid=parts.hybrid))
-        return questions, hits, _score_hits(items, questions, hits)
-
-    def _answers(
-        self, on: frozenset[Role], questions: Sequence[Rewrite], hits: Sequence[Sequence[Hit]]
-    ) -> tuple[dict[str, Response], ScoreTable]:
-        synthesizer = Synthesizer(self._parts.engine, self._adapter(Role.SYNTHESIZER, on))
-        responses = _answer(self._tests.chain, questions, hits, synthesizer, self._parts.k)
-        golds = [item.gold for item in self._tests.chain if item.answered]
-        answers = {id_: response.answer for id_, response in responses.items()}
-        shown = {id_: [hit.passage for hit in response.trace.hits] for id_, response in responses.items()}
-        return responses, score_answers(golds, answers, shown)
+    def _rewrites(self, stages: Sequence[Stage]) -> ScoreTable:
+        golds = [item.gold for item in self._tests.rewrites]
+        journeys = self._journeys(stages, [item.query for item in self._tests.rewrites], REWRITES)
+        return score_rewrites(golds, {gold.id: each.rewrite for gold, each in zip(golds, journeys, strict=True)})
 
 
-def _retrieve(rewrites: Sequence[Rewrite], retriever: Retriever) -> list[tuple[Hit, ...]]:
-    """The hits of each rewrite, in order; none for a failed one, which leaves no question to search for."""
-    found = iter(retriever.retrieve([rewrite.question for rewrite in rewrites if rewrite.outcome is not Outcome.FAILED]))
-    return [() if rewrite.outcome is Outcome.FAILED else next(found) for rewrite in rewrites]
+def _share(stages: Sequence[Stage], name: str) -> Hashable:
+    """What two configurations must have in common for stage `name` to come to the same for each question."""
+    return name, tuple(stage.key for stage in behind(stages, name))
 
 
-def _answer(
-    items: Sequence[ChainItem],
-    questions: Sequence[Rewrite],
-    hits: Sequence[Sequence[Hit]],
-    synthesizer: Synthesizer,
-    k: int,
-) -> dict[str, Response]:
-    """The responses to the items that are answered. Where the rewrite failed the answer has failed with it, unasked."""
-    chosen = [(i, q, tuple(h[:k])) for i, q, h in zip(items, questions, hits, strict=True) if i.answered]
-    asked = [(rewrite.question, shown) for _, rewrite, shown in chosen if rewrite.outcome is not Outcome.FAILED]
-    answers = iter(synthesizer.answer([question for question, _ in asked], [shown for _, shown in asked]))
-    responses = {}
-    for item, rewrite, shown in chosen:
-        failed = rewrite.outcome is Outcome.FAILED
-        answer = Answer("", False, (), Outcome.FAILED, error=rewrite.error) if failed else next(answers)
-        responses[item.gold.id] = Response(item.query.question, rewrite, answer, trace=Trace(hits=shown))
-    return responses
+def _score_answers(items: Sequence[ChainItem], journeys: Sequence[Journey]) -> ScoreTable:
+    ended = {item.gold.id: journey.response() for item, journey in zip(items, journeys, strict=True)}
+    answers = {id_: response.answer for id_, response in ended.items()}
+    shown = {id_: [hit.passage for hit in response.trace.hits] for id_, response in ended.items()}
+    return score_answers([item.gold for item in items], answers, shown)
 
 
-def _score_hits(items: Sequence[ChainItem], rewrites: Sequence[Rewrite], hits: Sequence[Sequence[Hit]]) -> ScoreTable:
+def _score_hits(items: Sequence[ChainItem], journeys: Sequence[Journey]) -> ScoreTable:
     judged = [
-        (item.gold, rewrite.outcome, found)
-        for item, rewrite, found in zip(items, rewrites, hits, strict=True)
+        (item.gold, journey)
+        for item, journey in zip(items, journeys, strict=True)
         if item.gold.answerable and item.gold.passage_ids
     ]
-    searched = [(gold, found) for gold, outcome, found in judged if outcome is not Outcome.FAILED]
-    if not searched:
-        return ScoreTable(tuple(ItemScores(gold.id, gold.group or gold.id, outcome, {}) for gold, outcome, _ in judged))
-    qrels = {gold.id: dict.fromkeys(gold.passage_ids, 1) for gold, _ in searched}
-    run = {gold.id: tuple(Scored(hit.passage.id, hit.score) for hit in found[:DEPTH]) for gold, found in searched}
-    scores = score_run(qrels, run, (NDCG, RECALL)).per_query
+    searched = [(gold, journey.ranking) for gold, journey in judged if journey.error is None]
+    scores: Mapping[str, Mapping[str, float]] = {}
+    if searched:
+        qrels = {gold.id: dict.fromkeys(gold.passage_ids, 1) for gold, _ in searched}
+        run = {gold.id: tuple(Scored(hit.passage.id, hit.score) for hit in found[:DEPTH]) for gold, found in searched}
+        scores = score_run(qrels, run, (NDCG, RECALL)).per_query
     return ScoreTable(
         tuple(
             ItemScores(
                 gold.id,
                 gold.group or gold.id,
-                outcome,
+                journey.rewrite.outcome,
                 {metric: values[gold.id] for metric, values in scores.items() if gold.id in values},
             )
-            for gold, outcome, _ in judged
+            for gold, journey in judged
         )
     )
 
@@ -174,15 +191,3 @@ def _judge(items: Sequence[JudgeItem], judge: Judge) -> tuple[Judged, ...]:
                 item.group,
             )
     return tuple(results[item.id] for item in items)
-
-
-def planned_requests(tests: TestSet, configurations: Sequence[Configuration]) -> int:
-    """Requests to the engine that a `Bench` makes to measure all of them: what a progress bar counts."""
-    turns = sum(1 for item in tests.chain if item.query.history)
-    each = {
-        "rewrites": sum(1 for item in tests.rewrites if item.query.history),
-        "retrieval": turns,
-        "answers": sum(1 for item in tests.chain if item.answered),
-        "judgments": len(tests.judgments),
-    }
-    return sum(count * len({c.on & BEFORE[part] for c in configurations}) for part, count in each.items())

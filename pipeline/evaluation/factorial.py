@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import combinations, product
 
 from lorag.pipeline.errors import InputError
-from lorag.pipeline.evaluation.ablation import BEFORE, MACRO_F1, OWN_METRIC, Measured, TestSet, TooFew, require_two, table_of
+from lorag.pipeline.evaluation.ablation import MACRO_F1, OWN_METRIC, Measured, TestSet, TooFew, require_two, table_of
 from lorag.pipeline.evaluation.effects import ROUNDING, Effect, corrected, effect_of, macro_f1_effect
 from lorag.pipeline.records import Role
 
@@ -54,9 +54,16 @@ class Factorial:
 
 
 def factorial_effects(
-    measured: Sequence[Measured], tests: TestSet, roles: Sequence[Role], metrics: Sequence[str], *, seed: int = 0
+    measured: Sequence[Measured],
+    tests: TestSet,
+    roles: Sequence[Role],
+    metrics: Sequence[str],
+    reach: Mapping[str, frozenset[Role]],
+    *,
+    seed: int = 0,
 ) -> Factorial:
-    """Main effects and two-way interactions of `roles` on each of `metrics`; `measured` are all configurations of the roles.
+    """Main effects and two-way interactions of `roles` on each of `metrics`; `measured` are all configurations of the roles, and
+    `reach` is as `Parts` of the bench has it.
 
     An item counts for a metric where every configuration has a value for it. Raises InputError where a configuration is
     missing.
@@ -64,7 +71,7 @@ def factorial_effects(
     found: dict[tuple[str, tuple[Role, ...]], Effect] = {}
     skipped = []
     for metric in metrics:
-        touching = [role for role in roles if role in touches(metric, tests)]
+        touching = [role for role in roles if role in touches(metric, tests, reach)]
         try:
             found |= {(metric, names): effect for names, effect in _effects(measured, metric, touching, seed).items()}
         except TooFew as error:
@@ -76,8 +83,8 @@ def factorial_effects(
     return Factorial(tuple(every), tuple(skipped))
 
 
-def touches(metric: str, tests: TestSet) -> frozenset[Role]:
-    """The adapters that can change a metric on these tests. A rewriter is not asked where no question has a history."""
+def touches(metric: str, tests: TestSet, reach: Mapping[str, frozenset[Role]]) -> frozenset[Role]:
+    """The adapters that can change a metric on these tests. A rewriter is not asked if no question has a history."""
     part = part_of(metric)
     asked = {
         "rewrites": [item.query for item in tests.rewrites],
@@ -86,7 +93,7 @@ def touches(metric: str, tests: TestSet) -> frozenset[Role]:
         "judgments": [],
     }[part]
     idle = not any(query.history for query in asked)
-    return BEFORE[part] - ({Role.REWRITER} if idle else set())
+    return reach[part] - ({Role.REWRITER} if idle else set())
 
 
 def part_of(metric: str) -> str:

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lorag.pipeline.evaluation.ablation import DEPTH, NDCG, RECALL, ChainItem, Measured
+from lorag.pipeline.errors import LoragError
+from lorag.pipeline.evaluation.ablation import NDCG, RECALL, ChainItem, Measured
 from lorag.pipeline.evaluation.retrieval import score_run
 from lorag.pipeline.evaluation.rewrites import GoldRewrite
 from lorag.pipeline.evaluation.text import normalize_answer
 from lorag.pipeline.evaluation.trec import Scored
 from lorag.pipeline.records import Outcome
 from lorag.pipeline.stages import Retriever
-from lorag.pipeline.stages.retriever import Searcher
+from lorag.pipeline.stages.retriever import DEPTH
 
 RAW, GOLD = "raw question", "gold rewrite"
 
@@ -50,16 +51,13 @@ class RewriteRetrieval:
     harm: tuple[Harm, ...] = ()
 
 
-def compare_rewrites(
-    items: Sequence[ChainItem], measured: Sequence[Measured], index: Searcher, *, hybrid: bool
-) -> RewriteRetrieval:
-    """Search for the turns among `items` with the raw question and the gold rewrite in `index`, and put beside that what the
-    configurations of `measured`, all with the same index, found. A turn whose rewrite failed anywhere is left out of all rows."""
+def compare_rewrites(items: Sequence[ChainItem], measured: Sequence[Measured], retriever: Retriever) -> RewriteRetrieval:
+    """Search for the turns among `items` with the raw question and the gold rewrite, and put beside that what the configurations
+    of `measured`, all with the same retriever, found. A turn whose rewrite failed anywhere is left out of all rows."""
     failed = {id_ for each in measured for id_, found in each.searches.items() if found.rewrite.outcome is Outcome.FAILED}
     turns = [item for item in items if _is_searched_turn(item) and item.gold.id not in failed]
     if not turns:
         return RewriteRetrieval()
-    retriever = Retriever(index, k=DEPTH, hybrid=hybrid)
     found = {RAW: _scores(turns, retriever, [item.query.question for item in turns])}
     for each in measured:
         found[each.configuration.name] = {m: each.retrieval.values(m) for m in (NDCG, RECALL)}
@@ -78,10 +76,12 @@ Values = Mapping[str, Mapping[str, float]]
 
 
 def _scores(turns: Sequence[ChainItem], retriever: Retriever, questions: Sequence[str]) -> Values:
-    hits = retriever.retrieve(questions)
+    run = {}
+    for item, found in zip(turns, retriever.rank(questions), strict=True):
+        if isinstance(found, LoragError):
+            raise found
+        run[item.gold.id] = tuple(Scored(hit.passage.id, hit.score) for hit in found[:DEPTH])
     qrels = {item.gold.id: dict.fromkeys(item.gold.passage_ids, 1) for item in turns}
-    pairs = zip(turns, hits, strict=True)
-    run = {item.gold.id: tuple(Scored(hit.passage.id, hit.score) for hit in found[:DEPTH]) for item, found in pairs}
     return score_run(qrels, run, (NDCG, RECALL)).per_query
 
 

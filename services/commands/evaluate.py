@@ -119,8 +119,6 @@ def adapter(
         show_json({"role": role.value, "version": found.version.id, "evidence": plain(evidence)})
         return
     show_evidence(evidence)
-    for note in found.notes:
-        show(note)
     if found.evidence.low > 0:
         promotion = command("adapters", "promote", role.value, version, project=project)
         show(f"{found.version.id} is better: let it serve with `{promotion}`.")

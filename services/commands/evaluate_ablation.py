@@ -37,7 +37,6 @@ def ablation(
     """
     import lorag
     from lorag.evaluating.ablation import STATE, to_json
-    from lorag.evaluating.evaluation import left_out_stages
     from lorag.pipeline.evaluation.report import write_report
     from lorag.services.options import page_at
 
@@ -53,8 +52,6 @@ def ablation(
         show_json({"report": str(written), **to_json(report)})
         return
     _show_effects(report.effects)
-    for note in left_out_stages(opened.settings):
-        show(note)
     show(f"report: {written}")
 
 

@@ -89,7 +89,8 @@ def test_the_report_has_every_combination_and_its_effects(report: Path) -> None:
     assert {each["stage"] for each in found["usage"]} == {"rewrite", "synthesize", "support"}
     provenance = found["provenance"]
     assert provenance["tests"]["questions answered"] == 3
-    assert provenance["config"]["retrieval"] == {"k": 4, "hybrid": True} and "gate" not in provenance["config"]["judge"]
+    assert provenance["config"]["retrieval"] == {"k": 4, "hybrid": True, "rerank": None}
+    assert provenance["config"]["judge"]["gate"] is None
     assert len(provenance["digests"]["weights of embedder"]) == 16 and "test/rewriter.jsonl" in provenance["digests"]
     page = report.read_text(encoding="utf-8")
     assert "All 4 combinations of adapters" not in page and "rewriter × embedder" in page  # four are all in the first table

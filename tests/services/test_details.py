@@ -17,6 +17,7 @@ from lorag.pipeline.evaluation.answers import GoldAnswer
 from lorag.pipeline.evaluation.bench import Bench, Parts
 from lorag.pipeline.evaluation.journal import Journal
 from lorag.pipeline.records import Hit, Passage, Query, Role
+from lorag.pipeline.stages import Retriever
 
 PASSAGE = Passage("p", "d", "d.md", "Pier", "", "The pier was built in 1911.", 0, 27)
 
@@ -59,7 +60,7 @@ TESTS = TestSet(
 
 def test_the_details_of_a_run() -> None:
     journal = Journal()
-    parts = Parts(Layer(Scripted(), journal), {Role.SYNTHESIZER: "s", Role.JUDGE: "j"}, One(), None, 1, False)
+    parts = Parts(Layer(Scripted(), journal), {Role.SYNTHESIZER: "s", Role.JUDGE: "j"}, Retriever(One(), k=1))
     bench = Bench(parts, TESTS)
     measured = [bench.measure(each) for each in one_at_a_time([Role.SYNTHESIZER, Role.JUDGE])]
     before = sum(usage.requests for usage in journal.usage())
@@ -93,7 +94,7 @@ def test_the_details_of_a_run() -> None:
 
 
 def test_without_a_judge_adapter_no_answer_is_judged() -> None:
-    parts = Parts(Scripted(), {Role.SYNTHESIZER: "s"}, One(), None, 1, False)
+    parts = Parts(Scripted(), {Role.SYNTHESIZER: "s"}, Retriever(One(), k=1))
     bench = Bench(parts, TESTS)
     found = measure_details(parts, TESTS, [bench.measure(each) for each in one_at_a_time([Role.SYNTHESIZER])])
     assert found.support == ()

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lorag.assembly import open_base, version_name
+from lorag.assembly import open_base, open_chain, open_index, version_name
 from lorag.evaluating.evaluation import compare, evaluate_adapter, with_adapters
+from lorag.evaluating.measuring import run_configurations
 from lorag.evaluating.testset import Sizes
 from lorag.pipeline.adapters.evidence import BARE_BASE, Evidence, EvidenceKind
 from lorag.pipeline.adapters.registry import Registry
 from lorag.pipeline.config import load_settings
 from lorag.pipeline.errors import AdapterError, DataError, InputError
-from lorag.pipeline.evaluation.ablation import ALL_ADAPTERS, BASE_CHAIN, NDCG, Configuration, Measured
+from lorag.pipeline.evaluation.ablation import ALL_ADAPTERS, BASE_CHAIN, NDCG, ChainItem, Configuration, Measured, TestSet
+from lorag.pipeline.evaluation.answers import GoldAnswer
 from lorag.pipeline.evaluation.report import Comparison
 from lorag.pipeline.evaluation.rewrites import ROUGE_1
 from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable
-from lorag.pipeline.records import Outcome, Query, Role, Speaker, Turn
+from lorag.pipeline.records import Outcome, Query, Response, Role, Speaker, Turn
 from lorag.pipeline.retrieval.chunking import chunk
 from lorag.pipeline.retrieval.loading import load_folder
 from lorag.pipeline.stages import Rewriter
@@ -119,6 +122,39 @@ def test_an_embedder_is_measured_by_retrieval_alone(
     assert {path.name for path in (state / "evaluation").iterdir()} == {"frozen", version}
 
 
+def test_rerank_and_gate_are_measured_as_the_project_serves_them(
+    project, publish_rewriter, publish_embedder, passages: Mapping[str, str], tmp_path: Path
+) -> None:
+    """Each answer of the evaluation is that of the chain which the same settings open, on an index of the project's own."""
+    from tests.pipeline.retrieval.test_rerank import tiny_bert
+
+    cross = tiny_bert(tmp_path / "cross", 1)
+    rewriter, embedder = publish_rewriter(), publish_embedder()
+    project.set(f"retrieval: {{rerank: {cross}, k: 1}}", "judge: {gate: 0.5}")
+    settings, registry = load_settings(project.folder), Registry(project.adapters)
+    named = {Role.REWRITER: rewriter, Role.EMBEDDER: embedder}
+    versions = {role: registry.resolve(role, version) for role, version in named.items()}
+    gold = (passages["keys.md"],)
+    chain_items = tuple(
+        ChainItem(Query(question, HISTORY), GoldAnswer(f"q{n}", ("x",), True, gold)) for n, question in enumerate(QUESTIONS)
+    )
+    tests = TestSet(chain_items, (), ())
+    (found,) = run_configurations(settings, tests, versions, [Configuration("both", frozenset(versions))]).measured
+    settings = with_adapters(settings, versions)
+    with closing(open_index(settings)) as index:
+        index.ingest(settings.documents)
+        chain = open_chain(settings, index=index)
+        served = {item.gold.id: chain.ask(item.query) for item in chain_items}
+    assert {id_: _said(response) for id_, response in found.responses.items()} == {id_: _said(r) for id_, r in served.items()}
+    gates = [verdict.probabilities["unanswerable"] >= 0.5 for response in served.values() for verdict in response.verdicts[:1]]
+    assert [response.answer.refused for response in found.responses.values()] == gates
+
+
+def _said(response: Response) -> tuple[Any, ...]:
+    hits = [(hit.passage.id, pytest.approx(hit.score)) for hit in response.trace.hits]
+    return response.rewrite, hits, response.answer, [record.prompt for record in response.trace.stages[:4]]
+
+
 def test_another_encoder_in_the_settings_makes_the_index_of_evaluation_anew(
     project, publish_rewriter, write: Write, passages: Mapping[str, str], tmp_path: Path
 ) -> None:
@@ -194,7 +230,6 @@ def test_what_has_no_test_rows_is_left_out_and_told(
     """Turns alone: no question is answered, and the embedder is measured on what the turns look for."""
     publish_rewriter()
     publish_embedder()
-    project.set("retrieval: {rerank: some/cross-encoder}", "judge: {gate: 0.5}")
     rows = turns(QUESTIONS)
     for at, row in enumerate(rows):
         row |= {"passage_ids": [passages[("keys.md", "ferry.md")[at % 2]]], "answers": ["x"]}
@@ -206,11 +241,7 @@ def test_what_has_no_test_rows_is_left_out_and_told(
         ("embedder", NDCG),
         ("chain", NDCG),
     ]
-    assert [note.partition(":")[0] for note in found["notes"]] == [
-        "Not compared",
-        "Not compared",
-        "The figures are of the chain without `retrieval.rerank` and `judge.gate`, which the settings have.",
-    ]
+    assert [note.partition(":")[0] for note in found["notes"]] == ["Not compared", "Not compared"]
     for row in rows:
         del row["passage_ids"]
     write(Role.REWRITER, rows)

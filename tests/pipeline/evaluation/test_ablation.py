@@ -18,7 +18,6 @@ from lorag.pipeline.errors import EngineError, InputError
 from lorag.pipeline.evaluation.ablation import (
     ALL_ADAPTERS,
     BASE_CHAIN,
-    DEPTH,
     MACRO_F1,
     NDCG,
     OWN_METRIC,
@@ -36,13 +35,15 @@ from lorag.pipeline.evaluation.ablation import (
     one_at_a_time,
 )
 from lorag.pipeline.evaluation.answers import CITATION_RECALL, EM, F1, RIGHT_REFUSALS, WRONG_REFUSALS, GoldAnswer
-from lorag.pipeline.evaluation.bench import Bench, Parts, planned_requests
+from lorag.pipeline.evaluation.bench import Bench, Parts
 from lorag.pipeline.evaluation.rewrites import ROUGE_1, GoldRewrite
 from lorag.pipeline.records import Hit, Outcome, Passage, Query, Role, Speaker, Turn
 from lorag.pipeline.retrieval.client_store import ClientStore
 from lorag.pipeline.retrieval.embedder import HashingEmbedder
 from lorag.pipeline.retrieval.index import Index
 from lorag.pipeline.retrieval.store import Filter
+from lorag.pipeline.stages import Retriever
+from lorag.pipeline.stages.retriever import DEPTH
 
 HISTORY = (Turn(Speaker.USER, "Who keeps the key?"), Turn(Speaker.ASSISTANT, "The porter."))
 ROLES = (Role.REWRITER, Role.EMBEDDER, Role.SYNTHESIZER, Role.JUDGE)
@@ -121,7 +122,7 @@ def choice_probabilities(request: ChoiceRequest) -> Sequence[float]:
 
 
 def parts(engine: ScriptedEngine | Layer, frozen: Shelf | None = None, tuned: Shelf | None = None, k: int = 2) -> Parts:
-    return Parts(engine, ADAPTERS, frozen or Shelf(FROZEN), tuned or Shelf(TUNED), k)
+    return Parts(engine, ADAPTERS, Retriever(frozen or Shelf(FROZEN), k=k), Retriever(tuned or Shelf(TUNED), k=k))
 
 
 def measure(configuration: Configuration, chosen: Parts, tests: TestSet) -> Measured:
@@ -228,15 +229,15 @@ def test_what_configurations_share_is_asked_once() -> None:
     # Base and tuned: one rewrite (the turn is asked for in both parts), four judgments. Answers: three questions by each
     # synthesizer, one of them over other passages once the embedder is tuned.
     generations = 2 * 1 + 2 * 4 + 2 * (3 + 1)
-    # Settings that a stage is run in: rewriter on or off for the turn by itself, with the embedder for the turn that is
-    # searched for, judge on or off for four judgments, and for three answers all eight, or none, each of the three and all.
+    # Settings that a stage is run in: rewriter on or off for the turn, judge on or off for four judgments, and for three
+    # answers all eight, or none, each of the three and all.
     for configurations, answerings in ((one_at_a_time(ROLES), 5), (full_factorial(ROLES), 8)):
         engine, told = ScriptedEngine(reply, weigher=choice_probabilities), list[int]()
         frozen, tuned = Shelf(FROZEN), Shelf(TUNED)
         bench = Bench(parts(Layer(engine, Memo(told.append)), frozen, tuned), TESTS)
         every = [bench.measure(each) for each in configurations]
         assert len(engine.requests) == len(set(engine.requests)) == generations
-        assert planned_requests(TESTS, configurations) == sum(told) == 2 * 1 + 4 * 1 + 2 * 4 + answerings * 3
+        assert bench.planned(configurations) == sum(told) == 2 * 1 + 2 * 4 + answerings * 3
         assert len(frozen.asked) == len(tuned.asked) == 2 * len(TESTS.chain)  # by the rewriter on and off
         alone = [measure(each, parts(Layer(engine, Memo()), frozen, tuned), TESTS) for each in configurations]
         assert every == alone
@@ -266,7 +267,7 @@ def test_retrieval_looks_deep_enough_for_its_metrics_and_for_k(k: int, asked: in
 
 
 def test_without_a_tuned_index_the_frozen_one_serves(measured: dict[str, Measured]) -> None:
-    only = replace(parts(ScriptedEngine(reply, weigher=choice_probabilities)), tuned_index=None)
+    only = replace(parts(ScriptedEngine(reply, weigher=choice_probabilities)), tuned=None)
     assert measure(one_at_a_time(ROLES)[2], only, TESTS).retrieval == measured[BASE_CHAIN].retrieval
 
 
@@ -388,7 +389,7 @@ def test_over_real_indexes_each_measurement_is_repeatable(tmp_path: Path) -> Non
         index.ingest(tmp_path)
     ids = {passage.document_id: passage.id for passage in frozen.passages()}
     chain = tuple(item(str(n), f"{words}?", ids[f"{n}.md"]) for n, words in enumerate(subjects))
-    chosen = Parts(ScriptedEngine(lambda _: "nothing [1]"), ADAPTERS, frozen, tuned, 2)
+    chosen = Parts(ScriptedEngine(lambda _: "nothing [1]"), ADAPTERS, Retriever(frozen, k=2), Retriever(tuned, k=2))
     for configuration in one_at_a_time((Role.EMBEDDER,)):
         first = measure(configuration, chosen, TestSet(chain, (), ()))
         assert value(first, NDCG) == value(first, RECALL) == value(first, CITATION_RECALL) == 1

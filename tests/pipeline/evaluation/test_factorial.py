@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
 
+from lorag.pipeline.chain import ChainOptions
+from lorag.pipeline.engine.scripted import ScriptedEngine
 from lorag.pipeline.errors import InputError
 from lorag.pipeline.evaluation.ablation import (
     ALL_ADAPTERS,
@@ -21,15 +24,25 @@ from lorag.pipeline.evaluation.ablation import (
     full_factorial,
 )
 from lorag.pipeline.evaluation.answers import EM, F1, GoldAnswer
+from lorag.pipeline.evaluation.bench import Parts
 from lorag.pipeline.evaluation.effects import effect_of
 from lorag.pipeline.evaluation.factorial import contrast, factorial_effects, touches
 from lorag.pipeline.evaluation.judgments import Judged
 from lorag.pipeline.evaluation.rewrites import ROUGE_1, GoldRewrite
 from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable
 from lorag.pipeline.evaluation.significance import holm
-from lorag.pipeline.records import Outcome, Query, Role, Speaker, Turn
+from lorag.pipeline.records import Hit, Outcome, Query, Role, Speaker, Turn
+from lorag.pipeline.stages import Retriever
 
 R, E, S, J = ROLES = (Role.REWRITER, Role.EMBEDDER, Role.SYNTHESIZER, Role.JUDGE)
+
+
+class Nowhere:
+    def search_many(self, questions: Sequence[str], k: int, **options: Any) -> list[list[Hit]]:
+        return [[] for _ in questions]
+
+
+REACH = Parts(ScriptedEngine(), {}, Retriever(Nowhere())).reach
 HISTORY = (Turn(Speaker.USER, "Who keeps the key?"),)
 
 
@@ -101,7 +114,7 @@ def test_the_effects_of_a_factorial_are_those_of_its_contrasts() -> None:
     def answers(item: str, on: frozenset[Role]) -> float:
         return 0.2 + 0.3 * (S in on) + 0.2 * (E in on and S in on) + noise[item, on - {J}]
 
-    found = factorial_effects([measured(c, answers, items) for c in full_factorial(ROLES)], TESTS, ROLES, (F1,))
+    found = factorial_effects([measured(c, answers, items) for c in full_factorial(ROLES)], TESTS, ROLES, (F1,), REACH)
     effects = {each.roles: each.effect for each in found.effects}
     assert list(effects) == [(R,), (E,), (S,), (R, E), (R, S), (E, S)]
     assert [each.name for each in found.effects][-1] == "embedder × synthesizer"
@@ -127,7 +140,7 @@ def test_an_item_counts_where_every_configuration_has_a_value() -> None:
     rows = runs[1].answers.items
     lost = ScoreTable((ItemScores("q0", "q0", Outcome.FAILED, {}), *rows[1:]))
     runs[1] = Measured(runs[1].configuration, runs[1].rewrites, runs[1].retrieval, lost, (), {})
-    found = factorial_effects(runs, TESTS, (E, S), (F1,))
+    found = factorial_effects(runs, TESTS, (E, S), (F1,), REACH)
     assert {each.effect.n for each in found.effects} == {4}
     assert {each.roles: each.effect.value for each in found.effects} == {(E,): 0, (S,): 1, (E, S): 0}
 
@@ -135,7 +148,7 @@ def test_an_item_counts_where_every_configuration_has_a_value() -> None:
 def test_the_judge_has_one_effect_and_it_is_macro_f1s_own() -> None:
     labels = {"1": ("b", "a"), "2": ("a", "a"), "3": ("b", "a"), "4": ("a", "b")}
     runs = [measured(c, lambda i, on: 0.0, {}, labels) for c in full_factorial(ROLES)]
-    (found,) = factorial_effects(runs, TESTS, ROLES, (MACRO_F1,)).effects
+    (found,) = factorial_effects(runs, TESTS, ROLES, (MACRO_F1,), REACH).effects
     # gold is always a. base: two right, F1 of a 2·2/(4+2) = 2/3, b 0; tuned: three, 2·3/(4+3) = 6/7, b 0
     assert (found.metric, found.roles) == (MACRO_F1, (J,))
     assert found.effect.value == pytest.approx((6 / 7 - 2 / 3) / 2)
@@ -155,12 +168,20 @@ def test_the_judge_has_one_effect_and_it_is_macro_f1s_own() -> None:
     ],
 )
 def test_only_adapters_that_can_change_a_metric_are_asked_about_it(metric: str, tests: TestSet, roles: set[Role]) -> None:
-    assert touches(metric, tests) == roles
+    assert touches(metric, tests, REACH) == roles
+
+
+def test_a_gate_lets_the_judge_change_answers_and_nothing_else() -> None:
+    gated = Parts(ScriptedEngine(), {}, Retriever(Nowhere()), options=ChainOptions(gate=0.5)).reach
+    assert touches(F1, TESTS, gated) == {R, E, S, J}
+    assert {part: roles for part, roles in gated.items() if part != "answers"} == {
+        part: roles for part, roles in REACH.items() if part != "answers"
+    }
 
 
 def test_a_metric_with_too_few_groups_is_skipped_with_the_reason() -> None:
     runs = [measured(c, lambda i, on: float(S in on), {"a": "d", "b": "d"}) for c in full_factorial((E, S))]
-    found = factorial_effects(runs, TESTS, (E, S), (F1, EM))
+    found = factorial_effects(runs, TESTS, (E, S), (F1, EM), REACH)
     assert found.effects == ()
     assert [(each.metric, each.reason.partition(", ")[2]) for each in found.skipped] == [
         (F1, "found 1; add test items"),
@@ -171,4 +192,4 @@ def test_a_metric_with_too_few_groups_is_skipped_with_the_reason() -> None:
 def test_a_missing_configuration_is_named() -> None:
     runs = [measured(c, lambda i, on: 0.0, {"a": "a", "b": "b"}) for c in full_factorial((E, S)) if c.on != {E, S}]
     with pytest.raises(InputError, match=r"F1: no configuration with embedder \+ synthesizer on was measured"):
-        factorial_effects(runs, TESTS, (E, S), (F1,))
+        factorial_effects(runs, TESTS, (E, S), (F1,), REACH)

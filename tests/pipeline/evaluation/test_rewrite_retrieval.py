@@ -13,6 +13,7 @@ from lorag.pipeline.evaluation.answers import GoldAnswer
 from lorag.pipeline.evaluation.rewrite_retrieval import Harm, RewriteRetrieval, Row, compare_rewrites
 from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable
 from lorag.pipeline.records import Hit, Outcome, Passage, Query, Rewrite, Speaker, Turn
+from lorag.pipeline.stages import Retriever
 
 HISTORY = (Turn(Speaker.USER, "Who keeps the key?"),)
 SECOND = 1 / math.log2(3)
@@ -66,7 +67,7 @@ def test_raw_rewritten_and_gold_side_by_side() -> None:
     base = measured("base chain", {"t1": "And at night?", "t2": "Where is the bell?"}, {"t1": 0.0, "t2": 1.0})
     tuned = measured("+ rewriter", {"t1": "Who keeps it at night?", "t2": "Where is the key?"}, {"t1": SECOND, "t2": SECOND})
     index = Known(FOUND)
-    found = compare_rewrites(ITEMS, (base, tuned), index, hybrid=False)
+    found = compare_rewrites(ITEMS, (base, tuned), Retriever(index))
     assert index.asked == ["And at night?", "Where is the bell?", "Who keeps the key at night?", "Where is the bell?"]
     assert [row.name for row in found.rows] == ["raw question", "base chain", "+ rewriter", "gold rewrite"]
     assert [(row.n, row.ndcg, row.recall) for row in found.rows] == [
@@ -81,10 +82,10 @@ def test_raw_rewritten_and_gold_side_by_side() -> None:
 def test_a_turn_that_failed_anywhere_is_left_out_of_all_rows() -> None:
     base = measured("base chain", {"t1": "And at night?", "t2": "Where is the bell?"}, {"t1": 0.0, "t2": 1.0})
     tuned = measured("+ rewriter", {"t1": None, "t2": "Where is the bell?"}, {"t2": 1.0})
-    found = compare_rewrites(ITEMS, (base, tuned), Known(FOUND), hybrid=False)
+    found = compare_rewrites(ITEMS, (base, tuned), Retriever(Known(FOUND)))
     assert found.rows[0] == Row("raw question", 1, 1.0, 1.0)
     assert {row.n for row in found.rows} == {1}
 
 
 def test_without_turns_there_is_nothing() -> None:
-    assert compare_rewrites(ITEMS[2:], (), Known({}), hybrid=True) == RewriteRetrieval()
+    assert compare_rewrites(ITEMS[2:], (), Retriever(Known({}))) == RewriteRetrieval()
