@@ -86,7 +86,7 @@ def test_what_was_measured_stays_with_the_same_weights(run: Path, tiny: Path, da
     bundle_starter(Role.REWRITER, run, data, recipe=tiny, into=into)
     seen: list[tuple[int, int]] = []
     card = measure_starter(Role.REWRITER, data, items=5, folder=into, on_progress=lambda *at: seen.append(at))
-    assert [each.data for each in card.evidence if each.metric == "ROUGE-1"] == [
+    assert [each.data.name for each in card.evidence if each.metric == "ROUGE-1"] == [
         "rewrite_canard",
         "rewrite_cast",
         "rewrite_ikat23",
