@@ -20,7 +20,7 @@ def document() -> dict[str, Any]:
     def never() -> Runtime:
         raise AssertionError("the documentation starts no service")
 
-    return cast(dict[str, Any], create_app(cast(ServiceState, None), open_runtime=never).openapi())
+    return create_app(cast(ServiceState, None), open_runtime=never).openapi()
 
 
 def api() -> str:

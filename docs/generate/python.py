@@ -32,7 +32,7 @@ def _name(title: str, found: Any) -> Iterator[str]:
     if inspect.isfunction(found):
         yield code(f"lorag.{title}{signature(found)}", "python")
     yield said(found)
-    if isinstance(found, enum.EnumMeta):
+    if isinstance(found, type) and issubclass(found, enum.Enum):
         yield ", ".join(f"`{member.value}`" for member in found)
     elif dataclasses.is_dataclass(found):
         yield table(["field", "type"], ([name(each.name), name(str(each.type))] for each in dataclasses.fields(found)))
@@ -71,7 +71,7 @@ def signature(function: Any) -> str:
 
 
 def _parameter(each: inspect.Parameter) -> str:
-    star = {each.VAR_POSITIONAL: "*", each.VAR_KEYWORD: "**"}.get(each.kind, "")
+    star = "*" if each.kind is each.VAR_POSITIONAL else "**" if each.kind is each.VAR_KEYWORD else ""
     typed = "" if each.annotation is each.empty else f": {each.annotation}"
     return f"{star}{each.name}{typed}" + ("" if each.default is each.empty else f" = {each.default!r}")
 

@@ -135,8 +135,8 @@ def parse(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.language == "sh" and b.reason_not_run], ids=lambda block: block.place)
-def test_a_shell_block_that_is_not_run_is_parsed(block: Block, empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(empty)
+def test_a_shell_block_that_is_not_run_is_parsed(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     done = subprocess.run(["bash", "-n", "-c", block.text], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{block.place}: {done.stderr}"
     for line in commands(block):
