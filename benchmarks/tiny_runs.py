@@ -6,7 +6,7 @@ Used by `benchmarks/kills.py` and the tests; knows nothing of kills.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,27 +27,34 @@ SEQUENCE = 160
 """Tokens of a packed sequence."""
 
 
-def save_decoder(folder: Path) -> Path:
-    """A causal LM of two layers in the Llama architecture with a byte-level tokenizer and a chat template."""
-    import torch
+def byte_tokenizer(corpus: Sequence[str], size: int) -> Any:
+    """Byte-level BPE, so that every text has tokens, with special tokens and template as the Qwen and SmolLM families have."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    bpe.train_from_iterator(
-        NAMES, trainers.BpeTrainer(vocab_size=320, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
-    )
-    tokenizer = PreTrainedTokenizerFast(
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    bpe.train_from_iterator(corpus, trainers.BpeTrainer(vocab_size=size, special_tokens=special, initial_alphabet=alphabet))
+    fast = PreTrainedTokenizerFast(
         tokenizer_object=bpe,
         bos_token="<|im_start|>",
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
         unk_token="<|endoftext|>",
     )
-    tokenizer.chat_template = CHAT_TEMPLATE
+    fast.chat_template = CHAT_TEMPLATE
+    return fast
+
+
+def save_decoder(folder: Path) -> Path:
+    """A causal LM of two layers in the Llama architecture with a byte-level tokenizer and a chat template."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokenizer = byte_tokenizer(NAMES, 320)
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(tokenizer),

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from benchmarks.kills import fork_server
+from benchmarks.tiny_runs import byte_tokenizer
 from lorag.pipeline.adapters.card import FORMAT, AdapterCard, DataFacts, Identity, LoraFacts, TrainingFacts
 from lorag.pipeline.adapters.evidence import LEADING_METRIC
 from lorag.pipeline.adapters.inspection import inspect_weights
@@ -46,10 +47,6 @@ def pytest_configure(config: pytest.Config) -> None:
 MakeAdapter = Callable[[Path, int, Role], Path]
 MakeCard = Callable[[Path, Base, Role], AdapterCard]
 
-CHAT_TEMPLATE = (
-    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
 CORPUS = (
     "Where does the ferry to Marrow Point leave? From the north quay at 07:40, daily.",
     "Question: who keeps the key? Answer: the porter, in room 4 [1].",
@@ -60,25 +57,7 @@ GENERATION_TARGETS = ["q_proj", "v_proj", "down_proj"]
 
 
 def make_tokenizer() -> Any:
-    """Byte-level BPE, so that every text has tokens, with special tokens and template as the Qwen and SmolLM families have."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = decoders.ByteLevel()
-    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    bpe.train_from_iterator(CORPUS, trainers.BpeTrainer(vocab_size=384, special_tokens=special, initial_alphabet=alphabet))
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=bpe,
-        bos_token="<|im_start|>",
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
-        unk_token="<|endoftext|>",
-    )
-    fast.chat_template = CHAT_TEMPLATE
-    return fast
+    return byte_tokenizer(CORPUS, 384)
 
 
 def save_tiny_base(folder: Path, seed: int = 0) -> Path:

@@ -271,7 +271,7 @@ def test_what_a_library_raises_becomes_an_engine_error(engine: LocalEngine, monk
         ) as caught:
             engine.generate([ask("x", "ada"), ask("y", "ada")])
         assert "\n" not in str(caught.value)
-        with pytest.raises(EngineError, match="weighing failed on a batch of 1: DefaultCPUAllocator"):
+        with pytest.raises(EngineError, match="scoring failed on a batch of 1: DefaultCPUAllocator"):
             engine.choice_probabilities([ChoiceRequest(ask("x", None).messages, ("a", "b"))])
     assert engine.generate([ask("x", "ada")])
 
