@@ -170,7 +170,10 @@ def judged(asked: Sequence[Asked], base: str, precision: str, adapter: Path | No
     meanings = intent_meanings()
     for each in asked:
         schema = intent_schema({label: meanings.get(label, label.replace("_", " ")) for label in each.schema})
-        yield judge.judge(schema, [JudgeInputs(message=each.row.text)])[0].label
+        verdict = judge.judge(schema, [JudgeInputs(message=each.row.text)])[0]
+        if verdict.error is not None:  # it has no label, and counts as no wrong one
+            raise verdict.error
+        yield verdict.label
 
 
 def judge_intents(options: argparse.Namespace, test: Sequence[LabelledText], heads: Mapping[Tuning, Cell]) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class MetricDifference:
 
 @dataclass(frozen=True, slots=True)
 class Flips:
-    """Answered questions that only one run got right, by id, of `n` that both show."""
+    """Answered questions that only one run got right, by id, of `n` that both show. One that failed in either is none of them."""
 
     n: int
     gained: tuple[str, ...]
@@ -120,7 +120,8 @@ def _changed(rows: Sequence[Change]) -> tuple[Change, ...]:
 
 
 def _flips(first: SavedRun, second: SavedRun) -> Flips:
-    shared = [id_ for id_, each in first.questions.items() if each.answered and id_ in second.views]
+    both = [id_ for id_, each in first.questions.items() if each.answered and id_ in second.views]
+    shared = [id_ for id_ in both if Loss.FAILED not in (first.views[id_].lost_at, second.views[id_].lost_at)]
     right = {id_: (first.views[id_].lost_at is Loss.RIGHT, second.views[id_].lost_at is Loss.RIGHT) for id_ in shared}
     return Flips(
         len(shared),

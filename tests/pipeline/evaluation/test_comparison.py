@@ -81,6 +81,13 @@ def test_flips_are_of_answered_questions_that_both_show() -> None:
     assert compare_runs(run(f1, lost=lost), run(f1, lost=after), METRICS).flips == Flips(3, gained=("b",), lost=("a",))
 
 
+def test_a_question_that_failed_is_neither_gained_nor_lost() -> None:
+    lost = {"a": Loss.RIGHT, "b": Loss.FAILED, "c": Loss.RIGHT}
+    after = {"a": Loss.FAILED, "b": Loss.RIGHT, "c": Loss.RIGHT}
+    f1 = {"a": 0.0, "b": 1.0}
+    assert compare_runs(run(f1, lost=lost), run(f1, lost=after), METRICS).flips == Flips(1, gained=(), lost=())
+
+
 def test_test_files_that_differ_are_named() -> None:
     other = {"test/judge.jsonl": "9", "test/synthesizer.jsonl": "2", "train/rewriter.jsonl": "8"}
     f1 = {"a": 0.0, "b": 1.0}
