@@ -174,7 +174,8 @@ def test_a_report_without_items_is_refused(lorag, tmp_path: Path) -> None:
 def test_ablation_without_an_adapter_or_with_another_kind_of_file_is_refused(lorag, project, data: Path) -> None:
     done = lorag("eval", "ablation", "--project", project.folder, "--data", data)
     assert done.code == 2
-    assert "no adapter is published in this project; train one first with `lorag train`" in done.error_line
+    told = f"no adapter is published in this project; train one first with `lorag train --project {project.folder}`"
+    assert told in done.error_line
     done = lorag("eval", "ablation", "--project", project.folder, "--data", data, "--out", "report.pdf")
     assert done.code == 2
     assert "report.pdf: a report is an .html file with its .json beside it" in done.error_line

@@ -118,7 +118,7 @@ def test_an_embedder_is_measured_by_retrieval_alone(
     assert (evidence.metric, evidence.n) == (NDCG, 2)
     assert 0.63 < evidence.reference <= 1 and 0.63 < evidence.tuned <= 1  # first or second: 1 or 1/log2(3)
     state = project.folder / ".lorag"
-    assert {path.name for path in state.iterdir()} == {"adapters", "evaluation"}
+    assert {path.name for path in state.iterdir()} == {"adapters", "evaluation", ".lock", "project.id"}
     assert {path.name for path in (state / "evaluation").iterdir()} == {"frozen", version}
 
 
