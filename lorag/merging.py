@@ -60,7 +60,7 @@ Notice = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class MergeSpec:
     """What is asked for. `data` has the parity rows, in dev or test; with `allow` the folder is written whatever the figures."""
 
     version: str
@@ -71,22 +71,22 @@ class Wish:
     allow: bool = False
 
 
-def merge_version(settings: Settings, role: Role, wish: Wish, on_notice: Notice | None = None) -> MergeRecord:
+def merge_version(settings: Settings, role: Role, spec: MergeSpec, on_notice: Notice | None = None) -> MergeRecord:
     """Merge, prove and write. Raises AdapterError with the figures where they do not hold, InputError for what cannot be asked.
 
     The registry is not changed: the folder is a base (or encoder) of its own, with merge.json and README.md beside the weights.
     """
-    if wish.out.exists():
-        raise InputError(f"{wish.out}: is there already; name another folder, or delete it first")
-    if wish.precision not in LOGIT_TOLERANCE:
-        raise InputError(f"precision {wish.precision.value}: an adapter is merged into bf16, fp16 or fp32 only")
+    if spec.out.exists():
+        raise InputError(f"{spec.out}: is there already; name another folder, or delete it first")
+    if spec.precision not in LOGIT_TOLERANCE:
+        raise InputError(f"precision {spec.precision.value}: an adapter is merged into bf16, fp16 or fp32 only")
     registry = open_registry(settings)
-    version = registry.resolve(role, wish.version)
+    version = registry.resolve(role, spec.version)
     card = registry.show(role, version.id)
     tell = on_notice or (lambda text: None)
-    with _aside(wish.out) as folder:
+    with _aside(spec.out) as folder:
         merge = _merge_encoder if role is Role.EMBEDDER else _merge_generation
-        record = merge(settings, version, card, wish, folder, tell)
+        record = merge(settings, version, card, spec, folder, tell)
         (folder / MERGE_FILE).write_text(json.dumps(asdict(record), indent=1, allow_nan=False) + "\n", encoding="utf-8")
         (folder / "README.md").write_text(merged_model_card(record, card), encoding="utf-8")
     return record
@@ -103,7 +103,7 @@ def _aside(out: Path) -> Iterator[Path]:
 
 
 def _merge_generation(
-    settings: Settings, version: Version, card: AdapterCard, wish: Wish, folder: Path, tell: Notice
+    settings: Settings, version: Version, card: AdapterCard, spec: MergeSpec, folder: Path, tell: Notice
 ) -> MergeRecord:
     import torch
 
@@ -114,11 +114,11 @@ def _merge_generation(
             "merged weights work on everything; serve it unmerged"
         )
     verify_identity(card, base, weights_digest=facts.weights_digest)
-    samples = _samples(settings, card, version.folder, wish)
+    samples = _samples(settings, card, version.folder, spec)
     tell(f"the adapter on {card.identity.precision}, as it was trained, on {len(samples)} held-out rows")
     reference, bare = _as_trained(base, card, version.folder, settings.base.device, samples)
-    tell(f"the adapter on {wish.precision.value}, then merged into it")
-    loaded = load_weights(base, precision=wish.precision, device=settings.base.device)
+    tell(f"the adapter on {spec.precision.value}, then merged into it")
+    loaded = load_weights(base, precision=spec.precision, device=settings.base.device)
     engine = open_engine(loaded)
     engine.load_adapter(NAME, version.folder)
     prompts = [canary.messages for canary in read_canaries(version.folder)]
@@ -132,14 +132,14 @@ def _merge_generation(
     agreement = Agreement(
         "logits after the prompt, difference as a share of their deviation",
         distance,
-        LOGIT_TOLERANCE[wish.precision],
+        LOGIT_TOLERANCE[spec.precision],
         len(prompts),
         seconds_unmerged,
         seconds_merged,
     )
     parity = compare(reference, observed, bare, samples, seconds_unmerged=seconds_unmerged, seconds_merged=seconds_merged)
-    record = _record(card, base, wish, layers, agreement, parity)
-    _require(record, wish)
+    record = _record(card, base, spec, layers, agreement, parity)
+    _require(record, spec)
     with quiet_libraries():
         loaded.model.save_pretrained(str(folder))
         loaded.tokenizer.save_pretrained(str(folder))
@@ -177,18 +177,18 @@ def _trained_in(card: AdapterCard) -> tuple[Precision, str]:
     return precision, compute or "auto"
 
 
-def _samples(settings: Settings, card: AdapterCard, folder: Path, wish: Wish) -> list[ParitySample]:
+def _samples(settings: Settings, card: AdapterCard, folder: Path, spec: MergeSpec) -> list[ParitySample]:
     """The canaries, then held-out rows. Raises InputError where a quantized adapter gets none, DataError where none are there."""
     found = [ParitySample(canary.messages, canary.reply) for canary in read_canaries(folder)]
     precision, _ = _trained_in(card)
-    if wish.data is None:
+    if spec.data is None:
         if precision in QUANTIZED:
             raise InputError(
                 f"{card.role.value} {card.version} was trained on a {card.identity.precision} base: merged into half precision "
                 "it is another model; give --data FOLDER, whose held-out rows it is compared on"
             )
         return found
-    rows = parity_rows(settings, card.role, DataFolder(wish.data, settings.judge.intents), wish.samples)
+    rows = parity_rows(settings, card.role, DataFolder(spec.data, settings.judge.intents), spec.samples)
     # A judge's canaries are free replies; its labels are what must agree.
     return [*(found if card.role is not Role.JUDGE else []), *rows]
 
@@ -213,7 +213,7 @@ def parity_rows(settings: Settings, role: Role, data: DataFolder, most: int) -> 
 
 
 def _merge_encoder(
-    settings: Settings, version: Version, card: AdapterCard, wish: Wish, folder: Path, tell: Notice
+    settings: Settings, version: Version, card: AdapterCard, spec: MergeSpec, folder: Path, tell: Notice
 ) -> MergeRecord:
     import torch
 
@@ -236,8 +236,8 @@ def _merge_encoder(
         "vectors, one minus the cosine", distance, VECTOR_TOLERANCE, len(texts), seconds_unmerged, seconds_merged
     )
     base = Base(settings.embedder.model, settings.embedder.model, card.identity.base_digest)
-    record = _record(card, base, replace(wish, precision=Precision.FP32), layers, agreement, None)
-    _require(record, wish)
+    record = _record(card, base, replace(spec, precision=Precision.FP32), layers, agreement, None)
+    _require(record, spec)
     return record
 
 
@@ -263,7 +263,7 @@ def _timed(encoder: SentenceTransformerEmbedder, texts: Sequence[str]) -> tuple[
 
 
 def _record(
-    card: AdapterCard, base: Base, wish: Wish, layers: MergedLayers, agreement: Agreement, parity: Parity | None
+    card: AdapterCard, base: Base, spec: MergeSpec, layers: MergedLayers, agreement: Agreement, parity: Parity | None
 ) -> MergeRecord:
     record = MergeRecord(
         role=card.role,
@@ -273,7 +273,7 @@ def _record(
         base_digest=base.digest,
         created=now_utc(),
         trained_on=card.identity.precision,
-        precision=wish.precision.value,
+        precision=spec.precision.value,
         layers=layers.layers,
         layer_error=layers.largest_error,
         agreement=agreement,
@@ -281,12 +281,12 @@ def _record(
         allowed=False,
         libraries=library_versions(),
     )
-    return replace(record, allowed=wish.allow and not record.holds)
+    return replace(record, allowed=spec.allow and not record.holds)
 
 
-def _require(record: MergeRecord, wish: Wish) -> None:
+def _require(record: MergeRecord, spec: MergeSpec) -> None:
     """Raises AdapterError with the figures where the merged model is not what the adapter was."""
-    if record.holds or wish.allow:
+    if record.holds or spec.allow:
         return
     told = "; ".join(f"{name}: {text}" for name, text in figures(record).items())
     raise AdapterError(

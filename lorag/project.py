@@ -313,13 +313,13 @@ class Project:
         `data` has held-out rows to compare on, which an adapter of a quantized base needs. Raises AdapterError with the figures
         if they differ, unless `allow_difference`.
         """
-        from lorag.merging import Wish, merge_version
+        from lorag.merging import MergeSpec, merge_version
         from lorag.pipeline.engine.weights import Precision
 
         self.parts.release_models()
         rows = None if data is None else Path(data)
-        wish = Wish(version, Path(out), rows, Precision(precision), samples, allow_difference)
-        return merge_version(self.settings, as_role(role), wish, on_notice)
+        spec = MergeSpec(version, Path(out), rows, Precision(precision), samples, allow_difference)
+        return merge_version(self.settings, as_role(role), spec, on_notice)
 
     def import_adapter(
         self,

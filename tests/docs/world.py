@@ -29,8 +29,8 @@ from lorag.pipeline.records import Role
 from lorag.services.cli import app
 from tests.conftest import MakeAdapter, MakeCard
 from tests.docs.blocks import Block, commands, lorag_words
+from tests.lorag.starter_folders import bundle_tiny
 from tests.lorag.test_demo import INTENTS, lay_example
-from tests.services.starter_folders import bundle_tiny
 from tests.services.test_cli_data import squad_file
 from tests.test_structure import ROOT
 

@@ -34,7 +34,7 @@ from lorag.pipeline.retrieval.loading import load_folder
 from lorag.training.recipe import Recipe, changed, load_recipe
 from lorag.training.recipe_parts import GenerationLora
 from lorag.watching import Nobody
-from tests.services.starter_folders import bundle_tiny
+from tests.lorag.starter_folders import bundle_tiny
 
 THINGS = {
     "train": ("key", "bell", "ferry", "quay", "lamp", "rope"),

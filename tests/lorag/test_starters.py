@@ -26,7 +26,7 @@ from lorag.pipeline.engine.weights import Precision
 from lorag.pipeline.errors import AdapterError
 from lorag.pipeline.records import Role
 from lorag.starters import fitting_starters, install_starters
-from tests.services.starter_folders import bundle_tiny
+from tests.lorag.starter_folders import bundle_tiny
 
 MEGABYTE = 2**20
 
