@@ -37,12 +37,9 @@ class Tree:
 def pack(rows: Sequence[Row], limit: int, seed: int = 0) -> list[dict[str, list[int]]]:
     """Rows (`input_ids`, `labels`) → packed sequences of at most `limit` tokens, in an order drawn with `seed`.
 
-    A sequence has `input_ids`, `labels`, `position_ids`, and for each token the number of its `tree` and of its `branch`
-    within the tree, 0 being the trunk. Raises ValueError for a row longer than `limit`.
+    A longer row is a sequence by itself. A sequence has `input_ids`, `labels`, `position_ids`, and for each token the number of
+    its `tree` and of its `branch` within the tree, 0 being the trunk.
     """
-    long = next((row for row in rows if len(row["input_ids"]) > limit), None)
-    if long is not None:
-        raise ValueError(f"a row of {len(long['input_ids'])} tokens does not fit sequences of {limit}")
     trees = [part for tree in _trees(rows) for part in _split(tree, limit)]
     random.Random(seed).shuffle(trees)
     return [_sequence(bin_) for bin_ in _bins(trees, limit)]

@@ -97,8 +97,8 @@ class Optimisation(Part):
 class GenerationOptimisation(Optimisation):
     """Of a language model. `continued_rate`, if it is not 0, replaces `learning_rate` in a run that goes on from an adapter.
 
-    With `pack_tokens`, rows are packed into sequences of that many tokens (`training.packing`) and `batch_size` counts these;
-    0 pads rows of like length instead. A step reads `batch_size` · `accumulate`.
+    With `pack_tokens`, rows are packed into sequences of that many tokens (`training.packing`) and `batch_size` counts these; a
+    longer row is a sequence by itself. 0 pads rows of like length instead. A step reads `batch_size` · `accumulate`.
     """
 
     continued_rate: Share = 0.0
@@ -109,8 +109,7 @@ class GenerationOptimisation(Optimisation):
     @property
     def row_tokens(self) -> int:
         """The longest row that is trained on, in tokens."""
-        limit = self.max_length or LONGEST_ROW
-        return min(limit, self.pack_tokens or limit)
+        return self.max_length or LONGEST_ROW
 
 
 class DataMix(Part):

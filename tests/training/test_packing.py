@@ -88,9 +88,13 @@ def test_the_order_is_the_seeds() -> None:
     assert pack(rows(), 200, seed=1) == pack(rows(), 200, seed=1) != pack(rows(), 200, seed=2)
 
 
-def test_a_row_that_does_not_fit_is_refused() -> None:
-    with pytest.raises(ValueError, match="64 tokens does not fit sequences of 60"):
-        pack([row(TRUNK, [1] * 4)], 60)
+def test_a_row_longer_than_a_sequence_stands_alone() -> None:
+    long, short = row(TRUNK, [1] * 4), row([9] * 20, [2])
+    packed = pack([long, short, row([8] * 20, [3])], 60)
+    assert sorted(len(sequence["input_ids"]) for sequence in packed) == [42, len(TRUNK) + 4]
+    assert targets(packed) == targets([long, short, row([8] * 20, [3])])
+    alone = next(sequence for sequence in packed if len(sequence["input_ids"]) > 60)
+    assert {key: alone[key] for key in ("input_ids", "labels")} == {key: list(long[key]) for key in ("input_ids", "labels")}
 
 
 def test_a_token_sees_its_trunk_and_its_own_branch() -> None:

@@ -58,8 +58,10 @@ def test_bundled_recipes_load(role: Role) -> None:
     assert isinstance(recipe, EmbeddingRecipe) is (role is Role.EMBEDDER)
     if isinstance(recipe, GenerationRecipe):
         assert recipe.precision is Precision.NF4  # QLoRA
-        assert recipe.optimiser.batch_size * recipe.optimiser.accumulate == 4
-        assert 1e-3 <= recipe.optimiser.learning_rate <= 2e-3
+        optimiser = recipe.optimiser
+        assert 0 < optimiser.pack_tokens <= optimiser.max_length  # packed; a longer row stands alone
+        assert (optimiser.batch_size, optimiser.gradient_checkpointing) == (1, "auto")  # no padding
+        assert 1e-3 <= optimiser.learning_rate <= 2e-3
 
 
 @pytest.mark.parametrize("role", EXAMPLES)
@@ -317,7 +319,7 @@ def test_a_value_that_cannot_be_used(role: Role, text: str, message: str, recipe
 def test_length_0_is_the_encoders_own_limit_and_none_for_a_base() -> None:
     assert changed(EmbeddingRecipe(role="embedder"), max_length=0).optimiser.max_length == 0
     assert changed(JudgeRecipe(role="judge"), max_length=0).optimiser.row_tokens == 8192
-    assert changed(JudgeRecipe(role="judge"), max_length=0, pack_tokens=512).optimiser.row_tokens == 512
+    assert changed(JudgeRecipe(role="judge"), max_length=700, pack_tokens=512).optimiser.row_tokens == 700
 
 
 @pytest.mark.parametrize("role", TRAINED)
