@@ -147,8 +147,8 @@ from lorag.pipeline.retrieval.index import Index
 from lorag.pipeline.retrieval.ingest import Chunking
 
 class Slow(HashingEmbedder):
-    def embed_passages(self, texts):
-        time.sleep(0.02)
+    def embed_passages(self, texts):  # longer in all than a kill waits, however fast the disk is
+        time.sleep(0.004 * len(texts))
         return super().embed_passages(texts)
 
 print("begin", flush=True)
