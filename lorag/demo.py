@@ -17,15 +17,12 @@ from typing import Any
 
 from lorag.bundled import EXAMPLE, example_folder
 from lorag.demo_report import write_demo_report
-from lorag.evaluating.claims import held_out_claim, held_out_data
 from lorag.evaluating.evaluation import ROLES, Evaluation, evaluate
 from lorag.evaluating.testset import Sizes
 from lorag.opening import open_project
-from lorag.pipeline.adapters.evidence import BARE_BASE
 from lorag.pipeline.adapters.registry import CANDIDATE, PRODUCTION, Registry, Version
 from lorag.pipeline.config import FILE_NAME
 from lorag.pipeline.errors import AdapterError, ConfigError
-from lorag.pipeline.evaluation.ablation import BASE_CHAIN
 from lorag.pipeline.records import Query, Response, Role, Speaker, Turn
 from lorag.project import Project
 from lorag.starters import fitting_starters, install_starters
@@ -190,25 +187,17 @@ def _evaluate(run: Run, versions: Mapping[Role, Version], starters: Mapping[Role
         run.watcher.update(stage, done, total, name)
 
     with run.timed(stage):
-        return evaluate(
-            run.project.settings, run.data, versions, FULL if full else SIZES, on_progress, full=True, starters=starters
-        )
+        registry, settings = run.project.registry, run.project.settings
+        serving = {role: now for role in versions if (now := registry.serving(role)) is not None}
+        sizes = FULL if full else SIZES
+        return evaluate(settings, run.data, versions, sizes, on_progress, full=True, starters=starters, serving=serving)
 
 
 def _promote(run: Run, versions: Mapping[Role, Version], evaluation: Evaluation) -> None:
-    """Put the evidence on the cards, and let serve what it speaks for and what is no worse than the starter."""
+    """Put the evidence on the cards, and let serve what is better than what serves now."""
     registry = run.project.registry
-    measured = {each.configuration.name: each for each in evaluation.measured}
-    for comparison in evaluation.comparisons:
-        if comparison.role not in {role.value for role in ROLES}:
-            continue
-        role = Role(comparison.role)
-        data = held_out_data(run.data, role, ROLES)
-        claim = held_out_claim(role, data, BARE_BASE, measured[BASE_CHAIN], measured[f"+ {role.value}"])
-        registry.attach_evidence(role, versions[role].id, (claim,))
-        if comparison.starter is not None and comparison.starter > comparison.tuned:
-            run.watcher.notice(f"{role.value}: the starter serves on, better in {comparison.metric} ({comparison.starter:.3f})")
-            continue
+    for role, claims in evaluation.claims.items():
+        registry.attach_evidence(role, versions[role].id, claims)
         try:
             run.project.promote(role, versions[role].id)
         except AdapterError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lorag.assembly import open_registry
@@ -11,29 +11,43 @@ from lorag.pipeline.adapters.registry import PREVIOUS, PRODUCTION
 from lorag.pipeline.records import Role
 
 if TYPE_CHECKING:
+    from lorag.pipeline.adapters.evidence import Evidence
     from lorag.pipeline.config import Settings
     from lorag.pipeline.retrieval.store import VectorStore
 
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """What serves for a role now, and what did before (empty: the bare base). `index` is a line on what became of the index."""
+    """What serves for a role now, and what did before (empty: the bare base). `index` is a line on what became of the index.
+
+    A promotion has the `claim` that let it, unless the version served already, and the `margin` if one was given.
+    """
 
     role: Role
     production: str
     previous: str
     index: str = ""
+    claim: Evidence | None = None
+    margin: float | None = None
+
+    def reason(self) -> str:
+        """What let the version serve, in one line; '' if nothing had to."""
+        if self.claim is None:
+            return ""
+        found = f"{self.claim.metric} {self.claim.difference:+.3f} ({self.claim.interval}) against {self.claim.against}"
+        wanted = "better" if self.margin is None else f"not worse by {self.margin:g} in {self.claim.metric}"
+        return f"It is {wanted}: {found}, on {self.claim.n} items of {self.claim.data}."
 
 
 def promote_version(
     settings: Settings, role: Role, version: str, not_worse: float | None = None, store: VectorStore | None = None
 ) -> Switch:
-    """Let a version serve, if its evidence allows it. `store` is the project's, if it is open.
+    """Let a version serve, if its evidence says that it is better than what serves now, or not worse by `not_worse`.
 
-    Raises AdapterError, StoreError.
+    `store` is the project's, if it is open. Raises AdapterError, StoreError.
     """
-    open_registry(settings).promote(role, version, not_worse=not_worse)
-    return _switch(settings, role, store)
+    promotion = open_registry(settings).promote(role, version, not_worse=not_worse)
+    return replace(_switch(settings, role, store), claim=promotion.claim, margin=promotion.margin)
 
 
 def roll_back(settings: Settings, role: Role, store: VectorStore | None = None) -> Switch:

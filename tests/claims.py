@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from lorag.pipeline.adapters.evidence import BARE_BASE, Against, DataOrigin, Evidence, EvidenceData, EvidenceKind
+from collections.abc import Sequence
+from typing import Any
+
+from lorag.pipeline.adapters.evidence import (
+    BARE_BASE,
+    LEADING_METRIC,
+    Against,
+    DataOrigin,
+    Evidence,
+    EvidenceData,
+    EvidenceKind,
+)
+from lorag.pipeline.adapters.registry import Registry
+from lorag.pipeline.records import Role
 
 
 def claim(
@@ -34,3 +47,18 @@ def claim(
         level=0.95,
         n=n,
     )
+
+
+def speak_for(registry: Registry, role: Role, name: str, **more: Any) -> Evidence:
+    """Put on the card of a version that it is better than what serves now; `more` is as for `claim`."""
+    made = claim(LEADING_METRIC[role], against=registry.as_reference(registry.serving(role)), **more)
+    registry.attach_evidence(role, name, [made])
+    return made
+
+
+def speak_for_each(registry: Registry, role: Role, names: Sequence[str]) -> None:
+    """Each of the versions claims to be better than the bare base and than each other."""
+    for name in names:
+        others = [None, *(registry.resolve(role, other) for other in names if other != name)]
+        against = [registry.as_reference(other) for other in others]
+        registry.attach_evidence(role, name, [claim(LEADING_METRIC[role], against=each) for each in against])

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lorag.pipeline.adapters.evidence import DataOrigin
 from lorag.pipeline.contracts.judge import BUILT_IN, LabelSchema, intent_schema
 from lorag.pipeline.errors import DataError
 from lorag.pipeline.records import Role
@@ -78,6 +79,11 @@ class DataFolder:
 
     def embed_rows(self, split: str) -> tuple[EmbedRow, ...]:
         return read_embeds(self.file(split, Role.EMBEDDER))
+
+    def origin(self, split: str, role: Role) -> DataOrigin:
+        """Whose the rows of a file are: made ones, if one is; of feedback, if one is; else people's."""
+        found = {row.origin for row in self._rows(split, role)}
+        return next((origin for origin in (DataOrigin.MADE, DataOrigin.FEEDBACK) if origin in found), DataOrigin.HUMAN)
 
     def training_passages(self) -> dict[str, PassageRow]:
         """The passages that training may show: none of a document that a dev or test row has its gold passage in, or judges."""

@@ -20,7 +20,9 @@ def held_out_data(data: DataFolder, role: Role, together: Collection[Role]) -> E
     also = {Role.REWRITER} if role is Role.EMBEDDER and Role.REWRITER in together else set[Role]()
     read = [each for each in Role if each in {rows_of(role), *also} and data.has(SPLIT, each)] or [rows_of(role)]
     digest = text_digest("".join(f"{each.value}\0{file_digest(data.file(SPLIT, each))}\n" for each in read))
-    return EvidenceData(f"{data.folder.name}/{SPLIT}", digest, DataOrigin.HUMAN)
+    origins = {data.origin(SPLIT, each) for each in read}
+    origin = next((each for each in (DataOrigin.MADE, DataOrigin.FEEDBACK) if each in origins), DataOrigin.HUMAN)
+    return EvidenceData(f"{data.folder.name}/{SPLIT}", digest, origin)
 
 
 def held_out_claim(role: Role, data: EvidenceData, against: Against, reference: Measured, tuned: Measured) -> Evidence:

@@ -6,19 +6,28 @@ The composition root of evaluation: settings and a data folder in, plain figures
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from lorag.assembly import open_registry
 from lorag.evaluating.claims import held_out_claim, held_out_data
 from lorag.evaluating.details import Details, usage_json
-from lorag.evaluating.measuring import NO_STARTERS, ROLES, STARTERS, Documents, Progress, run_configurations, with_adapters
+from lorag.evaluating.measuring import (
+    NO_VERSIONS,
+    ROLES,
+    STARTERS,
+    Documents,
+    Measurements,
+    Progress,
+    run_configurations,
+    with_adapters,
+)
 from lorag.evaluating.run_folder import RunFolder, identity, open_run
 from lorag.evaluating.starter_figures import against_starters, beside_starter
 from lorag.evaluating.testset import Sizes, read_tests, roles_tested, rows_of
-from lorag.pipeline.adapters.evidence import BARE_BASE, Evidence
+from lorag.pipeline.adapters.evidence import BARE_BASE, Evidence, EvidenceData
 from lorag.pipeline.adapters.registry import CANDIDATE, PRODUCTION, Registry, Version
 from lorag.pipeline.adapters.starters import is_starter
 from lorag.pipeline.config import Settings
@@ -90,7 +99,8 @@ class Evaluation:
 
     `ablation` has the base chain, each adapter alone and all of them; `runs` every configuration and `factorial` its
     effects, where all of them were measured. `usage` is what it took, `details` what has no place in the table,
-    `notes` what was left out. Where starters were measured, `ablation` and `comparisons` show them too.
+    `notes` what was left out. Where starters were measured, `ablation` and `comparisons` show them too. `claims` are for the card
+    of each adapter: against what serves, then against the bare base.
     """
 
     tests: TestSet
@@ -104,6 +114,7 @@ class Evaluation:
     details: Details | None = None
     notes: tuple[str, ...] = ()
     starters: Measured | None = None
+    claims: Mapping[Role, tuple[Evidence, ...]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The figures without the items."""
@@ -147,11 +158,13 @@ def evaluate(
     closer: bool = False,
     out: Path | None = None,
     on_documents: Documents | None = None,
-    starters: Mapping[Role, Version] = NO_STARTERS,
+    starters: Mapping[Role, Version] = NO_VERSIONS,
+    serving: Mapping[Role, Version] = NO_VERSIONS,
 ) -> Evaluation:
     """As `evaluate_chain`, with everything resolved; with `full` every set of adapters is measured, and their effects.
 
-    `starters` are the adapters to set beside them: measured together, with the frozen encoder.
+    `starters` are the adapters to set beside them: measured together, with the frozen encoder. Against each version of `serving`,
+    alone, `claims` has what its role's adapter brings.
 
     Only what has test rows is measured; adapters without any are left out, and `notes` say so. `closer` asks for the details.
     What is answered is kept in the folder `out` as it comes: a run that was killed goes on there, and one of other settings is
@@ -177,6 +190,7 @@ def evaluate(
             closer=closer,
             on_documents=on_documents,
             starters=starters,
+            serving={role: now for role, now in serving.items() if role in roles and now.id != versions[role].id},
         )
         few = {each.name for each in one_at_a_time(roles)}
         comparisons, too_few = compare(run.measured, roles)
@@ -196,6 +210,7 @@ def evaluate(
             starters=run.starters,
             details=run.details,
             notes=(*without, *too_few, *about_starters),
+            claims=_claims(settings, data, roles, serving, run),
         )
         if full:
             factorial = factorial_effects(run.measured, tests, roles, METRICS, run.reach, seed=settings.seed)
@@ -237,18 +252,47 @@ def evaluate_adapter(
     *,
     sizes: Sizes | None = None,
     on_documents: Documents | None = None,
-) -> tuple[Version, Evidence]:
-    """Measure one adapter against the base on its own metric, on `data`/test, and put the evidence on its card."""
+) -> tuple[Version, tuple[Evidence, ...]]:
+    """Measure one adapter on its own metric, on `data`/test, against what serves now and against the bare base, in one run.
+
+    What it brings goes on its card. The claims are the same, what decides a promotion first.
+    """
     registry = open_registry(settings)
-    found = registry.resolve(role, version)
+    found, now = registry.resolve(role, version), registry.serving(role)
     folder = DataFolder(data, settings.judge.intents)
     folder.check_leaks(role)
     tests = read_tests(folder, sizes or Sizes(), roles=(role,))
     both = (Configuration(BASE_CHAIN, frozenset()), Configuration(f"+ {role.value}", frozenset({role})))
-    run = run_configurations(settings, tests, {role: found}, both, on_progress, on_documents=on_documents)
-    base, tuned = run.measured
-    evidence = held_out_claim(role, held_out_data(folder, role, (role,)), BARE_BASE, base, tuned)
-    return registry.attach_evidence(role, found.id, (evidence,)), evidence
+    serving = {role: now} if now is not None and now.id != found.id else {}
+    run = run_configurations(settings, tests, {role: found}, both, on_progress, on_documents=on_documents, serving=serving)
+    claims = _claims_of(registry, role, held_out_data(folder, role, (role,)), serving, run)
+    return registry.attach_evidence(role, found.id, claims), claims
+
+
+def _claims_of(
+    registry: Registry, role: Role, data: EvidenceData, serving: Mapping[Role, Version], run: Measurements
+) -> tuple[Evidence, ...]:
+    """What an adapter alone brings, against the version that serves, if it was measured, and against the bare base.
+
+    Raises TooFew.
+    """
+    by_name = {each.configuration.name: each for each in run.measured}
+    base, tuned = by_name[BASE_CHAIN], by_name[f"+ {role.value}"]
+    against_base = held_out_claim(role, data, BARE_BASE, base, tuned)
+    if role not in run.serving:
+        return (against_base,)
+    return held_out_claim(role, data, registry.as_reference(serving[role]), run.serving[role], tuned), against_base
+
+
+def _claims(
+    settings: Settings, data: DataFolder, roles: Sequence[Role], serving: Mapping[Role, Version], run: Measurements
+) -> Mapping[Role, tuple[Evidence, ...]]:
+    """The claims of each role that there are enough items for."""
+    registry, found = open_registry(settings), dict[Role, tuple[Evidence, ...]]()
+    for role in roles:
+        with suppress(TooFew):  # which `compare` tells
+            found[role] = _claims_of(registry, role, held_out_data(data, role, roles), serving, run)
+    return found
 
 
 def compare(measured: Sequence[Measured], roles: Sequence[Role]) -> tuple[tuple[Comparison, ...], tuple[str, ...]]:

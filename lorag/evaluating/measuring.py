@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -49,18 +49,22 @@ Documents = Callable[[int, int], None]
 ROLES = (Role.REWRITER, Role.EMBEDDER, Role.SYNTHESIZER, Role.JUDGE)
 CLOSER = "details"
 STARTERS = "starter adapters"
-NO_STARTERS: Mapping[Role, Version] = MappingProxyType({})
+NO_VERSIONS: Mapping[Role, Version] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Measurements:
-    """What was measured, what it took, and, if asked for, the details and the starters. `reach` is as `Parts` has it."""
+    """What was measured, what it took, and, if asked for, the details and the starters. `reach` is as `Parts` has it.
+
+    `serving` are the versions that serve, each alone on the base chain.
+    """
 
     measured: tuple[Measured, ...]
     usage: tuple[Usage, ...]
     reach: Mapping[str, frozenset[Role]]
     details: Details | None = None
     starters: Measured | None = None
+    serving: Mapping[Role, Measured] = field(default_factory=dict)
 
 
 def run_configurations(
@@ -73,11 +77,12 @@ def run_configurations(
     keep: RunFolder | None = None,
     closer: bool = False,
     on_documents: Documents | None = None,
-    starters: Mapping[Role, Version] = NO_STARTERS,
+    starters: Mapping[Role, Version] = NO_VERSIONS,
+    serving: Mapping[Role, Version] = NO_VERSIONS,
 ) -> Measurements:
     """Measure each configuration; with `closer` the details too. With `keep`, what is answered there is not asked again.
 
-    `starters` are measured together, as one more configuration, which is not kept.
+    `starters` are measured together, as one more configuration, and each version of `serving` alone; neither is kept.
 
     `on_documents` is told how the indexes of evaluation are filled, which the first time takes as long as an ingest.
 
@@ -85,6 +90,7 @@ def run_configurations(
     """
     name, done, total = configurations[0].name, 0, 0
     begun_with = Configuration(STARTERS, frozenset(starters))
+    in_place = [Configuration(f"{role.value} that serves", frozenset({role})) for role in serving]
 
     def count(requests: int) -> None:
         nonlocal done
@@ -96,17 +102,20 @@ def run_configurations(
     asked = any(item.answered or item.query.history for item in tests.chain)
     needs_base = bool(tests.rewrites or tests.judgments or asked)
     measured = []
-    with _retrievers(settings, versions.get(Role.EMBEDDER), tests, on_documents) as (frozen, tuned):
+    encoders = (versions.get(Role.EMBEDDER), serving.get(Role.EMBEDDER))
+    with _retrievers(settings, encoders, tests, on_documents) as (frozen, tuned, now):
         base = open_base(with_adapters(settings, generation)) if needs_base else None
         if base is not None:
-            _load_too(base, settings, starters)
+            _load_too(base, settings, (*starters.values(), *serving.values()))
         journal = Journal(keep.requests if keep else None)
         beneath = base.engine if base else ScriptedEngine(_no_model, weigher=_no_model)
         adapters: dict[Role, str] = {role: version_name(version) for role, version in generation.items()}
         engine = Layer(Layer(beneath, journal), Memo(count))
         parts = Parts(engine, adapters, frozen, tuned, chain_options(settings))
-        bench, theirs = Bench(parts, tests), Bench(_with_starters(parts, starters), tests)
-        total = bench.planned(configurations) + (theirs.planned([begun_with]) if starters else 0)
+        bench = Bench(parts, tests)
+        theirs = Bench(replace(parts, adapters=_resident(starters), tuned=None), tests)
+        today = Bench(replace(parts, adapters=_resident(serving), tuned=now), tests)
+        total = bench.planned(configurations) + (theirs.planned([begun_with]) if starters else 0) + today.planned(in_place)
         total += planned_details(tests, tuple(versions)) if closer else 0
         for configuration in configurations:
             name = configuration.name
@@ -115,25 +124,33 @@ def run_configurations(
                 keep.add(measured[-1], tests)
         name = STARTERS
         alone = theirs.measure(begun_with) if starters else None
+        served = {}
+        for role, configuration in zip(serving, in_place, strict=True):
+            name = configuration.name
+            served[role] = today.measure(configuration)
         name = CLOSER
         details = measure_details(parts, tests, measured) if closer else None
-    return Measurements(tuple(measured), journal.usage(), parts.reach, details, alone)
+    return Measurements(tuple(measured), journal.usage(), parts.reach, details, alone, served)
 
 
-def _with_starters(parts: Parts, starters: Mapping[Role, Version]) -> Parts:
-    """The same chain with the starters for adapters, on the frozen index."""
-    return replace(parts, adapters={role: version_name(version) for role, version in starters.items()}, tuned=None)
+def _resident(versions: Mapping[Role, Version]) -> dict[Role, str]:
+    """The names under which the versions of generation roles are on the base."""
+    return {role: version_name(version) for role, version in versions.items() if role is not Role.EMBEDDER}
 
 
-def _load_too(base: SharedBase, settings: Settings, starters: Mapping[Role, Version]) -> None:
-    """Make the starters resident beside the adapters that are measured, each proven."""
-    if not starters:
+def _load_too(base: SharedBase, settings: Settings, versions: Sequence[Version]) -> None:
+    """Make versions resident beside the adapters that are measured, each proven."""
+    wanted = {version_name(version): version for version in versions if version.role is not Role.EMBEDDER}
+    new = {name: version for name, version in wanted.items() if name not in base.engine.adapters}
+    if not new:
         return
     if not isinstance(base.engine, LocalEngine):
-        raise InputError("starters are measured on a base in this process; set generation.engine to local")
+        raise InputError(
+            f"{', '.join(new)}: versions of one role are measured on a base in this process; set generation.engine to local"
+        )
     place = resolve_base(settings.base.model)
-    for role, version in starters.items():
-        load_proven(base.engine, version_name(version), version.folder, place, role=role)
+    for name, version in new.items():
+        load_proven(base.engine, name, version.folder, place, role=version.role)
 
 
 def with_adapters(settings: Settings, versions: Mapping[Role, Version] | Mapping[Role, Version | None]) -> Settings:
@@ -149,22 +166,26 @@ def _no_model(request: Any) -> Any:
 
 @contextlib.contextmanager
 def _retrievers(
-    settings: Settings, embedder: Version | None, tests: TestSet, on_documents: Documents | None
-) -> Iterator[tuple[Retriever, Retriever | None]]:
+    settings: Settings, encoders: tuple[Version | None, Version | None], tests: TestSet, on_documents: Documents | None
+) -> Iterator[tuple[Retriever, Retriever | None, Retriever | None]]:
     """Retrievers as the settings have them, on indexes of the project's documents that are brought up to date: one filled by the
-    frozen encoder, one by that with the adapter."""
+    frozen encoder, and one by each of `encoders`."""
     if not tests.chain:
-        yield Retriever(_NoSearch()), None
+        yield Retriever(_NoSearch()), None, None
         return
     reranker = open_reranker(settings)
     with contextlib.ExitStack() as opened:
-        frozen = opened.enter_context(contextlib.closing(_index(settings, None)))
-        tuned = opened.enter_context(contextlib.closing(_index(settings, embedder))) if embedder else None
-        for index in (frozen, tuned) if tuned else (frozen,):
+        known: dict[str, Retriever] = {}
+        for encoder in (None, *filter(None, encoders)):
+            index = opened.enter_context(contextlib.closing(_index(settings, encoder)))
             _bring_up_to_date(index, settings.documents, on_documents)
-        _require_gold(tests, frozen, settings.documents)
-        after = retriever_of(settings, tuned, version_name(embedder), reranker) if tuned and embedder else None
-        yield retriever_of(settings, frozen, "", reranker), after
+            known[encoder.id if encoder else ""] = retriever_of(
+                settings, index, version_name(encoder) if encoder else "", reranker
+            )
+            if encoder is None:
+                _require_gold(tests, index, settings.documents)
+        tuned, now = encoders
+        yield known[""], known[tuned.id] if tuned else None, known[now.id] if now else None
 
 
 class _NoSearch:

@@ -18,10 +18,13 @@ from lorag.pipeline.records import Role
 
 @dataclass(frozen=True, slots=True)
 class AdapterEvaluation:
-    """A version and what was measured of it: on its own domain, on a general set if there was one."""
+    """A version and what was measured of it: on its own domain, on a general set if there was one.
+
+    `claims` are against what serves, unless that is the version itself, and against the bare base. The first decides a promotion.
+    """
 
     version: Version
-    evidence: Evidence
+    claims: tuple[Evidence, ...]
     general: Evidence | None
 
 
@@ -44,6 +47,6 @@ def evaluate_version(
     if general is not None and role is not Role.EMBEDDER:
         raise InputError(f"--general is for the embedder; the {role.value} answers no search")
     tests = None if general is None else read_general(general)
-    measured, evidence = evaluate_adapter(settings, role, version, data, on_progress, on_documents=on_documents)
+    measured, claims = evaluate_adapter(settings, role, version, data, on_progress, on_documents=on_documents)
     elsewhere = None if tests is None else measure_elsewhere(settings, measured.id, tests, on_texts)[1]
-    return AdapterEvaluation(measured, evidence, elsewhere)
+    return AdapterEvaluation(measured, claims, elsewhere)

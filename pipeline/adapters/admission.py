@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lorag.pipeline.adapters.canaries import CANARY_FILE, check_readable
 from lorag.pipeline.adapters.card import CARD_FILE, PLAIN_LORA, AdapterCard, LoraKind
-from lorag.pipeline.adapters.evidence import DataOrigin, EvidenceKind
+from lorag.pipeline.adapters.evidence import LEADING_METRIC, Against, DataOrigin, Evidence, EvidenceKind
 from lorag.pipeline.adapters.files import copy_file, load_json
 from lorag.pipeline.adapters.inspection import ALLOWED, WEIGHTS_FILE, AdapterFacts, inspect_folder, inspect_weights
 from lorag.pipeline.adapters.lora_settings import CONFIG_FILE, portable_settings
@@ -76,19 +76,46 @@ def published_card(card: AdapterCard, version: str, facts: AdapterFacts) -> Adap
     return dataclasses.replace(card, version=version, lora=lora)
 
 
-def require_evidence(card: AdapterCard, not_worse: float | None) -> None:
-    """Raises AdapterError unless the newest held-out claim on the card shows the adapter better, or not worse by `not_worse`."""
-    name = f"{card.role.value} {card.version}"
+def require_margin(not_worse: float | None) -> None:
+    """Raises AdapterError for a margin that is none."""
     if not_worse is not None and not (math.isfinite(not_worse) and not_worse >= 0):
         raise AdapterError(f"not_worse is {not_worse}; it must be a margin of 0 or more in the metric's units")
-    found = [each for each in card.evidence if each.kind is EvidenceKind.HELD_OUT and each.data.origin is not DataOrigin.MADE]
-    if not found:
-        raise AdapterError(f"{name} is not promoted: its card has no held-out comparison with the base; evaluate it first")
-    first = found[0]
+
+
+def deciding_claim(card: AdapterCard, serves: Against) -> Evidence:
+    """The claim that decides whether the adapter may take the place of what `serves`: the newest one against that, by the role's
+    leading metric, on held-out rows that were not made.
+
+    Raises AdapterError with what to run if there is none.
+    """
+    leading = LEADING_METRIC.get(card.role)
+    held_out = [each for each in card.evidence if each.kind is EvidenceKind.HELD_OUT and each.metric == leading]
+    against = [each for each in held_out if each.against.weights_digest == serves.weights_digest]
+    found = next((each for each in against if each.data.origin is not DataOrigin.MADE), None)
+    if found is not None:
+        return found
+    if against:
+        why = f"it was measured against {serves} on made rows only, which promote nothing"
+    elif held_out and serves.weights_digest:
+        why = f"{serves} serves, and its card has no held-out comparison with that one"
+    else:
+        why = f"its card has no held-out comparison with {serves}"
+    run = f"run `lorag eval adapter {card.role.value} {card.version} --data FOLDER`"
+    raise AdapterError(f"{card.role.value} {card.version} is not promoted: {why}; {run}")
+
+
+def require_evidence(card: AdapterCard, serves: Against, not_worse: float | None) -> Evidence:
+    """The claim that lets the adapter take the place of what `serves`: better than it, or not worse by `not_worse`.
+
+    Raises AdapterError if there is no such claim on the card, or it does not show that.
+    """
+    require_margin(not_worse)
+    claim = deciding_claim(card, serves)
     floor = 0.0 if not_worse is None else -not_worse
-    if not first.low > floor:
+    if not claim.low > floor:
         raise AdapterError(
-            f"{name} is not promoted: {first.metric} differs by {first.difference:+.3f} from {first.against}, "
-            f"{first.confidence} interval {first.interval} on {first.n} items of {first.data}, and must lie above {floor:g}; "
-            "train it further or evaluate it on more items"
+            f"{card.role.value} {card.version} is not promoted: {claim.metric} differs by {claim.difference:+.3f} from "
+            f"{claim.against}, {claim.confidence} interval {claim.interval} on {claim.n} items of {claim.data}, and must lie "
+            f"above {floor:g}; train it further or evaluate it on more items"
         )
+    return claim

@@ -3,9 +3,10 @@
     FOLDER/ROLE/versions/0003-1a2b3c4d/    adapter_config.json, adapter_model.safetensors, canaries.json, card.json, README.md, …
     FOLDER/ROLE/aliases.json               {"candidate", "production", "previous"}: version or null
 
-A version appears whole or not at all, and so does a change of aliases: both are written aside in the same file system,
-synced and renamed (design, rule 7). One lock per role, which the system drops when its owner dies, serialises writers;
-readers need none. Of a version only the evidence on its card may grow: it is measured after the weights are published.
+A version becomes `production` by evidence against what serves now. A version appears whole or not at all, and so does a change
+of aliases: both are written aside in the same file system, synced and renamed (design, rule 7). One lock per role, which the
+system drops when its owner dies, serialises writers; readers need none. Of a version only the evidence on its card may grow: it
+is measured after the weights are published.
 """
 
 from __future__ import annotations
@@ -17,9 +18,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lorag.pipeline.adapters.admission import README_FILE, check_version, fill_version, published_card, require_evidence
+from lorag.pipeline.adapters.admission import (
+    README_FILE,
+    check_version,
+    fill_version,
+    published_card,
+    require_evidence,
+    require_margin,
+)
 from lorag.pipeline.adapters.card import CARD_FILE, AdapterCard, card_json, read_card
-from lorag.pipeline.adapters.evidence import Evidence, with_claims
+from lorag.pipeline.adapters.evidence import BARE_BASE, Against, Evidence, with_claims
 from lorag.pipeline.adapters.files import build, dump_json, load_json
 from lorag.pipeline.adapters.model_card import write_model_card
 from lorag.pipeline.errors import AdapterError
@@ -49,6 +57,15 @@ class _Aliases:
     candidate: str | None = None
     production: str | None = None
     previous: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """A version that serves now. `claim` let it, within `margin` if one was given; None if it served already."""
+
+    version: Version
+    claim: Evidence | None
+    margin: float | None
 
 
 class Registry:
@@ -141,29 +158,53 @@ class Registry:
         pairs = ((name, getattr(aliases, name)) for name in ALIASES)
         return {name: version for name, version in pairs if version is not None}
 
-    def promote(self, role: Role, name: str, *, not_worse: float | None = None) -> Version:
+    def serving(self, role: Role) -> Version | None:
+        """The version that serves; None for the bare base. One whose card cannot be read cannot be loaded: it serves nobody."""
+        try:
+            version = self.resolve(role, PRODUCTION)
+            self.show(role, version.id)
+        except AdapterError:
+            return None
+        return version
+
+    def as_reference(self, version: Version | None) -> Against:
+        """What a claim against a version names; None is the bare base. Raises AdapterError."""
+        if version is None:
+            return BARE_BASE
+        return Against(version.id, self.show(version.role, version.id).identity.weights_digest)
+
+    def promote(self, role: Role, name: str, *, not_worse: float | None = None) -> Promotion:
         """Make a version, or the one an alias names, `production`; what was, becomes `previous`.
 
-        The 95 % interval of the first comparison on its card must lie above zero, or above -`not_worse` where that is given,
-        in the metric's units. Raises AdapterError with the reason of a refusal; nothing changes then.
+        Its card must claim that it is better than what serves now, the bare base if nothing does: on held-out rows that were not
+        made, by the role's leading metric, with an interval above zero, or above -`not_worse` in the metric's units if that is
+        given. Raises AdapterError with the reason of a refusal; nothing changes then.
         """
         home = self._home(role)
         with self._disk(f"promoting a {role.value} adapter"):
             version = self.admitted(role, name, not_worse=not_worse)
             with locked(home):
-                aliases = self._aliases(role)
+                aliases, claim = self._aliases(role), None
                 if aliases.production != version.id:
+                    claim = self._claim(role, version, not_worse)  # what serves may be another one than a moment ago
                     candidate = None if aliases.candidate == version.id else aliases.candidate
                     self._set_aliases(home, _Aliases(candidate, version.id, aliases.production))
-        return self.resolve(role, version.id)
+        return Promotion(self.resolve(role, version.id), claim, not_worse)
 
     def admitted(self, role: Role, name: str, *, not_worse: float | None = None) -> Version:
-        """The version, if its files are whole and its evidence allows to `promote` it. Raises AdapterError with the reason."""
+        """The version, if its files are whole and its evidence allows to `promote` it, or it serves already.
+
+        Raises AdapterError with the reason.
+        """
+        require_margin(not_worse)
         version = self.resolve(role, name)
-        card = self.show(role, version.id)
-        require_evidence(card, not_worse)
-        check_version(version.folder, card)
+        if PRODUCTION not in version.aliases:
+            self._claim(role, version, not_worse)
+        check_version(version.folder, self.show(role, version.id))
         return version
+
+    def _claim(self, role: Role, version: Version, not_worse: float | None) -> Evidence:
+        return require_evidence(self.show(role, version.id), self.as_reference(self.serving(role)), not_worse)
 
     def rollback(self, role: Role, *, to: str | None = None) -> Version:
         """Make `previous` production again, and what was production `previous`: a second rollback undoes the first.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Body, Depends
 from fastapi import Path as PathParameter
@@ -24,6 +24,8 @@ from lorag.services.api.access import State, needs
 from lorag.services.api.errors import ApiError, note
 from lorag.services.api.jobs import jobs_of
 from lorag.services.api.keys import Caller, Scope
+
+T = TypeVar("T")
 
 router = APIRouter(prefix="/v1/adapters", tags=["adapters"])
 
@@ -119,8 +121,8 @@ def promote(
     role: Role,
     body: Annotated[Promotion | None, Body(openapi_examples=PROMOTE_EXAMPLES)] = None,
 ) -> Change:
-    """Let a version serve, the candidate if none is named. Refused (409) unless the held-out comparison on its card says that it
-    is better than the base, and unless it proves itself in memory; what served until then serves on."""
+    """Let a version serve, the candidate if none is named. Refused (409) unless a held-out comparison on its card says that it is
+    better than what serves now, and unless it proves itself in memory; what served until then serves on."""
     registry = state.project.registry
     _require_served(state, role)
     named = _resolve(registry, role, (body or Promotion()).version).id
@@ -158,7 +160,7 @@ def _require_served(state: State, role: Role) -> None:
 
 
 def _change(
-    state: State, registry: Registry, role: Role, *, find: Callable[[], Version], change: Callable[[Version], Version]
+    state: State, registry: Registry, role: Role, *, find: Callable[[], Version], change: Callable[[Version], object]
 ) -> Change:
     """Prove the version that `find` names, let `change` write the aliases, then serve it. A kill in between leaves aliases that
     name proven versions; what keeps it from serving takes the change back."""
@@ -178,7 +180,7 @@ def _change(
         return Change(role=role, aliases=dict(registry.aliases(role)), notes=list(notes))
 
 
-def _allowed(registry: Registry, step: Callable[[], Version]) -> Version:
+def _allowed(registry: Registry, step: Callable[[], T]) -> T:
     try:
         return step()
     except AdapterError as error:

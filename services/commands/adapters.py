@@ -97,14 +97,14 @@ def promote(
             "--not-worse",
             metavar="MARGIN",
             min=0,
-            help="Let it be worse by this much, in the metric's units.",
+            help="Let it be worse than what serves by this much, in the metric's units.",
             show_default="must be better",
         ),
     ] = None,
     project: Project = HERE,
     output: Output = Format.TEXT,
 ) -> None:
-    """Let a version serve, if its held-out evidence says that it is better than the base."""
+    """Let a version serve, if its held-out evidence says that it is better than what serves now."""
     import lorag
 
     with lorag.open(project) as opened:
@@ -250,9 +250,12 @@ def _imported(origin: Origin) -> dict[str, str]:
 def _show_switch(switch: Switch, project: Path, output: Format) -> None:
     if output is Format.JSON:
         named = {"production": switch.production, "previous": switch.previous or None, "index": switch.index or None}
-        show_json({"role": switch.role.value, **named})
+        decided = {} if switch.claim is None else {"evidence": plain(switch.claim), "margin": switch.margin}
+        show_json({"role": switch.role.value, **named, **decided})
         return
     before = f"; before it was {switch.previous}" if switch.previous else ""
     show(f"{switch.role.value} {switch.production} is production now{before}.")
+    if reason := switch.reason():
+        show(reason)
     if switch.index:
         show(for_project(switch.index, project))

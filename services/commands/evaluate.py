@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lorag.pipeline.adapters.evidence import DataOrigin
 from lorag.services.commands.adapters import show_evidence
 from lorag.services.commands.evaluate_details import show_details
 from lorag.services.commands.evaluate_retrieval import retrieval
@@ -16,6 +17,7 @@ from lorag.services.options import HERE, DataFolder, Format, Output, Project, Tu
 from lorag.services.terminal import cell, command, out, progress_bars, show, show_json, table
 
 if TYPE_CHECKING:
+    from lorag.evaluating.one_adapter import AdapterEvaluation
     from lorag.pipeline.evaluation.report import Ablation, Comparison
 
 app = typer.Typer(no_args_is_help=True, help="Measure: retrieval on a BEIR set, the chain or one adapter on held-out rows.")
@@ -99,7 +101,7 @@ def adapter(
     project: Project = HERE,
     output: Output = Format.TEXT,
 ) -> None:
-    """Compare a version with the bare base on FOLDER/test, item by item, and put the result on its card."""
+    """Compare a version with what serves now and with the bare base on FOLDER/test, item by item; the result goes on its card."""
     import lorag
     from lorag.pipeline.storage.strict_json import plain
 
@@ -114,13 +116,23 @@ def adapter(
             on_documents=lambda done, total: bars.update(DOCUMENTS, done, total),
             on_texts=lambda done, total: bars.update(TEXTS, done, total),
         )
-    evidence = [each for each in (found.evidence, found.general) if each is not None]
+    evidence = [*found.claims, *([found.general] if found.general else [])]
     if output is Format.JSON:
         show_json({"role": role.value, "version": found.version.id, "evidence": plain(evidence)})
         return
     show_evidence(evidence)
-    if found.evidence.low > 0:
-        promotion = command("adapters", "promote", role.value, version, project=project)
-        show(f"{found.version.id} is better: let it serve with `{promotion}`.")
+    _show_outlook(found, command("adapters", "promote", role.value, version, project=project))
+
+
+def _show_outlook(found: AdapterEvaluation, promotion: str) -> None:
+    """Whether what was measured would let the version serve."""
+    version, decides = found.version, found.claims[0]
+    if "production" in version.aliases:
+        show(f"{version.id} serves already.")
+    elif decides.data.origin is DataOrigin.MADE:
+        show(f"{decides.data.name} holds made rows, which promote nothing: measure {version.id} on rows that people wrote.")
+    elif decides.low > 0:
+        show(f"{version.id} is better than {decides.against}: let it serve with `{promotion}`.")
     else:
-        show(f"That {found.version.id} is better is not shown: train it further, or evaluate it on more items.")
+        better = f"{version.id} is better than {decides.against}"
+        show(f"That {better} is not shown: train it further, or evaluate it on more items.")

@@ -23,6 +23,7 @@ from lorag.bundled import EXAMPLE, example_folder
 from lorag.demo import run_demo
 from lorag.evaluating.evaluation import ROLES, evaluate_chain
 from lorag.pipeline.adapters.card import read_card
+from lorag.pipeline.adapters.evidence import BARE_BASE
 from lorag.pipeline.adapters.registry import Registry, Version
 from lorag.pipeline.config import load_settings
 from lorag.pipeline.engine.weights import Precision
@@ -340,8 +341,12 @@ def test_the_tables_set_the_starter_between_base_and_tuned(begun: Begun) -> None
     assert [row["configuration"] for row in begun.report["runs"]["rows"]].count("starter adapters") == 0
 
 
-def test_what_is_worse_than_the_starter_does_not_take_its_place(begun: Begun) -> None:
-    compared = begun.report["comparisons"][0]
+def test_only_what_is_better_than_the_starter_takes_its_place(begun: Begun) -> None:
     starter, tuned = begun.registry.list(Role.REWRITER)
-    takes_over = compared["low"] > 0 and compared["tuned"] >= compared["starter"]
-    assert begun.registry.aliases(Role.REWRITER)["production"] == (tuned.id if takes_over else starter.id)
+    over_starter, over_base = begun.registry.show(Role.REWRITER, tuned.id).evidence
+    assert over_starter.against == begun.registry.as_reference(starter) and over_base.against == BARE_BASE
+    compared = begun.report["comparisons"][0]
+    assert (over_starter.reference, over_starter.tuned) == (compared["starter"], compared["tuned"])
+    serves = begun.registry.aliases(Role.REWRITER)["production"]
+    assert serves == (tuned.id if over_starter.low > 0 else starter.id)
+    assert any(line.startswith(f"not promoted: rewriter {tuned.id}") for line in begun.lines) is (serves == starter.id)

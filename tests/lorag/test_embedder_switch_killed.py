@@ -9,11 +9,10 @@ from pathlib import Path
 
 from lorag.assembly import open_index, version_name
 from lorag.index_switch import named_encoder
-from lorag.pipeline.adapters.evidence import Against
 from lorag.pipeline.adapters.registry import Registry
 from lorag.pipeline.config import load_settings
 from lorag.pipeline.records import Role
-from tests.claims import claim
+from tests.claims import speak_for
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -43,8 +42,7 @@ def test_a_rollback_that_is_killed_leaves_one_pair_or_the_other(project, publish
     first = publish_embedder(5)
     assert lorag("adapters", "promote", "embedder", *here).code == lorag("ingest", *here).code == 0
     second = publish_embedder(6)
-    weights = registry.show(Role.EMBEDDER, first).identity.weights_digest
-    registry.attach_evidence(Role.EMBEDDER, second, [claim("nDCG@10", against=Against(first, weights))])
+    speak_for(registry, Role.EMBEDDER, second)
     assert lorag("adapters", "promote", "embedder", *here).code == lorag("ingest", "--rebuild", *here).code == 0
     filled = {first: "documents-1", second: "documents-2"}
 

@@ -26,6 +26,7 @@ from lorag.pipeline.engine.weights import Precision
 from lorag.pipeline.errors import AdapterError
 from lorag.pipeline.records import Role
 from lorag.starters import fitting_starters, install_starters
+from tests.claims import speak_for
 from tests.lorag.starter_folders import bundle_tiny
 
 MEGABYTE = 2**20
@@ -164,6 +165,7 @@ def test_what_is_trained_is_measured_in_place_of_a_starter(init: Any, bundle: Pa
     registry, card = Registry(settings.adapters.folder), read_card(bundle)
     own = registry.publish(Role.REWRITER, bundle, replace(card, data=replace(card.data, name="mine")))
     assert chosen_versions(settings)[Role.REWRITER].id == own.id
+    speak_for(registry, Role.REWRITER, own.id)
     registry.promote(Role.REWRITER, own.id)
     registry.publish(Role.REWRITER, bundle, card)
     assert chosen_versions(settings)[Role.REWRITER].id == own.id

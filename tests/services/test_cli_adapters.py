@@ -7,7 +7,7 @@ import pytest
 from lorag.pipeline.adapters.registry import Registry
 from lorag.pipeline.records import Role
 from lorag.pipeline.storage.strict_json import plain
-from tests.claims import claim
+from tests.claims import claim, speak_for
 
 
 def test_an_empty_registry(lorag, project) -> None:
@@ -28,9 +28,18 @@ def test_list_show_promote_rollback(lorag, project, publish_rewriter) -> None:
     assert aliases() == {first: [], second: ["candidate"]}
     command = ("--project", project.folder)
     done = lorag("adapters", "promote", "rewriter", first, *command)
-    assert (done.code, done.out) == (0, f"rewriter {first} is production now.\n")
-    done = lorag("adapters", "promote", "rewriter", *command)
-    assert done.out == f"rewriter {second} is production now; before it was {first}.\n"
+    reason = "It is better: ROUGE-1 +0.400 (+0.100 to +0.700) against the bare base, on 30 items of made-up test split (human)."
+    assert (done.code, done.out) == (0, f"rewriter {first} is production now.\n{reason}\n")
+    refused = lorag("adapters", "promote", "rewriter", *command)
+    assert refused.code == 2 and f"version {first} serves" in refused.error_line
+    assert f"run `lorag eval adapter rewriter {second} --data FOLDER --project {project.folder}`" in refused.error_line
+    speak_for(Registry(project.adapters), Role.REWRITER, second, low=-0.1)
+    done = lorag("adapters", "promote", "rewriter", *command, "--not-worse", "0.2")
+    assert done.out.splitlines() == [
+        f"rewriter {second} is production now; before it was {first}.",
+        f"It is not worse by 0.2 in ROUGE-1: ROUGE-1 +0.300 (-0.100 to +0.700) against version {first}, on 30 items of made-up "
+        "test split (human).",
+    ]
     assert aliases() == {first: ["previous"], second: ["production"]}
     done = lorag("adapters", "rollback", "rewriter", *command, "-o", "json")
     assert done.json() == {"role": "rewriter", "production": first, "previous": second, "index": None}
@@ -38,7 +47,7 @@ def test_list_show_promote_rollback(lorag, project, publish_rewriter) -> None:
     assert (shown["version"], shown["aliases"], shown["role"]) == (first, ["production"], "rewriter")
     text = lorag("adapters", "show", "rewriter", "previous", *command).out
     assert f"rewriter {second} (previous)" in text
-    assert "+0.400   +0.100 to +0.700   30" in text
+    assert "+0.400   +0.100 to +0.700   30" in text and f"Held-out, against version {first}" in text
     assert "ROUGE-1 +0.400 (+0.100 to +0.700), n 30, against base" in lorag("adapters", "list", *command).out
 
 
@@ -74,9 +83,9 @@ def test_the_index_goes_with_the_embedder(lorag, project, publish_embedder) -> N
         return lorag("ask", "Who keeps the key?", *here).code == 0
 
     publish_embedder(5)
-    assert lorag("adapters", "promote", "embedder", *here).out.count("\n") == 1  # no index yet, nothing to say of it
+    assert lorag("adapters", "promote", "embedder", *here).out.count("\n") == 2  # no index yet, nothing to say of it
     assert collection() == "documents-1"
-    publish_embedder(6)
+    speak_for(Registry(project.adapters), Role.EMBEDDER, publish_embedder(6))
     done = lorag("adapters", "promote", "embedder", *here)
     assert f"filled by another encoder: run `lorag ingest --rebuild --project {project.folder}`" in done.out
     assert not works()

@@ -1,7 +1,8 @@
 """Training and test rows of the four roles, read strictly from JSON Lines.
 
-One schema a role, the same for hand-made, generated and public sets. A row that does not fit is refused with file and line:
-a misspelt key or an empty target would otherwise be trained on. Knows nothing of prompts, splits or models.
+One schema a role, the same for hand-made, generated and public sets; `origin` says which, people's if it is left out. A row that
+does not fit is refused with file and line: a misspelt key or an empty target would otherwise be trained on. Knows nothing of
+prompts, splits or models.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from lorag.pipeline.adapters.evidence import DataOrigin
 from lorag.pipeline.contracts.context import PassageText
 from lorag.pipeline.contracts.judge import BUILT_IN, JudgeInputs, LabelSchema
 from lorag.pipeline.errors import DataError
@@ -56,6 +58,7 @@ class RewriteRow:
     answerable: bool | None = None
     conversation: str = ""
     group: str = ""
+    origin: DataOrigin = DataOrigin.HUMAN
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,7 @@ class QuestionRow:
     answer_type: str = ""
     voice: str = ""
     group: str = ""
+    origin: DataOrigin = DataOrigin.HUMAN
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,7 @@ class JudgeRow:
     label: str
     passage_ids: tuple[str, ...] = ()
     group: str = ""
+    origin: DataOrigin = DataOrigin.HUMAN
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,7 @@ class EmbedRow:
     positive_ids: tuple[str, ...]
     negative_ids: tuple[str, ...] = ()
     group: str = ""
+    origin: DataOrigin = DataOrigin.HUMAN
 
 
 INTENT = "intent"
@@ -125,7 +131,7 @@ def read_rewrites(path: Path) -> tuple[RewriteRow, ...]:
     """Read `{"id","history","question","rewrite"}` rows.
 
     A blank `question` is taken (public sets hold one), a blank `rewrite` never. Optional: `rewrites`, `answers`,
-    `passage_ids`, `quotes`, `answerable`, `conversation`, `group`.
+    `passage_ids`, `quotes`, `answerable`, `conversation`, `group`, `origin`.
     """
 
     def one(row: Fields) -> RewriteRow:
@@ -141,6 +147,7 @@ def read_rewrites(path: Path) -> tuple[RewriteRow, ...]:
             answerable=row.flag("answerable"),
             conversation=row.text("conversation", ""),
             group=row.text("group", ""),
+            origin=_origin(row),
         )
 
     return _read(path, one, lambda row: row.id)
@@ -151,7 +158,7 @@ def read_questions(path: Path) -> tuple[QuestionRow, ...]:
 
     `passage_id` may stand for a list of one, and `answerable` may be left out where there are answers. Blank strings among
     the answers are dropped. Optional: `history`, `quotes`, `near_ids`, `standalone`, `label`, `answer_type`, `voice`,
-    `group`.
+    `group`, `origin`.
     """
 
     def one(row: Fields) -> QuestionRow:
@@ -176,6 +183,7 @@ def read_questions(path: Path) -> tuple[QuestionRow, ...]:
             answer_type=row.text("answer_type", ""),
             voice=row.text("voice", ""),
             group=row.text("group", ""),
+            origin=_origin(row),
         )
 
     return _read(path, one, lambda row: row.id)
@@ -186,7 +194,7 @@ def read_judgments(path: Path, schemas: Mapping[str, LabelSchema] | None = BUILT
     With None any task and label is taken.
 
     `inputs` holds what the task needs of `message`, `question`, `answer`, `history` and `passages`
-    (`[{"title","text"}, …]`). Optional: `passage_ids`, `group`.
+    (`[{"title","text"}, …]`). Optional: `passage_ids`, `group`, `origin`.
     """
 
     def one(row: Fields) -> JudgeRow:
@@ -200,6 +208,7 @@ def read_judgments(path: Path, schemas: Mapping[str, LabelSchema] | None = BUILT
             label=row.text("label") if schemas is None else _label(row, schemas[task]),
             passage_ids=_ids(row, "passage_ids"),
             group=row.text("group", ""),
+            origin=_origin(row),
         )
 
     return _read(path, one, lambda row: row.id)
@@ -215,14 +224,14 @@ def read_labels(path: Path, schema: LabelSchema) -> tuple[JudgeRow, ...]:
 
 
 def read_embeds(path: Path) -> tuple[EmbedRow, ...]:
-    """Read `{"query_id","query","positive_ids"}` rows. Optional: `negative_ids`, `group`."""
+    """Read `{"query_id","query","positive_ids"}` rows. Optional: `negative_ids`, `group`, `origin`."""
 
     def one(row: Fields) -> EmbedRow:
         positive, negative = _ids(row, "positive_ids", required=True), _ids(row, "negative_ids")
         if not positive:
             raise row.error('"positive_ids" is empty; a query without a gold passage teaches nothing')
         _disjoint(row, "negative_ids", negative, positive)
-        return EmbedRow(row.text("query_id"), row.text("query"), positive, negative, row.text("group", ""))
+        return EmbedRow(row.text("query_id"), row.text("query"), positive, negative, row.text("group", ""), _origin(row))
 
     return _read(path, one, lambda row: row.query_id)
 
@@ -265,6 +274,13 @@ def _gold(row: Fields) -> tuple[str, ...]:
     if row.has("passage_ids") and single not in many:
         raise row.error(f'"passage_id" {single!r} is not among "passage_ids"')
     return many or (single,)
+
+
+def _origin(row: Fields) -> DataOrigin:
+    said = row.text("origin", DataOrigin.HUMAN.value)
+    if said not in list(DataOrigin):
+        raise row.error(f'"origin" is {said!r}, not one of {", ".join(DataOrigin)}')
+    return DataOrigin(said)
 
 
 def _ids(row: Fields, key: str, *, required: bool = False) -> tuple[str, ...]:

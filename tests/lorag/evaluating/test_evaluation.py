@@ -15,16 +15,16 @@ from lorag.assembly import open_base, open_chain, open_index, version_name
 from lorag.evaluating.evaluation import compare, evaluate_adapter, with_adapters
 from lorag.evaluating.measuring import run_configurations
 from lorag.evaluating.testset import Sizes
-from lorag.pipeline.adapters.evidence import BARE_BASE, Evidence, EvidenceKind
+from lorag.pipeline.adapters.evidence import BARE_BASE, DataOrigin, Evidence, EvidenceKind
 from lorag.pipeline.adapters.registry import Registry
 from lorag.pipeline.config import load_settings
 from lorag.pipeline.errors import AdapterError, DataError, InputError
 from lorag.pipeline.evaluation.ablation import ALL_ADAPTERS, BASE_CHAIN, NDCG, ChainItem, Configuration, Measured, TestSet
 from lorag.pipeline.evaluation.answers import GoldAnswer
 from lorag.pipeline.evaluation.report import Comparison
-from lorag.pipeline.evaluation.rewrites import ROUGE_1
+from lorag.pipeline.evaluation.rewrites import ROUGE_1, GoldRewrite, score_rewrites
 from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable
-from lorag.pipeline.records import Outcome, Query, Response, Role, Speaker, Turn
+from lorag.pipeline.records import Outcome, Query, Response, Rewrite, Role, Speaker, Turn
 from lorag.pipeline.retrieval.chunking import chunk
 from lorag.pipeline.retrieval.loading import load_folder
 from lorag.pipeline.stages import Rewriter
@@ -80,7 +80,7 @@ def test_evidence_goes_on_the_card_and_decides_the_promotion(
     plain, tuned = what_rewriters_say(project.folder, version)
     assert set(plain).isdisjoint(tuned)
     seen: list[tuple[str, int, int]] = []
-    measured, evidence = evaluate_adapter(
+    measured, (evidence,) = evaluate_adapter(
         settings,
         Role.REWRITER,
         "candidate",
@@ -97,11 +97,75 @@ def test_evidence_goes_on_the_card_and_decides_the_promotion(
     assert registry.show(Role.REWRITER, version).evidence[0] == evidence  # before the made-up one it came with
     assert seen[-1] == ("+ rewriter", 8, 8)
     if gold_is_tuned:
-        assert registry.promote(Role.REWRITER, "candidate").aliases == ("production",)
+        assert registry.promote(Role.REWRITER, "candidate").claim == evidence
     else:
         with pytest.raises(AdapterError, match=rf"rewriter {version} is not promoted: ROUGE-1 differs by -.*; train it further"):
             registry.promote(Role.REWRITER, "candidate")
         assert "production" not in registry.aliases(Role.REWRITER)
+
+
+def test_a_candidate_is_measured_against_what_serves_and_against_the_base(project, publish_rewriter, write: Write, lorag) -> None:
+    """Right is what the candidate says: both others are wrong, each by its own measure, and the claim against the one that
+    serves decides."""
+    registry, settings = Registry(project.adapters), load_settings(project.folder)
+    first = publish_rewriter(3)
+    registry.promote(Role.REWRITER, first)
+    second = publish_rewriter(4)
+    plain, served = what_rewriters_say(project.folder, first)
+    _, tuned = what_rewriters_say(project.folder, second)
+    data = write(Role.REWRITER, turns(tuned))
+    assert set(tuned).isdisjoint(served) and set(tuned).isdisjoint(plain)
+    _, (over_served, over_base) = evaluate_adapter(settings, Role.REWRITER, "candidate", data)
+    assert over_served.against == registry.as_reference(registry.resolve(Role.REWRITER, first))
+    assert over_base.against == BARE_BASE
+    assert over_served.tuned == over_base.tuned == 1
+    scored = score_rewrites(
+        golds := [
+            GoldRewrite(f"t{n}", question, (gold,), f"c{n}")
+            for n, (question, gold) in enumerate(zip(QUESTIONS, tuned, strict=True))
+        ],
+        {gold.id: Rewrite(said, Outcome.OK, said) for gold, said in zip(golds, served, strict=True)},
+    ).values(ROUGE_1)
+    assert over_served.reference == pytest.approx(sum(scored.values()) / len(scored))
+    assert over_served.data == over_base.data and over_served.data.origin is DataOrigin.HUMAN
+    assert registry.show(Role.REWRITER, second).evidence[:2] == (over_served, over_base)
+    done = lorag("eval", "adapter", "rewriter", "--data", data, "--project", project.folder)
+    assert f"{second} is better than version {first}" in " ".join(done.out.split())
+    assert registry.promote(Role.REWRITER, second).claim == over_served
+    _, (alone,) = evaluate_adapter(settings, Role.REWRITER, "production", data)
+    assert alone == over_base  # nothing else serves
+
+
+def test_what_is_measured_on_made_rows_promotes_nothing(project, publish_rewriter, write: Write, lorag) -> None:
+    version = publish_rewriter()
+    registry = Registry(project.adapters)
+    _, tuned = what_rewriters_say(project.folder, version)
+    data = write(Role.REWRITER, [*turns(tuned)[1:], *turns(tuned, origin="made")[:1]])  # one is enough
+    done = lorag("eval", "adapter", "rewriter", "--data", data, "--project", project.folder)
+    assert "holds made rows, which promote nothing" in " ".join(done.out.split())
+    card = registry.show(Role.REWRITER, version)
+    assert card.evidence[0].data.origin is DataOrigin.MADE and card.evidence[0].low > 0
+    assert registry.promote(Role.REWRITER, version).claim == card.evidence[1]  # the claim on rows of people that it came with
+
+
+def test_an_embedder_is_measured_against_the_one_that_serves(
+    project, publish_embedder, write: Write, passages: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lorag.evaluating.measuring.open_base", None)
+    registry, first = Registry(project.adapters), publish_embedder(5)
+    registry.promote(Role.EMBEDDER, first)
+    second = publish_embedder(6)
+    rows = [
+        {"id": f"q{n}", "question": text, "answers": ["x"], "answerable": True, "passage_ids": [passages[document]]}
+        for n, (text, document) in enumerate((("Who keeps the key?", "keys.md"), ("When does the ferry leave?", "ferry.md")))
+    ]
+    data = write(Role.SYNTHESIZER, rows)
+    settings = load_settings(project.folder)
+    _, (over_served, over_base) = evaluate_adapter(settings, Role.EMBEDDER, second, data)
+    _, (of_the_first,) = evaluate_adapter(settings, Role.EMBEDDER, first, data)
+    assert (over_served.reference, over_base.reference) == (of_the_first.tuned, of_the_first.reference)
+    assert over_served.against.version == first
+    assert {path.name for path in (project.folder / ".lorag" / "evaluation").iterdir()} == {"frozen", first, second}
 
 
 def test_an_embedder_is_measured_by_retrieval_alone(
@@ -114,7 +178,7 @@ def test_an_embedder_is_measured_by_retrieval_alone(
         {"id": f"q{n}", "question": text, "answers": ["x"], "answerable": True, "passage_ids": [passages[document]]}
         for n, (text, document) in enumerate((("Who keeps the key?", "keys.md"), ("When does the ferry leave?", "ferry.md")))
     ]
-    _, evidence = evaluate_adapter(load_settings(project.folder), Role.EMBEDDER, version, write(Role.SYNTHESIZER, rows))
+    _, (evidence,) = evaluate_adapter(load_settings(project.folder), Role.EMBEDDER, version, write(Role.SYNTHESIZER, rows))
     assert (evidence.metric, evidence.n) == (NDCG, 2)
     assert 0.63 < evidence.reference <= 1 and 0.63 < evidence.tuned <= 1  # first or second: 1 or 1/log2(3)
     state = project.folder / ".lorag"
@@ -165,7 +229,7 @@ def test_another_encoder_in_the_settings_makes_the_index_of_evaluation_anew(
     rows = turns(QUESTIONS, passage_ids=[passages["keys.md"]], answers=["The porter."])
     data = write(Role.REWRITER, rows)
 
-    def measure() -> Evidence:
+    def measure() -> tuple[Evidence, ...]:
         return evaluate_adapter(load_settings(project.folder), Role.REWRITER, "candidate", data, sizes=Sizes(turns=2))[1]
 
     first = measure()

@@ -20,7 +20,7 @@ from lorag.pipeline.adapters.registry import Registry, Version
 from lorag.pipeline.errors import AdapterError, NoEffect
 from lorag.pipeline.records import Role
 from lorag.pipeline.storage import atomic
-from tests.claims import claim
+from tests.claims import claim, speak_for
 
 Plain = Callable[[int], Path]
 Card = Callable[[Path], AdapterCard]
@@ -100,11 +100,14 @@ def test_numbers_run_on(registry: Registry, publish: Callable[[int], Version], p
 
 def test_promote_and_rollback(registry: Registry, publish: Callable[[int], Version]) -> None:
     first, second = publish(1), publish(2)
-    assert registry.promote(REWRITER, first.id).aliases == ("production",)
+    promotion = registry.promote(REWRITER, first.id)
+    assert promotion.version.aliases == ("production",)
+    assert (promotion.claim, promotion.margin) == (claim(), None)
     assert registry.aliases(REWRITER) == {"candidate": second.id, "production": first.id}
-    registry.promote(REWRITER, "candidate")
+    spoken = speak_for(registry, REWRITER, second.id)
+    assert registry.promote(REWRITER, "candidate").claim == spoken
     assert registry.aliases(REWRITER) == {"production": second.id, "previous": first.id}
-    registry.promote(REWRITER, second.id)  # already is: nothing moves
+    assert registry.promote(REWRITER, second.id).claim is None  # already is: nothing moves
     assert registry.aliases(REWRITER) == {"production": second.id, "previous": first.id}
     assert registry.rollback(REWRITER).id == first.id
     assert registry.aliases(REWRITER) == {"production": first.id, "previous": second.id}
@@ -134,7 +137,9 @@ def test_promotion_by_evidence(
     registry.attach_evidence(REWRITER, version.id, [claim("ROUGE-1", *interval), claim("rewrite EM", 0.5, 0.6)])
     before = snapshot(registry.folder)
     if passes:
-        assert registry.promote(REWRITER, version.id, not_worse=not_worse).aliases == ("production",)
+        promotion = registry.promote(REWRITER, version.id, not_worse=not_worse)
+        assert promotion.version.aliases == ("production",) and promotion.margin == not_worse
+        assert promotion.claim == claim("ROUGE-1", *interval)
     else:
         message = refusal(lambda: registry.promote(REWRITER, version.id, not_worse=not_worse))
         assert "ROUGE-1" in message and f"{interval[0]:+.3f} to {interval[1]:+.3f} on 30 items" in message
@@ -166,10 +171,76 @@ def test_a_claim_of_another_kind_and_made_rows_promote_nothing(
 ) -> None:
     folder = plain_adapter(1)
     version = registry.publish(REWRITER, folder, dataclasses.replace(plain_card(folder), evidence=(other,)))
-    assert "no held-out comparison" in refusal(lambda: registry.promote(REWRITER, version.id))
+    words = "made rows only" if other.data.origin is DataOrigin.MADE else "no held-out comparison with the bare base"
+    assert words in refusal(lambda: registry.promote(REWRITER, version.id))
     registry.attach_evidence(REWRITER, version.id, [claim(low=-0.1)])
     registry.attach_evidence(REWRITER, version.id, [other])
     assert "must lie above 0" in refusal(lambda: registry.promote(REWRITER, version.id))
+
+
+def test_only_a_claim_against_what_serves_promotes(registry: Registry, publish: Callable[[int], Version]) -> None:
+    first, second, third = publish(1), publish(2), publish(3)
+    registry.promote(REWRITER, first.id)
+    before = snapshot(registry.folder)
+    refused = refusal(lambda: registry.promote(REWRITER, second.id))
+    assert f"version {first.id} serves, and its card has no held-out comparison with that one" in refused
+    assert refused.endswith(f"run `lorag eval adapter rewriter {second.id} --data FOLDER`")
+    assert snapshot(registry.folder) == before
+    stale = speak_for(registry, REWRITER, third.id)
+    speak_for(registry, REWRITER, second.id, low=-0.01)
+    assert f"from version {first.id}, 95 % interval -0.010 to" in refusal(lambda: registry.promote(REWRITER, second.id))
+    assert registry.promote(REWRITER, second.id, not_worse=0.02).version.id == second.id
+    assert stale.against == Against(first.id, registry.show(REWRITER, first.id).identity.weights_digest)
+    assert f"version {second.id} serves" in refusal(lambda: registry.promote(REWRITER, third.id, not_worse=1.0))
+    registry.rollback(REWRITER)
+    assert registry.promote(REWRITER, third.id).claim == stale  # which serves again
+
+
+def test_made_rows_are_named_where_they_are_all_there_is(registry: Registry, publish: Callable[[int], Version]) -> None:
+    first, second = publish(1), publish(2)
+    registry.promote(REWRITER, first.id)
+    speak_for(registry, REWRITER, second.id, origin=DataOrigin.MADE, data="made")
+    assert "on made rows only, which promote nothing" in refusal(lambda: registry.promote(REWRITER, second.id))
+    speak_for(registry, REWRITER, second.id, origin=DataOrigin.FEEDBACK, data="thumbs")
+    assert registry.promote(REWRITER, second.id).version.id == second.id
+
+
+def test_the_newest_claim_decides_and_no_other_metric_does(registry: Registry, publish: Callable[[int], Version]) -> None:
+    version = publish(1)
+    registry.attach_evidence(REWRITER, version.id, [claim(low=-0.2, digest="ab"), claim("rewrite EM", 0.5, 0.6)])
+    assert "ROUGE-1 differs by" in refusal(lambda: registry.promote(REWRITER, version.id))
+    registry.attach_evidence(REWRITER, version.id, [claim(low=0.2, digest="cd")])
+    assert registry.promote(REWRITER, version.id).claim == claim(low=0.2, digest="cd")
+
+
+def test_a_damaged_version_in_production_serves_nobody(registry: Registry, publish: Callable[[int], Version]) -> None:
+    first, second = publish(1), publish(2)
+    registry.promote(REWRITER, first.id)
+    assert registry.serving(REWRITER) == registry.resolve(REWRITER, first.id)
+    (first.folder / "card.json").write_text("{}")
+    assert registry.serving(REWRITER) is None
+    assert registry.promote(REWRITER, second.id).claim == claim()  # against the bare base
+
+
+def test_what_serves_is_asked_for_when_the_aliases_change(
+    registry: Registry, publish: Callable[[int], Version], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process promotes between the first look and the change."""
+    first, second, third = (publish(n) for n in (1, 2, 3))
+    registry.promote(REWRITER, first.id)
+    speak_for(registry, REWRITER, second.id)
+    speak_for(registry, REWRITER, third.id)
+    admitted = Registry.admitted
+
+    def late(self: Registry, role: Role, name: str, *, not_worse: float | None = None) -> Version:
+        found = admitted(self, role, name, not_worse=not_worse)
+        monkeypatch.setattr(Registry, "admitted", admitted)
+        Registry(self.folder).promote(role, second.id)
+        return found
+
+    monkeypatch.setattr(Registry, "admitted", late)
+    assert f"version {second.id} serves" in refusal(lambda: registry.promote(REWRITER, third.id))
+    assert registry.aliases(REWRITER)["production"] == second.id
 
 
 def test_a_claim_replaces_its_own_predecessor_alone(registry: Registry, publish: Callable[[int], Version]) -> None:

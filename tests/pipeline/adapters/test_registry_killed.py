@@ -16,6 +16,7 @@ from lorag.pipeline.adapters.card import AdapterCard
 from lorag.pipeline.adapters.inspection import inspect_folder
 from lorag.pipeline.adapters.registry import Registry
 from lorag.pipeline.records import Role
+from tests.claims import speak_for
 
 ROOT = Path(__file__).resolve().parents[3]
 Plain = Callable[[int], Path]
@@ -27,11 +28,12 @@ from pathlib import Path
 from lorag.pipeline.adapters.card import read_card
 from lorag.pipeline.adapters.registry import Registry
 from lorag.pipeline.records import Role
+from tests.claims import speak_for
 
 def work(registry, source):
     version = registry.publish(Role.REWRITER, source, read_card(source))
+    speak_for(registry, Role.REWRITER, version.id)
     registry.promote(Role.REWRITER, version.id)
-    registry.attach_evidence(Role.REWRITER, version.id, read_card(source).evidence)
     registry.rollback(Role.REWRITER)
 """
 
@@ -78,6 +80,7 @@ def registry(tmp_path: Path, source: Path) -> Registry:
     made = Registry(tmp_path / "adapters")
     for _ in range(2):
         version = made.publish(Role.REWRITER, source, read_card(source))
+        speak_for(made, Role.REWRITER, version.id)
         made.promote(Role.REWRITER, version.id)
     return made
 

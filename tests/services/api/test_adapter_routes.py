@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 from lorag.pipeline.adapters.registry import Registry, Version
 from lorag.pipeline.errors import NoEffect
 from lorag.pipeline.records import Role
+from tests.claims import speak_for, speak_for_each
 from tests.services.api.plain_adapters import MakeCard, publish
 from tests.services.api.small_service import make_project, serving
 
@@ -28,8 +29,10 @@ def registry(project: Path) -> Registry:
 
 @pytest.fixture
 def versions(registry: Registry, tmp_path: Path, tiny_card: MakeCard) -> list[str]:
-    """Two rewriters that are better than the base and, the candidate, one that is not."""
-    return [publish(registry, tmp_path / f"new-{n}", tiny_card, n, better=n < 3) for n in (1, 2, 3)]
+    """Two rewriters that are better than the base, and each than the other, and, the candidate, one that is not."""
+    names = [publish(registry, tmp_path / f"new-{n}", tiny_card, n, better=n < 3) for n in (1, 2, 3)]
+    speak_for_each(registry, Role.REWRITER, names[:2])
+    return names
 
 
 @pytest.fixture
@@ -87,6 +90,18 @@ def test_promotion_and_rollback_serve_at_once(client: TestClient, versions: list
 
 
 @pytest.mark.parametrize("body", [None, {}, {"version": "candidate"}])
+def test_evidence_against_what_does_not_serve_is_refused_with_what_to_run(
+    client: TestClient, registry: Registry, versions: list[str]
+) -> None:
+    client.post("/v1/adapters/rewriter/promote", json={"version": versions[0]})
+    refused = client.post("/v1/adapters/rewriter/promote", json={})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "adapter_refused")
+    message = refused.json()["error"]["message"]
+    assert f"version {versions[0]} serves" in message
+    assert f"run `lorag eval adapter rewriter {versions[2]} --data FOLDER`" in message
+    assert rewriters(client)["serving"] == f"rewriter-{versions[0]}"
+
+
 def test_a_promotion_without_evidence_is_refused(client: TestClient, registry: Registry, body: dict[str, str] | None) -> None:
     before = dict(registry.aliases(Role.REWRITER))
     refused = client.post("/v1/adapters/rewriter/promote", json=body)
@@ -151,6 +166,7 @@ def test_a_change_that_cannot_serve_is_undone_and_a_newer_candidate_stays(
         assert dict(registry.aliases(Role.REWRITER)) == {**before, "candidate": newer}
         registry.promote(Role.REWRITER, name)
     before = registry.aliases(Role.REWRITER)
+    speak_for(registry, Role.REWRITER, newer)
     registry.promote(Role.REWRITER, newer)
     registry.undo(Role.REWRITER, before, newer)
     assert registry.aliases(Role.REWRITER) == before, "the promotion had moved the candidate"

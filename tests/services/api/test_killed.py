@@ -18,6 +18,7 @@ from lorag.pipeline.adapters.registry import Registry
 from lorag.pipeline.config import load_settings
 from lorag.pipeline.records import Role
 from lorag.services.api.keys import FILE, KeyRing, Scope
+from tests.claims import speak_for_each
 from tests.services.api.plain_adapters import MakeCard, publish
 from tests.services.api.small_service import bearer, make_project, open_small, serving, sources, texts_found, upload, wait_for
 
@@ -149,6 +150,7 @@ def jobs_on_disk(project: Path) -> list[dict[str, Any]]:
 def test_a_promotion_killed_at_random_moments(project: Path, tmp_path: Path, tiny_card: MakeCard) -> None:
     registry = Registry(project / ".lorag/adapters")
     versions = [publish(registry, tmp_path / f"new-{seed}", tiny_card, seed) for seed in (1, 2)]
+    speak_for_each(registry, Role.REWRITER, versions)
     moments = random.Random(3)
     for _ in range(KILLS):
         process = start(PROMOTER, project, *versions)

@@ -12,6 +12,7 @@ from lorag.pipeline.adapters.registry import Registry
 from lorag.pipeline.records import Role
 from lorag.services.api.keys import KeyRing, Scope
 from lorag.services.api.report import FOLDERS
+from tests.claims import speak_for
 from tests.services.api.live_service import Live
 from tests.services.conftest import Project, Publish
 from tests.services.web.conftest import MakeSite, OpenPage
@@ -22,7 +23,9 @@ def versions(publish_rewriter: Publish, project: Project) -> tuple[str, str]:
     """Two versions of a rewriter: the first in production, the second the candidate."""
     first = publish_rewriter(3)
     Registry(project.adapters).promote(Role.REWRITER, first)
-    return first, publish_rewriter(4)
+    second = publish_rewriter(4)
+    speak_for(Registry(project.adapters), Role.REWRITER, second)
+    return first, second
 
 
 @pytest.fixture
@@ -46,7 +49,8 @@ def test_versions_cards_promotion_and_rollback(adapted: Live, open_page: OpenPag
     assert "● production" in cards.nth(1).inner_text()
     assert "0.200 → 0.600" in cards.nth(0).inner_text()
     assert "+0.400 (+0.100 to +0.700, n = 30)" in cards.nth(0).inner_text()
-    assert "▲ better than the base" in cards.nth(0).inner_text()
+    assert f"▲ better than {first}" in cards.nth(0).inner_text()
+    assert "▲ better than the base" in cards.nth(1).inner_text()
     assert page.get_by_role("region", name="judge").get_by_text("Serving now: base").is_visible()
 
     cards.nth(0).get_by_text("Card").click()
