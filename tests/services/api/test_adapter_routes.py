@@ -89,7 +89,6 @@ def test_promotion_and_rollback_serve_at_once(client: TestClient, versions: list
         assert rewriters(client)["serving"] == f"rewriter-{serves}"
 
 
-@pytest.mark.parametrize("body", [None, {}, {"version": "candidate"}])
 def test_evidence_against_what_does_not_serve_is_refused_with_what_to_run(
     client: TestClient, registry: Registry, versions: list[str]
 ) -> None:
@@ -102,6 +101,7 @@ def test_evidence_against_what_does_not_serve_is_refused_with_what_to_run(
     assert rewriters(client)["serving"] == f"rewriter-{versions[0]}"
 
 
+@pytest.mark.parametrize("body", [None, {}, {"version": "candidate"}])
 def test_a_promotion_without_evidence_is_refused(client: TestClient, registry: Registry, body: dict[str, str] | None) -> None:
     before = dict(registry.aliases(Role.REWRITER))
     refused = client.post("/v1/adapters/rewriter/promote", json=body)
