@@ -480,7 +480,7 @@ def test_a_failure_at_the_start_costs_those_that_start(
         pieces = [next(stream)]
         with pytest.raises(EngineError, match="generation failed on a batch of 1: DefaultCPUAllocator: not enough") as caught:
             batching.generate([ask(TEXTS[0], other)])
-        with pytest.raises(EngineError, match="weighing failed on a batch of 1: DefaultCPUAllocator"):
+        with pytest.raises(EngineError, match="scoring failed on a batch of 1: DefaultCPUAllocator"):
             batching.choice_probabilities([choice(TEXTS[0], other, CHOICES[0])])
         assert "".join([*pieces, *stream]) == long[1].text
     assert caught.value.__cause__ is not None and caught.value.__cause__.__cause__ is fault
