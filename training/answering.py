@@ -1,7 +1,7 @@
-"""Lets a model that is being trained answer as it will when it serves, and leaves no trace of it in the training.
+"""Generates with a model that is being trained, as it will when it serves, without an effect on the training.
 
-Put back are: the mode, gradient checkpointing, and the state of every random generator. 4-bit weights must be kept from being
-repacked by the caller (`keep_gradients`), as for training itself.
+Restores the mode, gradient checkpointing, and the state of every random generator. The caller must keep 4-bit weights from
+being repacked (`keep_gradients`), as for training itself.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ADAPTER = "default"
 
 @contextlib.contextmanager
 def answering(model: Any, loaded: LoadedBase) -> Iterator[LocalEngine]:
-    """Within: an engine on the peft `model` with the adapter `ADAPTER` as it is now. Products are in `loaded.compute`."""
+    """Context with an engine on the peft `model`, adapter `ADAPTER` as it is now. Matrix products are in `loaded.compute`."""
     import torch
 
     training = model.training
@@ -43,10 +43,10 @@ def answering(model: Any, loaded: LoadedBase) -> Iterator[LocalEngine]:
             model.train(training)
 
 
-def watch(
+def early_stopping_callback(
     trainer: Any, loaded: LoadedBase, dev: DevSet, stopping: Stopping, run_folder: Path, reporter: Reporter | None
 ) -> StopEarly:
-    """The callback that measures the adapter of `trainer` on `dev` and ends the run by it."""
+    """The callback that measures the adapter of `trainer` on `dev` and stops the run early."""
 
     def measure() -> Mapping[str, float]:
         with answering(trainer.model, loaded) as engine:
@@ -55,8 +55,8 @@ def watch(
     return StopEarly(measure, dev.metric, stopping, run_folder, reporter.send if reporter is not None else None)
 
 
-def go_back(model: Any, checkpoint: Path) -> None:
-    """Give the peft `model` the adapter weights of a checkpoint."""
+def load_checkpoint(model: Any, checkpoint: Path) -> None:
+    """Load the adapter weights of a checkpoint into the peft `model`."""
     from peft import set_peft_model_state_dict
     from safetensors.torch import load_file
 

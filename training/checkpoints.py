@@ -80,9 +80,9 @@ def find_newest(run_folder: Path, *, run: str | None = None) -> Found:
         if fault := _fault(folder):
             passed_over.append(f"{folder.name} {fault}")
             continue
-        if run is not None and (theirs := str(_manifest(folder)["run"])) != run:
+        if run is not None and (other_run := str(_manifest(folder)["run"])) != run:
             raise TrainingError(
-                f"{folder} belongs to a run with other settings or data ({theirs[:8] or 'unnamed'}, not {run[:8]}): "
+                f"{folder} belongs to a run with other settings or data ({other_run[:8] or 'unnamed'}, not {run[:8]}): "
                 "resume with the ones it began with, or train in another folder"
             )
         return Found(folder, tuple(passed_over))
@@ -123,13 +123,13 @@ def writing_failures(run_folder: Path) -> Iterator[None]:
         if isinstance(error, TrainingError) or not refused:
             raise
         newest = newest_complete(run_folder)
-        rest = (
+        remedy = (
             f"{newest.name} is complete: make room and resume"
             if newest
             else "no checkpoint is complete: make room and start again"
         )
         reason = "the disk is full, or refuses" if of_torch else str(error).partition("\n")[0]
-        raise TrainingError(f"{run_folder}: a checkpoint could not be written ({reason}); {rest}") from error
+        raise TrainingError(f"{run_folder}: a checkpoint could not be written ({reason}); {remedy}") from error
 
 
 class CommitCheckpoints(TrainerEvents):
@@ -160,7 +160,7 @@ class CommitCheckpoints(TrainerEvents):
             _delete(folder)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        processes.wait()  # each writes its own random state; the mark must come after the last of them
+        processes.barrier()  # each writes its own random state; the mark must come after the last of them
         if state.is_world_process_zero:
             commit(self._run_folder / f"checkpoint-{state.global_step}", run=self._run)
             prune(self._run_folder, self._keep, Path(best) if (best := state.best_model_checkpoint) else None)
@@ -188,7 +188,7 @@ def fit(
 
     run_folder.mkdir(parents=True, exist_ok=True)
     processes.require_same(run, "settings or rows")
-    found = processes.first_does(lambda: find_newest(run_folder, run=run) if resume else Found(None))
+    found = processes.run_on_first(lambda: find_newest(run_folder, run=run) if resume else Found(None))
     for reason in found.passed_over:
         if on_notice is not None and processes.is_first():
             on_notice(f"{run_folder}: {reason}; passed over")
@@ -196,7 +196,7 @@ def fit(
     for callback in (
         CommitCheckpoints(run_folder, keep=keep, run=run),
         ProgressCallback(run_folder, on_progress),
-        _EndsAtTheEnd(),
+        _StopIfFinished(),
     ):
         trainer.add_callback(callback)
     with writing_failures(run_folder), contextlib.suppress(_Finished):
@@ -207,7 +207,7 @@ class _Finished(Exception):
     """The checkpoint that was loaded is that of the last step."""
 
 
-class _EndsAtTheEnd(TrainerEvents):
+class _StopIfFinished(TrainerEvents):
     """The trainer does one step too many when it resumes a finished run in the middle of an epoch: it looks at the step count
     only after a step. When the run begins, weights and state are loaded already, so there is nothing left to do."""
 

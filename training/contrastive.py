@@ -31,7 +31,7 @@ from lorag.training.data.rows import EmbedRow, PassageRow
 from lorag.training.early_stopping import Best, StopEarly, best_of
 from lorag.training.encoder_lora import add_lora, halve, has_bf16, recompute_activations, save_half, write_instruction
 from lorag.training.losses import query_side_loss, two_tower_loss
-from lorag.training.order import OwnPart, loader
+from lorag.training.order import BatchShard, loader
 from lorag.training.progress import Progress, final_loss, loss_entries
 from lorag.training.recipe import EmbeddingRecipe
 from lorag.training.recipe_parts import Optimisation
@@ -135,7 +135,7 @@ def train_embedder(
     model = embedder.load()
     texts = dict(zip([passage.id for passage in passages], _texts(passages), strict=True))
     with quiet_libraries():
-        _choose_weights(model, encoder, recipe)
+        _set_trainable(model, encoder, recipe)
         trainer = _trainer(model, pairs, texts, prepared.passages, recipe, run_folder)
         run = _digest(encoder, recipe, pairs, texts, dev)
         with reporting(trainer, run_folder, recipe) as reporter:
@@ -143,14 +143,14 @@ def train_embedder(
                 frozen = prepared.dev_passages
                 embed_passages = embedder.embed_passages if frozen is None else lambda _: frozen
                 measure = partial(dev.measure, embedder.embed_queries, embed_passages)
-                told = reporter.send if reporter is not None else None
-                trainer.add_callback(StopEarly(measure, dev.metric, recipe.dev, run_folder, told))
+                on_figures = reporter.send if reporter is not None else None
+                trainer.add_callback(StopEarly(measure, dev.metric, recipe.dev, run_folder, on_figures))
             fit(trainer, run_folder, resume=resume, run=run, on_progress=on_progress, on_notice=on_notice)
         best = best_of(trainer.state.log_history, dev.metric) if dev is not None else None
         folder = run_folder / ("model" if encoder.full else "adapter")
         if processes.is_first():
             _save(trainer, model, encoder, recipe, folder, best)
-        processes.wait()
+        processes.barrier()
     curve = tuple(LossPoint(int(entry["step"]), float(entry["loss"])) for entry in loss_entries(trainer.state.log_history))
     epochs = float(trainer.state.epoch or 0.0)
     return TrainedEmbedder(
@@ -226,7 +226,7 @@ def _prepare(
     frozen = dev_frozen = None
     if contrast.query_side_only:
         frozen = embedder.embed_passages(_texts(passages))
-        dev_frozen = _with_known(dev.passages, passages, frozen, embedder) if dev is not None else None
+        dev_frozen = _reuse_vectors(dev.passages, passages, frozen, embedder) if dev is not None else None
     # An adapter on the query side alone leaves the bare model's passage vectors as they are.
     same = (
         frozen is not None
@@ -234,13 +234,13 @@ def _prepare(
         and miner is not None
         and miner.identity.can_search(embedder.identity)
     )
-    searched = frozen if miner is None or same else None
-    pairs = processes.first_does(lambda: _pairs(rows, passages, recipe, miner or embedder, searched))
+    passage_vectors = frozen if miner is None or same else None
+    pairs = processes.run_on_first(lambda: _pairs(rows, passages, recipe, miner or embedder, passage_vectors))
     if encoder.quantized:  # the pairs are those of the unquantized model, whatever is tuned on them
         embedder = encoder.open(quantized=True)
-        small = embedder.load()
-        small.max_seq_length, small.prompts = model.max_seq_length, model.prompts
-        keep_gradients(small)
+        quantized = embedder.load()
+        quantized.max_seq_length, quantized.prompts = model.max_seq_length, model.prompts
+        keep_gradients(quantized)
     return _Prepared(embedder, pairs, frozen, dev_frozen)
 
 
@@ -268,7 +268,7 @@ def _pairs(
     )
 
 
-def _with_known(
+def _reuse_vectors(
     wanted: Sequence[PassageRow], known: Sequence[PassageRow], vectors: Vectors, embedder: SentenceTransformerEmbedder
 ) -> Vectors:
     """The vectors of `wanted`, in their order: those of `known` as given, the others embedded."""
@@ -284,7 +284,7 @@ def _texts(passages: Sequence[PassageRow]) -> list[str]:
     return [embed.passage_text(passage.title, "", passage.text) for passage in passages]
 
 
-def _choose_weights(model: Any, encoder: Encoder, recipe: EmbeddingRecipe) -> None:
+def _set_trainable(model: Any, encoder: Encoder, recipe: EmbeddingRecipe) -> None:
     """What learns: a new adapter, or all weights but those of BERT's own pooler, which get no gradient."""
     if encoder.full:
         for name, parameter in model.named_parameters():
@@ -321,7 +321,7 @@ def _trainer(
                 return super().get_train_dataloader()
             self.args.dataloader_drop_last = False  # the library drops a short last batch where there are several processes
             whole: Any = self._build_dataloader(self.train_dataset, recipe.optimiser.batch_size, dataset_kind="train")
-            own = OwnPart(whole.batch_sampler, processes.count(), processes.rank(), blank=len(pairs))
+            own = BatchShard(whole.batch_sampler, processes.count(), processes.rank(), blank=len(pairs))
             return loader(Dataset.from_dict(with_blank(columns)), own, self.data_collator, self.accelerator.device)
 
         def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
@@ -330,7 +330,7 @@ def _trainer(
     return CardlessTrainer(
         model=model,
         args=_arguments(
-            recipe.optimiser, run_folder, model.device.type, {name: said for name, said in instructions.items() if said}
+            recipe.optimiser, run_folder, model.device.type, {name: text for name, text in instructions.items() if text}
         ),
         train_dataset=Dataset.from_dict(columns),
         loss=loss,

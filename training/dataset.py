@@ -88,21 +88,21 @@ class DataFolder:
     def training_passages(self) -> dict[str, PassageRow]:
         """The passages that training may show: none of a document that a dev or test row has its gold passage in, or judges."""
         held_out = {
-            document_of(trace.removeprefix("passage "))
+            document_of(key.removeprefix("passage "))
             for split in HELD_OUT
             for role in Role
-            for trace in self._traces(split, role)
-            if trace.startswith("passage ")
+            for key in self._source_keys(split, role)
+            if key.startswith("passage ")
         }
         return {id_: row for id_, row in self.passages().items() if document_of(id_) not in held_out}
 
     def check_leaks(self, role: Role) -> None:
         """Raises DataError where a dev or test row of any role shares a conversation, a group or a passage, gold or judged,
         with the training rows of `role`."""
-        train = self._traces("train", role)
+        train = self._source_keys("train", role)
         for split in HELD_OUT:
             for other in (r for r in Role if self.has(split, r)):
-                held_out = self._traces(split, other)
+                held_out = self._source_keys(split, other)
                 shared = sorted(train.keys() & held_out.keys())
                 if shared:
                     first = shared[0]
@@ -135,13 +135,13 @@ class DataFolder:
         line = next(itertools.islice(read_lines(path), row, None)).where.rpartition(":")[2]
         return f"{path.relative_to(self.folder)}:{line}"
 
-    def _traces(self, split: str, role: Role) -> dict[str, int]:
+    def _source_keys(self, split: str, role: Role) -> dict[str, int]:
         """What ties rows to their source: group, conversation, and the passages that are gold or judged, each with its kind;
         and the first row with it."""
         found: dict[str, int] = {}
         for number, row in enumerate(self._rows(split, role)):
-            for trace in _ties(row):
-                found.setdefault(trace, number)
+            for key in _keys_of(row):
+                found.setdefault(key, number)
         return found
 
     def _inputs(self, split: str, role: Role) -> dict[str, int]:
@@ -165,7 +165,7 @@ class DataFolder:
         return read_judgments(self.file(split, role), None) if role is Role.JUDGE else ()
 
 
-def _ties(row: RewriteRow | QuestionRow | EmbedRow | JudgeRow) -> Iterator[str]:
+def _keys_of(row: RewriteRow | QuestionRow | EmbedRow | JudgeRow) -> Iterator[str]:
     if row.group:
         yield f"group {row.group}"
     match row:

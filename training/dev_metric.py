@@ -64,7 +64,7 @@ class RewriteDev:
         found = Rewriter(engine, adapter).rewrite([Query(row.question, row.history) for row in self.rows])
         golds = [GoldRewrite(row.id, row.question, row.rewrites or (row.rewrite,)) for row in self.rows]
         table = score_rewrites(golds, {gold.id: rewrite for gold, rewrite in zip(golds, found, strict=True)})
-        return _complete(_means(table, METRICS[Role.REWRITER]), self.metric, found)
+        return _with_outcomes(_means(table, METRICS[Role.REWRITER]), self.metric, found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +83,9 @@ class AnswerDev:
         golds = [GoldAnswer(r.id, r.answers, r.answerable, r.passage_ids if r.answerable else ()) for r in self.rows]
         table = score_answers(golds, {gold.id: answer for gold, answer in zip(golds, found, strict=True)})
         figures = _means(table, SHOWN_ANSWERS)
-        if scored := [_answered(item) for item in table.items if item.values]:
+        if scored := [_answer_figure(item) for item in table.items if item.values]:
             figures[ANSWERED] = sum(scored) / len(scored)
-        return _complete(figures, self.metric, found)
+        return _with_outcomes(figures, self.metric, found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +110,12 @@ class JudgeDev:
         if scores:
             figures[MACRO_F1] = sum(each.macro_f1 for each in scores) / len(scores)
             figures[ACCURACY] = sum(each.accuracy for each in scores) / len(scores)
-        return _complete(figures, self.metric, found)
+        return _with_outcomes(figures, self.metric, found)
 
 
 def rewrite_dev(rows: Sequence[RewriteRow], items: int, metric: str = "", seed: int = 0) -> RewriteDev:
     """At most `items` of the turns that have a history. Raises TrainingError where there is none, or no such metric."""
-    drawn = _drawn([row for row in rows if row.history], items, seed)
+    drawn = _sample([row for row in rows if row.history], items, seed)
     return RewriteDev(drawn, metric_of(Role.REWRITER, METRICS[Role.REWRITER], metric))
 
 
@@ -127,8 +127,8 @@ def judge_dev(
     chosen: list[JudgeRow] = []
     for place, task in enumerate(tasks):
         share = (items - len(chosen)) // (len(tasks) - place)
-        chosen += _drawn([row for row in rows if row.task == task], max(1, share), seed)
-    return JudgeDev(_drawn(chosen, items, seed), schemas, metric_of(Role.JUDGE, METRICS[Role.JUDGE], metric))
+        chosen += _sample([row for row in rows if row.task == task], max(1, share), seed)
+    return JudgeDev(_sample(chosen, items, seed), schemas, metric_of(Role.JUDGE, METRICS[Role.JUDGE], metric))
 
 
 def answer_dev(
@@ -144,12 +144,12 @@ def answer_dev(
     return AnswerDev(tuple(rows), shown, metric_of(Role.SYNTHESIZER, METRICS[Role.SYNTHESIZER], metric))
 
 
-def drawn_questions(rows: Sequence[QuestionRow], items: int, seed: int = 0) -> tuple[QuestionRow, ...]:
+def sample_questions(rows: Sequence[QuestionRow], items: int, seed: int = 0) -> tuple[QuestionRow, ...]:
     """At most `items` questions, unanswerable ones as often as they are in `rows`. Raises TrainingError where there is none."""
-    return _drawn(rows, items, seed)
+    return _sample(rows, items, seed)
 
 
-def _drawn(rows: Sequence[T], items: int, seed: int) -> tuple[T, ...]:
+def _sample(rows: Sequence[T], items: int, seed: int) -> tuple[T, ...]:
     """`items` of the rows at random, in file order."""
     require_dev_rows(rows)
     if len(rows) <= items:
@@ -163,7 +163,7 @@ def _means(table: ScoreTable, metrics: Iterable[str]) -> dict[str, float]:
     return {name: means[name].value for name in metrics if name in means}
 
 
-def _complete(figures: dict[str, float], metric: str, found: Sequence[Rewrite | Answer | Verdict]) -> dict[str, float]:
+def _with_outcomes(figures: dict[str, float], metric: str, found: Sequence[Rewrite | Answer | Verdict]) -> dict[str, float]:
     """The figures, with how many items failed and how many replies were unparsed, if any.
 
     Raises TrainingError if the figure that decides has no value, which is if all of its items failed.
@@ -177,7 +177,7 @@ def _complete(figures: dict[str, float], metric: str, found: Sequence[Rewrite | 
     return figures | {name: float(count) for name, count in counts.items() if count}
 
 
-def _answered(item: ItemScores) -> float:
+def _answer_figure(item: ItemScores) -> float:
     """Of an item that has values."""
     values = item.values
     if answer_metrics.F1 not in values:

@@ -111,7 +111,7 @@ class StopEarly(TrainerEvents):
         if state.global_step % self._stopping.every and state.global_step < state.max_steps:
             return
         measured = dict(self._measure())
-        figures = processes.first_does(lambda: measured)  # all must stop at the same step
+        figures = processes.run_on_first(lambda: measured)  # all must stop at the same step
         if not math.isfinite(figures[self._metric]):
             raise TrainingError(f"the dev figure {self._metric} is {figures[self._metric]} at step {state.global_step}")
         named = {PREFIX + name: value for name, value in figures.items()}

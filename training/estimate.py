@@ -76,7 +76,7 @@ def plan_training(job: TrainingRun, max_memory: int = 0) -> Plan:
     recipe = job.recipe
     if isinstance(recipe, EmbeddingRecipe):
         return _plan_encoder(job, recipe, max_memory)
-    found = _ByChance(tuple(job.data.training_passages()) if isinstance(recipe, SynthesizerRecipe) else ())
+    found = _RandomFinder(tuple(job.data.training_passages()) if isinstance(recipe, SynthesizerRecipe) else ())
     examples = subset(examples_of(job, "train", found), recipe)
     return plan_sft(examples, recipe, job.base, max_memory, device=job.base_device)
 
@@ -176,7 +176,7 @@ def _stored(config: Any) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _ByChance:
+class _RandomFinder:
     """Passages without an encoder: as long as retrieved ones, which is what counts here."""
 
     ids: tuple[str, ...]

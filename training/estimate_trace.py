@@ -124,7 +124,7 @@ def _with_adapter(model: Any, config: Any) -> Any:
 
 
 @dataclass(slots=True)
-class _Keeper:
+class _SavedTensors:
     """Counts what autograd keeps: each storage once, but the model's own. Layers are told of by hooks."""
 
     own: frozenset[int]
@@ -133,7 +133,7 @@ class _Keeper:
     copies: int = 0
     layer_inputs: int = 0
     layers: list[int] = field(default_factory=list)
-    _began: int = 0
+    _before_layer: int = 0
 
     def keep(self, tensor: Any) -> Any:
         storage = tensor.untyped_storage()
@@ -147,11 +147,11 @@ class _Keeper:
         return sum(tensor.untyped_storage().nbytes() for tensor in self.held.values())
 
     def enter(self, module: Any, args: tuple[Any, ...]) -> None:
-        self._began = self.total()
+        self._before_layer = self.total()
         self.layer_inputs += args[0].untyped_storage().nbytes() if args else 0
 
     def leave(self, module: Any, args: Any, output: Any) -> None:
-        self.layers.append(self.total() - self._began)
+        self.layers.append(self.total() - self._before_layer)
 
     def batch(self) -> tuple[int, ...]:
         return tuple(t.untyped_storage().nbytes() for t in self.held.values() if tuple(t.shape) not in self.shapes)
@@ -163,9 +163,9 @@ def _trace(model: Any, frozen: _Frozen, read: Callable[[], Any], *, mixed: bool)
 
     model.train()
     with _without_memory(model), quiet_libraries():
-        keeper = _Keeper(*_known(model))
-        _watch_layers(model, keeper)
-        with saved_tensors_hooks(keeper.keep, lambda tensor: tensor), torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+        saved = _SavedTensors(*_own_storages(model))
+        _watch_layers(model, saved)
+        with saved_tensors_hooks(saved.keep, lambda tensor: tensor), torch.autocast("cpu", torch.bfloat16, enabled=mixed):
             read()
     return Traced(
         parameters=frozen.parameters,
@@ -173,11 +173,11 @@ def _trace(model: Any, frozen: _Frozen, read: Callable[[], Any], *, mixed: bool)
         linear=frozen.linear,
         linear_outputs=frozen.linear_outputs,
         widest=frozen.widest,
-        weight_copies=keeper.copies,
-        kept=keeper.batch(),
-        layer_inputs=keeper.layer_inputs,
-        widest_layer=max(keeper.layers, default=0),
-        in_layers=sum(keeper.layers),
+        weight_copies=saved.copies,
+        kept=saved.batch(),
+        layer_inputs=saved.layer_inputs,
+        widest_layer=max(saved.layers, default=0),
+        in_layers=sum(saved.layers),
     )
 
 
@@ -206,17 +206,17 @@ def _without_memory(model: Any) -> Iterator[None]:
         yield
 
 
-def _known(model: Any) -> tuple[frozenset[int], frozenset[tuple[int, ...]]]:
+def _own_storages(model: Any) -> tuple[frozenset[int], frozenset[tuple[int, ...]]]:
     """The storages of a model's own tensors, and the shapes that a copy of one of its matrices may have."""
     own = frozenset(tensor.untyped_storage()._cdata for tensor in (*model.parameters(), *model.buffers()))
     matrices = {tuple(p.shape) for p in model.parameters() if p.ndim == 2}
     return own, frozenset(matrices | {shape[::-1] for shape in matrices})
 
 
-def _watch_layers(model: Any, keeper: _Keeper) -> None:
+def _watch_layers(model: Any, saved: _SavedTensors) -> None:
     from transformers.modeling_layers import GradientCheckpointingLayer
 
     for module in model.modules():
         if isinstance(module, GradientCheckpointingLayer):
-            module.register_forward_pre_hook(keeper.enter)
-            module.register_forward_hook(keeper.leave)
+            module.register_forward_pre_hook(saved.enter)
+            module.register_forward_hook(saved.leave)

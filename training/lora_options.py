@@ -4,11 +4,12 @@ Problem: PiSSA (arXiv 2404.02948) starts from the base's principal components an
 2310.08659) starts from what quantization took away. peft 0.21 does the first by changing the base's weights, which no adapter on
 a shared base may do and which it refuses for a quantized one, and the second on CUDA only, without regard to the adapter's scale.
 Choice: the base is never touched. A PiSSA adapter has twice the rank: one half is trained, the other is its start with the
-opposite sign, held fast, so the run begins at the base itself and learns exactly what peft's PiSSA learns (a test holds it). It
-is saved as what the halves differ by, an ordinary LoRA. A LoftQ adapter starts from the difference of the base's files and the
-weights in memory, divided by its scale. Rejected: saving next to a changed base, since then no two adapters could share it.
+opposite sign and frozen. So the run starts at the base itself and learns exactly what peft's PiSSA learns (a test checks it).
+The saved adapter is the difference of the halves, an ordinary LoRA. A LoftQ adapter starts from the difference of the base's
+files and the weights in memory, divided by its scale. Rejected: saving next to a changed base, since then no two adapters
+could share it.
 
-Knows peft's layers and a base's files; no rows, no trainer.
+Knows peft's layers and a base's files, but no rows and no trainer.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def require_possible(shape: GenerationLora, *, precision: Precision, pack_tokens
         ),
         f"init loftq with precision {precision.value}: it makes up for quantization and this base is not quantized; "
         "use precision nf4 or int8, or init default": loftq and precision not in QUANTIZED,
-        "init pissa with weight_decay: it would draw the half that is held fast to zero; set weight_decay to 0": (
+        "init pissa with weight_decay: it would draw the frozen half to zero; set weight_decay to 0": (
             pissa and weight_decay > 0
         ),
     }
@@ -55,15 +56,15 @@ def require_possible(shape: GenerationLora, *, precision: Precision, pack_tokens
 
 def lora_config(shape: LoraShape, invocation: Sequence[int] = ()) -> Any:
     """peft's settings of the adapter that is trained. `invocation` are the token ids that switch an activated one on."""
-    with quiet_libraries():  # peft imports bitsandbytes, which tells of kernels that nobody asked for
+    with quiet_libraries():  # peft imports bitsandbytes, which prints about unused kernels
         from peft import LoraConfig
 
     generation = shape if isinstance(shape, GenerationLora) else GenerationLora()
     halves = 2 if generation.init is Init.PISSA else 1
-    grown: float = shape.alpha * (math.sqrt(halves) if shape.rslora else halves)  # the same scale at twice the rank
+    alpha: float = shape.alpha * (math.sqrt(halves) if shape.rslora else halves)  # the same scale at twice the rank
     return LoraConfig(
         r=shape.rank * halves,
-        lora_alpha=shape.alpha if halves == 1 else grown,  # type: ignore[arg-type]
+        lora_alpha=shape.alpha if halves == 1 else alpha,  # type: ignore[arg-type]
         lora_dropout=shape.dropout,
         target_modules=shape.targets if isinstance(shape.targets, str) else list(shape.targets),
         use_rslora=shape.rslora,
@@ -73,17 +74,17 @@ def lora_config(shape: LoraShape, invocation: Sequence[int] = ()) -> Any:
     )
 
 
-def start_from(model: Any, shape: GenerationLora, base_folder: Path) -> int:
-    """Put the adapter of the peft `model` where `shape.init` says, and return how many of its values are held fast.
+def initialise(model: Any, shape: GenerationLora, base_folder: Path) -> int:
+    """Initialise the adapter of the peft `model` as `shape.init` says, and return how many of its values are frozen.
 
-    Raises TrainingError where the rank is larger than a target's matrix, or the base's files do not name its modules.
+    Raises TrainingError if the rank is larger than a target's matrix, or the base's files do not name its modules.
     """
     import torch
 
     if shape.init is Init.DEFAULT:
         return 0
     files = _stored(base_folder) if shape.init is Init.LOFTQ else {}
-    held = 0
+    frozen = 0
     with torch.no_grad():
         for name, layer, adapter in _layers(model):
             weight = _dense(layer)
@@ -96,21 +97,21 @@ def start_from(model: Any, shape: GenerationLora, base_folder: Path) -> int:
                 continue
             b, a = _factors(weight, shape.rank, shape.scale)
             _set(layer, adapter, torch.cat([b, -b], dim=1), torch.cat([a, a], dim=0))
-            held += a.numel() + b.numel()
+            frozen += a.numel() + b.numel()
     if shape.init is Init.PISSA:
-        _hold_second_halves(model, shape.rank)
-    return held
+        _freeze_second_halves(model, shape.rank)
+    return frozen
 
 
 def train_in_float32(model: Any) -> None:
-    """Keep what is trained in float32, whatever the rest computes in: in bfloat16 a small update rounds to nothing."""
+    """Keep trained weights in float32, whatever the base computes in: in bfloat16 a small update rounds to zero."""
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
 
 
 def lora_scale(config: Any) -> float:
-    """What a peft adapter's product B·A is multiplied by."""
+    """The factor of a peft adapter's product B·A."""
     return float(config.lora_alpha / (math.sqrt(config.r) if config.use_rslora else config.r))
 
 
@@ -130,13 +131,13 @@ def as_difference(tensors: Mapping[str, Any], scale: float) -> dict[str, Any]:
         u, s, vh = torch.linalg.svd(scale * (r_out @ r_in.T), full_matrices=False)
         root = s.sqrt()
         rank = tensors[name].shape[0]
-        found[partner] = _wide((q_out @ u) * root, rank, 1)
-        found[name] = _wide(root[:, None] * (vh @ q_in.T), rank, 0)
+        found[partner] = _padded((q_out @ u) * root, rank, 1)
+        found[name] = _padded(root[:, None] * (vh @ q_in.T), rank, 0)
     return found
 
 
-def _wide(matrix: Any, rank: int, side: int) -> Any:
-    """Filled with zeros up to `rank`: a layer narrower than that has fewer components."""
+def _padded(matrix: Any, rank: int, side: int) -> Any:
+    """Pad with zeros up to `rank`: a layer narrower than that has fewer components."""
     import torch
 
     lacking = rank - matrix.shape[side]
@@ -179,8 +180,8 @@ def _set(layer: Any, adapter: str, b: Any, a: Any) -> None:
         parameter.copy_(value.to(parameter.dtype))
 
 
-def _hold_second_halves(model: Any, rank: int) -> None:
-    """No gradient reaches them, and so no step of an optimizer without weight decay moves them."""
+def _freeze_second_halves(model: Any, rank: int) -> None:
+    """Zero their gradient, so no optimizer step without weight decay changes them."""
     for _, layer, adapter in _layers(model):
         layer.lora_A[adapter].weight.register_hook(_first_half(rank, 0))
         layer.lora_B[adapter].weight.register_hook(_first_half(rank, 1))
@@ -190,8 +191,8 @@ def _first_half(rank: int, side: int) -> Callable[[Any], Any]:
     def cut(gradient: Any) -> Any:
         import torch
 
-        kept = gradient.narrow(side, 0, rank)
-        return torch.cat([kept, torch.zeros_like(kept)], dim=side)
+        first = gradient.narrow(side, 0, rank)
+        return torch.cat([first, torch.zeros_like(first)], dim=side)
 
     return cut
 

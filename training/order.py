@@ -16,7 +16,7 @@ from lorag.pipeline.errors import TrainingError
 
 
 @dataclass(frozen=True, slots=True)
-class Shares:
+class Batching:
     """How one step's rows are shared: each of `processes` takes `micro_batch` rows at a time, `accumulate` times a step."""
 
     micro_batch: int
@@ -24,12 +24,12 @@ class Shares:
     processes: int
 
     @property
-    def together(self) -> int:
+    def rows_per_pass(self) -> int:
         """Rows that all processes take at a time."""
         return self.micro_batch * self.processes
 
 
-def share(batch_size: int, accumulate: int, processes: int) -> Shares:
+def batching_of(batch_size: int, accumulate: int, processes: int) -> Batching:
     """Share the `batch_size` · `accumulate` rows of a step among processes, at most `batch_size` at a time each.
 
     Raises TrainingError where they cannot be shared evenly.
@@ -42,7 +42,7 @@ def share(batch_size: int, accumulate: int, processes: int) -> Shares:
             f"{processes}"
         )
     micro = max(size for size in range(1, min(batch_size, own) + 1) if own % size == 0)
-    return Shares(micro, own // micro, processes)
+    return Batching(micro, own // micro, processes)
 
 
 class RowOrder:
@@ -98,17 +98,17 @@ class Chunks:
         self._order.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[list[int]]:
-        held: list[int] = []
+        chunk: list[int] = []
         for row in self._order:
-            held.append(row)
-            if len(held) == self._size:
-                yield held
-                held = []
-        if held:
-            yield held
+            chunk.append(row)
+            if len(chunk) == self._size:
+                yield chunk
+                chunk = []
+        if chunk:
+            yield chunk
 
 
-class OwnPart:
+class BatchShard:
     """This process's part of each batch: of n rows each process has n / `processes`, and the first ones one more.
 
     Of a batch with fewer rows than there are processes, those without get the row `blank`, one that adds nothing to the loss.

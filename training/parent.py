@@ -1,7 +1,7 @@
-"""Training that goes on from another adapter: which one, whether recipe and adapter agree, and what the training changed.
+"""Training that continues from another adapter: which one, whether recipe and adapter agree, and what the training changed.
 
-Of the recipe's `lora` the parent decides what the recipe does not say; what both say must be the same.
-The rate is the recipe's `continued_rate`, if it has one.
+Keys of `lora` that the recipe does not set are taken from the parent; those that it sets must equal the parent's.
+The learning rate is the recipe's `continued_rate`, if it has one.
 """
 
 from __future__ import annotations
@@ -27,19 +27,22 @@ from lorag.training.starters.measuring import ITEMS, compare, tasks
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The adapter that a run begins with: its folder, what it is called, and what its files say."""
+    """The adapter that a run starts from: its folder, its name, and the facts of its files."""
 
     folder: Path
     name: str
     facts: AdapterFacts
     base_digest: str
-    """Empty where the folder has no card."""
+    """Empty if the folder has no card."""
 
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """The adapter that a run goes on from, and how what that changes is measured: on about `items` held-out items a task (0:
-    not at all), invented ones and, where `public` names the folder of the public sets, theirs."""
+    """The adapter that a run continues from, and how the change is measured.
+
+    `items` is about how many held-out items a task has; 0 measures nothing. The items are invented; with `public`, the folder
+    of the public sets, also those of its held-out split.
+    """
 
     start: Start
     public: Path | None = None
@@ -50,7 +53,7 @@ class Beginning:
 def find_start(name: str, role: Role, registry: Registry) -> Start:
     """The adapter called `name`: `starter` (the bundled one), a folder, or a version or alias of the registry.
 
-    Raises AdapterError where there is no such adapter of this role, or it is damaged.
+    Raises AdapterError if there is no such adapter of this role, or it is damaged.
     """
     folder = _folder(name, role, registry)
     facts = inspect_weights(folder)
@@ -76,15 +79,15 @@ def _folder(name: str, role: Role, registry: Registry) -> Path:
 
 
 def agreed(recipe: Recipe, start: Start) -> GenerationRecipe:
-    """The recipe for going on from `start`: its shape if the recipe says none, and the rate for that.
+    """The recipe for continuing from `start`, with its LoRA shape if the recipe sets none, and with the rate for that.
 
-    Raises ConfigError if the recipe says another shape, or is the embedder's.
+    Raises ConfigError if the recipe sets another shape, or is the embedder's.
     """
     if not isinstance(recipe, GenerationRecipe):
         raise ConfigError(f"the {recipe.role} begins anew; going on from an adapter is for the generation roles")
-    said = recipe.lora.model_fields_set if "lora" in recipe.model_fields_set else set[str]()
+    given = recipe.lora.model_fields_set if "lora" in recipe.model_fields_set else set[str]()
     facts = start.facts
-    theirs = {
+    shape = {
         "rank": facts.rank,
         "alpha": int(facts.alpha) if facts.alpha.is_integer() else facts.alpha,
         "rslora": facts.rslora,
@@ -92,21 +95,21 @@ def agreed(recipe: Recipe, start: Start) -> GenerationRecipe:
         "activated": bool(facts.invocation),
         "targets": tuple(sorted(facts.targets)),
     }
-    for key in theirs.keys() & said - {"targets"}:
-        if getattr(recipe.lora, key) != theirs[key]:
+    for key in shape.keys() & given - {"targets"}:
+        if getattr(recipe.lora, key) != shape[key]:
             raise ConfigError(
-                f"recipe: lora.{key} is {_shown(getattr(recipe.lora, key))}, {start.name} has {_shown(theirs[key])}; "
+                f"recipe: lora.{key} is {_shown(getattr(recipe.lora, key))}, {start.name} has {_shown(shape[key])}; "
                 "write that, leave the key out, or train without --from"
             )
     targets = recipe.lora.targets
-    if "targets" in said and not isinstance(targets, str) and tuple(sorted(targets)) != theirs["targets"]:
+    if "targets" in given and not isinstance(targets, str) and tuple(sorted(targets)) != shape["targets"]:
         raise ConfigError(
             f"recipe: lora.targets are {', '.join(targets)}, {start.name} has {', '.join(start.facts.targets)}; "
             "write those, leave the key out, or train without --from"
         )
-    taken = {key: value for key, value in theirs.items() if key not in said}
+    inherited = {key: value for key, value in shape.items() if key not in given}
     optimiser = recipe.optimiser
-    return changed(recipe, **taken, learning_rate=optimiser.continued_rate or optimiser.learning_rate)
+    return changed(recipe, **inherited, learning_rate=optimiser.continued_rate or optimiser.learning_rate)
 
 
 def _shown(value: object) -> str:
@@ -114,7 +117,7 @@ def _shown(value: object) -> str:
 
 
 def require_base(start: Start, base: Base) -> None:
-    """Raises IdentityMismatch where `start` is known to be of another base."""
+    """Raises IdentityMismatch if `start` is known to be of another base."""
     if start.base_digest not in ("", base.digest):
         raise IdentityMismatch(
             f"{start.name} was trained on a base with digest {start.base_digest}, {base.id} has {base.digest}; "
@@ -123,9 +126,9 @@ def require_base(start: Start, base: Base) -> None:
 
 
 def changes_since(beginning: Beginning, role: Role, engine: LocalEngine, trained: TrainedAdapter) -> Parent:
-    """What the training gained and lost against the adapter that it began with, on items that are not of its data.
+    """The differences in score to the adapter that the training started from, on items that are not of its data.
 
-    `engine` is on their base; both adapters are off it again afterwards.
+    `engine` runs their base; both adapters are unloaded afterwards.
     """
     start, changes = beginning.start, tuple[Evidence, ...]()
     if beginning.items:

@@ -1,7 +1,7 @@
-"""Several processes that train one adapter together, as `accelerate launch` starts them: who this one is, and what it shares.
+"""Several processes that train one adapter together, as `accelerate launch` starts them: rank, broadcast, barrier and gather.
 
-Everything that all must agree on is said by the first and heard by the rest. In one process, all of this does nothing. Loads
-torch only where there are several.
+What all processes must agree on is broadcast by the first. With one process, all of this does nothing. Loads torch only if
+there are several.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PATIENCE = timedelta(hours=3)
+BARRIER_TIMEOUT = timedelta(hours=3)
 """How long a process waits for another, which may embed a corpus meanwhile."""
 
 
 def count() -> int:
-    """How many processes train together, by what the launcher says."""
+    """How many processes train together, as the launcher says."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def rank() -> int:
-    """Which of them this one is, from 0."""
+    """The rank of this process, from 0."""
     return int(os.environ.get("RANK", "0")) if count() > 1 else 0
 
 
@@ -38,7 +38,7 @@ def is_first() -> bool:
 
 
 def device(chosen: str = "auto") -> str:
-    """Where this process's weights belong, as `load_weights` takes it: of several processes, each the GPU of its own number.
+    """The device of this process's weights, as `load_weights` takes it. Each of several processes takes the GPU of its rank.
 
     `chosen` is auto, cpu, mps, cuda or cuda:0. Raises TrainingError for another GPU, which the trainer's library would not keep.
     """
@@ -55,17 +55,17 @@ def device(chosen: str = "auto") -> str:
 
 
 def divide_weights() -> bool:
-    """Whether the launcher asked for weights in parts (FSDP)."""
+    """Whether the launcher asked for sharded weights (FSDP)."""
     return os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
 
 
 def divide_optimizer() -> bool:
-    """Whether the launcher asked for optimizer state in parts (FSDP, DeepSpeed), which 8-bit optimizers do not know."""
+    """Whether the launcher asked for sharded optimizer state (FSDP, DeepSpeed), which 8-bit optimizers do not support."""
     return divide_weights() or os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true"
 
 
 def join(chosen: str = "auto") -> None:
-    """Meet the other processes, if there are any, before anything is shared; each takes the GPU of its own number, if any.
+    """Join the process group, if there are several processes. Each takes the GPU of its own rank, if there are GPUs.
 
     `chosen` is the device as `device` takes it.
     """
@@ -73,25 +73,25 @@ def join(chosen: str = "auto") -> None:
         import torch
         from accelerate import PartialState
 
-        PartialState(cpu=chosen == "cpu" or not torch.cuda.is_available(), timeout=PATIENCE)
+        PartialState(cpu=chosen == "cpu" or not torch.cuda.is_available(), timeout=BARRIER_TIMEOUT)
 
 
-def first_does(work: Callable[[], T]) -> T:
-    """Let the first process do something while the others wait, and give them all what came of it.
+def run_on_first(task: Callable[[], T]) -> T:
+    """Run `task` in the first process while the others wait, and return its result in all of them.
 
-    An error ends the first process, upon which the launcher ends the others.
+    An error ends the first process; the launcher then ends the others.
     """
     if count() == 1:
-        return work()
+        return task()
     import torch.distributed as dist
 
-    held = [work() if is_first() else None]
-    dist.broadcast_object_list(held, src=0)
-    return held[0]  # type: ignore[return-value]
+    results = [task() if is_first() else None]
+    dist.broadcast_object_list(results, src=0)
+    return results[0]  # type: ignore[return-value]
 
 
 def require_same(value: str, what: str) -> None:
-    """Raises TrainingError, in all processes, where they do not hold the same value."""
+    """Raises TrainingError, in all processes, if they do not hold the same value."""
     if count() == 1:
         return
     import torch.distributed as dist
@@ -103,8 +103,8 @@ def require_same(value: str, what: str) -> None:
         raise TrainingError(f"processes 0 and {other} have other {what}: give all the same files, base and recipe")
 
 
-def wait() -> None:
-    """Go on when all processes are here."""
+def barrier() -> None:
+    """Wait until all processes have called this."""
     if count() > 1:
         import torch.distributed as dist
 
@@ -112,7 +112,7 @@ def wait() -> None:
 
 
 def leave() -> None:
-    """Part from the other processes; nothing can be shared any more."""
+    """Leave the process group; nothing can be shared afterwards."""
     if count() > 1:
         import torch.distributed as dist
 
@@ -121,9 +121,9 @@ def leave() -> None:
 
 
 def gathered_state(trainer: Any) -> Mapping[str, Any] | None:
-    """All weights of a trainer's model, in the first process, where each has only a part of them; elsewhere None.
+    """All weights of a trainer's model, in the first process, if they are sharded; elsewhere None.
 
-    All processes must ask.
+    All processes must call it.
     """
     if count() == 1 or not (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
         return None
@@ -131,10 +131,10 @@ def gathered_state(trainer: Any) -> Mapping[str, Any] | None:
     return state
 
 
-def everyones(rows: Tensor) -> Tensor:
-    """The rows, shape (n, …), of all processes in order of rank, each with its own n. Gradients reach this one's rows alone.
+def gather_rows(rows: Tensor) -> Tensor:
+    """The rows, shape (n, …), of all processes in order of rank, each with its own n. Gradients reach this process's rows only.
 
-    A loss of all rows, computed in each process, thus gives each the gradient of its own rows: `counted_once` sums them up.
+    A loss of all rows, computed in each process, gives each the gradient of its own rows; `scale_for_averaging` sums them up.
     """
     if count() == 1:
         return rows
@@ -154,10 +154,10 @@ def everyones(rows: Tensor) -> Tensor:
     )
 
 
-def counted_once(loss: Tensor) -> Tensor:
-    """A loss that all processes computed of `everyones` rows, such that their averaged gradient is that of one process.
+def scale_for_averaging(loss: Tensor) -> Tensor:
+    """A loss that all processes computed of gathered rows, such that their averaged gradient is that of one process.
 
-    The value stays. Its gradient is raised by the number of processes, because averaging divides each one's part by it.
+    The value stays. Its gradient is multiplied by the number of processes, because averaging divides by it.
     """
     others = count() - 1
     return loss + others * (loss - loss.detach()) if others else loss

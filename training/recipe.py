@@ -1,7 +1,7 @@
 """A recipe: how one role's adapter is trained, in two forms that share their parts, read strictly from YAML.
 
 Bundled ones lie in `training/recipes/`, one a role and more by name. A key that does nothing for a role is an error that says
-whose it is. Every problem of a file is told in one message. Knows settings only: no data, no model.
+whose it is. All problems of a file are in one message. Knows settings only: no data, no model.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def seeded(recipe: R, seed: int) -> R:
 
 
 def changed(recipe: R, **values: Any) -> R:
-    """The recipe with other values, each taken as it is and put where its key belongs: no two groups share a key.
+    """The recipe with other values, each put unvalidated into the part that has its key: no two parts share a key.
 
     Raises KeyError for a key that the recipe does not have.
     """
@@ -125,7 +125,7 @@ def changed(recipe: R, **values: Any) -> R:
 def bundled_recipe(role: Role, name: str = "") -> Path:
     """The recipe that ships for `role`: the one for any CPU, or that of `name`, such as `qwen3`.
 
-    Raises ConfigError where there is none, with the names that there are.
+    Raises ConfigError, with the bundled names, if there is none.
     """
     folder = Path(str(resources.files("lorag.training") / "recipes"))
     path = folder / f"{role.value}-{name}.yaml" if name else folder / f"{role.value}.yaml"
@@ -140,13 +140,13 @@ def bundled_recipe(role: Role, name: str = "") -> Path:
 
 
 def bundled_names(role: Role) -> tuple[str, ...]:
-    """The names of the recipes that ship for `role` beside its own, in order."""
+    """The names of the further recipes that ship for `role`, sorted."""
     files = (Path(str(resources.files("lorag.training") / "recipes"))).glob(f"{role.value}-*.yaml")
     return tuple(sorted(path.stem.removeprefix(f"{role.value}-") for path in files))
 
 
 def _place(role: Role, recipe: Path | str | None) -> Path:
-    """A file stands before a bundled name, with or without the role before it; text that looks like a file is one."""
+    """A file, else a bundled name with or without the role as prefix. Text that looks like a path is a path."""
     if recipe is None:
         return bundled_recipe(role)
     path = Path(recipe)
@@ -180,21 +180,21 @@ def load_recipe(role: Role, recipe: Path | str | None = None) -> Recipe:
     try:
         found = form.model_validate(parsed.value)
     except ValidationError as error:
-        told = describe_problems(error, form, parsed, str(path), explain=lambda kind, key: _explain(kind, key, its_role))
-        raise ConfigError(told) from None
+        problems = describe_problems(error, form, parsed, str(path), explain=lambda kind, key: _explain(kind, key, its_role))
+        raise ConfigError(problems) from None
     if its_role is not role:
         raise ConfigError(f"{path}: is a recipe of the {found.role}, not of the {role.value}; give that role's recipe")
     return found
 
 
 def _role(values: Any, asked: Role) -> Role:
-    """The role that the file names, if it has recipes; else the one asked for, which then refuses the file's."""
+    """The role that the file names, if that role has recipes, else the one asked for, whose form then reports the problem."""
     named = values.get("role") if isinstance(values, Mapping) else None
     return next((role for role in FORMS if role.value == named), asked)
 
 
 def _explain(kind: str, path: KeyPath, role: Role) -> str | None:
-    """What pydantic cannot know of a problem: the roles that there are, and the owners of a key."""
+    """What pydantic cannot say of a problem: the known roles, and the roles that have a key."""
     if kind == "literal_error" and path == ("role",):
         return f"must be one of {', '.join(each.value for each in FORMS)}"
     if kind != "extra_forbidden":

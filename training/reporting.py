@@ -43,7 +43,7 @@ def _wandb(run_folder: Path) -> Any:
     from accelerate.tracking import WandBTracker
 
     wandb = importlib.import_module("wandb")  # by name: what it needs is the user's to install
-    silent = wandb.Settings(
+    settings = wandb.Settings(
         console="off",
         disable_code=True,
         disable_git=True,
@@ -54,15 +54,15 @@ def _wandb(run_folder: Path) -> Any:
         x_disable_stats=True,
         x_save_requirements=False,
     )
-    return WandBTracker(PROJECT, settings=silent, dir=str(run_folder))
+    return WandBTracker(PROJECT, settings=settings, dir=str(run_folder))
 
 
 def _mlflow(run_folder: Path) -> Any:
     from accelerate.tracking import MLflowTracker
 
     # Without these it would send the user's name, the program's path and the commit of the folder it runs in.
-    told = {"mlflow.user": PROJECT, "mlflow.source.name": PROJECT, "mlflow.source.type": "LOCAL", "mlflow.source.git.commit": ""}
-    return MLflowTracker(PROJECT, tags=told, run_name=PROJECT)
+    tags = {"mlflow.user": PROJECT, "mlflow.source.name": PROJECT, "mlflow.source.type": "LOCAL", "mlflow.source.git.commit": ""}
+    return MLflowTracker(PROJECT, tags=tags, run_name=PROJECT)
 
 
 BACK_ENDS: Mapping[str, Callable[[Path], Any]] = {"tensorboard": _tensorboard, "wandb": _wandb, "mlflow": _mlflow}
@@ -123,9 +123,9 @@ class Reporter(TrainerEvents):
 
     def send(self, step: int, figures: Mapping[str, float]) -> None:
         """Send figures of a step: those of `FIGURES` and of the dev set; others are left out."""
-        told = {name: value for name, value in figures.items() if name in FIGURES or name.startswith(PREFIX)}
+        sent = {name: value for name, value in figures.items() if name in FIGURES or name.startswith(PREFIX)}
         for tracker in self._trackers:
-            tracker.log(dict(told), step=step)
+            tracker.log(dict(sent), step=step)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.close()

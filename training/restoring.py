@@ -32,7 +32,7 @@ class BeforeTraining:
         layers = quantized_layers(model)
         return cls(model.config._attn_implementation, config, tuple(bool(layer.support_avx512bf16_for_cpu) for layer in layers))
 
-    def give_back(self, model: Any) -> Any:
+    def restore(self, model: Any) -> Any:
         """The base under the peft `model`, without an adapter and as it was."""
         base = model.unload()
         base.__dict__.pop("peft_config", None)

@@ -22,7 +22,7 @@ from lorag.training import processes
 from lorag.training.contrastive import Encoder, train_embedder
 from lorag.training.data.rows import EmbedRow
 from lorag.training.dataset import PASSAGES, DataFolder, judge_schemas
-from lorag.training.dev_metric import answer_dev, drawn_questions, judge_dev, rewrite_dev
+from lorag.training.dev_metric import answer_dev, judge_dev, rewrite_dev, sample_questions
 from lorag.training.early_stopping import DevSet
 from lorag.training.examples import judge_examples, mix, rank_for, rewrite_examples, support_examples, synthesize_examples
 from lorag.training.memory import release_memory
@@ -86,7 +86,7 @@ def train_role(
     Raises DataError, TrainingError, BaseError, AdapterError; a KeyboardInterrupt leaves the checkpoints.
     """
     processes.join(embedder_device if role is Role.EMBEDDER else base_device)
-    run_folder = processes.first_does(lambda: run_folder)
+    run_folder = processes.run_on_first(lambda: run_folder)
     folder = DataFolder(data, intents)
     folder.check_leaks(role)
     if on_notice is not None and processes.is_first():
@@ -125,7 +125,7 @@ def _train_generation(job: TrainingRun, recipe: GenerationRecipe) -> Version:
     with passage_search(job) as search:
         held_out = held_out_examples(job, search)
         examples, dev = subset(examples_of(job, "train", search), recipe), _dev(job, search)
-    processes.first_does(lambda: resolve_base(job.base))  # it may have to be converted first
+    processes.run_on_first(lambda: resolve_base(job.base))  # it may have to be converted first
     base = resolve_base(job.base)
     if job.beginning is not None:
         require_base(job.beginning.start, base)
@@ -143,7 +143,7 @@ def _train_generation(job: TrainingRun, recipe: GenerationRecipe) -> Version:
         on_notice=job.on_notice,
     )
     release_memory()  # of the optimizer and of what else trained
-    return processes.first_does(lambda: _publish(job, base, recipe, trained, held_out))
+    return processes.run_on_first(lambda: _publish(job, base, recipe, trained, held_out))
 
 
 def passage_search(job: TrainingRun) -> PassageSearch:
@@ -175,9 +175,9 @@ def _dev(job: TrainingRun, search: PassageFinder) -> DevSet | None:
         return rewrite_dev(job.data.rewrites("dev"), dev.items, dev.metric, seed)
     if job.role is Role.JUDGE:
         return judge_dev(job.data.judgments("dev"), judge_schemas(job.data.intents), dev.items, dev.metric, seed)
-    questions, passages = drawn_questions(job.data.questions("dev"), dev.items, seed), job.data.passages()
+    questions, passages = sample_questions(job.data.questions("dev"), dev.items, seed), job.data.passages()
     k = job.retrieval.k
-    rankings = processes.first_does(lambda: rank_for(questions, search, k, training=False))
+    rankings = processes.run_on_first(lambda: rank_for(questions, search, k, training=False))
     return answer_dev(questions, passages, rankings, k, dev.metric)
 
 
@@ -210,7 +210,7 @@ def _train_embedder(job: TrainingRun, recipe: EmbeddingRecipe) -> Version:
         on_notice=job.on_notice,
     )
     questions = [row.query for row in job.data.embed_rows(held)]
-    return processes.first_does(
+    return processes.run_on_first(
         lambda: publish_embedder(job.registry, job.encoder, recipe, trained, _facts(job, trained.pairs), questions)
     )
 
@@ -265,7 +265,7 @@ def examples_of(job: TrainingRun, split: str, search: PassageFinder, limit: int 
     questions, training = job.data.questions(split)[:limit], split == "train"
     passages = job.data.training_passages() if training else job.data.passages()
     k, share, seed = job.retrieval.k, job.recipe.data.missing_gold, job.recipe.optimiser.seed
-    rankings = processes.first_does(lambda: rank_for(questions, search, k, training=training, missing_gold=share, seed=seed))
+    rankings = processes.run_on_first(lambda: rank_for(questions, search, k, training=training, missing_gold=share, seed=seed))
     return synthesize_examples(
         questions, passages, rankings, k=k, missing_gold=share, shuffled=job.recipe.data.shuffled, seed=seed
     )

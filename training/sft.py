@@ -22,13 +22,13 @@ from lorag.pipeline.engine.weights import LoadedBase, keep_gradients, load_weigh
 from lorag.pipeline.errors import TrainingError
 from lorag.pipeline.records import Message
 from lorag.training import processes
-from lorag.training.answering import go_back, watch
+from lorag.training.answering import early_stopping_callback, load_checkpoint
 from lorag.training.attention import use_lean_attention
 from lorag.training.checkpoints import fit
 from lorag.training.early_stopping import DevSet, best_of
 from lorag.training.layer_masks import layer_masks, require_packable
-from lorag.training.lora_options import lora_config, start_from, train_in_float32
-from lorag.training.order import Chunks, OwnPart, RowOrder, Shares, loader, share
+from lorag.training.lora_options import initialise, lora_config, train_in_float32
+from lorag.training.order import Batching, BatchShard, Chunks, RowOrder, batching_of, loader
 from lorag.training.packing import IGNORED, Row, collate, pack
 from lorag.training.progress import Progress, final_loss, loss_entries
 from lorag.training.recipe import GenerationRecipe
@@ -37,13 +37,13 @@ from lorag.training.reporting import reporting
 from lorag.training.restoring import BeforeTraining
 from lorag.training.saving import save_half, save_whole
 from lorag.training.sft_checks import require_trainable, run_digest
-from lorag.training.start_weights import begin_with
+from lorag.training.start_weights import load_start_weights
 from lorag.training.trainer_arguments import trainer_arguments
 
 __all__ = ["Example", "TrainedAdapter", "encode", "target_loss", "train_adapter"]
 
 NAMED = 5
-"""How many of the rows that are too long a notice names."""
+"""Rows too long to train on that a notice names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def encode(
 ) -> tuple[list[dict[str, list[int]]], tuple[str, ...]]:
     """Token ids and labels per example, and the ids of those that are too long and are left out.
 
-    Raises TrainingError for an empty target, or where nothing is left.
+    Raises TrainingError for an empty target, or if no row is left.
     """
     rows, dropped = [], []
     for example in examples:
@@ -103,15 +103,15 @@ def encode(
     return rows, tuple(dropped)
 
 
-def _arguments(optimiser: GenerationOptimisation, shares: Shares, run_folder: Path, loaded: LoadedBase) -> Any:
+def _arguments(optimiser: GenerationOptimisation, batching: Batching, run_folder: Path, loaded: LoadedBase) -> Any:
     from trl import SFTConfig
 
     recomputed = optimiser.gradient_checkpointing
     return SFTConfig(
         **trainer_arguments(optimiser, run_folder, loaded.device),
         learning_rate=optimiser.learning_rate,
-        per_device_train_batch_size=shares.micro_batch,
-        gradient_accumulation_steps=shares.accumulate,
+        per_device_train_batch_size=batching.micro_batch,
+        gradient_accumulation_steps=batching.accumulate,
         # Every trained weight gets a gradient, and no buffer changes.
         ddp_find_unused_parameters=False,
         ddp_broadcast_buffers=False,
@@ -147,53 +147,53 @@ def _trainer(
     from trl import SFTTrainer
 
     class TargetLossTrainer(SFTTrainer):
-        """trl's trainer scores every position against the whole vocabulary unless it runs on Triton; this one, the targets."""
+        """trl's trainer computes logits at every position unless it runs on Triton; this one only at the targets."""
 
         def get_train_dataloader(self) -> Any:
-            return loader(self.train_dataset, _batches(rows, optimiser, shares), self.data_collator, self.accelerator.device)
+            return loader(self.train_dataset, _batches(rows, optimiser, batching), self.data_collator, self.accelerator.device)
 
         def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
             loss, outputs = target_loss(model, inputs, num_items_in_batch)
             if num_items_in_batch is not None:  # counted in all processes, and their gradients are averaged
-                loss = loss * shares.processes
+                loss = loss * batching.processes
             return (loss, outputs) if return_outputs else loss
 
         def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-            """Not one at each checkpoint: the registry writes the card of what is published."""
+            """No card at each checkpoint: the registry writes the card of a published adapter."""
 
     optimiser = recipe.optimiser
-    shares = share(optimiser.batch_size, optimiser.accumulate, processes.count())
+    batching = batching_of(optimiser.batch_size, optimiser.accumulate, processes.count())
     lora = lora_config(recipe.lora, ChatTokens(loaded.tokenizer).opening() if recipe.lora.activated else ())
     loaded.model.config.use_cache = False  # packed or not, SDPA must never see a cache while training (design §9)
     if loaded.device == "cpu":
         use_lean_attention(loaded.model)
     return TargetLossTrainer(
         model=loaded.model,
-        args=_arguments(optimiser, shares, run_folder, loaded),
-        train_dataset=Dataset.from_list(rows if shares.processes == 1 else [*rows, _blank(rows[0])]),
+        args=_arguments(optimiser, batching, run_folder, loaded),
+        train_dataset=Dataset.from_list(rows if batching.processes == 1 else [*rows, _blank(rows[0])]),
         processing_class=loaded.tokenizer,
         data_collator=partial(collate, pad_id=loaded.tokenizer.pad_token_id) if optimiser.pack_tokens else None,
         peft_config=None if full else lora,
     )
 
 
-def _batches(rows: Sequence[Row], optimiser: GenerationOptimisation, shares: Shares) -> Chunks | OwnPart:
-    """The batches of this process; in one process, all. The row after the last is `_blank`."""
+def _batches(rows: Sequence[Row], optimiser: GenerationOptimisation, batching: Batching) -> Chunks | BatchShard:
+    """The batches of this process. With one process these are all batches. The row after the last is `_blank`."""
     lengths = [len(row["input_ids"]) for row in rows]
     step = optimiser.batch_size * optimiser.accumulate
-    chunks = Chunks(RowOrder(lengths, step, optimiser.seed, grouped=not optimiser.pack_tokens), shares.together)
-    return chunks if shares.processes == 1 else OwnPart(chunks, shares.processes, processes.rank(), blank=len(rows))
+    chunks = Chunks(RowOrder(lengths, step, optimiser.seed, grouped=not optimiser.pack_tokens), batching.rows_per_pass)
+    return chunks if batching.processes == 1 else BatchShard(chunks, batching.processes, processes.rank(), blank=len(rows))
 
 
 def _blank(row: Row) -> dict[str, list[int]]:
-    """A row of one token without a target: what a process reads for which a step has no row left."""
+    """A row of one token without a target. A process reads it if a step has no row left for it."""
     return {name: [IGNORED if name == "labels" else values[0]] for name, values in row.items()}
 
 
 def target_loss(model: Any, inputs: Any, count: Any = None) -> tuple[Any, Any]:
     """Cross entropy in nats over the labelled positions of a batch, summed and divided by `count` (default: their number).
 
-    Logits are computed only in the columns where some row has a target. Returns the loss and the model's outputs.
+    Logits are computed only in columns in which some row has a target. Returns the loss and the model's outputs.
     """
     import torch
 
@@ -231,15 +231,15 @@ def train_adapter(
 ) -> TrainedAdapter:
     """Train one LoRA adapter on `base` and save it in half precision under `run_folder/adapter`.
 
-    It begins with the weights of the adapter folder `parent`, if one is given. With `recipe.dev` it is measured on `dev`, which
-    must be given then, and the checkpoint that did best there is what is saved. `device` is as `processes.device` takes it.
-    `full` trains all of the base's weights, kept in float32, instead of an adapter: for comparison, it cannot be published.
+    The run starts from the weights of the adapter folder `parent`, if one is given. With `recipe.dev` the adapter is measured on
+    `dev`, which must then be given, and the best checkpoint is saved. `device` is as `processes.device` takes it. `full` trains
+    all weights of the base in float32 instead of an adapter: for comparison, it cannot be published.
 
-    With `keep_base` the result holds the base, for whoever measures and publishes; one that is divided among processes, or was
+    With `keep_base` the result holds the base, to measure and publish with. A base that is sharded over processes, or was
     trained as a whole, is not kept.
 
-    With `resume`, goes on from the newest complete checkpoint in `run_folder`. Raises TrainingError before the first step
-    where the rows cannot be trained on, and as `fit` does; a KeyboardInterrupt passes through and leaves the checkpoints.
+    With `resume` the run continues from the newest complete checkpoint in `run_folder`. Raises TrainingError before the first
+    step if the rows cannot be trained on, and as `fit` does. A KeyboardInterrupt passes through and leaves the checkpoints.
     """
     import torch
 
@@ -270,30 +270,30 @@ def train_adapter(
         trainer = _trainer(loaded, sequences, recipe, run_folder, full=full)
         keep_gradients(trainer.model)
         _full_precision_adapter(trainer.model, autocast=loaded.compute == "bfloat16")
-        held = 0 if full else start_from(trainer.model, recipe.lora, Path(base.location))
+        frozen = 0 if full else initialise(trainer.model, recipe.lora, Path(base.location))
         if parent is not None:
-            begin_with(trainer.model, parent)
+            load_start_weights(trainer.model, parent)
         run = run_digest(recipe, sequences, base, parent, dev, full=full)
         with reporting(trainer, run_folder, recipe) as reporter:
             if dev is not None and recipe.dev is not None:
-                trainer.add_callback(watch(trainer, loaded, dev, recipe.dev, run_folder, reporter))
+                trainer.add_callback(early_stopping_callback(trainer, loaded, dev, recipe.dev, run_folder, reporter))
             fit(trainer, run_folder, resume=resume, run=run, on_progress=on_progress, on_notice=on_notice)
         best = None if dev is None else best_of(trainer.state.log_history, dev.metric)
         if best is not None and best.step != trainer.state.global_step:
-            go_back(trainer.model, run_folder / f"checkpoint-{best.step}")
+            load_checkpoint(trainer.model, run_folder / f"checkpoint-{best.step}")
         folder = run_folder / ("model" if full else "adapter")
         model, state = trainer.accelerator.unwrap_model(trainer.model), processes.gathered_state(trainer)
         if processes.is_first() and full:
             save_whole(model, loaded.tokenizer, folder)
         elif processes.is_first():
             save_half(model, folder, base.id, state, as_one=recipe.lora.init is Init.PISSA)
-        processes.wait()
+        processes.barrier()
     losses = tuple((int(entry["step"]), float(entry["loss"])) for entry in loss_entries(trainer.state.log_history))
     epochs = float(trainer.state.epoch or 0.0)
-    trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad) - held
+    trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad) - frozen
     kept = keep_base and not full and processes.count() == 1
     if kept:
-        before.give_back(model)
+        before.restore(model)
     return TrainedAdapter(
         folder=folder,
         steps=int(trainer.state.global_step),
@@ -315,7 +315,7 @@ def train_adapter(
 def _full_precision_adapter(model: Any, *, autocast: bool) -> None:
     """Keep the trained weights in float32, whatever the base computes in.
 
-    Autocast, where it is on, lowers them for each product, so that peft need not raise the activations to float32 first.
+    If autocast is on, it casts them for each product, so peft need not cast the activations to float32 first.
     """
     train_in_float32(model)
     for module in model.modules():

@@ -25,7 +25,7 @@ SHAPE = (
 """Settings of adapter_config.json under which the same weights would be another adapter."""
 
 
-def begin_with(model: Any, folder: Path) -> None:
+def load_start_weights(model: Any, folder: Path) -> None:
     """Put the weights of the adapter in `folder` into the peft `model`, whose adapter must be of the same shape.
 
     Raises TrainingError where settings, matrices or their sizes differ. No forward pass may have run.
@@ -33,12 +33,12 @@ def begin_with(model: Any, folder: Path) -> None:
     from peft import get_peft_model_state_dict, set_peft_model_state_dict
     from safetensors.torch import load_file
 
-    ours = model.peft_config[model.active_adapter]
-    theirs: Mapping[str, Any] = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    own_settings = model.peft_config[model.active_adapter]
+    start_settings: Mapping[str, Any] = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     for key in SHAPE:
-        here, there = _plain(getattr(ours, key, None)), _plain(theirs.get(key))
-        if here != there:
-            raise TrainingError(f"{folder}: has {key} {there}, this recipe asks for {here}; train with its settings or anew")
+        own, other = _plain(getattr(own_settings, key, None)), _plain(start_settings.get(key))
+        if own != other:
+            raise TrainingError(f"{folder}: has {key} {other}, this recipe asks for {own}; train with its settings or anew")
     weights = load_file(folder / WEIGHTS_FILE)
     wanted = {name: tuple(tensor.shape) for name, tensor in get_peft_model_state_dict(model).items()}
     if wanted != {name: tuple(tensor.shape) for name, tensor in weights.items()}:

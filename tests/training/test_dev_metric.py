@@ -11,7 +11,7 @@ from lorag.pipeline.engine.scripted import ScriptedEngine
 from lorag.pipeline.errors import EngineError, TrainingError
 from lorag.pipeline.records import Speaker, Turn
 from lorag.training.data.rows import JudgeRow, PassageRow, QuestionRow, RewriteRow
-from lorag.training.dev_metric import answer_dev, drawn_questions, judge_dev, rewrite_dev
+from lorag.training.dev_metric import answer_dev, judge_dev, rewrite_dev, sample_questions
 
 HISTORY = (Turn(Speaker.USER, "Where is the ferry?"),)
 
@@ -109,7 +109,7 @@ def test_few_judgments_are_drawn_from_every_task_and_always_the_same() -> None:
     counts = {task: sum(row.task == task for row in chosen) for task in "abc"}
     assert counts == {"a": 4, "b": 3, "c": 5} and chosen == judge_dev(rows, {}, 12).rows
     questions = [QuestionRow(f"q{n}", "?", ("a",), True) for n in range(9)]
-    assert len(drawn_questions(questions, 4)) == 4 and drawn_questions(questions, 99) == tuple(questions)
+    assert len(sample_questions(questions, 4)) == 4 and sample_questions(questions, 99) == tuple(questions)
 
 
 def test_a_metric_of_another_role_and_an_empty_split_are_refused() -> None:

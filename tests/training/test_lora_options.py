@@ -20,7 +20,7 @@ from lorag.pipeline.engine.tokens import ChatTokens
 from lorag.pipeline.engine.weights import Precision, load_weights
 from lorag.pipeline.errors import AdapterError, TrainingError
 from lorag.pipeline.records import Message, Role
-from lorag.training.lora_options import as_difference, lora_config, require_possible, start_from
+from lorag.training.lora_options import as_difference, initialise, lora_config, require_possible
 from lorag.training.publish import data_facts, publish_generation
 from lorag.training.recipe import GenerationRecipe, RewriterRecipe, changed
 from lorag.training.recipe_parts import GenerationLora, Init
@@ -164,7 +164,7 @@ def test_loftq_starts_at_the_best_correction_of_the_quantization(precision: Prec
     whole = load_file(str(Path(base.location) / "model.safetensors"))
     shape = GenerationLora(rank=4, alpha=12, rslora=True, init=Init.LOFTQ)
     model = get_peft_model(load_weights(base, precision=precision, compute="float32", device="cpu").model, lora_config(shape))
-    assert start_from(model, shape, Path(base.location)) == 0
+    assert initialise(model, shape, Path(base.location)) == 0
     layer = model.base_model.model.model.layers[1].mlp.up_proj
     residual = whole["model.layers.1.mlp.up_proj.weight"].float() - dequantize_module_weight(layer.base_layer).float()
     product = layer.scaling["default"] * layer.lora_B["default"].weight @ layer.lora_A["default"].weight
@@ -179,7 +179,7 @@ def test_loftq_needs_the_weights_under_the_modules_names(base: Base, tmp_path: P
     shape = GenerationLora(rank=4, init=Init.LOFTQ)
     model = get_peft_model(load_weights(base, precision=Precision.NF4, compute="float32", device="cpu").model, lora_config(shape))
     with pytest.raises(TrainingError, match="the base's files hold no model.layers.0.self_attn.q_proj.weight"):
-        start_from(model, shape, tmp_path)
+        initialise(model, shape, tmp_path)
 
 
 def test_an_activated_adapter_leaves_the_prompt_before_its_invocation_alone(base: Base, tmp_path: Path) -> None:

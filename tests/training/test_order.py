@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from lorag.pipeline.errors import TrainingError
-from lorag.training.order import Chunks, OwnPart, RowOrder, Shares, share
+from lorag.training.order import Batching, BatchShard, Chunks, RowOrder, batching_of
 
 LENGTHS = [5, 40, 7, 33, 8, 21, 6, 35, 9, 30, 31]
 
@@ -31,20 +31,20 @@ class Given:
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "accumulate", "processes", "shares"),
+    ("batch_size", "accumulate", "processes", "expected"),
     [
-        (4, 1, 1, Shares(4, 1, 1)),
-        (1, 4, 1, Shares(1, 4, 1)),
-        (4, 1, 2, Shares(2, 1, 2)),
-        (1, 4, 2, Shares(1, 2, 2)),
-        (4, 3, 2, Shares(3, 2, 2)),  # six rows each: twice three, since four at a time do not come out even
-        (2, 3, 6, Shares(1, 1, 6)),
+        (4, 1, 1, Batching(4, 1, 1)),
+        (1, 4, 1, Batching(1, 4, 1)),
+        (4, 1, 2, Batching(2, 1, 2)),
+        (1, 4, 2, Batching(1, 2, 2)),
+        (4, 3, 2, Batching(3, 2, 2)),  # six rows each: twice three, since four at a time do not come out even
+        (2, 3, 6, Batching(1, 1, 6)),
     ],
 )
-def test_a_steps_rows_are_shared_evenly(batch_size: int, accumulate: int, processes: int, shares: Shares) -> None:
-    found = share(batch_size, accumulate, processes)
-    assert found == shares
-    assert found.together * found.accumulate == batch_size * accumulate
+def test_a_steps_rows_are_shared_evenly(batch_size: int, accumulate: int, processes: int, expected: Batching) -> None:
+    found = batching_of(batch_size, accumulate, processes)
+    assert found == expected
+    assert found.rows_per_pass * found.accumulate == batch_size * accumulate
 
 
 @pytest.mark.parametrize(("batch_size", "processes"), [(3, 2), (1, 2)])
@@ -52,7 +52,7 @@ def test_rows_that_cannot_be_shared_evenly_are_refused(batch_size: int, processe
     with pytest.raises(
         TrainingError, match=rf"= {batch_size} rows a step cannot be shared by 2 processes; make it a multiple of 2"
     ):
-        share(batch_size, 1, processes)
+        batching_of(batch_size, 1, processes)
 
 
 def test_an_epochs_order_depends_on_seed_and_epoch_alone() -> None:
@@ -89,7 +89,7 @@ def test_each_row_is_read_once_and_every_process_takes_every_step(processes: int
     blank = len(LENGTHS)
     parts = []
     for rank in range(processes):
-        part = OwnPart(Chunks(RowOrder(LENGTHS, 5, 0, grouped=False), 5), processes, rank, blank=blank)
+        part = BatchShard(Chunks(RowOrder(LENGTHS, 5, 0, grouped=False), 5), processes, rank, blank=blank)
         part.set_epoch(2)
         parts.append(list(part))
         assert len(parts[-1]) == len(part) == 3
@@ -104,7 +104,7 @@ def test_each_row_is_read_once_and_every_process_takes_every_step(processes: int
 
 def test_a_batch_is_cut_in_order_and_the_first_take_one_more() -> None:
     given = Given([1, 2, 3, 4, 5], [6], [7, 8, 9])
-    parts = [OwnPart(given, 3, rank, blank=0) for rank in range(3)]
+    parts = [BatchShard(given, 3, rank, blank=0) for rank in range(3)]
     assert [list(part) for part in parts] == [[[1, 2], [6], [7]], [[3, 4], [0], [8]], [[5], [0], [9]]]
     parts[0].set_epoch(4)
     assert given.epoch == 4

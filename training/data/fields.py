@@ -30,12 +30,12 @@ class Fields:
     Each accessor takes one field; `finish` refuses those that none asked for.
     """
 
-    __slots__ = ("_fields", "_taken", "where")
+    __slots__ = ("_fields", "_read_keys", "where")
 
     def __init__(self, where: str | Place, fields: Mapping[str, object]) -> None:
         self.where = where
         self._fields = fields
-        self._taken: set[str] = set()
+        self._read_keys: set[str] = set()
 
     def has(self, key: str) -> bool:
         return key in self._fields
@@ -45,7 +45,7 @@ class Fields:
 
     def text(self, key: str, default: str | None = None, *, blank: bool = False) -> str:
         """A string; without `blank`, one with more than white space in it. `default` is what absence means."""
-        value = self._take(key, default)
+        value = self._read(key, default)
         if not isinstance(value, str):
             raise self._mistyped(key, "a string", value)
         if not value.strip() and not blank and self.has(key):
@@ -53,7 +53,7 @@ class Fields:
         return value
 
     def integer(self, key: str) -> int:
-        value = self._take(key, None)
+        value = self._read(key, None)
         if not isinstance(value, int) or isinstance(value, bool):
             raise self._mistyped(key, "a whole number", value)
         return value
@@ -62,7 +62,7 @@ class Fields:
         """true, false, or None where the field is absent."""
         if not self.has(key):
             return None
-        value = self._take(key, None)
+        value = self._read(key, None)
         if not isinstance(value, bool):
             raise self._mistyped(key, "true or false", value)
         return value
@@ -93,35 +93,35 @@ class Fields:
         return self._list(key, one, required=required)
 
     def nested(self, key: str) -> Fields:
-        return self._nested(self._take(key, None), key)
+        return self._nested(self._read(key, None), key)
 
     def nested_list(self, key: str, *, required: bool = False) -> tuple[Fields, ...]:
         return self._list(key, self._nested, required=required)
 
     def raw(self, key: str) -> object:
         """The value as it is."""
-        return self._take(key, None)
+        return self._read(key, None)
 
     def pass_over(self, *keys: str) -> None:
         """Fields that may be there and mean nothing here."""
-        self._taken.update(keys)
+        self._read_keys.update(keys)
 
     def finish(self) -> None:
         """Refuse unknown fields."""
-        unknown = sorted(self._fields.keys() - self._taken)
+        unknown = sorted(self._fields.keys() - self._read_keys)
         if unknown:
             names = ", ".join(f'"{name}"' for name in unknown)
-            raise self.error(f"unknown {names}; known here: {', '.join(sorted(self._taken))}")
+            raise self.error(f"unknown {names}; known here: {', '.join(sorted(self._read_keys))}")
 
-    def _take(self, key: str, default: object) -> object:
-        self._taken.add(key)
+    def _read(self, key: str, default: object) -> object:
+        self._read_keys.add(key)
         value = self._fields.get(key, default)
         if value is None and not self.has(key):
             raise self.error(f'"{key}" is missing')
         return value
 
     def _list(self, key: str, one: Callable[[object, str], _T], *, required: bool) -> tuple[_T, ...]:
-        value = self._take(key, None if required else [])
+        value = self._read(key, None if required else [])
         if not isinstance(value, list):
             raise self._mistyped(key, "a list", value)
         return tuple(one(item, f"{key}[{number}]") for number, item in enumerate(value))

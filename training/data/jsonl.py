@@ -67,8 +67,8 @@ def _unique(pairs: list[tuple[str, object]], where: str) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise DataError(f"{where}: key {twice!r} stands twice")
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"{where}: key {repeated!r} stands twice")
     return found
 
 

@@ -82,16 +82,16 @@ def make_pairs(
         raise TrainingError("mined negatives need the vectors of queries and passages; give both, or use random ones")
     else:
         ranked = _rank(rows, passages, query_vectors, passage_vectors)
-    draw = _Draw(passages, seed)
+    random_passages = _RandomPassages(passages, seed)
     gold = _gold(rows)
     pairs = []
     for row, candidates in zip(rows, ranked, strict=True):
-        barred = _Barred(gold[embed.query_text(row.query)], by_id)
+        excluded = _Excluded(gold[embed.query_text(row.query)], by_id)
         own = row.negative_ids if mode is Negatives.MINED else ()
         for positive in row.positive_ids:
             mined = candidates.below(relative_margin, positive)
-            chosen = _first(count, (*own, *mined), barred) if own or mined else []
-            chosen += draw.some(count - len(chosen), chosen, barred)
+            chosen = _first_allowed(count, (*own, *mined), excluded) if own or mined else []
+            chosen += random_passages.sample(count - len(chosen), chosen, excluded)
             pairs.append(Pair(row.query_id, row.query, positive, tuple(chosen)))
     return tuple(pairs)
 
@@ -116,7 +116,7 @@ class _Ranked:
         return [passage_id for passage_id, similarity in self.candidates if similarity < bound]
 
 
-class _Barred:
+class _Excluded:
     """Passages that must not be negatives of a query: the ones that answer it, `positives`, and the like of them."""
 
     def __init__(self, positives: Mapping[str, None], by_id: Mapping[str, PassageRow]) -> None:
@@ -129,21 +129,21 @@ class _Barred:
         return passage_id in self._positives or any(near_duplicate(text, positive) for positive in self._texts)
 
 
-class _Draw:
+class _RandomPassages:
     """Passages at random, the same for the same seed."""
 
     def __init__(self, passages: Sequence[PassageRow], seed: int) -> None:
         self._ids = [passage.id for passage in passages]
         self._random = np.random.default_rng(seed)
 
-    def some(self, count: int, taken: Iterable[str], barred: _Barred) -> list[str]:
+    def sample(self, count: int, taken: Iterable[str], excluded: _Excluded) -> list[str]:
         if count <= 0:
             return []
         taken = set(taken)
-        # A handful nearly always does; the whole corpus is shuffled only where nearly all of it is barred.
+        # A handful nearly always does; the whole corpus is shuffled only where nearly all of it is excluded.
         for size in (min(len(self._ids), 8 * count), len(self._ids)):
             order = (self._ids[index] for index in self._random.choice(len(self._ids), size, replace=False))
-            drawn = _first(count, (passage_id for passage_id in order if passage_id not in taken), barred)
+            drawn = _first_allowed(count, (passage_id for passage_id in order if passage_id not in taken), excluded)
             if len(drawn) == count:
                 return drawn
         wanted = count + len(taken)
@@ -160,12 +160,12 @@ def _gold(rows: Sequence[EmbedRow]) -> dict[str, dict[str, None]]:
     return gold
 
 
-def _first(count: int, ids: Iterable[str], barred: _Barred) -> list[str]:
+def _first_allowed(count: int, ids: Iterable[str], excluded: _Excluded) -> list[str]:
     chosen: list[str] = []
     for passage_id in ids:
         if len(chosen) == count:
             break
-        if passage_id not in chosen and passage_id not in barred:
+        if passage_id not in chosen and passage_id not in excluded:
             chosen.append(passage_id)
     return chosen
 

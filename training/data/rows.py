@@ -277,10 +277,10 @@ def _gold(row: Fields) -> tuple[str, ...]:
 
 
 def _origin(row: Fields) -> DataOrigin:
-    said = row.text("origin", DataOrigin.HUMAN.value)
-    if said not in list(DataOrigin):
-        raise row.error(f'"origin" is {said!r}, not one of {", ".join(DataOrigin)}')
-    return DataOrigin(said)
+    origin = row.text("origin", DataOrigin.HUMAN.value)
+    if origin not in list(DataOrigin):
+        raise row.error(f'"origin" is {origin!r}, not one of {", ".join(DataOrigin)}')
+    return DataOrigin(origin)
 
 
 def _ids(row: Fields, key: str, *, required: bool = False) -> tuple[str, ...]:

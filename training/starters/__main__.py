@@ -36,10 +36,10 @@ def main() -> None:
 
 
 def _measure(role: Role, public: Path | None, items: int) -> None:
-    def tell(done: int, total: int) -> None:
+    def show_progress(done: int, total: int) -> None:
         print(f"{done} of {total} requests", file=sys.stderr)
 
-    for each in measure_starter(role, public, items=items, on_progress=tell).evidence:
+    for each in measure_starter(role, public, items=items, on_progress=show_progress).evidence:
         interval = f"{each.difference:+.3f} ({each.interval})"
         print(f"{each.data.name:36} {each.metric:36} {each.reference:.3f} → {each.tuned:.3f}  {interval}  n = {each.n}")
 

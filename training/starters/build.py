@@ -58,7 +58,7 @@ def train_starter(role: Role, data: Path, out: Path, *, recipe: Path | None = No
         out,
         parent=_parent(role),
         resume=resume,
-        on_progress=_tell,
+        on_progress=_print_progress,
         on_notice=lambda line: print(line, file=sys.stderr),
     )
 
@@ -73,7 +73,7 @@ def _parent(role: Role) -> Path | None:
     return folder
 
 
-def _tell(progress: Progress) -> None:
+def _print_progress(progress: Progress) -> None:
     if progress.step % 10 == 0 or progress.step == progress.total:
         left = f", {progress.seconds_left / 60:.0f} min left" if progress.seconds_left is not None else ""
         print(f"step {progress.step} of {progress.total}: loss {progress.loss:.3f}{left}", file=sys.stderr)

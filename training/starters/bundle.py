@@ -1,6 +1,6 @@
-"""A finished run → the bundled starter of its role: weights in half precision, canaries, card. And its evidence.
+"""A finished run → the bundled starter of its role: weights in half precision, canaries, card and evidence.
 
-The canaries are invented, so that nothing of a public set is copied. The card is made from what lies in the run folder and
+The canaries are invented, so that nothing of a public set is copied. The card is made from the run folder and
 from the mixture, which is built again.
 """
 
@@ -47,7 +47,7 @@ LICENCE = "cc-by-sa-4.0"
 """Of the weights: the sets' texts are CC BY-SA at the strictest."""
 
 SLACK = 0.15
-"""How far a run's steps may be from those of the mixture made now, as a share: rows may since be packed more densely."""
+"""How far a run's steps may be from those of the mixture built now, as a share: packing may have become denser since."""
 
 LIMITS: Mapping[Role, str] = {
     Role.SYNTHESIZER: "answers are short, mostly words of one passage; nothing is added up or compared across passages; it was "
@@ -62,15 +62,15 @@ LIMITS: Mapping[Role, str] = {
 def bundle_starter(role: Role, run: Path, data: Path, *, recipe: Path | None = None, into: Path = FOLDER) -> AdapterCard:
     """Make the starter of `role` in `into` from the finished `run` that learnt from the sets in `data`, and return its card.
 
-    Evidence that is on the card of a starter with the same weights stays. Raises TrainingError where the run is not finished
+    Evidence on the card of a starter with the same weights stays. Raises TrainingError if the run is not finished
     or is not of this mixture and recipe, DataError for a set that is not there, NoEffect as `publish_generation`.
     """
     path = recipe or starter_recipe(role)
     chosen = load_starter_recipe(role, path)
     base = resolve_base(BASE)
-    with tempfile.TemporaryDirectory() as room:
-        trained = _trained(role, run, data, chosen, load_weights(base, precision=chosen.precision), Path(room) / "adapter")
-        registry = Registry(Path(room) / "adapters")
+    with tempfile.TemporaryDirectory() as temporary:
+        trained = _trained(role, run, data, chosen, load_weights(base, precision=chosen.precision), Path(temporary) / "adapter")
+        registry = Registry(Path(temporary) / "adapters")
         held_out = invented_examples(role, CANARY_SAMPLES)
         version = publish_generation(registry, role, base, chosen, trained, _facts(role, data, trained), held_out)
         card = dataclasses.replace(
@@ -81,7 +81,7 @@ def bundle_starter(role: Role, run: Path, data: Path, *, recipe: Path | None = N
             card = dataclasses.replace(card, evidence=old.evidence)
         shutil.copyfile(path, version.folder / "recipe.yaml")
         _write_card(version.folder, card)
-        _exchange(version.folder, into / role.value)
+        _replace_folder(version.folder, into / role.value)
     return card
 
 
@@ -95,7 +95,7 @@ def measure_starter(
 ) -> AdapterCard:
     """Compare the bundled starter of `role` with the base on held-out items, and put the result on its card.
 
-    With `public`, the folder of the public sets, on their held-out split too. Raises AdapterError where there is no such
+    With `public`, the folder of the public sets, also on their held-out split. Raises AdapterError if there is no such
     starter, and as `load_proven` does.
     """
     place = bundled_starters(folder).get(role)
@@ -106,7 +106,7 @@ def measure_starter(
 
 
 def record_evidence(place: Path, evidence: Sequence[Evidence]) -> AdapterCard:
-    """Put `evidence` on the card of the starter in `place`, for what is on it, and return the card."""
+    """Replace the evidence on the card of the starter in `place`, and return the card."""
     card = dataclasses.replace(read_card(place), evidence=tuple(evidence))
     _write_card(place, card)
     return card
@@ -139,7 +139,7 @@ def invented_examples(role: Role, count: int) -> list[Example]:
 
 
 def _answered(number: int, sheet: invented.Sheet) -> Example:
-    """A question of the sheet, every fourth one that nothing answers where there is such."""
+    """A question of the sheet; every fourth is one that nothing answers, if there is such."""
     held = [asked for asked in sheet.asked if bool(asked.number) == bool(number % 4)] or sheet.asked
     asked = held[0]
     target = synthesize.target(asked.reply, [asked.number] if asked.number else [])
@@ -203,14 +203,14 @@ def _parameters(folder: Path) -> int:
 
 
 def _seconds(run: Path, steps: int) -> float:
-    """What the whole run took, by the pace between its last two checkpoints: a run that was resumed knows no better."""
+    """The duration of the whole run, by the pace between its last two checkpoints, since a resumed run stores no other."""
     marks = sorted(
         (int(mark.parent.name.rpartition("-")[2]), mark.stat().st_mtime) for mark in run.glob(f"checkpoint-*/{COMPLETE}")
     )
     if len(marks) < 2:
         return 0.0
-    (first, then), (last, now) = marks[-2:]
-    return (now - then) / (last - first) * steps
+    (first, earlier_time), (last, last_time) = marks[-2:]
+    return (last_time - earlier_time) / (last - first) * steps
 
 
 def _facts(role: Role, data: Path, trained: TrainedAdapter) -> DataFacts:
@@ -239,13 +239,13 @@ def _notes(role: Role, trained: TrainedAdapter) -> str:
 
 
 def _write_card(folder: Path, card: AdapterCard) -> None:
-    """Card and README of a starter that is made or measured again: nobody reads it meanwhile."""
+    """Write card and README of a starter; no process reads it meanwhile."""
     (folder / CARD_FILE).write_text(card_json(card), encoding="utf-8")
     (folder / "README.md").write_text(write_model_card(card), encoding="utf-8")
 
 
-def _exchange(made: Path, place: Path) -> None:
-    """Put the folder `made` at `place`, over what is there."""
+def _replace_folder(made: Path, place: Path) -> None:
+    """Move the folder `made` to `place`, replacing what is there."""
     place.parent.mkdir(parents=True, exist_ok=True)
     aside = place.with_name(f".{place.name}")
     shutil.rmtree(aside, ignore_errors=True)

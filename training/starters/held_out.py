@@ -170,8 +170,8 @@ def _judged(whole: Corpus, question: SourceQuestion, rng: random.Random) -> list
     asked = judgments.joined(question.question, other.question) if degree == "2" else question.question
     add(RELEVANCE, asked, "", [rng.choice(passage)], degree)
     held = rng.random() < 0.5
-    beside = rng.sample(near, min(len(near), 2)) or rng.sample(far, 2)
-    shown = [*beside, gold] if held else [*beside, rng.choice(far)]
+    distractors = rng.sample(near, min(len(near), 2)) or rng.sample(far, 2)
+    shown = [*distractors, gold] if held else [*distractors, rng.choice(far)]
     add(ANSWERABILITY, question.question, "", rng.sample(shown, len(shown)), "answerable" if held else "unanswerable")
     label = rng.choice(tuple(SUPPORT.labels))
     right, wrong = question.answers[0], other.answers[0]

@@ -121,7 +121,7 @@ def statement_examples(id_: str, sheet: Sheet, rng: Draw) -> list[Example]:
 
 def _with_another_value(statement: str, value: str, values: Sequence[str], rng: Draw) -> str:
     """The statement with its value changed: a digit, or another value of the same shape. Empty where none is at hand."""
-    digits = [place for place, sign in enumerate(value) if sign.isdigit()]
+    digits = [place for place, char in enumerate(value) if char.isdigit()]
     if digits and rng.random() < 0.6:
         place = rng.choice(digits)
         changed = value[:place] + rng.choice([d for d in "123456789" if d != value[place]]) + value[place + 1 :]
@@ -166,7 +166,7 @@ def _in_either_order(first: str, second: str, rng: Draw) -> str:
 
 def shape(answer: str) -> tuple[bool, bool, int]:
     """What answers of one kind have in common: digits, a capital, and whether they are of one, a few or many words."""
-    return any(sign.isdigit() for sign in answer), answer[:1].isupper(), min(len(answer.split()), 4) // 2
+    return any(char.isdigit() for char in answer), answer[:1].isupper(), min(len(answer.split()), 4) // 2
 
 
 def sheet_context(id_: str, sheet: Sheet) -> Context:

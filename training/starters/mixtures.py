@@ -82,7 +82,7 @@ def synthesizer_examples(data: Path, split: Split, seed: int) -> list[Example]:
     for name, rounds in ROUNDS.items():
         whole = corpus(data, name, split)
         if name == "medquad":
-            whole = _some(whole, MEDQUAD_PASSAGES if split == "train" else MEDQUAD_PASSAGES // 10, rng)
+            whole = _sample(whole, MEDQUAD_PASSAGES if split == "train" else MEDQUAD_PASSAGES // 10, rng)
         answer = ANSWERS.get(name, grounded.extract)
         made += grounded.examples(grounded.contexts(whole, answer, rounds if split == "train" else 1, rng))
     return made + sheet_examples(SHEETS if split == "train" else SHEETS // 10, rng, split)
@@ -106,7 +106,7 @@ def rewriter_examples(data: Path, split: Split, seed: int) -> list[Example]:
     for name, share in TURNS.items():
         turns = read_turns(data, name, split)
         if name == "rewrite_pacific":
-            turns = _apart(turns, data, split)
+            turns = _without_shared(turns, data, split)
         whole, part = divmod(share if split == "train" else 1.0, 1.0)
         for showing in range(int(whole)):
             made += [replace(one, id=f"{one.id}~{showing}") for one in conversations.turn_examples(turns)]
@@ -116,7 +116,7 @@ def rewriter_examples(data: Path, split: Split, seed: int) -> list[Example]:
     return made + conversations.follow_up_examples(FOLLOW_UPS if split == "train" else FOLLOW_UPS // 10, rng)
 
 
-def _apart(turns: Sequence[SourceTurn], data: Path, split: Split) -> tuple[SourceTurn, ...]:
+def _without_shared(turns: Sequence[SourceTurn], data: Path, split: Split) -> tuple[SourceTurn, ...]:
     """PACIFIC's turns without the conversations whose questions lie on another side of its reading set: both are one source."""
     sides: tuple[Split, ...] = ("train", "dev", "test")
     elsewhere = {
@@ -175,7 +175,7 @@ def _judged(whole: Corpus, contexts: Sequence[Context], rng: random.Random) -> l
     return made
 
 
-def _some(whole: Corpus, count: int, rng: random.Random) -> Corpus:
+def _sample(whole: Corpus, count: int, rng: random.Random) -> Corpus:
     """`count` passages that have a question, and those questions."""
     asked = sorted({question.passage_id for question in whole.questions})
     kept = set(rng.sample(asked, min(count, len(asked))))

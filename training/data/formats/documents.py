@@ -25,7 +25,7 @@ _NAME_CHARS = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class DocumentSpan:
     """Where a passage of the set stands: `start:end` of the text of `document`."""
 
     document: str
@@ -36,12 +36,12 @@ class Stretch:
 @dataclass(frozen=True, slots=True)
 class Corpus:
     """Documents as laid out. `names`: the set's document key → its file, by which all else goes; `texts`: its text; `pieces`: its
-    passages as ingestion cuts them; `stretches`: the set's passage id → where it stands."""
+    passages as ingestion cuts them; `spans`: the set's passage id → where it stands."""
 
     names: Mapping[str, str]
     texts: Mapping[str, str]
     pieces: Mapping[str, tuple[Passage, ...]]
-    stretches: Mapping[str, Stretch]
+    spans: Mapping[str, DocumentSpan]
 
     def rows(self) -> list[PassageRow]:
         """All pieces as `passages.jsonl` holds them."""
@@ -70,29 +70,29 @@ def lay_out(passages: Iterable[SourcePassage], folder: Path, chunking: Chunking)
     taken: set[str] = set()
     texts: dict[str, str] = {}
     pieces: dict[str, tuple[Passage, ...]] = {}
-    stretches: dict[str, Stretch] = {}
+    spans: dict[str, DocumentSpan] = {}
     for key, held in members.items():
         name = names[key] = _file_name(key, taken)
         texts[name], found = _text(name, list(held.values()))
-        stretches |= found
+        spans |= found
         path = folder / name
         path.write_bytes(texts[name].encode("utf-8"))
         (document,) = load_file(path, folder)
         pieces[name] = chunk(document, max_chars=chunking.max_chars, min_chars=chunking.min_chars)
-    return Corpus(names, texts, pieces, stretches)
+    return Corpus(names, texts, pieces, spans)
 
 
-def _text(name: str, passages: list[SourcePassage]) -> tuple[str, dict[str, Stretch]]:
+def _text(name: str, passages: list[SourcePassage]) -> tuple[str, dict[str, DocumentSpan]]:
     """The document's text, and where each passage stands in it. Texts are taken verbatim but for white space around them."""
     title = one_line(passages[0].title)
     text = f"# {title}\n" if title else ""
-    stretches: dict[str, Stretch] = {}
+    spans: dict[str, DocumentSpan] = {}
     for passage in passages:
         body = passage.text.strip()
         text += "\n" if text else ""
-        stretches[passage.id] = Stretch(name, len(text), len(text) + len(body))
+        spans[passage.id] = DocumentSpan(name, len(text), len(text) + len(body))
         text += body + "\n"
-    return text, stretches
+    return text, spans
 
 
 def _file_name(key: str, taken: set[str]) -> str:

@@ -83,7 +83,7 @@ def write_folder(source: Source, out: Path, options: Options, origin: Mapping[st
 
 def _write(source: Source, out: Path, options: Options, origin: Mapping[str, str]) -> ImportReport:
     _require_ids(source)
-    source = _drawn(source, options)
+    source = _sample_documents(source, options)
     if source.final:
         passages = [PassageRow(each.id, each.title, each.text) for each in source.passages]
         placed, documents = as_they_are(source), 0
@@ -92,10 +92,10 @@ def _write(source: Source, out: Path, options: Options, origin: Mapping[str, str
         corpus = lay_out(source.passages, out / DOCUMENTS, options.chunking)
         passages, documents = corpus.rows(), len(corpus.texts)
         placed = place(source, corpus)
-    counts, torn = _write_rows(placed, out, options)
+    counts, on_both_sides = _write_rows(placed, out, options)
     if passages:
         write_rows(passages, out / PASSAGES)
-    left_out = [*source.left_out, *placed.left_out, *torn]
+    left_out = [*source.left_out, *placed.left_out, *on_both_sides]
     _write_intents(placed.judgments, out)
     if left_out:
         write_jsonl(({"id": each.id, "reason": each.reason} for each in left_out), out / "left-out.jsonl")
@@ -118,7 +118,7 @@ def _write_intents(rows: Sequence[JudgeRow], out: Path) -> None:
         (out / INTENTS).write_text(text, encoding="utf-8")
 
 
-def _drawn(source: Source, options: Options) -> Source:
+def _sample_documents(source: Source, options: Options) -> Source:
     """At most `documents` documents; rows that name another's passages are left out later, one by one."""
     keys = list(dict.fromkeys(passage.document for passage in source.passages))
     if not options.documents or len(keys) <= options.documents:
@@ -138,17 +138,17 @@ def _write_rows(placed: Placed, out: Path, options: Options) -> tuple[dict[str, 
     rows = [(role, row) for role, held in roles for row in held]
     if not rows:
         raise DataError("no row is left to write; give the files with the questions, rewrites or labels too")
-    ties = [_ties(row) for _, row in rows]
-    grouped = groups(ties)
+    keys_by_row = [_group_keys(row) for _, row in rows]
+    grouped = groups(keys_by_row)
     split = deal(Counter(grouped), options.shares, options.seed)
-    homes = {tie: split[group] for tied, group in zip(ties, grouped, strict=True) for tie in tied}
+    homes = {key: split[group] for keys, group in zip(keys_by_row, grouped, strict=True) for key in keys}
     sides: dict[str, dict[Role, list[_Row]]] = {name: {} for name in (TRAIN, DEV, TEST)}
-    torn: list[LeftOut] = []
+    on_both_sides: list[LeftOut] = []
     for (role, row), group in zip(rows, grouped, strict=True):
         side = split[group]
         judged = [_document(p) for p in row.passage_ids] if isinstance(row, JudgeRow) else []
         if isinstance(row, JudgeRow) and any(homes.get(document, side) != side for document in judged):
-            torn.append(LeftOut(row.id, "its passages lie on two sides of the split"))
+            on_both_sides.append(LeftOut(row.id, "its passages lie on two sides of the split"))
         else:
             homes |= dict.fromkeys(judged, side)
             sides[side].setdefault(role, []).append(row)
@@ -156,7 +156,7 @@ def _write_rows(placed: Placed, out: Path, options: Options) -> tuple[dict[str, 
     return {
         side: {role.value: write_rows(chosen, out / side / f"{role.value}.jsonl") for role, chosen in held.items()}
         for side, held in sides.items()
-    }, torn
+    }, on_both_sides
 
 
 def _require_rows(sides: Mapping[str, Mapping[Role, Sequence[_Row]]], shares: Shares, rows: int, groups_: int) -> None:
@@ -177,7 +177,7 @@ def _require_ids(source: Source) -> None:
                 raise DataError(f"row {row_id!r} stands in {number} of the files; give each file once, and rows ids that differ")
 
 
-def _ties(row: _Row) -> set[Hashable]:
+def _group_keys(row: _Row) -> set[Hashable]:
     """What a row hangs on: documents of its passages, conversation, group; itself where there is nothing.
 
     A judgment that names its group hangs on that alone: its passages may be those that mislead, from anywhere. A labelled text

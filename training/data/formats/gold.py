@@ -14,7 +14,7 @@ from lorag.pipeline.contracts.context import PassageText
 from lorag.pipeline.contracts.judge import ANSWERABILITY, JudgeInputs
 from lorag.pipeline.records import Passage
 from lorag.pipeline.stages.quoting import support
-from lorag.training.data.formats.documents import Corpus, Stretch
+from lorag.training.data.formats.documents import Corpus, DocumentSpan
 from lorag.training.data.formats.source import LeftOut
 from lorag.training.data.rows import JudgeRow, QuestionRow, document_of
 
@@ -29,10 +29,10 @@ def place_question(row: QuestionRow, corpus: Corpus) -> QuestionRow | LeftOut:
     answerable question names none.
     """
     row = replace(row, group=corpus.names.get(row.group, row.group))
-    unknown = [passage_id for passage_id in row.passage_ids if passage_id not in corpus.stretches]
+    unknown = [passage_id for passage_id in row.passage_ids if passage_id not in corpus.spans]
     if unknown:
         return LeftOut(row.id, "its passage is not among the documents")
-    whole = [corpus.stretches[passage_id] for passage_id in row.passage_ids]
+    whole = [corpus.spans[passage_id] for passage_id in row.passage_ids]
     row = replace(row, group=row.group or (whole[0].document if whole else ""))
     everything = tuple(piece for at in whole for piece in corpus.overlapping(at.document, at.start, at.end))
     if not row.answerable:
@@ -50,7 +50,7 @@ def place_question(row: QuestionRow, corpus: Corpus) -> QuestionRow | LeftOut:
 def answerability_rows(row: QuestionRow, twin: QuestionRow, corpus: Corpus) -> tuple[JudgeRow, ...]:
     """What is left of a question that its own passages do not answer, while others of the set do (`twin`, already placed): two
     judgments, of the passages that mislead and of those that answer."""
-    places = [corpus.stretches[passage_id] for passage_id in row.passage_ids]
+    places = [corpus.spans[passage_id] for passage_id in row.passage_ids]
     misleading = tuple(PassageText(corpus.pieces[p.document][0].title, corpus.texts[p.document][p.start : p.end]) for p in places)
     ids = _ids(tuple(piece for p in places for piece in corpus.overlapping(p.document, p.start, p.end)))
     wanted = set(twin.passage_ids)
@@ -83,7 +83,7 @@ def _candidates(row: QuestionRow, text: str) -> Iterator[tuple[Span, Span]]:
             yield sentence, found
 
 
-def _quoted(row: QuestionRow, corpus: Corpus, at: Stretch, sentence: Span, answer: Span) -> QuestionRow | LeftOut:
+def _quoted(row: QuestionRow, corpus: Corpus, at: DocumentSpan, sentence: Span, answer: Span) -> QuestionRow | LeftOut:
     """The pieces that hold the answer; the quote is its sentence, as far as it stands in the one piece there is."""
     pieces = corpus.overlapping(at.document, at.start + answer[0], at.start + answer[1])
     if not pieces:

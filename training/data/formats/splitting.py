@@ -26,9 +26,9 @@ class Shares:
             raise InputError(f"shares dev={self.dev}, test={self.test}: each at least 0, together below 1")
 
 
-def groups(ties: Sequence[Iterable[Hashable]]) -> list[int]:
-    """For each row the number of its group. `ties` are what each row hangs on; rows that share one are in one group."""
-    parent = list(range(len(ties)))
+def groups(keys_by_row: Sequence[Iterable[Hashable]]) -> list[int]:
+    """For each row the number of its group. `keys_by_row` are what each row hangs on; rows that share one are in one group."""
+    parent = list(range(len(keys_by_row)))
 
     def root(at: int) -> int:
         while parent[at] != at:
@@ -37,11 +37,11 @@ def groups(ties: Sequence[Iterable[Hashable]]) -> list[int]:
         return at
 
     first: dict[Hashable, int] = {}
-    for row, tied in enumerate(ties):
-        for tie in tied:
-            one, other = root(row), root(first.setdefault(tie, row))
+    for row, keys in enumerate(keys_by_row):
+        for key in keys:
+            one, other = root(row), root(first.setdefault(key, row))
             parent[max(one, other)] = min(one, other)
-    return [root(row) for row in range(len(ties))]
+    return [root(row) for row in range(len(keys_by_row))]
 
 
 def deal(sizes: Mapping[int, int], shares: Shares, seed: int) -> dict[int, str]:

@@ -54,7 +54,7 @@ def test_the_pieces_are_those_that_ingestion_cuts(corpus: Corpus, tmp_path: Path
 
 def test_each_passage_stands_where_the_corpus_says(corpus: Corpus) -> None:
     for passage in PASSAGES:
-        at = corpus.stretches[passage.id]
+        at = corpus.spans[passage.id]
         assert corpus.texts[at.document][at.start : at.end] == passage.text.strip()
     assert corpus.texts["north-pier.md"].startswith("# North Pier\n\nThe first keeper")
 
@@ -94,7 +94,7 @@ def test_the_sentence_that_fits_the_question_is_taken(tmp_path: Path) -> None:
 def test_an_answer_in_other_words_rests_on_all_pieces(corpus: Corpus) -> None:
     found = place_question(ask("p1", "It was lost to a fire."), corpus)
     assert isinstance(found, QuestionRow)
-    at = corpus.stretches["p1"]
+    at = corpus.spans["p1"]
     assert found.passage_ids == tuple(piece.id for piece in corpus.overlapping(at.document, at.start, at.end))
     assert len(found.passage_ids) >= 3
     assert found.quotes == ()
