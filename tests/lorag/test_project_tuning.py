@@ -86,8 +86,8 @@ def test_training_lets_go_of_the_models_and_the_candidate_is_measured(
     told: list[tuple[int, int]] = []
     found = opened.evaluate_adapter("rewriter", data, on_progress=lambda what, done, total: told.append((done, total)))
     assert (found.version.id, found.general) == (version.id, None)
-    assert found.evidence.n == len(THINGS["test"])
-    assert found.evidence in opened.registry.show(Role.REWRITER, version.id).evidence
+    assert {claim.n for claim in found.claims} == {len(THINGS["test"])}
+    assert found.claims == opened.registry.show(Role.REWRITER, version.id).evidence
     assert told[-1][0] == told[-1][1]
     assert rewriter_of(opened) == "base"  # nothing was promoted
     assert len(loaded) == 2  # before the training, and after it

@@ -19,11 +19,13 @@ from fastapi.testclient import TestClient
 
 import lorag.services.cli
 from lorag.opening import open_project
+from lorag.pipeline.adapters.registry import Registry
 from lorag.pipeline.records import Role
 from lorag.project import Project
 from lorag.services.api.app import create_app
 from lorag.services.api.opening import open_runtime
 from lorag.services.api.state import Limits, ServiceState
+from tests.claims import speak_for
 from tests.services.api.small_service import wait_for
 
 CONVERSATION: dict[str, Any] = {
@@ -70,7 +72,9 @@ def asked(client: TestClient, alias: str | None = None) -> tuple[str, str]:
 
 def test_promotion_and_rollback_while_questions_run(client: TestClient, tuned: tuple[Any, str], publish_rewriter: Any) -> None:
     first = f"rewriter-{tuned[1]}"
-    second = f"rewriter-{publish_rewriter(11)}"
+    better = publish_rewriter(11)
+    speak_for(Registry(tuned[0].adapters), Role.REWRITER, better)
+    second = f"rewriter-{better}"
     assert asked(client)[0] == first
     expected = dict(asked(client, alias) for alias in ("production", "candidate", "none"))
     assert set(expected) == {first, second, "base"}
