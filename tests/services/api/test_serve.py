@@ -147,7 +147,7 @@ def test_it_serves_and_ends_in_peace(tuned: tuple[Any, str]) -> None:
         "--port",
         str(port),
     ]
-    root = str(Path(lorag.services.cli.__file__).parents[1])
+    root = str(Path(lorag.services.cli.__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": root}
     process = subprocess.Popen(command, cwd=tuned[0].folder, env=environment, stderr=subprocess.PIPE, text=True)
     try:
@@ -198,7 +198,7 @@ def test_a_base_that_is_not_there_ends_the_service_in_one_line(project: Any) -> 
         port = probe.getsockname()[1]
     project.set(base=project.folder / "nothing")
     command = [sys.executable, "-c", "from lorag.services.cli import main; main()", "serve", "--project", str(project.folder)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(lorag.services.cli.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(lorag.services.cli.__file__).parents[2])}
     done = subprocess.run([*command, "--port", str(port)], env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
     last = done.stderr.splitlines()[-1]
