@@ -6,8 +6,8 @@
         project.ingest()
         print(project.ask("Who keeps the key?").answer.text)
 
-The names below are the public ones. Each is loaded when it is first used, so that `import lorag` loads no model library and
-takes a moment; the rooms `lorag.pipeline`, `lorag.training` and `lorag.services` are imported as ever.
+The names below are the public ones. Each is loaded when it is first used, so `import lorag` is fast and loads no model
+library. The packages `lorag.pipeline`, `lorag.training` and `lorag.services` are imported as usual.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ _HOMES = {
     "init": ("lorag.opening", "init_project"),
     "open": ("lorag.opening", "open_project"),
 }
-"""Public name → its module, and what it is called there."""
+"""Public name → its module and its name there."""
 
 
 def __getattr__(name: str) -> Any:
@@ -79,8 +79,8 @@ def __getattr__(name: str) -> Any:
         return lorag_version()
     if name not in _HOMES:
         raise AttributeError(f"module 'lorag' has no attribute {name!r}")
-    module, known_as = _HOMES[name]
-    value = globals()[name] = getattr(importlib.import_module(module), known_as)
+    module, attribute = _HOMES[name]
+    value = globals()[name] = getattr(importlib.import_module(module), attribute)
     return value
 
 

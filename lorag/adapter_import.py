@@ -1,4 +1,4 @@
-"""Settings meet an adapter that was made elsewhere: what `lorag adapters import` does. Knows no terminal."""
+"""Imports an adapter that another tool made, as `lorag adapters import` does. Knows no terminal."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from lorag.training.importing import Claims
 
 
-def bring_in(settings: Settings, registry: Registry, role: Role, folder: Path, data: Path, claims: Claims) -> Version:
-    """Publish the adapter in `folder` as candidate, proven on held-out rows of the data folder `data`. Raises LoragError."""
+def import_version(settings: Settings, registry: Registry, role: Role, folder: Path, data: Path, claims: Claims) -> Version:
+    """Check the adapter in `folder` on held-out rows of the data folder `data` and publish it. Raises LoragError."""
     from lorag.assembly import serving_retrieval
     from lorag.pipeline.engine.weights import Precision
     from lorag.training.contrastive import Encoder

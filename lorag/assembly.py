@@ -1,6 +1,6 @@
-"""The composition root for asking: settings → index, engine with proven adapters, chain.
+"""The composition root of the chain: settings → index, engine with proven adapters, chain.
 
-Here and in the services alone settings meet the parts. What can be refused cheaply is refused before a model is loaded.
+The parts in `pipeline` know no settings; they get plain arguments from here. Cheap checks run before a model is loaded.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lorag.pipeline.retrieval.embedder import Embedder
     from lorag.pipeline.retrieval.index import Index
     from lorag.pipeline.retrieval.rerank import Reranker
+    from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
     from lorag.pipeline.retrieval.store import Filter, VectorStore
     from lorag.pipeline.stages.retriever import Searcher
     from lorag.training.passage_search import Retrieval
@@ -46,9 +47,9 @@ def open_registry(settings: Settings) -> Registry:
 
 
 def chosen_version(settings: Settings, role: Role) -> Version | None:
-    """The adapter version that the settings name for `role`; None for `none`, and for `production` before any promotion.
+    """The adapter version that the settings name for `role`. None for `none`, and for `production` before any promotion.
 
-    Raises AdapterError where any other name stands for nothing.
+    Raises AdapterError if another name resolves to no version.
     """
     registry, choice = open_registry(settings), str(getattr(settings.adapters, role.value))
     if choice == NO_ADAPTER or (choice == "production" and choice not in registry.aliases(role)):
@@ -57,12 +58,12 @@ def chosen_version(settings: Settings, role: Role) -> Version | None:
 
 
 def version_name(version: Version) -> str:
-    """What traces call a version, and what it is resident as."""
+    """The name of a version in traces and on the engine."""
     return f"{version.role.value}-{version.id}"
 
 
 def open_store(settings: Settings) -> VectorStore:
-    """The vector store, not yet opened. Raises ConfigError where the API key's environment variable is not set."""
+    """The vector store, not yet opened. Raises ConfigError if the API key's environment variable is not set."""
     store = settings.store
     if store.kind == "edge":
         from lorag.pipeline.retrieval.edge_store import EdgeStore
@@ -75,7 +76,7 @@ def open_store(settings: Settings) -> VectorStore:
 
 
 def _api_key(variable: str | None, setting: str) -> str | None:
-    """The key that `variable` holds, the line break that files and secrets end with taken off. Raises ConfigError."""
+    """The key in `variable`, without the line break that files and secrets end with. Raises ConfigError."""
     if variable is None:
         return None
     key = os.environ.get(variable, "").strip()
@@ -87,7 +88,7 @@ def _api_key(variable: str | None, setting: str) -> str | None:
 
 
 def open_embedder(settings: Settings) -> Embedder:
-    """The text encoder; with its adapter, which has proved itself, where the settings name one.
+    """The text encoder, with its proven adapter if the settings name one.
 
     Without an adapter nothing is loaded until the first text. Raises BaseError, AdapterError, IdentityMismatch, NoEffect.
     """
@@ -111,15 +112,27 @@ def open_embedder(settings: Settings) -> Embedder:
     return embedder
 
 
+def unproven_embedder(settings: Settings) -> SentenceTransformerEmbedder:
+    """The embedder that the settings name, for its identity alone. Its adapter is not proven, so embed no text with it."""
+    from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
+
+    version = chosen_version(settings, Role.EMBEDDER)
+    if version is None:
+        return SentenceTransformerEmbedder(settings.embedder.model)
+    card = open_registry(settings).show(Role.EMBEDDER, version.id)
+    side = card.identity.query_side_only
+    return SentenceTransformerEmbedder(settings.embedder.model, adapter=version.folder, query_side_only=side)
+
+
 def open_embedder_of(settings: Settings, model: str, adapter: str) -> Embedder:
-    """As `open_embedder`, of another model and with another version or alias of the project's adapter."""
+    """As `open_embedder`, with another model and another version or alias of the project's adapter."""
     adapters = settings.adapters.model_copy(update={"embedder": adapter})
     chosen = settings.embedder.model_copy(update={"model": model})
     return open_embedder(settings.model_copy(update={"adapters": adapters, "embedder": chosen}))
 
 
 def open_index(settings: Settings, embedder: Embedder | None = None, store: VectorStore | None = None) -> Index:
-    """The project's index, with `embedder` and `store` or those that the settings name. `close` it when done."""
+    """The project's index, with `embedder` and `store` or those that the settings name. The caller closes it."""
     from lorag.ownership import ProjectId
     from lorag.pipeline.retrieval.index import Index
     from lorag.pipeline.retrieval.ingest import Chunking
@@ -131,12 +144,12 @@ def open_index(settings: Settings, embedder: Embedder | None = None, store: Vect
 
 
 def open_base(settings: Settings, roles: Sequence[Role] = GENERATION_ROLES) -> SharedBase:
-    """The engine with, each proven, the adapters that the settings name for `roles`: the base loaded here, or a server's.
+    """The engine, local or remote, with the adapters that the settings name for `roles`, each proven.
 
-    Raises ConfigError, BaseError, AdapterError, IdentityMismatch, NoEffect; EngineError where a server fails.
+    Raises ConfigError, BaseError, AdapterError, IdentityMismatch, NoEffect, and EngineError if a server fails.
     """
     if settings.generation.engine == "openai":
-        return _served_base(settings, roles)
+        return _remote_base(settings, roles)
     from lorag.pipeline.engine.bases import resolve_base
     from lorag.pipeline.engine.local import open_engine
     from lorag.pipeline.engine.weights import Precision, load_weights
@@ -148,11 +161,11 @@ def open_base(settings: Settings, roles: Sequence[Role] = GENERATION_ROLES) -> S
     return _with_adapters(open_engine(loaded), versions)
 
 
-def refit_base(base: SharedBase, settings: Settings) -> SharedBase:
+def update_adapters(base: SharedBase, settings: Settings) -> SharedBase:
     """The base with the adapters that the settings name now, after a promotion or a rollback.
 
-    An engine in this process loads what it lacks and keeps what it has, for whoever still asks with it. A server has the
-    adapters that it was started with, so it is asked anew which those are. Raises as `open_base` does.
+    A local engine loads what it lacks and keeps its other adapters, which running requests may still use. A server has the
+    adapters that it was started with, so they are read from it again. Raises as `open_base` does.
     """
     from lorag.pipeline.engine.local import LocalEngine
 
@@ -175,7 +188,7 @@ def _chosen_versions(settings: Settings, roles: Sequence[Role]) -> dict[Role, Ve
     return {role: version for role in roles if (version := chosen_version(settings, role)) is not None}
 
 
-def _served_base(settings: Settings, roles: Sequence[Role]) -> SharedBase:
+def _remote_base(settings: Settings, roles: Sequence[Role]) -> SharedBase:
     from lorag.pipeline.adapters.proof import prove_served
     from lorag.pipeline.engine.completions_client import CompletionsClient, Server
     from lorag.pipeline.engine.remote import RemoteEngine
@@ -217,13 +230,13 @@ def open_chain(
     options: ChainOptions | None = None,
     filter: Filter | None = None,
 ) -> Chain:
-    """The chain that the settings describe. What is given is used in place of what would be opened.
+    """The chain that the settings describe. Arguments replace the parts that would be opened.
 
-    `options` stand in for the judge settings; `filter` narrows every search. Raises StoreError where nothing was ingested, and
-    as `open_embedder` and `open_base` do.
+    `options` replace the judge settings; `filter` narrows every search. Raises StoreError if nothing was ingested, and as
+    `open_embedder` and `open_base` do.
     """
     index = index or open_index(settings)
-    index.info()  # an empty project is told so before seconds are spent on loading a model
+    index.info()  # raises for an empty project before seconds are spent on loading a model
     base = base or open_base(settings)
     retriever = retriever or open_retriever(settings, index, filter)
     return build_chain(base.engine, base.adapters, retriever, options or chain_options(settings))
@@ -248,7 +261,7 @@ def retriever_of(
     hybrid: bool | None = None,
     filter: Filter | None = None,
 ) -> Retriever:
-    """The retriever stage on `index`, asked through `encoder` (empty: no adapter); what is left out is as the settings say."""
+    """The retriever stage on `index`, with the encoder version `encoder` (empty: no adapter). None means as the settings say."""
     chosen = settings.retrieval
     return Retriever(
         index,
@@ -261,14 +274,14 @@ def retriever_of(
 
 
 def serving_retrieval(settings: Settings) -> Retrieval:
-    """How this project retrieves, for training: with the encoder, the fusion and the reranker that serve. Opens nothing yet."""
+    """The project's retrieval for training: with the encoder, the fusion and the reranker that serve. Opens nothing yet."""
     from lorag.training.passage_search import Retrieval
 
     return Retrieval(settings.retrieval.k, partial(open_embedder, settings), partial(open_retriever, settings))
 
 
 def open_reranker(settings: Settings) -> Reranker | None:
-    """The cross-encoder that the settings name, not yet loaded; None where they name none."""
+    """The cross-encoder that the settings name, not yet loaded. None if they name none."""
     if settings.retrieval.rerank is None:
         return None
     from lorag.pipeline.retrieval.rerank import CrossEncoderReranker
@@ -277,5 +290,5 @@ def open_reranker(settings: Settings) -> Reranker | None:
 
 
 def _device(setting: str) -> str | None:
-    """sentence-transformers chooses for itself where None."""
+    """None lets sentence-transformers choose."""
     return None if setting == "auto" else setting

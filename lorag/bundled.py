@@ -13,10 +13,10 @@ EXAMPLE = "kelder-sound-line"
 def example_folder(name: str = EXAMPLE) -> Path:
     """The folder of an example domain: inside an installed wheel, or at the top of a checkout.
 
-    Raises InputError with the names there are when `name` is none of them.
+    Raises InputError with the known names if `name` is none of them.
     """
     here = Path(__file__).resolve().parent
-    # The wheel's own folder goes first: beside an installed package, `examples` may be anybody's.
+    # The wheel's own folder comes first: next to an installed package, `examples` may belong to another one.
     roots = [root for root in (here / "examples", here.parent / "examples") if root.is_dir()]
     known = sorted(entry.name for entry in roots[0].iterdir() if entry.is_dir()) if roots else []
     if name not in known:

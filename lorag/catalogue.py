@@ -1,4 +1,4 @@
-"""What a registry has, for people to look at: each version with its card, or with what is wrong with it."""
+"""The versions of a registry as people see them: each with its card or its problem."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from lorag.pipeline.records import Role
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
-    """A version and its card. A damaged one has None, and `problem` says why: it must not hide the others."""
+class CatalogueEntry:
+    """A version and its card. The card of a damaged version is None and `problem` says why: it must not hide the others."""
 
     version: Version
     card: AdapterCard | None
     problem: str = ""
 
 
-def listed(registry: Registry, role: Role | None = None) -> tuple[Listed, ...]:
-    """The published versions of one role, or of all, oldest first."""
-    return tuple(_listed(registry, version) for version in registry.list(role))
+def catalogue(registry: Registry, role: Role | None = None) -> tuple[CatalogueEntry, ...]:
+    """The published versions of one role or of all, oldest first."""
+    return tuple(_entry(registry, version) for version in registry.list(role))
 
 
-def _listed(registry: Registry, version: Version) -> Listed:
+def _entry(registry: Registry, version: Version) -> CatalogueEntry:
     try:
-        return Listed(version, registry.show(version.role, version.id))
+        return CatalogueEntry(version, registry.show(version.role, version.id))
     except AdapterError as error:
-        return Listed(version, None, str(error))
+        return CatalogueEntry(version, None, str(error))

@@ -1,4 +1,4 @@
-"""What a user asks with: a question with the conversation before it, in Python or in a JSON file. Knows no model and no chain."""
+"""Reads a question and its conversation, from Python values or a JSON file, into a `Query`. Loads no model."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _SHAPE = 'a turn is "User: …", "Assistant: …" or {"role": "user", "text": "�
 
 
 def query_of(question: str | Query, history: Sequence[Turn | str] = ()) -> Query:
-    """The question with its history, oldest turn first; a turn may be a line `User: …` or `Assistant: …`.
+    """The question with its history, oldest turn first. A turn may be a line `User: …` or `Assistant: …`.
 
-    Raises InputError if it cannot be asked: an empty question, a history beside a `Query`, a turn of another form.
+    Raises InputError for an empty question, a history given in addition to a `Query`, or a turn of another form.
     """
     if isinstance(question, Query):
         if history:
@@ -42,7 +42,7 @@ def query_of(question: str | Query, history: Sequence[Turn | str] = ()) -> Query
 def read_history(path: Path) -> tuple[Turn, ...]:
     """The turns in `path`, oldest first: a JSON list of `User: …` lines or of objects with `role` and `text` or `content`.
 
-    Raises InputError naming the file and, counted from 1, the turn that is wrong.
+    Raises InputError that names the file and the number of the wrong turn, counted from 1.
     """
     try:
         turns = json.loads(path.read_bytes())

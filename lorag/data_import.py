@@ -1,4 +1,4 @@
-"""Other people's data sets into a data folder that training and evaluation read. Knows no terminal."""
+"""Imports public or own data sets into a data folder that training and evaluation read. Knows no terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lorag.training.data.jsonl import file_digests
 
 
 def import_data(kind: str, files: Sequence[Path], folder: Path, options: Options) -> ImportReport:
-    """Read `files` of the format `kind` and make the data folder, with the files' digests in it.
+    """Read `files` of the format `kind` and make the data folder, which records the files' digests.
 
     Raises DataError for rows of another form, InputError for files or a folder that cannot be used.
     """

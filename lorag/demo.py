@@ -1,8 +1,8 @@
 """`lorag demo`: the whole path on the bundled example domain, through a project like any other.
 
-Documents are ingested, four adapters trained, everything measured on held-out items, the adapters promoted by that
-evidence, the index rebuilt with the tuned embedder, three questions asked, and a report written. Stages that are finished
-are kept: run again after an interruption, it goes on.
+It ingests documents, trains four adapters, measures everything on held-out items and promotes adapters by that evidence. Then it
+rebuilds the index with the tuned embedder, asks three questions and writes a report. Finished stages are kept, so a run after an
+interruption continues.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from lorag.training.dataset import DataFolder
 from lorag.training.progress import loss_entries
 from lorag.training.recipe import Recipe, changed, load_recipe
 from lorag.tuning import TrainingSpec, TrainingWatch, train_adapter
-from lorag.watching import Nobody, Watcher, duration
+from lorag.watching import ProgressListener, SilentListener, duration
 
 DATA: Mapping[Role, Mapping[str, Any]] = {
     Role.SYNTHESIZER: {"max_rows": 320},
-    # Intents are learnt within these minutes; the three tasks that compare texts would take the base hours. They are shown
-    # a little, measured like the rest, and trained in full by `--full`.
+    # The base learns intents within these minutes. The three tasks that compare texts would take hours: they get few rows here,
+    # are measured like the rest, and train in full with `--full`.
     Role.JUDGE: {"mixture": {"intent": 3, "relevance": 0.15, "answerability": 0.1, "support": 0.15}, "answered_support": 16},
 }
-"""What the demo changes in a bundled recipe's `data`: rows that fit its time, the same on every machine."""
+"""Changes to the `data` of bundled recipes: numbers of rows that fit the demo's time, the same on every machine."""
 
 MAX_LENGTH = 768
-"""Tokens of a training row in the demo: keeps the whole below 6 GiB where the base computes in float32 too."""
+"""Tokens of a training row in the demo. It keeps memory below 6 GiB even if the base computes in float32."""
 
 SIZES = Sizes(questions=66, unanswerable=18, turns=48, judgments=36)
 FULL = Sizes()
@@ -57,18 +57,18 @@ SHOWCASES = (
     ),
     Query("Does the line give a taxi home if the last sailing goes red?"),
 )
-"""Put to the finished chain: a plain question, one that leans on its conversation, one that no document answers. All three
+"""Questions to the finished chain: a plain one, one that depends on its conversation, one that no document answers. All three
 are test questions: no adapter was trained on their documents."""
 
 
 @dataclass
-class Run:
-    """What the stages of a demo hand on to one another."""
+class DemoRun:
+    """The state that the stages of a demo share."""
 
     folder: Path
     project: Project
     data: DataFolder
-    watcher: Watcher
+    progress: ProgressListener
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
@@ -78,17 +78,18 @@ class Run:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - start
 
 
-def run_demo(out: Path, full: bool = False, *, from_starters: bool = True, watcher: Watcher | None = None) -> Path:
+def run_demo(out: Path, full: bool = False, *, from_starters: bool = True, progress: ProgressListener | None = None) -> Path:
     """Run the demo into `out` and return the path of report.html. With `full` it trains on all rows and measures all items.
 
-    Training goes on from the bundled adapters where there are some for the base, unless `from_starters` is off; they are
-    measured beside the others in any case.
+    Training continues the bundled adapters if they fit the base, unless `from_starters` is off. They are measured as well in any
+    case.
 
-    Raises what the stages raise: every one of them leaves what was finished, and a second run goes on from there.
+    Raises what the stages raise. Finished stages stay, and a second run continues after them.
     """
     started = time.monotonic()
     with _project(out) as project:
-        run = Run(out, project, DataFolder(example_folder(EXAMPLE), project.settings.judge.intents), watcher or Nobody())
+        data = DataFolder(example_folder(EXAMPLE), project.settings.judge.intents)
+        run = DemoRun(out, project, data, progress or SilentListener())
         _ingest(run)
         starters = _starters(run)
         versions = {role: _train(run, role, full, starters.get(role), from_starters) for role in ROLES}
@@ -97,12 +98,12 @@ def run_demo(out: Path, full: bool = False, *, from_starters: bool = True, watch
         answers = _ask(run)
     curves = {role: _curve(run, role) for role in ROLES}
     page = write_demo_report(out, project.settings, run.data, versions, evaluation, answers, curves, run.seconds)
-    run.watcher.notice(f"done in {duration(time.monotonic() - started)}: {page}")
+    run.progress.notice(f"done in {duration(time.monotonic() - started)}: {page}")
     return page
 
 
 def _project(out: Path) -> Project:
-    """The demo's own project: the example's settings with its documents where they lie."""
+    """The demo's own project: the example's settings, with the absolute path of its documents."""
     example = example_folder(EXAMPLE)
     folder = out / "project"
     folder.mkdir(parents=True, exist_ok=True)
@@ -115,23 +116,23 @@ def _project(out: Path) -> Project:
     return open_project(folder)
 
 
-def _ingest(run: Run) -> None:
+def _ingest(run: DemoRun) -> None:
     stage = "ingest"
-    run.watcher.begin(stage)
+    run.progress.begin(stage)
     if PRODUCTION in run.project.registry.aliases(Role.EMBEDDER):
         return  # a demo that was finished before: its index belongs to the tuned embedder
     with run.timed(stage):
-        report = run.project.ingest(on_progress=lambda done, total, name: run.watcher.update(stage, done, total, name))
+        report = run.project.ingest(on_progress=lambda done, total, name: run.progress.update(stage, done, total, name))
     count = report.added + report.changed + report.unchanged
-    run.watcher.notice(f"ingested {count} documents as {report.passages} passages")
+    run.progress.notice(f"ingested {count} documents as {report.passages} passages")
 
 
-def _starters(run: Run) -> dict[Role, Version]:
-    """The bundled adapters, in the demo's own registry as in any project's."""
+def _starters(run: DemoRun) -> dict[Role, Version]:
+    """The bundled adapters, installed in the demo's registry as in any project's."""
     found, why_not = fitting_starters(run.project.settings)
     if why_not:
-        run.watcher.notice(f"no starter adapters: {why_not}")
-    return install_starters(run.project.settings, found, run.watcher.notice)
+        run.progress.notice(f"no starter adapters: {why_not}")
+    return install_starters(run.project.settings, found, run.progress.notice)
 
 
 def _recipe(role: Role, full: bool) -> Recipe:
@@ -141,79 +142,79 @@ def _recipe(role: Role, full: bool) -> Recipe:
     return changed(recipe, **DATA.get(role, {}), max_length=min(recipe.optimiser.max_length, MAX_LENGTH))
 
 
-def _train(run: Run, role: Role, full: bool, starter: Version | None, from_starter: bool) -> Version:
-    registry, watcher, stage = run.project.registry, run.watcher, f"train {role.value}"
+def _train(run: DemoRun, role: Role, full: bool, starter: Version | None, from_starter: bool) -> Version:
+    registry, progress, stage = run.project.registry, run.progress, f"train {role.value}"
     if (published := _published(registry, role, starter)) is not None:
-        watcher.notice(f"{role.value}: {published.id} is trained already; delete {run.folder} to begin anew")
+        progress.notice(f"{role.value}: {published.id} is trained already; delete {run.folder} to begin anew")
         return published
     run.project.parts.release_models()
     begin = starter.id if starter and from_starter else None
-    # What training changed on other people's data is not measured here: the table sets starter and tuned side by side.
+    # The change on public data is not measured here: the table compares starter and tuned adapter.
     spec = TrainingSpec(role, run.data.folder, _recipe(role, full), begin, measured=False)
     watch = TrainingWatch(
-        on_progress=lambda at: watcher.update(stage, at.step, at.total, f"loss {at.loss:.3f}", at.seconds_left),
-        on_notice=watcher.notice,
+        on_progress=lambda at: progress.update(stage, at.step, at.total, f"loss {at.loss:.3f}", at.seconds_left),
+        on_notice=progress.notice,
     )
-    watcher.begin(stage)
+    progress.begin(stage)
     with run.timed(stage):
         version = train_adapter(run.project.settings, registry, spec, _run_folder(run, role), resume=True, watch=watch)
     card = registry.show(role, version.id)
-    watcher.notice(f"trained the {role.value} ({card.data.rows} rows, {duration(card.training.seconds)}): {version.id}")
+    progress.notice(f"trained the {role.value} ({card.data.rows} rows, {duration(card.training.seconds)}): {version.id}")
     return version
 
 
-def _run_folder(run: Run, role: Role) -> Path:
+def _run_folder(run: DemoRun, role: Role) -> Path:
     return run.folder / "project" / ".lorag" / "runs" / role.value
 
 
 def _published(registry: Registry, role: Role, starter: Version | None) -> Version | None:
-    """What the demo trained before: the candidate, or what serves, if that is not the starter."""
+    """The version that an earlier run of the demo trained: the candidate or the production version, unless it is the starter."""
     named = [registry.resolve(role, alias) for alias in (CANDIDATE, PRODUCTION) if alias in registry.aliases(role)]
     return next((version for version in named if starter is None or version.id != starter.id), None)
 
 
-def _curve(run: Run, role: Role) -> tuple[tuple[int, float], ...]:
+def _curve(run: DemoRun, role: Role) -> tuple[tuple[int, float], ...]:
     path = _run_folder(run, role) / "loss.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     return tuple((int(entry["step"]), float(entry["loss"])) for entry in loss_entries([json.loads(line) for line in lines]))
 
 
-def _evaluate(run: Run, versions: Mapping[Role, Version], starters: Mapping[Role, Version], full: bool) -> Evaluation:
+def _evaluate(run: DemoRun, versions: Mapping[Role, Version], starters: Mapping[Role, Version], full: bool) -> Evaluation:
     stage = "evaluate"
-    run.watcher.begin(stage)
+    run.progress.begin(stage)
     run.project.parts.release_models()
 
     def on_progress(name: str, done: int, total: int) -> None:
-        run.watcher.update(stage, done, total, name)
+        run.progress.update(stage, done, total, name)
 
     with run.timed(stage):
         registry, settings = run.project.registry, run.project.settings
-        serving = {role: now for role in versions if (now := registry.serving(role)) is not None}
+        serving = {role: version for role in versions if (version := registry.serving(role)) is not None}
         sizes = FULL if full else SIZES
         return evaluate(settings, run.data, versions, sizes, on_progress, full=True, starters=starters, serving=serving)
 
 
-def _promote(run: Run, versions: Mapping[Role, Version], evaluation: Evaluation) -> None:
-    """Put the evidence on the cards, and let serve what is better than what serves now."""
+def _promote(run: DemoRun, versions: Mapping[Role, Version], evaluation: Evaluation) -> None:
+    """Write the evidence to the cards, and promote the adapters that are better than what serves now."""
     registry = run.project.registry
     for role, claims in evaluation.claims.items():
         registry.attach_evidence(role, versions[role].id, claims)
         try:
             run.project.promote(role, versions[role].id)
         except AdapterError as error:
-            run.watcher.notice(f"not promoted: {error}")
+            run.progress.notice(f"not promoted: {error}")
 
 
-def _ask(run: Run) -> tuple[tuple[Query, Response], ...]:
-    """The finished chain: index rebuilt for the tuned embedder, adapters under their `production` alias."""
+def _ask(run: DemoRun) -> tuple[tuple[Query, Response], ...]:
+    """Rebuild the index for the tuned embedder and ask the finished chain."""
     stage, answers = "rebuild the index", []
-    run.watcher.begin(stage)
+    run.progress.begin(stage)
     with run.timed(stage):
-        run.project.ingest(rebuild=True, on_progress=lambda done, total, name: run.watcher.update(stage, done, total, name))
+        run.project.ingest(rebuild=True, on_progress=lambda done, total, name: run.progress.update(stage, done, total, name))
     stage = "three answers"
-    run.watcher.begin(stage)
+    run.progress.begin(stage)
     with run.timed(stage):
         for number, query in enumerate(SHOWCASES, 1):
             answers.append((query, run.project.ask(query)))
-            run.watcher.update(stage, number, len(SHOWCASES))
+            run.progress.update(stage, number, len(SHOWCASES))
     return tuple(answers)

@@ -1,4 +1,4 @@
-"""Puts a demo's results into the evaluation report. Measures nothing."""
+"""Adds a demo's results to the evaluation report. Measures nothing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def write_demo_report(
 ) -> Path:
     """Write report.html and report.json to `out`; returns the page. The project keeps a copy, which `lorag serve` shows.
 
-    Raises InputError where they cannot be written.
+    Raises InputError if they cannot be written.
     """
     report = build_report(f"{data.folder.name}: what each adapter buys", settings, data, versions, evaluation)
     took = {stage: round(value, 1) for stage, value in seconds.items()}

@@ -1,4 +1,4 @@
-"""What `lorag doctor` finds out: the processor, the memory, the libraries, the models at hand, the project here."""
+"""The findings of `lorag doctor`: processor, memory, libraries, offline models, and the project in the folder."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 class Machine:
     """`threads` is what the probe chose, `compute` the dtype that quantized weights compute in, memory in bytes.
 
-    `models` says of each offline model where it is; `problems` are lines on what is missing and how to get it.
+    `models` maps each offline model to its place. `problems` are lines on what is missing and how to get it.
     """
 
     processor: str
@@ -51,7 +51,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class ProjectState:
-    """`index` and `adapters` are in words; `problems` are what would stop a question."""
+    """`index` and `adapters` are texts for people. `problems` are the faults that would stop a question."""
 
     folder: str
     documents: str
@@ -78,7 +78,7 @@ def examine_machine() -> Machine:
         except LoragError as error:
             models[name] = "missing"
             problems.append(str(error))
-    versions = {name: version for name in ("lorag", *STACK) if (version := _version(name))}  # a bare checkout is no lorag
+    versions = {name: version for name in ("lorag", *STACK) if (version := _version(name))}  # a checkout has no version of lorag
     problems += [f"{name} is not installed; reinstall LoRAG" for name in STACK if name not in versions]
     return Machine(
         processor=processor.name,
@@ -98,7 +98,7 @@ def examine_machine() -> Machine:
 
 
 def memory_bytes(limit_file: Path = CGROUP_LIMIT) -> int:
-    """Memory that this process may use: the machine's, or a container's limit where that is lower."""
+    """Memory that this process may use: the machine's, or a container's limit if that is lower."""
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         limit = limit_file.read_text(encoding="ascii").strip()
@@ -108,7 +108,7 @@ def memory_bytes(limit_file: Path = CGROUP_LIMIT) -> int:
 
 
 def examine_project(project: Path) -> ProjectState | None:
-    """The project in `project`; None where there is no settings file. What is wrong becomes a problem, not an error."""
+    """The project in `project`. None if there is no settings file. A fault becomes a problem, not an error."""
     from lorag.pipeline.config import FILE_NAME, load_settings
 
     if not (project / FILE_NAME).is_file():
@@ -117,15 +117,14 @@ def examine_project(project: Path) -> ProjectState | None:
         settings = load_settings(project)
     except LoragError as error:
         return ProjectState(str(project), "unknown", "unknown", {}, (str(error),))
-    from lorag.assembly import chosen_version, open_index
-    from lorag.index_switch import named_encoder
+    from lorag.assembly import chosen_version, open_index, unproven_embedder
 
     problems: list[str] = []
     if not settings.documents.is_dir():
         problems.append(f"{settings.documents}: not a folder; set `documents` in {project / FILE_NAME}")
     index = "none"
     try:
-        with closing(open_index(settings, named_encoder(settings))) as opened:
+        with closing(open_index(settings, unproven_embedder(settings))) as opened:
             info = opened.info()
             index = f"{info.passages} passages in {info.location}, filled by {info.encoder.describe()}"
     except LoragError as error:

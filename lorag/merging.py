@@ -1,8 +1,8 @@
-"""`lorag adapters merge`: an adapter version into its base, proven, and written as a folder that needs no adapter.
+"""`lorag adapters merge`: merges an adapter version into its base, checks the result and writes a folder that needs no adapter.
 
-Merging is into half or full precision only. An adapter that was trained on a quantized base is held to itself on that base, on
-a parity set of held-out rows, before anything is written; where the figures do not hold, nothing is, unless whoever asked
-allows it, and then the folder says so. The folder appears whole or not at all.
+Merging is into half or full precision only. The merged model is compared, on held-out rows, with the adapter on the base it was
+trained on, which may be quantized. If the figures do not hold, nothing is written, unless the user allows it, and then the
+folder says so. The folder appears whole or not at all.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ if TYPE_CHECKING:
     from lorag.pipeline.adapters.registry import Version
 
 LOGIT_TOLERANCE = {Precision.FP32: 1e-3, Precision.FP16: 2e-2, Precision.BF16: 1e-1}
-"""Root mean square of the differences of logits, as a share of their standard deviation: what rounding makes of it. bfloat16
-keeps three digits of a weight, and the layers' roundings add up."""
+"""Root mean square of the differences of logits, as a share of their standard deviation, that rounding may cause. bfloat16 keeps
+three digits of a weight, and the layers' roundings add up."""
 
 VECTOR_TOLERANCE = 1e-5
 """One minus the cosine of merged and unmerged vectors; both are float32."""
 
 SAMPLES = 32
-"""Rows of the parity set unless told otherwise."""
+"""Rows of the parity set by default."""
 
 NAME = "merging"
 Notice = Callable[[str], None]
@@ -61,7 +61,7 @@ Notice = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class MergeSpec:
-    """What is asked for. `data` has the parity rows, in dev or test; with `allow` the folder is written whatever the figures."""
+    """A merge. `data` holds the parity rows, in dev or test. With `allow` the folder is written whatever the figures are."""
 
     version: str
     out: Path
@@ -72,9 +72,9 @@ class MergeSpec:
 
 
 def merge_version(settings: Settings, role: Role, spec: MergeSpec, on_notice: Notice | None = None) -> MergeRecord:
-    """Merge, prove and write. Raises AdapterError with the figures where they do not hold, InputError for what cannot be asked.
+    """Merge, check and write. Raises AdapterError with the figures if they do not hold, InputError for an unusable `spec`.
 
-    The registry is not changed: the folder is a base (or encoder) of its own, with merge.json and README.md beside the weights.
+    The registry is not changed: the folder is a base (or encoder) of its own, with merge.json and README.md next to the weights.
     """
     if spec.out.exists():
         raise InputError(f"{spec.out}: is there already; name another folder, or delete it first")
@@ -83,27 +83,27 @@ def merge_version(settings: Settings, role: Role, spec: MergeSpec, on_notice: No
     registry = open_registry(settings)
     version = registry.resolve(role, spec.version)
     card = registry.show(role, version.id)
-    tell = on_notice or (lambda text: None)
-    with _aside(spec.out) as folder:
+    notice = on_notice or (lambda text: None)
+    with _temporary_folder(spec.out) as folder:
         merge = _merge_encoder if role is Role.EMBEDDER else _merge_generation
-        record = merge(settings, version, card, spec, folder, tell)
+        record = merge(settings, version, card, spec, folder, notice)
         (folder / MERGE_FILE).write_text(json.dumps(asdict(record), indent=1, allow_nan=False) + "\n", encoding="utf-8")
         (folder / "README.md").write_text(merged_model_card(record, card), encoding="utf-8")
     return record
 
 
 @contextmanager
-def _aside(out: Path) -> Iterator[Path]:
-    """Within: a folder beside `out`, renamed to it after, gone where anything was raised."""
+def _temporary_folder(out: Path) -> Iterator[Path]:
+    """Within: a temporary folder next to `out`. It is renamed to `out` at the end, and removed after an error."""
     try:
-        with new_folder(out) as aside:
-            yield aside
+        with new_folder(out) as folder:
+            yield folder
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror or error}); name another place with --out") from error
 
 
 def _merge_generation(
-    settings: Settings, version: Version, card: AdapterCard, spec: MergeSpec, folder: Path, tell: Notice
+    settings: Settings, version: Version, card: AdapterCard, spec: MergeSpec, folder: Path, notice: Notice
 ) -> MergeRecord:
     import torch
 
@@ -115,20 +115,20 @@ def _merge_generation(
         )
     verify_identity(card, base, weights_digest=facts.weights_digest)
     samples = _samples(settings, card, version.folder, spec)
-    tell(f"the adapter on {card.identity.precision}, as it was trained, on {len(samples)} held-out rows")
+    notice(f"the adapter on {card.identity.precision}, as it was trained, on {len(samples)} held-out rows")
     reference, bare = _as_trained(base, card, version.folder, settings.base.device, samples)
-    tell(f"the adapter on {spec.precision.value}, then merged into it")
+    notice(f"the adapter on {spec.precision.value}, then merged into it")
     loaded = load_weights(base, precision=spec.precision, device=settings.base.device)
     engine = open_engine(loaded)
     engine.load_adapter(NAME, version.folder)
     prompts = [canary.messages for canary in read_canaries(version.folder)]
-    logits = engine.prompt_logits([Generation(messages, NAME, 1) for messages in prompts])
+    unmerged_logits = engine.prompt_logits([Generation(messages, NAME, 1) for messages in prompts])
     seconds_unmerged = seconds_per_token(engine, NAME, samples[0])
     layers = merge_layers(loaded.model, getattr(torch, loaded.compute))
-    merged = LocalEngine(_plain(loaded))
-    now = merged.prompt_logits([Generation(messages, None, 1) for messages in prompts])
+    merged = LocalEngine(_without_peft(loaded))
+    merged_logits = merged.prompt_logits([Generation(messages, None, 1) for messages in prompts])
     observed, seconds_merged = observe(merged, None, samples), seconds_per_token(merged, None, samples[0])
-    distance = float((now - logits).square().mean().sqrt() / logits.std())
+    distance = float((merged_logits - unmerged_logits).square().mean().sqrt() / unmerged_logits.std())
     agreement = Agreement(
         "logits after the prompt, difference as a share of their deviation",
         distance,
@@ -146,15 +146,15 @@ def _merge_generation(
     return record
 
 
-def _plain(loaded: LoadedBase) -> LoadedBase:
-    """The model without peft's traces, which would make it save an adapter."""
+def _without_peft(loaded: LoadedBase) -> LoadedBase:
+    """The model without peft's attribute, with which it would save an adapter."""
     loaded.model.__dict__.pop("peft_config", None)
     loaded.model.eval()
     return loaded
 
 
 def _as_trained(base: Base, card: AdapterCard, folder: Path, device: str, samples: Sequence[ParitySample]) -> tuple[Any, Any]:
-    """What the adapter, and the bare base, make of the samples in the precision that the adapter was trained in."""
+    """Observations of the adapter and of the bare base on the samples, in the precision that the adapter was trained in."""
     precision, compute = _trained_in(card)
     engine = open_engine(load_weights(base, precision=precision, compute=compute, device=device))
     engine.load_adapter(NAME, folder)
@@ -165,10 +165,10 @@ def _as_trained(base: Base, card: AdapterCard, folder: Path, device: str, sample
 
 
 def _trained_in(card: AdapterCard) -> tuple[Precision, str]:
-    """How the card's base was kept in training, and in what it computed. Raises AdapterError where the card does not know."""
-    kept, _, compute = card.identity.precision.partition("/")
+    """The precision of the base's weights in training, and its compute dtype. Raises AdapterError if the card does not say."""
+    weights, _, compute = card.identity.precision.partition("/")
     known = {"float32": Precision.FP32, "bfloat16": Precision.BF16, "float16": Precision.FP16}
-    precision = known.get(kept) or {each.value: each for each in Precision}.get(kept)
+    precision = known.get(weights) or {each.value: each for each in Precision}.get(weights)
     if precision is None or compute not in ("", "auto", *known):
         raise AdapterError(
             f"{card.role.value} {card.version}: the precision of the base it was trained on is {card.identity.precision[:60]!r}, "
@@ -178,7 +178,7 @@ def _trained_in(card: AdapterCard) -> tuple[Precision, str]:
 
 
 def _samples(settings: Settings, card: AdapterCard, folder: Path, spec: MergeSpec) -> list[ParitySample]:
-    """The canaries, then held-out rows. Raises InputError where a quantized adapter gets none, DataError where none are there."""
+    """The canaries, then held-out rows. Raises InputError if an adapter of a quantized base has no data, DataError if no rows."""
     found = [ParitySample(canary.messages, canary.reply) for canary in read_canaries(folder)]
     precision, _ = _trained_in(card)
     if spec.data is None:
@@ -194,7 +194,7 @@ def _samples(settings: Settings, card: AdapterCard, folder: Path, spec: MergeSpe
 
 
 def parity_rows(settings: Settings, role: Role, data: DataFolder, most: int) -> list[ParitySample]:
-    """At most `most` held-out rows as `role` is asked them. Raises DataError where there are none."""
+    """At most `most` held-out rows as prompts of `role`. Raises DataError if there are none."""
     split = next((name for name in ("dev", "test") if data.has(name, role)), None)
     if split is None:
         raise DataError(f"no dev/{role.value}.jsonl in {data.folder}; the merged model is compared on held-out rows")
@@ -213,7 +213,7 @@ def parity_rows(settings: Settings, role: Role, data: DataFolder, most: int) -> 
 
 
 def _merge_encoder(
-    settings: Settings, version: Version, card: AdapterCard, spec: MergeSpec, folder: Path, tell: Notice
+    settings: Settings, version: Version, card: AdapterCard, spec: MergeSpec, folder: Path, notice: Notice
 ) -> MergeRecord:
     import torch
 
@@ -225,13 +225,13 @@ def _merge_encoder(
     tuned = SentenceTransformerEmbedder(settings.embedder.model, adapter=version.folder)
     verify_encoder(card, tuned.identity, weights_digest=facts.weights_digest)
     texts = [canary.text for canary in read_embed_canaries(version.folder)]
-    tell(f"the encoder with its adapter, then merged, on {len(texts)} canaries")
-    beside, seconds_unmerged = _timed(tuned, texts)
+    notice(f"the encoder with its adapter, then merged, on {len(texts)} canaries")
+    unmerged, seconds_unmerged = _timed(tuned, texts)
     model = tuned.load()
     layers = merge_layers(model.transformers_model, torch.float32)
     _save_encoder(model, settings.embedder.model, folder)
-    now, seconds_merged = _timed(SentenceTransformerEmbedder(str(folder)), texts)
-    distance = max(0.0, float(1 - (beside * now).sum(axis=1).min()))
+    merged, seconds_merged = _timed(SentenceTransformerEmbedder(str(folder)), texts)
+    distance = max(0.0, float(1 - (unmerged * merged).sum(axis=1).min()))
     agreement = Agreement(
         "vectors, one minus the cosine", distance, VECTOR_TOLERANCE, len(texts), seconds_unmerged, seconds_merged
     )
@@ -242,7 +242,7 @@ def _merge_encoder(
 
 
 def _save_encoder(model: Any, name: str, folder: Path) -> None:
-    """Through a fresh encoder: one that had an adapter loaded saves its weights under other names, which nothing finds again."""
+    """Save through a new encoder: one that had an adapter loaded saves its weights under names that no loader knows."""
     fresh = SentenceTransformerEmbedder(name).load()
     fresh.transformers_model.load_state_dict(model.transformers_model.state_dict())
     fresh.prompts = model.prompts  # an adapter may bring its own instruction
@@ -251,7 +251,7 @@ def _save_encoder(model: Any, name: str, folder: Path) -> None:
 
 
 def _timed(encoder: SentenceTransformerEmbedder, texts: Sequence[str]) -> tuple[Any, float]:
-    """Vectors, and seconds a text, one at a time, the median over three rounds."""
+    """Vectors, and seconds per text: one text at a time, the median over three rounds."""
     vectors = encoder.embed_queries(texts)
     rounds = []
     for _ in range(3):
@@ -285,11 +285,11 @@ def _record(
 
 
 def _require(record: MergeRecord, spec: MergeSpec) -> None:
-    """Raises AdapterError with the figures where the merged model is not what the adapter was."""
+    """Raises AdapterError with the figures if the merged model differs from the adapter."""
     if record.holds or spec.allow:
         return
-    told = "; ".join(f"{name}: {text}" for name, text in figures(record).items())
+    found = "; ".join(f"{name}: {text}" for name, text in figures(record).items())
     raise AdapterError(
-        f"{record.role.value} {record.version} merged into {record.precision} does not do what it did: {told}; nothing was "
+        f"{record.role.value} {record.version} merged into {record.precision} does not do what it did: {found}; nothing was "
         "written: serve it unmerged, train it on a base in half precision, or allow the difference with --allow-difference"
     )

@@ -1,4 +1,4 @@
-"""How a project comes to be: one is made in a folder, or one that is there is opened. `lorag.init` and `lorag.open`."""
+"""Makes a project in a folder, or opens one that exists: `lorag.init` and `lorag.open`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Notice = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class NewProject:
-    """A project that was made: its settings file, the starter adapters in its registry, and where there are none, why."""
+    """A new project: its settings file, the starter adapters in its registry and, if there are none, why."""
 
     project: Project
     file: Path
@@ -34,8 +34,8 @@ class NewProject:
 def open_project(folder: str | Path = ".", *, engine: Engine | None = None, embedder: Embedder | None = None) -> Project:
     """The project in `folder`, which holds a lorag.yaml. Nothing is loaded yet.
 
-    `engine` and `embedder` stand in for those that the settings describe, as in tests. Raises ConfigError with every problem of
-    the settings.
+    `engine` and `embedder` replace those that the settings describe, as in tests. Raises ConfigError with every problem of the
+    settings.
     """
     place = Path(folder)
     return Project(place, load_settings(place), engine=engine, embedder=embedder)
@@ -52,9 +52,9 @@ def init_project(
 ) -> Project:
     """Make a project in `folder` that answers from the documents in `documents`, and open it.
 
-    Writes lorag.yaml with a comment for each setting, and installs the bundled adapters, which serve until the project has its
-    own, unless `starters` is False. `base` is a language model: a hub id or a folder. Raises InputError without such documents,
-    ConfigError if the folder is a project already.
+    Writes lorag.yaml with a comment for each setting. Installs the bundled adapters, unless `starters` is False; they serve
+    until the project has its own. `base` is a language model: a hub id or a folder. Raises InputError if `documents` is no
+    folder, ConfigError if `folder` is a project already.
     """
     make_project(Path(folder), Path(documents), base=base, starters=starters)
     return open_project(folder, engine=engine, embedder=embedder)
@@ -68,39 +68,39 @@ def make_project(
     starters: bool = True,
     on_notice: Notice = lambda line: None,
 ) -> NewProject:
-    """As `init_project`, and say what was made. `on_notice` gets a line for a starter that its evidence does not let serve."""
+    """As `init_project`, and return what was made. `on_notice` gets a line for each starter whose evidence is refused."""
     from lorag.starters import fitting_starters, install_starters
 
     if not documents.is_dir():
         raise InputError(f"{documents}: not a folder; give the folder that holds the documents with --docs")
     file = folder / FILE_NAME
-    text = template(_as_seen_from(folder, documents), _base_seen_from(folder, base or DEFAULT_BASE))
+    text = template(_documents_path(folder, documents), _base_name(folder, base or DEFAULT_BASE))
     settings = parse_settings(text, folder, name=str(file))
     if file.exists():
-        raise _is_there(file)
+        raise _already_exists(file)
     found, why_not = fitting_starters(settings) if starters else ({}, "")
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with file.open("x", encoding="utf-8") as handle:
             handle.write(text)
     except FileExistsError:
-        raise _is_there(file) from None
+        raise _already_exists(file) from None
     installed = install_starters(settings, found, on_notice)
     return NewProject(Project(folder, settings), file, installed, why_not)
 
 
-def _is_there(file: Path) -> ConfigError:
+def _already_exists(file: Path) -> ConfigError:
     return ConfigError(f"{file}: is there already and stays as it is; edit it, or name another project folder")
 
 
-def _as_seen_from(project: Path, documents: Path) -> str:
-    """The documents' path for the settings file: as given where absolute, else from the project folder."""
+def _documents_path(project: Path, documents: Path) -> str:
+    """The documents' path for the settings file: as given if absolute, else relative to the project folder."""
     return str(documents) if documents.is_absolute() else os.path.relpath(documents.resolve(), project.resolve())
 
 
-def _base_seen_from(project: Path, base: str) -> str:
-    """A base's name for the settings file: a folder beginning with ./ or ../ as it is named from the project folder."""
+def _base_name(project: Path, base: str) -> str:
+    """A base's name for the settings file: a path that begins with ./ or ../ becomes relative to the project folder."""
     if not base.startswith(("./", "../")):
         return base
-    seen = os.path.relpath(Path(base).resolve(), project.resolve())
-    return seen if seen.startswith("../") else f"./{seen}"
+    relative = os.path.relpath(Path(base).resolve(), project.resolve())
+    return relative if relative.startswith("../") else f"./{relative}"

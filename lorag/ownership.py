@@ -1,9 +1,10 @@
-"""Whose an index is: the id of a project, kept in its folder and written on the collections that it fills.
+"""The owner of an index: the id of a project, kept in its folder and written to the collections that it fills.
 
-    PROJECT/.lorag/project.id      32 hex digits, made at the first ingest
+    PROJECT/.lorag/project.id      32 hex digits
 
-Two projects may use one Qdrant server. Without an owner on a collection the later one would take the earlier one's passages for
-what is gone from its own documents. A copy of a project folder has the id of the original.
+The id is made when the project first fills a collection: at its first ingest, or at an evaluation before that. Two projects may
+use one Qdrant server. Without an owner, one would delete the other's passages as documents that are gone from its own folder. A
+copy of a project folder has the id of the original.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class ProjectId:
         return text
 
     def made(self) -> str:
-        """Made and kept now if there is none. Raises ConfigError if it cannot be written."""
+        """The id, made and written now if there is none. Raises ConfigError if it cannot be written."""
         if found := self.known():
             return found
         try:

@@ -1,4 +1,4 @@
-"""What a project has open: store, text encoder, index, base, chain. Each is opened when it is first needed, once, and late.
+"""The open parts of a project: store, text encoder, index, base, chain. Each is opened once, when it is first needed.
 
 Loading happens under one lock, so two threads that need the same part get the same one. Knows no use case.
 """
@@ -18,7 +18,7 @@ from lorag.assembly import (
     open_reranker,
     open_retriever,
     open_store,
-    refit_base,
+    update_adapters,
 )
 from lorag.pipeline.config import NO_ADAPTER, Settings
 from lorag.pipeline.errors import ProjectClosed
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
 
 class Parts:
-    """The open parts of one project. `engine` and `embedder` stand in for those that the settings describe. Thread-safe.
+    """The open parts of one project. `engine` and `embedder` replace those that the settings describe. Thread-safe.
 
-    Every method raises ProjectClosed after `close`, and otherwise as the function of `lorag.assembly` that opens the part.
+    Every method raises ProjectClosed after `close`, and what the function of `lorag.assembly` that opens the part raises.
     """
 
     def __init__(self, settings: Settings, *, engine: Engine | None = None, embedder: Embedder | None = None) -> None:
@@ -46,7 +46,7 @@ class Parts:
         self._given_engine, self._given_embedder = engine, embedder
         self._lock = threading.RLock()
         self._closers = ExitStack()
-        self._closed = self._changed = False
+        self._closed = self._adapters_changed = False
         self._store: VectorStore | None = None
         self._index: Index | None = None
         self._base: SharedBase | None = None
@@ -67,15 +67,15 @@ class Parts:
             return self._store
 
     def index(self) -> Index:
-        """The index as the encoder that the settings name sees it."""
+        """The index, searched with the encoder that the settings name."""
         with self._lock:
             self.require_open()
             if self._index is None:
                 self._index = open_index(self._settings, self._given_embedder or open_embedder(self._settings), self.store())
             return self._index
 
-    def index_seen_by(self, version: Version | None) -> tuple[Embedder, Index]:
-        """The text encoder with this version of its adapter, loaded, and the index seen through it."""
+    def index_for(self, version: Version | None) -> tuple[Embedder, Index]:
+        """The text encoder with this version of its adapter, loaded, and the index that it searches."""
         choice = self._settings.adapters.model_copy(update={"embedder": version.id if version else NO_ADAPTER})
         chosen = self._settings.model_copy(update={"adapters": choice})
         embedder = self._given_embedder or open_embedder(chosen)
@@ -88,20 +88,20 @@ class Parts:
             self.require_open()
             if self._base is None:
                 given = self._given_engine
-                self._own(open_base(self._settings) if given is None else SharedBase(given, {}))
-            elif self._changed:
-                self._own(refit_base(self._base, self._settings))
+                self._set_base(open_base(self._settings) if given is None else SharedBase(given, {}))
+            elif self._adapters_changed:
+                self._set_base(update_adapters(self._base, self._settings))
             assert self._base is not None
-            self._changed = False
+            self._adapters_changed = False
             return self._base
 
-    def _own(self, base: SharedBase) -> None:
+    def _set_base(self, base: SharedBase) -> None:
         if (self._base is None or self._base.engine is not base.engine) and hasattr(base.engine, "close"):
             self._closers.callback(base.engine.close)
         self._base = base
 
     def chain(self) -> Chain:
-        """The chain that answers. An index that is not there is told of before a model is loaded."""
+        """The chain that answers questions. Raises StoreError for a missing index before a model is loaded."""
         with self._lock:
             self.require_open()
             if self._chain is None:
@@ -111,18 +111,18 @@ class Parts:
             return self._chain
 
     def retriever(self) -> Retriever:
-        """The retriever stage alone: no language model is loaded for it."""
+        """The retriever stage alone, which needs no language model."""
         return open_retriever(self._settings, self.index(), reranker=self._reranker)
 
     def reranker(self) -> Reranker | None:
-        """The cross-encoder that the settings name; it loads itself at the first passages."""
+        """The cross-encoder that the settings name. Its weights load at the first call."""
         self.require_open()
         return self._reranker
 
-    def follow(self, role: Role) -> None:
-        """After a change of what serves for `role`: the next question is answered with it.
+    def refresh(self, role: Role) -> None:
+        """Use the version that serves for `role` now from the next question on.
 
-        The base stays in memory, and a chain that another thread still asks keeps the adapters it was made with.
+        The base stays in memory. A chain that another thread still uses keeps the adapters it was made with.
         """
         with self._lock:
             self.require_open()
@@ -130,10 +130,10 @@ class Parts:
             if role is Role.EMBEDDER:
                 self._index = None
             else:
-                self._changed = self._given_engine is None
+                self._adapters_changed = self._given_engine is None
 
     def release_models(self) -> None:
-        """Let go of the models, for work that needs the memory; the next question loads them again."""
+        """Release the models for work that needs the memory. The next question loads them again."""
         with self._lock:
             self.require_open()
             self._index = self._base = self._chain = None

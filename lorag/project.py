@@ -1,8 +1,8 @@
 """`Project`: settings, documents, registry, index and models of one folder, and everything that is done with them.
 
-A project is opened with `lorag.open` or made with `lorag.init`. Opening it loads nothing: each part is opened when it is first
-needed, once, and closed by `close` or at the end of `with`. The use cases themselves lie in the modules beside this one; the
-command line, the HTTP service and the page call them through here.
+A project is opened with `lorag.open` or made with `lorag.init`. Opening it loads nothing: each part is opened once, when it is
+first needed, and closed by `close` or at the end of `with`. The use cases lie in the other modules of `lorag`. The command line,
+the HTTP service and the page call them through this class.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from lorag.assembly import open_registry
-from lorag.catalogue import Listed, listed
+from lorag.catalogue import CatalogueEntry, catalogue
 from lorag.conversation import query_of
 from lorag.parts import Parts
 from lorag.pipeline.errors import InputError
@@ -48,16 +48,16 @@ if TYPE_CHECKING:
     from lorag.training.progress import Progress as StepProgress
 
 History = Sequence[Turn | str]
-"""Earlier turns, oldest first; a line `User: …` or `Assistant: …` is one too."""
+"""Earlier turns, oldest first. A turn may also be a line `User: …` or `Assistant: …`."""
 
 SERVER = "lorag.services.api.server"
-"""Services stand above the front door, so `serve` imports them by name when it is called. Nothing else here does."""
+"""Services depend on this package, not the reverse, so only `serve` imports them: by name, when it is called."""
 
 
 class Project:
-    """A project that is open. Safe to use from several threads; after `close` every use raises ProjectClosed.
+    """An open project. Safe to use from several threads. After `close` every use raises ProjectClosed.
 
-    What is promoted or rolled back through the project answers its next question.
+    A promotion or rollback through the project takes effect at its next question.
     """
 
     def __init__(
@@ -74,15 +74,15 @@ class Project:
         self.close()
 
     def close(self) -> None:
-        """Close index and models. Questions that are being answered elsewhere fail."""
+        """Close index and models. Questions that other threads still answer fail."""
         self.parts.close()
 
     def load(self) -> Self:
-        """Load now what a question needs, in place of at the first one."""
+        """Load the chain now rather than at the first question."""
         self.parts.chain()
         return self
 
-    # --- what is there ---
+    # --- parts ---
 
     @property
     def registry(self) -> Registry:
@@ -90,13 +90,13 @@ class Project:
         self.parts.require_open()
         return open_registry(self.settings)
 
-    def adapters(self, role: Role | str | None = None) -> tuple[Listed, ...]:
-        """The published versions of one role, or of all, oldest first, each with its card or with what is wrong with it."""
-        return listed(self.registry, None if role is None else as_role(role))
+    def adapters(self, role: Role | str | None = None) -> tuple[CatalogueEntry, ...]:
+        """The published versions of one role or of all, oldest first, each with its card or its problem."""
+        return catalogue(self.registry, None if role is None else as_role(role))
 
     @property
     def index(self) -> Index:
-        """The index of the documents, as the encoder that the settings name sees it."""
+        """The index of the documents, searched with the encoder that the settings name."""
         return self.parts.index()
 
     @property
@@ -108,7 +108,7 @@ class Project:
 
     @property
     def retriever(self) -> LoragRetriever:
-        """The retriever as LangChain knows it. No language model is loaded for it."""
+        """The retriever as a LangChain retriever. It loads no language model."""
         from lorag.pipeline.runnables import LoragRetriever
 
         return LoragRetriever(retriever=self.parts.retriever())
@@ -124,11 +124,10 @@ class Project:
     # --- answering ---
 
     def ingest(self, *, rebuild: bool = False, on_progress: IngestProgress | None = None) -> IngestReport:
-        """Bring the index to the state of the documents folder; only what is new, changed or gone is touched.
+        """Update the index from the documents folder. Only new, changed and removed documents cost work.
 
-        With `rebuild` a new collection is filled beside the old one, which then takes its place: after a change of encoder.
-        Raises ConfigError if another process serves the project or reads documents in, InputError without a usable document,
-        IndexMismatch, StoreError.
+        With `rebuild`, as after a change of encoder, a new collection is filled and then replaces the old one. Raises ConfigError
+        if another process serves or ingests the project, InputError without a usable document, IndexMismatch, StoreError.
         """
         self.parts.require_open()
         alone = ingesting(self.folder) if rebuild or self.settings.store.kind == "edge" else nullcontext()
@@ -136,22 +135,22 @@ class Project:
             return self.parts.index().ingest(self.settings.documents, rebuild=rebuild, on_progress=on_progress)
 
     def ask(self, question: str | Query, history: History = ()) -> Response:
-        """Answer one question. Raises InputError, and what ended the question as `Chain.ask` does."""
+        """Answer one question. Raises InputError, and as `Chain.ask` does."""
         query = query_of(question, history)
         return self.parts.chain().ask(query)
 
     def stream(self, question: str | Query, history: History = ()) -> Generator[Event]:
-        """Answer one question: each stage as it ends, the reply piece by piece, last the whole response as `Final`."""
+        """Answer one question: an event for each stage that ends and each piece of text, last the response as `Final`."""
         query = query_of(question, history)
         return self.parts.chain().stream(query)
 
     def ask_many(
         self, questions: Sequence[str | Query], on_progress: Callable[[str, int, int], None] | None = None
     ) -> list[Response]:
-        """Answer questions in batches, a response each, in order. One that fails has a failed answer with its error.
+        """Answer questions in batches: one response each, in order. A question that fails has a failed answer with its error.
 
-        `on_progress` is called with stage, questions done and questions in all. Raises InputError before any work for a question
-        that cannot be asked, and the first error if every question failed.
+        `on_progress` gets the stage, the questions done and the total. Raises InputError before any work if a question is not
+        valid, and the first error if every question failed.
         """
         queries = [query_of(question) for question in questions]
         return self.parts.chain().ask_many(queries, on_progress)
@@ -175,12 +174,12 @@ class Project:
     ) -> Version:
         """Train one adapter on `data`/train and publish it as `candidate`; it serves once it is promoted.
 
-        `recipe` is a file or a bundled recipe's name, `begin` the adapter to go on from: `starter`, a version, an alias or a
-        folder. `max_memory`, such as 6GiB, has each step's rows read in parts that fit. With `resume` the newest run, or that in
-        the folder `run`, goes on from its newest checkpoint. Models that answered until now are let go of first.
-        `on_progress` is called at each step, `on_measured` with items on which a continued adapter is compared, done and in all.
+        `recipe` is a file or the name of a bundled recipe. `begin` names the adapter to continue from: `starter`, a version, an
+        alias or a folder. `max_memory`, such as 6GiB, splits each step's rows into parts that fit. With `resume` the newest run,
+        or the one in the folder `run`, continues from its newest checkpoint. The project's loaded models are released first.
+        `on_progress` is called at each step. While a continued adapter is compared, `on_measured` gets items done and the total.
 
-        Raises DataError, ConfigError, TrainingError, BaseError, AdapterError; a KeyboardInterrupt leaves the checkpoints.
+        Raises DataError, ConfigError, TrainingError, BaseError, AdapterError. A KeyboardInterrupt leaves the checkpoints.
         """
         self.parts.release_models()
         wanted = as_role(role)
@@ -199,12 +198,12 @@ class Project:
         public: Path | None = None,
         max_memory: str | None = None,
     ) -> Plan:
-        """What the same `train` will need: parameters, steps, peak memory and time. Nothing is trained or written."""
+        """What `train` with the same arguments needs: parameters, steps, peak memory and time. Trains and writes nothing."""
         spec = TrainingSpec(as_role(role), Path(data), recipe, begin, public, max_memory)
         return plan_adapter(self.settings, self.registry, spec)
 
     def run_folder(self, role: Role | str, *, resume: bool = False) -> Path:
-        """Where the next run of `role` keeps its checkpoints and its loss; with `resume` where the newest does."""
+        """The folder for checkpoints and losses of the next run of `role`, or with `resume` of its newest run."""
         return run_folder_for(self.folder, as_role(role), resume=resume)
 
     def evaluate(
@@ -218,8 +217,8 @@ class Project:
     ) -> Evaluation:
         """Measure the base chain, each adapter alone and all of them on `data`/test, each against the base item by item.
 
-        `limit` bounds the items of each kind. What is answered is kept in the folder `out` as it comes, and a run that was
-        stopped goes on there. Raises InputError without any adapter, DataError.
+        `limit` bounds the items of each kind. Replies are saved in the folder `out` as they come, and a run that was stopped
+        continues from there. Raises InputError without any adapter, DataError.
         """
         from lorag.evaluating.evaluation import evaluate_chain
 
@@ -237,9 +236,9 @@ class Project:
         on_documents: Documents | None = None,
         on_texts: Callable[[int, int], None] | None = None,
     ) -> AdapterEvaluation:
-        """Measure one adapter on `data`/test, item by item, and put the result on its card: what a promotion asks for.
+        """Measure one adapter on `data`/test, item by item, and write the result to its card: the evidence for a promotion.
 
-        `general` is a BEIR or data folder of another domain, on which it is asked what an embedder lost there.
+        `general` is a BEIR or data folder of another domain, to measure what an embedder lost there.
         """
         from lorag.evaluating.one_adapter import evaluate_version
 
@@ -258,7 +257,7 @@ class Project:
     def ablate(self, data: str | Path, *, limit: int | None = None, on_progress: Progress | None = None) -> Report:
         """Measure every combination of the adapters on `data`/test: main effects, interactions, and what is noise.
 
-        A run that was stopped goes on. Raises as `evaluate`.
+        A run that was stopped continues. Raises as `evaluate`.
         """
         from lorag.evaluating.ablation import STATE, run_ablation
 
@@ -271,20 +270,20 @@ class Project:
     ) -> ComparedRuns:
         """Compare two saved reports or run folders on the items that they share.
 
-        `configuration` names whose figures of both are compared, `after_configuration` another one of the second. Raises
-        InputError for what cannot be read.
+        `configuration` names the configuration to compare, `after_configuration` another one for the second run. Raises
+        InputError for a report that cannot be read.
         """
         from lorag.evaluating.comparison import compare_saved
 
         return compare_saved(Path(before), Path(after), configuration, after_configuration or configuration)
 
     def promote(self, role: Role | str, version: str = "candidate", *, not_worse: float | None = None) -> Switch:
-        """Let a version serve, if its evidence allows it; `not_worse` lets it be worse by that much. Raises AdapterError."""
+        """Let a version serve if its evidence allows it. `not_worse` is the margin it may be worse by. Raises AdapterError."""
         wanted = as_role(role)
         return self._switched(promote_version(self.settings, wanted, version, not_worse, self._store_of(wanted)))
 
     def rollback(self, role: Role | str) -> Switch:
-        """Put the previous version back, for the embedder with its index. A second rollback undoes the first."""
+        """Restore the previous version, for the embedder with its index. A second rollback undoes the first."""
         wanted = as_role(role)
         return self._switched(roll_back(self.settings, wanted, self._store_of(wanted)))
 
@@ -293,7 +292,7 @@ class Project:
         return self.parts.store() if role is Role.EMBEDDER else None
 
     def _switched(self, switch: Switch) -> Switch:
-        self.parts.follow(switch.role)
+        self.parts.refresh(switch.role)
         return switch
 
     def merge(
@@ -308,10 +307,10 @@ class Project:
         allow_difference: bool = False,
         on_notice: Notice | None = None,
     ) -> MergeRecord:
-        """Merge an adapter into its base, prove that both do the same, and write a model that needs no adapter to `out`.
+        """Merge an adapter into its base, check that both agree, and write a model that needs no adapter to `out`.
 
-        `data` has held-out rows to compare on, which an adapter of a quantized base needs. Raises AdapterError with the figures
-        if they differ, unless `allow_difference`.
+        `data` holds rows to compare on, which are required for an adapter of a quantized base. Raises AdapterError with the
+        figures if they differ, unless `allow_difference`.
         """
         from lorag.merging import MergeSpec, merge_version
         from lorag.pipeline.engine.weights import Precision
@@ -332,17 +331,17 @@ class Project:
         licence: str = "",
         same_base: bool = False,
     ) -> Version:
-        """Take in, as `candidate`, an adapter that peft or trl made elsewhere, proven on held-out rows of `data`.
+        """Import an adapter that peft or trl saved, check it on held-out rows of `data` and publish it as `candidate`.
 
-        `contract` and `precision` say what it was trained on, if known; `same_base` that the base it names is the project's
+        `contract` and `precision` say what it was trained on, if known. `same_base` says that the base it names is the project's
         under another name. Raises AdapterError, DataError.
         """
-        from lorag.adapter_import import bring_in
+        from lorag.adapter_import import import_version
         from lorag.training.importing import Claims
 
         self.parts.release_models()
         claims = Claims(contract, precision, licence, same_base)
-        return bring_in(self.settings, self.registry, as_role(role), Path(folder), Path(data), claims)
+        return import_version(self.settings, self.registry, as_role(role), Path(folder), Path(data), claims)
 
     # --- serving ---
 
@@ -359,9 +358,9 @@ class Project:
         cache: int = 1024,
         on_notice: Notice | None = None,
     ) -> None:
-        """Serve the project over HTTP until the process is told to stop. The limits are those of `lorag serve`.
+        """Serve the project over HTTP until SIGTERM or Ctrl-C. The limits are those of `lorag serve`.
 
-        Raises ConfigError for an address that cannot be had, for another than loopback without keys, and if another process
+        Raises ConfigError if the address is not available, if it is not loopback and there are no keys, and if another process
         serves the project.
         """
         self.parts.require_open()
@@ -369,10 +368,10 @@ class Project:
         limits = server.Limits(max_queue, concurrency, timeout, max_body, max_upload, cache)
         server.serve(self, host, port, limits, on_notice or (lambda line: None))
 
-    # --- the same for callers of async functions: each call in a thread of its own ---
+    # --- async versions: each call runs in its own thread ---
 
     async def aingest(self, *, rebuild: bool = False, on_progress: IngestProgress | None = None) -> IngestReport:
-        """As `ingest`; `on_progress` is called in the working thread."""
+        """As `ingest`. `on_progress` is called in the worker thread."""
         return await asyncio.to_thread(self.ingest, rebuild=rebuild, on_progress=on_progress)
 
     async def aask(self, question: str | Query, history: History = ()) -> Response:
@@ -397,7 +396,7 @@ class Project:
 
 
 def as_role(role: Role | str) -> Role:
-    """The role of that name. Raises InputError with the names there are."""
+    """The role of that name. Raises InputError with the known names."""
     try:
         return Role(role)
     except ValueError:

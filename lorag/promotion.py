@@ -1,26 +1,30 @@
-"""Which version of an adapter serves: promotion and rollback, for the embedder with the index that belongs to it."""
+"""Which version of an adapter serves: promotion and rollback, for the embedder with the index that belongs to it.
+
+The registry's change of aliases is the whole step: a project searches the collection that its encoder can search, whatever name
+that collection has. The change of the index's name only follows it. Loads no model: encoders are compared by identity.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from lorag.assembly import open_registry
-from lorag.index_switch import follow_embedder
+from lorag.assembly import open_index, open_registry, open_store, unproven_embedder
 from lorag.pipeline.adapters.registry import PREVIOUS, PRODUCTION
 from lorag.pipeline.records import Role
 
 if TYPE_CHECKING:
     from lorag.pipeline.adapters.evidence import Evidence
     from lorag.pipeline.config import Settings
+    from lorag.pipeline.retrieval.index import Index
     from lorag.pipeline.retrieval.store import VectorStore
 
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """What serves for a role now, and what did before (empty: the bare base). `index` is a line on what became of the index.
+    """The version that serves for a role now and the previous one (empty: the bare base). `index` is a line on its index.
 
-    A promotion has the `claim` that let it, unless the version served already, and the `margin` if one was given.
+    A promotion has the `claim` that allowed it, unless the version served already, and the `margin` if one was given.
     """
 
     role: Role
@@ -31,7 +35,7 @@ class Switch:
     margin: float | None = None
 
     def reason(self) -> str:
-        """What let the version serve, in one line; '' if nothing had to."""
+        """The evidence that allowed the promotion, in one line. Empty if none was needed."""
         if self.claim is None:
             return ""
         found = f"{self.claim.metric} {self.claim.difference:+.3f} ({self.claim.interval}) against {self.claim.against}"
@@ -39,10 +43,18 @@ class Switch:
         return f"It is {wanted}: {found}, on {self.claim.n} items of {self.claim.data}."
 
 
+@dataclass(frozen=True, slots=True)
+class IndexSwitch:
+    """Whether an encoder can search the index now, and one line on what changed or what to do."""
+
+    searchable: bool
+    message: str
+
+
 def promote_version(
     settings: Settings, role: Role, version: str, not_worse: float | None = None, store: VectorStore | None = None
 ) -> Switch:
-    """Let a version serve, if its evidence says that it is better than what serves now, or not worse by `not_worse`.
+    """Let a version serve if its evidence shows that it is better than what serves now, or not worse by `not_worse`.
 
     `store` is the project's, if it is open. Raises AdapterError, StoreError.
     """
@@ -51,12 +63,40 @@ def promote_version(
 
 
 def roll_back(settings: Settings, role: Role, store: VectorStore | None = None) -> Switch:
-    """Put the previous version back. A second rollback undoes the first. Raises AdapterError, StoreError."""
+    """Restore the previous version. A second rollback undoes the first. Raises AdapterError, StoreError."""
     open_registry(settings).rollback(role)
     return _switch(settings, role, store)
 
 
 def _switch(settings: Settings, role: Role, store: VectorStore | None) -> Switch:
-    index = follow_embedder(settings, store) if role is Role.EMBEDDER else ""
+    index = switch_project_index(settings, store) if role is Role.EMBEDDER else ""
     aliases = open_registry(settings).aliases(role)
     return Switch(role, aliases[PRODUCTION], aliases.get(PREVIOUS, ""), index)
+
+
+def switch_project_index(settings: Settings, store: VectorStore | None = None) -> str:
+    """Switch the project's index to the encoder that the settings name, and return the message. Empty if there is no index.
+
+    `store` is the project's, if it is open already; it stays open. Raises StoreError, BaseError, AdapterError.
+    """
+    opened = store or open_store(settings)
+    try:
+        if settings.store.collection not in opened.aliases():
+            return ""
+        return switch_index(open_index(settings, unproven_embedder(settings), opened)).message
+    finally:
+        if store is None:
+            opened.close()
+
+
+def switch_index(index: Index) -> IndexSwitch:
+    """Point the index's name to the collection that its encoder can search: the present one, or that before the last rebuild.
+
+    If there is neither, the index stays as it was. Raises StoreError.
+    """
+    if collection := index.settle():
+        return IndexSwitch(True, f"The index is back at collection {collection}, which it filled.")
+    index.info()
+    if index.fits():
+        return IndexSwitch(True, "The index fits it as it is.")
+    return IndexSwitch(False, "The index was filled by another encoder: run `lorag ingest --rebuild` before you ask.")

@@ -1,6 +1,6 @@
-"""One process at a project's index: `lorag serve` or `lorag ingest` holds a lock, which the system drops when it dies.
+"""One process at a time on a project's index: `lorag serve` or `lorag ingest` holds a lock, which the system frees at its death.
 
-The lock's file names who holds it. Knows no server and no index.
+The lock file names the holder. Knows no server and no index.
 """
 
 from __future__ import annotations
@@ -26,33 +26,33 @@ _ADVICE = MappingProxyType(
 
 
 def serving(project: Path) -> AbstractContextManager[None]:
-    """Within: this process serves the project. Raises ConfigError where another does, or reads documents in."""
-    return _held(project, _SERVE)
+    """Within: this process serves the project. Raises ConfigError if another process serves or ingests it."""
+    return _locked(project, _SERVE)
 
 
 def ingesting(project: Path) -> AbstractContextManager[None]:
-    """Within: this process alone reads documents into the project's index. Raises ConfigError as `serving`."""
-    return _held(project, _INGEST)
+    """Within: this process alone ingests documents into the project's index. Raises ConfigError as `serving`."""
+    return _locked(project, _INGEST)
 
 
 @contextmanager
-def _held(project: Path, doing: str) -> Iterator[None]:
+def _locked(project: Path, action: str) -> Iterator[None]:
     path = project / FILE
     make_folder(path.parent)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        _take(descriptor, project)
+        _acquire(descriptor, project)
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{doing} {os.getpid()}".encode(), 0)
+        os.pwrite(descriptor, f"{action} {os.getpid()}".encode(), 0)
         yield
         os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
 
 
-def _take(descriptor: int, project: Path) -> None:
+def _acquire(descriptor: int, project: Path) -> None:
     if not try_lock(descriptor):
-        doing, _, process = os.pread(descriptor, 40, 0).decode("ascii", "replace").partition(" ")
+        action, _, process = os.pread(descriptor, 40, 0).decode("ascii", "replace").partition(" ")
         which = f" (process {process})" if process else ""
-        advice = _ADVICE.get(doing, "is in use by another `lorag` process; try again when that has ended")
+        advice = _ADVICE.get(action, "is in use by another `lorag` process; try again when that has ended")
         raise ConfigError(f"project {project.resolve()} {advice.format(which=which)}")

@@ -1,7 +1,7 @@
-"""Lets the bundled adapters serve in a project until it has its own: into its registry by the registry's own admission.
+"""Installs the bundled adapters in a project's registry, by the checks of every version. They serve until it has its own.
 
-What is not fit is refused before anything is written. Whether an adapter does on this machine's base what it did when it was
-trained is proven where every adapter proves it: when it is loaded.
+An adapter that does not fit is refused before anything is written. Its effect on this machine's base is proven when it is
+loaded, as for every adapter.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lorag.pipeline.records import Role
 
 
 def fitting_starters(settings: Settings) -> tuple[dict[Role, Path], str]:
-    """The bundled adapters that fit the project's base, each checked, and where there are none the reason, one line.
+    """The bundled adapters that fit the project's base, each checked, and if there are none the reason in one line.
 
     Raises AdapterError for a starter that is damaged or made for other prompts.
     """
@@ -31,14 +31,14 @@ def fitting_starters(settings: Settings) -> tuple[dict[Role, Path], str]:
         return {}, "this LoRAG brings none"
     if settings.generation.engine != "local":
         return {}, "generation runs on a server, which has its own adapters"
-    theirs = {card.identity.base for card in cards.values()}
-    if theirs != {settings.base.model}:
-        return {}, f"they are for {', '.join(sorted(theirs))}, the base here is {settings.base.model}"
+    bases = {card.identity.base for card in cards.values()}
+    if bases != {settings.base.model}:
+        return {}, f"they are for {', '.join(sorted(bases))}, the base here is {settings.base.model}"
     return found, ""
 
 
 def _checked(role: Role, folder: Path) -> AdapterCard:
-    """The card of a starter whose files are whole, and are of this role and of the prompts that are written now."""
+    """The card of a starter. Raises AdapterError if its files are damaged, or of another role or contract."""
     try:
         card = read_card(folder)
         check_version(folder, card)
@@ -49,10 +49,10 @@ def _checked(role: Role, folder: Path) -> AdapterCard:
     return card
 
 
-def install_starters(settings: Settings, starters: Mapping[Role, Path], tell: Callable[[str], None]) -> dict[Role, Version]:
-    """Publish the starters in the project's registry, where they are not yet, and promote each whose role nothing serves.
+def install_starters(settings: Settings, starters: Mapping[Role, Path], on_notice: Callable[[str], None]) -> dict[Role, Version]:
+    """Publish the starters that the project's registry lacks, and promote each whose role has no version in production.
 
-    `tell` gets a line for one that its evidence does not let serve. Raises AdapterError as `Registry.publish` does.
+    `on_notice` gets a line for a starter whose evidence is refused. Raises AdapterError as `Registry.publish` does.
     """
     registry = open_registry(settings)
     installed = {}
@@ -63,12 +63,12 @@ def install_starters(settings: Settings, starters: Mapping[Role, Path], tell: Ca
             try:
                 registry.promote(role, version.id)
             except AdapterError as error:
-                tell(str(error))
+                on_notice(str(error))
         installed[role] = registry.resolve(role, version.id)
     return installed
 
 
 def installed_starter(registry: Registry, role: Role, card: AdapterCard) -> Version | None:
-    """The version with the weights of this starter, if it is in the registry."""
-    ends = f"-{card.identity.weights_digest[:8]}"
-    return next((version for version in registry.list(role) if version.id.endswith(ends)), None)
+    """The version with the weights of this starter. None if the registry lacks it."""
+    suffix = f"-{card.identity.weights_digest[:8]}"
+    return next((version for version in registry.list(role) if version.id.endswith(suffix)), None)

@@ -1,6 +1,6 @@
-"""Training of one adapter in a project: from what the user asks for to a run, its plan or a published candidate.
+"""Trains one adapter in a project: settings, data folder and recipe → a run's plan or a published candidate.
 
-Settings and a data folder meet the recipe here. Knows no terminal.
+Knows no terminal.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 
 RUNS = Path(".lorag/runs")
 QUERY_SIDE = "query-side"
-"""The embedder's bundled recipe that leaves passages alone: its own where the settings say `query_side_only`."""
+"""The embedder's bundled recipe that tunes the question side alone: the default if the settings say `query_side_only`."""
 
 Notice = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingSpec:
-    """What is to be trained, and how, as the user says it.
+    """A training as the user describes it.
 
-    `recipe` is one that was read, a file, or the name of a bundled recipe (None: the role's own), `begin` the adapter to go on
-    from, `public` a folder of public sets to measure that on, `max_memory` text such as 6GiB. With `measured` False it is not
-    asked what a continued run changed.
+    `recipe` is a `Recipe`, a file, or the name of a bundled recipe (None: the role's own). `begin` is the adapter to continue
+    from and `public` a folder of public sets to compare it on. `max_memory` is text such as 6GiB. If `measured` is False, a
+    continued adapter is not compared.
     """
 
     role: Role
@@ -50,7 +50,7 @@ class TrainingSpec:
 
 @dataclass(frozen=True, slots=True)
 class TrainingWatch:
-    """Who is told of a run: each step, each notice, and each item on which a continued adapter is measured."""
+    """The callbacks of a run: for each step, each notice, and each item on which a continued adapter is compared."""
 
     on_progress: Callable[[Progress], None] | None = None
     on_notice: Notice | None = None
@@ -58,7 +58,7 @@ class TrainingWatch:
 
 
 def run_folder_for(project: Path, role: Role, *, resume: bool) -> Path:
-    """Where a run's checkpoints go: a new numbered folder, so that no run's curve is lost; with `resume` the newest there is."""
+    """The folder of a run's checkpoints: a new numbered one, so no run's loss curve is lost, or with `resume` the newest one."""
     runs = project / RUNS
     pattern = re.compile(rf"{role.value}-(\d+)")
     found = [match for path in runs.iterdir() if (match := pattern.fullmatch(path.name))] if runs.is_dir() else []
@@ -75,19 +75,19 @@ def train_adapter(
     resume: bool = False,
     watch: TrainingWatch | None = None,
 ) -> Version:
-    """Train what `spec` says and publish it as `candidate`. Raises as `train_role`; ConfigError for a recipe."""
+    """Train what `spec` says and publish it as `candidate`. Raises as `train_role`, and ConfigError for a recipe."""
     from lorag.training import processes
     from lorag.training.parent import Beginning
     from lorag.training.run import train_role
     from lorag.training.starters.measuring import ITEMS
 
     watch = watch or TrainingWatch()
-    recipe, start = _read(settings, spec, registry)
+    recipe, start = _recipe_and_start(settings, spec, registry)
     if spec.max_memory:
         plan = _plan(settings, registry, spec, recipe, start)
         recipe = plan.recipe
         if watch.on_notice is not None and processes.is_first():
-            watch.on_notice(_cut(plan))
+            watch.on_notice(_micro_batches(plan))
     return train_role(
         spec.role,
         data=spec.data,
@@ -109,12 +109,12 @@ def train_adapter(
 
 
 def plan_adapter(settings: Settings, registry: Registry, spec: TrainingSpec) -> Plan:
-    """What the run will need: parameters, steps, memory and time. Nothing is trained or written."""
-    return _plan(settings, registry, spec, *_read(settings, spec, registry))
+    """What the run needs: parameters, steps, memory and time. Trains and writes nothing."""
+    return _plan(settings, registry, spec, *_recipe_and_start(settings, spec, registry))
 
 
 def rows_a_step(plan: Plan) -> str:
-    """How a step's rows are read, in words."""
+    """How a step reads its rows, as text."""
     if not plan.micro_batch:
         return f"{plan.batch} at once"
     if plan.micro_batch != plan.batch:
@@ -122,14 +122,14 @@ def rows_a_step(plan: Plan) -> str:
     return f"{plan.batch * plan.accumulate}, {plan.batch} at a time"
 
 
-def _cut(plan: Plan) -> str:
+def _micro_batches(plan: Plan) -> str:
     from lorag.training.estimate_memory import show_size
 
     return f"rows a step: {rows_a_step(plan)}, for a peak of about {show_size(plan.memory.total)}"
 
 
-def _read(settings: Settings, spec: TrainingSpec, registry: Registry) -> tuple[Recipe, Start | None]:
-    """The recipe, and the adapter that the run begins with."""
+def _recipe_and_start(settings: Settings, spec: TrainingSpec, registry: Registry) -> tuple[Recipe, Start | None]:
+    """The recipe, and the adapter that the run continues, if any."""
     from lorag.training.parent import find_start
     from lorag.training.recipe import load_recipe
 

@@ -1,4 +1,4 @@
-"""Which LoRAG this is."""
+"""The version of LoRAG."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 
 def lorag_version() -> str:
-    """The installed version; `checkout` if the code runs without being installed."""
+    """The installed version. `checkout` if the code runs without being installed."""
     try:
         return version("lorag")
     except PackageNotFoundError:

@@ -1,28 +1,28 @@
-"""Who is told how long work goes on: a terminal's bars, or nobody. Knows no terminal."""
+"""Progress of long work: the protocol that receives it, a receiver that shows nothing, and the text of a duration."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
 
-class Watcher(Protocol):
-    """Is told of the stages of a piece of work, in the thread that does it."""
+class ProgressListener(Protocol):
+    """Receives the progress of a piece of work, in the thread that does it."""
 
     def begin(self, stage: str) -> None:
-        """A stage begins; its first item is still to come."""
+        """A stage begins; no item is done yet."""
         ...
 
     def update(self, stage: str, done: int, total: int, note: str = "", seconds_left: float | None = None) -> None:
-        """`done` of `total` items of `stage`; `seconds_left` if the work knows them better than the pace so far."""
+        """`done` of `total` items of `stage`. `seconds_left` is set if the work estimates better than the pace so far."""
         ...
 
     def notice(self, line: str) -> None:
-        """One line that a person should read."""
+        """One line for a person to read."""
         ...
 
 
-class Nobody:
-    """A `Watcher` that keeps everything to itself."""
+class SilentListener:
+    """A `ProgressListener` that shows nothing."""
 
     def begin(self, stage: str) -> None:
         pass

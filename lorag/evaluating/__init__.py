@@ -1,1 +1,1 @@
-"""What adapters bring, measured on held-out rows: the use case behind `Project.evaluate` and `lorag eval`."""
+"""Measures adapters on held-out rows: the use case behind `Project.evaluate` and `lorag eval`."""

@@ -22,7 +22,7 @@ from lorag.pipeline.evaluation.report import Report
 from lorag.training.dataset import DataFolder
 
 STATE = Path(".lorag/ablation")
-"""Where what is answered is kept, in the project, and where the report goes unless the user says."""
+"""The project's folder for saved replies, and for the report unless the user names another place."""
 
 
 def run_ablation(
@@ -30,16 +30,16 @@ def run_ablation(
 ) -> Report:
     """Measure every combination of the adapters that the settings name, or else of the candidates, on `data`/test.
 
-    `limit` bounds the items of each kind that the model is asked about; retrieval is always measured on every question. What
-    is answered is kept in a folder of `runs` that is named by all it depends on: the same run goes on there after a kill.
-    Raises InputError where there is no adapter at all.
+    `limit` bounds the items of each kind that the model answers. Retrieval is always measured on every question. Replies are
+    saved in a folder of `runs` named by a digest of all they depend on, so the same run continues there after a kill. Raises
+    InputError if there is no adapter at all.
     """
     folder, versions = DataFolder(data, settings.judge.intents), chosen_versions(settings)
     sizes, started = Sizes.at_most(limit, settings.seed), time.monotonic()
     configurations = full_factorial([role for role in ROLES if role in versions])
-    named = json.dumps(identity(settings, folder, versions, sizes, configurations), sort_keys=True)
-    kept = runs / hashlib.sha256(named.encode()).hexdigest()[:12]
-    evaluation = evaluate(settings, folder, versions, sizes, on_progress, full=True, out=kept)
+    run = json.dumps(identity(settings, folder, versions, sizes, configurations), sort_keys=True)
+    run_folder = runs / hashlib.sha256(run.encode()).hexdigest()[:12]
+    evaluation = evaluate(settings, folder, versions, sizes, on_progress, full=True, out=run_folder)
     report = build_report(f"{folder.folder.name}: what each adapter buys", settings, folder, versions, evaluation)
     provenance = replace(report.provenance, seconds={"evaluation": round(time.monotonic() - started, 1)})
     skipped = tuple(f"No effects on {each.metric}: {each.reason}." for each in evaluation.factorial.skipped)
@@ -47,7 +47,7 @@ def run_ablation(
 
 
 def to_json(report: Report) -> dict[str, Any]:
-    """What `lorag eval ablation -o json` prints: the figures without the items."""
+    """The output of `lorag eval ablation -o json`: the figures without the items."""
     runs = {row.configuration: {metric: asdict(cell) for metric, cell in row.cells.items()} for row in report.runs.rows}
     return {
         "configurations": runs,

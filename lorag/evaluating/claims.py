@@ -15,10 +15,10 @@ SPLIT = "test"
 
 
 def held_out_data(data: DataFolder, role: Role, together: Collection[Role]) -> EvidenceData:
-    """The test rows that `role` is measured on, where those of `together` are read. Raises DataError where there are none."""
-    # The embedder is measured on every question that is searched for, turns of conversations among them.
-    also = {Role.REWRITER} if role is Role.EMBEDDER and Role.REWRITER in together else set[Role]()
-    read = [each for each in Role if each in {rows_of(role), *also} and data.has(SPLIT, each)] or [rows_of(role)]
+    """The test rows that `role` is measured on in an evaluation of the roles `together`. Raises DataError if there are none."""
+    # The embedder is measured on every question that is searched for, which includes the conversation turns.
+    turns = {Role.REWRITER} if role is Role.EMBEDDER and Role.REWRITER in together else set[Role]()
+    read = [each for each in Role if each in {rows_of(role), *turns} and data.has(SPLIT, each)] or [rows_of(role)]
     digest = text_digest("".join(f"{each.value}\0{file_digest(data.file(SPLIT, each))}\n" for each in read))
     origins = {data.origin(SPLIT, each) for each in read}
     origin = next((each for each in (DataOrigin.MADE, DataOrigin.FEEDBACK) if each in origins), DataOrigin.HUMAN)
@@ -26,9 +26,9 @@ def held_out_data(data: DataFolder, role: Role, together: Collection[Role]) -> E
 
 
 def held_out_claim(role: Role, data: EvidenceData, against: Against, reference: Measured, tuned: Measured) -> Evidence:
-    """What `tuned` brings by the role's own metric against `reference`, which is `against`, item by item.
+    """The claim of `tuned` on the role's own metric against `reference`, which measured `against`, item by item.
 
-    Raises TooFew where there are too few items for an interval.
+    Raises TooFew if there are too few items for an interval.
     """
     metric = OWN_METRIC[role]
     try:

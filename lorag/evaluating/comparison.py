@@ -1,4 +1,4 @@
-"""Two saved reports → what they differ in, as records of the same report. Measures nothing and loads no model."""
+"""Two saved reports → their differences, as records of the same report. Measures nothing and loads no model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lorag.pipeline.evaluation.report.read import SavedRun
 
 @dataclass(frozen=True, slots=True)
 class ComparedRuns:
-    """Two saved runs, and what they differ in."""
+    """Two saved runs and their differences."""
 
     first: SavedRun
     second: SavedRun
@@ -42,12 +42,12 @@ def compare_saved(first: Path, second: Path, first_configuration: str, second_co
 
 
 SIDES = ("A", "B")
-FIRST_ASKED = (*OWN_METRIC.values(), CITATION_RECALL)
-"""The metrics of the headline; the others stand below it, folded."""
+HEADLINE_METRICS = (*OWN_METRIC.values(), CITATION_RECALL)
+"""The metrics at the top of the page. The others are below, folded."""
 
 
 def comparison_report(first: SavedRun, second: SavedRun, found: RunComparison) -> Report:
-    """The page of a comparison: figures, flips and both traces of each question that both runs show."""
+    """The page of a comparison: figures, flips, and both traces of each question that both runs hold."""
     pairs = _pairs(first, second)
     return Report(
         title="Two runs compared",
@@ -63,7 +63,7 @@ def comparison_report(first: SavedRun, second: SavedRun, found: RunComparison) -
                 each.effect.n,
             )
             for each in found.metrics
-            if each.metric in FIRST_ASKED
+            if each.metric in HEADLINE_METRICS
         ),
         questions=_questions(first, second, pairs),
         notes=tuple(notices(found)),
@@ -89,19 +89,19 @@ def describe(run: SavedRun) -> str:
 
 
 def notices(found: RunComparison) -> list[str]:
-    """What a reader must know before the figures are believed."""
-    told = []
+    """Warnings that a reader needs before the figures."""
+    lines = []
     if found.other_data:
-        told.append(f"The test data of the two runs differ: {', '.join(found.other_data)}. Items are matched by id.")
+        lines.append(f"The test data of the two runs differ: {', '.join(found.other_data)}. Items are matched by id.")
     unshared = {each.metric: each.unshared for each in found.metrics if each.unshared}
     if unshared:
         counts = ", ".join(f"{metric} {count}" for metric, count in unshared.items())
-        told.append(f"Items that only one run has a value for are left out: {counts}.")
-    return told
+        lines.append(f"Items that only one run has a value for are left out: {counts}.")
+    return lines
 
 
 def to_json(first: SavedRun, second: SavedRun, found: RunComparison) -> dict[str, Any]:
-    """What `lorag eval compare -o json` prints: every figure, and each item that changed."""
+    """The output of `lorag eval compare -o json`: every figure, and each item that changed."""
     return {
         "runs": {side: describe(run) for side, run in zip(SIDES, (first, second), strict=True)},
         "metrics": {
@@ -132,7 +132,7 @@ def _summary(first: SavedRun, second: SavedRun, found: RunComparison) -> str:
 
 
 def _pairs(first: SavedRun, second: SavedRun) -> list[LostPair]:
-    """The questions that both runs show and know the loss of."""
+    """The questions that both runs hold with a loss."""
     pairs = []
     for id_, before in first.views.items():
         after = second.views.get(id_)
@@ -165,7 +165,7 @@ def _losses(first: SavedRun, pairs: Sequence[LostPair]) -> tuple[LossTable, ...]
 
 
 def _digests(first: Mapping[str, str], second: Mapping[str, str]) -> dict[str, str]:
-    """Each digest once where both runs have it, else one a side."""
+    """Each digest once if both runs have the same, else one for each run."""
     found = {}
     for name in dict.fromkeys([*first, *second]):
         before, after = first.get(name, "absent"), second.get(name, "absent")

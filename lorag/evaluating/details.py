@@ -1,6 +1,6 @@
-"""What an evaluation says beside its table: retrieval by rewrite, the judge in full, support of answers, time, tokens, failures.
+"""The details of an evaluation outside its table: retrieval by rewrite, the judge in full, support of answers, failures.
 
-Measures with the engine and the index of the run, while they are open.
+Measures with the engine and the index of the run while they are open.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lorag.pipeline.records import Outcome, Role
 
 @dataclass(frozen=True, slots=True)
 class JudgeDetail:
-    """A judge in full, and the share of its freely written replies that are exactly a label; None where nothing was written."""
+    """A judge in full, and the share of its freely generated replies that are exactly a label (None: nothing was generated)."""
 
     configuration: str
     scores: JudgeScores | None
@@ -29,7 +29,7 @@ class JudgeDetail:
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """The items of one stage that are not ok, by id. Unparsed answers and rewrites are scored as they are, failed ones never."""
+    """The items of one stage that are not ok, by id. Unparsed answers and rewrites are scored, failed ones are not."""
 
     configuration: str
     stage: str
@@ -55,13 +55,13 @@ class Details:
 
 
 def planned_details(tests: TestSet, roles: Sequence[Role]) -> int:
-    """Requests that `measure_details` makes at most."""
+    """The most requests that `measure_details` makes."""
     answered = sum(item.answered for item in tests.chain)
     return (2 * answered + 2 * len(tests.judgments)) if Role.JUDGE in roles else len(tests.judgments)
 
 
 def measure_details(parts: Parts, tests: TestSet, measured: Sequence[Measured]) -> Details:
-    """Everything that the table has no place for; `measured` are the base chain, each adapter alone and all of them."""
+    """Measure the details. `measured` are the base chain, each adapter alone and all of them."""
     by_name = {each.configuration.name: each for each in measured}
     alone = [by_name[name] for name in (BASE_CHAIN, f"+ {Role.REWRITER.value}") if name in by_name]
     judges = [by_name[name] for name in (BASE_CHAIN, f"+ {Role.JUDGE.value}") if name in by_name]
@@ -85,7 +85,7 @@ def _judge(parts: Parts, tests: TestSet, measured: Measured) -> JudgeDetail:
 
 
 def _support(parts: Parts, ends: Sequence[Measured], judged: Measured) -> tuple[SupportVerdicts, ...]:
-    """The answers of the base chain and of all adapters, both by the judge adapter, whose own judgments `judged` holds."""
+    """Verdicts of the judge adapter on the answers of the base chain and of all adapters. `judged` calibrates the judge."""
     if Role.JUDGE not in parts.adapters:
         return ()
     judge = parts.judge(frozenset({Role.JUDGE}))
@@ -112,5 +112,5 @@ def _outcomes(measured: Measured) -> list[Outcomes]:
 
 
 def usage_json(usage: Sequence[Usage]) -> list[dict[str, Any]]:
-    """Requests, tokens and seconds a request of each stage and adapter."""
+    """Requests, tokens and seconds per request of each stage and adapter."""
     return [{**asdict(each), "latency": each.latency} for each in usage]

@@ -1,4 +1,4 @@
-"""Measures a project's adapters on held-out data: the table of configurations, the paired evidence, the honest floors.
+"""Measures a project's adapters on held-out data: the table of configurations, the paired evidence and the floors.
 
 The composition root of evaluation: settings and a data folder in, plain figures out.
 """
@@ -25,7 +25,7 @@ from lorag.evaluating.measuring import (
     with_adapters,
 )
 from lorag.evaluating.run_folder import RunFolder, identity, open_run
-from lorag.evaluating.starter_figures import against_starters, beside_starter
+from lorag.evaluating.starter_figures import against_starters, with_starter
 from lorag.evaluating.testset import Sizes, read_tests, roles_tested, rows_of
 from lorag.pipeline.adapters.evidence import BARE_BASE, Evidence, EvidenceData
 from lorag.pipeline.adapters.registry import CANDIDATE, PRODUCTION, Registry, Version
@@ -74,7 +74,7 @@ METRICS = (
     answer_metrics.WRONG_REFUSALS,
     MACRO_F1,
 )
-"""What adapters are compared by."""
+"""The metrics that adapters are compared by."""
 
 FURTHER = (
     answer_metrics.ROUGE_L,
@@ -85,22 +85,22 @@ FURTHER = (
     rewrite_metrics.ENTITY_RECALL,
     rewrite_metrics.HARM,
 )
-"""What the table shows beside: no test is made of them, which would cost the others their power."""
+"""Further metrics of the table. They are not tested, because more tests would cost the others their power."""
 
 STARTER_PREFIX = "starter "
-"""How the table's row of starters calls its adapters: they are not those of the other rows."""
+"""Prefix of the adapters in the table's row of starters: they are not those of the other rows."""
 
 LOWER_IS_BETTER = (answer_metrics.WRONG_REFUSALS, rewrite_metrics.HARM)
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What was measured. `measured` holds every item; the rest is what tables show.
+    """The results of an evaluation. `measured` holds every item; the rest is for tables.
 
-    `ablation` has the base chain, each adapter alone and all of them; `runs` every configuration and `factorial` its
-    effects, where all of them were measured. `usage` is what it took, `details` what has no place in the table,
-    `notes` what was left out. Where starters were measured, `ablation` and `comparisons` show them too. `claims` are for the card
-    of each adapter: against what serves, then against the bare base.
+    `ablation` has the base chain, each adapter alone and all of them. `runs` has every configuration and `factorial` their
+    effects, if all of them were measured. `usage` counts requests and tokens, and `notes` say what was left out. If starters were
+    measured, `ablation` and `comparisons` show them too. `claims` are for each adapter's card: against what serves, then against
+    the bare base.
     """
 
     tests: TestSet
@@ -139,12 +139,12 @@ def evaluate_chain(
 ) -> Evaluation:
     """Measure the base chain, each adapter alone and all of them on `data`/test, with all details.
 
-    `limit` bounds the items of each kind that the model is asked about. The adapters are those that the settings
-    name, or else the candidates. `out` is as for `evaluate`. Raises InputError where there is no adapter at all.
+    `limit` bounds the items of each kind that the model answers. The adapters are those that the settings name, or else the
+    candidates. `out` is as for `evaluate`. Raises InputError if there is no adapter at all.
     """
     chosen, sizes = chosen_versions(settings), Sizes.at_most(limit, settings.seed)
     folder = DataFolder(data, settings.judge.intents)
-    return evaluate(settings, folder, chosen, sizes, on_progress, closer=True, out=out, on_documents=on_documents)
+    return evaluate(settings, folder, chosen, sizes, on_progress, with_details=True, out=out, on_documents=on_documents)
 
 
 def evaluate(
@@ -155,51 +155,50 @@ def evaluate(
     on_progress: Progress | None = None,
     *,
     full: bool = False,
-    closer: bool = False,
+    with_details: bool = False,
     out: Path | None = None,
     on_documents: Documents | None = None,
     starters: Mapping[Role, Version] = NO_VERSIONS,
     serving: Mapping[Role, Version] = NO_VERSIONS,
 ) -> Evaluation:
-    """As `evaluate_chain`, with everything resolved; with `full` every set of adapters is measured, and their effects.
+    """As `evaluate_chain`, with everything resolved. With `full`, every set of adapters is measured, and their effects.
 
-    `starters` are the adapters to set beside them: measured together, with the frozen encoder. Against each version of `serving`,
-    alone, `claims` has what its role's adapter brings.
+    `starters` are adapters to compare with, measured together and with the frozen encoder. Each version of `serving` is measured
+    alone, and `claims` compare the new adapter of its role with it. `with_details` measures the details too.
 
-    Only what has test rows is measured; adapters without any are left out, and `notes` say so. `closer` asks for the details.
-    What is answered is kept in the folder `out` as it comes: a run that was killed goes on there, and one of other settings is
-    refused (InputError). Raises DataError where nothing has test rows.
+    Adapters without test rows are left out, and `notes` say so. Replies are saved in the folder `out` as they come, and a killed
+    run continues there. Raises InputError if `out` holds a run of other settings, DataError if no adapter has test rows.
     """
     for role in versions:
         data.check_leaks(role)
     tests = read_tests(data, sizes, roles=[role for role in ROLES if data.has("test", rows_of(role))])
-    roles, without = _measurable(tests, versions)
+    roles, without_rows = _measurable(tests, versions)
     if not roles:
         raise DataError(
             f"no rows in {data.folder}/test that an adapter of this project is measured on; docs/reference/rows.md shows them"
         )
     configurations = full_factorial(roles) if full else one_at_a_time(roles)
-    with _kept(out, settings, data, versions, sizes, configurations) as keep:
+    with _open_run_folder(out, settings, data, versions, sizes, configurations) as run_folder:
         run = run_configurations(
             settings,
             tests,
             versions,
             configurations,
             on_progress,
-            keep=keep,
-            closer=closer,
+            run_folder=run_folder,
+            with_details=with_details,
             on_documents=on_documents,
             starters=starters,
-            serving={role: now for role, now in serving.items() if role in roles and now.id != versions[role].id},
+            serving={role: each for role, each in serving.items() if role in roles and each.id != versions[role].id},
         )
-        few = {each.name for each in one_at_a_time(roles)}
+        in_table = {each.name for each in one_at_a_time(roles)}
         comparisons, too_few = compare(run.measured, roles)
-        shown = [each for each in run.measured if each.configuration.name in few]
-        about_starters: tuple[str, ...] = ()
+        shown = [each for each in run.measured if each.configuration.name in in_table]
+        starter_notes: tuple[str, ...] = ()
         if run.starters is not None:
             shown.insert(1, run.starters)
-            comparisons = tuple(beside_starter(each, run.starters) for each in comparisons)
-            about_starters = against_starters(run.starters, run.measured, roles)
+            comparisons = tuple(with_starter(each, run.starters) for each in comparisons)
+            starter_notes = against_starters(run.starters, run.measured, roles)
         found = Evaluation(
             tests=tests,
             measured=run.measured,
@@ -209,26 +208,26 @@ def evaluate(
             usage=run.usage,
             starters=run.starters,
             details=run.details,
-            notes=(*without, *too_few, *about_starters),
+            notes=(*without_rows, *too_few, *starter_notes),
             claims=_claims(settings, data, roles, serving, run),
         )
         if full:
             factorial = factorial_effects(run.measured, tests, roles, METRICS, run.reach, seed=settings.seed)
             found = replace(found, runs=_table(run.measured, tests, run.reach), factorial=factorial)
-        if keep is not None:
-            keep.finish(found.to_json(), usage_json(run.usage))
+        if run_folder is not None:
+            run_folder.finish(found.to_json(), usage_json(run.usage))
     return found
 
 
 def _measurable(tests: TestSet, versions: Mapping[Role, Version]) -> tuple[list[Role], list[str]]:
-    """The adapters that there are test items for, and what to tell of the others."""
+    """The adapters that have test items, and notes on the others."""
     tested = roles_tested(tests)
-    without = [f"The {role.value} adapter is left out: there are no test rows for it." for role in versions if role not in tested]
-    return [role for role in ROLES if role in versions and role in tested], without
+    notes = [f"The {role.value} adapter is left out: there are no test rows for it." for role in versions if role not in tested]
+    return [role for role in ROLES if role in versions and role in tested], notes
 
 
 @contextmanager
-def _kept(
+def _open_run_folder(
     out: Path | None,
     settings: Settings,
     data: DataFolder,
@@ -239,8 +238,8 @@ def _kept(
     if out is None:
         yield None
         return
-    with open_run(out, identity(settings, data, versions, sizes, configurations)) as keep:
-        yield keep
+    with open_run(out, identity(settings, data, versions, sizes, configurations)) as run_folder:
+        yield run_folder
 
 
 def evaluate_adapter(
@@ -255,15 +254,15 @@ def evaluate_adapter(
 ) -> tuple[Version, tuple[Evidence, ...]]:
     """Measure one adapter on its own metric, on `data`/test, against what serves now and against the bare base, in one run.
 
-    What it brings goes on its card. The claims are the same, what decides a promotion first.
+    The claims go on its card and are returned, first the one that decides a promotion.
     """
     registry = open_registry(settings)
-    found, now = registry.resolve(role, version), registry.serving(role)
+    found, production = registry.resolve(role, version), registry.serving(role)
     folder = DataFolder(data, settings.judge.intents)
     folder.check_leaks(role)
     tests = read_tests(folder, sizes or Sizes(), roles=(role,))
     both = (Configuration(BASE_CHAIN, frozenset()), Configuration(f"+ {role.value}", frozenset({role})))
-    serving = {role: now} if now is not None and now.id != found.id else {}
+    serving = {role: production} if production is not None and production.id != found.id else {}
     run = run_configurations(settings, tests, {role: found}, both, on_progress, on_documents=on_documents, serving=serving)
     claims = _claims_of(registry, role, held_out_data(folder, role, (role,)), serving, run)
     return registry.attach_evidence(role, found.id, claims), claims
@@ -272,7 +271,7 @@ def evaluate_adapter(
 def _claims_of(
     registry: Registry, role: Role, data: EvidenceData, serving: Mapping[Role, Version], run: Measurements
 ) -> tuple[Evidence, ...]:
-    """What an adapter alone brings, against the version that serves, if it was measured, and against the bare base.
+    """The claims of one adapter: against the version that serves, if it was measured, and against the bare base.
 
     Raises TooFew.
     """
@@ -287,10 +286,10 @@ def _claims_of(
 def _claims(
     settings: Settings, data: DataFolder, roles: Sequence[Role], serving: Mapping[Role, Version], run: Measurements
 ) -> Mapping[Role, tuple[Evidence, ...]]:
-    """The claims of each role that there are enough items for."""
+    """The claims of each role that has enough items."""
     registry, found = open_registry(settings), dict[Role, tuple[Evidence, ...]]()
     for role in roles:
-        with suppress(TooFew):  # which `compare` tells
+        with suppress(TooFew):  # `compare` reports it
             found[role] = _claims_of(registry, role, held_out_data(data, role, roles), serving, run)
     return found
 
@@ -298,7 +297,7 @@ def _claims(
 def compare(measured: Sequence[Measured], roles: Sequence[Role]) -> tuple[tuple[Comparison, ...], tuple[str, ...]]:
     """Each adapter alone against the base chain on its own metric, and all together (role `chain`) on answers and retrieval.
 
-    The second are notes of those that there are too few items for.
+    The second value has a note for each comparison with too few items.
     """
     by_name = {each.configuration.name: each for each in measured}
     base = by_name[BASE_CHAIN]
@@ -323,7 +322,7 @@ def _comparison(role: str, metric: str, base: Measured, tuned: Measured) -> Comp
 
 def _table(measured: Sequence[Measured], tests: TestSet, reach: Mapping[str, frozenset[Role]]) -> Ablation:
     shown_metrics = (*METRICS, *FURTHER)
-    rows, known = [], dict[tuple[int, str], Interval | None]()  # configurations share what none of their adapters changes
+    rows, known = [], dict[tuple[int, str], Interval | None]()  # configurations share the parts that their adapters do not change
     for each in measured:
         keys = {metric: (id(getattr(each, part_of(metric))), metric) for metric in shown_metrics}
         for metric, key in keys.items():
@@ -344,16 +343,16 @@ def _table(measured: Sequence[Measured], tests: TestSet, reach: Mapping[str, fro
 
 
 def chosen_versions(settings: Settings) -> dict[Role, Version]:
-    """The adapters to measure: those that the settings name and, while nothing or a starter serves, the candidates.
+    """The adapters to measure: those that the settings name. While nothing or a starter serves, the candidate takes its place.
 
-    Raises InputError where there is none at all, AdapterError for a name that stands for nothing.
+    Raises InputError if there is none at all, AdapterError if a name resolves to no version.
     """
     registry = open_registry(settings)
     found = {}
     for role in ROLES:
         choice = str(getattr(settings.adapters, role.value))
         aliases = registry.aliases(role)
-        if choice == PRODUCTION and CANDIDATE in aliases and _nothing_of_ours_serves(registry, role):
+        if choice == PRODUCTION and CANDIDATE in aliases and _serves_no_trained(registry, role):
             choice = CANDIDATE
         if choice == PRODUCTION and choice not in aliases:
             choice = "none"
@@ -364,5 +363,6 @@ def chosen_versions(settings: Settings) -> dict[Role, Version]:
     return found
 
 
-def _nothing_of_ours_serves(registry: Registry, role: Role) -> bool:
+def _serves_no_trained(registry: Registry, role: Role) -> bool:
+    """True if the role has no production version, or a starter."""
     return PRODUCTION not in registry.aliases(role) or is_starter(registry.show(role, PRODUCTION))

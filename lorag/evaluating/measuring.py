@@ -1,6 +1,6 @@
-"""Runs the configurations of an evaluation: opens indexes and engine, keeps what is answered, and lets go of both.
+"""Runs the configurations of an evaluation: opens indexes and engine, saves the replies, and closes both.
 
-Indexes of evaluation lie beside the project's own, which is never touched.
+Evaluation has indexes of its own, next to the project's, which it never changes.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ from lorag.pipeline.retrieval.index import Index
 from lorag.pipeline.stages import Retriever
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is going on, requests answered and requests in all."""
+"""Called with the name of the current step, the requests answered and their total."""
 
 Documents = Callable[[int, int], None]
-"""Called with documents indexed and documents to index."""
+"""Called with the documents indexed and their total."""
 
 ROLES = (Role.REWRITER, Role.EMBEDDER, Role.SYNTHESIZER, Role.JUDGE)
-CLOSER = "details"
+DETAILS = "details"
 STARTERS = "starter adapters"
 NO_VERSIONS: Mapping[Role, Version] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Measurements:
-    """What was measured, what it took, and, if asked for, the details and the starters. `reach` is as `Parts` has it.
+    """Measurements and usage, with the details and the starters if they were asked for. `reach` is that of `Parts`.
 
     `serving` are the versions that serve, each alone on the base chain.
     """
@@ -74,72 +74,72 @@ def run_configurations(
     configurations: Sequence[Configuration],
     on_progress: Progress | None = None,
     *,
-    keep: RunFolder | None = None,
-    closer: bool = False,
+    run_folder: RunFolder | None = None,
+    with_details: bool = False,
     on_documents: Documents | None = None,
     starters: Mapping[Role, Version] = NO_VERSIONS,
     serving: Mapping[Role, Version] = NO_VERSIONS,
 ) -> Measurements:
-    """Measure each configuration; with `closer` the details too. With `keep`, what is answered there is not asked again.
+    """Measure each configuration, and `with_details` the details. Requests that `run_folder` has replies to are not sent again.
 
-    `starters` are measured together, as one more configuration, and each version of `serving` alone; neither is kept.
+    `starters` are measured together, as one more configuration, and each version of `serving` alone. Items of both are not saved.
+    `on_documents` is called while the indexes of evaluation are filled. The first time this takes as long as an ingest.
 
-    `on_documents` is told how the indexes of evaluation are filled, which the first time takes as long as an ingest.
-
-    Raises DataError where a question's gold passage is in no document.
+    Raises DataError if a question's gold passage is in no document.
     """
     name, done, total = configurations[0].name, 0, 0
-    begun_with = Configuration(STARTERS, frozenset(starters))
-    in_place = [Configuration(f"{role.value} that serves", frozenset({role})) for role in serving]
+    starter_configuration = Configuration(STARTERS, frozenset(starters))
+    serving_configurations = [Configuration(f"{role.value} that serves", frozenset({role})) for role in serving]
 
     def count(requests: int) -> None:
         nonlocal done
-        done = min(total, done + requests)  # a batch that is halved around a bad item asks again for what is known
+        done = min(total, done + requests)  # a batch that is halved around a bad item repeats requests
         if on_progress is not None:
             on_progress(name, done, total)
 
     generation: dict[Role, Version] = {r: v for r, v in versions.items() if r is not Role.EMBEDDER}
-    asked = any(item.answered or item.query.history for item in tests.chain)
-    needs_base = bool(tests.rewrites or tests.judgments or asked)
+    generates = any(item.answered or item.query.history for item in tests.chain)
+    needs_base = bool(tests.rewrites or tests.judgments or generates)
     measured = []
     encoders = (versions.get(Role.EMBEDDER), serving.get(Role.EMBEDDER))
-    with _retrievers(settings, encoders, tests, on_documents) as (frozen, tuned, now):
+    with _retrievers(settings, encoders, tests, on_documents) as (frozen, tuned, production):
         base = open_base(with_adapters(settings, generation)) if needs_base else None
         if base is not None:
-            _load_too(base, settings, (*starters.values(), *serving.values()))
-        journal = Journal(keep.requests if keep else None)
-        beneath = base.engine if base else ScriptedEngine(_no_model, weigher=_no_model)
+            _load_further(base, settings, (*starters.values(), *serving.values()))
+        journal = Journal(run_folder.requests if run_folder else None)
+        model = base.engine if base else ScriptedEngine(_no_model, weigher=_no_model)
         adapters: dict[Role, str] = {role: version_name(version) for role, version in generation.items()}
-        engine = Layer(Layer(beneath, journal), Memo(count))
+        engine = Layer(Layer(model, journal), Memo(count))
         parts = Parts(engine, adapters, frozen, tuned, chain_options(settings))
         bench = Bench(parts, tests)
-        theirs = Bench(replace(parts, adapters=_resident(starters), tuned=None), tests)
-        today = Bench(replace(parts, adapters=_resident(serving), tuned=now), tests)
-        total = bench.planned(configurations) + (theirs.planned([begun_with]) if starters else 0) + today.planned(in_place)
-        total += planned_details(tests, tuple(versions)) if closer else 0
+        starter_bench = Bench(replace(parts, adapters=_resident(starters), tuned=None), tests)
+        serving_bench = Bench(replace(parts, adapters=_resident(serving), tuned=production), tests)
+        total = bench.planned(configurations) + serving_bench.planned(serving_configurations)
+        total += starter_bench.planned([starter_configuration]) if starters else 0
+        total += planned_details(tests, tuple(versions)) if with_details else 0
         for configuration in configurations:
             name = configuration.name
             measured.append(bench.measure(configuration))
-            if keep is not None:
-                keep.add(measured[-1], tests)
+            if run_folder is not None:
+                run_folder.add(measured[-1], tests)
         name = STARTERS
-        alone = theirs.measure(begun_with) if starters else None
-        served = {}
-        for role, configuration in zip(serving, in_place, strict=True):
+        starters_measured = starter_bench.measure(starter_configuration) if starters else None
+        serving_measured = {}
+        for role, configuration in zip(serving, serving_configurations, strict=True):
             name = configuration.name
-            served[role] = today.measure(configuration)
-        name = CLOSER
-        details = measure_details(parts, tests, measured) if closer else None
-    return Measurements(tuple(measured), journal.usage(), parts.reach, details, alone, served)
+            serving_measured[role] = serving_bench.measure(configuration)
+        name = DETAILS
+        details = measure_details(parts, tests, measured) if with_details else None
+    return Measurements(tuple(measured), journal.usage(), parts.reach, details, starters_measured, serving_measured)
 
 
 def _resident(versions: Mapping[Role, Version]) -> dict[Role, str]:
-    """The names under which the versions of generation roles are on the base."""
+    """The names on the base of the versions of generation roles."""
     return {role: version_name(version) for role, version in versions.items() if role is not Role.EMBEDDER}
 
 
-def _load_too(base: SharedBase, settings: Settings, versions: Sequence[Version]) -> None:
-    """Make versions resident beside the adapters that are measured, each proven."""
+def _load_further(base: SharedBase, settings: Settings, versions: Sequence[Version]) -> None:
+    """Load versions onto the base in addition to the adapters that are measured, each proven."""
     wanted = {version_name(version): version for version in versions if version.role is not Role.EMBEDDER}
     new = {name: version for name, version in wanted.items() if name not in base.engine.adapters}
     if not new:
@@ -160,7 +160,7 @@ def with_adapters(settings: Settings, versions: Mapping[Role, Version] | Mapping
 
 
 def _no_model(request: Any) -> Any:
-    """What an engine answers when no model is needed, as when retrieval alone is measured."""
+    """The script of an engine without a model, for when retrieval alone is measured."""
     raise InputError("retrieval alone is measured here; no model is loaded")
 
 
@@ -168,8 +168,8 @@ def _no_model(request: Any) -> Any:
 def _retrievers(
     settings: Settings, encoders: tuple[Version | None, Version | None], tests: TestSet, on_documents: Documents | None
 ) -> Iterator[tuple[Retriever, Retriever | None, Retriever | None]]:
-    """Retrievers as the settings have them, on indexes of the project's documents that are brought up to date: one filled by the
-    frozen encoder, and one by each of `encoders`."""
+    """Retrievers by the settings, on updated indexes of the project's documents: one of the frozen encoder, one of each of
+    `encoders`."""
     if not tests.chain:
         yield Retriever(_NoSearch()), None, None
         return
@@ -178,14 +178,14 @@ def _retrievers(
         known: dict[str, Retriever] = {}
         for encoder in (None, *filter(None, encoders)):
             index = opened.enter_context(contextlib.closing(_index(settings, encoder)))
-            _bring_up_to_date(index, settings.documents, on_documents)
+            _update(index, settings.documents, on_documents)
             known[encoder.id if encoder else ""] = retriever_of(
                 settings, index, version_name(encoder) if encoder else "", reranker
             )
             if encoder is None:
                 _require_gold(tests, index, settings.documents)
-        tuned, now = encoders
-        yield known[""], known[tuned.id] if tuned else None, known[now.id] if now else None
+        tuned, production = encoders
+        yield known[""], known[tuned.id] if tuned else None, known[production.id] if production else None
 
 
 class _NoSearch:
@@ -196,28 +196,28 @@ class _NoSearch:
 
 
 def _index(settings: Settings, embedder: Version | None) -> Index:
-    apart = with_adapters(settings, {Role.EMBEDDER: embedder})
+    own = with_adapters(settings, {Role.EMBEDDER: embedder})
     folder = settings.store.path.with_name("evaluation") / (embedder.id if embedder else "frozen")
     store = settings.store.model_copy(update={"kind": "edge", "path": folder, "url": None, "api_key_env": None})
-    apart = apart.model_copy(update={"store": store})
-    return open_index(apart, open_embedder(apart))
+    own = own.model_copy(update={"store": store})
+    return open_index(own, open_embedder(own))
 
 
-def _bring_up_to_date(index: Index, documents: Path, on_documents: Documents | None) -> None:
-    """Ingest; an index that another encoder filled, before the settings named this one, is made anew."""
+def _update(index: Index, documents: Path, on_documents: Documents | None) -> None:
+    """Ingest the documents. An index that another encoder filled, before the settings named this one, is rebuilt."""
 
-    def told(done: int, total: int, _: str) -> None:
+    def on_progress(done: int, total: int, _: str) -> None:
         if on_documents is not None:
             on_documents(done, total)
 
     try:
-        index.ingest(documents, on_progress=told)
+        index.ingest(documents, on_progress=on_progress)
     except IndexMismatch:
-        index.ingest(documents, rebuild=True, on_progress=told)
+        index.ingest(documents, rebuild=True, on_progress=on_progress)
 
 
 def _require_gold(tests: TestSet, index: Index, documents: Path) -> None:
-    """A gold passage that no document holds can never be found: every figure would be too low, and none would say so."""
+    """Raises DataError for a gold passage that no document holds: it can never be found, so every figure would be too low."""
     known = {passage.id for passage in index.passages()}
     lacking = [(item.gold.id, each) for item in tests.chain for each in item.gold.passage_ids if each not in known]
     if lacking:

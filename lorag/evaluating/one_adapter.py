@@ -1,4 +1,4 @@
-"""One adapter on held-out rows of its own domain and, for an embedder, on a general set: what its card says then."""
+"""Measures one adapter on held-out rows of its own domain and, for an embedder, on a general set, for its card."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lorag.evaluating.elsewhere import measure_elsewhere, read_general
 from lorag.evaluating.evaluation import Progress, evaluate_adapter
+from lorag.evaluating.general_set import measure_general, read_general
 from lorag.evaluating.measuring import Documents
 from lorag.pipeline.adapters.evidence import Evidence
 from lorag.pipeline.adapters.registry import Version
@@ -18,7 +18,7 @@ from lorag.pipeline.records import Role
 
 @dataclass(frozen=True, slots=True)
 class AdapterEvaluation:
-    """A version and what was measured of it: on its own domain, on a general set if there was one.
+    """A version with its claims on its own domain and, if there was one, on a general set.
 
     `claims` are against what serves, unless that is the version itself, and against the bare base. The first decides a promotion.
     """
@@ -39,14 +39,14 @@ def evaluate_version(
     on_documents: Documents | None = None,
     on_texts: Callable[[int, int], None] | None = None,
 ) -> AdapterEvaluation:
-    """Measure the adapter on `data`/test, and on the general set in `general`, and put both on its card.
+    """Measure the adapter on `data`/test and on the general set in `general`, and write both to its card.
 
-    `on_texts` is called with texts of the general set embedded, and texts in all. Raises as `evaluate_adapter`; InputError for a
-    general set of another role than the embedder, or one that cannot be read, before anything is measured.
+    `on_texts` gets the texts of the general set that are embedded, and their total. Raises as `evaluate_adapter`. Before any
+    work, raises InputError for a general set with another role than the embedder, or one that cannot be read.
     """
     if general is not None and role is not Role.EMBEDDER:
         raise InputError(f"--general is for the embedder; the {role.value} answers no search")
     tests = None if general is None else read_general(general)
     measured, claims = evaluate_adapter(settings, role, version, data, on_progress, on_documents=on_documents)
-    elsewhere = None if tests is None else measure_elsewhere(settings, measured.id, tests, on_texts)[1]
-    return AdapterEvaluation(measured, claims, elsewhere)
+    general_claim = None if tests is None else measure_general(settings, measured.id, tests, on_texts)[1]
+    return AdapterEvaluation(measured, claims, general_claim)

@@ -1,6 +1,6 @@
-"""An evaluation → the report's records: what is shown, where each question was lost, and where the figures come from.
+"""An evaluation → the report's records: figures, the stage where each question was lost, and provenance.
 
-Measures nothing. `lorag demo` and `lorag eval ablation` show the same report; each adds what it alone has.
+Measures nothing. `lorag demo` and `lorag eval ablation` show the same report, and each adds its own parts.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ from lorag.training.dataset import DataFolder
 from lorag.training.publish import library_versions
 from lorag.version import lorag_version
 
-BROWSED = 1_000
-"""Questions that the page holds at most: beyond that a phone takes long to open it. The JSON's scores are of all."""
+MAX_QUESTIONS = 1_000
+"""The most questions on the page: with more, a phone opens it slowly. The JSON holds the scores of all."""
 
 STAGES: Mapping[str, Role] = {"rewrite": Role.REWRITER, "retrieve": Role.EMBEDDER, "answer": Role.SYNTHESIZER}
-"""What the page calls the stages, and the role whose adapter each uses."""
+"""The page's names of the stages, and the role whose adapter each uses."""
 
 NOTES = (
     "Intervals are 95 % bootstrap intervals (BCa, 10,000 resamples), clustered by document or conversation; differences are "
@@ -60,9 +60,9 @@ NOTES = (
 def build_report(
     title: str, settings: Settings, data: DataFolder, versions: Mapping[Role, Version], evaluation: Evaluation
 ) -> Report:
-    """All that an evaluation alone says; times, curves and showcases are the caller's to add."""
-    beside = () if evaluation.starters is None else (evaluation.starters,)
-    by_name = {each.configuration.name: each for each in (*evaluation.measured, *beside)}
+    """The report of an evaluation. The caller may add times, curves and showcases."""
+    starters = () if evaluation.starters is None else (evaluation.starters,)
+    by_name = {each.configuration.name: each for each in (*evaluation.measured, *starters)}
     tests = evaluation.tests
     sides = [
         Side(each, losses_of(tests.chain, each), {item.id: item.values for item in each.answers.items})
@@ -77,7 +77,7 @@ def build_report(
         floors=evaluation.floors,
         questions=questions,
         outcomes=_outcomes([by_name[row.configuration] for row in evaluation.ablation.rows]),
-        notes=(*NOTES, *evaluation.notes, *_browsed(tests, len(questions))),
+        notes=(*NOTES, *evaluation.notes, *_left_out(tests, len(questions))),
         provenance=_provenance(settings, data, versions, tests),
         lower_is_better=LOWER_IS_BETTER,
         summary=_summary(evaluation),
@@ -98,7 +98,7 @@ def build_report(
 
 
 class Side(NamedTuple):
-    """One of the two systems that stand side by side: where it lost each question, and the scores of its answers, by id."""
+    """One of the two compared systems: the stage where it lost each question, and the scores of its answers, by id."""
 
     measured: Measured
     lost: Mapping[str, Loss]
@@ -108,13 +108,13 @@ class Side(NamedTuple):
 def _questions(
     tests: TestSet, sides: Sequence[Side], pairs: Sequence[LostPair], versions: Mapping[Role, Version]
 ) -> tuple[QuestionView, ...]:
-    """What is answered, and the turns, which show what the rewriter does; further questions count for retrieval alone."""
+    """Views of the answered questions, and of the turns, which show the rewriter. Other questions count for retrieval alone."""
     shown = [item for item in tests.chain if _is_shown(item)]
     places = {id_: at for at, id_ in enumerate(worst([p for p, i in zip(pairs, tests.chain, strict=True) if _is_shown(i)]), 1)}
-    kept = {item.gold.id for item in sorted(shown, key=lambda item: item.gold.id not in places)[:BROWSED]}
+    on_page = {item.gold.id for item in sorted(shown, key=lambda item: item.gold.id not in places)[:MAX_QUESTIONS]}
     views = []
     for item in shown:
-        if item.gold.id not in kept:
+        if item.gold.id not in on_page:
             continue
         base, tuned = (_view(item, measured, lost, scores, versions) for measured, lost, scores in sides)
         views.append(
@@ -187,20 +187,20 @@ def _calibration(measured: Sequence[Measured]) -> tuple[Calibration, ...]:
         try:
             scores = score_judgments(each.judgments)
         except InputError:
-            continue  # nothing was judged, or every judgment failed: the table of outcomes says which
+            continue  # nothing was judged, or every judgment failed; the table of outcomes shows which
         if scores.ece is not None and scores.brier is not None:
             name, n = each.configuration.name, scores.with_probabilities
             found.append(Calibration(name, n, scores.ece, scores.brier, scores.reliability))
     return tuple(found)
 
 
-def _browsed(tests: TestSet, count: int) -> tuple[str, ...]:
+def _left_out(tests: TestSet, count: int) -> tuple[str, ...]:
     total = sum(_is_shown(item) for item in tests.chain)
     return (f"The page holds {count} of {total} questions, the worst among them.",) if count < total else ()
 
 
 def _results(measured: Sequence[Measured], pairs: tuple[LostPair, ...]) -> Results:
-    """Every item once for all the configurations that have it alike."""
+    """Every item, once for all configurations with the same result."""
     tables: list[ItemTable] = []
     for part in ("rewrites", "retrieval", "answers"):
         found = [(each.configuration.name, getattr(each, part).items) for each in measured]
@@ -262,9 +262,9 @@ def _provenance(settings: Settings, data: DataFolder, versions: Mapping[Role, Ve
 
 
 def _config(settings: Settings) -> dict[str, Any]:
-    """The settings that decide figures; no address, no key's name and no folder of the project."""
-    kept = settings.model_dump(mode="json", include={"base", "embedder", "chunking", "retrieval", "judge"})
-    return kept | {"engine": settings.generation.engine, "store": settings.store.kind}
+    """The settings that affect the figures, without addresses, names of keys and folders of the project."""
+    shown = settings.model_dump(mode="json", include={"base", "embedder", "chunking", "retrieval", "judge"})
+    return shown | {"engine": settings.generation.engine, "store": settings.store.kind}
 
 
 def _summary(evaluation: Evaluation) -> str:

@@ -1,12 +1,12 @@
-"""The folder of an evaluation that can be killed and run again: what was answered, what came of each item, and whose it is.
+"""The folder of an evaluation that can be killed and run again: its replies, the scores of each item, and the run's identity.
 
-    requests.jsonl   a row each request to the model, synced as it is answered
-    items.jsonl      a row each item of each configuration, synced as the configuration is done
+    requests.jsonl   a row per request to the model, synced as it is answered
+    items.jsonl      a row per item of each configuration, synced as the configuration is done
     result.json      the figures, at the end
     usage.json       requests, tokens and seconds by stage and adapter, of the process that ended the run
 
-The first two begin with a header that names everything the rows depend on; a run with another header is refused. However often
-it was killed, both files and the figures end up the same, byte for byte.
+The first two begin with a header that names everything the rows depend on. A run with another header is refused. After any
+number of kills, both files and the figures end up the same, byte for byte.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class RunFolder:
     items: RowFile
 
     def add(self, measured: Measured, tests: TestSet) -> None:
-        """Keep what a configuration came to."""
+        """Write the rows of a configuration."""
         self.items.add(item_rows(measured, tests))
 
     def finish(self, result: Mapping[str, Any], usage: Sequence[Mapping[str, Any]]) -> None:
@@ -57,7 +57,7 @@ class RunFolder:
 
 @contextmanager
 def open_run(folder: Path, header: Mapping[str, Any]) -> Iterator[RunFolder]:
-    """The run in `folder`, begun or gone on with. Raises InputError where it is another's, in use, or no folder."""
+    """Begin or continue the run in `folder`. Raises InputError if it belongs to another run, is in use or is no folder."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         requests = RowFile(folder / REQUESTS, header)
@@ -82,7 +82,7 @@ def identity(
     sizes: Sizes,
     configurations: Sequence[Configuration],
 ) -> dict[str, Any]:
-    """Everything that a run's rows depend on, by digest where it is large; the machine is not in it."""
+    """Everything that a run's rows depend on, large parts by digest. The machine is not included."""
     registry, base = open_registry(settings), resolve_base(settings.base.model)
     bare = settings.model_copy(update={"adapters": settings.adapters.model_copy(update={"embedder": "none"})})
     cards = {role: registry.show(role, version.id) for role, version in versions.items()}
@@ -114,7 +114,7 @@ def _folder_digest(folder: Path) -> str:
 
 
 def item_rows(measured: Measured, tests: TestSet) -> list[dict[str, Any]]:
-    """What a configuration came to, a row an item: questions and turns, then rewrites, then judgments."""
+    """The results of a configuration, a row per item: questions and turns, then rewrites, then judgments."""
     name = {"configuration": measured.configuration.name}
     scores: dict[str, dict[str, float]] = {}
     for table in (measured.retrieval, measured.answers):

@@ -1,4 +1,4 @@
-"""A run folder's items (`lorag eval chain --out`) → one configuration's scores, to be compared with another run's."""
+"""A run folder's items (`lorag eval chain --out`) → one configuration's scores, for a comparison with another run."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ Row = Mapping[str, Any]
 
 
 def read_saved(path: Path, configuration: str) -> SavedRun:
-    """A report or a run folder, whichever `path` is. Raises InputError as `read_run` does, and for a broken row."""
+    """Read the report or the run folder at `path`. Raises InputError as `read_run` does, and for a broken row."""
     if (path / ITEMS).is_file() and not (path / "report.json").is_file():
         return _read_items(path / ITEMS, configuration)
     return read_run(path, configuration)
 
 
 def _read_items(file: Path, configuration: str) -> SavedRun:
-    """Scores and labels alone: a run folder keeps no passages to look at."""
+    """Scores and labels alone: a run folder holds no passages to show."""
     header, *rows = _rows(file)
     try:
         data = dict(header["header"]["data"])
         known = list(dict.fromkeys(str(row["configuration"]) for row in rows))
-        mine = [row for row in rows if row["configuration"] == configuration]
-        if not mine:
+        chosen = [row for row in rows if row["configuration"] == configuration]
+        if not chosen:
             raise InputError(f"{file}: no configuration {configuration!r}; it holds {', '.join(known) or 'none'}")
-        questions = [row for row in mine if row["kind"] == "question"]
+        questions = [row for row in chosen if row["kind"] == "question"]
         scores = {
             "retrieval": ScoreTable(tuple(_scored(row, row["rewrite_outcome"], retrieval=True) for row in questions)),
             "answers": ScoreTable(tuple(_scored(row, row["answer"]["outcome"]) for row in questions if row["answer"])),
-            "rewrites": ScoreTable(tuple(_scored(row, row["outcome"]) for row in mine if row["kind"] == "rewrite")),
+            "rewrites": ScoreTable(tuple(_scored(row, row["outcome"]) for row in chosen if row["kind"] == "rewrite")),
         }
-        judgments = tuple(_judged(row) for row in mine if row["kind"] == "judgment")
+        judgments = tuple(_judged(row) for row in chosen if row["kind"] == "judgment")
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{file}: a row is not as `lorag eval chain` writes it ({error!r}); measure again") from error
     digests = {f"test/{name}": str(digest)[:16] for name, digest in data.items()}

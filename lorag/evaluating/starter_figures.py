@@ -1,4 +1,4 @@
-"""What the bundled adapters came to, set beside base and tuned. Measures nothing."""
+"""The figures of the bundled adapters next to those of base and tuned adapters. Measures nothing."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from lorag.pipeline.evaluation.report import Comparison
 from lorag.pipeline.records import Role
 
 
-def beside_starter(each: Comparison, starters: Measured) -> Comparison:
-    """The comparison with what the starters come to; the embedder has none."""
+def with_starter(each: Comparison, starters: Measured) -> Comparison:
+    """The comparison with the starters' figure added. The embedder has no starter."""
     if each.role not in {"chain", *(role.value for role in starters.configuration.on)}:
         return each
     found = interval(starters, each.metric)
@@ -20,9 +20,9 @@ def beside_starter(each: Comparison, starters: Measured) -> Comparison:
 
 
 def against_starters(starters: Measured, measured: Sequence[Measured], roles: Sequence[Role]) -> tuple[str, ...]:
-    """What training on the domain brought beyond each starter, as notes."""
+    """The gain of training on the domain over each starter, as notes."""
     by_name = {each.configuration.name: each for each in measured}
-    found = [f"The row `{STARTERS}` is the chain with the bundled generic adapters and the frozen encoder, before any training."]
+    notes = [f"The row `{STARTERS}` is the chain with the bundled generic adapters and the frozen encoder, before any training."]
     for role in roles:
         if role not in starters.configuration.on:
             continue
@@ -31,5 +31,5 @@ def against_starters(starters: Measured, measured: Sequence[Measured], roles: Se
         except TooFew:
             continue
         span = f"95 % interval {gain.low:+.3f} to {gain.high:+.3f}, n = {gain.n}"
-        found.append(f"The {role.value} against its starter, paired: {OWN_METRIC[role]} {gain.value:+.3f}, {span}.")
-    return tuple(found)
+        notes.append(f"The {role.value} against its starter, paired: {OWN_METRIC[role]} {gain.value:+.3f}, {span}.")
+    return tuple(notes)

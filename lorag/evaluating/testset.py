@@ -1,4 +1,4 @@
-"""The held-out split of a data folder → the test set that the ablation measures. Reads files; asks no model."""
+"""The held-out split of a data folder → the test set of an evaluation. Reads files and calls no model."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How many items the model is asked about; None means all. Retrieval alone is always measured on every question.
+    """The number of items that the model answers (None: all). Retrieval is always measured on every question.
 
-    `unanswerable` are part of `questions`; `judgments` count per judge task.
+    `unanswerable` are part of `questions`. `judgments` is per judge task.
     """
 
     questions: int | None = None
@@ -34,14 +34,14 @@ class Sizes:
 
     @classmethod
     def at_most(cls, limit: int | None, seed: int) -> Self:
-        """`limit` items of each kind, a quarter of the questions unanswerable; all of them for None."""
+        """`limit` items of each kind, with a quarter of the questions unanswerable. All of them for None."""
         return cls(seed=seed) if limit is None else cls(limit, limit // 4, limit, limit, seed)
 
 
 def read_tests(data: DataFolder, sizes: Sizes, split: str = "test", roles: Sequence[Role] = tuple(Role)) -> TestSet:
     """The test items that `roles` are measured on.
 
-    Raises DataError for a missing or broken file, and for a question and a turn of one id: scores are kept by id.
+    Raises DataError for a missing or broken file, and if a question and a turn have the same id: scores are stored by id.
     """
     questions = data.questions(split) if {Role.SYNTHESIZER, Role.EMBEDDER} & set(roles) else ()
     turns = data.rewrites(split) if Role.REWRITER in roles else ()
@@ -61,12 +61,12 @@ def read_tests(data: DataFolder, sizes: Sizes, split: str = "test", roles: Seque
 
 
 def rows_of(role: Role) -> Role:
-    """Whose test rows a role is measured on."""
+    """The role whose test rows a role is measured on."""
     return Role.SYNTHESIZER if role is Role.EMBEDDER else role
 
 
 def roles_tested(tests: TestSet) -> frozenset[Role]:
-    """The roles that there are items for."""
+    """The roles that have test items."""
     items = {
         Role.REWRITER: bool(tests.rewrites),
         Role.EMBEDDER: any(item.gold.passage_ids for item in tests.chain),
@@ -77,7 +77,7 @@ def roles_tested(tests: TestSet) -> frozenset[Role]:
 
 
 def _draw(rows: Sequence[T], limit: int | None, seed: int) -> list[T]:
-    """`limit` rows at random, in file order; all of them for None."""
+    """`limit` random rows in file order. All of them for None."""
     if limit is None or len(rows) <= limit:
         return list(rows)
     return [rows[i] for i in sorted(random.Random(seed).sample(range(len(rows)), limit))]
@@ -85,19 +85,19 @@ def _draw(rows: Sequence[T], limit: int | None, seed: int) -> list[T]:
 
 def _chain(questions: Sequence[QuestionRow], turns: Sequence[RewriteRow], sizes: Sizes, answered: bool) -> tuple[ChainItem, ...]:
     """Questions, then turns, all in one clustering: a turn and a question about one document are not independent."""
-    asked = _asked(questions, sizes)
-    kept = [row for row in questions if row.answerable or row.id in asked]
-    _require_distinct(kept, turns)
-    ties = [*map(_question_ties, kept), *map(_turn_ties, turns)]
-    clusters = [ties[first][0] for first in groups(ties)]
+    answered_ids = _answered_ids(questions, sizes)
+    chosen = [row for row in questions if row.answerable or row.id in answered_ids]
+    _require_distinct(chosen, turns)
+    keys = [*map(_question_keys, chosen), *map(_turn_keys, turns)]
+    clusters = [keys[first][0] for first in groups(keys)]
     return (
-        *(_question(row, cluster, answered and row.id in asked) for row, cluster in zip(kept, clusters, strict=False)),
-        *(_turn(row, cluster) for row, cluster in zip(turns, clusters[len(kept) :], strict=True)),
+        *(_question(row, cluster, answered and row.id in answered_ids) for row, cluster in zip(chosen, clusters, strict=False)),
+        *(_turn(row, cluster) for row, cluster in zip(turns, clusters[len(chosen) :], strict=True)),
     )
 
 
-def _asked(rows: Sequence[QuestionRow], sizes: Sizes) -> set[str]:
-    """The ids of the questions that the synthesizer is asked."""
+def _answered_ids(rows: Sequence[QuestionRow], sizes: Sizes) -> set[str]:
+    """The ids of the questions that the synthesizer answers."""
     refused = _draw([row for row in rows if not row.answerable], sizes.unanswerable, sizes.seed)
     wanted = None if sizes.questions is None else max(0, sizes.questions - len(refused))
     return {row.id for row in (*refused, *_draw([row for row in rows if row.answerable], wanted, sizes.seed))}
@@ -108,26 +108,28 @@ def _require_distinct(questions: Sequence[QuestionRow], turns: Sequence[RewriteR
         raise DataError(f"id {min(both)!r} is that of a question and of a conversation turn in the test rows; ids must differ")
 
 
-def _question_ties(row: QuestionRow) -> list[str]:
-    """What a question is not independent of, the first its name for it: gold documents, or where there are none the one that
-    it was asked beside, and its group."""
+def _question_keys(row: QuestionRow) -> list[str]:
+    """Cluster keys of a question; items that share a key are dependent, and the first names the cluster.
+
+    They are the gold documents, or if there are none the document of its first near passage, and the question's group.
+    """
     near = row.passage_ids or row.near_ids[:1]
     return [*map(document_of, near), *filter(None, (row.group,))] or [row.id]
 
 
-def _turn_ties(row: RewriteRow) -> list[str]:
+def _turn_keys(row: RewriteRow) -> list[str]:
     return [*filter(None, (row.conversation, row.group)), *map(document_of, row.passage_ids)]
 
 
 def _question(row: QuestionRow, cluster: str, answered: bool) -> ChainItem:
-    """The synthesizer is measured on a question that stands alone, where there is one; else the rewriter sees its history."""
+    """An item for the synthesizer: with the standalone question if there is one, else with the history for the rewriter."""
     query = Query(row.standalone) if row.standalone else Query(row.question, row.history)
     gold = GoldAnswer(row.id, row.answers, row.answerable, row.passage_ids if row.answerable else (), row.quotes, cluster)
     return ChainItem(query, gold, answered=answered)
 
 
 def _turn(row: RewriteRow, cluster: str) -> ChainItem:
-    """A turn counts for retrieval only: its gold answer is a whole sentence, which EM and F1 of short answers do not fit."""
+    """An item that counts for retrieval only: a turn's gold answer is a whole sentence, which EM and F1 do not fit."""
     gold = GoldAnswer(row.id, row.answers, True, row.passage_ids, row.quotes, cluster)
     return ChainItem(Query(row.question, row.history), gold, row.rewrite, answered=False)
 
@@ -137,10 +139,10 @@ def _judgments(rows: Sequence[JudgeRow], data: DataFolder, sizes: Sizes) -> tupl
     found: list[JudgeItem] = []
     for task in dict.fromkeys(row.task for row in rows):
         for row in _draw([row for row in rows if row.task == task], sizes.judgments, sizes.seed):
-            found.append(JudgeItem(row.id, schemas[task], row.inputs, row.label, _judged_about(row)))
+            found.append(JudgeItem(row.id, schemas[task], row.inputs, row.label, _judgment_cluster(row)))
     return tuple(found)
 
 
-def _judged_about(row: JudgeRow) -> str:
-    """What a judgment is not independent of: its group, or else the document of its first passage."""
+def _judgment_cluster(row: JudgeRow) -> str:
+    """The cluster of a judgment: its group, or else the document of its first passage."""
     return row.group or next(map(document_of, row.passage_ids), row.id)

@@ -14,7 +14,7 @@ from fastapi import Path as PathParameter
 from fastapi.openapi.models import Example
 from pydantic import BaseModel, ConfigDict, Field
 
-from lorag.catalogue import Listed
+from lorag.catalogue import CatalogueEntry
 from lorag.pipeline.adapters.registry import CANDIDATE, PREVIOUS, PRODUCTION, Registry, Version
 from lorag.pipeline.errors import AdapterError
 from lorag.pipeline.records import Role
@@ -193,7 +193,7 @@ def _role(project: Project, role: Role, serving: str) -> RoleView:
     return RoleView(role=role, aliases=dict(registry.aliases(role)), serving=serving, versions=versions)
 
 
-def _version(registry: Registry, each: Listed) -> VersionView:
+def _version(registry: Registry, each: CatalogueEntry) -> VersionView:
     view = VersionView(version=each.version.id, aliases=list(each.version.aliases))
     if each.card is None:
         return view.model_copy(update={"problem": _without_paths(each.problem, registry)})

@@ -25,7 +25,7 @@ def open_runtime(project: Project, metrics: Metrics) -> Runtime:
     parts = project.parts
 
     def open_encoder(version: Version | None) -> Encoder:
-        return Encoder(version_name(version) if version else "", *parts.index_seen_by(version))
+        return Encoder(version_name(version) if version else "", *parts.index_for(version))
 
     with ExitStack() as opened:
         parts.store()  # what is wrong with it is told before a model is loaded

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from lorag.assembly import GENERATION_ROLES, chain_options, chosen_version, open_registry, retriever_of, version_name
-from lorag.index_switch import fit_index
 from lorag.pipeline.adapters.registry import Version
 from lorag.pipeline.chain import Chain, build_chain
 from lorag.pipeline.config import Settings
@@ -25,6 +24,7 @@ from lorag.pipeline.retrieval.index import Index
 from lorag.pipeline.retrieval.rerank import Reranker
 from lorag.pipeline.stages import Retriever
 from lorag.pipeline.stages.attempts import BASE
+from lorag.promotion import switch_index
 from lorag.services.api.errors import ApiError
 from lorag.services.api.residents import Residents
 
@@ -229,17 +229,17 @@ class Runtime:
         if self._encoder is not None and self._encoder.name == encoder.name:
             return ()
         try:
-            fit = fit_index(encoder.index)
+            switch = switch_index(encoder.index)
         except NothingIngested:
             self._encoder = encoder
             return ()
-        if fit.fits:
+        if switch.searchable:
             self._encoder = encoder
             return ()
         if self._encoder is None:
             self._encoder = self._fitting(encoder)
         name = self._encoder.name or BASE
-        return (f"embedder {encoder.name or BASE} does not serve yet, {name} serves: {fit.words}",)
+        return (f"embedder {encoder.name or BASE} does not serve yet, {name} serves: {switch.message}",)
 
     def _fitting(self, unfit: Encoder) -> Encoder:
         """The bare encoder, or that of a version with an alias, that can search the index as it is, which `unfit` cannot.

@@ -17,7 +17,7 @@ from lorag.services.terminal import cell, command, for_project, out, show, show_
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from lorag.catalogue import Listed
+    from lorag.catalogue import CatalogueEntry
     from lorag.pipeline.adapters.card import AdapterCard, Origin, Parent
     from lorag.pipeline.adapters.evidence import Evidence
     from lorag.pipeline.adapters.registry import Version
@@ -189,7 +189,7 @@ def _show_claims(evidence: Sequence[Evidence], title: str) -> None:
     out().print(rows)
 
 
-def _entry(each: Listed) -> dict[str, Any]:
+def _entry(each: CatalogueEntry) -> dict[str, Any]:
     version, card = each.version, each.card
     entry: dict[str, Any] = {"role": version.role.value, "version": version.id, "aliases": list(version.aliases), "created": ""}
     if card is None:

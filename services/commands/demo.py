@@ -27,6 +27,6 @@ def demo(
 
     try:
         with progress_bars() as bars:
-            run_demo(out, full, from_starters=not from_scratch, watcher=bars)
+            run_demo(out, full, from_starters=not from_scratch, progress=bars)
     except KeyboardInterrupt:
         raise Interrupted(f"the demo stopped; what is finished stays in {out}, run it again and it goes on from there") from None

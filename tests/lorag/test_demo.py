@@ -34,7 +34,7 @@ from lorag.pipeline.retrieval.chunking import chunk
 from lorag.pipeline.retrieval.loading import load_folder
 from lorag.training.recipe import Recipe, changed, load_recipe
 from lorag.training.recipe_parts import GenerationLora
-from lorag.watching import Nobody
+from lorag.watching import SilentListener
 from tests.lorag.starter_folders import bundle_tiny
 
 THINGS = {
@@ -135,7 +135,7 @@ class Runs:
 
 
 @dataclass
-class Noting(Nobody):
+class Noting(SilentListener):
     """Keeps the lines that are meant for a person."""
 
     lines: list[str]
@@ -162,11 +162,11 @@ def run(out: Path, patch: pytest.MonkeyPatch, stop_at: tuple[Role, int] | None =
     with patch.context() as here, redirect_stderr(noise), redirect_stdout(noise):
         here.setattr(lorag.training.run, "train_role", watched)
         if stop_at is None:
-            assert run_demo(out, watcher=Noting(told.lines)) == out / "report.html"
+            assert run_demo(out, progress=Noting(told.lines)) == out / "report.html"
             told.report = json.loads((out / "report.json").read_text(encoding="utf-8"))
         else:
             with pytest.raises(KeyboardInterrupt):
-                run_demo(out, watcher=Noting(told.lines))
+                run_demo(out, progress=Noting(told.lines))
     told.noise = noise.getvalue()
     registry = Registry(out / "project" / ".lorag" / "adapters")
     told.published = {role: tuple(version.id for version in registry.list(role)) for role in ROLES}

@@ -7,8 +7,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from lorag.assembly import open_index, version_name
-from lorag.index_switch import named_encoder
+from lorag.assembly import open_index, unproven_embedder, version_name
 from lorag.pipeline.adapters.registry import Registry
 from lorag.pipeline.config import load_settings
 from lorag.pipeline.records import Role
@@ -21,7 +20,7 @@ STEPWISE = """
 import sys
 from pathlib import Path
 from lorag.assembly import open_registry
-from lorag.index_switch import follow_embedder
+from lorag.promotion import switch_project_index
 from lorag.pipeline.config import load_settings
 from lorag.pipeline.records import Role
 
@@ -31,7 +30,7 @@ settings = load_settings(Path(sys.argv[1]))
 
 def work():
     open_registry(settings).rollback(Role.EMBEDDER)
-    follow_embedder(settings)
+    switch_project_index(settings)
 
 run_stepwise(work, report)
 """
@@ -50,7 +49,7 @@ def test_a_rollback_that_is_killed_leaves_one_pair_or_the_other(project, publish
         """The version in production; the index has answered with the collection that this one filled."""
         settings = load_settings(project.folder)
         version = registry.resolve(Role.EMBEDDER, "production")
-        with closing(open_index(settings, named_encoder(settings))) as index:
+        with closing(open_index(settings, unproven_embedder(settings))) as index:
             assert index.fits() and index.info().collection == filled[version.id], version_name(version)
         return version.id
 

@@ -1,10 +1,10 @@
-"""Who is told of long work, and how a duration is written."""
+"""Progress listeners, and how a duration is written."""
 
 from __future__ import annotations
 
 import pytest
 
-from lorag.watching import Nobody, duration
+from lorag.watching import SilentListener, duration
 
 
 @pytest.mark.parametrize(
@@ -14,9 +14,9 @@ def test_duration(seconds: float, shown: str) -> None:
     assert duration(seconds) == shown
 
 
-def test_nobody_keeps_everything_to_itself(capsys: pytest.CaptureFixture[str]) -> None:
-    nobody = Nobody()
-    nobody.begin("ingest")
-    nobody.update("ingest", 1, 2, "a.md", 3.0)
-    nobody.notice("done")
+def test_a_silent_listener_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    listener = SilentListener()
+    listener.begin("ingest")
+    listener.update("ingest", 1, 2, "a.md", 3.0)
+    listener.notice("done")
     assert capsys.readouterr() == ("", "")

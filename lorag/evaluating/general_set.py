@@ -1,6 +1,6 @@
-"""What tuning an embedder cost where it was not tuned: retrieval on a set of another domain, before and after.
+"""Measures what tuning cost an embedder on a general set of another domain: retrieval before and after.
 
-The composition root of that check: settings and a folder in, one claim out, which goes on the card and decides no promotion.
+The composition root of that check: settings and a folder in, one claim out. The claim goes on the card and decides no promotion.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ _BEIR_FILES = ("corpus.jsonl", "queries.jsonl", "qrels/test.tsv")
 
 @dataclass(frozen=True, slots=True)
 class GeneralSet:
-    """A test collection, and the group of each query that belongs with others; the rest stand alone. `digest` is the SHA-256 over
-    its files."""
+    """A test collection, with the group of each query that depends on others. `digest` is the SHA-256 over its files."""
 
     name: str
     digest: str
@@ -41,7 +40,7 @@ class GeneralSet:
 
 
 def read_general(folder: Path) -> GeneralSet:
-    """A BEIR folder, or a data folder with `test/embedder.jsonl`. Raises DataError, InputError where it is neither."""
+    """Read a BEIR folder, or a data folder with `test/embedder.jsonl`. Raises DataError, and InputError if it is neither."""
     if (folder / "corpus.jsonl").is_file():
         return GeneralSet(folder.name, _digest(folder, _BEIR_FILES), read_beir(folder), {})
     if not (folder / PASSAGES).is_file():
@@ -59,16 +58,16 @@ def read_general(folder: Path) -> GeneralSet:
 
 
 def _digest(folder: Path, names: Sequence[str]) -> str:
-    """SHA-256 over the named files that are there, each with its name."""
+    """SHA-256 over the named files that exist, each with its name."""
     return text_digest("".join(f"{name}\0{file_digest(folder / name)}\n" for name in names if (folder / name).is_file()))
 
 
-def measure_elsewhere(
+def measure_general(
     settings: Settings, name: str, tests: GeneralSet, on_texts: Callable[[int, int], None] | None = None
 ) -> tuple[Version, Evidence]:
-    """nDCG@10 of the embedder version or alias `name` against the bare encoder on `tests`, query by query, put on its card.
+    """Measure nDCG@10 of the embedder version or alias `name` against the bare encoder on `tests`, paired by query.
 
-    An earlier comparison on the same set is replaced.
+    The claim goes on its card and replaces an earlier one on the same set.
     """
     registry = open_registry(settings)
     version = registry.resolve(Role.EMBEDDER, name)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lorag.evaluating.elsewhere import measure_elsewhere, read_general
+from lorag.evaluating.general_set import measure_general, read_general
 from lorag.pipeline.adapters.evidence import BARE_BASE, DataOrigin, EvidenceData, EvidenceKind
 from lorag.pipeline.adapters.registry import Registry
 from lorag.pipeline.config import load_settings
@@ -53,7 +53,7 @@ def test_the_claim_stands_beside_the_adapters_own_evidence(project, publish_embe
     version, registry = publish_embedder(), Registry(project.adapters)
     own = registry.show(Role.EMBEDDER, version).evidence
     settings = load_settings(project.folder)
-    found, evidence = measure_elsewhere(settings, "candidate", read_general(beir))
+    found, evidence = measure_general(settings, "candidate", read_general(beir))
     assert found.id == version
     card = registry.show(Role.EMBEDDER, version)
     assert card.evidence == (evidence, *own)
@@ -64,7 +64,7 @@ def test_the_claim_stands_beside_the_adapters_own_evidence(project, publish_embe
     assert evidence.reference == pytest.approx(_ndcg(bare))
     assert evidence.tuned == pytest.approx(_ndcg(SentenceTransformerEmbedder(str(project.encoder), adapter=found.folder)))
     assert evidence.difference == pytest.approx(evidence.tuned - evidence.reference) and evidence.low <= evidence.difference
-    measure_elsewhere(settings, version, read_general(beir))
+    measure_general(settings, version, read_general(beir))
     assert registry.show(Role.EMBEDDER, version).evidence == (evidence, *own)  # measured again, it stands there once
 
 
