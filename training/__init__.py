@@ -1,1 +1,1 @@
-"""Everything that makes an adapter. May import `pipeline`; nothing in `pipeline` imports this."""
+"""Everything that makes an adapter. Imports `pipeline`, which never imports this."""

@@ -1,8 +1,8 @@
 """Attention for training on a CPU: what transformers calls eager, without the float32 copies of its weights.
 
-torch's softmax computes in float32 inside whatever it is given, so asking it for float32 output only makes it write, keep and
-read back three times the memory. torch's own fused attention for CPUs is slow backward. About a third of attention's time and two
-thirds of its memory are saved (training/LOG.md); a test holds the result to eager's. Loads no model library by itself.
+torch's softmax computes in float32 internally for any input dtype. Asking it for float32 output only makes it write, keep and
+read back three times the memory. torch's own fused attention for CPUs has a slow backward pass. This one saves about a third of
+attention's time and two thirds of its memory (training/LOG.md); a test compares it with eager. Loads no model library by itself.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def lean_attention(
 
 
 def use_lean_attention(model: Any) -> None:
-    """Let `model` attend so; one with more to its attention than products and a softmax (capped scores, sinks) attends eagerly.
+    """Use this attention in `model`, or eager if the model's attention has more than products and a softmax (caps, sinks).
 
-    That is a model which torch's fused attention cannot serve either, and whose class says so.
+    torch's fused attention does not support such a model either, and its class says so.
     """
     from transformers import AttentionInterface
     from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, eager_mask

@@ -1,9 +1,9 @@
-"""Checkpoints that are whole or not there, and runs that go on from them, for any Hugging Face trainer.
+"""Atomic checkpoints, and runs that resume from them, for any Hugging Face trainer.
 
-The trainer writes `checkpoint-STEP` folders file by file; killed while it does, it leaves a folder that looks like the
+The trainer writes `checkpoint-STEP` folders file by file. If it is killed meanwhile, it leaves a folder that looks like the
 newest checkpoint and does not load. Here a folder counts only once it is committed: all files synced, a manifest of their
-digests written, and a `COMPLETE` mark, which names the manifest's digest, written last. Knows no model, no loss and no
-role, and loads no model library.
+digests written, and a `COMPLETE` mark with the manifest's digest written last. Knows no model, no loss and no role, and loads
+no model library.
 """
 
 from __future__ import annotations
@@ -44,22 +44,22 @@ COMPLETE = "COMPLETE"
 _NAME = re.compile(r"checkpoint-(\d+)")
 _WRITE_FAILURES = ("No space left", "Disk quota", "Read-only file system")
 _TORCH_WRITE_FAILURES = ("PytorchStreamWriter", "inline_container", "iostream error")
-"""What torch says of a file that it could not write, whatever the reason was."""
+"""Parts of torch's messages for a file that it could not write, for any reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The newest complete checkpoint, if any, and a line for each newer folder that was passed over."""
+    """The newest complete checkpoint, if any, and a line for each newer folder that was skipped."""
 
     newest: Path | None
     passed_over: tuple[str, ...] = ()
 
 
 def commit(folder: Path, *, run: str = "") -> None:
-    """Make a written checkpoint folder count: sync its files, then write the manifest, then the mark.
+    """Commit a written checkpoint folder: sync its files, then write the manifest, then the mark.
 
-    `run` is any text that says what the run is made of (a digest of settings and rows); resuming compares it.
-    Raises OSError where the disk refuses; the folder then does not count.
+    `run` identifies the run, such as by a digest of settings and rows; resuming compares it. Raises OSError if the disk
+    refuses a write; the folder then stays uncommitted.
     """
     (folder / COMPLETE).unlink(missing_ok=True)
     sync_tree(folder)
@@ -71,9 +71,9 @@ def commit(folder: Path, *, run: str = "") -> None:
 
 
 def find_newest(run_folder: Path, *, run: str | None = None) -> Found:
-    """Look for the newest checkpoint in `run_folder` that is committed and unchanged since, newest first.
+    """Find the newest checkpoint in `run_folder` that is committed and unchanged since.
 
-    Raises TrainingError where `run` is given and that checkpoint was committed for another one.
+    Raises TrainingError if `run` is given and that checkpoint was committed for another one.
     """
     passed_over = []
     for folder in reversed(_checkpoints(run_folder)):
@@ -95,7 +95,7 @@ def newest_complete(run_folder: Path, *, run: str | None = None) -> Path | None:
 
 
 def prune(run_folder: Path, keep: int = 2, protect: Path | None = None) -> None:
-    """Delete all checkpoints older than the newest `keep` committed ones, except `protect`. Newer folders are left alone."""
+    """Delete all checkpoints older than the newest `keep` committed ones, except `protect`. Newer folders stay."""
     committed = [folder for folder in _checkpoints(run_folder) if (folder / COMPLETE).is_file()]
     if len(committed) < keep:
         return
@@ -106,7 +106,7 @@ def prune(run_folder: Path, keep: int = 2, protect: Path | None = None) -> None:
 
 
 def discard(run_folder: Path) -> None:
-    """Delete all checkpoints and the loss curve of a run, so that a new one may begin in its folder."""
+    """Delete all checkpoints and the loss curve of a run, so that a new one can start in its folder."""
     for folder in _checkpoints(run_folder):
         _delete(folder)
     (run_folder / LOSS_FILE).unlink(missing_ok=True)
@@ -114,7 +114,7 @@ def discard(run_folder: Path) -> None:
 
 @contextlib.contextmanager
 def writing_failures(run_folder: Path) -> Iterator[None]:
-    """Within: a checkpoint that the disk refuses ends the run as a TrainingError that says where to go on from."""
+    """Context in which a failed write of a checkpoint becomes a TrainingError that names the checkpoint to resume from."""
     try:
         yield
     except Exception as error:
@@ -135,9 +135,9 @@ def writing_failures(run_folder: Path) -> Iterator[None]:
 class CommitCheckpoints(TrainerEvents):
     """Trainer callback: commits each checkpoint after the trainer has written all of it, and keeps the newest `keep`.
 
-    When the run begins it deletes what newer, incomplete folders were left behind, so that the trainer writes into none.
-    Raises TrainingError there where a run that does not resume would write over complete checkpoints, or where
-    `save_total_limit` is set: the trainer deletes old checkpoints before the new one counts.
+    When the run begins it deletes newer, incomplete folders, so that the trainer writes into none of them. It then raises
+    TrainingError if a run that does not resume would overwrite complete checkpoints. It also does if `save_total_limit` is set,
+    since the trainer deletes old checkpoints before the new one is committed.
     """
 
     def __init__(self, run_folder: Path, *, keep: int = 2, run: str = "") -> None:
@@ -178,9 +178,9 @@ def fit(
 ) -> None:
     """Train to the last step, committing checkpoints in `run_folder`, which must be the trainer's `output_dir`.
 
-    With `resume` it goes on from the newest complete checkpoint, if there is one; a finished run is loaded and trains no
-    further. `on_notice` gets a line for each checkpoint passed over. Afterwards `trainer.model` and `trainer.state` are the
-    run's last ones. An interrupt passes through and leaves what was committed.
+    With `resume` it continues from the newest complete checkpoint, if there is one; a finished run is only loaded. `on_notice`
+    gets a line for each skipped checkpoint. Afterwards `trainer.model` and `trainer.state` are the run's last ones. An interrupt
+    passes through and leaves the committed checkpoints.
 
     Raises TrainingError as `CommitCheckpoints`, `ProgressCallback`, `find_newest` and `writing_failures` do.
     """
@@ -204,12 +204,14 @@ def fit(
 
 
 class _Finished(Exception):
-    """The checkpoint that was loaded is that of the last step."""
+    """The loaded checkpoint is that of the last step."""
 
 
 class _StopIfFinished(TrainerEvents):
-    """The trainer does one step too many when it resumes a finished run in the middle of an epoch: it looks at the step count
-    only after a step. When the run begins, weights and state are loaded already, so there is nothing left to do."""
+    """Ends a resumed run that is finished already, once weights and state are loaded.
+
+    The trainer would do one step too many in the middle of an epoch, since it checks the step count only after a step.
+    """
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step >= state.max_steps:
@@ -232,7 +234,7 @@ def _content(folder: Path) -> list[Path]:
 
 
 def _fault(folder: Path) -> str | None:
-    """Why a checkpoint folder must not be used; None where it is complete."""
+    """Why a checkpoint folder must not be used; None if it is complete."""
     try:
         mark = (folder / COMPLETE).read_text()
         manifest = (folder / MANIFEST).read_bytes()
@@ -255,7 +257,7 @@ def _manifest(folder: Path) -> Mapping[str, Any]:
 
 
 def _delete(folder: Path) -> None:
-    """The mark goes first: a deletion that is cut short leaves an incomplete folder."""
+    """Delete the mark first, so that an interrupted deletion leaves an incomplete folder."""
     (folder / COMPLETE).unlink(missing_ok=True)
     sync(folder)
     shutil.rmtree(folder)

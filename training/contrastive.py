@@ -1,9 +1,9 @@
 """Contrastive training of the embedder's LoRA adapter through the sentence-transformers trainer.
 
-Each query is pulled to its passage and away from the other passages of the batch and its hard negatives (InfoNCE, arXiv
-1807.03748). Two-tower: queries and passages both go through the adapter. Query side only (arXiv 2601.04646): passages
-are embedded once by the bare model, so an index filled by it stays valid. Texts are those of `contracts.embed`, so training
-sees what the index and the retriever embed. Evaluates nothing.
+The loss raises the score of each query with its passage over the other passages of the batch and hard negatives (InfoNCE,
+arXiv 1807.03748). Two-tower: queries and passages both go through the adapter. Query side only (arXiv 2601.04646): passages
+are embedded once by the bare model, so an index filled by it stays valid. Texts are those of `contracts.embed`, the same as
+in the index and the retriever. Evaluates nothing.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """The model that is trained: `model` as `SentenceTransformerEmbedder` takes it, on `device` as `processes.device` takes it.
+    """The model to train: `model` as `SentenceTransformerEmbedder` takes it, on `device` as `processes.device` takes it.
 
-    `full` trains all of its weights instead of an adapter, `quantized` an adapter on it in 4 bit (QLoRA): for comparison, they
-    cannot be published.
+    `full` trains all of its weights instead of an adapter, `quantized` an adapter on it in 4 bit (QLoRA). Both are for comparison
+    and cannot be published.
     """
 
     model: str
@@ -81,10 +81,10 @@ class LossPoint:
 
 @dataclass(frozen=True, slots=True)
 class TrainedEmbedder:
-    """The result of a run: an adapter folder (float16) and the figures that go on its card.
+    """The result of a run: an adapter folder (float16) and the figures for its card.
 
-    `tokens` are those read, repeats counted. `seconds` are those of this process. `final_loss` is the mean over the last
-    tenth of the steps. `dev` are the dev figures of the checkpoint that was kept, and its step; empty where none were measured.
+    `tokens` counts all tokens read, with repeats. `seconds` are those of this process. `final_loss` is the mean over the last
+    tenth of the steps. `dev` holds the dev figures of the saved checkpoint, and its step; it is empty if none were measured.
     """
 
     folder: Path
@@ -115,12 +115,12 @@ def train_embedder(
 ) -> TrainedEmbedder:
     """Train one LoRA adapter and save it in half precision under `run_folder/adapter`.
 
-    Hard negatives are mined by `miner`, the encoder of the index in use; without it by the bare model. With `dev`, and
-    `recipe.dev`, it is measured on the way and the best checkpoint's adapter is saved. With `resume` it goes on
-    from the newest complete checkpoint. The same rows, recipe and thread count give the same weights. A KeyboardInterrupt
-    passes through and leaves the checkpoints.
+    Hard negatives are mined by `miner`, the encoder of the index in use; without it by the bare model. With `dev` and
+    `recipe.dev` the adapter is measured during training, and the best checkpoint is saved. With `resume` the run continues from
+    the newest complete checkpoint. The same rows, recipe and thread count give the same weights. A KeyboardInterrupt passes
+    through and leaves the checkpoints.
 
-    Raises TrainingError if rows or recipe cannot be trained on, and as `fit` does; BaseError if the model cannot be had.
+    Raises TrainingError if rows or recipe cannot be trained on, and as `fit` does; BaseError if the model cannot be loaded.
     """
     import torch
 
@@ -197,8 +197,10 @@ def _check(
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """The embedder that learns, before any adapter, and the pairs. If passages stay as they are, the bare model's vectors of
-    those of the corpus and of the dev questions, in their order."""
+    """The embedder to train, without an adapter yet, and the pairs.
+
+    If only the query side is trained: also the bare model's vectors of the corpus passages and of the dev passages, in order.
+    """
 
     embedder: SentenceTransformerEmbedder
     pairs: tuple[Pair, ...]
@@ -214,7 +216,7 @@ def _prepare(
     dev: RetrievalDev | None,
     miner: Embedder | None,
 ) -> _Prepared:
-    """Embeds each passage once by each encoder that is needed; in several processes, the first one mines for all."""
+    """Embed each passage once by each encoder that is needed. With several processes, the first one mines for all."""
     contrast, limit = recipe.contrast, recipe.optimiser.max_length
     embedder = encoder.open()
     model = embedder.load()
@@ -236,7 +238,7 @@ def _prepare(
     )
     passage_vectors = frozen if miner is None or same else None
     pairs = processes.run_on_first(lambda: _pairs(rows, passages, recipe, miner or embedder, passage_vectors))
-    if encoder.quantized:  # the pairs are those of the unquantized model, whatever is tuned on them
+    if encoder.quantized:  # the unquantized model mines, so that all variants train on the same pairs
         embedder = encoder.open(quantized=True)
         quantized = embedder.load()
         quantized.max_seq_length, quantized.prompts = model.max_seq_length, model.prompts
@@ -251,7 +253,7 @@ def _pairs(
     miner: Embedder,
     passage_vectors: Vectors | None,
 ) -> tuple[Pair, ...]:
-    """The pairs to train on, their hard negatives mined by `miner`, whose passage vectors are given if they are known."""
+    """The pairs to train on, with hard negatives mined by `miner`, whose passage vectors are given if they are known."""
     contrast, query_vectors = recipe.contrast, None
     if contrast.mines:
         passage_vectors = miner.embed_passages(_texts(passages)) if passage_vectors is None else passage_vectors
@@ -271,7 +273,7 @@ def _pairs(
 def _reuse_vectors(
     wanted: Sequence[PassageRow], known: Sequence[PassageRow], vectors: Vectors, embedder: SentenceTransformerEmbedder
 ) -> Vectors:
-    """The vectors of `wanted`, in their order: those of `known` as given, the others embedded."""
+    """The vectors of `wanted`, in order: given ones of `known` are reused, the others embedded."""
     import numpy as np
 
     place = {passage.id: at for at, passage in enumerate(known)}
@@ -285,7 +287,7 @@ def _texts(passages: Sequence[PassageRow]) -> list[str]:
 
 
 def _set_trainable(model: Any, encoder: Encoder, recipe: EmbeddingRecipe) -> None:
-    """What learns: a new adapter, or all weights but those of BERT's own pooler, which get no gradient."""
+    """Choose the weights to train: a new adapter, or all but those of BERT's own pooler, which get no gradient."""
     if encoder.full:
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(".pooler." not in f".{name}")
@@ -319,7 +321,7 @@ def _trainer(
         def get_train_dataloader(self) -> Any:
             if processes.count() == 1:
                 return super().get_train_dataloader()
-            self.args.dataloader_drop_last = False  # the library drops a short last batch where there are several processes
+            self.args.dataloader_drop_last = False  # the library drops a short last batch if there are several processes
             whole: Any = self._build_dataloader(self.train_dataset, recipe.optimiser.batch_size, dataset_kind="train")
             own = BatchShard(whole.batch_sampler, processes.count(), processes.rank(), blank=len(pairs))
             return loader(Dataset.from_dict(with_blank(columns)), own, self.data_collator, self.accelerator.device)
@@ -355,7 +357,7 @@ def _arguments(optimiser: Optimisation, run_folder: Path, device: str, prompts: 
 
 
 def _save(trainer: Any, model: Any, encoder: Encoder, recipe: EmbeddingRecipe, folder: Path, best: Best | None) -> None:
-    """Save what is published: the adapter of the best checkpoint, or that of the last step; a whole model as the library does."""
+    """Save the adapter of the best checkpoint, or that of the last step. A whole model is saved by the library."""
     if encoder.full:
         model.save(str(folder), create_model_card=False)
         return
@@ -370,7 +372,7 @@ def _save(trainer: Any, model: Any, encoder: Encoder, recipe: EmbeddingRecipe, f
 def _digest(
     encoder: Encoder, recipe: EmbeddingRecipe, pairs: Sequence[Pair], texts: dict[str, str], dev: RetrievalDev | None
 ) -> str:
-    """What the run is made of; only how often it is saved, where it is reported and the device may change on the way."""
+    """The run's identity. The checkpoint interval, the trackers and the device may change on resume."""
     model = asdict(replace(encoder, device=""))
     measured = [] if dev is None else [asdict(dev)]
     parts = [model, counted(recipe, stopped=dev is not None), [asdict(pair) for pair in pairs], texts, *measured]

@@ -1,4 +1,4 @@
-"""What the contrastive trainer reads: pairs as columns of texts, or of rows in a table of passage vectors; and their tokens."""
+"""Columns for the contrastive trainer: pairs as texts, or as rows of a table of passage vectors; and their token counts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lorag.training.losses import NO_ROW
 
 
 def prompt(model: Any, *names: str) -> str:
-    """The instruction that serving puts before such a text."""
+    """The instruction that serving puts before a text of this kind."""
     prompts = model.prompts or {}
     return next((prompts[name] for name in (*names, model.default_prompt_name) if prompts.get(name)), "")
 
@@ -37,7 +37,7 @@ def index_columns(pairs: Sequence[Pair], passage_ids: Sequence[str]) -> dict[str
 
 
 def with_blank(columns: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-    """The columns with labels, and a last row that the losses leave out."""
+    """The columns with labels and a last, blank row that the losses leave out."""
     rows = len(columns["query"])
     texts = {name: [*column, ""] for name, column in columns.items() if name != "label"}
     labels = columns.get("label") or [[0]] * rows
@@ -45,7 +45,7 @@ def with_blank(columns: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
 
 
 def tokens_per_epoch(model: Any, pairs: Sequence[Pair], texts: dict[str, str], *, queries_only: bool) -> int:
-    """Tokens that go through the model in an epoch, each text cut to the model's limit."""
+    """Tokens that the model reads in an epoch, each text cut to the model's limit."""
     limit = model.max_seq_length or 0
 
     def count(text: str) -> int:

@@ -1,7 +1,7 @@
-"""A data folder: `passages.jsonl` and `train/`, `dev/`, `test/` with one JSONL file a role, and the proof that nothing leaks.
+"""A data folder: `passages.jsonl` and `train/`, `dev/`, `test/` with one JSONL file a role, and the check for leaks.
 
-A test item that shares a passage or a conversation with training data is a bug (design, rule 3): it is refused here, before
-anything is trained or measured.
+A test item that shares a passage or a conversation with training data is a bug (design, rule 3). It is refused here, before any
+training or measurement.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PASSAGES = "passages.jsonl"
 
 
 def judge_schemas(intents: Mapping[str, str]) -> dict[str, LabelSchema]:
-    """The built-in judge tasks and, where the project has intents, its own."""
+    """The built-in judge tasks and, if the project has intents, its own."""
     schemas = dict(BUILT_IN)
     if intents:
         schemas[INTENT] = intent_schema(intents)
@@ -52,7 +52,7 @@ class DataFolder:
     intents: Mapping[str, str]
 
     def file(self, split: str, role: Role) -> Path:
-        """Where the rows of `role` lie. Raises DataError where there is no such file."""
+        """The path of the rows of `role`. Raises DataError if there is no such file."""
         for suffix in ("", ".gz"):
             path = self.folder / split / f"{role.value}.jsonl{suffix}"
             if path.is_file():
@@ -81,12 +81,12 @@ class DataFolder:
         return read_embeds(self.file(split, Role.EMBEDDER))
 
     def origin(self, split: str, role: Role) -> DataOrigin:
-        """Whose the rows of a file are: made ones, if one is; of feedback, if one is; else people's."""
+        """The origin of a file's rows: made if any row is made, else feedback if any row is, else human."""
         found = {row.origin for row in self._rows(split, role)}
         return next((origin for origin in (DataOrigin.MADE, DataOrigin.FEEDBACK) if origin in found), DataOrigin.HUMAN)
 
     def training_passages(self) -> dict[str, PassageRow]:
-        """The passages that training may show: none of a document that a dev or test row has its gold passage in, or judges."""
+        """The passages that training may show: none of a document with a gold or judged passage of a dev or test row."""
         held_out = {
             document_of(key.removeprefix("passage "))
             for split in HELD_OUT
@@ -97,8 +97,10 @@ class DataFolder:
         return {id_: row for id_, row in self.passages().items() if document_of(id_) not in held_out}
 
     def check_leaks(self, role: Role) -> None:
-        """Raises DataError where a dev or test row of any role shares a conversation, a group or a passage, gold or judged,
-        with the training rows of `role`."""
+        """Raises DataError if a dev or test row of any role shares a source with a training row of `role`.
+
+        A source is a conversation, a group, or a passage that is gold or judged.
+        """
         train = self._source_keys("train", role)
         for split in HELD_OUT:
             for other in (r for r in Role if self.has(split, r)):
@@ -113,9 +115,9 @@ class DataFolder:
                     )
 
     def repeats(self, role: Role) -> tuple[str, ...]:
-        """A line for each held-out file of `role` in which inputs stand that are those of a training row, word for word.
+        """A line for each held-out file of `role` with inputs that equal those of a training row, word for word.
 
-        No error: in public sets of short messages a few do. What is measured on them is remembered, not learnt.
+        This is no error: public sets of short messages have a few. Scores on them measure memory, not learning.
         """
         train = self._inputs("train", role)
         lines = []
@@ -136,8 +138,10 @@ class DataFolder:
         return f"{path.relative_to(self.folder)}:{line}"
 
     def _source_keys(self, split: str, role: Role) -> dict[str, int]:
-        """What ties rows to their source: group, conversation, and the passages that are gold or judged, each with its kind;
-        and the first row with it."""
+        """The sources of the rows → the number of the first row with each.
+
+        A source is a group, a conversation, or a passage that is gold or judged, each with its kind.
+        """
         found: dict[str, int] = {}
         for number, row in enumerate(self._rows(split, role)):
             for key in _keys_of(row):
@@ -145,14 +149,14 @@ class DataFolder:
         return found
 
     def _inputs(self, split: str, role: Role) -> dict[str, int]:
-        """What rows of `role` ask, as plain words, and the first row that asks it."""
+        """The inputs of the rows of `role`, as plain words → the number of the first row with each."""
         found: dict[str, int] = {}
         for number, row in enumerate(self._rows(split, role)):
             found.setdefault(_words(row), number)
         return found
 
     def _rows(self, split: str, role: Role) -> Sequence[RewriteRow | QuestionRow | EmbedRow | JudgeRow]:
-        """The rows of a file that need not be there."""
+        """The rows of a file, which may be missing."""
         if not self.has(split, role):
             return ()
         if role is Role.REWRITER:
@@ -161,7 +165,7 @@ class DataFolder:
             return self.questions(split)
         if role is Role.EMBEDDER:
             return self.embed_rows(split)
-        # Read without schemas: what a row was made from does not depend on the labels that a project knows.
+        # Read without schemas: the sources of a row do not depend on the labels that a project knows.
         return read_judgments(self.file(split, role), None) if role is Role.JUDGE else ()
 
 
@@ -183,7 +187,7 @@ def _keys_of(row: RewriteRow | QuestionRow | EmbedRow | JudgeRow) -> Iterator[st
 
 
 def _words(row: RewriteRow | QuestionRow | EmbedRow | JudgeRow) -> str:
-    """What a row asks without its answer, in lower case and with single spaces."""
+    """The input of a row without its answer, in lower case and with single spaces."""
     match row:
         case RewriteRow():
             asked = " | ".join([*map(str, row.history), row.question])

@@ -1,7 +1,7 @@
-"""What a generation role is measured by while it trains: dev items answered by the very stages and metrics of the evaluation.
+"""Dev metrics of a generation role during training, by the stages and metrics of the evaluation.
 
-A `DevSet` (`training.early_stopping`) is items and one name of a figure that decides. An item that failed has no value: it is
-left out of every figure and counted as `failed`. Knows no trainer: an engine and the name of an adapter come in.
+A `DevSet` (`training.early_stopping`) holds items and the name of the metric that decides. A failed item has no value: it is left
+out of every figure and counted as `failed`. Knows no trainer, only an engine and the name of an adapter.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from lorag.training.passage_search import as_passage
 ANSWERED = "F1 with citations"
 ACCURACY = "accuracy"
 UNPARSED = "unparsed"
-"""Replies out of the role's format; how they are scored is each metric's own affair."""
+"""The figure that counts replies not in the role's format. Each metric decides how to score them."""
 
 METRICS: Mapping[Role, tuple[str, ...]] = {
     Role.REWRITER: (rewrite_metrics.ROUGE_1, rewrite_metrics.EM),
     Role.SYNTHESIZER: (ANSWERED, answer_metrics.F1, answer_metrics.EM),
     Role.JUDGE: (MACRO_F1, ACCURACY),
 }
-"""The figures a run may be stopped by, the role's own first."""
+"""The metrics that may decide early stopping, the role's default first."""
 
 SHOWN_ANSWERS = (
     answer_metrics.F1,
@@ -48,7 +48,7 @@ SHOWN_ANSWERS = (
     answer_metrics.CITATION_RECALL,
     answer_metrics.RIGHT_REFUSALS,
 )
-"""Figures of answers that are measured beside the one that decides, if any item has a value of them."""
+"""Further figures of answers, reported if any item has a value of them."""
 
 T = TypeVar("T")
 
@@ -69,15 +69,17 @@ class RewriteDev:
 
 @dataclass(frozen=True, slots=True)
 class AnswerDev:
-    """Questions with the passages they are shown with, gold ones among them where they are answerable."""
+    """Questions with the passages they are shown with, with the gold ones if they are answerable."""
 
     rows: tuple[QuestionRow, ...]
     shown: Mapping[str, tuple[PassageRow, ...]]
     metric: str = ANSWERED
 
     def measure(self, engine: Engine, adapter: str) -> dict[str, float]:
-        """`F1 with citations` is the mean over the questions that did not fail of: for an answerable one, half token F1 and half
-        the F1 of its citations; for another, whether it was refused."""
+        """`F1 with citations` is a mean over the questions that did not fail.
+
+        For an answerable question: half token F1 and half the F1 of its citations; for another: whether it was refused.
+        """
         hits = [tuple(Hit(as_passage(row), 1.0) for row in self.shown[question.id]) for question in self.rows]
         found = Synthesizer(engine, adapter).answer([row.standalone or row.question for row in self.rows], hits)
         golds = [GoldAnswer(r.id, r.answers, r.answerable, r.passage_ids if r.answerable else ()) for r in self.rows]
@@ -90,14 +92,14 @@ class AnswerDev:
 
 @dataclass(frozen=True, slots=True)
 class JudgeDev:
-    """Judgments of any tasks; each is weighed over the labels of its schema."""
+    """Judgments of any tasks; each label is chosen by its probability among those of the schema."""
 
     rows: tuple[JudgeRow, ...]
     schemas: Mapping[str, LabelSchema]
     metric: str = MACRO_F1
 
     def measure(self, engine: Engine, adapter: str) -> dict[str, float]:
-        """Mean over the tasks, each counting alike, of macro-F1 and of accuracy; a task without any verdict has neither."""
+        """The unweighted mean over the tasks of macro-F1 and of accuracy; a task without any verdict has neither."""
         judge, scores = Judge(engine, adapter), []
         found: list[Verdict] = []
         for task in dict.fromkeys(row.task for row in self.rows):
@@ -114,7 +116,7 @@ class JudgeDev:
 
 
 def rewrite_dev(rows: Sequence[RewriteRow], items: int, metric: str = "", seed: int = 0) -> RewriteDev:
-    """At most `items` of the turns that have a history. Raises TrainingError where there is none, or no such metric."""
+    """At most `items` of the turns that have a history. Raises TrainingError if there is none, or no such metric."""
     drawn = _sample([row for row in rows if row.history], items, seed)
     return RewriteDev(drawn, metric_of(Role.REWRITER, METRICS[Role.REWRITER], metric))
 
@@ -122,7 +124,7 @@ def rewrite_dev(rows: Sequence[RewriteRow], items: int, metric: str = "", seed: 
 def judge_dev(
     rows: Sequence[JudgeRow], schemas: Mapping[str, LabelSchema], items: int, metric: str = "", seed: int = 0
 ) -> JudgeDev:
-    """At most `items` judgments, as evenly over the tasks as can be. Raises TrainingError as `rewrite_dev`."""
+    """At most `items` judgments, spread evenly over the tasks. Raises TrainingError as `rewrite_dev`."""
     tasks = list(dict.fromkeys(row.task for row in rows))
     chosen: list[JudgeRow] = []
     for place, task in enumerate(tasks):
@@ -145,7 +147,7 @@ def answer_dev(
 
 
 def sample_questions(rows: Sequence[QuestionRow], items: int, seed: int = 0) -> tuple[QuestionRow, ...]:
-    """At most `items` questions, unanswerable ones as often as they are in `rows`. Raises TrainingError where there is none."""
+    """At most `items` questions, drawn at random from `rows`. Raises TrainingError if there is none."""
     return _sample(rows, items, seed)
 
 
@@ -164,9 +166,9 @@ def _means(table: ScoreTable, metrics: Iterable[str]) -> dict[str, float]:
 
 
 def _with_outcomes(figures: dict[str, float], metric: str, found: Sequence[Rewrite | Answer | Verdict]) -> dict[str, float]:
-    """The figures, with how many items failed and how many replies were unparsed, if any.
+    """The figures, with the counts of failed items and of unparsed replies, if there are any.
 
-    Raises TrainingError if the figure that decides has no value, which is if all of its items failed.
+    Raises TrainingError if the metric that decides has no value, because all of its items failed.
     """
     if metric not in figures:
         error = next((each.error for each in found if each.error is not None), None)
@@ -178,7 +180,7 @@ def _with_outcomes(figures: dict[str, float], metric: str, found: Sequence[Rewri
 
 
 def _answer_figure(item: ItemScores) -> float:
-    """Of an item that has values."""
+    """`F1 with citations` of an item that has values."""
     values = item.values
     if answer_metrics.F1 not in values:
         return values[answer_metrics.RIGHT_REFUSALS]

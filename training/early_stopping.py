@@ -1,7 +1,7 @@
-"""Early stopping on a metric of the role: every so many steps the adapter answers a few dev items, and the best one is kept.
+"""Early stopping on a metric of the role: the adapter answers a few dev items every `every` steps, and the best one is kept.
 
-What was measured stands in the trainer's log history, which each checkpoint holds, so a resumed run knows all that was measured
-before it and chooses the same best checkpoint. Knows no metric and no model: a callable measures. Loads no model library.
+Measurements are stored in the trainer's log history, which each checkpoint holds. So a resumed run knows all earlier ones and
+chooses the same best checkpoint. Knows no metric and no model: a callable measures. Loads no model library.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lorag.training.progress import TrainerEvents
 from lorag.training.recipe_parts import Stopping
 
 PREFIX = "dev "
-"""Begins the names of dev figures in a log history."""
+"""Prefix of the names of dev figures in a log history."""
 
 FAILED = "failed"
 """The figure that counts dev items without a value; absent means none."""
@@ -41,7 +41,7 @@ class DevSet(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Best:
-    """The best figures so far, the step they are of, and how often it was measured since."""
+    """The best figures so far, their step, and the number of measurements since."""
 
     step: int
     figures: Mapping[str, float]
@@ -49,27 +49,27 @@ class Best:
 
     @property
     def named(self) -> dict[str, float]:
-        """What a run tells of it: the figures, and the step among them."""
+        """The figures for reports and the card, with the step as one of them."""
         return {**self.figures, "best step": float(self.step)}
 
 
 def metric_of(role: Role, metrics: Sequence[str], name: str) -> str:
-    """The figure that decides: `name`, or the first of the role's `metrics`. Raises TrainingError for one that is not its own."""
+    """The metric that decides: `name`, or the first of the role's `metrics`. Raises TrainingError for any other name."""
     if name and name not in metrics:
         raise TrainingError(f"dev.metric {name!r}: the {role.value} is stopped by one of {', '.join(metrics)}")
     return name or metrics[0]
 
 
 def require_dev_rows(rows: Sequence[Any]) -> None:
-    """Raises TrainingError where there is no dev row."""
+    """Raises TrainingError if there is no dev row."""
     if not rows:
         raise TrainingError("no dev row to stop by: add rows to the dev split, or take `dev` out of the recipe")
 
 
 def best_of(log_history: Sequence[Mapping[str, Any]], metric: str) -> Best | None:
-    """The best entry by `metric`, of equal ones the first; None where nothing was measured.
+    """The best entry by `metric`, the first of equal ones; None if nothing was measured.
 
-    Entries at which more items failed than at others are not compared: their figures are over fewer items.
+    Only entries with the fewest failed items are compared, since figures of the others are over fewer items.
     """
     measured = [entry for entry in log_history if PREFIX + metric in entry]
     if not measured:
@@ -83,10 +83,10 @@ def best_of(log_history: Sequence[Mapping[str, Any]], metric: str) -> Best | Non
 
 
 class StopEarly(TrainerEvents):
-    """Trainer callback: measures before the checkpoint of a step is written, has one written at each measured step, protects
-    that of the best one from pruning, and ends the run when patience is spent. Must stand before `CommitCheckpoints`.
+    """Trainer callback: measures at intervals, and ends the run after `patience` measurements without a better figure.
 
-    `measure` gives higher-is-better figures by name, `metric` among them; `on_figures` is told of them with the step.
+    It has a checkpoint written at each measured step and protects the best one from pruning. Add it before `CommitCheckpoints`.
+    `measure` returns higher-is-better figures by name, with `metric` among them; `on_figures` gets the step and the figures.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class StopEarly(TrainerEvents):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self._protect_best(state) >= self._stopping.patience:
-            state.max_steps = state.global_step  # the checkpoint that was loaded is that of a run which had stopped
+            state.max_steps = state.global_step  # the loaded checkpoint is that of a run that had stopped
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step % self._stopping.every and state.global_step < state.max_steps:
@@ -123,7 +123,7 @@ class StopEarly(TrainerEvents):
             control.should_training_stop = True
 
     def _protect_best(self, state: Any) -> int:
-        """Tell the trainer's state which checkpoint to keep; returns how often it was measured since the best."""
+        """Mark the best checkpoint in the trainer's state. Returns the number of measurements since."""
         best = best_of(state.log_history, self._metric)
         if best is None:
             return 0

@@ -1,4 +1,4 @@
-"""What all trainings of an encoder share: the LoRA put on it, recomputed activations, and how the adapter is saved."""
+"""Parts of every encoder training: adding the LoRA, recomputing activations, and saving the adapter."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from lorag.training.lora_options import lora_config, train_in_float32
 from lorag.training.recipe_parts import LoraShape
 
 MINILM_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
-"""What the adapter's config names as base where the model is the packaged copy of it."""
+"""The base that an adapter's config names if the model is the packaged copy of it."""
 
 
 def add_lora(model: Any, shape: LoraShape, name: str) -> None:
-    """Put an untrained adapter on the transformer inside a `SentenceTransformer`; only the adapter learns then.
+    """Put an untrained adapter on the transformer inside a `SentenceTransformer`; only the adapter is trained then.
 
-    Raises TrainingError where the targets are no linear modules of the model, which errors call `name`.
+    Raises TrainingError if the targets are no linear modules of the model, which errors call `name`.
     """
     config = lora_config(shape)
     config.task_type = "FEATURE_EXTRACTION"
@@ -33,7 +33,7 @@ def add_lora(model: Any, shape: LoraShape, name: str) -> None:
     except ValueError as error:
         reason = str(error).partition("\n")[0]
         raise TrainingError(f"targets {shape.targets}: {reason}; name linear modules of {name}") from error
-    train_in_float32(model)  # beside weights in 4 bit peft keeps the adapter in bfloat16
+    train_in_float32(model)  # on 4-bit weights peft keeps the adapter in bfloat16
 
 
 def has_bf16(device: str) -> bool:
@@ -46,7 +46,7 @@ def has_bf16(device: str) -> bool:
 
 
 def recompute_activations(model: Any) -> None:
-    """Keep no activations between forward and backward: memory of one layer instead of all, for about a third more time."""
+    """Recompute activations in the backward pass: memory of one layer instead of all, for about a third more time."""
     transformer = model.transformers_model
     transformer.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 
@@ -74,7 +74,7 @@ def halve(source: Path, folder: Path, name: str) -> Path:
 
 
 def write_instruction(folder: Path, instruction: str) -> None:
-    """Let the adapter carry what is put before each query, in the file and the form of sentence-transformers."""
+    """Save the instruction before each query with the adapter, in the file format of sentence-transformers."""
     content = json.dumps({"prompts": {"query": instruction}}, indent=2) + "\n"
     (folder / PROMPTS_FILE).write_text(content, encoding="utf-8")
 

@@ -1,8 +1,8 @@
-"""What a training run will need, before any of it is spent: parameters, steps, memory and time, without loading weights.
+"""Estimates what a training run needs before it starts: parameters, steps, memory and time, without loading weights.
 
-Rows are read, put through the role's contract and turned into tokens as training does, so lengths and steps are those of
-the run; the synthesizer's distractors alone are drawn by chance instead of retrieved. Memory is that of the longest rows
-(`estimate_memory`), time that of all (`estimate_time`). Writes nothing.
+Rows are read, rendered by the role's contract and tokenized as in training, so lengths and steps are those of the run. Only the
+synthesizer's distractors are random instead of retrieved. Memory is that of the longest rows (`estimate_memory`), time that of
+all (`estimate_time`). Writes nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedde
 from lorag.training import processes
 from lorag.training.data.negatives import Negatives
 from lorag.training.data.rows import EmbedRow, PassageRow
-from lorag.training.estimate_memory import Load, Memory, Reading, Setting, contrastive_memory, sft_memory, show_size
+from lorag.training.estimate_memory import EncoderPass, Memory, SftPass, SftSettings, contrastive_memory, sft_memory, show_size
 from lorag.training.estimate_time import EFFICIENCY, Geometry, measure_rate, operations
 from lorag.training.estimate_trace import Traced, trace_encoder, trace_generation
 from lorag.training.losses import ROWS_AT_ONCE
@@ -37,11 +37,11 @@ from lorag.training.sft import Example, encode
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A run as it would be. `recipe` is the one to train with: that of the job, its batches cut to the memory given.
+    """The estimate of a run. `recipe` is the job's, with batches cut to the given memory.
 
-    `rows` are what a step counts (`batch` · `accumulate` of them): rows, packed sequences, or pairs of the embedder, whose
-    `micro_batch` (0: the whole batch) is what goes through the encoder at a time. `tokens` are those of an epoch, padding not
-    counted. `seconds` rest on `rate`, operations a second.
+    `rows` are the units of a step, `batch` · `accumulate` of them: rows, packed sequences, or pairs of the embedder. The encoder
+    reads `micro_batch` texts at a time (0: the whole batch). `tokens` are those of an epoch, without padding. `seconds` are
+    computed from `rate`, in operations a second.
     """
 
     recipe: Recipe
@@ -67,10 +67,10 @@ class Plan:
 
 
 def plan_training(job: TrainingRun, max_memory: int = 0) -> Plan:
-    """What `job` will need; with `max_memory`, in bytes, its batches are read in parts that fit.
+    """The estimate of `job`; with `max_memory`, in bytes, its batches are split into parts that fit.
 
     A step's rows, and so the loss, stay the same. Raises as the run itself does for data that cannot be trained on, and
-    TrainingError, naming the smallest need, where nothing fits.
+    TrainingError, with the smallest need, if nothing fits.
     """
     job.data.check_leaks(job.role)
     recipe = job.recipe
@@ -84,7 +84,7 @@ def plan_training(job: TrainingRun, max_memory: int = 0) -> Plan:
 def plan_sft(
     examples: Sequence[Example], recipe: GenerationRecipe, base: str, max_memory: int = 0, *, device: str = "auto"
 ) -> Plan:
-    """What a supervised run on these examples will need. Raises as `plan_training` does."""
+    """The estimate of a supervised run on these examples. Raises as `plan_training` does."""
     optimiser = recipe.optimiser
     device = resolve_device(processes.device(device))
     compute = resolve_compute(recipe.precision, recipe.compute, device)
@@ -95,11 +95,11 @@ def plan_sft(
     folder = tokenizer_place(base)
     config = _config(folder)
     traced = trace_generation(folder, recipe.lora, lengths[0], compute, device)
-    setting = setting_of(recipe, compute, device, config)
+    setting = memory_settings(recipe, compute, device, config)
     geometry = Geometry.of(config)
 
     def need(micro: int) -> Memory:
-        return sft_memory(traced, Load(micro, scored(rows[:micro]), geometry.vocabulary), setting)
+        return sft_memory(traced, SftPass(micro, scored(rows[:micro]), geometry.vocabulary), setting)
 
     whole = optimiser.batch_size * optimiser.accumulate
     micro = optimiser.batch_size
@@ -130,29 +130,29 @@ def plan_sft(
     )
 
 
-def setting_of(recipe: GenerationRecipe, compute: str, device: str, config: Any) -> Setting:
-    """How the run of `recipe` keeps things."""
+def memory_settings(recipe: GenerationRecipe, compute: str, device: str, config: Any) -> SftSettings:
+    """The settings of the run of `recipe` that decide its memory."""
     on_cpu, optimiser = device == "cpu", recipe.optimiser
     recomputed = not on_cpu if optimiser.gradient_checkpointing == "auto" else optimiser.gradient_checkpointing
     eight_bit = not on_cpu if optimiser.algorithm is Optimizer.AUTO else optimiser.algorithm is not Optimizer.ADAMW
-    return Setting(recipe.precision, compute, device, _stored(config), recomputed, eight_bit)
+    return SftSettings(recipe.precision, compute, device, _stored(config), recomputed, eight_bit)
 
 
 def scored(rows: Sequence[Row]) -> int:
-    """Positions of a batch whose logits are computed: in all its rows, each column in which one has a target."""
+    """The number of positions of a batch with logits: in all its rows, each column in which any row has a target."""
     columns = {place for row in rows for place, label in enumerate(row["labels"]) if label != IGNORED}
     return len(columns) * len(rows)
 
 
 def _operations(traced: Traced, geometry: Geometry, lengths: Sequence[int], targets: float, *, recomputed: bool) -> float:
-    """Those of one epoch."""
+    """Floating-point operations of one epoch."""
     tokens = sum(lengths)
     mean = sum(length * length for length in lengths) / tokens  # the length of the row that a token is in
     return operations(traced, geometry, tokens=tokens, length=mean, scored=targets, recomputed=recomputed)
 
 
 def _largest(sizes: Sequence[int], need: Any, max_memory: int) -> int:
-    """The largest of the sizes, which rise, that fits. Raises TrainingError where none does."""
+    """The largest of the ascending sizes that fits. Raises TrainingError if none does."""
     for size in reversed(sizes):
         if need(size).total <= max_memory:
             return size
@@ -171,13 +171,13 @@ def _config(folder: str) -> Any:
 
 
 def _stored(config: Any) -> str:
-    """The dtype that a model's files hold, by its config."""
+    """The dtype of a model's files, by its config."""
     return str(getattr(config, "dtype", None) or "float32").removeprefix("torch.")
 
 
 @dataclass(frozen=True, slots=True)
 class _RandomFinder:
-    """Passages without an encoder: as long as retrieved ones, which is what counts here."""
+    """Random passages without an encoder. Only their length counts here, and it is that of retrieved ones."""
 
     ids: tuple[str, ...]
 
@@ -238,9 +238,9 @@ def _plan_encoder(job: TrainingRun, recipe: EmbeddingRecipe, max_memory: int) ->
 
 
 def columns_of(rows: Sequence[EmbedRow], passages: Sequence[PassageRow], model: str, recipe: EmbeddingRecipe) -> list[list[int]]:
-    """Lengths in tokens of what the encoder reads, longest first: queries, their passages, and a column a hard negative.
+    """Lengths in tokens of the texts that the encoder reads, longest first: queries, their passages, a column a hard negative.
 
-    Negatives are not mined yet, so theirs are the passages' own, the longest first. Raises TrainingError for an unknown passage.
+    Negatives are not mined yet, so the longest passages stand in for them. Raises TrainingError for an unknown passage.
     """
     from transformers import AutoTokenizer
 
@@ -279,7 +279,10 @@ def encoder_need(
     stored: str,
     device: str,
 ) -> Memory:
-    """The peak of a contrastive run whose batch holds the longest texts of each column; `traced` is of `group` of `longest`."""
+    """The peak of a contrastive run whose batch holds the longest texts of each column.
+
+    `traced` is of `group` texts of `longest` tokens.
+    """
     size, micro = recipe.optimiser.batch_size, recipe.contrast.micro_batch
     if micro:
         tokens, passes = micro * longest, 1
@@ -288,6 +291,6 @@ def encoder_need(
         tokens, passes = sum(len(g) * g[0] for g in groups if g), sum(map(bool, groups))
     else:
         tokens, passes = sum(len(column[:size]) * column[0] for column in columns), len(columns)
-    reading = Reading(tokens, passes, group * longest)
+    reading = EncoderPass(tokens, passes, group * longest)
     recomputed = recipe.optimiser.gradient_checkpointing is True
     return contrastive_memory(traced, reading, stored=stored, device=device, recomputed=recomputed)

@@ -1,8 +1,8 @@
-"""The peak of a training run's memory, part by part, from what `estimate_trace` found and a few constants that were measured.
+"""The peak of a training run's memory, part by part, from the result of `estimate_trace` and a few measured constants.
 
-On a CPU the peak is that of the process's resident memory (VmHWM), on a GPU that of its memory. The constants are of torch 2.13,
-transformers 5.23, peft 0.21, trl 1.16 and bitsandbytes 0.50 on x86-64 with glibc; `benchmarks/memory_estimate.py` holds estimates
-to measured peaks. Loads no model library.
+On a CPU the peak is that of the process's resident memory (VmHWM), on a GPU that of GPU memory. The constants are of torch 2.13,
+transformers 5.23, peft 0.21, trl 1.16 and bitsandbytes 0.50 on x86-64 with glibc; `benchmarks/memory_estimate.py` compares
+estimates with measured peaks. Loads no model library.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from lorag.training.estimate_trace import Traced
 MIB, GIB = 1 << 20, 1 << 30
 
 LIBRARIES = {"sft": 570 * MIB, "contrastive": 620 * MIB}
-"""Resident memory of a CPU process that has made its trainer, without model and adapter. Measured."""
+"""Resident memory of a CPU process with its trainer, without model and adapter. Measured."""
 
 GPU_CONTEXT = 600 * MIB
-"""What CUDA and its libraries take of a GPU before the first tensor. The usual figure; not measured here."""
+"""GPU memory of CUDA and its libraries before the first tensor. The usual figure; not measured here."""
 
 HEAP = {"sft": 1.40, "contrastive": 1.18}
-"""Memory that glibc's heap takes per byte of activations: a decoder's layers free large temporaries between tensors that stay,
-and the holes are of no use to later ones; an encoder's keep nearly all that is large, but each batch is of another length and
-tears its own holes. Measured for minilm: 1.0 over 3 steps of equal length, 1.6 over 44 of real rows; this lies between."""
+"""Memory that glibc's heap takes per byte of activations. A decoder's layers free large temporaries between tensors that stay,
+and later tensors do not fit the holes. An encoder's layers keep nearly all large tensors, but each batch has another length and
+fragments the heap anew. Measured for minilm: 1.0 over 3 steps of equal length, 1.6 over 44 of real rows; this lies between."""
 
 HEAP_LIMIT = 32 * MIB
-"""Larger tensors are mapped on their own and leave no holes: glibc's highest mmap threshold."""
+"""glibc's highest mmap threshold: larger tensors are mapped on their own and do not fragment the heap."""
 
 GPU_BLOCKS = 1.10
-"""The same of torch's caching allocator on a GPU. Assumed."""
+"""The same factor for torch's caching allocator on a GPU. Assumed."""
 
 NF4_BLOCK = 64
 WIDTH = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -45,7 +45,7 @@ LOSS_COPIES = 3
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Peak memory in bytes by what it is for. Logits are gone when the layers' backward pass needs its workspace."""
+    """Peak memory in bytes by use. Logits are freed before the layers' backward pass needs its workspace."""
 
     libraries: int
     base: int
@@ -63,8 +63,8 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
-    """What one pass of SFT reads: `rows` of the traced length, and `scored` positions whose logits are computed, in all rows."""
+class SftPass:
+    """The input of one SFT pass: `rows` of the traced length, with logits at `scored` positions, in all rows together."""
 
     rows: int
     scored: int
@@ -72,10 +72,10 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
-    """How a supervised run keeps things. `stored` is the dtype of the base's files, `compute` the one that activations have.
+class SftSettings:
+    """The settings of a supervised run. `stored` is the dtype of the base's files, `compute` that of activations.
 
-    `recomputed` is gradient checkpointing: layers keep their input alone. `eight_bit` is of the optimiser's moments.
+    `recomputed` is gradient checkpointing: layers keep only their input. `eight_bit` is for the optimiser's moments.
     """
 
     precision: Precision
@@ -86,7 +86,7 @@ class Setting:
     eight_bit: bool = False
 
 
-def sft_memory(traced: Traced, load: Load, setting: Setting) -> Memory:
+def sft_memory(traced: Traced, load: SftPass, setting: SftSettings) -> Memory:
     """The peak of a supervised run."""
     on_cpu, precision, compute = setting.device == "cpu", setting.precision, setting.compute
     width = WIDTH[compute]
@@ -101,10 +101,10 @@ def sft_memory(traced: Traced, load: Load, setting: Setting) -> Memory:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """What an encoder reads before it goes back: `tokens`, padding counted, in `passes` groups.
+class EncoderPass:
+    """The input of an encoder before a backward pass: `tokens`, with padding, in `passes` groups.
 
-    It was traced with `traced_tokens` in a group as long as the longest; shorter ones keep no more per token.
+    It was traced with `traced_tokens` in a group of the longest texts; shorter ones keep no more per token.
     """
 
     tokens: int
@@ -112,7 +112,7 @@ class Reading:
     traced_tokens: int
 
 
-def contrastive_memory(traced: Traced, reading: Reading, *, stored: str, device: str, recomputed: bool = False) -> Memory:
+def contrastive_memory(traced: Traced, reading: EncoderPass, *, stored: str, device: str, recomputed: bool = False) -> Memory:
     """The peak of a contrastive run; `recomputed` is gradient checkpointing."""
     on_cpu = device == "cpu"
     share = reading.tokens / reading.traced_tokens
@@ -132,9 +132,9 @@ def contrastive_memory(traced: Traced, reading: Reading, *, stored: str, device:
 
 
 def activations(traced: Traced, rows: int, *, recomputed: bool, on_cpu: bool) -> int:
-    """Bytes that `rows` rows keep until their backward pass, with what the allocator loses around them.
+    """Bytes of activations that `rows` rows keep until their backward pass, with the allocator's overhead.
 
-    Where layers are recomputed, their inputs stay and one layer at a time is whole.
+    If layers are recomputed, only their inputs stay, and the activations of one layer at a time.
     """
     if recomputed:
         outside = sum(traced.kept) + traced.weight_copies - traced.in_layers
@@ -147,7 +147,7 @@ def activations(traced: Traced, rows: int, *, recomputed: bool, on_cpu: bool) ->
 
 
 def base_bytes(traced: Traced, precision: Precision, compute: str, stored: str, *, on_cpu: bool) -> int:
-    """The base's weights. On a CPU the file stays mapped while anything in it is used as it stands, quantized or not."""
+    """Bytes of the base's weights. On a CPU the file stays mapped while any of its tensors is in use, quantized or not."""
     whole = traced.parameters * WIDTH[compute]
     if precision is Precision.NF4:
         # One scale a block in float32; quantized itself on a GPU (double quantization: 8 bit, and one float32 in 256 blocks).

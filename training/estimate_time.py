@@ -1,8 +1,8 @@
-"""How long training will take: the floating-point operations it needs, by how many this machine does now.
+"""How long training will take: its floating-point operations divided by the rate that this machine reaches now.
 
-Products of matrices of the model's own shape are timed for a moment, so a busy machine counts as it is; training reaches a known
-share of that rate (the rest goes into softmax, norms, restoring quantized weights and the optimiser). Other work that comes or
-goes changes more than the estimate can know: on a crowded machine steps took from 0.2 to 4.6 times it (LOG.md).
+Products of matrices of the model's shape are timed briefly, so the load of the machine counts. Training reaches a known share of
+that rate; the rest goes into softmax, norms, dequantizing weights and the optimiser. Later changes of the load are not foreseen:
+on a crowded machine steps took from 0.2 to 4.6 times the estimate (LOG.md).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from lorag.training.estimate_trace import Traced
 
 EFFICIENCY = {"cpu": 0.5, "cuda": 0.35}
-"""Training's rate as a share of that of plain products. CPU: measured on smollm2-135m and minilm by
+"""Training's rate as a share of that of matrix products. CPU: measured on smollm2-135m and minilm by
 `benchmarks/memory_estimate.py`; CUDA: assumed."""
 
 CALIBRATION_TOKENS = 256
@@ -23,7 +23,7 @@ CALIBRATION_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """What of a model's config decides the operations that are not in its matrices."""
+    """The figures of a model's config for attention and logits, whose operations its parameter count does not give."""
 
     layers: int
     hidden: int
@@ -32,7 +32,7 @@ class Geometry:
 
     @classmethod
     def of(cls, config: Any) -> Geometry:
-        """From a transformers config, the text part of one with several."""
+        """From a transformers config, or the text part of a composite one."""
         text = config.get_text_config()
         hidden = int(text.hidden_size)
         intermediate = int(getattr(text, "intermediate_size", 0) or 4 * hidden)
@@ -42,8 +42,8 @@ class Geometry:
 def operations(traced: Traced, geometry: Geometry, *, tokens: float, length: float, scored: float, recomputed: bool) -> float:
     """Floating-point operations of training on `tokens`, in rows of `length`, with logits at `scored` positions.
 
-    Frozen matrices cost two a parameter and token forward and two backward (their own gradient is not needed), the adapter's
-    six, attention's scores twelve a layer, token pair and unit of width. `recomputed` adds the forward pass again.
+    Frozen matrices cost two a parameter and token forward and two backward, since they need no gradient of their own. The
+    adapter costs six, attention's scores twelve a layer, token pair and unit of width. `recomputed` adds a forward pass.
     """
     frozen = traced.linear * tokens
     pairs = geometry.layers * geometry.hidden * length * tokens
@@ -53,7 +53,7 @@ def operations(traced: Traced, geometry: Geometry, *, tokens: float, length: flo
 
 
 def measure_rate(geometry: Geometry, compute: str, device: str) -> float:
-    """Floating-point operations a second of products of this model's shape, here and now. Takes about half a second."""
+    """Floating-point operations a second of products of this model's shape, measured now. Takes about half a second."""
     import torch
 
     from lorag.pipeline.engine.processor import probe_threads

@@ -1,9 +1,9 @@
-"""What a model with an adapter keeps of a row for its backward pass, without weights: its code runs on tensors without content.
+"""The activations that a model with an adapter keeps for its backward pass, found by running its code without weights.
 
-The model is built from its config alone on torch's meta device, gets its adapter, and reads one made-up batch whose tensors
-have a shape, a type and a device but no memory (torch's FakeTensorMode). Autograd tells of every tensor that it keeps. So the
-figure follows the family, the attention, the adapter's kind and mixed precision by itself; a formula would have to know each
-(tests hold it to one worked by hand, and to what a real pass keeps). Takes seconds, whatever the model's size. Knows no rows.
+The model is built from its config alone on torch's meta device, gets its adapter, and reads one made-up batch. Its
+tensors have a shape, a type and a device but no memory (torch's FakeTensorMode). A hook of autograd gets every tensor that it
+saves. So the figure follows the family, the attention, the adapter's kind and mixed precision by itself; a formula would have to
+know each. Tests compare it with one worked by hand and with a real pass. Takes seconds for any model size. Knows no rows.
 """
 
 from __future__ import annotations
@@ -22,12 +22,11 @@ from lorag.training.recipe_parts import GenerationLora, LoraShape
 
 @dataclass(frozen=True, slots=True)
 class Traced:
-    """A model with its adapter, and what it keeps of the batch it was traced with. Counts are of parameters, sizes in bytes.
+    """A model with its adapter, and the activations that its traced batch keeps. Counts are of parameters, sizes in bytes.
 
     `linear` and `linear_outputs` are of the frozen matrices that quantization takes (all but the output embedding), `widest` the
-    largest of them. `weight_copies` are what mixed precision keeps of weights in each pass, whatever the batch; `kept` one size
-    per tensor of the batch's. `layer_inputs`, `widest_layer` and `in_layers` (all of theirs) say what remains where activations
-    are recomputed layer by layer.
+    largest of them. `weight_copies` are copies of weights that mixed precision keeps in each pass, for any batch; `kept` has one
+    size per tensor of the batch. `layer_inputs`, `widest_layer` and `in_layers` (of all layers) are for recomputed activations.
     """
 
     parameters: int
@@ -125,7 +124,7 @@ def _with_adapter(model: Any, config: Any) -> Any:
 
 @dataclass(slots=True)
 class _SavedTensors:
-    """Counts what autograd keeps: each storage once, but the model's own. Layers are told of by hooks."""
+    """Counts the storages that autograd saves, each once, without the model's own. Hooks mark the layers."""
 
     own: frozenset[int]
     shapes: frozenset[tuple[int, ...]]
@@ -183,7 +182,7 @@ def _trace(model: Any, frozen: _Frozen, read: Callable[[], Any], *, mixed: bool)
 
 @contextmanager
 def _without_memory(model: Any) -> Iterator[None]:
-    """Within: tensors have no content, and the model's are of that kind and say that they lie on the CPU."""
+    """Context in which all tensors are fake, with those of the model on a fake CPU."""
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -200,7 +199,7 @@ def _without_memory(model: Any) -> Iterator[None]:
                             torch.nn.Parameter(empty, requires_grad=tensor.requires_grad)
                             if kind is torch.nn.Parameter
                             else empty,
-                            tensor,  # held, so that its id stays its own
+                            tensor,  # kept alive, so that its id stays unique
                         )
                     table[name] = made[id(tensor)][0]
         yield

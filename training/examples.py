@@ -1,7 +1,7 @@
 """Rows of a role → the examples its adapter is trained on, through the role's contract. Pure: no model, no file.
 
 The synthesizer's examples show what serving shows: the passages that it retrieves for the question, gold ones among
-distractors, at times without the gold ones, so that refusing is learnt if the passages do not say.
+distractors, at times without the gold ones, so that the model learns to refuse if the passages hold no answer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lorag.training.sft import Example
 
 
 def rewrite_examples(rows: Sequence[RewriteRow]) -> list[Example]:
-    """One example a turn with history; a turn without is never put to the rewriter, so it teaches nothing."""
+    """One example a turn with history. Serving never sends a turn without history to the rewriter."""
     return [
         Example(row.id, rewrite.messages(row.history, row.question), rewrite.target(row.rewrite))
         for row in rows
@@ -41,10 +41,10 @@ def judge_examples(rows: Sequence[JudgeRow], schemas: Mapping[str, LabelSchema])
 def support_examples(
     rows: Sequence[QuestionRow], passages: Mapping[str, PassageRow], *, limit: int, seed: int = 0
 ) -> list[Example]:
-    """Support judgments made of answered questions, at most `limit`: the judge also meets short answers beside their question.
+    """Support judgments made of answered questions, at most `limit`, so that the judge also sees short answers to questions.
 
-    A row's own answer is `supported` by its gold passages; the answer of another row of the same group is `unsupported` where
-    none of its alternatives stands in them. Half and half, drawn with `seed`.
+    A row's own answer is `supported` by its gold passages. The answer of another row of the same group is `unsupported` if none
+    of its alternatives occurs in them. Half and half, drawn with `seed`.
     """
     rng = random.Random(seed)
     usable = [row for row in rows if row.answerable and row.passage_ids and all(p in passages for p in row.passage_ids)]
@@ -62,9 +62,9 @@ def support_examples(
 
 
 def mix(rows: Sequence[JudgeRow], mixture: Mapping[str, float], seed: int = 0) -> list[JudgeRow]:
-    """The rows of one epoch: those of each task as often as `mixture` says, 1 where it does not; the fraction is drawn.
+    """The rows of one epoch: each task's rows as often as `mixture` says, by default once; a fraction is sampled.
 
-    Tasks of which rows are short and labels many need more showings than their share of the file; a long task crowds them
+    Tasks with short rows and many labels need more repeats than their share of the file, since tasks with long rows crowd them
     out. Repeated rows get ids of their own. Raises DataError for a task that no row has.
     """
     rng = random.Random(seed)
@@ -94,8 +94,8 @@ def synthesize_examples(
 ) -> list[Example]:
     """One example a question, with `k` passages; `rankings` are those of `rank_for`.
 
-    A gold passage that retrieval missed takes the last distractor's place. What answers the question by another row is never a
-    distractor. Raises DataError for a gold passage that is not among `passages`.
+    A gold passage that retrieval missed replaces the last distractor. A passage that answers the question by another row is never
+    a distractor. Raises DataError for a gold passage that is not among `passages`.
     """
     rng, hidden, gold = random.Random(seed), hidden_rows(rows, missing_gold, seed), gold_passages(rows)
     examples = []
@@ -120,13 +120,13 @@ def asked(row: QuestionRow) -> str:
 
 
 def hidden_rows(rows: Sequence[QuestionRow], share: float, seed: int = 0) -> frozenset[str]:
-    """The ids of the answerable rows, `share` of them by chance, that are shown without their gold passages."""
+    """The ids of a random `share` of the answerable rows, which are shown without their gold passages."""
     rng = random.Random(f"hidden {seed}")
     return frozenset(row.id for row in rows if row.answerable and rng.random() < share)
 
 
 def gold_passages(rows: Sequence[QuestionRow]) -> dict[str, frozenset[str]]:
-    """Each question as it is searched for → the passages that any row which asks it names."""
+    """Each question as it is searched for → the passages of all rows with that question."""
     found: dict[str, frozenset[str]] = {}
     for row in rows:
         found[asked(row)] = found.get(asked(row), frozenset()) | frozenset(row.passage_ids)
@@ -138,15 +138,15 @@ def rank_for(
 ) -> dict[str, list[str]]:
     """Row id → the passages that serving would show for its question, best first, in the order it finds them.
 
-    They are `k`, and one more for each that `shown_passages` takes away from among them.
+    There are `k`, and one more for each passage that `shown_passages` removes.
     """
     hidden, gold = hidden_rows(rows, missing_gold, seed), gold_passages(rows)
-    together: dict[int, list[QuestionRow]] = {}
+    by_depth: dict[int, list[QuestionRow]] = {}
     for row in rows:
-        kept = row.passage_ids if row.answerable and row.id not in hidden else ()
-        together.setdefault(k + len(gold[asked(row)].difference(kept)), []).append(row)
+        own_gold = row.passage_ids if row.answerable and row.id not in hidden else ()
+        by_depth.setdefault(k + len(gold[asked(row)].difference(own_gold)), []).append(row)
     found: dict[str, list[str]] = {}
-    for depth, part in together.items():
+    for depth, part in by_depth.items():
         rankings = finder.find([row.standalone or row.question for row in part], depth, training=training)
         found |= {row.id: ranking for row, ranking in zip(part, rankings, strict=True)}
     return found
@@ -155,7 +155,7 @@ def rank_for(
 def shown_passages(row: QuestionRow, ranking: Sequence[str], k: int, gold: Collection[str] = (), hide: bool = False) -> list[str]:
     """The passage ids of one example in retrieval order: the row's own unless they are hidden, and distractors.
 
-    No distractor is of `gold`, which answers the question too.
+    No distractor is in `gold`, the passages that answer the question too.
     """
     taken = {*gold, *row.passage_ids}
     if not row.answerable or hide:

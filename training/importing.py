@@ -1,8 +1,8 @@
-"""An adapter that plain peft or trl made elsewhere → a published candidate. Nothing is claimed of how it was trained.
+"""An adapter that plain peft or trl made elsewhere → a published candidate. Nothing is claimed about its training.
 
-It comes in as every other: inspected before any library reads it, its matrices held to the base, its effect measured on
-held-out rows and kept as canaries. Weights are kept byte for byte, float32 too: the digest on the card is that of the file it
-came from, and nobody has to trust a conversion. What does not belong to an adapter stays behind.
+It is checked like every other: inspected before any library reads it, its matrices compared with the base, its effect measured
+on held-out rows and recorded as canaries. Weights are copied byte for byte, float32 too, so the digest on the card is that of
+the imported file. Files that are no part of an adapter are not copied.
 """
 
 from __future__ import annotations
@@ -45,8 +45,11 @@ PICKLED = ("adapter_model.bin", "adapter_model.pt", "adapter_model.pth", "pytorc
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What the user says of an adapter: the contract hash and the base's precision it was trained with (empty: not known), its
-    licence, and whether the base it names is the project's under another name."""
+    """The user's statements about an adapter, empty if unknown.
+
+    They are the contract hash and the base's precision that it was trained with, its licence, and whether the base that it names
+    is the project's under another name.
+    """
 
     contract: str = ""
     precision: str = ""
@@ -56,7 +59,7 @@ class Claims:
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """How the project keeps its base and its encoder in memory: what canaries are measured on."""
+    """How the project loads its base, on which canaries are measured."""
 
     precision: Precision = Precision.NF4
     compute: str = "auto"
@@ -66,8 +69,8 @@ class Runtime:
 def import_adapter(folder: Path, job: TrainingRun, claims: Claims, runtime: Runtime) -> Version:
     """Publish the adapter in `folder` as `candidate` of `job.role`, proven on held-out rows of `job.data`.
 
-    Raises AdapterError, IdentityMismatch where it is for another base or contract, NoEffect where it does not move the held-out
-    rows, DataError without such rows, BaseError.
+    Raises AdapterError, IdentityMismatch if it is for another base or contract, NoEffect if it does not change the replies to
+    held-out rows, DataError if there are no such rows, BaseError.
     """
     _check_contract(folder, job.role, claims.contract)
     _check_source(folder)

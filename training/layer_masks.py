@@ -1,8 +1,8 @@
-"""What each kind of layer of a model may see of a packed sequence. Knows masks and a model's config; knows no row.
+"""Attention masks of packed sequences for each kind of layer of a model. Knows masks and a model's config; knows no row.
 
-A four-dimensional mask is taken by transformers as it is, for every layer: a layer with a sliding window would see beyond it.
-So the window is drawn in here, by the positions that tokens have in their own rows, and a model with layers of several kinds
-gets a mask for each. Layers that carry a state from token to token cannot be kept apart by a mask at all.
+transformers uses a four-dimensional mask unchanged in every layer, so a layer with a sliding window would see beyond it. So the
+window is added to the mask here, by the positions of tokens in their own rows. A model with layers of several kinds gets a mask
+for each. No mask can separate rows in layers that carry a state from token to token.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ FULL, SLIDING = "full_attention", "sliding_attention"
 
 
 def require_packable(model: Any) -> None:
-    """Raises TrainingError for a model in which rows of one sequence would see each other, or that sees by other rules."""
+    """Raises TrainingError for a model in which masks cannot separate the rows of a sequence, or have other rules."""
     config = model.config.get_text_config()
     others = sorted(set(getattr(config, "layer_types", None) or ()) - {FULL, SLIDING})
     if others or getattr(model, "_is_stateful", False):
@@ -24,10 +24,10 @@ def require_packable(model: Any) -> None:
 
 
 def layer_masks(config: Any, allowed: Any, positions: Any, dtype: Any) -> Any:
-    """The boolean mask `allowed`, shape (batch, 1, length, length), as what the layers of a model of this config add to scores.
+    """The boolean mask `allowed`, shape (batch, 1, length, length), as the additive mask of a model of this config.
 
     `positions`, (batch, length), are those of the tokens in their own rows. Returns one tensor of type `dtype`, or one for
-    each kind of layer where there are two.
+    each kind of layer if there are two.
     """
     text = config.get_text_config()
     window: Any = getattr(text, "sliding_window", None)

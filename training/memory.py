@@ -1,4 +1,4 @@
-"""Gives memory of finished work back to the system, so that the peak of a process is its largest stage and not the sum."""
+"""Returns freed memory to the system, so that the peak of a process is that of its largest stage and not the sum."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import gc
 
 
 def release_memory() -> None:
-    """Collect garbage and let the C library return what it keeps free; a no-op beyond the collection where that is not glibc."""
+    """Collect garbage and have glibc return its free memory. Without glibc, collect only."""
     gc.collect()
     try:
         ctypes.CDLL("libc.so.6").malloc_trim(0)

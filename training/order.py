@@ -1,9 +1,9 @@
 """The order in which a run reads its rows, and this process's share of each step. Knows row numbers and lengths only.
 
-An epoch's order is drawn from the seed and the epoch's number alone. transformers draws that of rows grouped by length from the
-process's random state instead, so a run resumed in its second epoch would read other rows than the uninterrupted one, and
-processes whose states differ (by dropout) would read rows twice or never. Steps are cut from that order before they are shared,
-so that any number of processes does the same steps.
+An epoch's order depends on the seed and the epoch's number alone. For rows grouped by length, transformers uses the process's
+random state instead. Then a run resumed in its second epoch would read other rows than the uninterrupted one, and processes
+whose states differ (by dropout) would read rows twice or never. Steps are cut from the order before they are divided, so any
+number of processes does the same steps.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lorag.pipeline.errors import TrainingError
 
 @dataclass(frozen=True, slots=True)
 class Batching:
-    """How one step's rows are shared: each of `processes` takes `micro_batch` rows at a time, `accumulate` times a step."""
+    """How one step's rows are divided: each of `processes` takes `micro_batch` rows at a time, `accumulate` times a step."""
 
     micro_batch: int
     accumulate: int
@@ -25,14 +25,14 @@ class Batching:
 
     @property
     def rows_per_pass(self) -> int:
-        """Rows that all processes take at a time."""
+        """Rows that all processes together take at a time."""
         return self.micro_batch * self.processes
 
 
 def batching_of(batch_size: int, accumulate: int, processes: int) -> Batching:
-    """Share the `batch_size` · `accumulate` rows of a step among processes, at most `batch_size` at a time each.
+    """Divide the `batch_size` · `accumulate` rows of a step among processes, at most `batch_size` at a time each.
 
-    Raises TrainingError where they cannot be shared evenly.
+    Raises TrainingError if they cannot be divided evenly.
     """
     rows = batch_size * accumulate
     own, left = divmod(rows, processes)
@@ -46,9 +46,10 @@ def batching_of(batch_size: int, accumulate: int, processes: int) -> Batching:
 
 
 class RowOrder:
-    """A random order of rows in which, where `grouped`, those of each `step` of rows are of like length.
+    """A random order of rows; with `grouped`, the rows of each `step` are of similar length.
 
-    `lengths` are in tokens, one a row. A step with the longest row comes first, so that memory that does not suffice shows.
+    `lengths` are in tokens, one a row. With `grouped`, a step with the longest row comes first, so that too little memory shows
+    at once.
     """
 
     def __init__(self, lengths: Sequence[int], step: int, seed: int, *, grouped: bool) -> None:
@@ -85,7 +86,7 @@ class Batches(Protocol):
 
 
 class Chunks:
-    """The rows of `order` in lists of `size`, the last one shorter where they do not come out even."""
+    """The rows of `order` in lists of `size`, the last one perhaps shorter."""
 
     def __init__(self, order: RowOrder, size: int) -> None:
         self._order = order
@@ -111,7 +112,7 @@ class Chunks:
 class BatchShard:
     """This process's part of each batch: of n rows each process has n / `processes`, and the first ones one more.
 
-    Of a batch with fewer rows than there are processes, those without get the row `blank`, one that adds nothing to the loss.
+    If a batch has fewer rows than there are processes, the others get the row `blank`, which adds nothing to the loss.
     """
 
     def __init__(self, batches: Batches, processes: int, rank: int, *, blank: int) -> None:
@@ -135,7 +136,7 @@ class BatchShard:
 
 
 def loader(rows: Any, batches: Iterable[list[int]], collate: Any, device: Any) -> Any:
-    """A data loader over `rows` that reads the given batches and tells them each epoch's number, also where a run goes on."""
+    """A data loader over `rows` that reads the given batches and sets their epoch, also in a resumed run."""
     from accelerate.data_loader import DataLoaderShard
 
     return DataLoaderShard(rows, batch_sampler=batches, collate_fn=collate, device=device)

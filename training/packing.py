@@ -1,9 +1,9 @@
-"""Rows packed into dense sequences, with what they share computed once. Knows token ids only.
+"""Rows packed into dense sequences, with shared prefixes computed once. Knows token ids only.
 
 Rows whose prompts begin alike (several questions on the same passages) become one tree: the common trunk, then a branch a
 row. Trees lie side by side in a sequence until it is full. A token sees its trunk and its own branch, at the positions it
-would have alone, so the loss of a packed row equals that of the row by itself (a test holds it), while padding is next to
-none and a trunk is read once instead of once a row.
+would have alone, so the loss of a packed row equals that of the row by itself (a test checks it). There is almost no
+padding, and a trunk is read once instead of once a row.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ IGNORED = -100
 """Label of a position that the loss leaves out (the convention of torch's cross entropy)."""
 
 SHARED_TOKENS = 48
-"""Tokens that rows must share at their beginning to be joined; a shorter trunk saves less than the masks cost."""
+"""The shortest prefix for which rows are joined; a shorter trunk saves less than the masks cost."""
 
 Row = Mapping[str, Sequence[int]]
 
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """Rows with a common beginning: `trunk` tokens that none has a target in, then `branches` of (ids, labels)."""
+    """Rows with a common beginning: `trunk` tokens without targets, then `branches` of (ids, labels)."""
 
     trunk: tuple[int, ...]
     branches: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
@@ -89,7 +89,7 @@ def _first_target(row: Row) -> int:
 
 
 def _split(tree: Tree, limit: int) -> list[Tree]:
-    """The tree as several with the same trunk where its branches do not fit one sequence."""
+    """The tree as several with the same trunk, if its branches do not fit one sequence."""
     parts: list[Tree] = []
     held: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
     room = limit - len(tree.trunk)
@@ -102,7 +102,7 @@ def _split(tree: Tree, limit: int) -> list[Tree]:
 
 
 def _bins(trees: Sequence[Tree], limit: int) -> list[list[Tree]]:
-    """First fit, in the order given, among the bins opened last: dense, and still a random order of the data."""
+    """First fit, in the order given, among the newest bins: dense, and still in random order."""
     bins: list[list[Tree]] = []
     room: list[int] = []
     open_bins = 32
@@ -139,7 +139,7 @@ def _sequence(trees: Sequence[Tree]) -> dict[str, list[int]]:
 def collate(sequences: Sequence[Row], pad_id: int) -> dict[str, Any]:
     """Packed sequences → tensors of shape (batch, longest), and a boolean `attention_mask` of (batch, 1, longest, longest).
 
-    The mask is true where a token may look. Padding looks at itself alone, so that no row of the softmax is empty.
+    The mask is true where a token may attend. Padding attends to itself alone, so that no row of the softmax is empty.
     """
     import torch
 

@@ -1,7 +1,7 @@
-"""What serving would show for a question, from the passages of a data folder: the same index, retriever stage and encoder.
+"""The passages that serving would show for a question, from a data folder: with the same index, retriever stage and encoder.
 
-A data folder's passages lie in a temporary index, embedded once, whatever is asked of it. Knows no settings: `Retrieval` says
-how the project retrieves, and is made by whoever knows them.
+The data folder's passages are embedded once, into a temporary index. Knows no settings: the caller makes a `Retrieval`, which
+says how the project retrieves.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 HELD_OUT = "held_out"
 """Metadata of a passage in the temporary index: whether training may not show it."""
 
-TOGETHER = 256
-"""Questions searched for at a time: their hits, texts and all, are in memory together."""
+QUERY_BATCH = 256
+"""Questions searched for at a time, whose hits with texts are in memory together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retrieval:
     """How the project retrieves when it serves; `k` passages go to the synthesizer.
 
-    Encoder and retriever stage are opened if they are needed, and let go before a model trains.
+    Encoder and retriever stage are opened if they are needed, and closed before a model trains.
     """
 
     k: int
@@ -42,7 +42,7 @@ class Retrieval:
 
 
 def plain_retrieval(model: str, k: int) -> Retrieval:
-    """Hybrid search by the bare encoder `model`, without a reranker: how a project serves that has tuned nothing."""
+    """Hybrid search by the bare encoder `model`, without a reranker: how a project without adapters serves."""
 
     def open_embedder() -> Embedder:
         from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
@@ -66,7 +66,7 @@ class PassageFinder(Protocol):
 class PassageSearch:
     """A `PassageFinder` over `passages`, of which training may not show `held_out`. Use it in a `with` statement.
 
-    The index is made at the first question. Raises as `Index` and the encoder do.
+    The index is filled at the first question. Raises as `Index` and the encoder do.
     """
 
     def __init__(self, passages: Mapping[str, PassageRow], retrieval: Retrieval, held_out: Collection[str] = ()) -> None:
@@ -88,8 +88,8 @@ class PassageSearch:
             return [[] for _ in questions]
         retriever = self._retriever = self._retriever or self._open()
         found: list[list[str]] = []
-        for start in range(0, len(questions), TOGETHER):
-            part = questions[start : start + TOGETHER]
+        for start in range(0, len(questions), QUERY_BATCH):
+            part = questions[start : start + QUERY_BATCH]
             hits = retriever.retrieve(part, k=k, filter={HELD_OUT: False} if training else None)
             found += [[hit.passage.id for hit in each] for each in hits]
         return found

@@ -1,7 +1,7 @@
-"""What a run tells while it goes on: each logged loss to a callable and to `loss.jsonl`, for any Hugging Face trainer.
+"""Progress of a run: each logged loss goes to a callable and to `loss.jsonl`, for any Hugging Face trainer.
 
 The curve of a resumed run continues the one in its checkpoint. Knows no model and no terminal, and loads no model library:
-callbacks answer the trainer's events by name.
+callbacks handle the trainer's events by method name.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ class Progress:
 
 
 class TrainerEvents:
-    """Answers every trainer event with nothing: a callback by name instead of by inheritance, so that none loads transformers."""
+    """A callback that ignores every trainer event, without inheriting from transformers' class, so that none loads it."""
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         if not name.startswith("on_"):
             raise AttributeError(name)
-        return _nothing
+        return _ignore
 
 
 class ProgressCallback(TrainerEvents):
-    """Trainer callback: tells `on_progress` of each logged loss and appends it to `loss.jsonl` in the run folder.
+    """Trainer callback: calls `on_progress` at each logged loss and appends it to `loss.jsonl` in the run folder.
 
     A line is `{"step", "loss", "learning_rate", "epoch", …}`. A resumed run starts from the curve in its checkpoint, so no
-    step stands there twice and none is lost. `clock` gives seconds.
+    step is repeated or lost. `clock` gives seconds.
 
-    Raises TrainingError at a loss that is no finite number, before anything of it is saved (the trainer must run with
+    Raises TrainingError at a loss that is not finite, before a checkpoint of it is saved (the trainer must run with
     `logging_nan_inf_filter=False`, or it reports an average instead).
     """
 
@@ -88,7 +88,7 @@ class ProgressCallback(TrainerEvents):
 
 
 def loss_entries(log_history: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Those entries of a trainer's log history that carry a training loss, one per logged step."""
+    """The entries of a trainer's log history with a training loss, one per logged step."""
     return [entry for entry in log_history if "loss" in entry]
 
 
@@ -98,7 +98,7 @@ def final_loss(losses: Sequence[float]) -> float:
     return sum(tail) / len(tail)
 
 
-def _nothing(*args: Any, **kwargs: Any) -> None:
+def _ignore(*args: Any, **kwargs: Any) -> None:
     return None
 
 

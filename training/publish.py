@@ -1,4 +1,4 @@
-"""A trained adapter folder → a published version: canaries recorded, card written, registry told. No training here."""
+"""A trained adapter folder → a published version: records canaries, writes the card, adds it to the registry. Trains nothing."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ from lorag.training.sft import Example, TrainedAdapter
 
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "trl", "sentence-transformers")
 CANARY_SAMPLES = 12
-"""Held-out prompts measured; the ones that tell adapter and base apart best are kept."""
+"""Held-out prompts measured; those with the largest difference between adapter and base become canaries."""
 
 
 def library_versions() -> dict[str, str]:
-    """Name → installed version of what decides the numbers."""
+    """Name → installed version of the libraries that decide the results."""
     return {name: importlib.metadata.version(name) for name in LIBRARIES}
 
 
 def data_facts(name: str, files: Mapping[str, Path], splits: Mapping[str, int], rows: int) -> DataFacts:
-    """What a run was trained on; `files` are named as the card shall name them."""
+    """The data facts of a run for its card; the keys of `files` are the names on the card."""
     return DataFacts(name, rows, {key: file_digest(path) for key, path in files.items()}, dict(splits))
 
 
 def engine_for(trained: TrainedAdapter, base: Base, recipe: GenerationRecipe, device: str = "auto") -> LocalEngine:
-    """An engine on the base that trained, if it was kept, or on one that is loaded anew."""
+    """An engine on the base that trained, if the result holds it, else on a newly loaded one."""
     loaded = trained.base or load_weights(base, precision=recipe.precision, compute=recipe.compute, device=device)
     return open_engine(loaded)
 
@@ -68,10 +68,11 @@ def publish_generation(
     notes: str = "",
     parent: Parent | None = None,
 ) -> Version:
-    """Publish a generation adapter as `candidate`. `held_out` are examples that were not trained on; canaries come from them, on
-    `engine`, without adapters and of this base, or on one that is opened here.
+    """Publish a generation adapter as `candidate`.
 
-    Raises NoEffect where the adapter does not move those replies, AdapterError where the registry cannot take it.
+    Canaries are recorded on `held_out`, examples that were not trained on, with `engine`, which has this base and no adapters. By
+    default an engine is opened here. Raises NoEffect if the adapter does not change those replies, AdapterError if the registry
+    refuses it.
     """
     samples = [CanarySample(example.messages, example.target) for example in held_out[:CANARY_SAMPLES]]
     engine = engine or engine_for(trained, base, recipe)
@@ -103,9 +104,9 @@ def publish_embedder(
     *,
     notes: str = "",
 ) -> Version:
-    """Publish an embedder adapter as `candidate`. `held_out` are questions that were not trained on; canaries come from them.
+    """Publish an embedder adapter as `candidate`. Canaries are recorded on `held_out`, questions that were not trained on.
 
-    Raises NoEffect where the adapter does not move their vectors, AdapterError where the registry cannot take it.
+    Raises NoEffect if the adapter does not change their vectors, AdapterError if the registry refuses it.
     """
     query_side_only = recipe.contrast.query_side_only
     bare = encoder.open()
@@ -165,7 +166,7 @@ def _precision(precision: Precision, compute: str) -> str:
 
 
 def _lora(shape: LoraShape, trained: int, base: int) -> LoraFacts:
-    """As the recipe had it; registry and files know the rest (what an adapter of two halves became, its invocation)."""
+    """LoRA facts by the recipe. The registry adds facts of the files, such as the invocation tokens."""
     targets = (shape.targets,) if isinstance(shape.targets, str) else shape.targets
     init = shape.init if isinstance(shape, GenerationLora) else Init.DEFAULT
     kind = LoraKind(shape.rslora, shape.dora, init.value, ())
@@ -181,5 +182,5 @@ def _lora(shape: LoraShape, trained: int, base: int) -> LoraFacts:
 
 
 def write_canaries(folder: Path, canaries: Sequence[Canary] | Sequence[EmbedCanary]) -> None:
-    """Put the canaries into the adapter folder that they were measured on."""
+    """Write the canaries into the adapter's folder."""
     (folder / CANARY_FILE).write_text(canaries_json(canaries), encoding="utf-8")

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from lorag.training.data.negatives import Negatives
 
 LONGEST_ROW = 8192
-"""Tokens of a row where a generation recipe sets no limit."""
+"""Limit in tokens of a row if a generation recipe sets none."""
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -68,7 +68,7 @@ class LoraShape(Part):
 class GenerationLora(LoraShape):
     """Of a language model. An `activated` adapter is switched on by the tokens that open a reply (arXiv 2504.12397).
 
-    What `init` does and what goes together is said in `training.lora_options`.
+    `training.lora_options` describes `init` and which options work together.
     """
 
     init: Annotated[Init, Field(strict=False)] = Init.DEFAULT
@@ -113,13 +113,13 @@ class GenerationOptimisation(Optimisation):
 
 
 class DataMix(Part):
-    """What is taken of the rows. `max_rows` 0 means all."""
+    """Which rows are used. `max_rows` 0 means all."""
 
     max_rows: Annotated[int, Field(ge=0)] = 0
 
 
 class SynthesizerMix(DataMix):
-    """`missing_gold` is the share of answerable questions shown without their gold passages, whose right reply is the refusal.
+    """`missing_gold` is the share of answerable questions shown without their gold passages, whose correct reply is the refusal.
 
     `shuffled` is the share shown with passages in random order; the rest have the order that retrieval would give.
     """
@@ -152,7 +152,7 @@ class Stopping(Part):
 
 
 class Contrast(Part):
-    """The embedder's loss: hard negatives a query and where they come from; `scale` is the inverse temperature.
+    """The embedder's loss: hard negatives per query and their source; `scale` is the inverse temperature.
 
     `micro_batch`, if it is not 0, is how many texts are embedded at a time, with cached gradients (arXiv 2101.06983): the same
     loss in less memory, in more time (two-tower only). `instruction` is put before each query, in training and, since the
@@ -169,5 +169,5 @@ class Contrast(Part):
 
     @property
     def mines(self) -> bool:
-        """Whether hard negatives are looked for by an encoder."""
+        """Whether hard negatives are mined."""
         return self.negatives is Negatives.MINED and self.negatives_per_query > 0

@@ -1,9 +1,9 @@
 """Sends a run's named figures to TensorBoard and other experiment trackers, and nothing else.
 
-Problem: the trainer's own callbacks send its whole arguments and the model's configuration, which name local folders, and some
-trackers gather facts about the machine themselves. Choice: accelerate's trackers, which send what they are given; they are
-given the settings that are numbers, flags or names of a fixed choice, and the figures of `FIGURES` and of the dev set. Trackers
-whose own gathering is known and can be switched off are let in; others are refused. Loads no tracker until a run begins.
+Problem: the trainer's own callbacks send all its arguments and the model's configuration, which contain local paths. Some
+trackers also collect facts about the machine. Choice: accelerate's trackers, which send only what they get. They get settings
+that are numbers, flags or names of a fixed choice, and the figures of `FIGURES` and of the dev set. A tracker is supported only
+if its own collecting is known and can be switched off. Loads no tracker until a run begins.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from lorag.training.recipe_parts import Part
 
 PROJECT = "lorag"
 FIGURES = ("loss", "learning_rate", "grad_norm", "epoch")
-"""What is sent of each logged step, where the trainer knows it."""
+"""Figures sent for each logged step, if the trainer logs them."""
 
 _MODULE_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
@@ -69,7 +69,7 @@ BACK_ENDS: Mapping[str, Callable[[Path], Any]] = {"tensorboard": _tensorboard, "
 
 
 def require_back_ends(names: Sequence[str]) -> None:
-    """Raises TrainingError, before the first step, for a tracker that is not let in or not installed."""
+    """Raises TrainingError, before the first step, for a tracker that is not supported or not installed."""
     for name in names:
         if name not in BACK_ENDS:
             raise TrainingError(f"report_to {name!r}: LoRAG reports to {', '.join(BACK_ENDS)}; others gather facts of their own")
@@ -78,9 +78,9 @@ def require_back_ends(names: Sequence[str]) -> None:
 
 
 def recipe_facts(part: Part) -> dict[str, Fact]:
-    """Those values of a recipe that are numbers, flags or names of a fixed choice, and the target modules' names, by key.
+    """The values of a recipe that are numbers, flags or names of a fixed choice, and the target modules' names, by key.
 
-    Other text may be a path or a user's word, and is left out.
+    Other text may be a path or free text, and is left out.
     """
     facts: dict[str, Fact] = {}
     for name in type(part).model_fields:
@@ -122,7 +122,7 @@ class Reporter(TrainerEvents):
             self.send(int(state.global_step), {name: float(logs[name]) for name in FIGURES if name in logs})
 
     def send(self, step: int, figures: Mapping[str, float]) -> None:
-        """Send figures of a step: those of `FIGURES` and of the dev set; others are left out."""
+        """Send the figures of a step that are in `FIGURES` or of the dev set."""
         sent = {name: value for name, value in figures.items() if name in FIGURES or name.startswith(PREFIX)}
         for tracker in self._trackers:
             tracker.log(dict(sent), step=step)
@@ -131,14 +131,14 @@ class Reporter(TrainerEvents):
         self.close()
 
     def close(self) -> None:
-        """Close the trackers; also for a run that was interrupted."""
+        """Close the trackers, also after an interrupt."""
         while self._trackers:
             self._trackers.pop().finish()
 
 
 @contextlib.contextmanager
 def reporting(trainer: Any, run_folder: Path, recipe: Recipe) -> Iterator[Reporter | None]:
-    """Within: the trainer's run is sent to the recipe's trackers, closed at the end, whatever end it is. None without any."""
+    """Context that sends the trainer's run to the recipe's trackers and closes them in any case. Yields None without trackers."""
     if not recipe.report_to:
         yield None
         return

@@ -1,7 +1,7 @@
-"""A base that has trained an adapter, given back as a fresh load is, so that it need not be loaded again to measure and publish.
+"""Restores a base after it trained an adapter, so that it need not be loaded again to measure and publish.
 
-Training a LoRA leaves the base's weights alone. What it changes around them is put back here: the adapter's layers, the way of
-attending, checkpointing, the cache, and whether bitsandbytes may repack 4-bit weights. A test holds the result to a fresh load.
+Training a LoRA does not change the base's weights. This restores the rest: the adapter's layers, the attention implementation,
+gradient checkpointing, the cache, and whether bitsandbytes may repack 4-bit weights. A test compares it with a fresh load.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from typing import Any
 from lorag.pipeline.engine.weights import quantized_layers
 
 CONFIG = ("use_cache", "bos_token_id", "eos_token_id", "pad_token_id")
-"""What trainers set in a base's configuration."""
+"""Keys that trainers change in a base's configuration."""
 
 
 @dataclass(frozen=True, slots=True)
 class BeforeTraining:
-    """What a base was like when it was loaded: its way of attending, its configuration, and by 4-bit layer whether bitsandbytes
-    may repack it (design §9)."""
+    """The state of a base after loading: attention implementation, configuration, and which 4-bit layers may be repacked.
+
+    Repacking by bitsandbytes stops gradients (design §9).
+    """
 
     attention: str
     config: Mapping[str, Any]
@@ -27,13 +29,13 @@ class BeforeTraining:
 
     @classmethod
     def of(cls, model: Any) -> BeforeTraining:
-        """Of a base that was loaded just now."""
+        """The state of a newly loaded base."""
         config = {key: getattr(model.config, key, None) for key in CONFIG}
         layers = quantized_layers(model)
         return cls(model.config._attn_implementation, config, tuple(bool(layer.support_avx512bf16_for_cpu) for layer in layers))
 
     def restore(self, model: Any) -> Any:
-        """The base under the peft `model`, without an adapter and as it was."""
+        """The base under the peft `model`, without an adapter and in this state."""
         base = model.unload()
         base.__dict__.pop("peft_config", None)
         base.disable_input_require_grads()

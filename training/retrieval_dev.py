@@ -1,6 +1,6 @@
-"""What the embedder is measured by while it trains: dev questions ranked against their passages among others.
+"""Dev metrics of the embedder during training: ranking dev questions' passages among others.
 
-Knows no trainer and no model: whoever measures gives the two functions that embed.
+Knows no trainer and no model: the caller gives the two functions that embed.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 NDCG = "nDCG@10"
 METRICS = (NDCG, "MRR@10", "Recall@10")
-"""The figures a run may be stopped by, the role's own first."""
+"""The metrics that may decide early stopping, the default first."""
 
 DEV_PASSAGES = 500
-"""Passages that dev questions are ranked among, their own included: all are embedded anew at each measurement."""
+"""Passages that dev questions are searched in, with their own; all are embedded at each measurement."""
 
 Embed = Callable[[Sequence[str]], "Vectors"]
 
 
 @dataclass(frozen=True, slots=True)
 class RetrievalDev:
-    """Questions and the passages they are ranked among. `metric` decides, higher is better."""
+    """Questions and the passages they are searched in. `metric` decides; higher is better."""
 
     rows: tuple[EmbedRow, ...]
     passages: tuple[PassageRow, ...]
@@ -56,9 +56,9 @@ def retrieval_dev(
 ) -> RetrievalDev:
     """At most `items` questions at random, their passages, and others up to `DEV_PASSAGES`.
 
-    Raises TrainingError where there is no row, no such metric, or a row names an unknown passage.
+    Raises TrainingError if there is no row, no such metric, or a row names an unknown passage.
     """
-    decides = metric_of(Role.EMBEDDER, METRICS, metric)
+    decisive_metric = metric_of(Role.EMBEDDER, METRICS, metric)
     require_dev_rows(rows)
     draw = random.Random(seed)
     chosen = tuple(rows) if len(rows) <= items else tuple(draw.sample(list(rows), items))
@@ -69,4 +69,4 @@ def retrieval_dev(
     others = [passage_id for passage_id in passages if passage_id not in own]
     more = min(len(others), max(0, DEV_PASSAGES - len(own)))
     shown = [*own, *draw.sample(others, more)]
-    return RetrievalDev(chosen, tuple(passages[passage_id] for passage_id in shown), decides)
+    return RetrievalDev(chosen, tuple(passages[passage_id] for passage_id in shown), decisive_metric)

@@ -1,4 +1,4 @@
-"""One way to train each role: a data folder and a recipe in, a published candidate out.
+"""Trains the adapter of any role: from a data folder and a recipe to a published candidate.
 
 The order is always the same: leak check, rows to examples, training with checkpoints, canaries on held-out rows, card,
 registry. Knows no settings file and no terminal.
@@ -40,7 +40,7 @@ Notice = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class TrainingRun:
-    """What `train_role` works with. `encoder` is the model that is tuned for the embedder role."""
+    """The inputs of a training run. `encoder` is the model that the embedder role tunes."""
 
     role: Role
     data: DataFolder
@@ -76,12 +76,12 @@ def train_role(
     on_notice: Notice | None = None,
     beginning: Beginning | None = None,
 ) -> Version:
-    """Train the adapter of `role` on `data`/train and publish it as `candidate`, beginning anew or with another adapter.
+    """Train the adapter of `role` on `data`/train and publish it as `candidate`, from scratch or from another adapter.
 
     `embedder` names the model that is tuned for the embedder role. `retrieval` is how the project retrieves: it finds the
-    synthesizer's passages, and its encoder the embedder's hard negatives. `seed` is that of a recipe that has none of its own.
-    With `resume` the run goes on from its newest complete checkpoint. Several processes that `accelerate launch` started do the
-    run together; the first one publishes.
+    synthesizer's passages, and its encoder the embedder's hard negatives. `seed` is for a recipe that sets none. With
+    `resume` the run continues from its newest complete checkpoint. Several processes started by `accelerate launch` train
+    together; the first one publishes.
 
     Raises DataError, TrainingError, BaseError, AdapterError; a KeyboardInterrupt leaves the checkpoints.
     """
@@ -114,7 +114,7 @@ def train_role(
 
 
 def held_out_split(data: DataFolder, role: Role) -> str:
-    """The split that canaries come from. Raises DataError where there is neither dev nor test data."""
+    """The split that canaries come from. Raises DataError if there is neither dev nor test data."""
     for split in ("dev", "test"):
         if data.has(split, role):
             return split
@@ -142,7 +142,7 @@ def _train_generation(job: TrainingRun, recipe: GenerationRecipe) -> Version:
         on_progress=job.on_progress,
         on_notice=job.on_notice,
     )
-    release_memory()  # of the optimizer and of what else trained
+    release_memory()  # of the optimizer and the trainer
     return processes.run_on_first(lambda: _publish(job, base, recipe, trained, held_out))
 
 
@@ -155,7 +155,7 @@ def passage_search(job: TrainingRun) -> PassageSearch:
 
 
 def held_out_examples(job: TrainingRun, search: PassageFinder) -> list[Example]:
-    """Those that canaries are made of. Raises DataError if there is none."""
+    """The examples that canaries are recorded on. Raises DataError if there is none."""
     held = held_out_split(job.data, job.role)
     found = examples_of(job, held, search, limit=CANARY_SAMPLES)
     if not found:
@@ -167,7 +167,7 @@ def held_out_examples(job: TrainingRun, search: PassageFinder) -> list[Example]:
 
 
 def _dev(job: TrainingRun, search: PassageFinder) -> DevSet | None:
-    """The dev items that the run is stopped by; None where the recipe does not ask for it. They are no test items."""
+    """The dev items for early stopping, never test items; None if the recipe has no `dev`."""
     if (dev := job.recipe.dev) is None:
         return None
     seed = job.recipe.optimiser.seed
@@ -216,7 +216,7 @@ def _train_embedder(job: TrainingRun, recipe: EmbeddingRecipe) -> Version:
 
 
 def _retrieval_dev(job: TrainingRun) -> RetrievalDev | None:
-    """The dev questions that the recipe stops by, ranked among their own passages and those of training; None without any."""
+    """The dev questions for early stopping, searched in their own and the training passages; None if there are none."""
     wanted = job.recipe.dev
     if wanted is None or not job.data.has("dev", Role.EMBEDDER):
         return None
@@ -227,9 +227,9 @@ def _retrieval_dev(job: TrainingRun) -> RetrievalDev | None:
 
 
 def _miner(job: TrainingRun, recipe: EmbeddingRecipe) -> Embedder | None:
-    """The encoder that serves, which hard negatives are mined by, if any are. None: the bare model that is tuned.
+    """The encoder that serves, for mining hard negatives. None means the bare model, or that none are mined.
 
-    So it is too if the one that serves is made for another model, as it is after `embedder.model` was changed.
+    It is None too if the serving adapter is for another model, as after a change of `embedder.model`.
     """
     if not recipe.contrast.mines:
         return None

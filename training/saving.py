@@ -1,4 +1,4 @@
-"""Writes what a run has made: an adapter in half precision, or a wholly trained base. Names no place of this machine."""
+"""Saves the result of a run: an adapter in half precision, or a fully trained base. Writes no local paths."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from lorag.training.lora_options import as_difference, lora_scale
 def save_half(model: Any, folder: Path, base_id: str, state: Mapping[str, Any] | None = None, *, as_one: bool = False) -> Path:
     """Save the LoRA weights of a peft model as float16 safetensors with a plain adapter_config.json, without local paths.
 
-    `state` holds the weights where the model has only its process's part of them. `as_one` is for an adapter of two halves
-    (`training.lora_options`): it is saved as the ordinary LoRA that they differ by.
+    `state` holds the weights if the model has only its process's shard. `as_one` is for a PiSSA adapter of two halves
+    (`training.lora_options`): their difference is saved, as an ordinary LoRA.
     """
     import torch
     from peft import get_peft_model_state_dict
@@ -35,7 +35,7 @@ def save_half(model: Any, folder: Path, base_id: str, state: Mapping[str, Any] |
 
 
 def save_whole(model: Any, tokenizer: Any, folder: Path) -> Path:
-    """Save a wholly trained base in bfloat16 as transformers does: a folder that `resolve_base` takes."""
+    """Save a fully trained base in bfloat16 as transformers does: a folder that `resolve_base` takes."""
     import torch
 
     model.to(torch.bfloat16).save_pretrained(str(folder))

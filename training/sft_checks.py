@@ -1,4 +1,4 @@
-"""What of a supervised run goes together, and the digest by which a run is known again. Loads no model."""
+"""Checks which settings of a supervised run work together, and the digest that identifies a run. Loads no model."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def run_digest(
     *,
     full: bool = False,
 ) -> str:
-    """What the run is made of; only how often it is saved and where it is reported may change on the way."""
+    """The run's identity. Only the checkpoint interval and the trackers may change on resume."""
     further = [] if parent is None else [file_digest(parent / WEIGHTS_FILE)]
     stopped = recipe.dev is not None
     if stopped:

@@ -1,4 +1,4 @@
-"""The weights of one adapter as the start of another's training. Knows peft's settings and weights; no recipe, no registry."""
+"""Starts an adapter's training from the weights of another. Knows peft's settings and weights; no recipe, no registry."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ SHAPE = (
     "layers_to_transform",
     "alora_invocation_tokens",
 )
-"""Settings of adapter_config.json under which the same weights would be another adapter."""
+"""Settings of adapter_config.json that change the meaning of the same weights."""
 
 
 def load_start_weights(model: Any, folder: Path) -> None:
-    """Put the weights of the adapter in `folder` into the peft `model`, whose adapter must be of the same shape.
+    """Load the weights of the adapter in `folder` into the peft `model`, whose adapter must be of the same shape.
 
-    Raises TrainingError where settings, matrices or their sizes differ. No forward pass may have run.
+    Raises TrainingError if settings, matrices or their sizes differ. No forward pass may have run.
     """
     from peft import get_peft_model_state_dict, set_peft_model_state_dict
     from safetensors.torch import load_file
@@ -47,7 +47,7 @@ def load_start_weights(model: Any, folder: Path) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """A setting to compare: order does not matter, and nothing asked for is None."""
+    """A setting in comparable form: sorted if it is a collection, None if it is empty."""
     if isinstance(value, set | list | tuple):
         return sorted(value) or None
     return value or None

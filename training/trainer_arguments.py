@@ -1,4 +1,4 @@
-"""What all trainings have in common: what a Hugging Face trainer is given of a recipe, and what makes a run another one.
+"""Parts of every training: the arguments of a Hugging Face trainer from a recipe, and the recipe's part of a run's identity.
 
 Knows no model and loads no model library.
 """
@@ -13,7 +13,7 @@ from lorag.training.recipe_parts import Optimisation
 
 
 def trainer_arguments(optimiser: Optimisation, run_folder: Path, device: str) -> dict[str, Any]:
-    """Arguments of any Hugging Face trainer that `training.checkpoints.fit` runs; learning rate and batch are the caller's."""
+    """Arguments of any Hugging Face trainer that `training.checkpoints.fit` runs; the caller adds learning rate and batch."""
     return {
         "output_dir": str(run_folder),
         "lr_scheduler_type": "linear",
@@ -35,9 +35,9 @@ def trainer_arguments(optimiser: Optimisation, run_folder: Path, device: str) ->
 
 
 def counted(recipe: Recipe, *, stopped: bool) -> dict[str, Any]:
-    """What a run's digest counts of its recipe; `dev` only if the run is `stopped` by it.
+    """The part of a recipe that a run's digest contains; `dev` only if the run is `stopped` by it.
 
-    How often a run is saved and where it is reported may change on the way; `data` is counted as the rows that it made.
+    The checkpoint interval and the trackers may change on resume. `data` counts through the rows that it selected.
     """
     made_of = recipe.model_dump(mode="json", exclude={"report_to": True, "data": True, "optimiser": {"checkpoint_every"}})
     if not stopped:

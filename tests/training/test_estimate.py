@@ -21,9 +21,9 @@ from lorag.training.estimate_memory import (
     HEAP_LIMIT,
     LIBRARIES,
     MIB,
-    Load,
-    Reading,
-    Setting,
+    EncoderPass,
+    SftPass,
+    SftSettings,
     base_bytes,
     contrastive_memory,
     read_size,
@@ -155,8 +155,8 @@ def test_the_bases_weights(precision: Precision, compute: str, stored: str, on_c
 
 
 def test_the_parts_of_a_supervised_run() -> None:
-    setting = Setting(Precision.BF16, "bfloat16", "cpu", "bfloat16")
-    memory = sft_memory(TRACED, Load(rows=2, scored=6, vocabulary=50), setting)
+    setting = SftSettings(Precision.BF16, "bfloat16", "cpu", "bfloat16")
+    memory = sft_memory(TRACED, SftPass(rows=2, scored=6, vocabulary=50), setting)
     assert memory.parts() == {
         "libraries": LIBRARIES["sft"],
         "base": 2000,
@@ -166,24 +166,24 @@ def test_the_parts_of_a_supervised_run() -> None:
         "workspace": 2 * 2 * 1000,
     }
     assert memory.total == sum(memory.parts().values()) - min(memory.logits, memory.workspace)
-    gpu = sft_memory(TRACED, Load(2, 6, 50), Setting(Precision.BF16, "bfloat16", "cuda", "bfloat16", True, True))
+    gpu = sft_memory(TRACED, SftPass(2, 6, 50), SftSettings(Precision.BF16, "bfloat16", "cuda", "bfloat16", True, True))
     assert gpu.adapter == 100 * (4 + 4 + 2)
     assert gpu.activations == int(2 * ((1510 - 1200) + 200 + 600) * 1.10)
 
 
 def test_large_tensors_leave_no_holes_in_the_heap() -> None:
-    setting = Setting(Precision.BF16, "bfloat16", "cpu", "bfloat16")
+    setting = SftSettings(Precision.BF16, "bfloat16", "cpu", "bfloat16")
     rows = HEAP_LIMIT // 1000 + 1
-    assert sft_memory(TRACED, Load(rows, 0, 50), setting).activations == int(
+    assert sft_memory(TRACED, SftPass(rows, 0, 50), setting).activations == int(
         rows * 1000 + rows * 500 * HEAP["sft"] + 10 * HEAP["sft"]
     )
 
 
 def test_an_encoder_keeps_by_tokens_and_copies_weights_in_each_pass() -> None:
-    memory = contrastive_memory(TRACED, Reading(tokens=60, passes=3, traced_tokens=20), stored="float32", device="cpu")
+    memory = contrastive_memory(TRACED, EncoderPass(tokens=60, passes=3, traced_tokens=20), stored="float32", device="cpu")
     assert memory.activations == int((1500 * 3 + 10 * 3) * HEAP["contrastive"])
     assert memory.base == 4000
-    again = contrastive_memory(TRACED, Reading(60, 3, 20), stored="float32", device="cpu", recomputed=True)
+    again = contrastive_memory(TRACED, EncoderPass(60, 3, 20), stored="float32", device="cpu", recomputed=True)
     assert again.activations == int(((1510 - 1200 + 200) * 3 + 600) * HEAP["contrastive"])
 
 

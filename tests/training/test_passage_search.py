@@ -112,7 +112,7 @@ def test_a_passage_is_embedded_once_whatever_is_asked() -> None:
 
 
 def test_questions_are_searched_for_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passage_search, "TOGETHER", 4)
+    monkeypatch.setattr(passage_search, "QUERY_BATCH", 4)
     passages = {f"{word}.md#1": PassageRow(f"{word}.md#1", word, f"The {word} is here.") for word in WORDS}
     passages = {id_: replace(row, text=f"{row.text} {prose(n)}") for n, (id_, row) in enumerate(passages.items())}
     blocks: list[int] = []
@@ -127,7 +127,7 @@ def test_questions_are_searched_for_in_blocks(monkeypatch: pytest.MonkeyPatch) -
     with PassageSearch(passages, Retrieval(2, lambda: embedder, lambda index: Watched(index, k=2, hybrid=False))) as search:
         found = search.find(questions, 2, training=True)
     assert blocks == [4, 4, 2]
-    monkeypatch.setattr(passage_search, "TOGETHER", 99)
+    monkeypatch.setattr(passage_search, "QUERY_BATCH", 99)
     with PassageSearch(passages, Retrieval(2, lambda: embedder, STAGES["dense"])) as search:
         assert search.find(questions, 2, training=True) == found
 

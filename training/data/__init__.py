@@ -1,1 +1,1 @@
-"""Where training rows come from and what they look like."""
+"""Training rows: their sources, formats and schemas."""

@@ -1,6 +1,6 @@
-"""Typed, strict access to the fields of one JSON object; every complaint names file, line and field.
+"""Typed, strict access to the fields of one JSON object; every error names file, line and field.
 
-Knows which fields a caller asks for, not what a row is.
+Knows which fields a caller reads, not what a row is.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ _T = TypeVar("_T")
 
 
 class Place(Protocol):
-    """Where an object stands, for complaints: its text is asked for only by one."""
+    """The location of an object, for errors. Its text is made only for an error."""
 
     def inside(self, name: str) -> Place:
-        """The place of the value `name`, such as `answers[2]`, of the object that stands here."""
+        """The location of the value `name`, such as `answers[2]`, of the object at this location."""
         ...
 
 
 class Fields:
-    """The fields of the object at `where` (`FILE:LINE`, or with a path into the object behind it).
+    """The fields of the object at `where`: `FILE:LINE`, or with the path inside the line's object.
 
-    Each accessor takes one field; `finish` refuses those that none asked for.
+    Each accessor reads one field; `finish` refuses fields that were not read.
     """
 
     __slots__ = ("_fields", "_read_keys", "where")
@@ -44,7 +44,7 @@ class Fields:
         return DataError(f"{self.where}: {problem}")
 
     def text(self, key: str, default: str | None = None, *, blank: bool = False) -> str:
-        """A string; without `blank`, one with more than white space in it. `default` is what absence means."""
+        """A string; without `blank`, not one of white space alone. `default` is the value of an absent field."""
         value = self._read(key, default)
         if not isinstance(value, str):
             raise self._mistyped(key, "a string", value)
@@ -59,7 +59,7 @@ class Fields:
         return value
 
     def flag(self, key: str) -> bool | None:
-        """true, false, or None where the field is absent."""
+        """true, false, or None if the field is absent."""
         if not self.has(key):
             return None
         value = self._read(key, None)
@@ -68,7 +68,7 @@ class Fields:
         return value
 
     def texts(self, key: str, *, blank: bool = False, required: bool = False) -> tuple[str, ...]:
-        """A list of strings; empty where absent, unless `required`."""
+        """A list of strings; empty if absent, unless `required`."""
 
         def one(value: object, where: str) -> str:
             if not isinstance(value, str):
@@ -99,11 +99,11 @@ class Fields:
         return self._list(key, self._nested, required=required)
 
     def raw(self, key: str) -> object:
-        """The value as it is."""
+        """The value, unchecked."""
         return self._read(key, None)
 
     def pass_over(self, *keys: str) -> None:
-        """Fields that may be there and mean nothing here."""
+        """Allow these fields and ignore them."""
         self._read_keys.update(keys)
 
     def finish(self) -> None:

@@ -1,6 +1,6 @@
-"""JSON Lines files: strict reading with file and line in every complaint, writing that leaves the old file or the new one.
+"""JSON Lines files: strict reading with file and line in every error, atomic writing.
 
-Knows nothing of what the objects mean. `.gz` files are read and written compressed.
+Does not know what the objects mean. `.gz` files are read and written compressed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class JsonLine:
 
 
 def read_lines(path: Path) -> Iterator[JsonLine]:
-    """Give each object of a .jsonl or .jsonl.gz file in order. Blank lines are passed over.
+    """Yield each object of a .jsonl or .jsonl.gz file in order. Blank lines are skipped.
 
     Raises DataError, naming file and line, for a file that is missing, cut off, not UTF-8 or without rows, and for a line
     that is not one JSON object with each key once.
@@ -73,12 +73,10 @@ def _unique(pairs: list[tuple[str, object]], where: str) -> dict[str, object]:
 
 
 def write_jsonl(objects: Iterable[Mapping[str, object]], path: Path) -> int:
-    """Write objects one a line, whole or not at all (written aside, synced, renamed), and give their number.
+    """Write objects one a line, whole or not at all (written aside, synced, renamed), and return their number.
 
-    Folders on the way are made. The bytes depend on the objects only, also for .gz.
-
-    Raises:
-        DataError: the folder or file cannot be written; what was there stays.
+    Missing folders are made. The bytes depend on the objects only, also for .gz. Raises DataError if the folder or file cannot be
+    written; the old file stays.
     """
     lines = [json.dumps(dict(each), ensure_ascii=False) + "\n" for each in objects]
     data = "".join(lines).encode("utf-8")
@@ -92,7 +90,7 @@ def write_jsonl(objects: Iterable[Mapping[str, object]], path: Path) -> int:
 
 
 def file_digests(paths: Iterable[Path]) -> dict[str, str]:
-    """SHA-256 (hex) of each file's bytes, by the path as given: what a card names its data by.
+    """SHA-256 (hex) of each file's bytes, by the path as given; cards identify data by it.
 
     Raises DataError for a file that cannot be read.
     """

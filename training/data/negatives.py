@@ -1,9 +1,9 @@
 """Hard negatives for the embedder's rows: which passages each (query, positive) pair is trained against.
 
-Mining follows NV-Retriever (arXiv 2407.15831): the passages most like the query, except those whose similarity comes too
-near that of the positive (they may answer it as well). Vectors are given, so this knows no model; the same is done by
-`sentence_transformers.util.mine_hard_negatives`, which knows neither ids nor a row's own negatives nor near-duplicates and
-drops a pair that it finds too few for.
+Mining follows NV-Retriever (arXiv 2407.15831): the passages most similar to the query, except those whose similarity is too
+close to that of the positive, since they may answer it as well. Vectors are given, so this knows no model.
+`sentence_transformers.util.mine_hard_negatives` does the same, but without ids, a row's own negatives and near-duplicates, and
+it drops a pair with too few negatives.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from lorag.training.data.rows import EmbedRow, PassageRow
 Vectors = NDArray[np.float32]
 
 CANDIDATES = 100
-"""Passages looked at per query, best first. Past these a mined negative is no harder than a random one."""
+"""Candidate passages per query, best first. Beyond these a mined negative is no harder than a random one."""
 
 NEAR_DUPLICATE = 0.8
-"""Share of the shorter text's word trigrams that the other holds, from which two passages count as the same text."""
+"""Two passages count as the same text if one holds this share of the shorter one's word trigrams."""
 
 _CELLS = 1 << 24
-"""Similarities held at once, 64 MiB of float32, whatever the number of rows and passages."""
+"""Similarities in memory at a time: 64 MiB of float32, for any number of rows and passages."""
 
 _WORDS = re.compile(r"\w+")
 
 
 class Negatives(StrEnum):
-    """Where hard negatives come from: none (in-batch ones only), drawn at random, or the row's own and then mined ones."""
+    """The source of hard negatives: none (in-batch ones only), random, or the row's own and then mined ones."""
 
     NONE = "none"
     RANDOM = "random"
@@ -66,10 +66,10 @@ def make_pairs(
     """One pair per row and positive, each with `count` negatives (with `NONE`: without).
 
     `MINED` takes the row's own `negative_ids` first, then passages by falling similarity below `relative_margin` times that
-    of the positive, and needs unit vectors, one per row and per passage in their order. What is still lacking is drawn at
-    random. Positives of any row that asks the same, and near-duplicates of them, are never taken.
+    of the positive, and needs unit vectors, one per row and per passage in their order. Missing ones are drawn at random.
+    Positives of any row with the same query, and near-duplicates of them, are never taken.
 
-    Raises TrainingError where a row names an unknown passage or the corpus is too small.
+    Raises TrainingError if a row names an unknown passage or the corpus is too small.
     """
     by_id = {passage.id: passage for passage in passages}
     _require_known(rows, by_id)
@@ -97,7 +97,7 @@ def make_pairs(
 
 
 def near_duplicate(one: str, other: str) -> bool:
-    """Whether two texts are the same but for little, or one holds nearly all of the other."""
+    """Whether two texts are nearly the same, or one holds nearly all of the other."""
     a, b = _trigrams(one), _trigrams(other)
     return bool(a and b) and len(a & b) / min(len(a), len(b)) >= NEAR_DUPLICATE
 
@@ -117,7 +117,7 @@ class _Ranked:
 
 
 class _Excluded:
-    """Passages that must not be negatives of a query: the ones that answer it, `positives`, and the like of them."""
+    """Passages that must not be negatives of a query: `positives`, which answer it, and their near-duplicates."""
 
     def __init__(self, positives: Mapping[str, None], by_id: Mapping[str, PassageRow]) -> None:
         self._positives = positives
@@ -140,7 +140,7 @@ class _RandomPassages:
         if count <= 0:
             return []
         taken = set(taken)
-        # A handful nearly always does; the whole corpus is shuffled only where nearly all of it is excluded.
+        # A small sample nearly always suffices; the whole corpus is shuffled only if nearly all of it is excluded.
         for size in (min(len(self._ids), 8 * count), len(self._ids)):
             order = (self._ids[index] for index in self._random.choice(len(self._ids), size, replace=False))
             drawn = _first_allowed(count, (passage_id for passage_id in order if passage_id not in taken), excluded)
@@ -173,7 +173,7 @@ def _first_allowed(count: int, ids: Iterable[str], excluded: _Excluded) -> list[
 def _rank(
     rows: Sequence[EmbedRow], passages: Sequence[PassageRow], query_vectors: Vectors, passage_vectors: Vectors
 ) -> Iterator[_Ranked]:
-    """Exhaustive, in blocks of rows: at most `_CELLS` similarities at once, or those of one row."""
+    """Exhaustive search, in blocks of rows: at most `_CELLS` similarities at a time, or those of one row."""
     ids = [passage.id for passage in passages]
     place = {passage_id: index for index, passage_id in enumerate(ids)}
     depth = min(CANDIDATES, len(ids))

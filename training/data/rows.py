@@ -1,8 +1,8 @@
 """Training and test rows of the four roles, read strictly from JSON Lines.
 
-One schema a role, the same for hand-made, generated and public sets; `origin` says which, people's if it is left out. A row that
-does not fit is refused with file and line: a misspelt key or an empty target would otherwise be trained on. Knows nothing of
-prompts, splits or models.
+One schema a role, the same for hand-made, generated and public sets; `origin` says which; the default is human. A row
+that does not fit is refused with file and line, since a misspelt key or an empty target would otherwise be trained on. Knows no
+prompt, split or model.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ class PassageRow:
 
 @dataclass(frozen=True, slots=True)
 class RewriteRow:
-    """A turn and its standalone form; `rewrite` equals `question` where that stands alone already.
+    """A turn and its standalone form; `rewrite` equals `question` if that is standalone already.
 
-    `rewrites` are further human versions. Where the set knows them: the passages and answers the turn leads to, the exact
-    supporting words, and the conversation and document group it belongs to (splits are made by those).
+    `rewrites` are further human versions. If the set has them: the passages and answers of the turn, the exact supporting words,
+    and the conversation and document group, by which rows are split.
     """
 
     id: str
@@ -65,8 +65,8 @@ class RewriteRow:
 class QuestionRow:
     """A question with its answers and gold passages: the synthesizer's row.
 
-    `answers` are alternatives, the best first. Where `answerable` is False the corpus does not say; `answers` then holds at
-    most the reply that is right instead (a clarifying question), and `passage_ids` at most passages that mislead.
+    `answers` are alternatives, the best first. If `answerable` is False, the corpus has no answer; `answers` then holds at most
+    the right reply (a clarifying question), and `passage_ids` at most misleading passages.
     `near_ids` are passages on the same subject that do not hold the answer. `quotes` stand verbatim in gold passages.
     """
 
@@ -88,7 +88,7 @@ class QuestionRow:
 
 @dataclass(frozen=True, slots=True)
 class JudgeRow:
-    """One judgment: `label` is of the schema of `task`. `passage_ids` name the passages in `inputs` where the set knows them."""
+    """One judgment: `label` is of the schema of `task`. `passage_ids` name the passages in `inputs`, if the set has them."""
 
     id: str
     task: str
@@ -101,7 +101,7 @@ class JudgeRow:
 
 @dataclass(frozen=True, slots=True)
 class EmbedRow:
-    """A query with passages that answer it and passages that look as if they did."""
+    """A query with passages that answer it, and passages that only seem to."""
 
     query_id: str
     query: str
@@ -156,7 +156,7 @@ def read_rewrites(path: Path) -> tuple[RewriteRow, ...]:
 def read_questions(path: Path) -> tuple[QuestionRow, ...]:
     """Read `{"id","question","answers","passage_ids","answerable"}` rows.
 
-    `passage_id` may stand for a list of one, and `answerable` may be left out where there are answers. Blank strings among
+    `passage_id` may stand for a list of one, and `answerable` may be left out if there are answers. Blank strings among
     the answers are dropped. Optional: `history`, `quotes`, `near_ids`, `standalone`, `label`, `answer_type`, `voice`,
     `group`, `origin`.
     """
@@ -267,7 +267,7 @@ def _read(path: Path, one: Callable[[Fields], _R], key: Callable[[_R], str]) -> 
 
 
 def _gold(row: Fields) -> tuple[str, ...]:
-    """`passage_ids`, or the one of `passage_id`. A set may give both: then the one is among the many."""
+    """`passage_ids`, or the one of `passage_id`. If a set gives both, the one must be among the many."""
     many, single = _ids(row, "passage_ids"), row.text("passage_id", "")
     if not single:
         return many

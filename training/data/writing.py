@@ -1,4 +1,4 @@
-"""Rows back to JSON Lines, in the form that `training.data.rows` reads."""
+"""Writes rows as JSON Lines, in the form that `training.data.rows` reads."""
 
 from __future__ import annotations
 
@@ -14,10 +14,7 @@ from lorag.training.data.rows import Row
 
 
 def write_rows(rows: Iterable[Row], path: Path) -> int:
-    """Write rows to a .jsonl or .jsonl.gz file, whole or not at all, and give their number.
-
-    Raises DataError where the file cannot be written.
-    """
+    """Write rows to a .jsonl or .jsonl.gz file, whole or not at all, and return their number. Raises DataError."""
     return write_jsonl((row_object(row) for row in rows), path)
 
 

@@ -1,7 +1,7 @@
-"""From the passages of a data set to documents that `lorag ingest` reads, and to the passages that it will cut them into.
+"""From the passages of a data set to documents that `lorag ingest` reads, and to the chunks that it will make of them.
 
-The set's passages and LoRAG's are not the same: a long one is cut, short ones of a document are joined. What is cut here is
-cut by ingestion's own code with the same sizes, so ids agree. Knows no questions.
+The set's passages and LoRAG's differ: a long one is cut, short ones of a document are joined. Ingestion's own code cuts them
+here, with the same sizes, so ids agree. Knows no questions.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NAME_CHARS = 60
 
 @dataclass(frozen=True, slots=True)
 class DocumentSpan:
-    """Where a passage of the set stands: `start:end` of the text of `document`."""
+    """The position of a passage of the set: `start:end` of the text of `document`."""
 
     document: str
     start: int
@@ -35,8 +35,11 @@ class DocumentSpan:
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """Documents as laid out. `names`: the set's document key → its file, by which all else goes; `texts`: its text; `pieces`: its
-    passages as ingestion cuts them; `spans`: the set's passage id → where it stands."""
+    """Documents as written.
+
+    `names` maps a document key of the set to its file name, which is the key of `texts` and of `pieces`, its chunks. `spans` maps
+    a passage id of the set to its position.
+    """
 
     names: Mapping[str, str]
     texts: Mapping[str, str]
@@ -44,19 +47,19 @@ class Corpus:
     spans: Mapping[str, DocumentSpan]
 
     def rows(self) -> list[PassageRow]:
-        """All pieces as `passages.jsonl` holds them."""
+        """All chunks as rows of `passages.jsonl`."""
         shown = [(piece.id, PassageText.of(piece)) for pieces in self.pieces.values() for piece in pieces]
         return [PassageRow(piece_id, text.title, text.text) for piece_id, text in shown]
 
     def overlapping(self, document: str, start: int, end: int) -> tuple[Passage, ...]:
-        """The pieces of `document` that hold any of `start:end` of its text."""
+        """The chunks of `document` that overlap `start:end` of its text."""
         return tuple(piece for piece in self.pieces[document] if piece.start < end and start < piece.end)
 
 
 def lay_out(passages: Iterable[SourcePassage], folder: Path, chunking: Chunking) -> Corpus:
-    """Write the documents of `passages` to `folder` as Markdown, one file each, and cut them.
+    """Write the documents of `passages` to `folder` as Markdown, one file each, and chunk them.
 
-    Raises DataError where a passage id stands twice with different texts.
+    Raises DataError if a passage id occurs twice with different texts.
     """
     members: dict[str, dict[str, SourcePassage]] = {}
     known: dict[str, SourcePassage] = {}
@@ -83,7 +86,7 @@ def lay_out(passages: Iterable[SourcePassage], folder: Path, chunking: Chunking)
 
 
 def _text(name: str, passages: list[SourcePassage]) -> tuple[str, dict[str, DocumentSpan]]:
-    """The document's text, and where each passage stands in it. Texts are taken verbatim but for white space around them."""
+    """The document's text, and the position of each passage in it. Texts stay verbatim except for white space around them."""
     title = one_line(passages[0].title)
     text = f"# {title}\n" if title else ""
     spans: dict[str, DocumentSpan] = {}
@@ -96,7 +99,7 @@ def _text(name: str, passages: list[SourcePassage]) -> tuple[str, dict[str, Docu
 
 
 def _file_name(key: str, taken: set[str]) -> str:
-    """A file name that any system takes, made of the document's key; different for different documents."""
+    """A portable file name made of the document's key; different for different documents."""
     plain = unicodedata.normalize("NFKD", key).encode("ascii", "ignore").decode().lower()
     stem = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_NAME_CHARS].strip("-") or "document"
     name, number = f"{stem}.md", 1

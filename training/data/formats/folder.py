@@ -1,7 +1,7 @@
 """From a data set as read to a LoRAG data folder: documents, passages and the rows of each role, split without leaks.
 
-Written aside and renamed, so that the folder is there whole or not at all. What is not taken over is counted, and listed in
-`left-out.jsonl`; `import.json` says what the folder was made of; `intents.yaml` holds the labels of intents where there are some.
+The folder is written aside and renamed, so it is never there in part. Rows that are left out are counted and listed in
+`left-out.jsonl`. `import.json` names the files that it was made of. `intents.yaml` holds the labels of intents, if there are any.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ DOCUMENTS, INTENTS = "documents", "intents.yaml"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a set is taken over.
+    """How a set is converted.
 
     `chunking` must be that of the project that ingests the documents. `documents` bounds their number (0: all), drawn by `seed`.
-    `withheld` is the share of the passages with questions that are kept out of the documents: their questions cannot be answered.
+    `withheld` is the share of the passages with questions that is left out of the documents; their questions become unanswerable.
     """
 
     chunking: Chunking = field(default_factory=Chunking)
@@ -53,7 +53,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What became of a set: rows by split and role, and the reasons why others are not there."""
+    """The result of an import: rows by split and role, and the number of rows left out by reason."""
 
     documents: int
     passages: int
@@ -68,9 +68,9 @@ _Row = QuestionRow | RewriteRow | JudgeRow | EmbedRow
 
 
 def write_folder(source: Source, out: Path, options: Options, origin: Mapping[str, str]) -> ImportReport:
-    """Turn `source` into the data folder `out`, which must not be there yet. `origin` names what it was read from, by digest.
+    """Turn `source` into the data folder `out`, which must not exist. `origin` names the files it was read from, by digest.
 
-    Raises DataError where nothing is left or nothing can be held out, InputError where `out` is there.
+    Raises DataError if no row is left or none can be held out, InputError if `out` exists.
     """
     if out.exists():
         raise InputError(f"{out}: is there already; name another folder, or delete it first")
@@ -110,7 +110,7 @@ def _write(source: Source, out: Path, options: Options, origin: Mapping[str, str
 
 
 def _write_intents(rows: Sequence[JudgeRow], out: Path) -> None:
-    """The labels of intent rows as `lorag.yaml` holds them: a project knows its intents only from there."""
+    """Write the labels of intent rows in the form of `lorag.yaml`, the only place a project takes its intents from."""
     labels = sorted({row.label for row in rows if row.task == INTENT})
     if labels:
         named = {label: label.replace("_", " ") for label in labels}
@@ -119,7 +119,7 @@ def _write_intents(rows: Sequence[JudgeRow], out: Path) -> None:
 
 
 def _sample_documents(source: Source, options: Options) -> Source:
-    """At most `documents` documents; rows that name another's passages are left out later, one by one."""
+    """At most `documents` documents. Rows that name passages of others are left out later, one by one."""
     keys = list(dict.fromkeys(passage.document for passage in source.passages))
     if not options.documents or len(keys) <= options.documents:
         return source
@@ -128,7 +128,7 @@ def _sample_documents(source: Source, options: Options) -> Source:
 
 
 def _write_rows(placed: Placed, out: Path, options: Options) -> tuple[dict[str, dict[str, int]], list[LeftOut]]:
-    """Split the rows by what they hang on and write them; gives rows by split and role, and what could go on no side."""
+    """Split the rows by group and write them. Returns the row counts by split and role, and the rows that no split can take."""
     roles: Sequence[tuple[Role, Sequence[_Row]]] = (
         (Role.SYNTHESIZER, placed.questions),
         (Role.EMBEDDER, placed.embeds),
@@ -178,10 +178,10 @@ def _require_ids(source: Source) -> None:
 
 
 def _group_keys(row: _Row) -> set[Hashable]:
-    """What a row hangs on: documents of its passages, conversation, group; itself where there is nothing.
+    """The keys that tie a row to others: documents of its passages, conversation, group; without any, the row itself.
 
-    A judgment that names its group hangs on that alone: its passages may be those that mislead, from anywhere. A labelled text
-    that names nothing hangs on its words.
+    A judgment that names its group is tied by that alone, since its passages may be misleading ones of any document. A labelled
+    text that names nothing is tied by its words.
     """
     ids: tuple[str, ...] = ()
     names = [row.group]

@@ -1,7 +1,7 @@
-"""From the set's gold passages to LoRAG's: which pieces of the documents hold the answer, and in which words.
+"""From the set's gold passages to LoRAG's: which chunks of the documents hold the answer, and in which words.
 
-An answer that stands verbatim in its passage is looked for in the sentence that fits the question best; any other is taken to
-rest on all pieces of its passages. Pure text, no model.
+An answer that occurs verbatim in its passage is located in the sentence that fits the question best. Any other answer gets all
+chunks of its passages. Pure text, no model.
 """
 
 from __future__ import annotations
@@ -22,11 +22,10 @@ Span = tuple[int, int]
 
 
 def place_question(row: QuestionRow, corpus: Corpus) -> QuestionRow | LeftOut:
-    """`row` with the ids of `corpus`, its (first) document as group where it had none, and the sentence that holds its answer as
-    quote where one piece holds that.
+    """`row` with the ids of `corpus`, its first document as group if it has none, and the sentence of its answer as quote.
 
-    Passages of a question that is not answerable become its `near_ids`. Left out where a passage is not in the corpus, or an
-    answerable question names none.
+    There is a quote only if one chunk holds the answer. Passages of an unanswerable question become its `near_ids`. The row is
+    left out if a passage is not in the corpus, or if an answerable question names none.
     """
     row = replace(row, group=corpus.names.get(row.group, row.group))
     unknown = [passage_id for passage_id in row.passage_ids if passage_id not in corpus.spans]
@@ -48,8 +47,10 @@ def place_question(row: QuestionRow, corpus: Corpus) -> QuestionRow | LeftOut:
 
 
 def answerability_rows(row: QuestionRow, twin: QuestionRow, corpus: Corpus) -> tuple[JudgeRow, ...]:
-    """What is left of a question that its own passages do not answer, while others of the set do (`twin`, already placed): two
-    judgments, of the passages that mislead and of those that answer."""
+    """Two judgments of a question that its own passages do not answer, but those of `twin`, already placed, do.
+
+    One is of the misleading passages, one of the answering passages.
+    """
     places = [corpus.spans[passage_id] for passage_id in row.passage_ids]
     misleading = tuple(PassageText(corpus.pieces[p.document][0].title, corpus.texts[p.document][p.start : p.end]) for p in places)
     ids = _ids(tuple(piece for p in places for piece in corpus.overlapping(p.document, p.start, p.end)))
@@ -65,12 +66,12 @@ def answerability_rows(row: QuestionRow, twin: QuestionRow, corpus: Corpus) -> t
 
 
 def stands_in(text: str, answer: str) -> bool:
-    """Whether `answer` stands in `text` as whole words, whatever case and white space."""
+    """Whether `answer` occurs in `text` as whole words, ignoring case and white space."""
     return next(_occurrences(text, answer), None) is not None
 
 
 def _candidates(row: QuestionRow, text: str) -> Iterator[tuple[Span, Span]]:
-    """Sentence and answer in `text`, for each answer that stands there; the set's own quotes first."""
+    """Spans of sentence and answer in `text`, for each answer that occurs there; the set's own quotes first."""
     for quote in row.quotes:
         at = text.find(quote)
         for answer in row.answers:
@@ -84,7 +85,7 @@ def _candidates(row: QuestionRow, text: str) -> Iterator[tuple[Span, Span]]:
 
 
 def _quoted(row: QuestionRow, corpus: Corpus, at: DocumentSpan, sentence: Span, answer: Span) -> QuestionRow | LeftOut:
-    """The pieces that hold the answer; the quote is its sentence, as far as it stands in the one piece there is."""
+    """The row with the chunks that hold the answer. If it is one chunk, the quote is the part of the sentence inside it."""
     pieces = corpus.overlapping(at.document, at.start + answer[0], at.start + answer[1])
     if not pieces:
         return LeftOut(row.id, "its answer stands in a heading, which no passage holds")

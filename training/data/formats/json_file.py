@@ -1,6 +1,6 @@
-"""One JSON document a file, read strictly: complaints name the file, the line and the way to the value.
+"""One JSON document a file, read strictly: errors name the file, the line and the path to the value.
 
-The line is looked for only when something is wrong, so that a large file costs no more than `json.loads` takes. `.gz` too.
+The line is computed only for an error, so reading a large file costs no more than `json.loads`. Reads `.gz` too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _BLANK = re.compile(r"[ \t\n\r]*")
 
 @dataclass(frozen=True, slots=True)
 class JsonPlace:
-    """A value of the file at `path`; `trail` leads to it, such as `("data[0]", "paragraphs[3]")`."""
+    """The location of a value in the file at `path`; `trail` is its path, such as `("data[0]", "paragraphs[3]")`."""
 
     path: Path
     text: str = field(repr=False)
@@ -37,7 +37,7 @@ class JsonPlace:
 
 
 def read_object(path: Path) -> Fields:
-    """The file's one object. Raises DataError where the file is missing, damaged, or holds something else."""
+    """The file's one object. Raises DataError if it is missing, damaged, or holds something else."""
     place, value = _read(path)
     if not isinstance(value, dict):
         raise DataError(f"{place}: a JSON object is expected, not {type(value).__name__}")
@@ -73,13 +73,13 @@ def _read(path: Path) -> tuple[JsonPlace, object]:
 
 
 def _offset(text: str, trail: tuple[str, ...]) -> int:
-    """Where the value at the end of `trail` begins. The text is sound JSON that holds such a value."""
+    """The offset of the value at the end of `trail`. The text must be valid JSON that holds it."""
     at = _skip(text, 0)
     for step in trail:
         match = _STEP.fullmatch(step)
         assert match is not None
         key, index = match.groups()
-        if key:  # a key that is absent gives the object's end
+        if key:  # an absent key gives the end of the object
             at = _member(text, at, key)
         if index is not None:
             at = _item(text, at, int(index))
@@ -87,7 +87,7 @@ def _offset(text: str, trail: tuple[str, ...]) -> int:
 
 
 def _member(text: str, at: int, key: str) -> int:
-    """The value of `key` in the object that begins at `at`."""
+    """The offset of the value of `key` in the object at offset `at`."""
     at = _skip(text, at + 1)
     while text[at] != "}":
         name, at = _DECODER.raw_decode(text, at)
@@ -101,7 +101,7 @@ def _member(text: str, at: int, key: str) -> int:
 
 
 def _item(text: str, at: int, index: int) -> int:
-    """Item `index` of the array that begins at `at`."""
+    """The offset of item `index` of the array at offset `at`."""
     at = _skip(text, at + 1)
     for _ in range(index):
         _, at = _DECODER.raw_decode(text, at)

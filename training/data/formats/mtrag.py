@@ -1,9 +1,9 @@
 """MT-RAG tasks (Katsis et al. 2025, arXiv 2501.03468): multi-turn questions with their passages, one JSON object a line.
 
 A generation task: `{"task_id", "conversation_id", "input": [{"speaker", "text"}, …], "contexts": [{"document_id", "text",
-"title"?}], "targets": [{"text"}], "Answerability"?}`; the last input is the question, what is before it the conversation. A
-retrieval query, `{"_id": task id, "text"}` of a `*_rewrite.jsonl`, is the question's standalone form. The set carries much else
-about who made it and how, which is passed over.
+"title"?}], "targets": [{"text"}], "Answerability"?}`; the last input is the question, those before it the conversation. A
+retrieval query, `{"_id": task id, "text"}` of a `*_rewrite.jsonl`, is the question's standalone form. Other fields, about who
+made the set and how, are ignored.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _UNANSWERABLE, _CONVERSATIONAL = "UNANSWERABLE", "CONVERSATIONAL"
 
 
 def read_mtrag(*paths: Path) -> Source:
-    """Read task files, and rewritten queries beside them. Raises DataError naming file and line."""
+    """Read task files and files of rewritten queries. Raises DataError naming file and line."""
     passages: dict[str, SourcePassage] = {}
     questions: dict[str, QuestionRow] = {}
     rewrites: dict[str, str] = {}
@@ -52,7 +52,7 @@ def read_mtrag(*paths: Path) -> Source:
 
 
 def _read_task(fields: Fields) -> tuple[QuestionRow, list[SourcePassage], str]:
-    """The task, all passages that it shows, and why it is to be left out ("" where it is not)."""
+    """The task, all passages that it shows, and why it is left out ("" if it is not)."""
     turns = [_utterance(turn) for turn in fields.nested_list("input", required=True)]
     if not turns or turns[-1].speaker is not Speaker.USER:
         raise fields.error('"input" must end with the user\'s question')
@@ -94,19 +94,19 @@ def _utterance(turn: Fields) -> Turn:
 
 
 def _passage(context: Fields) -> SourcePassage:
-    """The set puts the title on a line before the text; a document is all passages of one title."""
+    """The set puts the title on a line before the text; passages of one title are one document."""
     passage_id, title, text = context.text("document_id"), context.text("title", "", blank=True).strip(), context.text("text")
     body = text.removeprefix(title).lstrip() if title else text
     return SourcePassage(passage_id, title, body or text, title or passage_id)
 
 
 def _is_relevant(context: Fields) -> bool:
-    """Whether any annotator said so: `{"feedback": {"relevant": {WHO: {"value": "yes"}}}}`."""
+    """Whether any annotator marked it: `{"feedback": {"relevant": {WHO: {"value": "yes"}}}}`."""
     if not context.has("feedback"):
         return False
     found = context.raw("feedback")
-    said = found.get("relevant") if isinstance(found, Mapping) else None
-    votes = said.values() if isinstance(said, Mapping) else ()
+    relevant = found.get("relevant") if isinstance(found, Mapping) else None
+    votes = relevant.values() if isinstance(relevant, Mapping) else ()
     return any(isinstance(vote, Mapping) and vote.get("value") == "yes" for vote in votes)
 
 
@@ -119,7 +119,7 @@ def _answerability(fields: Fields) -> str:
 
 
 def _turn(row: QuestionRow, rewrites: Mapping[str, str]) -> RewriteRow:
-    """The task's turn, under an id of its own: what is measured is kept by row id, whatever the role."""
+    """The task's turn, under an id of its own, since scores are stored by row id for all roles together."""
     return RewriteRow(
         id=f"{row.id}-turn",
         history=row.history,
@@ -133,5 +133,5 @@ def _turn(row: QuestionRow, rewrites: Mapping[str, str]) -> RewriteRow:
 
 
 def _task(text: str) -> str:
-    """A task's id; the files of the set write its separator in two ways."""
+    """A task's id, with one of the two separators that the set's files use."""
     return text.replace("<::>", "::")

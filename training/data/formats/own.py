@@ -1,6 +1,6 @@
-"""LoRAG's own rows (docs/reference/rows.md), all in one heap: `passages.jsonl` and one file a role, to be split.
+"""LoRAG's own rows (docs/reference/rows.md), not yet split: `passages.jsonl` and one file a role.
 
-The file's name says what it holds. Passages keep their ids, since those come from an index.
+The file's name gives the kind of its rows. Passages keep their ids, since those come from an index.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The rows of a set in the ids of the passages to be; what cannot be said of them any more is left out, with the reason.
+"""The rows of a set with the ids of the new passages. Rows and fields that no longer hold are left out, with the reason.
 
 Knows no split and writes nothing.
 """
@@ -17,7 +17,7 @@ from lorag.training.data.rows import EmbedRow, JudgeRow, QuestionRow, RewriteRow
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """The rows in the ids of the passages to be."""
+    """The rows with the ids of the new passages."""
 
     questions: list[QuestionRow]
     rewrites: list[RewriteRow]
@@ -27,30 +27,32 @@ class Placed:
 
 
 def normalised(text: str) -> str:
-    """`text` without regard to case and white space."""
+    """`text` with case folded and white space collapsed."""
     return " ".join(text.casefold().split())
 
 
 def withhold(source: Source, share: float, seed: int) -> Source:
-    """`source` without the `share` (0 to 1) of its passages with questions that is held back, drawn by `seed`; their questions
-    name the document and no answer. Left out are those that what is kept answers all the same."""
+    """`source` without a `share` (0 to 1) of its passages with questions, drawn by `seed`.
+
+    Their questions become unanswerable, with the document as group. Questions that a remaining passage answers are left out.
+    """
     documents = {passage.id: passage.document for passage in source.passages}
     single = {row.passage_ids[0] for row in source.questions if row.answerable and len(row.passage_ids) == 1}
     asked = sorted(single & documents.keys())
-    held = set(random.Random(seed).sample(asked, round(share * len(asked))))
-    if not held:
+    withheld = set(random.Random(seed).sample(asked, round(share * len(asked))))
+    if not withheld:
         return source
     rest: dict[str, list[str]] = {}
     for passage in source.passages:
-        if passage.id not in held:
+        if passage.id not in withheld:
             rest.setdefault(passage.document, []).append(passage.text)
-    kept_ids = documents.keys() - held
-    answered = {_wording(row) for row in source.questions if row.answerable and not kept_ids.isdisjoint(row.passage_ids)}
+    remaining_ids = documents.keys() - withheld
+    answered = {_wording(row) for row in source.questions if row.answerable and not remaining_ids.isdisjoint(row.passage_ids)}
     questions: list[QuestionRow] = []
     left_out = list(source.left_out)
     for row in source.questions:
         key = row.passage_ids[0] if len(row.passage_ids) == 1 and row.answerable else ""
-        if key not in held:
+        if key not in withheld:
             questions.append(row)
         elif any(stands_in(text, answer) for text in rest.get(documents[key], ()) for answer in row.answers):
             left_out.append(LeftOut(row.id, "its passage is withheld, but its answer stands elsewhere in the document"))
@@ -60,18 +62,18 @@ def withhold(source: Source, share: float, seed: int) -> Source:
             questions.append(
                 replace(row, answers=(), answerable=False, passage_ids=(), quotes=(), group=row.group or documents[key])
             )
-    kept = tuple(passage for passage in source.passages if passage.id not in held)
-    return replace(source, passages=kept, questions=tuple(questions), left_out=tuple(left_out))
+    remaining = tuple(passage for passage in source.passages if passage.id not in withheld)
+    return replace(source, passages=remaining, questions=tuple(questions), left_out=tuple(left_out))
 
 
 def as_they_are(source: Source) -> Placed:
-    """The rows of a final source; embedder rows come of its questions where it has none of its own."""
+    """The rows of a final source. Embedder rows are made of its questions if it has none of its own."""
     embeds, left_out = (list(source.embeds), []) if source.embeds else _embeds(source.questions)
     return Placed(list(source.questions), list(source.rewrites), list(source.judgments), embeds, left_out)
 
 
 def place(source: Source, corpus: Corpus) -> Placed:
-    """Every row in the ids of `corpus`. A question that only its own passages do not answer becomes judgments of them."""
+    """Every row with the ids of `corpus`. A question that others' passages answer, but not its own, becomes judgments."""
     questions: list[QuestionRow] = []
     judgments = list(source.judgments)
     left_out: list[LeftOut] = []
@@ -98,12 +100,12 @@ def place(source: Source, corpus: Corpus) -> Placed:
 
 
 def _wording(row: QuestionRow) -> Hashable:
-    """Equal for questions that ask the same: a follow-up does so only after the same conversation."""
+    """A key that is equal for the same questions; follow-ups are the same only after the same conversation."""
     return (() if row.standalone else row.history, normalised(row.standalone or row.question))
 
 
 def _place_turn(turn: RewriteRow, corpus: Corpus) -> tuple[RewriteRow, str]:
-    """`turn` in the ids of `corpus`, and why it lost its passages ("" where it did not)."""
+    """`turn` with the ids of `corpus`, and why it lost its passages ("" if it did not)."""
     bare = replace(turn, passage_ids=(), quotes=())
     if not turn.passage_ids:
         return bare, ""
@@ -117,7 +119,7 @@ def _place_turn(turn: RewriteRow, corpus: Corpus) -> tuple[RewriteRow, str]:
 
 
 def _embeds(questions: Iterable[QuestionRow]) -> tuple[list[EmbedRow], list[LeftOut]]:
-    """The embedder's rows of answerable questions. A follow-up with no standalone form gives none: it fits anything."""
+    """The embedder's rows of answerable questions. A follow-up without a standalone form gives none."""
     embeds: list[EmbedRow] = []
     left_out: list[LeftOut] = []
     for row in questions:

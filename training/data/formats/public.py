@@ -1,10 +1,10 @@
 """Plain JSON Lines sets: passages, questions with answers, questions in conversation with rewrites, labelled texts.
 
-What a file holds is told by the keys of its first row; every row must then fit:
+The keys of the first row decide the kind of the file; every row must then fit:
 
 - passages `{"id","title","text"}`
 - questions `{"id","question","answers","passage_id" or "passage_ids","answerable"}`, with `history`, `label`, `answer_type`,
-  `standalone` where the set has them
+  `standalone` if the set has them
 - rewriting `{"id","history","question","rewrite"}`, with `rewrites`
 - labels `{"id","text","label"}`
 
@@ -46,7 +46,7 @@ def read_public(path: Path) -> Source:
 
 
 def label_schema(path: Path) -> LabelSchema:
-    """The labels of a labels file as intents, each with its words as meaning. Raises DataError for fewer than two."""
+    """The labels of a file as intents, each with its own words as meaning. Raises DataError for fewer than two."""
     labels: Mapping[str, str] = {
         str(line.fields["label"]): str(line.fields["label"]).replace("_", " ")
         for line in read_lines(path)
@@ -58,5 +58,5 @@ def label_schema(path: Path) -> LabelSchema:
 
 
 def _conversation(row: RewriteRow) -> str:
-    """For rows that name no conversation: those that begin with the same utterance are taken for one."""
+    """A key for rows that name no conversation: those with the same first utterance are taken as one."""
     return str(row.history[0] if row.history else Turn(Speaker.USER, row.question)).strip().casefold()

@@ -1,4 +1,4 @@
-"""The formats by name, and files of one format → one source."""
+"""The formats by name, and reading files of one format as one source."""
 
 from __future__ import annotations
 
@@ -28,8 +28,10 @@ FORMATS: Mapping[str, Callable[[Sequence[Path]], Source]] = {
 
 
 def read_files(name: str, paths: Sequence[Path]) -> Source:
-    """Read `paths`, all of format `name`. Raises DataError, naming file and line, for what does not fit; InputError for a name
-    that stands for no format."""
+    """Read `paths`, all of format `name`.
+
+    Raises DataError, with file and line, for a row that does not fit, InputError for an unknown format.
+    """
     if name not in FORMATS:
         raise InputError(f"format {name!r} is not known; known: {', '.join(FORMATS)}")
     return FORMATS[name](paths)

@@ -16,11 +16,11 @@ from lorag.training.data.formats.source import LeftOut, Source
 from lorag.training.data.rows import RewriteRow
 
 _HEADINGS = 2
-"""CANARD's history begins with the title of the article and of the section talked about."""
+"""CANARD's history begins with the titles of the article and the section."""
 
 
 def read_rewriting(path: Path) -> Source:
-    """Read a .json or .json.gz file; each object says by its keys which of the two sets it is of.
+    """Read a .json or .json.gz file; the keys of each object decide which of the two sets it is of.
 
     Raises DataError naming file, line and row. A turn whose question or rewrite is blank is left out, and listed.
     """
@@ -68,6 +68,6 @@ def _qrecc(fields: Fields, path: Path) -> RewriteRow:
 
 
 def _turns(utterances: tuple[str, ...]) -> tuple[Turn, ...]:
-    """Questions and answers in turn, the question first; blank ones (an answer that was not found) are passed over."""
+    """Alternating questions and answers, the question first; blank ones (an answer not found) are skipped."""
     speakers = (Speaker.USER, Speaker.ASSISTANT)
     return tuple(Turn(speakers[at % 2], text.strip()) for at, text in enumerate(utterances) if text.strip())

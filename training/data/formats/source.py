@@ -13,7 +13,7 @@ from lorag.training.data.rows import EmbedRow, JudgeRow, QuestionRow, RewriteRow
 
 @dataclass(frozen=True, slots=True)
 class SourcePassage:
-    """A passage of the set. Those with the same `document` key are one document, in their order."""
+    """A passage of the set. Passages with the same `document` key form one document, in their order."""
 
     id: str
     title: str
@@ -23,7 +23,7 @@ class SourcePassage:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A row or passage that is not taken over, and why."""
+    """A row or passage that is left out, and why."""
 
     id: str
     reason: str

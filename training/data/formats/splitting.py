@@ -1,6 +1,6 @@
-"""Which rows stand together, and on which side of the split each such group goes.
+"""Groups of rows that must stay together, and the split of each group.
 
-Rows that share a document or a conversation are one group; groups are dealt out by a seed. Knows no row.
+Rows that share a document or a conversation are one group; a seed draws the split of each. Knows no row.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ TRAIN, DEV, TEST = "train", "dev", "test"
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """The parts of the rows that dev and test get, 0 to 1 together below 1; `train` gets the rest."""
+    """The shares of the rows for dev and test, each from 0, together below 1; train gets the rest."""
 
     dev: float = 0.1
     test: float = 0.2
@@ -27,7 +27,7 @@ class Shares:
 
 
 def groups(keys_by_row: Sequence[Iterable[Hashable]]) -> list[int]:
-    """For each row the number of its group. `keys_by_row` are what each row hangs on; rows that share one are in one group."""
+    """For each row the number of its group. Rows that share one of their `keys_by_row` are in one group."""
     parent = list(range(len(keys_by_row)))
 
     def root(at: int) -> int:
@@ -45,9 +45,9 @@ def groups(keys_by_row: Sequence[Iterable[Hashable]]) -> list[int]:
 
 
 def deal(sizes: Mapping[int, int], shares: Shares, seed: int) -> dict[int, str]:
-    """Group → split. Groups are taken in random order: to test while it has room for them, then to dev, else to train.
+    """Group → split. In random order, a group goes to test if it fits, then to dev, else to train.
 
-    `sizes` are the rows of each group. A split may stay short by less than a group; train never does.
+    `sizes` are the rows of each group. Dev and test may get fewer rows than their share, by less than one group.
     """
     order = sorted(sizes)
     random.Random(seed).shuffle(order)

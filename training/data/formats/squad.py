@@ -1,7 +1,7 @@
 """SQuAD JSON, versions 1.1 and 2.0 (Rajpurkar et al. 2016, arXiv 1606.05250; 2018, arXiv 1806.03822).
 
 `{"data": [{"title", "paragraphs": [{"context", "qas": [{"id", "question", "answers": [{"text", "answer_start"}]}]}]}]}`. An
-article is a document, a paragraph a passage. Strict: an answer that does not stand where it says is refused.
+article is a document, a paragraph a passage. Strict: an answer that is not at its offset is refused.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lorag.training.data.rows import QuestionRow
 
 
 def read_squad(path: Path) -> Source:
-    """Read a .json or .json.gz file. Raises DataError naming file, line and the way to the row at fault."""
+    """Read a .json or .json.gz file. Raises DataError naming file, line and the path to the row at fault."""
     root = read_object(path)
     articles = root.nested_list("data", required=True)
     root.pass_over("version")
@@ -57,7 +57,7 @@ def _question(qa: Fields, passage: SourcePassage) -> QuestionRow:
 
 
 def _answer(answer: Fields, context: str) -> tuple[int, int]:
-    """Where it stands in `context`, white space at its ends left out."""
+    """Its span in `context`, without white space at its ends."""
     text, start = answer.text("text"), answer.integer("answer_start")
     answer.finish()
     if start < 0 or context[start : start + len(text)] != text:
@@ -68,6 +68,6 @@ def _answer(answer: Fields, context: str) -> tuple[int, int]:
 
 
 def _sentence(context: str, start: int, end: int) -> str:
-    """The sentence that the answer stands in, or the sentences that it runs over."""
+    """The sentence or sentences that the answer overlaps."""
     over = [(low, high) for low, high in sentences(context) if low < end and start < high]
     return context[min(start, over[0][0]) : max(end, over[-1][1])] if over else context[start:end]
