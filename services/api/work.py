@@ -46,6 +46,8 @@ async def items(request: Request, start: Callable[[], Generator[Item]], lane: La
     deadline = time.monotonic() + state.limits.timeout
     gone = asyncio.create_task(_disconnected(request))
     limits = CallLimits(deadline)
+    # A client that goes while a piece is sent leaves this generator suspended: the work must not run on until it is collected.
+    gone.add_done_callback(lambda _: limits.cancelled.set())
     try:
         turn = await _soon(state.lanes[lane].enter(), gone, deadline, state)
         loop, results = asyncio.get_running_loop(), asyncio.Queue[Callable[[], Item | None]]()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -10,14 +11,18 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Generator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
+from fastapi import Request
 
-import lorag.services.api.server
-from lorag.services.api.state import Lane, Limits
+from lorag.opening import open_project
+from lorag.services.api.state import Lane, Limits, ServiceState
+from lorag.services.api.work import items
 from tests.services.api.live_service import ANSWER, PacedEngine, live, ready_project
 from tests.services.api.small_service import wait_for
 
@@ -67,6 +72,39 @@ def test_a_stream_that_is_left_in_the_middle(tmp_path: Path) -> None:
             next(line for line in response.iter_lines() if "keeps" in line)
         service.until(lambda: len(engine.abandoned) == 1 and service.idle)
     assert engine.finished == 0
+
+
+def test_the_work_ends_though_nobody_asks_for_its_next_item(tmp_path: Path) -> None:
+    """A client that goes while an item is being sent leaves the generator suspended, and something may still refer to it."""
+    ended = threading.Event()
+
+    def endless() -> Generator[int]:
+        try:
+            while True:
+                time.sleep(0.01)
+                yield 1
+        finally:
+            ended.set()
+
+    async def left(state: ServiceState) -> None:
+        leaves = asyncio.Event()
+
+        async def receive() -> dict[str, str]:
+            await leaves.wait()
+            return {"type": "http.disconnect"}
+
+        app = SimpleNamespace(state=SimpleNamespace(lorag=state))
+        suspended = items(Request({"type": "http", "app": app}, receive), endless)
+        assert await anext(suspended) == 1
+        leaves.set()
+        assert await asyncio.to_thread(ended.wait, 20)
+        await suspended.aclose()
+
+    state = ServiceState(open_project(ready_project(tmp_path / "p")))
+    try:
+        asyncio.run(left(state))
+    finally:
+        state.workers.shutdown()
 
 
 @pytest.mark.parametrize(
@@ -131,7 +169,7 @@ def test_sigterm_finishes_what_runs_and_takes_nothing_new(tmp_path: Path) -> Non
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        cwd=Path(lorag.services.api.server.__file__).parents[2],
+        cwd=Path(__file__).resolve().parents[3],
         env={**os.environ, "PYTHONPATH": "."},
     )
     try:
