@@ -1,1 +1,1 @@
-"""Starter adapters: generic rewriter, synthesizer and judge for the default base, trained on public sets; the recipe of each."""
+"""Starter adapters: generic rewriter, synthesizer and judge for the default base, trained on public sets, with their recipes."""

@@ -1,8 +1,8 @@
-"""Starter adapters: train one from the public sets, bundle what a run came to, measure what is bundled.
+"""Starter adapters: train one from the public sets, bundle a finished run, measure a bundled starter.
 
 python -m lorag.training.starters train ROLE --data DIR --out RUN          checkpoints in RUN; --resume after a stop
 python -m lorag.training.starters bundle ROLE --data DIR --run RUN         the finished run becomes the bundled starter
-python -m lorag.training.starters measure ROLE [--data DIR] [--items N]    beside the base on held-out items; onto its card
+python -m lorag.training.starters measure ROLE [--data DIR] [--items N]    against the base on held-out items; onto its card
 """
 
 from __future__ import annotations

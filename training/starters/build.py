@@ -25,9 +25,9 @@ EXAMPLES: dict[Role, Callable[[Path, Split, int], list[Example]]] = {
     Role.JUDGE: judge_examples,
 }
 
-BEGINS_WITH: dict[Role, Role] = {Role.JUDGE: Role.SYNTHESIZER}
-"""Starters that begin with the weights of another: the synthesizer already compares a question with passages, which the judge's
-tasks need and do not learn from labels of one word within the budget (`training/LOG.md`)."""
+STARTS_FROM: dict[Role, Role] = {Role.JUDGE: Role.SYNTHESIZER}
+"""Starters that start from the weights of another. The synthesizer already compares a question with passages. The judge's tasks
+need that, and do not learn it from labels of one word within the budget (`training/LOG.md`)."""
 
 
 def starter_recipe(role: Role) -> Path:
@@ -44,9 +44,9 @@ def load_starter_recipe(role: Role, recipe: Path | None = None) -> GenerationRec
 
 
 def train_starter(role: Role, data: Path, out: Path, *, recipe: Path | None = None, resume: bool = False) -> TrainedAdapter:
-    """Train the starter of `role` in the run folder `out`, from the bundled starter that it begins with, if any.
+    """Train the starter of `role` in the run folder `out`, from the bundled starter of `STARTS_FROM`, if there is one.
 
-    Raises DataError, ConfigError, and TrainingError, also where the starter to begin with is not bundled.
+    Raises DataError, ConfigError, and TrainingError, also if the starter to begin with is not bundled.
     """
     chosen = load_starter_recipe(role, recipe)
     examples = EXAMPLES[role](data, "train", chosen.optimiser.seed)
@@ -64,7 +64,7 @@ def train_starter(role: Role, data: Path, out: Path, *, recipe: Path | None = No
 
 
 def _parent(role: Role) -> Path | None:
-    earlier = BEGINS_WITH.get(role)
+    earlier = STARTS_FROM.get(role)
     if earlier is None:
         return None
     folder = bundled_starters().get(earlier)

@@ -36,7 +36,7 @@ from lorag.training.publish import CANARY_SAMPLES, data_facts, publish_generatio
 from lorag.training.recipe import GenerationRecipe
 from lorag.training.sft import Example, TrainedAdapter, encode
 from lorag.training.starters import invented
-from lorag.training.starters.build import BASE, BEGINS_WITH, EXAMPLES, load_starter_recipe, starter_recipe
+from lorag.training.starters.build import BASE, EXAMPLES, STARTS_FROM, load_starter_recipe, starter_recipe
 from lorag.training.starters.conversations import follow_up
 from lorag.training.starters.held_out import invented_judgments
 from lorag.training.starters.measuring import ITEMS, compare, tasks
@@ -220,7 +220,7 @@ def _facts(role: Role, data: Path, trained: TrainedAdapter) -> DataFacts:
 
 def _notes(role: Role, trained: TrainedAdapter) -> str:
     sets = [f"| {name} | {LICENCES[name]} |" for name in SETS[role]]
-    earlier = f"begun with the weights of the starter {BEGINS_WITH[role].value}, " if role in BEGINS_WITH else ""
+    earlier = f"begun with the weights of the starter {STARTS_FROM[role].value}, " if role in STARTS_FROM else ""
     epochs = "one epoch" if round(trained.epochs, 1) == 1 else f"{trained.epochs:.2f} of an epoch"
     hours = f"about {trained.seconds / 3600:.1f} h" if trained.seconds else "a few hours"
     lines: Sequence[str] = (

@@ -1,7 +1,7 @@
-"""Conversational rewriting: turns of public sets, turns that stand alone already, and invented follow-up questions.
+"""Conversational rewriting: turns of public sets, turns that are standalone already, and invented follow-up questions.
 
-Public sets rarely change the subject and seldom ask "and its price?" of a list, so both are made: a question that is clear
-by itself after any conversation stays as it is, and invented conversations ask for one property after the other. Pure: no
+Public sets rarely change the subject and seldom ask "and its price?" of a list, so examples of both are made. A question that is
+clear by itself after any conversation stays unchanged, and invented conversations ask for one property after the other. Pure: no
 model, no file.
 """
 
@@ -20,7 +20,7 @@ from lorag.training.starters.sources import SourceTurn
 
 @dataclass(frozen=True, slots=True)
 class FollowUp:
-    """The last turn of an invented conversation; `rewrite` is the question itself where that stands alone."""
+    """The last turn of an invented conversation; `rewrite` is the question itself if that is standalone."""
 
     history: tuple[Turn, ...]
     question: str
@@ -28,7 +28,7 @@ class FollowUp:
 
 
 def turn_examples(turns: Sequence[SourceTurn]) -> list[Example]:
-    """One example a turn, with the first rewrite people gave."""
+    """One example a turn, with its first rewrite."""
     return [
         Example(turn.id, rewrite.messages(history_of(turn), turn.question), rewrite.target(turn.rewrites[0]))
         for turn in turns
@@ -37,7 +37,7 @@ def turn_examples(turns: Sequence[SourceTurn]) -> list[Example]:
 
 
 def standalone_examples(turns: Sequence[SourceTurn], count: int, rng: Draw) -> list[Example]:
-    """Rewrites asked as questions: after their own conversation or after another one they stay unchanged."""
+    """Rewrites used as questions, which stay unchanged after their own conversation or another one."""
     changed = [turn for turn in turns if turn.rewrites[0].strip() and turn.rewrites[0] != turn.question]
     made = []
     for number, turn in enumerate(rng.sample(changed, min(count, len(changed)))):
@@ -48,7 +48,7 @@ def standalone_examples(turns: Sequence[SourceTurn], count: int, rng: Draw) -> l
 
 
 def follow_up_examples(count: int, rng: Draw) -> list[Example]:
-    """Invented conversations on things with properties; the last question leans on them, in one of several ways."""
+    """Invented conversations on things with properties; the last question depends on them in one of several ways."""
     made = [follow_up(rng) for _ in range(count)]
     return [
         Example(f"follow-{number}", rewrite.messages(turn.history, turn.question), rewrite.target(turn.rewrite))
@@ -57,38 +57,38 @@ def follow_up_examples(count: int, rng: Draw) -> list[Example]:
 
 
 def history_of(turn: SourceTurn) -> tuple[Turn, ...]:
-    """The conversation before the turn, each part with its speaker."""
+    """The conversation before the turn, each turn with its speaker."""
     return tuple(parse_turn(text) for text in turn.history)
 
 
 def follow_up(rng: Draw) -> FollowUp:
-    """One such conversation."""
+    """One invented conversation."""
     kind = rng.choice(KINDS)
     attributes = rng.sample(kind.attributes, min(len(kind.attributes), rng.randrange(2, 5)))
     thing, other = kind.name(rng), kind.name(rng)
     history: list[Turn] = []
     for attribute in attributes[:-1]:
         first = not history
-        asked = question_on(attribute, thing, rng) if first or rng.random() < 0.3 else _leaning(attribute, rng)
+        asked = question_on(attribute, thing, rng) if first or rng.random() < 0.3 else _dependent_question(attribute, rng)
         history += [Turn(Speaker.USER, asked), Turn(Speaker.ASSISTANT, _reply(attribute, thing, rng))]
     last = attributes[-1]
-    way = rng.random()
-    if way < 0.25:  # the same property of another thing
+    draw = rng.random()
+    if draw < 0.25:  # the same property of another thing
         last = attributes[-2]
         question, full = (
             f"{rng.choice(('And', 'What about', 'and for', 'How about'))} {definite(other)}?",
-            _full(last, other, rng),
+            _standalone_question(last, other, rng),
         )
-    elif way < 0.4:  # a new subject, clear by itself
+    elif draw < 0.4:  # a new subject, clear by itself
         full = question_on(last, other, rng)
         question = full
     else:
-        question = _leaning(last, rng)
-        full = _full(last, thing, rng, question)
+        question = _dependent_question(last, rng)
+        full = _standalone_question(last, thing, rng, question)
     return FollowUp(tuple(history), question, full)
 
 
-def _leaning(attribute: Attribute, rng: Draw) -> str:
+def _dependent_question(attribute: Attribute, rng: Draw) -> str:
     """A question that names its thing by a pronoun or not at all."""
     if rng.random() < 0.5:
         text = rng.choice(attribute.questions)
@@ -99,13 +99,13 @@ def _leaning(attribute: Attribute, rng: Draw) -> str:
     )
 
 
-def _full(attribute: Attribute, thing: str, rng: Draw, leaning: str = "") -> str:
-    """The question with its thing named, in the words of `leaning` where it has a pronoun for it."""
+def _standalone_question(attribute: Attribute, thing: str, rng: Draw, dependent: str = "") -> str:
+    """The question with its thing named, in the words of `dependent` if that has a pronoun for it."""
     for text in attribute.questions:
         shown = text.replace("of {thing}", "of it").replace("{thing}", "it")
-        if leaning.lower() in (shown.lower(), text.replace("{thing}", "that one").lower()):
+        if dependent.lower() in (shown.lower(), text.replace("{thing}", "that one").lower()):
             return filled(text, thing)
-    if leaning:
+    if dependent:
         return f"What is the {attribute.row.lower()} of {definite(thing)}?"
     return filled(attribute.questions[0], thing)
 

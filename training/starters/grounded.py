@@ -1,8 +1,8 @@
-"""Grounded question answering from public sets: passages side by side, and questions that they answer or do not.
+"""Grounded question answering from public sets: contexts of passages, and questions that they answer or do not.
 
-A round shows every passage of a corpus once: passages are dealt into contexts of one to five, neighbours of the same article
-together about half the time, and each context is asked all that it answers, and some of what it does not. Questions on the
-same context share their prompt's beginning, so training reads the context once (lorag.training.packing). Pure: no model, no file.
+A round shows every passage of a corpus once. Passages are divided into contexts of one to five; about half of them stand with
+others of the same article. Each context gets the questions that it answers, and some that it does not. Questions on the same
+context share their prompt's beginning, so training reads the context once (lorag.training.packing). Pure: no model, no file.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from lorag.training.sft import Example
 from lorag.training.starters.sources import Corpus, SourcePassage, SourceQuestion
 
 SIZES = {1: 1, 2: 3, 3: 5, 4: 6, 5: 1}
-"""Passages in a context, and how often relative to the others. Serving shows four."""
+"""Passages in a context → its relative frequency. Serving shows four."""
 
 CONTEXT_CHARS = (1300, 1800, 2600)
-"""Room for the passages of a context; one of these is drawn for each."""
+"""Limits in characters of a context; one is drawn for each."""
 
 PASSAGE_CHARS = 700
-"""What a served passage has at most; a longer one is often cut to a window of whole sentences."""
+"""The longest served passage; a longer one is often cut to a window of whole sentences."""
 
 QUESTIONS_PER_PASSAGE = 6
 REFUSED_SHARE = 0.28
 """Questions a context does not answer, as a share of those it does."""
 
 Answer = Callable[[SourceQuestion, str], str]
-"""Question and the text shown of its passage → the reply to learn, empty where that text does not hold it."""
+"""Question and the text shown of its passage → the target reply, empty if that text does not hold it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Passages in the order shown, what is asked of them with the number of the passage that answers (0: none), and the reply."""
+    """Passages in the order shown, and questions with the number of the passage that answers (0: none) and the reply."""
 
     id: str
     passages: tuple[PassageText, ...]
@@ -60,7 +60,7 @@ class _Pool:
 
 
 def extract(question: SourceQuestion, text: str) -> str:
-    """The answer that stands verbatim in `text` and that people agree on most, by shared words; the shortest of equals."""
+    """The answer that occurs verbatim in `text` and agrees most with the others, by shared words; the shortest of equals."""
     found = [answer for answer in dict.fromkeys(question.answers) if answer.strip() and answer in text]
     if not found:
         return ""
@@ -74,12 +74,12 @@ def extract(question: SourceQuestion, text: str) -> str:
 
 
 def decide(question: SourceQuestion, text: str) -> str:
-    """yes, no or maybe, where the set has that label."""
+    """yes, no or maybe, if the set has that label."""
     return question.label
 
 
 def first_sentence(question: SourceQuestion, text: str) -> str:
-    """The first sentence of the answer where it stands in `text` and is of a usable length."""
+    """The first sentence of the answer, if it occurs in `text` and has a usable length."""
     answer = question.answers[0]
     start, end = next(iter(sentences(answer)), (0, 0))
     sentence = answer[start:end]
@@ -87,7 +87,7 @@ def first_sentence(question: SourceQuestion, text: str) -> str:
 
 
 def contexts(corpus: Corpus, answer: Answer, rounds: int, rng: random.Random, sizes: Mapping[int, int] = SIZES) -> list[Context]:
-    """The contexts of so many rounds over the corpus."""
+    """The contexts of `rounds` rounds over the corpus."""
     of_passage: dict[str, list[SourceQuestion]] = {}
     of_article: dict[str, list[SourceQuestion]] = {}
     for question in corpus.questions:
@@ -96,13 +96,13 @@ def contexts(corpus: Corpus, answer: Answer, rounds: int, rng: random.Random, si
     pool = _Pool(corpus.questions, of_article)
     made = []
     for number in range(rounds):
-        for place, group in enumerate(_deal(list(corpus.passages.values()), sizes, rng)):
+        for place, group in enumerate(_group(list(corpus.passages.values()), sizes, rng)):
             made.append(_context(f"{corpus.name}-{number}-{place}", group, of_passage, pool, answer, rng))
     return [context for context in made if context.asked]
 
 
-def _deal(passages: list[SourcePassage], sizes: Mapping[int, int], rng: random.Random) -> list[list[SourcePassage]]:
-    """All passages, once each, in groups; half of them beside others of their article where there are such."""
+def _group(passages: list[SourcePassage], sizes: Mapping[int, int], rng: random.Random) -> list[list[SourcePassage]]:
+    """All passages, once each, in groups; half of them with others of their article, if there are any."""
     rng.shuffle(passages)
     half = len(passages) // 2
     ordered = sorted(passages[:half], key=lambda passage: passage.article) + passages[half:]
@@ -125,16 +125,16 @@ def _context(
     rng: random.Random,
 ) -> Context:
     shown: list[Shown] = []
-    room = rng.choice(CONTEXT_CHARS)
+    chars_left = rng.choice(CONTEXT_CHARS)
     for passage in group:
         text = crop(passage.text, rng) if len(passage.text) > PASSAGE_CHARS and rng.random() < 0.7 else passage.text
-        if not shown or room >= len(text):
+        if not shown or chars_left >= len(text):
             shown.append(Shown(passage, text))
-            room -= len(text)
+            chars_left -= len(text)
     asked = []
     for number, one in enumerate(shown, 1):
-        mine = list(of_passage.get(one.passage.id, ()))
-        for question in rng.sample(mine, min(len(mine), QUESTIONS_PER_PASSAGE)):
+        own = list(of_passage.get(one.passage.id, ()))
+        for question in rng.sample(own, min(len(own), QUESTIONS_PER_PASSAGE)):
             if reply := answer(question, one.text):
                 asked.append((question, number, reply))
     asked += [(question, 0, "") for question in _unanswered(shown, others, round(len(asked) * REFUSED_SHARE + rng.random()), rng)]
@@ -142,7 +142,7 @@ def _context(
 
 
 def crop(text: str, rng: random.Random) -> str:
-    """A window of whole sentences of at most `PASSAGE_CHARS`, beginning anywhere; the beginning of a sentence that is longer."""
+    """A window of whole sentences of at most `PASSAGE_CHARS`, from a random start, or the beginning of a longer sentence."""
     spans = sentences(text)
     first = rng.randrange(len(spans))
     while first and spans[-1][1] - spans[first - 1][0] <= PASSAGE_CHARS:
@@ -156,7 +156,7 @@ def crop(text: str, rng: random.Random) -> str:
 
 
 def _unanswered(shown: Sequence[Shown], others: _Pool, count: int, rng: random.Random) -> list[SourceQuestion]:
-    """Questions on other passages, each second of the same articles where there are such, that nothing shown answers."""
+    """Questions that nothing shown answers; every second is on the same articles, if there are any."""
     text = " ".join(one.text for one in shown).casefold()
     ids = {one.passage.id for one in shown}
     articles = dict.fromkeys(one.passage.article for one in shown)
@@ -173,7 +173,7 @@ def _unanswered(shown: Sequence[Shown], others: _Pool, count: int, rng: random.R
 
 
 def examples(made: Sequence[Context]) -> list[Example]:
-    """One example for each question of each context, as the synthesizer is asked."""
+    """One synthesizer example for each question of each context."""
     return [
         Example(
             f"{context.id}-{place}",

@@ -1,7 +1,7 @@
-"""What starters are measured on: items of the held-out split, drawn with a seed. Pure: no model.
+"""Test items of starters: items of the held-out split, drawn with a seed. Pure: no model.
 
-Grounded questions come with their passage among four, in random order, the others of the same article where there are such;
-questions without their passage are shown four of which none holds an answer.
+Grounded questions come with their passage among four, in random order; the others are of the same article, if there are any.
+Questions without their passage are shown four of which none holds an answer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from lorag.training.starters.mixtures import ANSWERS, corpus
 from lorag.training.starters.sources import Corpus, SourcePassage, SourceQuestion, read_rows, read_turns
 
 SHOWN = 4
-"""Passages that a question is shown, as the chain shows them."""
+"""Passages shown with a question, as in the chain."""
 
 REFUSED = 0.3
 """Share of the questions whose passage is not shown."""
@@ -31,7 +31,7 @@ REFUSED = 0.3
 
 @dataclass(frozen=True, slots=True)
 class GroundedItem:
-    """A question with the passages shown and what is right."""
+    """A question with the passages shown and the gold answer."""
 
     gold: GoldAnswer
     question: str
@@ -63,7 +63,7 @@ def _grounded(whole: Corpus, question: SourceQuestion, hidden: bool, labelled: b
 
 
 def invented_items(count: int, seed: int = 7) -> list[GroundedItem]:
-    """Questions on invented documents that training never saw: codes, numbers, names and dates to be copied exactly."""
+    """Questions on invented documents that training never saw: codes, numbers, names and dates must be copied exactly."""
     rng = random.Random(f"measured {seed}")
     items: list[GroundedItem] = []
     while len(items) < count:
@@ -82,7 +82,7 @@ def invented_items(count: int, seed: int = 7) -> list[GroundedItem]:
 
 
 def invented_turns(count: int, seed: int = 7) -> list[RewriteItem]:
-    """Last turns of invented conversations that training never saw, some of which stand alone."""
+    """Last turns of invented conversations that training never saw, some of which are standalone."""
     rng = random.Random(f"measured turns {seed}")
     turns = [follow_up(rng) for _ in range(count)]
     return [
@@ -134,7 +134,7 @@ def turn_items(data: Path, name: str, count: int, seed: int = 0) -> list[Rewrite
 
 
 def judge_items(data: Path, count: int, seed: int = 0) -> dict[str, list[JudgeItem]]:
-    """Task → items of the held-out split, about `count` each, as many of each label as can be had."""
+    """Task → items of the held-out split, about `count` each, with labels as balanced as possible."""
     rng = random.Random(f"judge {seed}")
     found: dict[str, list[JudgeItem]] = {schema.task: [] for schema in (RELEVANCE, ANSWERABILITY, SUPPORT)}
     for name in ("squad_newwiki", "squad_reddit"):

@@ -1,8 +1,8 @@
-"""Judgments whose labels follow from what is known: which passage holds an answer, which answer is right, which intent was meant.
+"""Judgments whose labels follow from known facts: the passage with the answer, the right answer, the intent of a text.
 
-Nothing is guessed: a passage answers its own questions, a passage of the same article that holds no answer is on the same
-subject, a double question is helped in part by the passage of one half. An answer is unsupported where it belongs to another
-question and does not stand in what is shown. Pure: no model, no file.
+No label is guessed. A passage answers its own questions. A passage of the same article without an answer is on the same subject.
+The passage of one half of a double question helps in part. An answer is unsupported if it belongs to another question and does
+not occur in the passages shown. Pure: no model, no file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lorag.training.starters.invented import Draw, Sheet
 from lorag.training.starters.sources import SourceLabel, SourceQuestion
 
 NONE_OF_THESE = ("other", "something else")
-"""The label that a drawn intent schema has where it lacks the text's own."""
+"""The right label and its meaning in a drawn intent schema without the text's own label."""
 
 
 def _example(id_: str, schema: LabelSchema, inputs: JudgeInputs, label: str) -> Example:
@@ -44,7 +44,7 @@ def answerability_examples(context: Context, count: int, rng: Draw) -> list[Exam
 def relevance_examples(
     context: Context, others: Sequence[SourceQuestion], near: Sequence[SourceQuestion], rng: Draw
 ) -> list[Example]:
-    """Each degree for the first passage of a context, as often as it can be had.
+    """Examples of each degree for the first passage of a context, as far as there are questions for it.
 
     `near` are questions on other passages of its article, `others` those on other articles.
     """
@@ -101,7 +101,7 @@ def support_examples(context: Context, others: Sequence[tuple[str, str]], count:
 
 
 def statement_examples(id_: str, sheet: Sheet, rng: Draw) -> list[Example]:
-    """Statements on an invented sheet, judged without a question: as it says, with another value, and one of each together."""
+    """Statements on an invented sheet, judged without a question: a true one, a false one, or one of each together."""
     true = [(asked.statement, asked.reply) for asked in sheet.asked if asked.number and asked.statement]
     made: list[Example] = []
     for n, (statement, value) in enumerate(rng.sample(true, min(6, len(true)))):
@@ -120,7 +120,7 @@ def statement_examples(id_: str, sheet: Sheet, rng: Draw) -> list[Example]:
 
 
 def _with_another_value(statement: str, value: str, values: Sequence[str], rng: Draw) -> str:
-    """The statement with its value changed: a digit, or another value of the same shape. Empty where none is at hand."""
+    """The statement with its value changed: a digit, or another value of the same shape. Empty if there is none."""
     digits = [place for place, char in enumerate(value) if char.isdigit()]
     if digits and rng.random() < 0.6:
         place = rng.choice(digits)
@@ -134,7 +134,7 @@ def _with_another_value(statement: str, value: str, values: Sequence[str], rng: 
 
 
 def intent_examples(rows: Sequence[SourceLabel], meanings: Mapping[str, str], count: int, rng: Draw) -> list[Example]:
-    """Texts with a schema of their own each: the text's intent among others drawn, or `other` where it is left out."""
+    """Texts, each with its own schema: the text's intent among drawn ones, or `other` if that is left out."""
     labels = list(meanings)
     made = []
     for row in rng.sample(rows, min(count, len(rows))):
@@ -165,7 +165,7 @@ def _in_either_order(first: str, second: str, rng: Draw) -> str:
 
 
 def shape(answer: str) -> tuple[bool, bool, int]:
-    """What answers of one kind have in common: digits, a capital, and whether they are of one, a few or many words."""
+    """A key that is equal for answers of one kind: digits, a capital, and one, a few or many words."""
     return any(char.isdigit() for char in answer), answer[:1].isupper(), min(len(answer.split()), 4) // 2
 
 

@@ -1,7 +1,7 @@
-"""Adapters of one role on the same held-out items: what each scores, and what one gains or loses against another.
+"""Adapters of one role on the same held-out items: the scores of each, and the differences between two.
 
-A task is a set of items. Invented tasks are always at hand; public ones need the folder of the public sets. Every adapter of
-one engine is asked the same items, the bare base in its plain prompt.
+A task is a set of items. Invented tasks are always available; public ones need the folder of the public sets. Every adapter of
+one engine gets the same items, the bare base in its plain prompt.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ METRICS: Mapping[Role, tuple[str, ...]] = {
     Role.REWRITER: (rewrites.ROUGE_1, REWRITE_EM, rewrites.ENTITY_RECALL, rewrites.HARM),
     Role.JUDGE: (MACRO_F1,),
 }
-"""What each role is measured by; the first is the one it is promoted by."""
+"""The metrics of each role; promotion goes by the first."""
 
 LOWER_IS_BETTER = (answers.WRONG_REFUSALS, rewrites.HARM)
 
@@ -66,7 +66,7 @@ _NOTHING = ScoreTable(())
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Items of one kind under a name that says where they are from."""
+    """Items of one kind under a name that gives their source."""
 
     name: str
     origin: DataOrigin = DataOrigin.HUMAN
@@ -80,9 +80,9 @@ class Task:
 
 
 def tasks(role: Role, public: Path | None, count: int = ITEMS) -> list[Task]:
-    """The tasks of a role, about `count` items each: the public ones first where there is a folder of them, then the invented.
+    """The tasks of a role, about `count` items each: the public ones if there is a folder of them, then the invented.
 
-    Raises DataError where the folder lacks a set.
+    Raises DataError if the folder lacks a set.
     """
     if role is Role.SYNTHESIZER:
         found = [Task(name, answered=tuple(grounded_items(public, name, count))) for name in READING] if public else []
@@ -99,7 +99,7 @@ def tasks(role: Role, public: Path | None, count: int = ITEMS) -> list[Task]:
 
 
 def measure(engine: Engine, adapter: str | None, task: Task) -> Measured:
-    """Ask every item of the task, of the resident `adapter` or of the bare base, and score the replies."""
+    """Run every item of the task with the resident `adapter` or the bare base, and score the replies."""
     empty = Measured(Configuration(adapter or "base", frozenset()), _NOTHING, _NOTHING, _NOTHING, (), {})
     if task.answered:
         items = task.answered
@@ -112,7 +112,7 @@ def measure(engine: Engine, adapter: str | None, task: Task) -> Measured:
         by_gold = {gold.id: rewrite for gold, rewrite in zip(golds, found, strict=True)}
         return replace(empty, rewrites=rewrites.score_rewrites(golds, by_gold))
     judge = Judge(engine, adapter)
-    verdicts = [judge.judge(item.schema, [item.inputs])[0] for item in task.judged]  # each may have a schema of its own
+    verdicts = [judge.judge(item.schema, [item.inputs])[0] for item in task.judged]  # each may have its own schema
     pairs = zip(task.judged, verdicts, strict=True)
     return replace(empty, judgments=tuple(judged(item.id, item.label, verdict, item.group) for item, verdict in pairs))
 
@@ -126,8 +126,10 @@ def differences(
     against: Against = BARE_BASE,
     kind: EvidenceKind = EvidenceKind.HELD_OUT,
 ) -> list[Evidence]:
-    """Second − first, which is `against`, by each metric of the role, paired item by item; a metric with too few items is left
-    out."""
+    """Second − first by each metric of the role, paired item by item. Evidence names the first as `against`.
+
+    A metric with too few items is left out.
+    """
     found = []
     for metric in METRICS[role]:
         try:
@@ -167,7 +169,7 @@ def compare(
 ) -> tuple[Evidence, ...]:
     """The differences of two resident adapters (None: the bare base) over all tasks; `on_progress` counts requests.
 
-    Claims name the first as `against`.
+    Evidence names the first as `against`.
     """
     done, total = 0, 2 * sum(task.items for task in chosen)
 

@@ -1,4 +1,4 @@
-"""What each starter learns from: which sets, how often, how many invented rows. Sets → examples, drawn with a seed."""
+"""The training mixture of each starter: which sets, how often, how many invented rows. Sets → examples, by a seed."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ BY_TITLE = ("squad_newwiki", "qed_nq", "medquad")
 """Sets whose passages of one title are one article."""
 
 MEDQUAD_PASSAGES = 500
-"""Its answers are sentences; a few of them keep long answers in reach without crowding out the short ones."""
+"""Passages of MedQuAD, whose answers are sentences: enough to learn long answers without crowding out the short ones."""
 
 SHEETS = 500
-"""Invented contexts of the synthesizer."""
+"""Number of invented contexts of the synthesizer."""
 
 TURNS = {
     "rewrite_canard": 2.0,
@@ -37,26 +37,26 @@ TURNS = {
     "rewrite_alexa_cqr": 1.0,
     "rewrite_pacific": 0.5,
 }
-"""How often the rewriter sees each turn of a set; half means every second turn, drawn."""
+"""How often the rewriter sees each turn of a set; 0.5 means a random half of the turns."""
 
 STANDALONE = {"rewrite_canard": 800, "rewrite_cast": 250, "rewrite_ikat23": 100, "rewrite_pacific": 250}
-"""Questions that stand alone already, after a conversation."""
+"""Number of standalone questions after a conversation."""
 
 FOLLOW_UPS = 2000
-"""Invented conversations."""
+"""Number of invented conversations."""
 
 JUDGED = {"squad_newwiki": 0.6, "squad_reddit": 0.25}
 """Share of a set's contexts that the judge sees."""
 
 JUDGED_SIZES = {1: 5, 2: 3, 3: 1, 4: 1}
-"""Passages in a context of the judge, and how often."""
+"""Passages in a context of the judge → its relative frequency."""
 
 RELEVANCE_SHARE = 0.7
-"""Contexts whose first passage is also graded by itself."""
+"""Share of the contexts whose first passage is also graded by itself."""
 
 JUDGED_SHEETS = 110
 INTENTS = 1600
-"""Texts of clinc150, each with a schema of its own."""
+"""Number of texts of clinc150, each with its own schema."""
 
 ANSWERS = {"pubmedqa": grounded.decide, "medquad": grounded.first_sentence}
 
@@ -100,7 +100,7 @@ def sheet_examples(count: int, rng: random.Random, name: str) -> list[Example]:
 
 
 def rewriter_examples(data: Path, split: Split, seed: int) -> list[Example]:
-    """The rewriter's examples of `split`; outside training every turn once, and nothing invented repeats."""
+    """The rewriter's examples of `split`; in other splits every turn once."""
     rng = random.Random(seed)
     made: list[Example] = []
     for name, share in TURNS.items():
@@ -117,7 +117,7 @@ def rewriter_examples(data: Path, split: Split, seed: int) -> list[Example]:
 
 
 def _without_shared(turns: Sequence[SourceTurn], data: Path, split: Split) -> tuple[SourceTurn, ...]:
-    """PACIFIC's turns without the conversations whose questions lie on another side of its reading set: both are one source."""
+    """PACIFIC's turns without conversations whose questions are in another split of its reading set: both have one source."""
     sides: tuple[Split, ...] = ("train", "dev", "test")
     elsewhere = {
         question.question.casefold()
@@ -149,13 +149,13 @@ def judge_examples(data: Path, split: Split, seed: int) -> list[Example]:
 
 
 def intent_meanings() -> dict[str, str]:
-    """clinc150's labels with what each means."""
+    """clinc150's labels with their meanings."""
     text = (resources.files("lorag.training.starters") / "intent_meanings.yaml").read_text(encoding="utf-8")
     return dict(yaml.safe_load(text))
 
 
 def _judged(whole: Corpus, contexts: Sequence[Context], rng: random.Random) -> list[Example]:
-    """The judgments on a reading set's contexts. Relevance is judged where a context has one passage alone."""
+    """The judgments on a reading set's contexts. Relevance is judged for the first passage alone."""
     of_article: dict[str, list[SourceQuestion]] = {}
     for question in whole.questions:
         of_article.setdefault(whole.passages[question.passage_id].article, []).append(question)

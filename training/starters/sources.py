@@ -1,7 +1,7 @@
 """The public sets that starters learn from: rows of a data folder (see README.md beside this file) → records, split by article.
 
-An article, a conversation or a dialogue lies whole on one side. Which side is decided by a hash of its name, so the same
-rows are held out on every machine and by every recipe. Knows no prompt and no model.
+An article, a conversation or a dialogue is in one split as a whole. A hash of its name decides which, so the same rows are held
+out on every machine and by every recipe. Knows no prompt and no model.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ DEV_PERCENT = 4
 
 @dataclass(frozen=True, slots=True)
 class SourcePassage:
-    """`article` is what the split goes by: the title where articles have several passages, else the passage itself."""
+    """`article` decides the split: the title if articles have several passages, else the passage itself."""
 
     id: str
     title: str
@@ -52,7 +52,7 @@ class SourcePassage:
 
 @dataclass(frozen=True, slots=True)
 class SourceQuestion:
-    """A question that its passage answers; `answers` are alternatives. `label`: yes, no or maybe, where a set has it."""
+    """A question that its passage answers; `answers` are alternatives. `label`: yes, no or maybe, if the set has it."""
 
     id: str
     question: str
@@ -83,7 +83,7 @@ class SourceTurn:
 
 @dataclass(frozen=True, slots=True)
 class SourceLabel:
-    """A text and the intent people gave it."""
+    """A text and its human intent label."""
 
     id: str
     text: str
@@ -91,7 +91,7 @@ class SourceLabel:
 
 
 def split_of(source: str) -> Split:
-    """The side that an article or conversation lies on, by a hash of its name (case and blanks do not matter)."""
+    """The split of an article or conversation, by a hash of its name (case and blanks do not matter)."""
     name = " ".join(source.casefold().split())
     percent = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % 100
     if percent < TEST_PERCENT:
@@ -100,7 +100,7 @@ def split_of(source: str) -> Split:
 
 
 def read_rows(folder: Path, name: str) -> Iterator[dict[str, Any]]:
-    """The rows of `name`.jsonl.gz in `folder`. Raises DataError where the file is missing or a line is not a JSON object."""
+    """The rows of `name`.jsonl.gz in `folder`. Raises DataError if it is missing or a line is not a JSON object."""
     path = folder / f"{name}.jsonl.gz"
     try:
         with gzip.open(path, "rt", encoding="utf-8") as file:
@@ -118,7 +118,7 @@ def read_rows(folder: Path, name: str) -> Iterator[dict[str, Any]]:
 
 
 def read_corpus(folder: Path, name: str, split: Split, *, by_title: bool) -> Corpus:
-    """The questions and passages of `name` whose article lies on `split`. A question keeps its first passage."""
+    """The questions and passages of `name` whose article is in `split`. A question keeps its first passage."""
     passages = {}
     for row in read_rows(folder, f"{name}.passages"):
         article = f"{name} {row['title'] if by_title and row['title'] else row['id']}"
@@ -141,11 +141,11 @@ CONVERSATION_OF = {
     "rewrite_gecor": re.compile(r"(gecor-\d+)-"),
     "rewrite_alexa_cqr": re.compile(r"(cqr-\w+-\d+)-"),
 }
-"""What names a turn's conversation in its id; CANARD's, the article in its first history line. PACIFIC's is its first turn."""
+"""The pattern of the conversation in a turn's id; for CANARD, in its first history line. PACIFIC's is its first turn."""
 
 
 def read_turns(folder: Path, name: str, split: Split) -> tuple[SourceTurn, ...]:
-    """The turns of a rewriting set that have a history and whose conversation lies on `split`."""
+    """The turns of a rewriting set that have a history and whose conversation is in `split`."""
     turns = []
     for row in read_rows(folder, f"{name}.train"):
         history = tuple(row["history"])
