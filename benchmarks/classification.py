@@ -1,14 +1,14 @@
-"""Classification by an encoder and a linear head: frozen, LoRA-tuned and fully fine-tuned, and intents by the judge beside it.
+"""Classification by an encoder and a linear head: frozen, LoRA-tuned and fully fine-tuned, and intents also by the judge.
 
     python -m benchmarks.classification --data DIR --work DIR [--recipe NAME] [--rows 12800] [--judge-adapter FOLDER] [--out FILE]
 
 DIR of --data holds the public sets `product_category` (its `val` is the test here) and `intent_clinc150` as NAME.SPLIT.jsonl.gz.
-Each variant trains in a process of its own, so that its peak memory is its own, and keeps its result under --work: stopped, the
-same command goes on. Macro-F1 has 95 % bootstrap intervals, differences are paired text by text; titles that begin with the same
-three words are drawn together, as the set's own split keeps them together.
+Each variant trains in its own process, for its own peak memory, and stores its result under --work. The same command resumes a
+stopped run. Macro-F1 has 95 % bootstrap intervals, differences are paired text by text. Titles with the same first three words
+are resampled together, as the set's own split keeps them together.
 
-The judge chooses among a drawn schema of --schema-labels intents a text, the right one among them; the embedder's head is held to
-the same schemas. `--recipe` is a bundled name (classifier-minilm, classifier-qwen3) or a file.
+For each text the judge chooses among a drawn schema of --schema-labels intents that contains the right one. The embedder's head
+chooses in the same schemas. `--recipe` is a bundled name (classifier-minilm, classifier-qwen3) or a file.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from lorag.pipeline.storage.atomic import write_file
 
 TEST_SPLIT = {"product_category": "val", "intent_clinc150": "test"}
 REFERENCE = {"product_category": {"model": "a Qwen3 embedding model of 615M parameters, LoRA", "macro_f1": 0.836}}
-"""A figure published without its split: a point of reference, not a paired comparison."""
+"""A figure published without its split: for orientation, no paired comparison."""
 
 INTENTS = "intent_clinc150"
 OUT_OF_SCOPE = "oos"
@@ -50,7 +50,7 @@ SEED = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class VariantResult:
     """One variant on one set. `scores` are logits of the test texts, (texts, labels)."""
 
     figures: Mapping[str, Any]
@@ -72,7 +72,7 @@ def drawn(rows: Sequence[LabelledText], count: int) -> list[LabelledText]:
     return list(rows) if not count or count >= len(rows) else random.Random(SEED).sample(rows, count)
 
 
-def train_cell(
+def train_variant(
     train: Sequence[LabelledText], test: Sequence[LabelledText], recipe: ClassifierRecipe, tuning: Tuning, folder: Path
 ) -> dict[str, Any]:
     """Runs in its own process: train or resume, score the test texts."""
@@ -90,21 +90,21 @@ def train_cell(
 
 def cell(
     train: Sequence[LabelledText], test: Sequence[LabelledText], recipe: ClassifierRecipe, tuning: Tuning, folder: Path
-) -> Cell:
-    """The result of a variant, from `folder` where it is done already with these settings and rows."""
+) -> VariantResult:
+    """The result of a variant, read from `folder` if it is stored there for these settings and rows."""
     made_of = {"recipe": recipe.model_dump(), "train": len(train), "test": len(test), "last": train[-1].id}
-    kept = folder / "result.json"
-    if kept.exists():
-        stored = json.loads(kept.read_text(encoding="utf-8"))
+    stored_file = folder / "result.json"
+    if stored_file.exists():
+        stored = json.loads(stored_file.read_text(encoding="utf-8"))
         if stored["made_of"] == made_of:
-            return Cell(stored["figures"], tuple(stored["labels"]), stored["scores"])
+            return VariantResult(stored["figures"], tuple(stored["labels"]), stored["scores"])
         raise LoragError(f"{folder} holds the result of another recipe or number of rows; name another --work, or delete it")
-    found = in_own_process(folder.name, train_cell, train, test, recipe, tuning, folder)
-    write_file(kept, json.dumps({**found, "made_of": made_of}))
-    return Cell(found["figures"], tuple(found["labels"]), found["scores"])
+    found = in_own_process(folder.name, train_variant, train, test, recipe, tuning, folder)
+    write_file(stored_file, json.dumps({**found, "made_of": made_of}))
+    return VariantResult(found["figures"], tuple(found["labels"]), found["scores"])
 
 
-def compare(test: Sequence[LabelledText], cells: Mapping[Tuning, Cell]) -> dict[str, Any]:
+def compare(test: Sequence[LabelledText], cells: Mapping[Tuning, VariantResult]) -> dict[str, Any]:
     """Macro-F1 of each variant and the paired differences, with 95 % intervals."""
     gold, groups = [row.label for row in test], [row.group for row in test]
     predicted = {tuning: each.predicted() for tuning, each in cells.items()}
@@ -130,32 +130,32 @@ def interval(found: Interval) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A text with the intents it may be, in the order shown."""
+class IntentItem:
+    """A text with the intents to choose from, in the order shown."""
 
     row: LabelledText
     schema: tuple[str, ...]
 
 
-def schemas(test: Sequence[LabelledText], items: int, size: int) -> list[Asked]:
-    """`items` texts of a known intent, each with its intent among `size` drawn ones."""
+def schemas(test: Sequence[LabelledText], items: int, size: int) -> list[IntentItem]:
+    """`items` texts of a known intent, each with a schema of `size` drawn intents that contains its own."""
     labels = sorted({row.label for row in test} - {OUT_OF_SCOPE})
     chosen = random.Random(SEED)
     asked = []
     for row in chosen.sample([row for row in test if row.label != OUT_OF_SCOPE], items):
         others = chosen.sample([label for label in labels if label != row.label], size - 1)
-        asked.append(Asked(row, tuple(chosen.sample([*others, row.label], size))))
+        asked.append(IntentItem(row, tuple(chosen.sample([*others, row.label], size))))
     return asked
 
 
-def held_to_schema(asked: Sequence[Asked], test: Sequence[LabelledText], found: Cell) -> list[str]:
+def best_in_schema(asked: Sequence[IntentItem], test: Sequence[LabelledText], found: VariantResult) -> list[str]:
     """The head's best label within each schema."""
     place, at = {row.id: n for n, row in enumerate(test)}, {label: n for n, label in enumerate(found.labels)}
     return [max(each.schema, key=lambda label: found.scores[place[each.row.id]][at[label]]) for each in asked]
 
 
-def judged(asked: Sequence[Asked], base: str, precision: str, adapter: Path | None) -> Iterator[str]:
-    """The judge's label for each, by likelihood among the schema's, one after the other."""
+def judged(asked: Sequence[IntentItem], base: str, precision: str, adapter: Path | None) -> Iterator[str]:
+    """Yield the judge's label for each text, by likelihood among the schema's."""
     from lorag.pipeline.contracts.judge import JudgeInputs, intent_schema
     from lorag.pipeline.engine.bases import resolve_base
     from lorag.pipeline.engine.local import open_engine
@@ -171,15 +171,17 @@ def judged(asked: Sequence[Asked], base: str, precision: str, adapter: Path | No
     for each in asked:
         schema = intent_schema({label: meanings.get(label, label.replace("_", " ")) for label in each.schema})
         verdict = judge.judge(schema, [JudgeInputs(message=each.row.text)])[0]
-        if verdict.error is not None:  # it has no label, and counts as no wrong one
+        if verdict.error is not None:  # a failed verdict has no label and must not count as a wrong one
             raise verdict.error
         yield verdict.label
 
 
-def judge_intents(options: argparse.Namespace, test: Sequence[LabelledText], heads: Mapping[Tuning, Cell]) -> dict[str, Any]:
+def judge_intents(
+    options: argparse.Namespace, test: Sequence[LabelledText], heads: Mapping[Tuning, VariantResult]
+) -> dict[str, Any]:
     """Accuracy within schemas: the embedder's heads, the judge, and each head against the judge, text by text."""
     asked = schemas(test, options.judge_items, options.schema_labels)
-    systems = {f"{tuning.value} head": held_to_schema(asked, test, found) for tuning, found in heads.items()}
+    systems = {f"{tuning.value} head": best_in_schema(asked, test, found) for tuning, found in heads.items()}
     adapter = None if options.judge_adapter == "none" else Path(options.judge_adapter)
     name = "judge" if adapter else "judge, bare base"
     systems[name] = []
@@ -242,7 +244,7 @@ def main() -> None:
         train = drawn(read_texts(files[0]), options.rows)
         test = drawn(read_texts(files[1]), options.test_items)
         judge = stored["sets"].get(name, {}).get("judge", {})
-        cells: dict[Tuning, Cell] = {}
+        cells: dict[Tuning, VariantResult] = {}
         for tuning in map(Tuning, options.variants.split(",")):
             cells[tuning] = cell(train, test, recipe, tuning, options.work / f"{name}-{tuning.value}")
             found = {**compare(test, cells), **provenance(files), "recipe": recipe.model_dump()}
@@ -255,17 +257,17 @@ def main() -> None:
 
 
 def ask_judge(
-    options: argparse.Namespace, test: Sequence[LabelledText], heads: Mapping[Tuning, Cell], kept: dict[str, Any]
+    options: argparse.Namespace, test: Sequence[LabelledText], heads: Mapping[Tuning, VariantResult], stored: dict[str, Any]
 ) -> None:
-    """Add to `kept` what the judge makes of the intents, or say why it is not asked."""
+    """Add the judge's results on the intents to `stored`, or print why the judge is not measured."""
     adapter = options.judge_adapter
     if not adapter or (adapter != "none" and not Path(adapter).is_dir()):
         why = f"{adapter} is no folder" if adapter else "name its adapter with --judge-adapter FOLDER"
         print(f"  the judge is not asked: {why}")
         return
     which = "bare base" if adapter == "none" else "adapter"
-    kept[which] = judge_intents(options, test, heads)
-    for system, each in kept[which]["accuracy"].items():
+    stored[which] = judge_intents(options, test, heads)
+    for system, each in stored[which]["accuracy"].items():
         print(f"  {system:<16} accuracy {each['value']:.3f} ({each['low']:.3f} to {each['high']:.3f})")
 
 

@@ -1,7 +1,7 @@
 """Text classification by an encoder and a linear head: the encoder frozen, with a LoRA adapter, or trained whole.
 
 The head is fitted first, on the frozen encoder's vectors, and then trained together with the encoder (linear probing, then
-fine-tuning: arXiv 2202.10054). So the frozen variant is the very point that the two others start from. Evaluates nothing.
+fine-tuning: arXiv 2202.10054). So the two others start from the frozen variant. Evaluates nothing.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class Tuning(StrEnum):
 class ClassifierRecipe(BaseModel):
     """How a classifier is trained. Field names are those of the recipes' `lora` and `optimiser` groups.
 
-    `full_learning_rate` is that of full fine-tuning, which wants about a tenth of an adapter's (arXiv 2405.09673). `l2` weighs
-    the head's squared weights against the mean loss. `max_length` counts tokens, 0: the encoder's own limit.
+    `full_learning_rate` is that of full fine-tuning, which needs about a tenth of an adapter's (arXiv 2405.09673). `l2` is the
+    factor of the head's squared weights in the loss. `max_length` counts tokens, 0: the encoder's own limit.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
@@ -98,7 +98,7 @@ def load_classifier_recipe(name: str) -> ClassifierRecipe:
 
 @dataclass(frozen=True, slots=True)
 class LabelledText:
-    """`group` names what the text belongs to with others, such as one product; empty: it stands alone."""
+    """`group` is shared by texts that belong together, such as those of one product; empty: none."""
 
     id: str
     text: str
@@ -108,10 +108,10 @@ class LabelledText:
 
 @dataclass(frozen=True, slots=True)
 class TrainedClassifier:
-    """A folder with the head and what was tuned, and what it took.
+    """A folder with the head and the tuned weights, and the cost.
 
     `updated` counts trained parameters of encoder and head, `total` all of them; `optimizer_bytes` is the optimiser's state at
-    the end, `saved_bytes` what one has to keep beside the base. `seconds` are wall-clock, `cpu_seconds` of this process.
+    the end, `saved_bytes` the files to keep besides the base. `seconds` are wall-clock, `cpu_seconds` of this process.
     """
 
     folder: Path
@@ -139,12 +139,12 @@ def train_classifier(
 ) -> TrainedClassifier:
     """Fit the head, then tune it together with the encoder, and save both under `run_folder/classifier`.
 
-    With `resume` it goes on from the newest complete checkpoint. Raises DataError for rows of fewer than two labels or with an
+    With `resume` it continues from the newest complete checkpoint. Raises DataError for rows of fewer than two labels or with an
     empty text, TrainingError and BaseError as the embedder's training does.
     """
     import torch
 
-    began, cpu_began = time.monotonic(), time.process_time()
+    started, cpu_started = time.monotonic(), time.process_time()
     labels = _labels(rows)
     probe_threads()
     torch.manual_seed(recipe.seed)
@@ -184,8 +184,8 @@ def train_classifier(
         total=total + head.weights.size + head.bias.size,
         optimizer_bytes=state,
         saved_bytes=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
-        seconds=time.monotonic() - began,
-        cpu_seconds=time.process_time() - cpu_began,
+        seconds=time.monotonic() - started,
+        cpu_seconds=time.process_time() - cpu_started,
         final_loss=loss,
     )
 
@@ -202,12 +202,12 @@ class Classifier:
         return self.head.scores(self.encoder.embed_queries(list(texts)))
 
     def classify(self, texts: Sequence[str]) -> list[str]:
-        """The likeliest label of each text."""
+        """The most likely label of each text."""
         return [self.labels[at] for at in self.scores(texts).argmax(axis=1).tolist()]
 
 
 def load_classifier(folder: Path, model: str, *, max_length: int = 0) -> Classifier:
-    """What `train_classifier` saved; `model` names the encoder that it was trained on. Raises DataError, BaseError, NoEffect."""
+    """Load what `train_classifier` saved; `model` is the encoder it was trained on. Raises DataError, BaseError, NoEffect."""
     head, labels = load_head(folder / HEAD_FILE)
     if (folder / "encoder").is_dir():
         encoder = SentenceTransformerEmbedder(str(folder / "encoder"))
@@ -313,7 +313,7 @@ def _save_encoder(model: Any, folder: Path, name: str, tuning: Tuning) -> None:
 
 
 def _digest(rows: Sequence[LabelledText], recipe: ClassifierRecipe, tuning: Tuning) -> str:
-    """What the run is made of; only how often it is saved may change on the way."""
+    """The run's identity. Only the checkpoint interval may change on resume."""
     made_of = recipe.model_dump(mode="json", exclude={"checkpoint_every"})
     texts = [(row.text, row.label) for row in rows]
     return hashlib.sha256(json.dumps([made_of, tuning.value, texts]).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Full fine-tuning, LoRA and QLoRA of one role's model on the same rows, steps and seed: what each costs and what it brings.
+"""Full fine-tuning, LoRA and QLoRA of one role's model on the same rows, steps and seed: cost and gain of each.
 
     python -m benchmarks.compare_tuning --role embedder --data DIR --project DIR --out DIR
         [--methods full,lora,qlora] [--ranks 4,8,16,32,64] [--qlora-ranks 16] [--learning-rate full=1e-4] [--steps N] [--rows N]
@@ -8,11 +8,11 @@
     OUT/NAME/              its adapter or model
     OUT/report.json        the comparison
 
-Each variant is trained and measured in a process of its own. The journal's header names everything the rows depend on, but not
-which variants are asked for: a comparison that was killed, or is asked for further variants, goes on with those that are missing;
-one of other data or settings is refused. Full fine-tuning has a tenth of the adapters' learning rate: one that suits an adapter
-destroys a model whose every weight moves. Alpha is the same at every rank. Peak memory is that of the variant's process at its
-highest, libraries included; time is that of the steps. Intervals are 95 % bootstrap intervals, clustered by document or
+Each variant is trained and measured in its own process. The journal's header names everything that the rows depend on, except
+the variants. So a comparison that was killed, or gets further variants, continues with the missing ones; other data or settings
+are refused. Full fine-tuning has a tenth of the adapters' learning rate, since a rate that suits an adapter destroys a fully
+trained model. Alpha is the same at every rank. Peak memory is that of the variant's process, with libraries; time is that of
+the steps. Intervals are 95 % bootstrap intervals, clustered by document or
 conversation; differences are paired item by item and corrected by Holm within their column. One seed each.
 """
 
@@ -50,8 +50,8 @@ JOURNAL = "variants.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
-class Outcomes:
-    """A variant's cost, None for the untuned model, its score on each held-out item, and the commit of the code that did it."""
+class VariantScores:
+    """A variant's cost (None for the untuned model), its score on each held-out item, and the commit of the code."""
 
     cost: Cost | None
     scores: ScoreTable
@@ -59,10 +59,12 @@ class Outcomes:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One variant: `quality` with its 95 % interval over the held-out items, `gain` over the untuned model and `against_full`
-    fine-tuning, both paired item by item and corrected by Holm for all variants; None where there is nothing to hold it against.
-    `failed` items have no score."""
+class Comparison:
+    """One variant: `quality` with its 95 % interval over the held-out items, and two differences.
+
+    `gain` is over the untuned model, `against_full` over full fine-tuning. Both are paired item by item and corrected by Holm for
+    all variants; None if there is nothing to compare with. `failed` items have no score.
+    """
 
     variant: Variant
     cost: Cost | None
@@ -73,14 +75,14 @@ class Line:
 
 
 def compare_tuning(task: Task, variants: Sequence[Variant], out: Path, limit: int | None = None) -> dict[str, Any]:
-    """Train and measure those variants that `out` does not hold yet, compare them all, and give what report.json holds.
+    """Train and measure the variants that `out` does not hold yet, compare them all, and return the content of report.json.
 
-    Raises DataError where test rows leak into training, InputError where `out` holds another comparison, LoragError where a
-    variant's process dies, and what training and measuring raise. What was finished stays in any case.
+    Raises DataError if test rows leak into training, InputError if `out` holds another comparison, LoragError if a variant's
+    process dies, and as training and measuring do. Finished variants stay in any case.
     """
     task.data.check_leaks(task.role)
     metric, made_of = OWN_METRIC[task.role], identity(task, limit)
-    found: dict[Variant, Outcomes] = {}
+    found: dict[Variant, VariantScores] = {}
     with _journal(out, made_of) as rows:
         done = {(row["variant"], row["learning_rate"]): _read(row) for block in rows.blocks() for row in block}
         rows.skip()
@@ -88,7 +90,7 @@ def compare_tuning(task: Task, variants: Sequence[Variant], out: Path, limit: in
             if (variant.name, variant.learning_rate) not in done:
                 folder = out / f"{variant.name}-{variant.learning_rate:g}"
                 made = in_own_process(variant.title, run_variant, task, variant, folder, limit)
-                require_two(made.scores.groups(metric))  # before hours go into what cannot be compared
+                require_two(made.scores.groups(metric))  # before hours are spent on scores that cannot be compared
                 rows.add([_row(variant, made)])
                 done[variant.name, variant.learning_rate] = made
             found[variant] = done[variant.name, variant.learning_rate]
@@ -99,15 +101,15 @@ def compare_tuning(task: Task, variants: Sequence[Variant], out: Path, limit: in
         **provenance(_files(task)),
         "commit": ", ".join(dict.fromkeys(each.commit for each in found.values())),
         "made_of": made_of,
-        "variants": [_line_json(line) for line in compare(list(found.items()), metric)],
+        "variants": [_comparison_json(comparison) for comparison in compare(list(found.items()), metric)],
     }
 
 
-def run_variant(task: Task, variant: Variant, folder: Path, limit: int | None) -> Outcomes:
+def run_variant(task: Task, variant: Variant, folder: Path, limit: int | None) -> VariantScores:
     """Train and measure. Raises as `tune` and `measure` do."""
     tuned = None if variant.method is Method.UNTUNED else tune(task, variant, folder, progress_lines(variant.title))
     scores = measure(Measurement(task, variant, tuned.folder if tuned else None, limit))
-    return Outcomes(tuned.cost if tuned else None, scores, commit())
+    return VariantScores(tuned.cost if tuned else None, scores, commit())
 
 
 @contextmanager
@@ -129,7 +131,7 @@ def _files(task: Task) -> list[Path]:
 
 
 def identity(task: Task, limit: int | None) -> dict[str, Any]:
-    """What all figures depend on beside the variant, by digest where it is large; the machine is not in it."""
+    """Everything that the figures depend on except variant and machine; files by digest."""
     role, folder = task.role, task.data.folder
     made_of: dict[str, Any] = {
         "role": role.value,
@@ -153,7 +155,7 @@ def identity(task: Task, limit: int | None) -> dict[str, Any]:
     return made_of
 
 
-def _row(variant: Variant, outcomes: Outcomes) -> dict[str, Any]:
+def _row(variant: Variant, outcomes: VariantScores) -> dict[str, Any]:
     items = [
         {"id": item.id, "group": item.group, "outcome": item.outcome.value, "values": dict(item.values)}
         for item in outcomes.scores.items
@@ -167,27 +169,27 @@ def _row(variant: Variant, outcomes: Outcomes) -> dict[str, Any]:
     }
 
 
-def _read(row: Mapping[str, Any]) -> Outcomes:
+def _read(row: Mapping[str, Any]) -> VariantScores:
     items = (ItemScores(each["id"], each["group"], Outcome(each["outcome"]), each["values"]) for each in row["items"])
-    return Outcomes(Cost(**row["cost"]) if row["cost"] else None, ScoreTable(tuple(items)), row["commit"])
+    return VariantScores(Cost(**row["cost"]) if row["cost"] else None, ScoreTable(tuple(items)), row["commit"])
 
 
-def compare(found: Sequence[tuple[Variant, Outcomes]], metric: str) -> tuple[Line, ...]:
-    """Intervals and paired differences, clustered by document or conversation. Raises TooFew where there are too few items."""
+def compare(found: Sequence[tuple[Variant, VariantScores]], metric: str) -> tuple[Comparison, ...]:
+    """Intervals and paired differences, clustered by document or conversation. Raises TooFew if there are too few items."""
     by_method = {variant.method: outcomes.scores for variant, outcomes in found if not variant.rank}
     untuned, full = by_method[Method.UNTUNED], by_method.get(Method.FULL)
     tuned = {variant: outcomes.scores for variant, outcomes in found if variant.method is not Method.UNTUNED}
     gains = corrected({variant: _effect(untuned, scores, metric) for variant, scores in tuned.items()})
     adapters = {variant: scores for variant, scores in tuned.items() if variant.rank}
     against = corrected({variant: _effect(full, scores, metric) for variant, scores in adapters.items() if full is not None})
-    lines = []
+    comparisons = []
     for variant, outcomes in found:
         values, groups = outcomes.scores.values(metric), outcomes.scores.groups(metric)
         require_two(groups)
         quality = mean_interval(list(values.values()), groups=groups)
         failed = len(outcomes.scores.ids(Outcome.FAILED))
-        lines.append(Line(variant, outcomes.cost, quality, gains.get(variant), against.get(variant), failed))
-    return tuple(lines)
+        comparisons.append(Comparison(variant, outcomes.cost, quality, gains.get(variant), against.get(variant), failed))
+    return tuple(comparisons)
 
 
 def _effect(before: ScoreTable, after: ScoreTable, metric: str) -> Effect:
@@ -196,18 +198,18 @@ def _effect(before: ScoreTable, after: ScoreTable, metric: str) -> Effect:
     return effect_of([tuned - base for base, tuned in zip(paired.base, paired.tuned, strict=True)], paired.groups)
 
 
-def _line_json(line: Line) -> dict[str, Any]:
-    variant, cost = line.variant, line.cost
-    effects = {"gain": line.gain, "against_full": line.against_full}
+def _comparison_json(comparison: Comparison) -> dict[str, Any]:
+    variant, cost = comparison.variant, comparison.cost
+    effects = {"gain": comparison.gain, "against_full": comparison.against_full}
     return {
         "variant": variant.title,
         "method": variant.method.value,
         "rank": variant.rank or None,
         "learning_rate": variant.learning_rate or None,
         "cost": None if cost is None else {**asdict(cost), "share": cost.share},
-        "quality": asdict(line.quality),
+        "quality": asdict(comparison.quality),
         **{name: None if effect is None else {**asdict(effect), "shown": effect.shown} for name, effect in effects.items()},
-        "failed": line.failed,
+        "failed": comparison.failed,
     }
 
 

@@ -1,16 +1,16 @@
-"""Kill a training run at random moments and resume it, again and again: does it come back each time, to the same end?
+"""Kill a training run at random moments and resume it, many times: does it resume each time, with the same result?
 
     python -m benchmarks.kills [--method sft|packed|contrastive] [--kills 200] [--seed 0] [--out FILE]
 
-A tiny model trains in a process of its own, which gets SIGKILL at a random moment: while it starts, between two steps, and,
-for half of the kills on purpose, while it saves (a checkpoint every second step). Then the run goes on with `resume` and is
-killed again, until it is done; then a new run begins, until so many kills were dealt. Each finished run is compared with one
-that nobody disturbed: loss, gradient norm and learning rate of each step, and, by digest, the weights, optimizer, schedule and
-random state of the last checkpoint, and the adapter.
+A tiny model trains in its own process, which gets SIGKILL at a random moment: while it starts, between two steps, or, for half
+of the kills, while it saves (a checkpoint every second step). Then the run continues with `resume` and is killed again, until it
+is done. Then a new run begins, until --kills is reached. Each finished run is compared with one without kills: loss, gradient
+norm and learning rate of each step, and, by digest, the weights, optimizer, schedule and random state of the last checkpoint,
+and the adapter.
 
-Counted as a failure: a resume that ends with an error or hangs, a complete checkpoint that is gone after a kill, and a run that
-ends otherwise than the undisturbed one. Without --method all three are done. Processes are forked from one that has torch and
-the trainers loaded, so that a kill costs a second or two instead of half a minute.
+A failure is a resume that ends with an error or hangs, a complete checkpoint that is lost by a kill, or a run with another
+result than the one without kills. Without --method all three kinds of training run. Processes are forked from one that has torch
+and the trainers loaded, so that a kill costs a second or two instead of half a minute.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from typing import Any
 
 from benchmarks import tiny_runs
 from benchmarks.provenance import commit
-from benchmarks.tiny_runs import EVERY
+from benchmarks.tiny_runs import SAVE_EVERY
 from lorag.training.checkpoints import COMPLETE, MANIFEST, newest_complete
 from lorag.training.progress import LOSS_FILE, Progress
 
@@ -51,17 +51,17 @@ PRELOADED = (
     "transformers.models.bert.tokenization_bert",
     "lorag.training.run",
 )
-AIMED_AT_START, AIMED_AT_SAVE = 0.12, 0.5
-"""Shares of the kills that are timed into the start of a process and into a save; the rest fall between two steps."""
-PATIENCE = 600.0
-"""Seconds without a word after which a process counts as hung."""
-TOO_MANY = 5
-"""Failures after which there is no point in going on."""
+START_SHARE, SAVE_SHARE = 0.12, 0.5
+"""Shares of the kills aimed at the start of a process and at a save; the rest fall between two steps."""
+HANG_SECONDS = 600.0
+"""Seconds without a message after which a process counts as hung."""
+MAX_FAILURES = 5
+"""Failures after which the benchmark ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A kind of training: how its tiny model is made, and how a run begins or goes on."""
+    """A kind of training: how its tiny model is made, and how a run starts or resumes."""
 
     save_model: Callable[[Path], Path]
     run: Callable[..., None]
@@ -76,7 +76,7 @@ METHODS = {
 
 @dataclass(slots=True)
 class Tally:
-    """What happened. `killed_while` counts kills by what the process was at; `failures` has a line each."""
+    """Counts of all events. `killed_while` counts kills by the activity of the process; `failures` has a line each."""
 
     kills: int = 0
     runs: int = 0
@@ -88,24 +88,24 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class End:
-    """How a run ended: the figures of each step's line in the loss file, and a digest of each file that matters."""
+class FinalState:
+    """The result of a run: the figures of each step's line in the loss file, and a digest of each compared file."""
 
     curve: tuple[tuple[float, ...], ...]
     digests: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Life:
-    """One process of a run: killed at something, done, or failed, which is exactly one of the three."""
+class ProcessResult:
+    """The end of one process of a run: exactly one of killed, done and failed."""
 
     killed_while: str = ""
     done: bool = False
     failure: str = ""
 
 
-class Pace:
-    """Seconds to a process's first step, and from one step to the next where it saves in between or does not: averages."""
+class StepTimes:
+    """Moving averages in seconds: to a process's first step, and between two steps with and without a save."""
 
     def __init__(self) -> None:
         self._seconds = {"start": 2.0, "save": 0.2, "step": 0.1}
@@ -113,7 +113,7 @@ class Pace:
     def __getitem__(self, kind: str) -> float:
         return self._seconds[kind]
 
-    def learn(self, kind: str, seconds: float) -> None:
+    def update(self, kind: str, seconds: float) -> None:
         self._seconds[kind] += 0.2 * (seconds - self._seconds[kind])
 
 
@@ -126,23 +126,23 @@ def fork_server() -> Any:
 
 
 class Killer:
-    """Deals kills to the runs of one method, at moments drawn with `seed`. `work` holds the model and the run folders."""
+    """Kills runs of one method, at moments drawn with `seed`. `work` holds the model and the run folders."""
 
     def __init__(self, processes: Any, method: str, work: Path, seed: int = 0) -> None:
         self._processes = processes
         self._method = method
         self._work = work
         self._model = work / "model"
-        self._moments = random.Random(seed)
-        self._pace = Pace()
+        self._random = random.Random(seed)
+        self._step_times = StepTimes()
 
-    def deal(self, kills: int, on_kill: Callable[[Tally], None] | None = None) -> Tally:
-        """Deal so many kills, bring the last run to its end, and tell what came of it all."""
+    def kill(self, kills: int, on_kill: Callable[[Tally], None] | None = None) -> Tally:
+        """Kill so many times, let the last run finish, and return the counts."""
         start = time.monotonic()
         self._model = METHODS[self._method].save_model(self._work / "model")
-        expected = self._undisturbed()
+        expected = self._run_without_kills()
         tally = Tally()
-        while tally.kills < kills and len(tally.failures) < TOO_MANY:
+        while tally.kills < kills and len(tally.failures) < MAX_FAILURES:
             tally.runs += 1
             folder = self._work / f"run-{tally.runs}"
             self._run_to_its_end(folder, kills, tally, on_kill)
@@ -152,98 +152,98 @@ class Killer:
         tally.seconds = time.monotonic() - start
         return tally
 
-    def _undisturbed(self) -> End:
+    def _run_without_kills(self) -> FinalState:
         folder = self._work / "undisturbed"
-        life = self._live(folder, deadly=False)
-        if not life.done:
-            raise RuntimeError(f"the undisturbed run failed: {life.failure}")
-        return end_of(folder)
+        result = self._run_process(folder, kill=False)
+        if not result.done:
+            raise RuntimeError(f"the undisturbed run failed: {result.failure}")
+        return final_state(folder)
 
     def _run_to_its_end(self, folder: Path, kills: int, tally: Tally, on_kill: Callable[[Tally], None] | None) -> None:
         done = begun = False
-        while not done and len(tally.failures) < TOO_MANY:
+        while not done and len(tally.failures) < MAX_FAILURES:
             before = newest_complete(folder)
-            life = self._live(folder, deadly=tally.kills < kills)
+            result = self._run_process(folder, kill=tally.kills < kills)
             tally.resumes += begun
-            begun, done = True, life.done
-            if life.failure:
-                tally.failures.append(f"run {tally.runs}, after {tally.kills} kills: {life.failure}")
-            if life.killed_while:
+            begun, done = True, result.done
+            if result.failure:
+                tally.failures.append(f"run {tally.runs}, after {tally.kills} kills: {result.failure}")
+            if result.killed_while:
                 tally.kills += 1
-                tally.killed_while[life.killed_while] += 1
+                tally.killed_while[result.killed_while] += 1
                 if _step(newest_complete(folder)) < _step(before):
                     tally.failures.append(f"run {tally.runs}, kill {tally.kills}: {before} was lost")
                 if on_kill is not None:
                     on_kill(tally)
 
-    def _live(self, folder: Path, *, deadly: bool) -> Life:
-        """Let the run go on in a new process; where `deadly`, kill it at a moment drawn."""
-        ears, mouth = self._processes.Pipe(duplex=False)
-        process = self._processes.Process(target=_train, args=(self._method, str(self._model), str(folder), mouth))
+    def _run_process(self, folder: Path, *, kill: bool) -> ProcessResult:
+        """Continue the run in a new process; with `kill`, kill it at a drawn moment."""
+        receiver, sender = self._processes.Pipe(duplex=False)
+        process = self._processes.Process(target=_train, args=(self._method, str(self._model), str(folder), sender))
         process.start()
-        mouth.close()
-        words = self._listen(ears, deadly)
-        if deadly or words[-1:] == ["hung"]:
+        sender.close()
+        messages = self._wait_for_moment(receiver, kill)
+        if kill or messages[-1:] == ["hung"]:
             process.kill()
-        while (word := _word(ears)) is not None:
-            words.append(word)
+        while (message := _receive(receiver)) is not None:
+            messages.append(message)
         process.join()
-        if words[-1:] == ["done"]:
-            return Life(done=True)
-        errors = [word for word in words if isinstance(word, str)]
-        if errors or not deadly:
-            return Life(failure=errors[-1] if errors else f"ended with {process.exitcode}")
-        return Life(killed_while=_at_what(folder, started=bool(words)))
+        if messages[-1:] == ["done"]:
+            return ProcessResult(done=True)
+        errors = [message for message in messages if isinstance(message, str)]
+        if errors or not kill:
+            return ProcessResult(failure=errors[-1] if errors else f"ended with {process.exitcode}")
+        return ProcessResult(killed_while=_activity(folder, started=bool(messages)))
 
-    def _listen(self, ears: Any, deadly: bool) -> list[int | str]:
-        """Hear the steps of a process up to the moment at which it is to die, or to its end."""
-        aim = self._moments.random()
-        if deadly and aim < AIMED_AT_START:
-            ears.poll(self._moments.uniform(0.0, self._pace["start"]))
+    def _wait_for_moment(self, receiver: Any, kill: bool) -> list[int | str]:
+        """Receive the steps of a process until the moment of its kill, or until its end."""
+        aim = self._random.random()
+        if kill and aim < START_SHARE:
+            receiver.poll(self._random.uniform(0.0, self._step_times["start"]))
             return []
-        wanted = "save" if aim < AIMED_AT_START + AIMED_AT_SAVE else "step"
-        left = self._moments.randint(1, 2)
-        words: list[int | str] = []
+        wanted = "save" if aim < START_SHARE + SAVE_SHARE else "step"
+        left = self._random.randint(1, 2)
+        messages: list[int | str] = []
         before, kind = time.monotonic(), "start"
-        while (word := _word(ears)) is not None:
-            words.append(word)
-            if isinstance(word, str):
+        while (message := _receive(receiver)) is not None:
+            messages.append(message)
+            if isinstance(message, str):
                 break
             now = time.monotonic()
-            self._pace.learn(kind, now - before)
-            before, kind = now, "save" if word % EVERY == 0 else "step"
+            self._step_times.update(kind, now - before)
+            before, kind = now, "save" if message % SAVE_EVERY == 0 else "step"
             left -= kind == wanted
-            if deadly and left == 0:
-                time.sleep(self._moments.uniform(0.0, self._pace[kind]))
+            if kill and left == 0:
+                time.sleep(self._random.uniform(0.0, self._step_times[kind]))
                 break
-        return words
+        return messages
 
 
-def _word(ears: Any) -> int | str | None:
-    """What a process says: a step, `done`, or an error; `hung` where it says nothing for too long; None once it is gone."""
+def _receive(receiver: Any) -> int | str | None:
+    """A message of a process: a step, `done`, or an error; `hung` after a timeout; None once the process is gone."""
     try:
-        word: int | str = ears.recv() if ears.poll(PATIENCE) else "hung"
+        message: int | str = receiver.recv() if receiver.poll(HANG_SECONDS) else "hung"
     except (EOFError, OSError):
         return None
-    return word
+    return message
 
 
-def _train(method: str, model: str, folder: str, mouth: Any) -> None:
-    """The process that is killed. Each loss is told before the checkpoint of its step is written."""
+def _train(method: str, model: str, folder: str, sender: Any) -> None:
+    """Run training in the process to be killed. It sends each step before the step's checkpoint is written."""
 
     def on_progress(progress: Progress) -> None:
-        mouth.send(progress.step)
+        sender.send(progress.step)
 
     try:
         METHODS[method].run(Path(model), Path(folder), on_progress)
-        mouth.send("done")
+        sender.send("done")
     except Exception as error:
-        mouth.send(f"{type(error).__name__}: {error}")
+        sender.send(f"{type(error).__name__}: {error}")
         raise SystemExit(1) from error
 
 
-def _at_what(folder: Path, *, started: bool) -> str:
-    """What a process was at when it died: a checkpoint folder without a mark is one that is being written, or deleted."""
+def _activity(folder: Path, *, started: bool) -> str:
+    """The activity of a process when it was killed. A checkpoint folder without a mark is being written or deleted."""
     newest = _step(newest_complete(folder))
     unmarked = [_step(path) for path in folder.glob("checkpoint-*") if not (path / COMPLETE).is_file()]
     if any(step > newest for step in unmarked):
@@ -257,19 +257,19 @@ def _step(checkpoint: Path | None) -> int:
     return int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
 
 
-def end_of(folder: Path) -> End:
-    """How the finished run in `folder` ended."""
+def final_state(folder: Path) -> FinalState:
+    """The result of the finished run in `folder`."""
     lines = [json.loads(line) for line in (folder / LOSS_FILE).read_text().splitlines()]
     curve = tuple((line["step"], line["loss"], line["grad_norm"], line["learning_rate"]) for line in lines)
     last = newest_complete(folder)
     if last is None:
         raise RuntimeError(f"{folder} has no complete checkpoint")
     files = {**json.loads((last / MANIFEST).read_bytes())["files"]}
-    for name in ("trainer_state.json", "training_args.bin"):  # these tell times and places
+    for name in ("trainer_state.json", "training_args.bin"):  # these contain times and paths
         files.pop(name, None)
     digests = {f"{last.name}/{name}": digest for name, (_, digest) in files.items() if not name.endswith(".md")}
     adapter = (folder / "adapter" / "adapter_model.safetensors").read_bytes()
-    return End(curve, digests | {"adapter": _sha256(adapter)})
+    return FinalState(curve, digests | {"adapter": _sha256(adapter)})
 
 
 def _sha256(content: bytes) -> str:
@@ -278,10 +278,10 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _difference(expected: End, folder: Path) -> str:
-    """What is otherwise in the finished run in `folder`, in a line; empty where nothing is."""
+def _difference(expected: FinalState, folder: Path) -> str:
+    """The first difference of the finished run in `folder`, in a line; empty if there is none."""
     try:
-        found = end_of(folder)
+        found = final_state(folder)
     except (OSError, RuntimeError) as error:
         return str(error)
     for wanted, got in zip(expected.curve, found.curve, strict=False):
@@ -294,12 +294,12 @@ def _difference(expected: End, folder: Path) -> str:
 
 
 def report(tallies: Mapping[str, Tally]) -> dict[str, Any]:
-    """The figures with what they were made with, as plain data."""
+    """The figures with commit and versions, as plain data."""
     return {
         "commit": commit(),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
-        "run": {"steps": tiny_runs.STEPS, "checkpoint_every": EVERY, "compared": "loss curve and state, bit by bit"},
+        "run": {"steps": tiny_runs.STEPS, "checkpoint_every": SAVE_EVERY, "compared": "loss curve and state, bit by bit"},
         "methods": {
             method: {
                 "kills": tally.kills,
@@ -315,7 +315,7 @@ def report(tallies: Mapping[str, Tally]) -> dict[str, Any]:
     }
 
 
-def _tell(method: str, tally: Tally, kills: int) -> None:
+def _print_progress(method: str, tally: Tally, kills: int) -> None:
     if tally.kills % 10 == 0 or tally.kills == kills:
         print(f"{method}: {tally.kills} of {kills} kills, run {tally.runs}, {len(tally.failures)} failures", file=sys.stderr)
 
@@ -324,7 +324,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kills", description=__doc__.partition("\n")[0])
     parser.add_argument("--method", choices=list(METHODS), action="append", help="which training; default: all")
     parser.add_argument("--kills", type=int, default=200, metavar="N", help="kills a method (default: 200)")
-    parser.add_argument("--seed", type=int, default=0, help="draws the moments")
+    parser.add_argument("--seed", type=int, default=0, help="of the random moments")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures to FILE, as JSON")
     chosen = parser.parse_args()
     processes = fork_server()
@@ -332,7 +332,7 @@ def main() -> None:
     for method in chosen.method or METHODS:
         with tempfile.TemporaryDirectory(prefix="kills-") as work:
             killer = Killer(processes, method, Path(work), chosen.seed)
-            tallies[method] = killer.deal(chosen.kills, lambda tally, name=method: _tell(name, tally, chosen.kills))  # type: ignore[misc]
+            tallies[method] = killer.kill(chosen.kills, lambda tally, name=method: _print_progress(name, tally, chosen.kills))  # type: ignore[misc]
         figures = report(tallies)
         if chosen.out is not None:
             chosen.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")

@@ -38,7 +38,7 @@ class LinearHead:
 def fit_head(vectors: Vectors, labels: Sequence[int], count: int, l2: float = 1e-5) -> LinearHead:
     """The head with the least mean cross-entropy + `l2` · Σ weights² over `vectors` (n, dimension); labels are 0 … `count`-1.
 
-    The loss is convex: L-BFGS finds the one optimum, whatever the seed.
+    The loss is convex: L-BFGS finds the one optimum for any seed.
     """
     import torch
 
@@ -69,7 +69,7 @@ def save_head(head: LinearHead, labels: Sequence[str], path: Path) -> None:
 
 
 def load_head(path: Path) -> tuple[LinearHead, tuple[str, ...]]:
-    """The head and its labels. Raises DataError where the file is none that `save_head` wrote."""
+    """The head and its labels. Raises DataError if `save_head` did not write the file."""
     from safetensors import SafetensorError, safe_open
 
     try:

@@ -1,19 +1,19 @@
-"""Many clients on one service: does each get the answer of the adapter it asked for, how fast, and does nothing fail?
+"""Many clients on one service: does each get the answer of its adapter, how fast, and without failures?
 
     python benchmarks/load.py --project demo-out/project --clients 32 --minutes 5
 
-Starts `lorag serve` on the project (or takes `--url`, a service of the same project), asks every question once, alone, and
-keeps the answers. Then the clients ask the same questions in a mixed order: the chain with and without adapters, each role and
-the bare base with the same prompt, embeddings, retrieval; a third of the texts as streams. Remembered replies are off, so each
+Starts `lorag serve` on the project (or uses `--url`, a service of the same project), sends every request once, alone, and
+stores the answers. Then the clients send the same requests in a mixed order: the chain with and without adapters, each role and
+the bare base with the same prompt, embeddings, retrieval; a third of the texts as streams. The reply cache is off, so each reply
 is computed.
 
-Greedy replies are the same each time, but for the rounding of a batch of another shape, which on a base in 4 or 8 bit can turn a
-close decision. So a reply is
-    equal    the one computed alone;
-    wrong    another one's: that of another adapter to the same prompt, or, where no text is equal, one to which another adapter
-             gives a higher likelihood than its own does (all four are asked through /v1/completions);
-    close    neither: its own adapter finds it the likeliest, or (chain) it is nobody else's.
-Ends with status 1 where a reply was wrong, an answer was 5xx, or the service logged a traceback.
+Greedy replies are the same each time, except for the rounding in a batch of another shape. On a base in 4 or 8 bit that can
+change a close decision. So a reply is
+    equal    to the one computed alone;
+    wrong    if it is that of another adapter to the same prompt, or, if no text is equal, if another adapter gives it a higher
+             likelihood than its own (all four are measured through /v1/completions);
+    close    otherwise: its own adapter gives it the highest likelihood, or (chain) it is no other configuration's reply.
+Ends with status 1 if a reply was wrong, an answer was 5xx, or the service logged a traceback.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks.load_client import MODELS, SHARES, Ask, Reply, asks_of, send
+from benchmarks.load_client import MODELS, SHARES, Reply, ServiceRequest, requests_of, send
 from lorag.doctor import examine_machine
 from lorag.pipeline.config import Settings, load_settings
 from lorag.pipeline.engine.tokens import ChatTokens
@@ -52,42 +52,44 @@ SHOWN = 5
 
 @dataclass(frozen=True)
 class Outcome:
-    ask: Ask
+    request: ServiceRequest
     reply: Reply
     verdict: str
 
 
-class Judgement:
-    """The answers computed alone, and what a later one is by them."""
+class ReplyCheck:
+    """Compares replies with the answers computed alone."""
 
     def __init__(self, alone: Mapping[tuple[str, int], Reply]) -> None:
         self._alone = alone
 
-    def of(self, ask: Ask, reply: Reply) -> str:
+    def of(self, request: ServiceRequest, reply: Reply) -> str:
         if reply.status != 200:
             return "none"
-        own = self._alone[ask.kind, ask.question]
+        own = self._alone[request.kind, request.question]
         if own.adapters != reply.adapters:
             return "wrong"
-        if ask.kind == "embeddings":
+        if request.kind == "embeddings":
             near = max(abs(a - b) for x, y in zip(own.content, reply.content, strict=True) for a, b in zip(x, y, strict=True))
             return "equal" if near < 1e-4 else "wrong"
         if reply.content == own.content:
             return "equal"
-        rivals = MODELS if ask.kind in MODELS else ("chain", "chain without adapters") if ask.kind.startswith("chain") else ()
-        others = [self._alone[kind, ask.question].content for kind in rivals if kind != ask.kind]
+        other_kinds = (
+            MODELS if request.kind in MODELS else ("chain", "chain without adapters") if request.kind.startswith("chain") else ()
+        )
+        others = [self._alone[kind, request.question].content for kind in other_kinds if kind != request.kind]
         return "wrong" if reply.content in others else "close"
 
-    def telling(self) -> tuple[int, int]:
-        """Prompts to which all four models reply differently, and prompts."""
+    def distinct_prompts(self) -> tuple[int, int]:
+        """The number of prompts to which all four models reply differently, and of all prompts."""
         questions = {question for _, question in self._alone}
         different = [q for q in questions if len({self._alone[model, q].content for model in MODELS}) == len(MODELS)]
         return len(different), len(questions)
 
 
-def likeliest(client: httpx.Client, tokens: ChatTokens, ask: Ask, text: str) -> str:
-    """The model that gives `text` the highest likelihood after the prompt of `ask`."""
-    prompt = tokens.prompt(ask.prompt)
+def likeliest_model(client: httpx.Client, tokens: ChatTokens, request: ServiceRequest, text: str) -> str:
+    """The model that gives `text` the highest likelihood after the prompt of `request`."""
+    prompt = tokens.prompt(request.prompt)
     ids = [*prompt, *(tokens.plain(text) or tokens.reply(text))]
     totals = {}
     for model in MODELS:
@@ -97,39 +99,41 @@ def likeliest(client: httpx.Client, tokens: ChatTokens, ask: Ask, text: str) -> 
     return max(totals, key=lambda model: totals[model])
 
 
-def settled(outcomes: Sequence[Outcome], client: httpx.Client, tokens: ChatTokens) -> list[Outcome]:
-    """`outcomes` with those of the roles that are close to nothing yet given to whom the likelihood gives them."""
+def resolve_close(outcomes: Sequence[Outcome], client: httpx.Client, tokens: ChatTokens) -> list[Outcome]:
+    """`outcomes` with close replies of the roles decided by likelihood."""
     known: dict[tuple[str, int, str], str] = {}
     result = []
     for outcome in outcomes:
-        ask, text = outcome.ask, outcome.reply.content
-        if outcome.verdict == "close" and ask.kind in MODELS:
-            key = (ask.kind, ask.question, text)
+        request, text = outcome.request, outcome.reply.content
+        if outcome.verdict == "close" and request.kind in MODELS:
+            key = (request.kind, request.question, text)
             if key not in known:
-                known[key] = likeliest(client, tokens, ask, text)
-            outcome = replace(outcome, verdict="close" if known[key] == ask.kind else "wrong")
+                known[key] = likeliest_model(client, tokens, request, text)
+            outcome = replace(outcome, verdict="close" if known[key] == request.kind else "wrong")
         result.append(outcome)
     return result
 
 
-def load(url: str, asks: Sequence[Ask], judgement: Judgement, clients: int, seconds: float, key: str) -> list[Outcome]:
-    """Let the clients ask for so many seconds; what was begun is waited for."""
+def load(
+    url: str, requests: Sequence[ServiceRequest], check: ReplyCheck, clients: int, seconds: float, key: str
+) -> list[Outcome]:
+    """Let the clients send requests for so many seconds, and wait for the pending ones."""
     end = time.monotonic() + seconds
     done: list[Outcome] = []
     lock = threading.Lock()
 
     def run(number: int) -> None:
         draw = random.Random(number)
-        by_kind = {kind: [ask for ask in asks if ask.kind == kind] for kind in SHARES}
+        by_kind = {kind: [request for request in requests if request.kind == kind] for kind in SHARES}
         order = [kind for kind, share in SHARES.items() for _ in range(share)]
         with connected(url, key) as client:
             while time.monotonic() < end:
-                ask = draw.choice(by_kind[draw.choice(order)])
-                if "messages" in ask.body and draw.random() < 1 / 3:
-                    ask = replace(ask, stream=True)
-                reply = send(client, ask)
+                request = draw.choice(by_kind[draw.choice(order)])
+                if "messages" in request.body and draw.random() < 1 / 3:
+                    request = replace(request, stream=True)
+                reply = send(client, request)
                 with lock:
-                    done.append(Outcome(ask, reply, judgement.of(ask, reply)))
+                    done.append(Outcome(request, reply, check.of(request, reply)))
                 if reply.status == 429:
                     time.sleep(1)
 
@@ -152,15 +156,15 @@ def connected(url: str, key: str) -> httpx.Client:
 
 @contextmanager
 def serving(project: Path, log: Path) -> Iterator[str]:
-    """Within: `lorag serve` runs on the project; yields its address. Ends it with SIGTERM and asks for an end in peace."""
+    """Context in which `lorag serve` runs on the project; yields its address. SIGTERM must end it with status 0."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-c", "from lorag.services.cli import main; main()", "serve", "--project", str(project)]
-    with log.open("wb") as told:
-        process = subprocess.Popen([*command, "--port", str(port), *SERVE_OPTIONS], stdout=told, stderr=told)
+    with log.open("wb") as log_file:
+        process = subprocess.Popen([*command, "--port", str(port), *SERVE_OPTIONS], stdout=log_file, stderr=log_file)
         url = f"http://127.0.0.1:{port}"
         try:
-            _await_ready(url, process, log)
+            _wait_until_ready(url, process, log)
             yield url
         finally:
             process.send_signal(signal.SIGTERM)
@@ -169,7 +173,7 @@ def serving(project: Path, log: Path) -> Iterator[str]:
         raise SystemExit(f"the service ended with status {status}; its log:\n{log.read_text(errors='replace')[-2000:]}")
 
 
-def _await_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end and process.poll() is None:
         with suppress(httpx.HTTPError):
@@ -180,32 +184,32 @@ def _await_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def measure(url: str, settings: Settings, options: argparse.Namespace) -> dict[str, Any]:
-    """Ask alone, ask together, compare."""
+    """Send all requests alone, then together, and compare."""
     key = os.environ.get("LORAG_API_KEY", "")
     rows = [row for row in DataFolder(options.data, settings.judge.intents).rewrites("test") if row.history]
-    asks = [ask for number, row in enumerate(rows[: options.questions]) for ask in asks_of(number, row)]
+    requests = [request for number, row in enumerate(rows[: options.questions]) for request in requests_of(number, row)]
     alone: dict[tuple[str, int], Reply] = {}
     with connected(url, key) as client:
-        for count, ask in enumerate(asks, 1):
-            alone[ask.kind, ask.question] = reply = send(client, ask)
+        for count, request in enumerate(requests, 1):
+            alone[request.kind, request.question] = reply = send(client, request)
             if reply.status != 200:
-                raise SystemExit(f"{ask.kind}, alone: status {reply.status}: {reply.content}")
-            print(f"\ralone: {count} of {len(asks)}", end="", flush=True)
+                raise SystemExit(f"{request.kind}, alone: status {reply.status}: {reply.content}")
+            print(f"\ralone: {count} of {len(requests)}", end="", flush=True)
         print()
-        judgement = Judgement(alone)
+        check = ReplyCheck(alone)
         started = time.perf_counter()
-        outcomes = load(url, asks, judgement, options.clients, 60 * options.minutes, key)
+        outcomes = load(url, requests, check, options.clients, 60 * options.minutes, key)
         seconds = time.perf_counter() - started
-        outcomes = settled(outcomes, client, _tokens(settings))
-        after = Counter(judgement.of(ask, send(client, ask)) for ask in asks)
-    different, prompts = judgement.telling()
+        outcomes = resolve_close(outcomes, client, _tokens(settings))
+        after = Counter(check.of(request, send(client, request)) for request in requests)
+    different, prompts = check.distinct_prompts()
     return {
         "seconds": round(seconds, 1),
         "answers": len(outcomes),
         "answers a minute": round(60 * len(outcomes) / seconds, 1),
         "tokens written a second": round(sum(outcome.reply.tokens for outcome in outcomes) / seconds, 1),
         "wrong": sum(outcome.verdict == "wrong" for outcome in outcomes),
-        "wrong answers": [_told(outcome, alone) for outcome in outcomes if outcome.verdict == "wrong"][:SHOWN],
+        "wrong answers": [_details(outcome, alone) for outcome in outcomes if outcome.verdict == "wrong"][:SHOWN],
         "5xx": sum(outcome.reply.status >= 500 for outcome in outcomes),
         "no answer": sum(outcome.reply.status == 0 for outcome in outcomes),
         "429": sum(outcome.reply.status == 429 for outcome in outcomes),
@@ -224,20 +228,20 @@ def _tokens(settings: Settings) -> ChatTokens:
     return ChatTokens(AutoTokenizer.from_pretrained(resolve_base(settings.base.model).location, trust_remote_code=False))
 
 
-def _told(outcome: Outcome, alone: Mapping[tuple[str, int], Reply]) -> dict[str, Any]:
-    ask, own = outcome.ask, alone[outcome.ask.kind, outcome.ask.question]
-    told = {"kind": ask.kind, "stream": ask.stream, "question": ask.question, "adapters": outcome.reply.adapters}
-    return told if ask.kind == "embeddings" else {**told, "reply": outcome.reply.content, "alone": own.content}
+def _details(outcome: Outcome, alone: Mapping[tuple[str, int], Reply]) -> dict[str, Any]:
+    request, own = outcome.request, alone[outcome.request.kind, outcome.request.question]
+    details = {"kind": request.kind, "stream": request.stream, "question": request.question, "adapters": outcome.reply.adapters}
+    return details if request.kind == "embeddings" else {**details, "reply": outcome.reply.content, "alone": own.content}
 
 
 def figures(outcomes: Sequence[Outcome], alone: Mapping[tuple[str, int], Reply], kind: str) -> dict[str, Any]:
-    """Latency in seconds of one kind, and what its answers were."""
-    mine = [outcome for outcome in outcomes if outcome.ask.kind == kind]
-    answered = [outcome.reply.seconds for outcome in mine if outcome.reply.status == 200]
-    first = [outcome.reply.first for outcome in mine if outcome.reply.first]
+    """Latency in seconds and verdicts of one kind of request."""
+    of_kind = [outcome for outcome in outcomes if outcome.request.kind == kind]
+    answered = [outcome.reply.seconds for outcome in of_kind if outcome.reply.status == 200]
+    first = [outcome.reply.first for outcome in of_kind if outcome.reply.first]
     return {
-        "answers": len(mine),
-        **{verdict: sum(outcome.verdict == verdict for outcome in mine) for verdict in ("equal", "close", "wrong")},
+        "answers": len(of_kind),
+        **{verdict: sum(outcome.verdict == verdict for outcome in of_kind) for verdict in ("equal", "close", "wrong")},
         "p50": percentile(answered, 50),
         "p95": percentile(answered, 95),
         "p50 alone": percentile([reply.seconds for (name, _), reply in alone.items() if name == kind], 50),
@@ -247,12 +251,12 @@ def figures(outcomes: Sequence[Outcome], alone: Mapping[tuple[str, int], Reply],
 
 
 def percentile(values: Sequence[float], percent: int) -> float | None:
-    """The smallest value that so many per cent do not exceed."""
+    """The percentile by nearest rank, rounded to milliseconds; None without values."""
     ranked = sorted(values)
     return round(ranked[max(0, -(-len(ranked) * percent // 100) - 1)], 3) if ranked else None
 
 
-def surroundings() -> dict[str, Any]:
+def environment() -> dict[str, Any]:
     machine = examine_machine()
     git = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     commit = subprocess.run(git, cwd=Path(__file__).parent, capture_output=True, text=True, check=False).stdout.strip()
@@ -288,7 +292,7 @@ def main() -> None:
     parser.add_argument("--write", type=Path, default=Path("benchmarks/results/load.json"))
     options = parser.parse_args()
     settings = load_settings(options.project)
-    result = {"clients": options.clients, "base": settings.base.model, "precision": settings.base.precision, **surroundings()}
+    result = {"clients": options.clients, "base": settings.base.model, "precision": settings.base.precision, **environment()}
     if options.url:
         result |= measure(options.url.rstrip("/"), settings, options)
     else:

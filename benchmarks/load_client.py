@@ -18,12 +18,12 @@ MODELS = ("lorag/rewriter", "lorag/synthesizer", "lorag/judge", "lorag/base")
 ROLE_TOKENS = 24
 BARE_CHAIN = dict.fromkeys(("rewriter", "synthesizer", "judge"), "none")  # another embedder would need another index
 SHARES = {"chain": 3, "chain without adapters": 1, **dict.fromkeys(MODELS, 4), "embeddings": 4, "retrieve": 4}
-"""How often each kind comes up among the requests."""
+"""Relative frequency of each kind of request."""
 
 
 @dataclass(frozen=True)
-class Ask:
-    """One request: `kind` as in `SHARES`, the number of the question it is about, and what is sent."""
+class ServiceRequest:
+    """One request: `kind` as in `SHARES`, the number of its question, and the content."""
 
     kind: str
     question: int
@@ -35,7 +35,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back, seconds until the first piece of text and until the end. `content` is a text, or what stands for it."""
+    """A reply, with seconds until the first piece of text and until the end. `content` is a text, vectors, or passage ids."""
 
     status: int
     content: Any = None
@@ -45,39 +45,41 @@ class Reply:
     seconds: float = 0.0
 
 
-def asks_of(number: int, row: RewriteRow) -> Iterator[Ask]:
+def requests_of(number: int, row: RewriteRow) -> Iterator[ServiceRequest]:
     """Every kind of request about one question."""
     chat = "/v1/chat/completions"
     speakers = {Speaker.USER: "user", Speaker.ASSISTANT: "assistant"}
     history = [{"role": speakers[turn.speaker], "content": turn.text} for turn in row.history if turn.speaker in speakers]
     messages = [*history, {"role": "user", "content": row.question}]
-    yield Ask("chain", number, chat, {"model": "lorag", "messages": messages})
+    yield ServiceRequest("chain", number, chat, {"model": "lorag", "messages": messages})
     bare = {"model": "lorag", "messages": messages, "lorag": {"adapters": BARE_CHAIN}}
-    yield Ask("chain without adapters", number, chat, bare)
+    yield ServiceRequest("chain without adapters", number, chat, bare)
     prompt = rewrite.messages(row.history, row.question)
     shown = [{"role": message.role, "content": message.content} for message in prompt]
     for model in MODELS:
-        yield Ask(model, number, chat, {"model": model, "messages": shown, "max_tokens": ROLE_TOKENS}, prompt)
-    yield Ask("embeddings", number, "/v1/embeddings", {"model": "lorag/embedder", "input": [row.question, row.rewrite]})
-    yield Ask("retrieve", number, "/v1/retrieve", {"query": row.rewrite, "k": 5})
+        yield ServiceRequest(model, number, chat, {"model": model, "messages": shown, "max_tokens": ROLE_TOKENS}, prompt)
+    yield ServiceRequest(
+        "embeddings", number, "/v1/embeddings", {"model": "lorag/embedder", "input": [row.question, row.rewrite]}
+    )
+    yield ServiceRequest("retrieve", number, "/v1/retrieve", {"query": row.rewrite, "k": 5})
 
 
-def send(client: httpx.Client, ask: Ask) -> Reply:
-    """Ask once. What the network refuses has the status 0."""
+def send(client: httpx.Client, request: ServiceRequest) -> Reply:
+    """Send a request once. A network error has status 0."""
     started = time.perf_counter()
     try:
-        if ask.stream:
-            return _send_stream(client, ask, started)
-        response = client.post(ask.path, json=ask.body)
+        if request.stream:
+            return _send_stream(client, request, started)
+        response = client.post(request.path, json=request.body)
     except httpx.HTTPError:
         return Reply(0, seconds=time.perf_counter() - started)
     seconds = time.perf_counter() - started
     if response.status_code != 200:
         return Reply(response.status_code, response.text, seconds=seconds)
     body = response.json()
-    if ask.kind == "embeddings":
+    if request.kind == "embeddings":
         content: Any = [item["embedding"] for item in body["data"]]
-    elif ask.kind == "retrieve":
+    elif request.kind == "retrieve":
         content = [hit["passage_id"] for hit in body["hits"]]
     else:
         content = body["choices"][0]["message"]["content"]
@@ -85,10 +87,10 @@ def send(client: httpx.Client, ask: Ask) -> Reply:
     return Reply(200, content, _adapters(body), tokens, seconds=seconds)
 
 
-def _send_stream(client: httpx.Client, ask: Ask, started: float) -> Reply:
-    body = {**ask.body, "stream": True, "stream_options": {"include_usage": True}}
+def _send_stream(client: httpx.Client, request: ServiceRequest, started: float) -> Reply:
+    body = {**request.body, "stream": True, "stream_options": {"include_usage": True}}
     text, adapters, tokens, first, ended = "", "", 0, 0.0, False
-    with client.stream("POST", ask.path, json=body) as response:
+    with client.stream("POST", request.path, json=body) as response:
         if response.status_code != 200:
             return Reply(response.status_code, response.read().decode(), seconds=time.perf_counter() - started)
         for line in response.iter_lines():
@@ -103,7 +105,7 @@ def _send_stream(client: httpx.Client, ask: Ask, started: float) -> Reply:
 
 
 def _adapters(body: Mapping[str, Any]) -> str:
-    """Which adapters the service says have answered; empty where this part of the reply does not say."""
-    told = body.get("lorag") or {}
-    named = told.get("adapters") or told.get("adapter")
-    return json.dumps(named, sort_keys=True) if named else ""
+    """The adapters that answered, as the service says; empty if this part of the reply does not say."""
+    adapters_field = body.get("lorag") or {}
+    adapters = adapters_field.get("adapters") or adapters_field.get("adapter")
+    return json.dumps(adapters, sort_keys=True) if adapters else ""

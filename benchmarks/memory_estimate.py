@@ -1,11 +1,11 @@
-"""Is the estimate of memory right? Estimated peaks beside measured ones, each of a process of its own.
+"""Is the estimate of memory right? Estimated and measured peaks, each of its own process.
 
     python benchmarks/memory_estimate.py [--cases NAME,…] [--out FILE]
 
-A case is a recipe on `smollm2-135m` or `minilm` and rows as long as the recipe lets them be. One process estimates, from the data
-folder alone; another trains for three steps and tells its peak (VmHWM). Both are run one after the other, never together. The
-command fails where an estimate is off by more than a quarter. The estimate of time is shown beside the time that steps after
-the first took; on a machine with other work both vary. Cases that FILE holds already are not measured again.
+A case is a recipe on `smollm2-135m` or `minilm` and rows of the greatest length that the recipe allows. One process estimates,
+from the data folder alone; another trains for three steps and reports its peak (VmHWM). They never run at the same time. The
+command fails if an estimate is off by more than a quarter. The estimated time of a step is printed with the measured time of
+steps after the first; both vary on a busy machine. Cases that FILE holds already are not measured again.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from lorag.training.run import TrainingRun
 from lorag.training.sft import Example, train_adapter
 
 STEPS = 3
-ALLOWED = 0.25
+MAX_ERROR = 0.25
 OUT = Path(__file__).parent / "results" / "memory_estimate.json"
 LIBRARIES = ("trl", "bitsandbytes", "accelerate", "datasets")
 
@@ -104,8 +104,8 @@ def main() -> None:
             facts["libraries"] |= {library: version(library) for library in LIBRARIES}
             result = {"steps": STEPS, "cases": [rows[case] for case in CASES if case in rows], **facts}
             chosen.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    if any(abs(row["error"]) > ALLOWED for row in rows.values()):
-        raise SystemExit(f"an estimate is off by more than {ALLOWED:.0%}")
+    if any(abs(row["error"]) > MAX_ERROR for row in rows.values()):
+        raise SystemExit(f"an estimate is off by more than {MAX_ERROR:.0%}")
 
 
 def measure(name: str) -> dict[str, Any]:
@@ -171,7 +171,7 @@ def train(case: Case, folder: Path) -> dict[str, Any]:
 
 
 def examples_for(case: Case) -> list[Example]:
-    """Examples that are as long as they may be, or a word shorter; of packed ones, four to a sequence."""
+    """Examples of the greatest length or a word less; packed ones fit four to a sequence."""
     rng, tokens = random.Random(0), load_tokens(SMOLLM2)
     length, count = (case.tokens // 4, 4) if case.packed else (case.tokens, 1)
     return [_example(rng, tokens, f"r{n}", length) for n in range(case.batch_size * STEPS * count)]
@@ -188,7 +188,7 @@ def _example(rng: random.Random, tokens: ChatTokens, row_id: str, length: int) -
 
 
 def write_pairs(folder: Path, case: Case) -> None:
-    """Rows of the embedder with passages longer than it reads."""
+    """Write embedder rows with passages longer than its limit."""
     rng = random.Random(0)
     names = [str(number) for number in range(2 * case.batch_size)]
     _write(folder / "passages.jsonl", [{"id": f"p{n}", "title": "", "text": prose(rng, 2 * case.tokens)} for n in names])

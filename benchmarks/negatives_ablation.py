@@ -2,10 +2,10 @@
 
     python -m benchmarks.negatives_ablation --work DIR [--domain FOLDER | --data DIR --set squad_newwiki] [--general squad_reddit]
 
-Each run tunes the encoder on the same rows in the same steps and differs in its negatives alone; the rows' own negatives are left
-out. Held-out questions are ranked among all passages; nDCG@10 differences are paired question by question, over the mean of the
-seeds, and clustered by document group. With --data, each adapter is also measured on --general, a set of another domain: what
-tuning lost there. Each run keeps its result under --work: stopped, the same command goes on.
+Each run tunes the encoder on the same rows in the same steps and differs only in its negatives; the rows' own negatives are left
+out. Held-out questions are searched in all passages. nDCG@10 differences are paired question by question, over the mean of the
+seeds, and clustered by document group. With --data, each adapter is also measured on --general, a set of another domain, to see
+what tuning lost there. Each run stores its result under --work; the same command resumes a stopped benchmark.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ NDCG = "nDCG@10"
 FROZEN = "frozen"
 UNFILTERED = "unfiltered"
 NO_MARGIN = 100.0
-"""A relative margin that no similarity reaches: the nearest passages are taken, whether or not they answer the question too."""
+"""A relative margin that no similarity reaches: the most similar passages are taken, even if they answer the question too."""
 
 MODES: Mapping[str, tuple[Negatives, float | None]] = {
     "none": (Negatives.NONE, None),
@@ -54,7 +54,7 @@ SEED = 0
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """Training rows with the passages they may be trained against; test questions with all that they are ranked among."""
+    """Training rows with the passages for their negatives; test questions with the passages they are searched in."""
 
     name: str
     rows: tuple[EmbedRow, ...]
@@ -64,15 +64,15 @@ class Domain:
     files: tuple[Path, ...]
 
 
-def of_folder(folder: Path, most: int) -> Domain:
-    """A data folder of this project's own form, such as the example domain."""
+def of_folder(folder: Path, limit: int) -> Domain:
+    """A LoRAG data folder, such as the example domain."""
     data = DataFolder(folder, {})
     data.check_leaks(Role.EMBEDDER)
     rows = tuple(replace(row, negative_ids=()) for row in data.embed_rows("train"))
     files = (folder / "passages.jsonl", data.file("train", Role.EMBEDDER), data.file("test", Role.EMBEDDER))
     return Domain(
         folder.name,
-        drawn(rows, most),
+        drawn(rows, limit),
         tuple(data.training_passages().values()),
         data.embed_rows("test"),
         tuple(data.passages().values()),
@@ -80,7 +80,7 @@ def of_folder(folder: Path, most: int) -> Domain:
     )
 
 
-def of_public(data: Path, name: str, most: int) -> Domain:
+def of_public(data: Path, name: str, limit: int) -> Domain:
     """A public reading set, split by article."""
     train, dev, test = (read_corpus(data, name, split, by_title=True) for split in ("train", "dev", "test"))
 
@@ -93,11 +93,11 @@ def of_public(data: Path, name: str, most: int) -> Domain:
 
     files = (data / f"{name}.passages.jsonl.gz", data / f"{name}.train.jsonl.gz")
     everything = passages(train) + passages(dev) + passages(test)
-    return Domain(name, drawn(rows(train), most), passages(train), drawn(rows(test), most), everything, files)
+    return Domain(name, drawn(rows(train), limit), passages(train), drawn(rows(test), limit), everything, files)
 
 
 def general_set(data: Path, name: str, questions: int, passages: int) -> Domain:
-    """Questions of a public set, ranked among `passages` or, where their own are more, these and one: to be measured on alone."""
+    """Questions of a public set for measuring only, searched in `passages` passages, but at least their own and one more."""
     whole = of_public(data, name, 0)
     asked = drawn(whole.test + whole.rows, questions)
     gold = {passage_id for row in asked for passage_id in row.positive_ids}
@@ -106,8 +106,8 @@ def general_set(data: Path, name: str, questions: int, passages: int) -> Domain:
     return Domain(name, (), (), asked, shown, whole.files)
 
 
-def drawn(items: tuple[Any, ...], most: int) -> tuple[Any, ...]:
-    return items if not most or len(items) <= most else tuple(random.Random(SEED).sample(items, most))
+def drawn(items: tuple[Any, ...], limit: int) -> tuple[Any, ...]:
+    return items if not limit or len(items) <= limit else tuple(random.Random(SEED).sample(items, limit))
 
 
 def ndcg(embedder: SentenceTransformerEmbedder, domain: Domain) -> dict[str, float]:
@@ -125,7 +125,7 @@ def ndcg(embedder: SentenceTransformerEmbedder, domain: Domain) -> dict[str, flo
 def run_once(
     mode: str, seed: int, encoder: Encoder, recipe: EmbeddingRecipe, domain: Domain, general: Domain | None, folder: Path
 ) -> dict[str, Any]:
-    """One training and its figures, or what `folder` keeps of it."""
+    """Train once and measure, or read the stored result in `folder`."""
     made_of = [
         mode,
         seed,
@@ -136,9 +136,9 @@ def run_once(
         domain.name,
         general.name if general else "",
     ]
-    kept = folder / "result.json"
-    if kept.exists():
-        stored: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+    stored_file = folder / "result.json"
+    if stored_file.exists():
+        stored: dict[str, Any] = json.loads(stored_file.read_text(encoding="utf-8"))
         if stored["made_of"] != made_of:
             raise LoragError(f"{folder} holds a run of other settings; name another --work, or delete it")
         return stored
@@ -164,7 +164,7 @@ def run_once(
         "seconds": round(trained.seconds, 1) if trained else 0.0,
         "final_loss": trained.final_loss if trained else None,
     }
-    write_file(kept, json.dumps(found))
+    write_file(stored_file, json.dumps(found))
     return found
 
 
@@ -216,7 +216,7 @@ def parse() -> argparse.Namespace:
     if unknown := [mode for mode in options.modes if mode not in MODES]:
         parser.error(f"--modes: {', '.join(unknown)} is none of {', '.join(MODES)}")
     if options.name and not options.data:
-        parser.error("--set names a public set: say with --data where it lies")
+        parser.error("--set names a public set: give its folder with --data")
     return options
 
 
@@ -245,9 +245,9 @@ def main() -> None:
 def report(
     domain: Domain, general: Domain | None, recipe: EmbeddingRecipe, runs: Mapping[str, Any], seeds: int
 ) -> dict[str, Any]:
-    elsewhere = {}
+    general_figures = {}
     if general is not None:
-        elsewhere = {"set": general.name, **summary(runs, "general", {row.query_id: row.group for row in general.test})}
+        general_figures = {"set": general.name, **summary(runs, "general", {row.query_id: row.group for row in general.test})}
 
     def cost(mode: str) -> dict[str, Any]:
         last = runs[mode][-1]
@@ -262,7 +262,7 @@ def report(
         "relative_margin": recipe.contrast.relative_margin,
         "runs": {mode: cost(mode) for mode in runs},
         "held-out": summary(runs, "test", {row.query_id: row.group for row in domain.test}),
-        "general": elsewhere,
+        "general": general_figures,
     }
 
 

@@ -1,4 +1,4 @@
-"""One piece of work in a process of its own: peak memory is counted a process, and what one run leaves must not slow the next."""
+"""Runs a function in its own process: peak memory is counted per process, and one run must not slow the next."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from lorag.training.progress import Progress
 T = TypeVar("T")
 
 
-def in_own_process(name: str, work: Callable[..., T], *arguments: Any) -> T:
-    """What `work` returns or raises there. Raises LoragError if the process dies."""
+def in_own_process(name: str, function: Callable[..., T], *arguments: Any) -> T:
+    """Return or raise what `function` does in a new process. Raises LoragError if the process dies."""
     context = multiprocessing.get_context("spawn")
     try:
         with ProcessPoolExecutor(1, mp_context=context) as pool:
-            return pool.submit(work, *arguments).result()
+            return pool.submit(function, *arguments).result()
     except BrokenProcessPool:
         cause = "most likely because memory ran out; lower the batch, or leave it out"
         raise LoragError(f"the process of {name} died, {cause}") from None
 
 
 def progress_lines(name: str) -> Callable[[Progress], None]:
-    """Says on the error stream how far a training is, every 25 steps."""
+    """A callback that prints the progress of a training to stderr, every 25 steps."""
 
     def show(progress: Progress) -> None:
         if progress.step % 25 == 0 or progress.step == progress.total:

@@ -1,4 +1,4 @@
-"""What the peak of this process's memory was."""
+"""The peak memory of this process."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import sys
 
 
 def peak_memory() -> int:
-    """Bytes that this process held at most since it began or `reset_peak`: on CUDA the device's memory, else its own.
+    """Peak memory in bytes since the process began or `reset_peak`: on CUDA the device's memory, else its own.
 
-    The system's figure for one address space, where Linux gives it: that of `getrusage` begins at what the parent held.
+    It is VmHWM if Linux gives it, since the peak of `getrusage` includes that of the parent process.
     """
     import torch
 
@@ -25,7 +25,7 @@ def peak_memory() -> int:
 
 
 def reset_peak() -> None:
-    """Forget the highest so far: `peak_memory` is then what is held now, where the system allows it."""
+    """Reset the peak to the memory in use now, if the system allows it."""
     import torch
 
     if torch.cuda.is_available():

@@ -1,9 +1,9 @@
-"""Which plain prompt serves the bare base best? Run on dev rows, so that the demo's base chain is the base's best chance.
+"""Which plain prompt is best for the bare base? Run on dev rows, so that the demo's base chain has the best prompt.
 
     python benchmarks/plain_prompts.py [--data FOLDER] [--base smollm2-135m] [--items 48]
 
-Each role's contract holds one plain prompt; this compares it with its neighbours: without the example, and with one more
-example (a refusal, an unchanged question). Judged on dev: token F1 and citation recall, right and wrong refusals, ROUGE-1,
+Each role's contract holds one plain prompt; this compares it with variants: without the example, and with one more
+example (a refusal, an unchanged question). Measured on dev: token F1 and citation recall, right and wrong refusals, ROUGE-1,
 macro-F1.
 """
 
@@ -105,8 +105,8 @@ def judging(engine: Engine, data: DataFolder, items: int) -> None:
         for row in rows:
             schema = schemas[row.task]
             labels = tuple(schema.labels)
-            weights = engine.choice_probabilities([ChoiceRequest(judge.messages(schema, row.inputs, style), labels)])[0]
-            best = max(zip(weights, labels, strict=True))[1]
+            probabilities = engine.choice_probabilities([ChoiceRequest(judge.messages(schema, row.inputs, style), labels)])[0]
+            best = max(zip(probabilities, labels, strict=True))[1]
             judged.append(Judged(row.id, f"{row.task}: {row.label}", f"{row.task}: {best}"))
         print(f"{name:24} {score_judgments(judged).macro_f1:8.3f}", flush=True)
 

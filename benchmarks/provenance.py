@@ -1,4 +1,4 @@
-"""What a stored result names so that it can be made again: the commit, the digests of its data, the libraries and the machine."""
+"""Provenance of a stored result: the commit, the digests of its data, the libraries and the machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LIBRARIES = ("torch", "transformers", "peft", "sentence-transformers")
 
 
 def provenance(files: Iterable[Path]) -> dict[str, Any]:
-    """`commit` ends in `+` where the working tree differs from it; `data` is file name → SHA-256."""
+    """`commit` ends in `+` if the working tree differs from it; `data` is file name → SHA-256."""
     processor = detect()
     return {
         "commit": commit(),
@@ -28,7 +28,7 @@ def provenance(files: Iterable[Path]) -> dict[str, Any]:
 
 
 def save(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a result that is taken up again: a stop leaves the old file or the new one."""
+    """Write a result atomically: an interrupt leaves the old file or the new one."""
     write_file(path, json.dumps(content, indent=1) + "\n")
 
 

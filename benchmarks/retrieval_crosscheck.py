@@ -4,7 +4,7 @@
 
 The plain side knows nothing of LoRAG: sentence-transformers encodes, numpy multiplies one query at a time, pytrec_eval scores.
 FOLDER holds the public collections as `NAME.passages.jsonl.gz` with `NAME.train.jsonl.gz` (one gold passage a question) or
-`NAME.queries.jsonl.gz` and `NAME.qrels.jsonl.gz`. All six figures must agree to four digits; the command fails where they do
+`NAME.queries.jsonl.gz` and `NAME.qrels.jsonl.gz`. All six figures must agree to four digits; the command fails if they do
 not. Sets that FILE holds already are not measured again, so it can be stopped and run again.
 """
 
@@ -32,13 +32,13 @@ from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedde
 
 SETS = ("cisi", "pubmedqa", "squad_newwiki", "qed_nq", "squad_reddit", "medquad")
 MOST_QUERIES = {"medquad": 500}
-"""Sets of which a fixed random part of the queries is asked; all passages are searched."""
+"""Sets of which only a fixed random part of the queries is used; all passages are searched."""
 
 ENCODED_TWICE = 200
-"""Passages that the plain side encodes for itself, at random; the rest are LoRAG's vectors."""
+"""Number of random passages that the plain side encodes itself; the rest are LoRAG's vectors."""
 
 SAME = 1e-5
-"""Difference of a vector's entries up to which two encodings count as one."""
+"""Largest difference of a vector's entries at which two encodings count as equal."""
 
 MODEL = "minilm"
 K = 10
@@ -80,11 +80,11 @@ def main() -> None:
 def check(name: str, data: Path, embedder: SentenceTransformerEmbedder) -> dict[str, Any]:
     passages, queries, qrels = read(name, data)
     started = time.monotonic()
-    keeper = Keeper(embedder)
+    recorder = RecordingEmbedder(embedder)
     with tempfile.TemporaryDirectory() as folder:
         write_beir(Path(folder), passages, queries, qrels)
-        lorag = evaluate_beir(Path(folder), keeper, K).scores
-    vectors, encoded = plain_vectors(passages, queries, keeper)
+        lorag = evaluate_beir(Path(folder), recorder, K).scores
+    vectors, encoded = plain_vectors(passages, queries, recorder)
     plain = plain_scores(passages, queries, qrels, *vectors)
     return {
         "passages": len(passages),
@@ -128,8 +128,8 @@ def write_beir(folder: Path, passages: Texts, queries: Texts, qrels: Qrels) -> N
     (folder / "qrels" / "test.tsv").write_text("\t".join(QRELS_HEADER) + "\n" + "".join(judged), encoding="utf-8")
 
 
-class Keeper:
-    """The embedder, with what it made kept."""
+class RecordingEmbedder:
+    """The embedder, recording the vectors it returns."""
 
     def __init__(self, embedder: SentenceTransformerEmbedder) -> None:
         self._embedder = embedder
@@ -147,10 +147,10 @@ class Keeper:
         return self.queries[-1]
 
 
-def plain_vectors(passages: Texts, queries: Texts, keeper: Keeper) -> tuple[tuple[Vectors, Vectors], int]:
+def plain_vectors(passages: Texts, queries: Texts, recorder: RecordingEmbedder) -> tuple[tuple[Vectors, Vectors], int]:
     """Vectors of passages and queries by sentence-transformers alone, and how many of the passages it encoded.
 
-    In a large set it encodes a random part; where one differs from LoRAG's the command stops.
+    In a large set it encodes a random part. The command stops if a vector differs from LoRAG's.
     """
     from sentence_transformers import SentenceTransformer
 
@@ -161,7 +161,7 @@ def plain_vectors(passages: Texts, queries: Texts, keeper: Keeper) -> tuple[tupl
     def encode(texts: list[str]) -> Vectors:
         return np.asarray(model.encode(texts, normalize_embeddings=True, show_progress_bar=False), dtype=np.float32)
 
-    texts, ours = list(passages.values()), np.concatenate(keeper.passages)
+    texts, ours = list(passages.values()), np.concatenate(recorder.passages)
     chosen = sorted(random.Random(SEED).sample(range(len(texts)), min(ENCODED_TWICE, len(texts))))
     plain = ours.copy()
     plain[chosen] = encode([texts[at] for at in chosen])

@@ -1,11 +1,11 @@
-"""The base in its best plain prompt beside the bundled starters, on public rows kept out of training, with 95 % intervals.
+"""The base in its best plain prompt against the bundled starters, on held-out public rows, with 95 % intervals.
 
     python -m benchmarks.starters --data DIR [--role ROLE …] [--items 100] [--precision nf4] [--cards] [--write FILE]
 
 Grounded questions (gold among four passages), exact copying of codes and numbers, refusals; rewriting on CANARD, CAsT and
-iKAT, the raw question beside it; the judge's tasks and a schema it never saw; perplexity of plain text. With another precision
-the same weights serve on a base that is not 4-bit. An adapter that is not bundled is measured with `--adapter ROLE=FOLDER`.
-With `--cards` the paired differences become the evidence on the cards of the bundled starters.
+iKAT, with the raw question for comparison; the judge's tasks and a schema it never saw; perplexity of plain text. With another
+precision the same weights serve on a base that is not 4-bit. An adapter that is not bundled is measured with
+`--adapter ROLE=FOLDER`. With `--cards` the paired differences become the evidence on the cards of the bundled starters.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ from lorag.training.starters.measuring import METRICS, READING, REWRITING, Task,
 ROLES = (Role.SYNTHESIZER, Role.REWRITER, Role.JUDGE)
 TEXTS = ("encyclopedic", "textbooks_openstax")
 WINDOWS = 24
-"""Pieces of each plain text that perplexity is measured on, evenly spaced."""
+"""Number of pieces of each plain text for perplexity, evenly spaced."""
 
 WINDOW = 512
-"""Tokens read of a piece; perplexity is of all but the first."""
+"""Tokens of a piece; perplexity is over all but the first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One metric of one system on one set; no interval where there is one group only."""
+    """One metric of one system on one set; no interval if there is only one group."""
 
     task: str
     metric: str
@@ -60,7 +60,7 @@ class Figure:
 def of_role(
     engine: LocalEngine, role: Role, adapter: str, chosen: Sequence[Task], paired: Callable[[Evidence], None]
 ) -> Iterator[Figure]:
-    """Base and adapter on each task, and for the rewriter the question as it was asked; `paired` is told the differences."""
+    """Base and adapter on each task, and for the rewriter also the raw question; `paired` gets each difference."""
     for task in chosen:
         base, measured = measure(engine, None, task), measure(engine, adapter, task)
         yield from figures(role, task, "base", base)
@@ -80,7 +80,7 @@ def figures(role: Role, task: Task, system: str, measured: Measured) -> Iterator
 
 
 def perplexities(engine: LocalEngine, adapters: Sequence[str], data: Path) -> Iterator[Figure]:
-    """Perplexity of plain text by the base and by each adapter: what a precision costs, and what an adapter wins back."""
+    """Perplexity of plain text by the base and by each adapter: the cost of a precision, and the gain of an adapter."""
     for text in TEXTS:
         windows = plain_windows(data / "text" / f"{text}.jsonl.xz")
         for adapter in (BASE_ROW, *adapters):
@@ -93,7 +93,7 @@ def perplexities(engine: LocalEngine, adapters: Sequence[str], data: Path) -> It
 
 
 def plain_windows(path: Path) -> list[tuple[int, ...]]:
-    """The first `WINDOW` tokens of pieces of the file that are as long, evenly spaced."""
+    """The first `WINDOW` tokens of long enough pieces of the file, evenly spaced."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_place(BASE))
@@ -123,7 +123,7 @@ def parse() -> argparse.Namespace:
 
 
 def command(chosen: argparse.Namespace, wanted: Sequence[Role]) -> str:
-    """What makes the stored figures again."""
+    """The command that reproduces the stored figures."""
     words = ["python -m benchmarks.starters --data DIR", *(f"--role {role.value}" for role in wanted)]
     words += [f"--items {chosen.items}", f"--precision {chosen.precision}", *(["--text-only"] if chosen.text_only else [])]
     return " ".join(words)

@@ -1,9 +1,9 @@
-"""Puts the stored results into the tables of the README and of docs/, so that no figure there is typed by hand.
+"""Writes the stored results into the tables of the README and of docs/, so that no figure there is typed by hand.
 
     python -m benchmarks.tables [--demo demo-out/report.json]
 
-Each table stands between `<!-- table NAME -->` and `<!-- end -->`; a test holds that it shows what benchmarks/results/ holds.
-With --demo, the figures of that run become benchmarks/results/demo.json first.
+Each table stands between `<!-- table NAME -->` and `<!-- end -->`; a test checks it against benchmarks/results/.
+With --demo, the figures of that run are stored as benchmarks/results/demo.json first.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 RESULTS = ROOT / "benchmarks" / "results"
 BLOCK = re.compile(r"(<!-- table ([\w-]+) -->\n\n).*?(\n\n<!-- end -->)", flags=re.DOTALL)
 
-KEPT_OF_DEMO = ("title", "comparisons", "ablation", "floors", "effects", "outcomes", "notes", "provenance", "format")
+DEMO_KEYS = ("title", "comparisons", "ablation", "floors", "effects", "outcomes", "notes", "provenance", "format")
 RETRIEVAL = ("nDCG@10", "Recall@5")
 REWRITES = ("ROUGE-1", "rewrite EM")
 ANSWERS = ("EM", "F1", "citation precision", "citation recall", "right refusals", "wrong refusals")
@@ -36,7 +36,7 @@ IN_FRONT = {
     "wrong refusals": "wrong refusals (less is better)",
     "macro-F1": "judge, macro-F1",
 }
-"""What the README's one table shows of the demo, and what its rows are called."""
+"""The demo's metrics in the README's one table, with the names of the rows."""
 IN_PUBLIC_DOMAIN = {
     "base chain": "base chain",
     "+ embedder": "+ embedder",
@@ -68,7 +68,7 @@ def difference(figure: Figure | None) -> str:
 
 
 def systems(name: str, shown: Mapping[str, str], metrics: Sequence[str]) -> Callable[[], str]:
-    """Configurations of an evaluation side by side; `shown` is configuration → what its column is called."""
+    """Configurations of an evaluation side by side; `shown` is configuration → column title."""
 
     def block() -> str:
         found = result(name)
@@ -89,7 +89,7 @@ def systems(name: str, shown: Mapping[str, str], metrics: Sequence[str]) -> Call
 
 
 def front() -> str:
-    """The README's table: the floor first, since a figure below it is worth nothing."""
+    """The README's table, with the floor first, since a figure below it is of no use."""
     found = result("demo")
     cells = {row["configuration"]: row["cells"] for row in found["ablation"]["rows"]}
     floors = {floor["metric"]: f"{floor['value']:.2f}, {floor['name']}" for floor in found["floors"]}
@@ -369,14 +369,14 @@ TABLES: Mapping[str, Callable[[], str]] = {
 
 
 def filled(text: str) -> str:
-    """A page with every table made anew. Raises KeyError if it names one that there is no code for."""
+    """A page with every table made anew. Raises KeyError for an unknown table."""
     return BLOCK.sub(lambda found: f"{found[1]}{TABLES[found[2]]()}{found[3]}", text)
 
 
-def keep_demo(report: Path, of: str) -> None:
-    """What of a demo's report.json the tables rest on: no single answers, those are in the report. `of` is its commit."""
+def store_demo(report: Path, of: str) -> None:
+    """Store the parts of a demo's report.json that the tables use, without single answers. `of` is its commit."""
     found = json.loads(report.read_text(encoding="utf-8"))
-    save(RESULTS / "demo.json", {"commit": of, **{key: found[key] for key in KEPT_OF_DEMO}})
+    save(RESULTS / "demo.json", {"commit": of, **{key: found[key] for key in DEMO_KEYS}})
 
 
 def main() -> None:
@@ -385,7 +385,7 @@ def main() -> None:
     parser.add_argument("--commit", help="what that demo was run from; this checkout's commit without it")
     options = parser.parse_args()
     if options.demo:
-        keep_demo(options.demo, options.commit or commit())
+        store_demo(options.demo, options.commit or commit())
     for page in PAGES:
         page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")
 

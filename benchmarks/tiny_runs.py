@@ -1,4 +1,4 @@
-"""Real training runs that are small enough to be done hundreds of times: tiny models made from config, a few dozen rows.
+"""Real training runs that are small enough to repeat hundreds of times: tiny models made from config, a few dozen rows.
 
 Both models have dropout and random weights, so data order, optimizer and random state must all be right for two runs to agree.
 Used by `benchmarks/kills.py` and the tests; knows nothing of kills.
@@ -12,7 +12,7 @@ from typing import Any
 
 from lorag.training.progress import Progress
 
-STEPS, EVERY, BATCH = 20, 2, 4
+STEPS, SAVE_EVERY, BATCH = 20, 2, 4
 """Optimizer steps of a run, steps between two checkpoints, rows a step. Every run sees its 14 rows five times or more."""
 
 CHAT_TEMPLATE = (
@@ -28,7 +28,7 @@ SEQUENCE = 160
 
 
 def byte_tokenizer(corpus: Sequence[str], size: int) -> Any:
-    """Byte-level BPE, so that every text has tokens, with special tokens and template as the Qwen and SmolLM families have."""
+    """Byte-level BPE, so that every text has tokens, with special tokens and template of the Qwen and SmolLM families."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -105,7 +105,7 @@ def save_encoder(folder: Path, dropout: float = 0.1) -> Path:
 
 
 def run_sft(model: Path, run_folder: Path, on_progress: Callable[[Progress], None] | None = None, **changes: Any) -> None:
-    """Begin or go on with a supervised run in `run_folder`; `changes` are settings other than this run's own."""
+    """Start or resume a supervised run in `run_folder`; `changes` override this run's settings."""
     from lorag.pipeline.engine.bases import resolve_base
     from lorag.pipeline.engine.weights import Precision
     from lorag.pipeline.records import Message
@@ -120,7 +120,7 @@ def run_sft(model: Path, run_folder: Path, on_progress: Callable[[Progress], Non
         "learning_rate": 1e-2,
         "batch_size": BATCH,
         "max_steps": STEPS,
-        "checkpoint_every": EVERY,
+        "checkpoint_every": SAVE_EVERY,
         "precision": Precision.FP32,
         "compute": "float32",
     }
@@ -134,7 +134,7 @@ def run_packed(model: Path, run_folder: Path, on_progress: Callable[[Progress], 
 
 
 def run_contrastive(model: Path, run_folder: Path, on_progress: Callable[[Progress], None] | None = None, **changes: Any) -> None:
-    """Begin or go on with a contrastive run with random negatives in `run_folder`."""
+    """Start or resume a contrastive run with random negatives in `run_folder`."""
     from lorag.training.contrastive import Encoder, train_embedder
     from lorag.training.data.negatives import Negatives
     from lorag.training.data.rows import EmbedRow, PassageRow
@@ -151,7 +151,7 @@ def run_contrastive(model: Path, run_folder: Path, on_progress: Callable[[Progre
         "max_steps": STEPS,
         "negatives": Negatives.RANDOM,
         "negatives_per_query": 1,
-        "checkpoint_every": EVERY,
+        "checkpoint_every": SAVE_EVERY,
     }
     chosen = changed(EmbeddingRecipe(role="embedder"), **(settings | changes))
     train_embedder(rows, passages, Encoder(str(model)), chosen, run_folder, resume=True, on_progress=on_progress)

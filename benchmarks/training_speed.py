@@ -1,12 +1,12 @@
-"""How fast is LoRAG's SFT beside plain trl? The same base, rows, adapter and rows a step, in turns on the same machine.
+"""How fast is LoRAG's SFT compared with plain trl? The same base, rows, adapter and rows a step, in turns on one machine.
 
     python benchmarks/training_speed.py [--rounds N] [--out FILE]
 
 Systems: `lorag` trains as a recipe with packing does; `trl` is trl's SFTTrainer with its defaults (rows in random order, padded
 to the longest of the batch, activations recomputed), loss on the completion; `trl-kept` is the same without recomputing. Rows
-are made up, of lengths that leave padded batches about 45 % full. Each run is a process of its own and the systems take turns, so
-that other work on the machine meets all alike. What counts is real tokens a second, padding not counted, by the wall and by
-processor time; ratios are within a round. Losses must come out equal: each adapter is scored on all rows by plain transformers.
+are made up, of lengths that leave padded batches about 45 % full. Each run has its own process and the systems take turns, so
+other work on the machine affects all alike. Speed is tokens a second without padding, by wall clock and by processor time;
+ratios are within a round. Losses must be equal: plain transformers computes each adapter's loss on all rows.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ PACK = 640
 RATE = 1e-3
 SHAPE = GenerationLora(rank=16, alpha=32)
 EQUAL = 0.1
-"""Nats a token that the final losses may differ by: batches hold other rows, so weights do."""
+"""Allowed difference of the final losses in nats a token: batches hold other rows, so weights differ."""
 
 SAME = 1e-3
 """The same for the loss of one step on the same rows, in float32."""
@@ -62,7 +62,7 @@ WORDS = ("harbour", "lantern", "copper", "window", "river", "garden", "engine", 
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Seconds of training, by the wall and of this process on all its cores."""
+    """Seconds of training: wall clock, and processor time of all cores."""
 
     wall: float
     process: float
@@ -98,7 +98,7 @@ def main() -> None:
 
 
 def summary(systems: Sequence[str], rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The ratio of real tokens a second, the first system to each other: median, least and most over the rounds."""
+    """The ratio of tokens a second of the first system to each other one: median, least and most over the rounds."""
     first, *others = systems
     ratios = {}
     for system in others:
@@ -139,8 +139,8 @@ def _line(one: dict[str, Any]) -> str:
 
 
 def run(system: str, *, one_step: bool) -> dict[str, Any]:
-    """One training, or for `base` none, and the loss that its adapter has on all rows; `one_step`: on one batch of
-    short rows, in float32."""
+    """Train once, or for `base` not at all, and compute the loss on all rows. `one_step` uses one batch of short rows, in
+    float32."""
     probe_threads()
     tokens = load_tokens(SMOLLM2)
     examples = made_up()
@@ -153,12 +153,12 @@ def run(system: str, *, one_step: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         train = _train_lorag if system == "lorag" else _train_trl
         precision = Precision.FP32 if one_step else Precision.BF16
-        adapter, told = train(examples, rows, Path(folder), system, precision)
-        return {**told, "tokens": sum(len(row["input_ids"]) for row in rows), "loss": score(adapter, rows)}
+        adapter, figures = train(examples, rows, Path(folder), system, precision)
+        return {**figures, "tokens": sum(len(row["input_ids"]) for row in rows), "loss": score(adapter, rows)}
 
 
 def made_up() -> list[Example]:
-    """Rows of very different lengths, none of which shares its beginning with another: a task that can be learnt at once."""
+    """Rows of very different lengths without common prefixes, for a task that is learnt quickly."""
     rng = random.Random(5)
     bounds = [LONG] * LONG_ROWS + [SHORT] * (ROWS - LONG_ROWS)
     rng.shuffle(bounds)
@@ -187,7 +187,7 @@ def _train_lorag(
     curve: list[float] = []
     with timed() as clocks:
         trained = train_adapter(examples, resolve_base(SMOLLM2), recipe, folder, on_progress=lambda at: curve.append(at.loss))
-    return trained.folder, {**_told(clocks), "curve": curve, "fill": 1.0, "steps": trained.steps}
+    return trained.folder, {**_seconds(clocks), "curve": curve, "fill": 1.0, "steps": trained.steps}
 
 
 def _train_trl(
@@ -219,23 +219,23 @@ def _train_trl(
     shapes: list[tuple[int, int]] = []
     collate = trainer.data_collator
 
-    def watched(batch: Any) -> Any:
+    def recording_collate(batch: Any) -> Any:
         made = collate(batch)
         shapes.append(tuple(made["input_ids"].shape))
         return made
 
-    trainer.data_collator = watched
+    trainer.data_collator = recording_collate
     with timed() as clocks:
         trainer.train()
     trainer.model.save_pretrained(str(folder / "adapter"))
     fill = sum(len(row["input_ids"]) for row in rows) / sum(rows_ * width for rows_, width in shapes)
     curve = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    return folder / "adapter", {**_told(clocks), "curve": curve, "fill": fill, "steps": trainer.state.global_step}
+    return folder / "adapter", {**_seconds(clocks), "curve": curve, "fill": fill, "steps": trainer.state.global_step}
 
 
 @contextmanager
 def timed() -> Iterator[list[Clock]]:
-    """Within: how long each call of the trainer's `train` takes, without what comes before and after."""
+    """Context that yields the times of each call of the trainer's `train`, without set-up and saving."""
     import transformers
 
     trainer: Any = transformers.Trainer
@@ -256,7 +256,7 @@ def timed() -> Iterator[list[Clock]]:
         trainer.train = plain
 
 
-def _told(clocks: Sequence[Clock]) -> dict[str, float]:
+def _seconds(clocks: Sequence[Clock]) -> dict[str, float]:
     (clock,) = clocks
     return {"wall": clock.wall, "process": clock.process}
 

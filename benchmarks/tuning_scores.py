@@ -1,6 +1,6 @@
 """A tuned or untuned model measured on the held-out items by its role's own metric.
 
-What is measured is what was saved: an adapter on the model as it was kept while training, or the whole model.
+It measures what was saved: an adapter on the model in its training precision, or the whole model.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ TUNED = "tuned"
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What is measured: `folder` holds the adapter or model, None is the untuned one; `limit` bounds the held-out items."""
+    """One measurement: `folder` holds the adapter or model, None for the untuned one; `limit` bounds the held-out items."""
 
     task: Task
     variant: Variant
@@ -47,39 +47,39 @@ class Measurement:
     limit: int | None
 
 
-def measure(order: Measurement) -> ScoreTable:
+def measure(measurement: Measurement) -> ScoreTable:
     """The held-out items scored by the role's own metric. Raises as reading the rows and the stages do."""
-    role = order.task.role
-    tests = read_tests(order.task.data, Sizes(seed=order.task.recipe.optimiser.seed), roles=(role,))
+    role = measurement.task.role
+    tests = read_tests(measurement.task.data, Sizes(seed=measurement.task.recipe.optimiser.seed), roles=(role,))
     if role is Role.EMBEDDER:
-        return _search(order, tests)
-    engine, adapter = _engine(order)
-    return (_rewrite if role is Role.REWRITER else _answer)(order, engine, adapter, tests)
+        return _search(measurement, tests)
+    engine, adapter = _engine(measurement)
+    return (_rewrite if role is Role.REWRITER else _answer)(measurement, engine, adapter, tests)
 
 
-def _drawn(order: Measurement, items: Sequence[Any]) -> list[Any]:
+def _sample(measurement: Measurement, items: Sequence[Any]) -> list[Any]:
     """At most `limit` of the items, the same ones for every variant, in their order."""
-    if order.limit is None or len(items) <= order.limit:
+    if measurement.limit is None or len(items) <= measurement.limit:
         return list(items)
-    drawn = random.Random(order.task.recipe.optimiser.seed).sample(range(len(items)), order.limit)
+    drawn = random.Random(measurement.task.recipe.optimiser.seed).sample(range(len(items)), measurement.limit)
     return [items[at] for at in sorted(drawn)]
 
 
-def _encoder(order: Measurement) -> SentenceTransformerEmbedder:
-    model = order.task.embedder
-    match order.variant.method:
+def _encoder(measurement: Measurement) -> SentenceTransformerEmbedder:
+    model = measurement.task.embedder
+    match measurement.variant.method:
         case Method.UNTUNED:
             return SentenceTransformerEmbedder(model)
         case Method.FULL:
-            return SentenceTransformerEmbedder(str(order.folder))
+            return SentenceTransformerEmbedder(str(measurement.folder))
         case method:
-            return SentenceTransformerEmbedder(model, adapter=order.folder, quantized=method is Method.QLORA)
+            return SentenceTransformerEmbedder(model, adapter=measurement.folder, quantized=method is Method.QLORA)
 
 
-def _search(order: Measurement, tests: TestSet) -> ScoreTable:
-    """Vectors alone, over all passages of the data folder: words would help every variant alike and hide what they differ by."""
-    items: list[ChainItem] = _drawn(order, [item for item in tests.chain if item.gold.passage_ids])
-    known = order.task.data.passages()
+def _search(measurement: Measurement, tests: TestSet) -> ScoreTable:
+    """Dense search alone, over all passages of the data folder: sparse search would help all variants and hide differences."""
+    items: list[ChainItem] = _sample(measurement, [item for item in tests.chain if item.gold.passage_ids])
+    known = measurement.task.data.passages()
     lacking = [(item.gold.id, each) for item in items for each in item.gold.passage_ids if each not in known]
     if lacking:
         row, passage = lacking[0]
@@ -89,7 +89,7 @@ def _search(order: Measurement, tests: TestSet) -> ScoreTable:
         {item.gold.id: embed.query_text(item.query.question) for item in items},
         {item.gold.id: dict.fromkeys(item.gold.passage_ids, 1) for item in items},
     )
-    embedded = embed_collection(collection, _encoder(order))
+    embedded = embed_collection(collection, _encoder(measurement))
     metric = OWN_METRIC[Role.EMBEDDER]
     scores = score_run(collection.qrels, search(embedded, DEPTH), (metric,)).per_query[metric]
     return ScoreTable(
@@ -97,37 +97,39 @@ def _search(order: Measurement, tests: TestSet) -> ScoreTable:
     )
 
 
-def _engine(order: Measurement) -> tuple[Any, str | None]:
-    """The engine, and the adapter's name that a stage is to ask for."""
+def _engine(measurement: Measurement) -> tuple[Any, str | None]:
+    """The engine, and the adapter's name for the stages."""
     from lorag.pipeline.engine.bases import resolve_base
     from lorag.pipeline.engine.local import open_engine
     from lorag.pipeline.engine.weights import load_weights
 
-    whole = order.variant.method is Method.FULL
-    base = resolve_base(str(order.folder) if whole else order.task.base)
-    compute = order.task.recipe.compute if isinstance(order.task.recipe, GenerationRecipe) else "auto"
-    engine = open_engine(load_weights(base, precision=precision_of(order.variant), compute=compute))
+    whole = measurement.variant.method is Method.FULL
+    base = resolve_base(str(measurement.folder) if whole else measurement.task.base)
+    compute = measurement.task.recipe.compute if isinstance(measurement.task.recipe, GenerationRecipe) else "auto"
+    engine = open_engine(load_weights(base, precision=precision_of(measurement.variant), compute=compute))
     if whole:
         return Layer(engine, change=lambda request: replace(request, adapter=None)), TUNED  # in the tuned prompt
-    if order.folder is None:
+    if measurement.folder is None:
         return engine, None
-    engine.load_adapter(TUNED, order.folder)
+    engine.load_adapter(TUNED, measurement.folder)
     return engine, TUNED
 
 
-def _rewrite(order: Measurement, engine: Any, adapter: str | None, tests: TestSet) -> ScoreTable:
-    items = _drawn(order, tests.rewrites)
+def _rewrite(measurement: Measurement, engine: Any, adapter: str | None, tests: TestSet) -> ScoreTable:
+    items = _sample(measurement, tests.rewrites)
     rewrites = Rewriter(engine, adapter).rewrite([item.query for item in items])
     found = {item.gold.id: rewrite for item, rewrite in zip(items, rewrites, strict=True)}
     return _only(score_rewrites([item.gold for item in items], found), OWN_METRIC[Role.REWRITER])
 
 
-def _answer(order: Measurement, engine: Any, adapter: str | None, tests: TestSet) -> ScoreTable:
-    """Answers from the passages that the frozen encoder and their words find, the same for every variant. F1 is of answerable
-    questions."""
-    task = order.task
+def _answer(measurement: Measurement, engine: Any, adapter: str | None, tests: TestSet) -> ScoreTable:
+    """Answers from the passages that hybrid search with the frozen encoder finds, the same for every variant.
+
+    F1 is over answerable questions.
+    """
+    task = measurement.task
     wanted = {item.gold.id for item in tests.chain if item.answered and item.gold.answerable}
-    rows = _drawn(order, [row for row in task.data.questions("test") if row.id in wanted])
+    rows = _sample(measurement, [row for row in task.data.questions("test") if row.id in wanted])
     golds = {item.gold.id: item.gold for item in tests.chain}
     passages = task.data.passages()
     with PassageSearch(passages, plain_retrieval(task.embedder, task.k)) as finder:
@@ -143,6 +145,6 @@ def _hit(row: Any) -> Hit:
 
 
 def _only(table: ScoreTable, metric: str) -> ScoreTable:
-    """The table with that metric alone: what the journal keeps. An item without a value of it stays, to be counted."""
-    kept = (replace(item, values={k: v for k, v in item.values.items() if k == metric}) for item in table.items)
-    return ScoreTable(tuple(kept))
+    """The table with that metric alone, for the journal. An item without a value of it stays, to be counted."""
+    items = (replace(item, values={k: v for k, v in item.values.items() if k == metric}) for item in table.items)
+    return ScoreTable(tuple(items))

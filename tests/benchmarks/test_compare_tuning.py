@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.compare_tuning import JOURNAL, Outcomes, compare, main, run_variant
+from benchmarks.compare_tuning import JOURNAL, VariantScores, compare, main, run_variant
 from benchmarks.own_process import in_own_process
 from benchmarks.tuning_variants import Cost, Method, Task, Variant
 from lorag.pipeline.errors import InputError, LoragError
@@ -167,9 +167,9 @@ def test_differences_are_paired_and_corrected() -> None:
     full, lora = [value + 0.5 for value in untuned], [value + 0.3 for value in untuned]
     lines = compare(
         [
-            (Variant(Method.UNTUNED), Outcomes(None, table(untuned))),
-            (Variant(Method.FULL, 0, 1e-4), Outcomes(COST, table(full))),
-            (Variant(Method.LORA, 4, 1e-3), Outcomes(COST, table(lora))),
+            (Variant(Method.UNTUNED), VariantScores(None, table(untuned))),
+            (Variant(Method.FULL, 0, 1e-4), VariantScores(COST, table(full))),
+            (Variant(Method.LORA, 4, 1e-3), VariantScores(COST, table(lora))),
         ],
         "F1",
     )

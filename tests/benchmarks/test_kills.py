@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 
 from benchmarks import kills
-from benchmarks.kills import End, Killer, Tally, _at_what, _difference, end_of, report
+from benchmarks.kills import FinalState, Killer, Tally, _activity, _difference, final_state, report
 from lorag.training.checkpoints import COMPLETE, commit
 
 
 @pytest.mark.parametrize("method", ["sft", "contrastive"])
 def test_killed_runs_end_as_the_undisturbed_one(method: str, forks: Any, tmp_path: Path) -> None:
     told: list[int] = []
-    tally = Killer(forks, method, tmp_path, seed=3).deal(4, lambda tally: told.append(tally.kills))
+    tally = Killer(forks, method, tmp_path, seed=3).kill(4, lambda tally: told.append(tally.kills))
     assert tally.failures == [] and told == [1, 2, 3, 4]
     assert (tally.kills, tally.runs_equal, sum(tally.killed_while.values())) == (4, tally.runs, 4)
     assert tally.resumes >= 4
-    assert len(end_of(tmp_path / "undisturbed").curve) == 20
+    assert len(final_state(tmp_path / "undisturbed").curve) == 20
 
 
 def _finished(folder: Path, loss: float = 1.0, weights: bytes = b"w") -> Path:
@@ -37,8 +37,8 @@ def _finished(folder: Path, loss: float = 1.0, weights: bytes = b"w") -> Path:
 
 
 def test_a_run_that_ended_otherwise_is_told(tmp_path: Path) -> None:
-    expected = end_of(_finished(tmp_path / "whole"))
-    assert expected == End(((1, 1.0, 2.0, 0.1),), expected.digests) and len(expected.digests) == 2
+    expected = final_state(_finished(tmp_path / "whole"))
+    assert expected == FinalState(((1, 1.0, 2.0, 0.1),), expected.digests) and len(expected.digests) == 2
     assert _difference(expected, _finished(tmp_path / "same")) == ""
     assert "(1, 1.0000000000000002, 2.0, 0.1), not (1, 1.0" in _difference(
         expected, _finished(tmp_path / "digit", loss=1.0000000000000002)
@@ -50,21 +50,21 @@ def test_a_run_that_ended_otherwise_is_told(tmp_path: Path) -> None:
 
 def test_what_a_process_was_at_stands_in_its_folder(tmp_path: Path) -> None:
     run = _finished(tmp_path / "run")
-    assert [_at_what(run, started=started) for started in (True, False)] == ["stepping", "starting"]
+    assert [_activity(run, started=started) for started in (True, False)] == ["stepping", "starting"]
     (run / "checkpoint-2").mkdir()
-    assert _at_what(run, started=True) == "saving"
+    assert _activity(run, started=True) == "saving"
     (run / "checkpoint-2").rmdir()
     (run / "checkpoint-0").mkdir()
-    assert _at_what(run, started=True) == "deleting an old checkpoint"
+    assert _activity(run, started=True) == "deleting an old checkpoint"
 
 
 def test_the_command_ends_with_an_error_where_a_resume_failed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    def deal(self: Killer, count: int, on_kill: Any) -> Tally:
+    def kill(self: Killer, count: int, on_kill: Any) -> Tally:
         return Tally(kills=count, failures=["run 1, after 2 kills: it did not load"])
 
-    monkeypatch.setattr(kills.Killer, "deal", deal)
+    monkeypatch.setattr(kills.Killer, "kill", kill)
     monkeypatch.setattr(kills, "fork_server", lambda: None)
     monkeypatch.setattr(sys, "argv", ["kills", "--method", "sft", "--kills", "9", "--out", str(tmp_path / "kills.json")])
     with pytest.raises(SystemExit) as caught:

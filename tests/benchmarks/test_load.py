@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from benchmarks.load import Judgement, Outcome, figures, load, percentile
-from benchmarks.load_client import BARE_CHAIN, MODELS, SHARES, Ask, Reply, asks_of, send
+from benchmarks.load import Outcome, ReplyCheck, figures, load, percentile
+from benchmarks.load_client import BARE_CHAIN, MODELS, SHARES, Reply, ServiceRequest, requests_of, send
 from lorag.pipeline.records import Speaker, Turn
 from lorag.training.data.rows import RewriteRow
 from tests.services.api.live_service import ANSWER, live, ready_project
@@ -21,7 +21,7 @@ ROW = RewriteRow(
     question="And at night?",
     rewrite="Where is the key at night?",
 )
-ASKS = {ask.kind: ask for ask in asks_of(0, ROW)}
+ASKS = {ask.kind: ask for ask in requests_of(0, ROW)}
 ALONE: dict[tuple[str, int], Reply] = {
     ("chain", 0): Reply(200, "With the porter. [1]", "tuned"),
     ("chain without adapters", 0): Reply(200, "The key is there.", "bare"),
@@ -57,12 +57,12 @@ def test_every_kind_is_asked_about_each_question() -> None:
     ],
 )
 def test_verdicts(kind: str, reply: dict[str, Any], verdict: str) -> None:
-    assert Judgement(ALONE).of(ASKS[kind], replace(ALONE[kind, 0], **reply)) == verdict
+    assert ReplyCheck(ALONE).of(ASKS[kind], replace(ALONE[kind, 0], **reply)) == verdict
 
 
 def test_prompts_that_tell_nothing_are_counted() -> None:
-    assert Judgement(ALONE).telling() == (1, 1)
-    assert Judgement({**ALONE, ("lorag/base", 0): ALONE["lorag/judge", 0]}).telling() == (0, 1)
+    assert ReplyCheck(ALONE).distinct_prompts() == (1, 1)
+    assert ReplyCheck({**ALONE, ("lorag/base", 0): ALONE["lorag/judge", 0]}).distinct_prompts() == (0, 1)
 
 
 @pytest.mark.parametrize(("percent", "expected"), [(50, 2.0), (95, 4.0), (100, 4.0), (1, 1.0)])
@@ -78,10 +78,10 @@ def test_on_a_service(tmp_path: Path) -> None:
         with httpx.Client(base_url=url) as client:
             alone = {(kind, 0): send(client, ask) for kind, ask in ASKS.items()}
             streamed = {kind: send(client, replace(ask, stream=True)) for kind, ask in ASKS.items() if "messages" in ask.body}
-            refused = send(client, Ask("chain", 0, "/v1/chat/completions", {"model": "nobody"}))
+            refused = send(client, ServiceRequest("chain", 0, "/v1/chat/completions", {"model": "nobody"}))
         assert {reply.status for reply in (*alone.values(), *streamed.values())} == {200}
         assert refused.status == 400
-        judgement = Judgement(alone)
+        judgement = ReplyCheck(alone)
         assert alone["chain", 0].content == ANSWER and alone["chain", 0].adapters
         for kind, reply in streamed.items():
             assert judgement.of(ASKS[kind], reply) == "equal", kind

@@ -28,7 +28,7 @@ from lorag.training.checkpoints import (
 )
 from lorag.training.progress import LOSS_FILE, Progress, ProgressCallback
 
-STEPS, EVERY = 12, 2
+STEPS, SAVE_EVERY = 12, 2
 
 
 def _written(run_folder: Path, step: int, *, committed: bool = True, run: str = "") -> Path:
@@ -201,7 +201,7 @@ def _run(folder: str, fatal: str, pause: float) -> None:
         max_steps=STEPS,
         learning_rate=1e-2,
         logging_steps=1,
-        save_steps=EVERY,
+        save_steps=SAVE_EVERY,
         report_to="none",
         disable_tqdm=True,
         use_cpu=True,

@@ -72,7 +72,7 @@ def test_a_starter_that_begins_with_another_goes_on_from_its_weights(
     tiny: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = train_starter(Role.REWRITER, data, tmp_path / "first", recipe=tiny)
-    monkeypatch.setattr(lorag.training.starters.build, "BEGINS_WITH", {Role.REWRITER: Role.SYNTHESIZER})
+    monkeypatch.setattr(lorag.training.starters.build, "STARTS_FROM", {Role.REWRITER: Role.SYNTHESIZER})
     monkeypatch.setattr(lorag.training.starters.build, "bundled_starters", lambda: {})
     with pytest.raises(TrainingError, match="the starter rewriter begins with the synthesizer, which is not bundled"):
         train_starter(Role.REWRITER, data, tmp_path / "second", recipe=tiny)
