@@ -1,4 +1,4 @@
-"""A response as people read it: the answer, each citation with the words it rests on, and on request every stage."""
+"""A response for a terminal: the answer, each citation with the words it quotes, and on request every stage."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from lorag.pipeline.records import Outcome, Response, StageRecord, Verdict
 from lorag.services.terminal import cell, out, show, table
 
 EXCERPT = 90
-"""Characters of a prompt's outcome or a passage that a table shows."""
+"""Characters of a stage's result or a passage in a table."""
 
 
 def show_answer(response: Response) -> None:
-    """Question as it was asked of the index, answer, citations, verdicts."""
+    """The rewritten question, answer, citations and verdicts."""
     if response.rewrite.question != response.question:
         show(f"asked as: {response.rewrite.question}", style="dim")
     show(response.answer.text, style="bold")
@@ -20,7 +20,7 @@ def show_answer(response: Response) -> None:
 
 
 def show_grounds(response: Response) -> None:
-    """What an answer rests on: citations and verdicts, without the answer."""
+    """The citations and verdicts of an answer, without the answer."""
     answer = response.answer
     if answer.outcome is Outcome.UNPARSED:
         show("(the model's reply does not cite as it should; it stands here as written)", style="yellow")
@@ -34,7 +34,7 @@ def show_grounds(response: Response) -> None:
 
 
 def show_trace(response: Response) -> None:
-    """Two tables: the stages in order, and the passages that were found."""
+    """Two tables: the stages in order, and the passages found."""
     stages = table("stage", "adapter", ">seconds", "outcome", "result", title="Stages")
     for record in response.trace.stages:
         stages.add_row(record.stage, cell(record.adapter), f"{record.seconds:.2f}", record.outcome.value, cell(_result(record)))

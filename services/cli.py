@@ -1,4 +1,4 @@
-"""The command `lorag`: one function a command, in `services.commands`; errors end in `services.failures`."""
+"""The command `lorag`. Each command is a function in `services.commands`, and `services.failures` handles errors."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def lorag(
 
 def main() -> None:
     """Run the command line and exit."""
-    warnings.simplefilter("ignore")  # what libraries tell their own developers is no news to whoever runs a command
+    warnings.simplefilter("ignore")  # warnings of libraries are for developers, not for users of a command
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -68,11 +68,11 @@ def main() -> None:
         report_bug(error)
         sys.exit(BUG)
     finally:
-        _let_go_of_stdout()
+        _flush_stdout()
 
 
-def _let_go_of_stdout() -> None:
-    """Flush now: at the interpreter's end a reader that has gone would still make it complain."""
+def _flush_stdout() -> None:
+    """Flush now: at exit, Python would print an error if the reader has closed the pipe."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -80,5 +80,5 @@ def _let_go_of_stdout() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-if __name__ == "__main__":  # `accelerate launch … -m lorag.services.cli train` starts it so
+if __name__ == "__main__":  # for `accelerate launch … -m lorag.services.cli train`
     main()

@@ -1,6 +1,6 @@
-"""Where errors end: what LoRAG raises on purpose becomes one line on stderr and an exit code, never a traceback.
+"""Handles a command's errors: a known error becomes one line on stderr and an exit code, without a traceback.
 
-    2    a LoragError, a disk or permission that refuses, memory that ran out (and usage errors, which typer reports)
+    2    a LoragError, an OSError, memory that ran out (and usage errors, which typer reports)
     130  Ctrl-C
     1    anything else, which is a bug: `LORAG_DEBUG=1` shows its traceback
 
@@ -26,15 +26,15 @@ from lorag.services.terminal import for_project, say, visible
 REFUSED, INTERRUPTED, BUG = 2, 130, 1
 DEBUG = "LORAG_DEBUG"
 NAMED_PROJECT = "lorag.project"
-"""Key of click's `Context.meta` under which the project of a command lies."""
+"""Key of click's `Context.meta` for the project of a command."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C where there is something to say about what stays and how to go on: its message is the one line."""
+    """Ctrl-C with a message: one line on what is kept and how to continue."""
 
 
 class CommandGroup(TyperGroup):
-    """The top of the command line. Commands raise; here their errors end."""
+    """The top of the command line. It handles the errors that commands raise."""
 
     def invoke(self, ctx: Any) -> Any:
         with known_failures(lambda: ctx.meta.get(NAMED_PROJECT)):
@@ -43,14 +43,14 @@ class CommandGroup(TyperGroup):
 
 @contextmanager
 def known_failures(project: Callable[[], Path | None] = lambda: None) -> Iterator[None]:
-    """Within: errors that are no bug are told in one line; raises typer.Exit with their code. Others pass.
+    """Within: known errors are printed in one line, and typer.Exit with their code is raised. Others pass.
 
-    Commands that a line names are written for `project`, which is asked for when it is needed.
+    Commands that a line names get the option for `project`, which is called only then.
     """
     try:
         yield
     except BrokenPipeError:
-        raise  # whoever read our output has gone (`| head`); typer ends quietly
+        raise  # the reader of our output has closed the pipe (`| head`); typer ends quietly
     except KeyboardInterrupt as interrupt:
         say(str(interrupt) or "interrupted")
         raise typer.Exit(INTERRUPTED) from interrupt
@@ -60,7 +60,7 @@ def known_failures(project: Callable[[], Path | None] = lambda: None) -> Iterato
 
 
 def describe(error: BaseException) -> str:
-    """What to print of an error: one line. Settings files alone may have a line a problem."""
+    """The text of an error in one line. Only settings files may have a line per problem."""
     if isinstance(error, ConfigError):
         return str(error)
     if isinstance(error, OSError) and error.strerror:
@@ -76,7 +76,7 @@ def one_line(text: str) -> str:
 
 
 def report_bug(error: Exception) -> None:
-    """Tell of an error that nobody foresaw: one line, or the traceback where `LORAG_DEBUG=1`."""
+    """Report an unexpected error in one line, or with its traceback if `LORAG_DEBUG=1`."""
     if os.environ.get(DEBUG) == "1":
         traceback.print_exception(error, file=sys.stderr)
         return

@@ -1,4 +1,4 @@
-"""Options that several commands share, so that they read and behave alike."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Tuned(StrEnum):
     JUDGE = Role.JUDGE.value
 
 
-def _noted(context: typer.Context, folder: Path) -> Path:
-    """Keep the project for the hints of an error, which name it."""
+def _remember_project(context: typer.Context, folder: Path) -> Path:
+    """Store the project for the hints of error messages."""
     context.meta[NAMED_PROJECT] = folder
     return folder
 
@@ -37,7 +37,11 @@ def _noted(context: typer.Context, folder: Path) -> Path:
 Project = Annotated[
     Path,
     typer.Option(
-        "--project", metavar="PROJECT", help="Folder that holds lorag.yaml.", show_default="this folder", callback=_noted
+        "--project",
+        metavar="PROJECT",
+        help="Folder that holds lorag.yaml.",
+        show_default="this folder",
+        callback=_remember_project,
     ),
 ]
 Output = Annotated[Format, typer.Option("--output", "-o", help="`json` puts JSON, and nothing else, on stdout.")]
@@ -49,10 +53,10 @@ HERE = Path()
 
 
 def page_at(page: Path) -> tuple[Path, str]:
-    """The folder and the name of a report that the user wants at `page`: `FILE.html`, or a folder for report.html.
+    """The folder and the name of a report at `page`: `FILE.html`, or a folder for report.html.
 
-    The folder is made now, for what comes before the report may take hours. Raises InputError for a file of another kind and
-    where nothing can be written.
+    The folder is made now, because the work before the report may take hours. Raises InputError for a file of another kind, and
+    if the folder cannot be written.
     """
     if page.suffix != ".html" and (page.suffix or page.is_file()):
         raise InputError(f"{page}: a report is an .html file with its .json beside it; name it FILE.html, or a folder")

@@ -1,6 +1,6 @@
-"""What commands print with: results on stdout, everything else on stderr, and nothing that a document could inject.
+"""Output of commands: results on stdout, everything else on stderr, and no control characters from documents.
 
-Loads rich inside the functions that draw with it, so that `lorag --help` need not wait for it. Knows no command.
+Imports rich inside the functions that draw with it, so `lorag --help` stays fast. Knows no command.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 PLAIN_EVERY = 30.0
-"""Seconds between two lines of progress where stderr is no terminal: a log shows that work goes on and stays short."""
+"""Seconds between two lines of progress if stderr is no terminal: a log shows progress and stays short."""
 
 PLAIN_WIDTH = 160
-"""Columns of a table where the output is no terminal."""
+"""Columns of a table if the output is no terminal."""
 
-# Control characters but tab and line feed, bidirectional overrides, halves of surrogate pairs.
+# Control characters except tab and line feed, bidirectional overrides, halves of surrogate pairs.
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 _OF_A_PROJECT = re.compile(
     r"`lorag (?:ingest|ask|chat|train|doctor|keys|adapters|eval (?:chain|adapter|ablation|retrieval))\b[^`]*`"
 )
-"""Commands that take `--project`. Not `lorag serve`, which messages name as the process that runs."""
+"""Commands that take `--project`. Without `lorag serve`, because messages name it as the running process."""
 
 
 def visible(text: str) -> str:
-    """`text` with control characters spelt out: a document must not move the cursor or recolour the terminal."""
+    """`text` with control characters escaped: a document must not move the cursor or recolour the terminal."""
     return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text.replace("\r\n", "\n"))
 
 
@@ -62,17 +62,17 @@ def say(text: str) -> None:
 
 
 def show(text: str = "", style: str | None = None) -> None:
-    """A line of the result on stdout, unwrapped and taken literally."""
+    """A line of the result on stdout, unwrapped and literal."""
     out().print(visible(text), style=style, markup=False, soft_wrap=True)
 
 
 def command(*words: object, project: Path) -> str:
-    """A command to go on with, as it is typed here: with `--project` unless the shell stands in that folder."""
+    """A next command as the user types it: with `--project` unless the project is the current folder."""
     return shlex.join(["lorag", *map(str, words), *_option(project)])
 
 
 def for_project(text: str, project: Path | None) -> str:
-    """`text` with the project's commands that it names in backticks, such as `lorag ingest`, as they are typed for `project`."""
+    """`text` with `--project` added to the commands in backticks, such as `lorag ingest`, unless it is the current folder."""
     option = "" if project is None else shlex.join(_option(project))
     return _OF_A_PROJECT.sub(lambda found: f"{found[0][:-1]} {visible(option)}`", text) if option else text
 
@@ -82,7 +82,7 @@ def _option(project: Path) -> list[str]:
 
 
 def show_json(value: Any) -> None:
-    """`value` as the only thing on stdout."""
+    """`value` as JSON, the only output on stdout."""
     print(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False))
 
 
@@ -106,7 +106,7 @@ def table(*columns: str, title: str | None = None) -> Table:
 
 
 def cell(value: object) -> str:
-    """A table cell that rich takes literally."""
+    """A table cell without rich markup."""
     from rich.markup import escape
 
     return escape(visible(str(value)))
@@ -114,7 +114,7 @@ def cell(value: object) -> str:
 
 @contextmanager
 def working(what: str) -> Iterator[None]:
-    """A spinner on a terminal while something of unknown length goes on."""
+    """Within: a spinner, if stderr is a terminal."""
     console = err()
     if not console.is_terminal:
         yield
@@ -124,14 +124,14 @@ def working(what: str) -> Iterator[None]:
 
 
 class Pace:
-    """Seconds left of one stage, from how fast its items went in this process. `clock` gives seconds."""
+    """Seconds left of one stage, from the speed of its items in this process. `clock` returns seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._began: tuple[int, float] | None = None
 
     def left(self, done: int, total: int) -> float | None:
-        """None until at least one item went by since the first call."""
+        """None until at least one item is done since the first call."""
         now = self._clock()
         if self._began is None:
             self._began = (done, now)
@@ -140,34 +140,34 @@ class Pace:
 
 
 class ProgressBars:
-    """One bar a stage, in the order in which they begin. `bars` None: stderr is no terminal, and lines are written instead."""
+    """One bar per stage, in the order in which they begin. If `bars` is None (stderr is no terminal), lines are printed."""
 
     def __init__(self, bars: Progress | None) -> None:
         self._bars = bars
         self._paces: dict[str, Pace] = {}
         self._tasks: dict[str, TaskID] = {}
-        self._told = time.monotonic()
+        self._last_line = time.monotonic()
 
     def begin(self, stage: str) -> None:
-        """Start the clock of a stage whose first item is still to come, and show it."""
+        """Start the clock of a stage before its first item, and show it."""
         self._pace(stage).left(0, 0)
         if self._bars is not None:
             self._task(self._bars, stage)
 
     def update(self, stage: str, done: int, total: int, note: str = "", seconds_left: float | None = None) -> None:
-        """`done` of `total` items of `stage`; `seconds_left` where the caller knows better than the pace so far."""
+        """`done` of `total` items of `stage`. `seconds_left` replaces the estimate from the pace so far."""
         estimate = self._pace(stage).left(done, total)
         left = estimate if seconds_left is None else seconds_left
         rest = f"{duration(left)} left" if left is not None and done < total else ""
         if self._bars is not None:
             task = self._task(self._bars, stage)
             self._bars.update(task, completed=done, total=total, count=f"{done}/{total}", left=rest, note=visible(note))
-        elif time.monotonic() - self._told >= PLAIN_EVERY:
-            self._told = time.monotonic()
+        elif time.monotonic() - self._last_line >= PLAIN_EVERY:
+            self._last_line = time.monotonic()
             say(", ".join(part for part in (f"{stage}: {done}/{total}", rest, note) if part))
 
     def notice(self, line: str) -> None:
-        """A line beside the bars."""
+        """A line above the bars."""
         say(line)
 
     def _pace(self, stage: str) -> Pace:
@@ -181,7 +181,7 @@ class ProgressBars:
 
 @contextmanager
 def progress_bars() -> Iterator[ProgressBars]:
-    """Bars with the time left on a terminal; elsewhere a line now and then."""
+    """Bars with the time left if stderr is a terminal, else a line now and then."""
     console = err()
     if not console.is_terminal:
         yield ProgressBars(None)

@@ -1,10 +1,10 @@
-"""Starts vLLM on a base with the adapters that a registry has in production, each under its role's name.
+"""Starts vLLM on a base with the production adapters of a registry, each under its role's name.
 
     python services/vllm_serve.py --base FOLDER_OR_HUB_ID --adapters PROJECT/.lorag/adapters [-- OPTION …]
 
-Runs beside vLLM, where LoRAG is not installed: it needs Python alone. What follows `--` goes to vLLM as it is. `--print` shows
-the command in place of running it. The settings that ask such a server are `generation: {engine: openai, base_url: …/v1}`;
-they refuse it where its adapters are not the ones in production, so start it again after a promotion.
+It needs Python alone, so it runs in vLLM's environment, without LoRAG. Options after `--` go to vLLM unchanged. `--print` prints
+the command and does not run it. A project uses such a server with `generation: {engine: openai, base_url: …/v1}`. It refuses a
+server whose adapters are not those in production, so start the server again after a promotion.
 """
 
 from __future__ import annotations
@@ -22,29 +22,28 @@ from pathlib import Path
 ROLES = ("rewriter", "synthesizer", "judge")
 BASE_NAME = "base"
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
-"""Ranks that vLLM has room for; an adapter between two takes the next."""
+"""Ranks that vLLM supports. An adapter of another rank takes the next higher one."""
 
 UNSERVED = {"use_dora": "a DoRA adapter (lora.dora)", "alora_invocation_tokens": "an activated LoRA (lora.activated)"}
-"""Settings of adapters that vLLM 0.32 refuses at its own start, with what they are called here."""
+"""Settings of adapters that vLLM 0.32 refuses at start, with their names here."""
 
 _VERSION = re.compile(r"[0-9]{4,9}-[0-9a-f]{8}")
 
 
 @dataclass(frozen=True)
 class _Shape:
-    """What vLLM must have room for."""
+    """The rank and modules of an adapter."""
 
     rank: int
     modules: frozenset[str]
 
 
 def vllm_command(program: str, base: str, adapters: Path, extra: Sequence[str] = ()) -> list[str]:
-    """The words of the command. Raises SystemExit in one line where the registry or an adapter in it cannot be read.
+    """The words of the command. Raises SystemExit in one line if the registry or an adapter in it cannot be read.
 
-    Two words are there for what vLLM 0.32 does on a CPU. Without `--lora-target-modules` it puts adapters on the output head
-    too, which none of ours has, and ends at the first request for the log-probabilities of a prompt. And where requests for the
-    base run together with others it gives them the adapter in the last slot: so there is one slot more than adapters, and the
-    last stays empty.
+    Two options work around faults of vLLM 0.32 on a CPU. Without `--lora-target-modules` it puts adapters on the output head too,
+    which none of ours has, and stops at the first request for the log-probabilities of a prompt. In a mixed batch it gives
+    requests for the base the adapter in the last slot, so there is one more slot than adapters and the last stays empty.
     """
     folders = dict(_in_production(adapters))
     words = [program, "serve", base, "--served-model-name", BASE_NAME]

@@ -1,4 +1,4 @@
-"""The HTTP service: one process that answers programs (OpenAI's forms) and people (the web page) from one shared base.
+"""The HTTP service: one process with an OpenAI-compatible API and a web page on one shared base.
 
-`app.create_app` puts it together, `state.ServiceState` is what its routes share. Importing any module here loads no model.
+`app.create_app` builds it, and its routes share a `state.ServiceState`. Importing any module here loads no model.
 """

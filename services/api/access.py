@@ -1,6 +1,6 @@
-"""Who may call a route: the credential of the request → a `Caller`, or a refusal. Knows no route.
+"""Access to routes: the credential of a request → a `Caller`, or an error. Knows no route.
 
-The caller's tenant comes from here alone; nothing that a request says elsewhere can change it.
+The caller's tenant comes from the key alone. Nothing else in a request can change it.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ State = Annotated[ServiceState, Depends(state_of)]
 
 
 def needs(scope: Scope | str) -> Callable[..., Awaitable[Caller]]:
-    """A FastAPI dependency that lets in who has `scope`: 401 without a valid key, 403 where the key lacks it.
+    """A FastAPI dependency that requires `scope`: 401 without a valid key, 403 if the key lacks the scope.
 
-    The caller also stands in `request.state.caller`.
+    The caller is also stored in `request.state.caller`.
     """
-    wanted = Scope(scope)
+    required = Scope(scope)
 
-    async def admit(request: Request, state: State, credentials: Credentials) -> Caller:
+    async def authorize(request: Request, state: State, credentials: Credentials) -> Caller:
         caller = identify(state.keys, credentials.credentials if credentials else None)
-        if wanted not in caller.scopes:
-            raise ApiError(403, f"the key {caller.name} lacks the scope {wanted.value}", code="insufficient_scope")
+        if required not in caller.scopes:
+            raise ApiError(403, f"the key {caller.name} lacks the scope {required.value}", code="insufficient_scope")
         request.state.caller = caller
         return caller
 
-    return admit
+    return authorize
 
 
 def identify(keys: KeyRing | None, key: str | None) -> Caller:
-    """Whose key it is; where the service has no keys, the local user. Raises ApiError 401."""
+    """The caller with this key, or the local user if the service has no keys. Raises ApiError 401."""
     if keys is None:
         return LOCAL
     caller = keys.check(key) if key else None

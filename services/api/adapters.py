@@ -1,6 +1,6 @@
-"""Routes of adapters: what there is, what each was shown to bring, which serve; promotion and rollback while questions run.
+"""Routes of adapters: the versions with their evidence, the ones that serve, and promotion and rollback while questions run.
 
-A version is named by alias or id, never by a path. The evidence that a promotion needs is the registry's to judge.
+A version is named by alias or id, never by a path. The registry checks the evidence of a promotion.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lorag.pipeline.records import Role
 from lorag.pipeline.storage.strict_json import plain
 from lorag.project import Project
 from lorag.services.api.access import State, needs
-from lorag.services.api.errors import ApiError, note
+from lorag.services.api.errors import ApiError, log_error
 from lorag.services.api.jobs import jobs_of
 from lorag.services.api.keys import Caller, Scope
 
@@ -30,8 +30,8 @@ T = TypeVar("T")
 router = APIRouter(prefix="/v1/adapters", tags=["adapters"])
 
 NAME_PATTERN = r"^(production|candidate|previous|[0-9]{4,9}-[0-9a-f]{8})$"
-Asks = Annotated[Caller, Depends(needs(Scope.ASK))]
-Administers = Annotated[Caller, Depends(needs(Scope.ADMIN))]
+AskCaller = Annotated[Caller, Depends(needs(Scope.ASK))]
+AdminCaller = Annotated[Caller, Depends(needs(Scope.ADMIN))]
 VersionName = Annotated[str, PathParameter(pattern=NAME_PATTERN, description="An alias or a version such as 0003-1a2b3c4d.")]
 
 SERVED = (Role.REWRITER, Role.EMBEDDER, Role.SYNTHESIZER, Role.JUDGE)
@@ -42,12 +42,12 @@ PROMOTE_EXAMPLES: dict[str, Example] = {
     "version": {"summary": "A version", "value": {"version": "0003-1a2b3c4d"}},
 }
 
-_changing = threading.Lock()
-"""One change of an alias at a time, with the loading that belongs to it."""
+_change_lock = threading.Lock()
+"""One change of an alias at a time, including the loading of the version."""
 
 
 class VersionView(BaseModel):
-    """A version and what its card says first. `problem` says why a damaged one cannot be used."""
+    """A version with the evidence on its card. `problem` says why a damaged one cannot be used."""
 
     version: str
     aliases: list[str]
@@ -57,7 +57,7 @@ class VersionView(BaseModel):
 
 
 class RoleView(BaseModel):
-    """A role's versions, oldest first. `serving` is what new requests get: a version or `base`."""
+    """A role's versions, oldest first. `serving` is the version that new requests use, or `base`."""
 
     role: Role
     aliases: dict[str, str]
@@ -79,7 +79,7 @@ class Card(BaseModel):
 
 
 class Promotion(BaseModel):
-    """Which version is to serve, by alias or id."""
+    """The version to promote, by alias or id."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -87,7 +87,7 @@ class Promotion(BaseModel):
 
 
 class Change(BaseModel):
-    """The aliases after a change. `notes` say what could not follow and what to do."""
+    """The aliases after a change. `notes` say what does not serve yet and what to do."""
 
     role: Role
     aliases: dict[str, str]
@@ -95,34 +95,34 @@ class Change(BaseModel):
 
 
 @router.get("")
-def list_adapters(caller: Asks, state: State) -> Adapters:
-    """Each role with its published versions, oldest first, and what answers new requests."""
+def list_adapters(caller: AskCaller, state: State) -> Adapters:
+    """Each role with its published versions, oldest first, and the version that new requests use."""
     serving = state.runtime.serving()
     return Adapters(roles=[_role(state.project, role, serving.get(role.value, "base")) for role in SERVED])
 
 
 @router.get("/{role}/{version}")
-def show_adapter(caller: Asks, state: State, role: Role, version: VersionName) -> Card:
-    """The card of a version: what it is, what it was made of, what it was shown to bring."""
+def show_adapter(caller: AskCaller, state: State, role: Role, version: VersionName) -> Card:
+    """The card of a version: what it is, what it was trained on, and its evidence."""
     registry = state.project.registry
     found = _resolve(registry, role, version)
     try:
         card = registry.show(role, found.id)
     except AdapterError as error:
-        note(error)
+        log_error(error)
         raise ApiError(409, f"{role.value} {found.id} is damaged; the service's log says how", code="adapter_refused") from None
     return Card(role=role, version=found.id, aliases=list(found.aliases), card=plain(card))
 
 
 @router.post("/{role}/promote")
 def promote(
-    caller: Administers,
+    caller: AdminCaller,
     state: State,
     role: Role,
     body: Annotated[Promotion | None, Body(openapi_examples=PROMOTE_EXAMPLES)] = None,
 ) -> Change:
-    """Let a version serve, the candidate if none is named. Refused (409) unless a held-out comparison on its card says that it is
-    better than what serves now, and unless it proves itself in memory; what served until then serves on."""
+    """Let a version serve, by default the candidate. Refused (409) unless a held-out comparison on its card says that it is
+    better than what serves now, and unless its effect is proven in memory. After a refusal the version before serves on."""
     registry = state.project.registry
     _require_served(state, role)
     named = _resolve(registry, role, (body or Promotion()).version).id
@@ -136,8 +136,8 @@ def promote(
 
 
 @router.post("/{role}/rollback")
-def rollback(caller: Administers, state: State, role: Role) -> Change:
-    """Put the previous version back, for the embedder with the index that belongs to it. A second rollback undoes the first."""
+def rollback(caller: AdminCaller, state: State, role: Role) -> Change:
+    """Restore the previous version, for the embedder with the index that belongs to it. A second rollback undoes the first."""
     registry = state.project.registry
     _require_served(state, role)
     return _change(
@@ -150,7 +150,7 @@ def rollback(caller: Administers, state: State, role: Role) -> Change:
 
 
 def _require_served(state: State, role: Role) -> None:
-    """Raises ApiError where a change of the role's aliases would change nothing that this service says."""
+    """Raises ApiError if a change of the role's aliases would not change the service's answers."""
     if role not in SERVED:
         raise ApiError(404, f"no service answers with a {role.value}; it only makes training data", param="role")
     pinned = str(getattr(state.settings.adapters, role.value))
@@ -162,25 +162,27 @@ def _require_served(state: State, role: Role) -> None:
 def _change(
     state: State, registry: Registry, role: Role, *, find: Callable[[], Version], change: Callable[[Version], object]
 ) -> Change:
-    """Prove the version that `find` names, let `change` write the aliases, then serve it. A kill in between leaves aliases that
-    name proven versions; what keeps it from serving takes the change back."""
+    """Prove the version from `find`, let `change` write the aliases, then serve it.
+
+    After a kill in between, the aliases name proven versions. An error while the version begins to serve undoes the change.
+    """
     runtime = state.runtime
-    with _changing:
+    with _change_lock:
         before, encoder = registry.aliases(role), runtime.encoder
-        version = _allowed(registry, find)
+        version = _conflict_if_refused(registry, find)
         with runtime.proven(version):
-            _allowed(registry, lambda: change(version))
+            _conflict_if_refused(registry, lambda: change(version))
             try:
                 notes = runtime.refresh()
             except Exception:
                 registry.undo(role, before, version.id)
                 raise
         if runtime.encoder is not encoder:
-            jobs_of(state).look_again()  # the index may be another collection now, which lacks later uploads
+            jobs_of(state).check_uploads()  # the index may be another collection now, which lacks later uploads
         return Change(role=role, aliases=dict(registry.aliases(role)), notes=list(notes))
 
 
-def _allowed(registry: Registry, step: Callable[[], T]) -> T:
+def _conflict_if_refused(registry: Registry, step: Callable[[], T]) -> T:
     try:
         return step()
     except AdapterError as error:
@@ -208,6 +210,6 @@ def _resolve(registry: Registry, role: Role, name: str) -> Version:
 
 
 def _without_paths(problem: str, registry: Registry) -> str:
-    """The registry's own words, with the folder called by what it is: a client need not know where it lies."""
+    """The registry's message without its folder: a client must not see paths."""
     words = " ".join(problem.split())
     return words.replace(f"{registry.folder}/", "").replace(str(registry.folder), "the registry")

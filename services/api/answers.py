@@ -1,4 +1,4 @@
-"""What the chat route says: OpenAI's forms, and under the key `lorag` how the chain came to its answer."""
+"""Responses of the chat route: OpenAI's forms, with the chain's details under the key `lorag`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lorag.services.api.metering import Usage
 
 
 class CitationShown(BaseModel):
-    """Passage `number` supports the answer: `quote` stands at `start:end` of its text, in characters (null: it is cut there)."""
+    """Passage `number` supports the answer. `quote` is at `start:end` of its text, in characters (null if it is cut there)."""
 
     number: int
     passage_id: str
@@ -30,7 +30,7 @@ class CitationShown(BaseModel):
 
 
 class PassageShown(BaseModel):
-    """A passage as the model was shown it, under `number`."""
+    """A passage as in the prompt, under `number`."""
 
     number: int
     id: str
@@ -50,7 +50,7 @@ class VerdictShown(BaseModel):
 
 
 class Extension(BaseModel):
-    """How the chain came to its answer. `answer` is the content without its citation marks `[n]`."""
+    """The details of an answer of the chain. `answer` is the content without its citation marks `[n]`."""
 
     question: str
     rewrite: str
@@ -67,7 +67,7 @@ class Extension(BaseModel):
 
 
 class RoleExtension(BaseModel):
-    """Which adapter answered: its version, or `base`."""
+    """The adapter that answered: its version, or `base`."""
 
     adapters: dict[str, str]
 
@@ -84,7 +84,7 @@ class ChoiceShown(BaseModel):
 
 
 class UsageShown(BaseModel):
-    """Tokens read and written by the stages that write text; labels are weighed and not counted."""
+    """Prompt and completion tokens of the stages that generate text. Scored labels are not counted."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -92,7 +92,7 @@ class UsageShown(BaseModel):
 
 
 class ChatCompletion(BaseModel):
-    """OpenAI's chat completion. `lorag` says how the chain answered, or for a bare role which adapter did."""
+    """OpenAI's chat completion. `lorag` holds the chain's details, or the adapter of a single role."""
 
     id: str
     object: Literal["chat.completion"]
@@ -130,7 +130,7 @@ Event = Stage | Text | Done
 
 
 def content_of(answer: Answer) -> str:
-    """The text of a reply: as the model wrote it, citation marks included; the refusal where it was not asked."""
+    """The text of a reply as the model wrote it, with citation marks, or the refusal if the model was not called."""
     return answer.reply.strip() or answer.text
 
 
@@ -170,7 +170,7 @@ def _citation(citation: Citation, passage: Passage) -> CitationShown:
 
 
 def quote_start(passage: Passage, citation: Citation) -> int | None:
-    """Where the quote begins in the passage's text. The citation counts in the source, whose markup the text may lack."""
+    """The quote's offset in the passage's text. A citation has offsets in the source, whose markup the text may lack."""
     places = [citation.start - passage.start] if not passage.segments else []
     places += [s.offset + citation.start - s.source_start for s in passage.segments]
     found = (at for at in places if at >= 0 and citation.quote and passage.text.startswith(citation.quote, at))
@@ -196,7 +196,7 @@ def _verdict(verdict: Verdict) -> VerdictShown:
 
 
 class Envelope:
-    """The part that all pieces of one reply share: its id, time and model."""
+    """The id, time and model that all pieces of one reply share."""
 
     def __init__(self, model: str) -> None:
         self._id, self._created, self._model = f"chatcmpl-{uuid.uuid4().hex}", int(time.time()), model
@@ -221,17 +221,17 @@ class Envelope:
         return {**self._head(), "choices": choices, **({} if lorag is None else {"lorag": dict(lorag)})}
 
     def stage(self, record: StageRecord) -> dict[str, Any]:
-        """A chunk without text that tells of a stage; a judge's label stands with its probabilities."""
+        """A chunk without text that reports a stage. A judge's label is sent with its probabilities."""
         detail = {**record.detail, **({"label": record.reply} if "probabilities" in record.detail else {})}
         seconds = round(record.seconds, 6)
-        told = {
+        stage = {
             "name": record.stage,
             "adapter": record.adapter,
             "seconds": seconds,
             "outcome": record.outcome.value,
             "detail": detail,
         }
-        return self.chunk({}, lorag={"stage": told})
+        return self.chunk({}, lorag={"stage": stage})
 
     def end(self, done: Done) -> dict[str, Any]:
         return self.chunk({}, finish=done.usage.finish.value, lorag=done.extension.model_dump(exclude_unset=True))

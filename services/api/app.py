@@ -1,4 +1,4 @@
-"""Puts the service together: routes, error forms, what opens at the start and closes at the end."""
+"""Builds the service: routes, error handlers, and the parts that open at the start and close at the end."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ Failed = Callable[[BaseException], None]
 
 
 def create_app(state: ServiceState, *, open_runtime: Callable[[], Runtime], failed: Failed | None = None) -> FastAPI:
-    """The application. It answers at once; `open_runtime` runs in a thread meanwhile, and until it is done routes say 503.
+    """The application. It accepts requests at once. Routes answer 503 until `open_runtime`, which runs in a thread, is done.
 
-    `failed` is told in the event loop if opening fails; the service never gets ready then.
+    `failed` is called in the event loop if opening fails. The service never becomes ready then.
     """
 
     @asynccontextmanager
@@ -89,7 +89,7 @@ def _start(state: ServiceState, open_runtime: Callable[[], Runtime]) -> None:
 
 
 def _close(state: ServiceState) -> None:
-    """The requests have ended; end what runs beside them."""
+    """Called after the requests have ended: stop the background jobs, the threads and the runtime."""
     if state.jobs is not None:
         state.jobs.close()
     state.workers.shutdown()

@@ -1,9 +1,9 @@
-"""Background work on documents: what was asked for, how far it is, how it ended. One worker, one job at a time.
+"""Background jobs on documents, with their progress and result. One worker runs one job at a time.
 
     PROJECT/.lorag/jobs/ID.json     one job, replaced in one rename at every change of its state
 
-Tenants take turns; the jobs of one are done in their order. A job that a kill or the store's failure cut short goes on later;
-one that was begun `MAX_STARTS` times and never ended fails. Knows no documents: `Work` does what a job asks for.
+Tenants are served round-robin, and the jobs of one run in order. A job that a kill or a store failure interrupted is tried
+again, and fails after `MAX_STARTS` starts. Knows no documents: a `Work` runs the jobs.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from lorag.pipeline.adapters.card import now_utc
 from lorag.pipeline.errors import FileError, StoreError
 from lorag.pipeline.storage.atomic import OWNER_ONLY, clear_aside_files, write_file
 from lorag.pipeline.storage.strict_json import build, dump_json
-from lorag.services.api.errors import ApiError, api_error, note
+from lorag.services.api.errors import ApiError, api_error, log_error
 
 MAX_STARTS = 3
 PAUSE = 15.0
-"""Seconds in which the jobs of a tenant rest after the store failed in one."""
+"""Seconds before the jobs of a tenant run again after the store failed in one."""
 MAX_WAITING = 100
-"""Jobs of one tenant and kind that are not finished; the next is turned away."""
+"""Unfinished jobs of one tenant and kind. The next is refused."""
 KEEP_FINISHED = 100
-"""Finished jobs of one tenant that are remembered."""
+"""Finished jobs of one tenant that are kept."""
 
 T = TypeVar("T")
 
@@ -47,8 +47,8 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """`files` are what it is about; `done` of `total` counts passages, and `total` grows as files are read. `error` says what
-    went wrong with which file; the others went well. One that is queued with an `error` is tried again."""
+    """A job on `files`. `done` of `total` counts passages, and `total` grows as files are read. `error` says which files failed
+    and why; the others succeeded. A queued job with an `error` is tried again."""
 
     id: str
     kind: str
@@ -69,67 +69,67 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a job is to do."""
+    """A job to be made."""
 
     kind: str
     tenant: str
     files: tuple[str, ...]
 
 
-Named = tuple[str, str]
+TenantFile = tuple[str, str]
 """A tenant and the name of a file."""
 
 
 class Stopped(Exception):
-    """The service ends; what is left of the job is done when it starts again."""
+    """The service is stopping. The rest of the job is done after the next start."""
 
 
 Progress = Callable[[int, int, str], None]
-"""Told (passages done, passages to do, message). Raises Stopped when the service ends."""
+"""Called with passages done, their total and a message. Raises Stopped if the service is stopping."""
 
 
 class Work(Protocol):
-    """What jobs do. Every call may be repeated after a kill and ends as one whole call would."""
+    """Runs jobs. Every call is idempotent: it may be repeated after a kill."""
 
     def sweep(self, unfinished: Collection[str]) -> None:
-        """Called before anything else: remove what belongs to no unfinished job."""
+        """Called first: remove files that belong to no unfinished job."""
         ...
 
-    def wanted(self, named: Collection[Named]) -> list[Order]:
-        """Jobs that are needed because something changed while nobody looked, and not for files that are `named` elsewhere.
+    def needed(self, busy: Collection[TenantFile]) -> list[Order]:
+        """Jobs that are needed because files or index changed, without the `busy` files.
 
-        Such a job finds out what is to be done when it runs, so one that waits does for another of its tenant.
+        Such a job checks its work when it runs, so one queued job per tenant is enough.
         """
         ...
 
     def run(self, job: Job, progress: Progress) -> tuple[str, str | None]:
-        """Do it; the message and, where something failed, the error. Raises Stopped; StoreError where a later try may do."""
+        """Run the job; return its message and, if files failed, the error. Raises Stopped, and StoreError if a retry may help."""
         ...
 
     def give_up(self, job: Job) -> None:
-        """Undo what a job left that will not be tried again. Raises StoreError where that must be tried again."""
+        """Undo the partial work of a job that will not be retried. Raises StoreError if the undo must be retried."""
         ...
 
     def finish(self, job: Job) -> None:
-        """Called when the end of a job is on disk: it needs nothing any more."""
+        """Called when the end of a job is on disk: its files are no longer needed."""
         ...
 
 
 class Jobs:
-    """The jobs in `folder`, done by `work` in a thread of its own between `start` and `close`. Safe for several threads."""
+    """The jobs in `folder`, run by `work` in one thread between `start` and `close`. Safe for several threads."""
 
     def __init__(self, folder: Path, work: Work) -> None:
         self._folder, self._work = folder, work
         self._jobs: dict[str, Job] = {}
-        self._taken: set[Named] = set()
-        self._last_turn: dict[str, float] = {}
-        self._rests_until: dict[str, float] = {}
+        self._locked_files: set[TenantFile] = set()
+        self._last_run: dict[str, float] = {}
+        self._paused_until: dict[str, float] = {}
         self._changed = threading.Condition(threading.RLock())
         self._stopping = False
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Read what an earlier run left and begin to work. Raises OSError."""
+        """Read the jobs of an earlier run and start the worker. Raises OSError."""
         clear_aside_files(self._folder)
         for path in sorted(self._folder.glob("*.json")):
             if (job := _read(path)) is not None:
@@ -139,7 +139,7 @@ class Jobs:
         self._thread.start()
 
     def close(self, timeout: float = 30.0) -> None:
-        """Stop after the passages that are being written, at most `timeout` seconds later; what is left waits for a start."""
+        """Stop after the current batch of passages, at most `timeout` seconds later. Unfinished jobs wait for the next start."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
@@ -147,7 +147,7 @@ class Jobs:
             self._thread.join(timeout)
 
     def add(self, order: Order, *, id: str | None = None) -> Job:
-        """Queue a job; it is on disk when this returns. Raises ApiError 429 where the tenant has too many waiting; OSError."""
+        """Queue a job; it is on disk when this returns. Raises ApiError 429 if too many jobs of the tenant wait, and OSError."""
         with self._changed:
             self.require_room(order.tenant, order.kind)
             return self._add(order, id or new_id())
@@ -161,21 +161,21 @@ class Jobs:
         return job
 
     def require_room(self, tenant: str, kind: str) -> None:
-        """Raises ApiError 429 where the tenant has too many jobs of this kind that are not finished."""
+        """Raises ApiError 429 if the tenant has too many unfinished jobs of this kind."""
         with self._changed:
             if sum((job.tenant, job.kind) == (tenant, kind) for job in self._unfinished()) >= MAX_WAITING:
                 message = f"{MAX_WAITING} jobs are waiting already; try again when some are done"
                 raise ApiError(429, message, code="too_many_jobs", retry_after=30)
 
-    def look_again(self) -> None:
-        """Queue what the work wants done now. What keeps it from that is logged; the next look or start makes up for it."""
+    def check_uploads(self) -> None:
+        """Queue the jobs that are needed now. An error is logged, and the next check or start repeats the work."""
         try:
             with self._changed:
-                named = self._taken | {(job.tenant, file) for job in self._unfinished() for file in job.files}
-            for order in self._work.wanted(named):
+                busy = self._locked_files | {(job.tenant, file) for job in self._unfinished() for file in job.files}
+            for order in self._work.needed(busy):
                 self._add_once(order)
         except Exception as failure:
-            note(failure)
+            log_error(failure)
 
     def _add_once(self, order: Order) -> None:
         with self._changed:
@@ -189,55 +189,57 @@ class Jobs:
             return tuple(job for job in reversed(self._jobs.values()) if job.tenant == tenant)
 
     def get(self, tenant: str, id: str) -> Job | None:
-        """None where there is none, and where it is another tenant's."""
+        """None if there is none, or if it is another tenant's."""
         with self._changed:
             job = self._jobs.get(id)
         return job if job is not None and job.tenant == tenant else None
 
     def unless_busy(self, tenant: str, file: str, action: Callable[[], T]) -> T:
-        """The value of `action`, done while no job on `file` begins. Raises ApiError 409 where one, or another action, is not
-        finished."""
-        named = (tenant, file)
+        """Run `action` while no job on `file` can begin, and return its value.
+
+        Raises ApiError 409 if a job or another action on the file is not finished.
+        """
+        key = (tenant, file)
         with self._changed:
             job = next((job.id for job in self._unfinished() if job.tenant == tenant and file in job.files), None)
-            if job is not None or named in self._taken:
+            if job is not None or key in self._locked_files:
                 why = f"is being read in by job {job}" if job else "is being deleted"
                 raise ApiError(409, f"{file} {why}; try again when that is done", code="busy", retry_after=2)
-            self._taken.add(named)
+            self._locked_files.add(key)
         try:
             return action()
         finally:
             with self._changed:
-                self._taken.remove(named)
+                self._locked_files.remove(key)
                 self._changed.notify_all()
 
     def _unfinished(self) -> Iterator[Job]:
         return (job for job in self._jobs.values() if not job.finished)
 
     def _serve(self) -> None:
-        self.look_again()
+        self.check_uploads()
         while (job := self._next()) is not None:
             self._run(job)
 
     def _next(self) -> Job | None:
-        """The first job of the tenant that has waited longest for its turn; None at the end."""
+        """The first job of the tenant whose last job is the longest ago. None at the end."""
         with self._changed:
             while not self._stopping:
                 first: dict[str, Job] = {}
                 for job in self._unfinished():
                     first.setdefault(job.tenant, job)
                 now = time.monotonic()
-                rests = {tenant: until - now for tenant, until in self._rests_until.items() if tenant in first and until > now}
-                ready = [job for tenant, job in first.items() if tenant not in rests and not self._is_held_up(job)]
+                pauses = {tenant: until - now for tenant, until in self._paused_until.items() if tenant in first and until > now}
+                ready = [job for tenant, job in first.items() if tenant not in pauses and not self._is_blocked(job)]
                 if ready:
-                    job = min(ready, key=lambda job: self._last_turn.get(job.tenant, 0.0))
-                    self._last_turn[job.tenant] = now
+                    job = min(ready, key=lambda job: self._last_run.get(job.tenant, 0.0))
+                    self._last_run[job.tenant] = now
                     return job
-                self._changed.wait(min(rests.values(), default=None))
+                self._changed.wait(min(pauses.values(), default=None))
         return None
 
-    def _is_held_up(self, job: Job) -> bool:
-        return any((job.tenant, file) in self._taken for file in job.files)
+    def _is_blocked(self, job: Job) -> bool:
+        return any((job.tenant, file) in self._locked_files for file in job.files)
 
     def _run(self, job: Job) -> None:
         if job.starts >= MAX_STARTS:
@@ -249,13 +251,13 @@ class Jobs:
             message, error = self._work.run(job, lambda *step: self._progress(job.id, *step))
         except Stopped:
             self._keep(replace(job, state=JobState.QUEUED))
-        except Exception as failure:  # the worker outlives whatever a job runs into
-            if self._stopping:  # index and encoder may be closed already: no fault of the job's
+        except Exception as failure:  # an error of a job must not end the worker
+            if self._stopping:  # index and encoder may be closed already, which is no fault of the job
                 self._keep(replace(job, state=JobState.QUEUED))
             elif isinstance(failure, StoreError) and begun.starts < MAX_STARTS:
-                self._rest(begun, failure)
+                self._retry_later(begun, failure)
             else:
-                self._give_up(begun, _words(failure))
+                self._give_up(begun, _message(failure))
         else:
             self._end(job, message, error)
 
@@ -263,18 +265,18 @@ class Jobs:
         try:
             self._work.give_up(job)
         except StoreError as failure:
-            self._rest(replace(job, starts=MAX_STARTS, error=error), failure)
+            self._retry_later(replace(job, starts=MAX_STARTS, error=error), failure)
             return
         except Exception as failure:
-            note(failure)
+            log_error(failure)
         self._end(job, "", error)
 
-    def _rest(self, job: Job, failure: StoreError) -> None:
-        """Leave the job where it is, to be tried again after a pause: what was accepted is not lost while the store is away."""
-        note(failure)
+    def _retry_later(self, job: Job, failure: StoreError) -> None:
+        """Queue the job again after a pause: an accepted job is not lost while the store is unavailable."""
+        log_error(failure)
         with self._changed:
-            self._rests_until[job.tenant] = time.monotonic() + PAUSE
-            self._keep(replace(job, state=JobState.QUEUED, error=job.error or _words(failure)))
+            self._paused_until[job.tenant] = time.monotonic() + PAUSE
+            self._keep(replace(job, state=JobState.QUEUED, error=job.error or _message(failure)))
 
     def _end(self, job: Job, message: str, error: str | None) -> None:
         state = JobState.FAILED if error else JobState.DONE
@@ -300,11 +302,11 @@ class Jobs:
         self._try_to_save(job)
 
     def _try_to_save(self, job: Job) -> None:
-        """A disk that refuses must not end the worker; the next start does the job once more."""
+        """A full disk must not end the worker. The next start repeats the job."""
         try:
             self._save(job)
         except OSError as failure:
-            note(failure)
+            log_error(failure)
 
     def _save(self, job: Job) -> None:
         write_file(self._folder / f"{job.id}.json", dump_json(job, "job"), mode=OWNER_ONLY)
@@ -316,7 +318,7 @@ def new_id() -> str:
 
 
 def _read(path: Path) -> Job | None:
-    """None, which the log says, for a file that is no job: it must not keep the service from starting."""
+    """None, with a line in the log, for a file that is no job: it must not keep the service from starting."""
     try:
         return build(Job, json.loads(path.read_bytes()), path.name)
     except (OSError, ValueError, FileError) as failure:
@@ -324,8 +326,8 @@ def _read(path: Path) -> Job | None:
         return None
 
 
-def _words(failure: Exception) -> str:
+def _message(failure: Exception) -> str:
     if isinstance(failure, OSError) and failure.strerror:
-        note(failure)
+        log_error(failure)
         return f"the disk refused: {failure.strerror}"
     return api_error(failure).message

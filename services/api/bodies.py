@@ -1,7 +1,7 @@
-"""The requests and responses of the OpenAI-compatible routes, strict: no type is guessed, no unknown key is passed over.
+"""The request bodies of the OpenAI-compatible routes. They are strict: exact types and no unknown key.
 
-Parameters that change nothing here (`user`, `metadata`, …) are accepted. One that would change the reply and is not supported is
-refused with a line that says so, except where its value asks for nothing.
+Parameters without effect here (`user`, `metadata`, …) are accepted. An unsupported parameter that would change the reply is
+refused with one line, unless its value has no effect.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ MAX_MESSAGES = 256
 MAX_TOKENS = 4096
 MAX_INPUTS = 256
 MAX_TEXT = 1 << 19
-"""Characters of one text; what fits the model is far less, and the model says how much."""
+"""Characters of one text. The model's own limit is far lower, and its error says how low."""
 MAX_K = 100
 
 CHAIN = "lorag"
@@ -66,14 +66,14 @@ class Strict(BaseModel):
 
 
 class TextPart(Strict):
-    """One part of a message's content; text is all that there is."""
+    """One part of a message's content. Only text is supported."""
 
     type: Literal["text"]
     text: Text
 
 
 class ChatMessage(Strict):
-    """One message. The fields after `name` are those that clients send back with an earlier reply; they must be empty."""
+    """One message. Clients send the fields after `name` back with an earlier reply. They must be empty."""
 
     role: Literal["system", "developer", "user", "assistant"]
     content: Text | Annotated[list[TextPart], Field(min_length=1, max_length=64)]
@@ -99,9 +99,9 @@ class TextFormat(Strict):
 
 
 class ChainRequest(Strict):
-    """LoRAG's own part of a request: which adapter each role uses, by alias and never by path, and whether the trace comes back.
+    """LoRAG's part of a request: the adapter of each role, by alias and never by path, and whether to return the trace.
 
-    Roles that are not named use what is in production.
+    Roles that are not named use their production version.
     """
 
     adapters: dict[Literal["rewriter", "embedder", "synthesizer", "judge"], AdapterAlias] = Field(default_factory=dict)
@@ -118,11 +118,11 @@ def _asks_nothing(value: object) -> object:
 
 
 Unsupported = Annotated[Any, AfterValidator(_asks_nothing), Field(json_schema_extra={"enum": _NOTHING})]
-"""A parameter that would change the reply in a way that LoRAG has not; only values that ask for nothing pass."""
+"""A parameter that would change the reply and that LoRAG does not support. Only values without effect are accepted."""
 
 
 class ChatRequest(Strict):
-    """`POST /v1/chat/completions`. Replies are greedy, so the same each time, unless a bare role is asked with a temperature."""
+    """`POST /v1/chat/completions`. Replies are greedy, so the same each time, unless a single role gets a temperature."""
 
     model: Literal["lorag", "lorag/base", "lorag/rewriter", "lorag/synthesizer", "lorag/judge"]
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES)]
@@ -190,7 +190,7 @@ class ChatRequest(Strict):
 
     @property
     def limit(self) -> int | None:
-        """Tokens of the reply at most, where the request says so."""
+        """The most tokens of the reply, if the request sets a limit."""
         return self.max_tokens if self.max_tokens is not None else self.max_completion_tokens
 
     @property
@@ -203,7 +203,7 @@ class ChatRequest(Strict):
 
 
 class EmbeddingOptions(Strict):
-    """LoRAG's own part: questions and passages may be embedded in different ways."""
+    """LoRAG's part of a request: an encoder may embed questions and passages differently."""
 
     input_type: Literal["query", "passage"] = "passage"
 
@@ -224,7 +224,7 @@ class EmbeddingRequest(Strict):
 
 
 class RetrieveRequest(Strict):
-    """`POST /v1/retrieve`. What is left out is as the project's settings say."""
+    """`POST /v1/retrieve`. The project's settings give the defaults."""
 
     query: FilledText
     k: Annotated[Whole, Field(ge=1, le=MAX_K)] | None = None

@@ -26,9 +26,9 @@ from lorag.services.api.state import ServiceState
 from lorag.services.api.work import items
 
 ROLE_TOKENS = 256
-"""Tokens of a bare role's reply at most, where the request does not say."""
+"""The most tokens of a single role's reply, unless the request sets a limit."""
 
-CLIENTS_DOING = (ApiError, Cancelled, InputError, NothingIngested, PromptTooLong)
+CLIENT_ERRORS = (ApiError, Cancelled, InputError, NothingIngested, PromptTooLong)
 """Errors that are no failure of the chain."""
 
 router = APIRouter(tags=["chat"])
@@ -47,15 +47,15 @@ async def chat(
 ) -> Response:
     """Answer a conversation.
 
-    Model `lorag` answers its last message from the documents and cites them; `lorag` in the response says how. `lorag/rewriter`,
-    `lorag/synthesizer`, `lorag/judge` and `lorag/base` take the messages as they are.
+    Model `lorag` answers the last message from the documents and cites them; `lorag` in the response holds the details.
+    `lorag/rewriter`, `lorag/synthesizer`, `lorag/judge` and `lorag/base` get the messages unchanged.
     """
     runtime = state.runtime
     if body.model == CHAIN:
         events = items(request, lambda: _chain_events(runtime, state, caller, body))
     else:
         events = items(request, lambda: _role_events(runtime, state, caller, body))
-    first = await anext(events)  # so that whatever is refused before the first piece has its own status
+    first = await anext(events)  # so that an error before the first piece has its own status
     if body.stream:
         return EventStream(_chunks(Envelope(body.model), body, first, events))
     async with aclosing(events):
@@ -106,17 +106,19 @@ def _chain_events(runtime: Runtime, state: ServiceState, caller: Caller, body: C
                         yield Text(text)
                     case Final(response):
                         state.metrics.answered(response)
-                        told = extension(response, snapshot.named(), trace=body.lorag.trace, ignored=ignored)
-                        yield Done(content_of(response.answer), engine.usage, told)
+                        details = extension(response, snapshot.named(), trace=body.lorag.trace, ignored=ignored)
+                        yield Done(content_of(response.answer), engine.usage, details)
     except Exception as error:
-        if not isinstance(error, CLIENTS_DOING):
+        if not isinstance(error, CLIENT_ERRORS):
             state.metrics.answers.labels("failed").inc()
         raise
 
 
 def _conversation(body: ChatRequest) -> tuple[Query, list[str]]:
-    """The last message is the question, the ones before are its history. The chain has prompts of its own, so it has no use for
-    system messages: they are named among what was ignored."""
+    """The last message as the question with the earlier ones as its history, and the roles of ignored messages.
+
+    The chain has its own prompts, so it ignores system messages.
+    """
     speakers: dict[str, Speaker] = {"user": Speaker.USER, "assistant": Speaker.ASSISTANT}
     *earlier, last = body.messages
     history = tuple(Turn(speakers[message.role], message.text) for message in earlier if message.role in speakers)
@@ -148,7 +150,7 @@ def _texts(pieces: Generator[str, None, Completion]) -> Generator[Event, None, C
 
 
 def _messages(body: ChatRequest) -> tuple[Message, ...]:
-    """`developer` is what OpenAI calls `system` now; a base's chat template knows the older word."""
+    """`developer` is OpenAI's new name for `system`; a base's chat template knows the old one."""
     return tuple(Message("system" if m.role == "developer" else m.role, m.text) for m in body.messages)
 
 

@@ -1,8 +1,8 @@
 """`POST /v1/completions`: prompts as token ids, for another LoRAG whose settings say `generation: {engine: openai}`.
 
-Only what such a client needs, in OpenAI's form with vLLM's additions: greedy or drawn text after one prompt, plain or streamed,
-and, with `echo` and `max_tokens: 0`, the log-probabilities of prompts' tokens. The client encodes the chat itself, so special
-tokens in documents are text here as they are in process.
+It supports what such a client needs, in OpenAI's form with vLLM's additions: greedy or sampled text after one prompt, plain or
+streamed. With `echo` and `max_tokens: 0` it returns the log-probabilities of the prompts' tokens. The client encodes the chat
+itself, so special tokens in documents stay plain text, as they do in one process.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from lorag.services.api.work import items, run
 MAX_PROMPT = 1 << 15
 MAX_PROMPTS = 64
 MAX_SCORED = 1024
-"""Tokens scored in one request at most: each takes a row as long as the vocabulary."""
+"""The most tokens scored in one request: each takes a row of logits as long as the vocabulary."""
 
 Ids = Annotated[list[Annotated[int, Field(ge=0, lt=1 << 31)]], Field(min_length=1, max_length=MAX_PROMPT)]
 
@@ -52,13 +52,13 @@ class CompletionRequest(Strict):
     echo: bool = False
     logprobs: Annotated[int, Field(ge=0, le=1)] | None = None
     scored_from: Annotated[int, Field(ge=1)] = 1
-    """So many tokens of each prompt are not scored (null in the response); prompts that begin with the same share that work."""
+    """Number of first tokens of a prompt that are not scored (null in the response). Prompts share the work on equal ones."""
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0
     stop: Annotated[list[Annotated[str, Field(min_length=1, max_length=256)]], Field(max_length=16)] = Field(default_factory=list)
     stop_token_ids: Annotated[list[int], Field(max_length=16)] = Field(default_factory=list)
-    """Must be the base's own end tokens, with which replies end here."""
+    """Must be the base's own end tokens, because replies end with those."""
     stream: bool = False
     stream_options: StreamOptions | None = None
     n: Literal[1] = 1
@@ -95,19 +95,19 @@ class CompletionRequest(Strict):
             )
 
 
-# Not in the OpenAPI document: no interface for people, and its prompts mean nothing without the base's tokenizer.
+# Not in the OpenAPI document: it is an interface for programs that have the base's tokenizer.
 @router.post("/v1/completions", include_in_schema=False)
 async def complete(
     request: Request, body: CompletionRequest, caller: Annotated[Caller, Depends(needs(Scope.ASK))], state: State
 ) -> Response:
-    """Continue a prompt of token ids, or score prompts of token ids; for engines of other processes."""
+    """Continue a prompt of token ids, or score prompts of token ids, for engines of other processes."""
     runtime = state.runtime
     head = {"id": f"cmpl-{uuid.uuid4().hex}", "object": "text_completion", "created": int(time.time()), "model": body.model}
     if body.echo:
         return JSONResponse({**head, **await run(request, lambda: _scores(runtime, caller, body))})
     pieces = items(request, lambda: _pieces(runtime, state, caller, body))
     if body.stream:
-        first = await anext(pieces)  # so that whatever is refused before the first piece has its own status
+        first = await anext(pieces)  # so that an error before the first piece has its own status
         return EventStream(_chunks(head, body, first, pieces))
     async with aclosing(pieces):
         async for piece in pieces:
@@ -131,7 +131,7 @@ async def _chunks(
 
 
 def _pieces(runtime: Runtime, state: ServiceState, caller: Caller, body: CompletionRequest) -> Generator[str | Completion]:
-    """The text in pieces, and at last the whole."""
+    """The text in pieces, then the whole completion."""
     if set(body.stop_token_ids) - set(_local(runtime.engine).tokens.end_ids):
         raise ApiError(
             400, "replies end with other tokens here; the prompt is of another base's tokenizer", param="stop_token_ids"
@@ -174,7 +174,7 @@ def _scores(runtime: Runtime, caller: Caller, body: CompletionRequest) -> dict[s
 
 
 def _local(engine: Engine) -> LocalEngine:
-    """The engine in this process. Raises ApiError where the models lie on another server."""
+    """The engine in this process. Raises ApiError if the models are on another server."""
     local = engine.local if isinstance(engine, BatchingEngine) else engine
     if not isinstance(local, LocalEngine):
         raise ApiError(400, "this service has no model of its own; send token ids to the server that it asks", code="no_model")

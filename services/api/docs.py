@@ -33,12 +33,12 @@ async def docs(request: Request) -> HTMLResponse:
 
 
 def page(document: dict[str, Any]) -> str:
-    """Each operation with what it says of itself and its examples."""
+    """Each operation with its description and examples."""
     info = document["info"]
     parts = [_operation(method, path, found) for path, methods in document["paths"].items() for method, found in methods.items()]
     head = f"<meta charset=utf-8><meta name=viewport content='width=device-width'><title>{escape(info['title'])}</title>"
-    told = f"<h1>{escape(info['title'])} {escape(info['version'])}</h1><p>{escape(info.get('description', ''))}</p>"
-    return f"<!doctype html><html lang=en><head>{head}<style>{STYLE}</style></head><body>{told}{''.join(parts)}</body></html>"
+    intro = f"<h1>{escape(info['title'])} {escape(info['version'])}</h1><p>{escape(info.get('description', ''))}</p>"
+    return f"<!doctype html><html lang=en><head>{head}<style>{STYLE}</style></head><body>{intro}{''.join(parts)}</body></html>"
 
 
 def _operation(method: str, path: str, operation: dict[str, Any]) -> str:

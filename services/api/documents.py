@@ -1,4 +1,4 @@
-"""Routes of documents: list them, add files in the background, delete what was uploaded. All of the key's tenant alone."""
+"""Routes of documents: list them, add files in the background, delete uploads. Each key sees its tenant's documents alone."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from starlette.concurrency import run_in_threadpool
 from lorag.pipeline.retrieval.index import IndexedFile
 from lorag.services.api.access import State
 from lorag.services.api.background import Jobs, Order, new_id
-from lorag.services.api.errors import ApiError, note
-from lorag.services.api.jobs import Ingests, JobView, TheJobs
+from lorag.services.api.errors import ApiError, log_error
+from lorag.services.api.jobs import IngestCaller, JobsDependency, JobView
 from lorag.services.api.keys import Caller
 from lorag.services.api.library import INGEST, Library, open_library
 from lorag.services.api.state import Lane, ServiceState
@@ -47,8 +47,8 @@ FORM: dict[str, Any] = {
 
 
 class DocumentView(BaseModel):
-    """A file that questions are answered from. `documents` counts the rows of a .jsonl; one that was not `uploaded` lies in the
-    project's documents folder, and `source` is its place there."""
+    """A file in the index. `documents` counts the rows of a .jsonl. A file that was not `uploaded` is in the project's documents
+    folder, and `source` is its path there."""
 
     source: str
     title: str
@@ -82,13 +82,13 @@ def library_of(state: State) -> Library:
     return open_library(state.project.folder, lambda: state.runtime.index)
 
 
-TheLibrary = Annotated[Library, Depends(library_of)]
+LibraryDependency = Annotated[Library, Depends(library_of)]
 
 
 @router.get("", summary="What questions are answered from")
 async def list_documents(
     request: Request,
-    caller: Ingests,
+    caller: IngestCaller,
     state: State,
     offset: Annotated[int, Query(ge=0, le=1_000_000_000)] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
@@ -100,8 +100,10 @@ async def list_documents(
 
 
 @router.post("", status_code=202, summary="Add files, in the background", openapi_extra=FORM)
-async def add_documents(request: Request, caller: Ingests, state: State, jobs: TheJobs, library: TheLibrary) -> Accepted:
-    """The job says how far it is: `GET /v1/jobs/{id}`. Until it is done, answers rest on what was there before."""
+async def add_documents(
+    request: Request, caller: IngestCaller, state: State, jobs: JobsDependency, library: LibraryDependency
+) -> Accepted:
+    """`GET /v1/jobs/{id}` shows the job's progress. Until it is done, answers use the documents from before."""
     await run_in_threadpool(jobs.require_room, caller.tenant, INGEST)
     id = new_id()
     try:
@@ -110,7 +112,7 @@ async def add_documents(request: Request, caller: Ingests, state: State, jobs: T
         job = await run_in_threadpool(jobs.add, Order(INGEST, caller.tenant, names), id=id)
     except OSError as error:
         await run_in_threadpool(library.discard, id)
-        note(error)
+        log_error(error)
         raise ApiError(507, "the service's disk is full or refuses to be written", code="disk_refused") from None
     except ApiError:
         await run_in_threadpool(library.discard, id)
@@ -120,9 +122,9 @@ async def add_documents(request: Request, caller: Ingests, state: State, jobs: T
 
 @router.delete("/{source:path}", summary="Delete an uploaded file")
 async def delete_document(
-    request: Request, source: str, caller: Ingests, state: State, jobs: TheJobs, library: TheLibrary
+    request: Request, source: str, caller: IngestCaller, state: State, jobs: JobsDependency, library: LibraryDependency
 ) -> Deleted:
-    """`source` is as the list names it. A file of the project's documents folder is deleted there, not here (409)."""
+    """`source` is a name from the list. A file of the project's documents folder must be deleted there (409)."""
     return await run(request, lambda: _delete(source, caller, state, jobs, library), Lane.ENCODER)
 
 

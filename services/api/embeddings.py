@@ -36,7 +36,7 @@ class EmbeddingUsage(BaseModel):
 
 
 class EmbeddingExtension(BaseModel):
-    """Which encoder embedded: the version of its adapter, or `base`."""
+    """The encoder: the version of its adapter, or `base`."""
 
     adapter: str
 
@@ -56,7 +56,7 @@ async def embed(
     caller: Annotated[Caller, Depends(needs(Scope.ASK))],
     state: State,
 ) -> JSONResponse:
-    """Embed texts as passages, or as questions where `lorag.input_type` says so."""
+    """Embed texts as passages, or as questions if `lorag.input_type` is `query`."""
     runtime = state.runtime
 
     def work() -> dict[str, Any]:
@@ -77,7 +77,7 @@ async def embed(
 
 
 def _vectors(embedder: Embedder, body: EmbeddingRequest) -> tuple[Vectors, int]:
-    """Vectors of shape (texts, dimension), and the tokens that were read."""
+    """Vectors of shape (texts, dimension), and the number of tokens embedded."""
     if body.lorag.input_type == "query":
         texts = [query_text(text) for text in body.texts]
         return embedder.embed_queries(texts), embedder.count_tokens(texts)

@@ -1,8 +1,8 @@
-"""How errors leave the service: always OpenAI's form, one clear line, never a traceback, a path or a key.
+"""Error responses of the service: OpenAI's form with one clear line, never a traceback, a path or a key.
 
     {"error": {"message": str, "type": str, "param": str | null, "code": str | null}}
 
-What LoRAG raises on purpose gets the status that tells the client whether to change the request (4xx) or to try again (503).
+The status of a known error says whether the client must change the request (4xx) or try again later (503).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ MESSAGE_CHARS = 500
 log = logging.getLogger("lorag.service")
 
 _FIELD = re.compile(r"[a-z_]+|[0-9]+")
-"""A field or a place in a list; what else pydantic puts in a location names a type that was tried, such as `list[TextPart]`."""
+"""A field or a list position. Other parts of pydantic's locations name a type that was tried, such as `list[TextPart]`."""
 
 INVALID, AUTHENTICATION, PERMISSION = "invalid_request_error", "authentication_error", "permission_error"
 NOT_FOUND, CONFLICT, RATE_LIMIT, SERVER = "not_found_error", "conflict_error", "rate_limit_error", "server_error"
@@ -50,7 +50,7 @@ _TYPES = {401: AUTHENTICATION, 403: PERMISSION, 404: NOT_FOUND, 409: CONFLICT, 4
 
 
 class ApiError(Exception):
-    """An answer that is an error. `retry_after` in seconds becomes the header of that name."""
+    """An error response. `retry_after`, in seconds, becomes the header Retry-After."""
 
     def __init__(
         self,
@@ -80,16 +80,16 @@ class ApiError(Exception):
 
 
 class BodyError(HTTPException):
-    """A body that ends too early or too late; what reads bodies passes this kind of error on."""
+    """An error while the body is read. It is an HTTPException because FastAPI's readers pass only that on."""
 
     def __init__(self, status: int, message: str, code: str) -> None:
-        # What is left of the body stays unread, so nothing can follow on this connection.
+        # The rest of the body stays unread, so the connection cannot be used again.
         self.answer = ApiError(status, message, code=code, headers={"Connection": "close"})
         super().__init__(status, message)
 
 
 def api_error(error: BaseException) -> ApiError:
-    """What the client is told of `error`. Whatever is not the client's doing is told in general and logged in one line."""
+    """The response for `error`. An error that the client did not cause gets a general message and a line in the log."""
     if isinstance(error, ApiError):
         return error
     if isinstance(error, BodyError):
@@ -112,34 +112,34 @@ def api_error(error: BaseException) -> ApiError:
             message = "the index was filled by another encoder than the one asked for; rebuild it with `lorag ingest --rebuild`"
             return ApiError(409, message, code="index_mismatch")
         case IndexOwned():
-            note(cause)
+            log_error(cause)
             return ApiError(409, "the index is another project's; the service's log says what to do", code="index_owned")
         case NothingIngested():
             return ApiError(409, "there are no documents yet; upload documents, or run `lorag ingest`", code="nothing_ingested")
         case AdapterError():
-            note(cause)
+            log_error(cause)
             return ApiError(409, "the adapter was refused; the service's log says why", code="adapter_refused")
         case StoreError():
-            note(cause)
+            log_error(cause)
             return ApiError(503, "the index cannot be reached; try again later", code="index_unavailable", retry_after=5)
         case EngineError() if cause.retry:
-            note(cause)
+            log_error(cause)
             return ApiError(503, "the model cannot be reached; try again later", code="engine_unavailable", retry_after=5)
         case LoragError():
-            note(cause)
+            log_error(cause)
             return ApiError(500, "the request failed; the service's log says why", code="failed")
         case MemoryError():
-            note(cause)
+            log_error(cause)
             return ApiError(503, "memory ran out; send a shorter request or try again later", code="out_of_memory", retry_after=5)
-    note(cause)
+    log_error(cause)
     return ApiError(500, "the service failed on this request, which is a bug in LoRAG; please report it", code="bug")
 
 
-def note(error: BaseException) -> None:
-    """Log an error in one line: its class, where it came from, and LoRAG's own words where nothing else caused it.
+def log_error(error: BaseException) -> None:
+    """Log an error in one line: its class, its place in the code, and the message if LoRAG raised it without a cause.
 
-    A library's words, and the names that stages put in front of an error, may quote a question; `LORAG_DEBUG=1` logs them with
-    the traceback.
+    A library's message, and the names that stages put before an error, may quote a question. `LORAG_DEBUG=1` logs them with the
+    traceback.
     """
     origin: BaseException = error
     while origin.__cause__ is not None:
@@ -152,7 +152,7 @@ def note(error: BaseException) -> None:
 
 
 def _root(error: BaseException) -> BaseException:
-    """The error of LoRAG's own tree that lies deepest: those around it name stage and question, which no log may hold."""
+    """The deepest LoragError in the chain of causes. The outer ones name stage and question, which no log may hold."""
     found = error
     while isinstance(found.__cause__, LoragError):
         found = found.__cause__
@@ -169,7 +169,7 @@ async def on_known(_: Request, error: Exception) -> JSONResponse:
 
 
 async def on_http(_: Request, error: Exception) -> JSONResponse:
-    """For what the framework raises itself: unknown path, wrong method, unreadable body."""
+    """For errors of the framework: unknown path, wrong method, unreadable body."""
     assert isinstance(error, HTTPException)
     if isinstance(error, BodyError):
         return error.answer.response()
@@ -180,9 +180,9 @@ async def on_http(_: Request, error: Exception) -> JSONResponse:
 
 
 async def on_invalid(_: Request, error: Exception) -> JSONResponse:
-    """For requests that do not fit: the problem that lies deepest, by the name of its field. Never repeats what was sent."""
+    """For invalid requests: the deepest problem, with the name of its field. Never repeats the request's values."""
     assert isinstance(error, RequestValidationError)
-    # Where one of several types would do, each has its complaint: that of the type which came nearest tells most.
+    # A field with several types has an error for each; the error of the closest type is the deepest.
     problem = max(error.errors(), key=lambda found: (len(found["loc"]), not found["type"].endswith("_type")))
     place = [str(part) for part in problem["loc"][1:] if _FIELD.fullmatch(str(part))]
     if problem["type"] == "json_invalid":

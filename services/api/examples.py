@@ -1,4 +1,4 @@
-"""Examples for the OpenAPI document. Plain data."""
+"""Examples for the OpenAPI document: plain data."""
 
 from __future__ import annotations
 

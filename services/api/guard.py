@@ -1,6 +1,6 @@
-"""What surrounds every request: a bound on its body, one line in the log, the counters, and an end for errors nobody foresaw.
+"""Middleware of every request: a bound on its body, a line in the log, the counters, and a response for unexpected errors.
 
-A plain ASGI middleware: it must see a disconnect as the server tells it, and streams as they are sent.
+It is plain ASGI, because it must see the server's disconnect message and each chunk of a stream.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from lorag.services.api.origin import check_origin
 from lorag.services.api.state import ServiceState
 
 BODY_SECONDS, BODY_RATE = 30.0, 1024.0
-"""A client gets this long for its body, and a second more for so many bytes that have come: a trickle holds nothing for long."""
+"""Seconds for a request's body, and bytes received that add one second: a slow client cannot hold a connection for long."""
 UPLOADS = "/v1/documents"
 PROBES = ("/healthz", "/readyz", "/metrics")
-"""Asked every few seconds by machines: counted, but not worth a line in the log."""
+"""Machines call these every few seconds: they are counted, but logged at debug level only."""
 
 access = logging.getLogger("lorag.access")
 
@@ -36,36 +36,36 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        watched = _Watched(scope, send)
+        response = _TrackedResponse(scope, send)
         try:
             headers, limit = Headers(scope=scope), self._limit(scope["path"])
             if self._state.hosts is not None:
                 check_origin(headers, self._state.hosts)
             _check_length(headers, limit)
-            await self._app(scope, _bounded(receive, limit), watched.send)
-        except Exception as error:  # whatever the routes and their handlers did not turn into a response
-            await watched.fail(error, receive)
+            await self._app(scope, _bounded(receive, limit), response.send)
+        except Exception as error:  # an error that no handler turned into a response
+            await response.fail(error, receive)
         finally:
-            self._tell(scope, watched)
+            self._record(scope, response)
 
     def _limit(self, path: str) -> int:
         limits = self._state.limits
         return limits.max_upload if path.rstrip("/") == UPLOADS else limits.max_body
 
-    def _tell(self, scope: Scope, watched: _Watched) -> None:
-        """Count and log the request. No path, query, question or key: the route's own pattern must do."""
-        seconds = time.monotonic() - watched.started
+    def _record(self, scope: Scope, response: _TrackedResponse) -> None:
+        """Count and log the request by the route's pattern, without its path, query, question or key."""
+        seconds = time.monotonic() - response.started
         route, method = _route(scope), scope["method"] if scope["method"] in _METHODS else "other"
-        self._state.metrics.requests.labels(route, method, str(watched.status)).inc()
+        self._state.metrics.requests.labels(route, method, str(response.status)).inc()
         self._state.metrics.seconds.labels(route).observe(seconds)
         caller = scope.get("state", {}).get("caller")
         fields = {
-            "id": watched.id,
+            "id": response.id,
             "method": method,
             "route": route,
-            "status": watched.status,
+            "status": response.status,
             "seconds": round(seconds, 4),
-            "bytes": watched.sent,
+            "bytes": response.sent,
             "caller": getattr(caller, "name", ""),
             "tenant": getattr(caller, "tenant", ""),
         }
@@ -75,8 +75,8 @@ class Guard:
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
-class _Watched:
-    """The response on its way out, with an id by which a client's report and the log find each other."""
+class _TrackedResponse:
+    """The response as it is sent, with an id that is in its headers and in the log."""
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self.id = f"req-{uuid.uuid4().hex}"
@@ -93,7 +93,7 @@ class _Watched:
         await self._send(message)
 
     async def fail(self, error: Exception, receive: Receive) -> None:
-        """Answer with what `error` comes to, where the response has not begun."""
+        """Send the response for `error`, unless a response has begun."""
         answer = api_error(error)
         if self.status == 0:
             await answer.response()(self._scope, receive, self.send)
@@ -112,7 +112,7 @@ def _too_large(limit: int) -> BodyError:
 
 
 def _bounded(receive: Receive, limit: int) -> Receive:
-    """`receive` that ends a body which grows past `limit`, or does not come. Raises BodyError."""
+    """`receive` with limits on the body. Raises BodyError if it is longer than `limit` bytes or does not arrive in time."""
     size, complete, begun = 0, False, 0.0
 
     async def bounded() -> Message:
@@ -138,5 +138,5 @@ def _bounded(receive: Receive, limit: int) -> Receive:
 
 
 def _route(scope: Scope) -> str:
-    """The pattern of the route, such as `/v1/jobs/{id}`; `other` where none matched."""
+    """The pattern of the route, such as `/v1/jobs/{id}`. `other` if none matched."""
     return str(getattr(scope.get("route"), "path", "other"))

@@ -1,4 +1,4 @@
-"""`GET /healthz`, `GET /readyz` and `GET /metrics`: what a supervisor, a balancer and Prometheus ask."""
+"""`GET /healthz`, `GET /readyz` and `GET /metrics`: for a supervisor, a load balancer and Prometheus."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Ready(BaseModel):
 
 @router.get("/healthz")
 async def healthz() -> Alive:
-    """The process is there and answers."""
+    """The process runs."""
     return Alive()
 
 
 @router.get("/readyz")
 async def readyz(state: State) -> Ready:
-    """Base and index are open, so questions are answered; 503 before."""
+    """Base and index are open, so the service answers questions. 503 before."""
     _ = state.runtime
     return Ready()
 

@@ -1,4 +1,4 @@
-"""Routes of jobs: how far the background work on the tenant's documents is."""
+"""Routes of jobs: the progress of background work on the tenant's documents."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["documents"])
 
 
 class JobView(BaseModel):
-    """A job as its tenant sees it. `done` of `total` counts passages; `error` says what went wrong with which file."""
+    """A job as its tenant sees it. `done` of `total` counts passages. `error` says which files failed and why."""
 
     id: str
     kind: str
@@ -50,17 +50,17 @@ def jobs_of(state: State) -> Jobs:
     return state.jobs
 
 
-TheJobs = Annotated[Jobs, Depends(jobs_of)]
-Ingests = Annotated[Caller, Depends(needs(Scope.INGEST))]
+JobsDependency = Annotated[Jobs, Depends(jobs_of)]
+IngestCaller = Annotated[Caller, Depends(needs(Scope.INGEST))]
 
 
 @router.get("", summary="Jobs of the key's tenant")
-def list_jobs(caller: Ingests, jobs: TheJobs, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> JobList:
+def list_jobs(caller: IngestCaller, jobs: JobsDependency, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> JobList:
     return JobList(jobs=[JobView.of(job) for job in jobs.of(caller.tenant)[:limit]])
 
 
 @router.get("/{id}", summary="One job")
-def get_job(caller: Ingests, jobs: TheJobs, id: Annotated[str, PathParameter(pattern=ID_PATTERN)]) -> JobView:
+def get_job(caller: IngestCaller, jobs: JobsDependency, id: Annotated[str, PathParameter(pattern=ID_PATTERN)]) -> JobView:
     job = jobs.get(caller.tenant, id)
     if job is None:
         raise ApiError(404, f"there is no job {id}", param="id")

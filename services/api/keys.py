@@ -1,8 +1,8 @@
-"""API keys: who may do what, for which tenant. `PROJECT/.lorag/keys.json` holds hashes; a key itself is shown once.
+"""API keys: each with its scopes and its tenant. `PROJECT/.lorag/keys.json` holds hashes; a key itself is shown once.
 
-A key is 256 random bits, which nobody can guess, so one round of SHA-256 hides it; slow, salted hashes are for passwords.
-The file is read again when it changes: a key that was removed is refused from the next request on. Where the file is gone
-or damaged while the service runs, nobody is let in.
+A key has 256 random bits and cannot be guessed, so one round of SHA-256 is enough; slow, salted hashes are for passwords. The
+file is read again when it changes: a removed key is refused from the next request on. If the file is missing or damaged while
+the service runs, every key is refused.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ log = logging.getLogger("lorag.service")
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who a request comes from. `tenant` is empty for the project's own documents."""
+    """The sender of a request. `tenant` is empty for the project's own documents."""
 
     name: str
     scopes: frozenset[str]
@@ -52,7 +52,7 @@ LOCAL = Caller("local", frozenset(Scope), "")
 
 @dataclass(frozen=True, slots=True)
 class KeyEntry:
-    """What is kept of a key: never the key."""
+    """The stored record of a key, without the key itself."""
 
     name: str
     sha256: str
@@ -82,7 +82,7 @@ class KeyRing:
 
     @classmethod
     def load(cls, project: Path) -> KeyRing | None:
-        """The project's keys; None where none were ever made. Raises ConfigError for a damaged file."""
+        """The project's keys. None if none were ever made. Raises ConfigError for a damaged file."""
         ring = cls(project / FILE)
         if not ring.path.exists():
             return None
@@ -90,7 +90,7 @@ class KeyRing:
         return ring
 
     def check(self, key: str) -> Caller | None:
-        """Whose key it is; None for nobody's. Every stored hash is compared, in a time that tells nothing of them."""
+        """The caller with this key. None for an unknown key. Compares every stored hash in constant time."""
         digest = _digest(key)
         found: Caller | None = None
         for entry in self._current():
@@ -116,9 +116,9 @@ class KeyRing:
         return key
 
     def remove(self, name: str) -> None:
-        """Forget a key: it is refused from now on. The file stays, empty at last: a service with no keys left lets nobody in.
+        """Remove a key: it is refused from now on. The file stays even if it is empty: then the service refuses every request.
 
-        Raises InputError where there is none of that name.
+        Raises InputError if there is no key of that name.
         """
         entries = self.entries()
         if not any(entry.name == name for entry in entries):
@@ -128,7 +128,7 @@ class KeyRing:
             self._write(tuple(entry for entry in self.entries() if entry.name != name))
 
     def entries(self) -> tuple[KeyEntry, ...]:
-        """All keys, oldest first; none where there is no file. Raises ConfigError for a damaged one."""
+        """All keys, oldest first. Empty if there is no file. Raises ConfigError for a damaged one."""
         if not self.path.exists():
             return ()
         try:
@@ -142,7 +142,7 @@ class KeyRing:
         return held.keys
 
     def _current(self) -> tuple[KeyEntry, ...]:
-        """The entries, read again where the file changed; none, which the log says, where it cannot be read."""
+        """The entries, read again if the file changed. Empty, with a line in the log, if it cannot be read."""
         with self._lock:
             try:
                 stat = self.path.stat()

@@ -1,12 +1,12 @@
-"""Uploaded documents: their files on disk, and how they get into the index and out of it.
+"""Uploaded documents: their files on disk, and their way into the index and out of it.
 
-    PROJECT/.lorag/uploads/TENANT/NAME        what the index holds; `_project` stands for the project's own
-    PROJECT/.lorag/uploads/.incoming/JOB/NAME  files of a job that is not finished
+    PROJECT/.lorag/uploads/TENANT/NAME        files in the index; TENANT is `_project` for the project's own
+    PROJECT/.lorag/uploads/.incoming/JOB/NAME  files of an unfinished job
     PROJECT/.lorag/uploads/.collection.json    for each tenant, the collection that holds all of its uploads
 
-A file moves from the second place to the first once the index holds it whole, so after a kill the index has its old version
-or its new one as soon as the job, which is still there, went on. A file is deleted before its passages are: a recheck removes
-those that a kill left.
+A file moves from the second place to the first when the index holds all of it. After a kill the job is still on disk and
+continues, so the index ends with the old version or the new one. A file is deleted before its passages, and a recheck removes
+passages that a kill left.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from lorag.pipeline.records import Document
 from lorag.pipeline.retrieval.index import Index
 from lorag.pipeline.retrieval.loading import load_file
 from lorag.pipeline.storage.atomic import OWNER_ONLY, make_folder, new_folder, sync, write_file
-from lorag.services.api.background import Job, Jobs, Named, Order, Progress
+from lorag.services.api.background import Job, Jobs, Order, Progress, TenantFile
 
 JOBS_FOLDER, UPLOADS_FOLDER = Path(".lorag/jobs"), Path(".lorag/uploads")
 INGEST, RECHECK = "ingest", "recheck"
@@ -32,43 +32,42 @@ _SEEN = ".collection.json"
 
 
 class Library:
-    """The uploads in `folder`, held by the index that `index` gives: the one in use at that moment. Is the `Work` of `Jobs`."""
+    """The uploads in `folder`. `index` returns the index in use at that moment. Implements `Work` for `Jobs`."""
 
     def __init__(self, folder: Path, index: Callable[[], Index]) -> None:
         self._folder, self._index = folder, index
 
     @contextmanager
     def incoming(self, job: str) -> Iterator[Path]:
-        """Within: an empty folder. After, what it holds is the files of a job that can be made; after an error it is gone."""
+        """Within: an empty folder. At the end its files belong to the job `job`. After an error the folder is removed."""
         with new_folder(self._incoming(job)) as folder:
             yield folder
 
     def discard(self, job: str) -> None:
-        """Remove the files that came in for a job that was not made, or has ended."""
+        """Remove the incoming files of a job that was not made, or has ended."""
         shutil.rmtree(self._incoming(job), ignore_errors=True)
 
     def sweep(self, unfinished: Collection[str]) -> None:
-        """Remove files that came in for jobs that are not there: an upload cut short, or a job's end cut short."""
+        """Remove the incoming files without an unfinished job, which a kill during an upload or at a job's end leaves."""
         for folder in (self._folder / _INCOMING).glob("*"):
             if folder.name not in unfinished:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def wanted(self, named: Collection[Named]) -> list[Order]:
-        """Uploads that the index lacks, and those it has though they were deleted; all of a tenant's where another collection
-        took the place of the one that had them."""
+    def needed(self, busy: Collection[TenantFile]) -> list[Order]:
+        """Rechecks for uploads that the index lacks, and for deleted ones that it still holds. If another collection is in use
+        now, for all uploads of a tenant."""
         orders = []
         for folder in sorted(path for path in self._folder.glob("*") if path.is_dir() and path.name[0] != "."):
             tenant = "" if folder.name == _OWN else folder.name
             to_read, to_remove = self._differences(tenant)
-            if files := to_read | {name for name in to_remove if (tenant, name) not in named}:
+            if files := to_read | {name for name in to_remove if (tenant, name) not in busy}:
                 orders.append(Order(RECHECK, tenant, tuple(sorted(files))))
         return orders
 
     def run(self, job: Job, progress: Progress) -> tuple[str, str | None]:
-        """Bring the job's files into the index, one after the other. A file that cannot be used does not stop the next.
+        """Ingest the job's files one by one. A file that cannot be used does not stop the next.
 
-        A recheck takes the files that differ when it runs. Where another collection takes the name meanwhile, one more is
-        ordered.
+        A recheck reads the files that differ when it runs. If the collection changes meanwhile, one more recheck is queued.
         """
         if job.kind == INGEST:
             return self._read(job.tenant, job.files, self._incoming(job.id), progress)
@@ -88,38 +87,38 @@ class Library:
             path = source / name
             if not path.is_file():
                 continue  # done before the service was stopped last, or deleted
-            tell = _Tell(progress, written, name if len(files) == 1 else f"{name} ({number} of {len(files)})")
+            file_progress = _FileProgress(progress, written, name if len(files) == 1 else f"{name} ({number} of {len(files)})")
             try:
-                self._take_in(path, tenant, tell)
+                self._ingest(path, tenant, file_progress)
             except InputError as error:
                 errors.append(str(error).replace(str(path), name))
             except UnicodeError:
                 errors.append(f"{name}: holds characters that are no text")
             else:
-                written = tell.done
+                written = file_progress.done
         return f"{len(files) - len(errors)} of {len(files)} files read, {written} passages written", "; ".join(errors) or None
 
-    def _take_in(self, path: Path, tenant: str, tell: _Tell) -> None:
-        """Put one file into the index, and where it belongs. Ends with it in the collection that is in use then."""
+    def _ingest(self, path: Path, tenant: str, on_written: _FileProgress) -> None:
+        """Write one file to the index and move it to its tenant's folder. At the end the collection in use holds it."""
         home, name = self._home(tenant), path.name
         documents = load_file(path, path.parent)
-        collection = self._put(tenant, name, documents, tell)
+        collection = self._put(tenant, name, documents, on_written)
         if path.parent == home and not path.is_file():  # deleted meanwhile
             self._index().for_tenant(tenant).remove(name)
             return
         if path.parent != home:
             self._publish(path, home)
-        while (current := self._collection()) != collection:  # whoever changed it did not know of this file yet
-            collection = self._put(tenant, name, documents, tell)
+        while (current := self._collection()) != collection:  # the collection changed, and the new one may lack this file
+            collection = self._put(tenant, name, documents, on_written)
         if not self._seen(tenant):
             self._remember(tenant, current)
 
-    def _put(self, tenant: str, name: str, documents: Sequence[Document], tell: _Tell | None = None) -> str:
-        """The collection that it was written to. The index is asked for anew each time: its encoder may be another."""
-        return self._index().for_tenant(tenant).put(name, documents, on_written=tell).collection
+    def _put(self, tenant: str, name: str, documents: Sequence[Document], on_written: _FileProgress | None = None) -> str:
+        """Write a file's documents and return the collection. `_index` is called each time, because the encoder may change."""
+        return self._index().for_tenant(tenant).put(name, documents, on_written=on_written).collection
 
     def give_up(self, job: Job) -> None:
-        """Bring back what the index held of the files that the job did not finish. Raises StoreError."""
+        """Restore the index's earlier version of the files that the job did not finish. Raises StoreError."""
         incoming, home = self._incoming(job.id), self._home(job.tenant)
         for name in job.files if incoming.is_dir() else ():
             if not (incoming / name).is_file():
@@ -133,23 +132,23 @@ class Library:
         self.discard(job.id)
 
     def delete(self, tenant: str, name: str) -> bool:
-        """Forget an uploaded file; False where there is none. Not while a job on it runs. Raises StoreError, OSError.
+        """Delete an uploaded file. False if there is none. No job on it may run. Raises StoreError, OSError.
 
-        `name` must have come through `safe_name`.
+        `name` must be a result of `safe_name`.
         """
         path = self._home(tenant) / name
-        there = path.is_file()
-        if there:
+        exists = path.is_file()
+        if exists:
             path.unlink()
             sync(path.parent)
-        return bool(self._index().for_tenant(tenant).remove(name)) or there
+        return bool(self._index().for_tenant(tenant).remove(name)) or exists
 
     def _differences(self, tenant: str) -> tuple[set[str], set[str]]:
-        """Names of files to read in, and of files to remove, for the index to hold what the tenant's folder does."""
+        """Names of files to read and of files to remove, so that the index matches the tenant's folder."""
         names = self._names(tenant)
-        held = {file.source for file in self._index().for_tenant(tenant).files() if file.uploaded}
+        indexed = {file.source for file in self._index().for_tenant(tenant).files() if file.uploaded}
         moved = self._collection() != self._seen(tenant)
-        return names if moved else names - held, held - names
+        return names if moved else names - indexed, indexed - names
 
     def _names(self, tenant: str) -> set[str]:
         home = self._home(tenant)
@@ -174,7 +173,7 @@ class Library:
             return ""
 
     def _seen(self, tenant: str) -> str:
-        """The collection that the tenant's uploads were brought into last; empty where that is not known."""
+        """The collection that the tenant's uploads were last written to. Empty if it is not known."""
         return self._all_seen().get(tenant, "")
 
     def _all_seen(self) -> dict[str, str]:
@@ -188,8 +187,8 @@ class Library:
         write_file(self._folder / _SEEN, json.dumps(seen, indent=1), mode=OWNER_ONLY)
 
 
-class _Tell:
-    """Tells the progress of one file as that of its job, in which `before` passages were written already."""
+class _FileProgress:
+    """Reports the progress of one file as that of its job, which has written `before` passages already."""
 
     def __init__(self, progress: Progress, before: int, where: str) -> None:
         self._progress, self._before, self._where = progress, before, where
@@ -202,7 +201,7 @@ class _Tell:
 
 
 def open_library(project: Path, index: Callable[[], Index]) -> Library:
-    """The project's uploads. It keeps nothing in memory."""
+    """The project's uploads. It holds no state in memory."""
     return Library(project / UPLOADS_FOLDER, index)
 
 

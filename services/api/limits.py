@@ -1,4 +1,4 @@
-"""A lane of requests: so many run, so many wait, the next is turned away at once. Knows no route and no model."""
+"""Admission to a lane of requests: bounded numbers run and wait, and the next is refused at once. Knows no route or model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lorag.services.api.metrics import Metrics
 
 
 class Admission:
-    """Lets `concurrency` requests run and `max_queue` wait for them, both counted under `lane`. Used from one event loop."""
+    """Admits `concurrency` requests to run and `max_queue` to wait, both counted under `lane`. Used from one event loop."""
 
     def __init__(self, lane: str, concurrency: int, max_queue: int, metrics: Metrics) -> None:
         self._slots = asyncio.Semaphore(concurrency)
@@ -23,7 +23,7 @@ class Admission:
         self._seconds = 1.0
 
     async def enter(self) -> Slot:
-        """Wait for a turn; whoever gets one ends it. Raises ApiError 429 at once where the queue is full."""
+        """Wait for a slot, which the caller ends. Raises ApiError 429 at once if the queue is full."""
         if self._slots.locked() and self._waiting >= self._max_queue:
             self._rejected.inc()
             message = f"{self._waiting} requests are waiting already; try again later"
@@ -39,13 +39,13 @@ class Admission:
         return Slot(self, time.monotonic())
 
     def leave(self, seconds: float) -> None:
-        """A turn has ended after `seconds`."""
+        """Free a slot that was used for `seconds`."""
         self._running.dec()
         self._slots.release()
         self._seconds += 0.1 * (seconds - self._seconds)
 
     def _wait(self) -> int:
-        """Whole seconds until the queue should have moved, by how long requests took lately."""
+        """Estimated whole seconds until a slot is free, by the duration of recent requests."""
         return min(120, max(1, math.ceil(self._seconds * (self._waiting + 1) / self._concurrency)))
 
 

@@ -1,4 +1,4 @@
-"""The service's log: one JSON object a line on stderr. No question, key or path of a request stands in it, and no traceback."""
+"""The service's log on stderr: one JSON object per line, without questions, keys, paths of requests and tracebacks."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import TextIO
 from lorag.services.api.errors import DEBUG
 
 LEVELS = {"": logging.WARNING, "lorag": logging.INFO, "pipeline": logging.WARNING, "uvicorn": logging.WARNING}
-"""By the name of a logger; the first is the root, which libraries' own lead to."""
+"""Level by the name of a logger. The first is the root, which libraries' loggers propagate to."""
 
 
 class JsonLines(logging.Formatter):
-    """`{"time", "level", "event", …}`. With `LORAG_DEBUG=1` an error's traceback stands in `traceback`."""
+    """`{"time", "level", "event", …}`. With `LORAG_DEBUG=1` an error's traceback is in `traceback`."""
 
     def format(self, record: logging.LogRecord) -> str:
         when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
@@ -32,7 +32,7 @@ class JsonLines(logging.Formatter):
 
 @contextmanager
 def logging_to(stream: TextIO | None = None) -> Iterator[None]:
-    """Within: the service's own lines, and from `warning` on those of all libraries, go to `stream` or stderr alone."""
+    """Within: the service's lines, and libraries' lines of level `warning` and above, go to `stream` or stderr alone."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines())
     loggers = {logging.getLogger(name): level for name, level in LEVELS.items()}

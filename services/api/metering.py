@@ -1,4 +1,4 @@
-"""The engine as one request sees it: it counts tokens, remembers replies and stops where nobody waits any more."""
+"""The engine of one request: it counts tokens, caches replies, and stops when the request is cancelled or timed out."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from lorag.pipeline.engine.layer import Layer
 from lorag.pipeline.engine.limits import current_limits
 from lorag.pipeline.engine.protocol import ChoiceRequest, Completion, Engine, Finish, Generation, completed
 from lorag.services.api.metrics import Metrics
-from lorag.services.api.replies import Replies, Reply
+from lorag.services.api.replies import Reply, ReplyCache
 
 
 @dataclasses.dataclass(slots=True)
 class Usage:
-    """What a request has read and written so far, in tokens, remembered replies included, and how its last text ended.
+    """The prompt and completion tokens of a request so far, cached replies included, and the finish of its last text.
 
-    Labels are scored, not written: what the judge reads is not in here.
+    Labels are scored, not generated, so the judge's prompts are not counted.
     """
 
     prompt: int = 0
@@ -26,13 +26,13 @@ class Usage:
 
 
 class RequestEngine:
-    """An `Engine` over `engine` for one request of `tenant`. Requests of one call run one after another: a request of the
-    service asks one thing at a time, and its neighbours share the batch below.
+    """An `Engine` over `engine` for one HTTP request of `tenant`. It runs the requests of one call one by one: the inner engine
+    batches them with those of other HTTP requests.
 
-    Raises Cancelled and DeadlinePassed, between two tokens, as the limits of the calling thread say.
+    Raises Cancelled and DeadlinePassed between two tokens, by the limits of the calling thread.
     """
 
-    def __init__(self, engine: Engine, replies: Replies, metrics: Metrics, tenant: str) -> None:
+    def __init__(self, engine: Engine, replies: ReplyCache, metrics: Metrics, tenant: str) -> None:
         self._engine, self._replies, self._metrics, self._tenant = engine, replies, metrics, tenant
         self.usage = Usage()
 
@@ -45,13 +45,13 @@ class RequestEngine:
 
     def stream(self, request: Generation) -> Generator[str, None, Completion]:
         greedy = request.sampling.temperature <= 0
-        known = self._known(request) if greedy else None
-        if isinstance(known, Completion):
-            if known.text:
-                yield known.text
-            self._count(known)
-            return known
-        completion = yield from self._work(request)
+        cached = self._cached(request) if greedy else None
+        if isinstance(cached, Completion):
+            if cached.text:
+                yield cached.text
+            self._count(cached)
+            return cached
+        completion = yield from self._generate(request)
         self._metrics.tokens.labels("prompt").inc(completion.prompt_tokens)
         self._metrics.tokens.labels("completion").inc(completion.completion_tokens)
         if greedy:
@@ -60,18 +60,18 @@ class RequestEngine:
         return completion
 
     def choice_probabilities(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
-        weights = []
+        probabilities = []
         for request in requests:
-            known = self._known(request)
-            if not isinstance(known, tuple):
-                _require_wanted()
-                (known,) = self._engine.choice_probabilities([request])
-                self._replies.put((self._tenant, request), known)
-            weights.append(known)
-        return weights
+            cached = self._cached(request)
+            if not isinstance(cached, tuple):
+                _check_limits()
+                (cached,) = self._engine.choice_probabilities([request])
+                self._replies.put((self._tenant, request), cached)
+            probabilities.append(cached)
+        return probabilities
 
-    def _work(self, request: Generation) -> Generator[str, None, Completion]:
-        _require_wanted()
+    def _generate(self, request: Generation) -> Generator[str, None, Completion]:
+        _check_limits()
         with closing(self._engine.stream(request)) as pieces:
             while True:
                 try:
@@ -79,13 +79,13 @@ class RequestEngine:
                 except StopIteration as end:
                     completion: Completion = end.value
                     return completion
-                _require_wanted()
+                _check_limits()
                 yield piece
 
-    def _known(self, request: Generation | ChoiceRequest) -> Reply | None:
-        known = self._replies.get((self._tenant, request))
-        self._metrics.cache.labels("miss" if known is None else "hit").inc()
-        return known
+    def _cached(self, request: Generation | ChoiceRequest) -> Reply | None:
+        cached = self._replies.get((self._tenant, request))
+        self._metrics.cache.labels("miss" if cached is None else "hit").inc()
+        return cached
 
     def _count(self, completion: Completion) -> None:
         self.usage.prompt += completion.prompt_tokens
@@ -94,7 +94,7 @@ class RequestEngine:
 
 
 def bounded(engine: Engine, max_tokens: int | None, stop: tuple[str, ...]) -> Layer:
-    """`engine`, whose texts end after `max_tokens` or at a stop text: what a client asks of the answer alone."""
+    """`engine` with texts that end after `max_tokens` or at a stop text. A client's limits apply to the answer alone."""
 
     def bound(request: Generation) -> Generation:
         most = request.max_tokens if max_tokens is None else min(request.max_tokens, max_tokens)
@@ -103,8 +103,8 @@ def bounded(engine: Engine, max_tokens: int | None, stop: tuple[str, ...]) -> La
     return Layer(engine, change=bound)
 
 
-def _require_wanted() -> None:
-    """Raises Cancelled or DeadlinePassed where nobody waits any more."""
+def _check_limits() -> None:
+    """Raises Cancelled or DeadlinePassed if the thread's request is cancelled or timed out."""
     reason = current_limits().over()
     if reason is not None:
         raise reason

@@ -1,4 +1,4 @@
-"""What the service counts, for Prometheus. Each service has a registry of its own; knows no route and no engine."""
+"""The service's metrics for Prometheus. Each service has a registry of its own. Knows no route and no engine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BATCH_ROWS = (1, 2, 4, 8, 16, 32)
 
 
 class Metrics:
-    """The counters, by what they are called there without `lorag_`. Safe for several threads."""
+    """The metrics, named as in Prometheus without `lorag_`. Safe for several threads."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
@@ -49,7 +49,7 @@ class Metrics:
         )
 
     def serve(self, adapters: Mapping[str, str]) -> None:
-        """Say which version each role serves from now on."""
+        """Record the version that each role serves from now on."""
         self.adapter.clear()
         for role, version in adapters.items():
             self.adapter.labels(role, version).set(1)
@@ -75,7 +75,7 @@ class Metrics:
 
 
 def _refuser(stages: tuple[StageRecord, ...], found: bool) -> str:
-    """`retriever` where nothing was found, `gate` where the judge shut it, else `synthesizer`."""
+    """`retriever` if nothing was found, `gate` if the judge closed it, else `synthesizer`."""
     if not found:
         return "retriever"
     return "gate" if any(record.detail.get("gated") for record in stages) else "synthesizer"

@@ -1,4 +1,4 @@
-"""`GET /v1/models`: what can be asked, in OpenAI's form."""
+"""`GET /v1/models`: the model names, in OpenAI's form."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lorag.services.api.errors import ApiError
 from lorag.services.api.keys import Scope
 
 CREATED = 1735689600
-"""OpenAI's form asks for a time; models here are roles, which have none, so it is the same for all: 1 January 2025."""
+"""OpenAI's form requires a time. Models here are roles, which have none, so all have 1 January 2025."""
 
 router = APIRouter(tags=["models"], dependencies=[Depends(needs(Scope.ASK))])
 
@@ -38,7 +38,7 @@ async def list_models() -> dict[str, Any]:
 
 @router.get("/v1/models/{model:path}", response_model=ModelShown)
 async def show_model(model: Annotated[str, ...]) -> dict[str, Any]:
-    """One of them."""
+    """One model."""
     if model not in (*CHAT_MODELS, EMBEDDER):
         raise ApiError(404, "there is no such model; see GET /v1/models", param="model", code="model_not_found")
     return _model(model)

@@ -1,4 +1,4 @@
-"""A service from a project that is open: its base for many requests at once, its index through the encoder of each version."""
+"""Opens the runtime of a service on an open project: its base for concurrent requests, its index with each version's encoder."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ log = logging.getLogger("lorag.service")
 
 
 def open_runtime(project: Project, metrics: Metrics) -> Runtime:
-    """The runtime of a project, its adapters proven and in memory. `close` it before the project, which keeps the parts.
+    """The runtime of a project, with its adapters proven and in memory. Close it before the project, which owns the parts.
 
-    Raises ConfigError, BaseError, StoreError, EngineError, AdapterError and its kin.
+    Raises ConfigError, BaseError, StoreError, EngineError, AdapterError and its subclasses.
     """
     parts = project.parts
 
@@ -28,7 +28,7 @@ def open_runtime(project: Project, metrics: Metrics) -> Runtime:
         return Encoder(version_name(version) if version else "", *parts.index_for(version))
 
     with ExitStack() as opened:
-        parts.store()  # what is wrong with it is told before a model is loaded
+        parts.store()  # raises before a model is loaded
         engine, residents = _open_engine(parts.base().engine, metrics, opened)
         runtime = Runtime(
             project.settings,
@@ -47,7 +47,7 @@ def open_runtime(project: Project, metrics: Metrics) -> Runtime:
 
 
 def _open_engine(engine: Engine, metrics: Metrics, opened: ExitStack) -> tuple[Engine, Residents]:
-    """The engine for many requests at once, and what puts further adapters on it."""
+    """The engine for concurrent requests, and the adapters that can be loaded onto it."""
     from lorag.pipeline.adapters.proof import load_proven
     from lorag.pipeline.engine.batching import BatchingEngine
     from lorag.pipeline.engine.local import LocalEngine

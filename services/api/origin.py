@@ -1,8 +1,8 @@
-"""Keeps web pages of others away from a service without keys.
+"""Refuses requests from other sites' pages to a service without keys.
 
-Such a service listens on the loopback address only, but every page in a browser on that machine reaches it too: with a form,
-which needs nobody's leave, or under a name of the page's own that suddenly points here (DNS rebinding). So it answers to the
-names of the loopback address alone, and not to what another origin sends.
+Such a service listens on the loopback address only, but any page in a browser on that machine can reach it too. It can send a
+form, which needs no permission, or use a host name of its own that resolves to this address (DNS rebinding). So the service
+answers only to loopback host names, and refuses requests of another origin.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _MAKE_A_KEY = "make a key with `lorag keys add NAME --scope ask`"
 
 
 def check_origin(headers: Headers, hosts: Collection[str]) -> None:
-    """Raises ApiError 403 unless the request names one of `hosts`, and comes from no page or from one of the service's own."""
+    """Raises ApiError 403 unless the request names one of `hosts` and has no origin or the service's own."""
     host, origin = headers.get("host", ""), headers.get("origin")
     if _name(f"//{host}") not in hosts:
         raise ApiError(403, f"a service without keys answers to localhost alone; for other names {_MAKE_A_KEY}")
@@ -27,7 +27,7 @@ def check_origin(headers: Headers, hosts: Collection[str]) -> None:
 
 
 def _name(address: str) -> str:
-    """The host in an address; empty where there is none to be read."""
+    """The host in an address. Empty if it has none."""
     try:
         return urlsplit(address).hostname or ""
     except ValueError:

@@ -1,7 +1,7 @@
-"""Replies of the model that are remembered: a greedy request is answered the same each time, so it is answered once.
+"""A cache of the model's replies: a greedy request always has the same reply, so it is generated once.
 
-A key holds the tenant, the adapter's version and the whole prompt with its passages, so nothing outlives a promotion or a changed
-document, and no tenant can learn from the time it takes what another has asked.
+A key holds the tenant, the adapter's version and the whole prompt with its passages. So no reply outlives a promotion or a
+changed document, and no tenant can learn from response times what another has asked.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ Key = tuple[str, Generation | ChoiceRequest]
 Reply = Completion | tuple[float, ...]
 
 
-class Replies:
-    """The newest `size` replies; 0 remembers nothing. Safe for several threads."""
+class ReplyCache:
+    """The `size` most recently used replies; 0 switches the cache off. Safe for several threads."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._known: OrderedDict[Key, Reply] = OrderedDict()
+        self._replies: OrderedDict[Key, Reply] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, key: Key) -> Reply | None:
         with self._lock:
-            reply = self._known.get(key)
+            reply = self._replies.get(key)
             if reply is not None:
-                self._known.move_to_end(key)
+                self._replies.move_to_end(key)
             return reply
 
     def put(self, key: Key, reply: Reply) -> None:
         with self._lock:
-            self._known[key] = reply
-            self._known.move_to_end(key)
-            while len(self._known) > self._size:
-                self._known.popitem(last=False)
+            self._replies[key] = reply
+            self._replies.move_to_end(key)
+            while len(self._replies) > self._size:
+                self._replies.popitem(last=False)

@@ -1,7 +1,7 @@
-"""Which adapters lie on the shared base, and who still uses them. Knows no model: loading and unloading are given to it.
+"""Counts the requests that use each adapter on the shared base. Knows no model: it gets functions that load and unload.
 
-A request holds the adapters that it was started with, so a promotion never takes one away from under it: the old version is
-unloaded after the last request that holds it, and not before newer ones need the room.
+A request holds the adapters that it was started with, so a promotion never unloads one in use. An old version is unloaded after
+the last request that holds it, and only when newer ones need its place.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable
 from lorag.pipeline.adapters.registry import Version
 
 KEEP = 4
-"""Adapters that nobody uses and that stay all the same: a rollback, or the next comparison, finds them in memory."""
+"""Unused adapters that stay in memory for a rollback or the next comparison."""
 
 
 class Residents:
-    """`load` makes a version resident under a name after it has proved itself, or raises; `unload` takes a name off. `names` are
-    resident already."""
+    """`load` proves a version and makes it resident under a name, or raises. `unload` removes a name. `names` are resident
+    already."""
 
     def __init__(
         self, load: Callable[[str, Version], None], unload: Callable[[str], None], *, names: Iterable[str] = (), keep: int = KEEP
@@ -30,16 +30,16 @@ class Residents:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All that are resident, in use or not."""
+        """All resident adapters, in use or not."""
         with self._lock:
             return (*self._holders, *self._idle)
 
     def hold(self, name: str, version: Version) -> None:
-        """Make sure that `name` is resident until it is released. Raises AdapterError, IdentityMismatch, NoEffect."""
-        if self._take(name):
+        """Keep `name` resident until `release`, and load it if needed. Raises AdapterError, IdentityMismatch, NoEffect."""
+        if self._hold_resident(name):
             return
-        with self._loading:  # one at a time; whoever waited finds it loaded
-            if self._take(name):
+        with self._loading:  # one load at a time; a thread that waited may find it loaded
+            if self._hold_resident(name):
                 return
             self._load(name, version)
             with self._lock:
@@ -55,9 +55,9 @@ class Residents:
             self._idle[name] = None
             if len(self._idle) <= self._keep:
                 return
-        self._shrink()
+        self._evict()
 
-    def _take(self, name: str) -> bool:
+    def _hold_resident(self, name: str) -> bool:
         with self._lock:
             if name in self._idle:
                 del self._idle[name]
@@ -68,8 +68,8 @@ class Residents:
                 return True
             return False
 
-    def _shrink(self) -> None:
-        """Unload what has been idle longest, until `keep` are left; under the loading lock, so that nobody loads it meanwhile."""
+    def _evict(self) -> None:
+        """Unload the adapters idle for longest until `keep` are left, under the loading lock so that no thread loads them."""
         with self._loading:
             while True:
                 with self._lock:

@@ -1,7 +1,7 @@
-"""The models and the index that all requests share, and which adapter versions they are answered with.
+"""The models and the index that all requests share, and the adapter versions that they use.
 
-A request takes a `Snapshot`: the adapters, the encoder and the collection of the moment it begins. `refresh` loads what a
-promotion or a rollback names now, proves it, and lets requests that begin later have it; those under way end on what they hold.
+A request takes a `Snapshot`: the adapters, the encoder and the collection at its start. `refresh` loads and proves the versions
+that a promotion or a rollback has named. Later requests use them, and running requests finish with their snapshot.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from lorag.services.api.errors import ApiError
 from lorag.services.api.residents import Residents
 
 ENCODERS = 3
-"""Encoders kept in memory: the one in use and those that were compared with it last."""
+"""Encoders kept in memory: the one in use and those last compared with it."""
 
 Aliases = Mapping[Role, str]
 """Role → `production`, `candidate`, `previous` or `none`."""
@@ -37,7 +37,7 @@ Aliases = Mapping[Role, str]
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """A text encoder, by the name of its adapter's version (empty: none), and the index seen through it."""
+    """A text encoder, by the name of its adapter's version (empty: none), and the index that it searches."""
 
     name: str
     embedder: Embedder
@@ -46,7 +46,7 @@ class Encoder:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What one request is answered with. `adapters` are resident names by generation role; a role without one asks the base."""
+    """The versions that one request uses. `adapters` are resident names by generation role; a role without one uses the base."""
 
     adapters: Mapping[Role, str]
     encoder: Encoder
@@ -59,7 +59,7 @@ class Snapshot:
 
 @dataclass(slots=True)
 class _Encoders:
-    """The encoders that were opened last, by name."""
+    """The most recently used encoders, by name."""
 
     open: Callable[[Version | None], Encoder]
     known: dict[str, Encoder] = field(default_factory=dict)
@@ -76,9 +76,9 @@ class _Encoders:
 
 
 class Runtime:
-    """`engine` answers for every tenant and adapter, `residents` puts adapters on it, `open_encoder` gives a version's encoder.
+    """`engine` serves every tenant and adapter, `residents` loads adapters onto it, `open_encoder` opens a version's encoder.
 
-    `refresh` must be called once before the first request; `on_serve` is told each time what serves then. Safe for several
+    `refresh` must be called once before the first request. It calls `on_serve` with the versions that serve. Safe for several
     threads.
     """
 
@@ -102,20 +102,20 @@ class Runtime:
 
     @property
     def encoder(self) -> Encoder:
-        """The encoder in production, and the index seen through it."""
+        """The encoder in production, and the index that it searches."""
         assert self._encoder is not None, "refresh() comes first"
         return self._encoder
 
     @property
     def index(self) -> Index:
-        """The project's index; `for_tenant` shows another's. Documents are added and removed through it."""
+        """The project's index, through which documents are added and removed. `for_tenant` selects a tenant's part."""
         return self.encoder.index
 
     def refresh(self) -> tuple[str, ...]:
-        """Serve what the settings' aliases name now, and return a line on whatever could not follow.
+        """Serve the versions that the settings name now, and return a line for each that cannot serve yet.
 
-        Raises AdapterError, IdentityMismatch, NoEffect where a version does not prove itself, StoreError; what served until now
-        serves on. The first time, IndexMismatch where no encoder that is known here can search the index.
+        Raises AdapterError, IdentityMismatch, NoEffect if a version is not proven, and StoreError; then the versions before serve
+        on. The first call raises IndexMismatch if no known encoder can search the index.
         """
         with self._refreshing, ExitStack() as undo:
             wanted = {role: version for role in GENERATION_ROLES if (version := chosen_version(self.settings, role))}
@@ -123,7 +123,7 @@ class Runtime:
                 self._hold(version, undo)
             encoder = self._encoders.get(chosen_version(self.settings, Role.EMBEDDER))
             with self._swap:
-                notes = self._follow(encoder)
+                notes = self._switch_encoder(encoder)
                 before, self._serving = self._serving, MappingProxyType(wanted)
             undo.pop_all()
             for version in before.values():
@@ -133,9 +133,9 @@ class Runtime:
 
     @contextmanager
     def proven(self, version: Version) -> Iterator[None]:
-        """Within: `version` has proved itself and is in memory, so `refresh` can serve it; what serves is as before.
+        """Within: `version` is proven and in memory, so that `refresh` can serve it. The versions that serve do not change.
 
-        Raises AdapterError, IdentityMismatch, NoEffect; ApiError 409 for an embedder that no collection was filled for.
+        Raises AdapterError, IdentityMismatch, NoEffect, and ApiError 409 for an embedder without a filled collection.
         """
         with ExitStack() as held:
             if version.role is not Role.EMBEDDER:
@@ -149,16 +149,16 @@ class Runtime:
             yield
 
     def serving(self) -> dict[str, str]:
-        """Each role with the version that new requests get, or `base`."""
+        """Each role with the version that new requests use, or `base`."""
         adapters = {role: version_name(version) for role, version in self._serving.items()}
         return Snapshot(adapters, self.encoder).named()
 
     @contextmanager
     def snapshot(self, aliases: Aliases = MappingProxyType({}), tenant: str = "", *, search: bool = False) -> Iterator[Snapshot]:
-        """Within: what the snapshot names stays in memory. `aliases` stand in for what is in production.
+        """Within: the versions of the snapshot stay in memory. `aliases` replace `production` for their roles.
 
-        With `search` the index is bound to the collection of this moment, which asks the store; without, nothing is asked.
-        Raises ApiError where an alias names nothing; AdapterError and its kin where a version does not prove itself.
+        With `search` the index is pinned to its current collection, which takes a call to the store. Raises ApiError if an alias
+        names no version, AdapterError and its subclasses if a version is not proven.
         """
         with ExitStack() as held:
             with self._swap:
@@ -171,7 +171,7 @@ class Runtime:
                 encoder = self._encoders.get(self._alias(Role.EMBEDDER, aliases[Role.EMBEDDER]))
                 encoder = _pinned(encoder, tenant) if search else encoder
             elif search:
-                encoder = self._bound(tenant)
+                encoder = self._pinned_production(tenant)
             yield Snapshot({role: version_name(version) for role, version in serving.items()}, encoder)
 
     @contextmanager
@@ -183,9 +183,9 @@ class Runtime:
         engine: Engine | None = None,
         writer: Engine | None = None,
     ) -> Iterator[tuple[Chain, Snapshot]]:
-        """Within: the chain as `tenant` may use it, and what answers in it.
+        """Within: the chain on the tenant's documents, and its snapshot.
 
-        `engine` stands in for the shared one, and `writer` for that in the synthesizer alone. Raises as `snapshot`.
+        `engine` replaces the shared one, and `writer` that of the synthesizer alone. Raises as `snapshot`.
         """
         engine = engine or self.engine
         with self.snapshot(adapters, tenant, search=True) as snapshot:
@@ -194,12 +194,12 @@ class Runtime:
             yield chain, snapshot
 
     def retriever(self, snapshot: Snapshot, *, k: int | None = None, hybrid: bool | None = None) -> Retriever:
-        """The retriever stage on the index of `snapshot`; what is left out is as the settings say."""
+        """The retriever stage on the index of `snapshot`. The settings give the defaults."""
         encoder = snapshot.encoder
         return retriever_of(self.settings, encoder.index, encoder.name, self._reranker, k=k, hybrid=hybrid)
 
     def close(self) -> None:
-        """Finish what runs and close model and index."""
+        """Finish the running work and close model and index."""
         self._close()
 
     def _hold(self, version: Version, stack: ExitStack) -> None:
@@ -224,8 +224,8 @@ class Runtime:
             message = f"no {role.value} adapter is `{alias}` here; see GET /v1/adapters for what there is"
             raise ApiError(400, message, param=f"lorag.adapters.{role.value}", code="no_such_adapter") from None
 
-    def _follow(self, encoder: Encoder) -> tuple[str, ...]:
-        """Take `encoder` and the collection that it can search. Where there is none the old pair stays together and serves on."""
+    def _switch_encoder(self, encoder: Encoder) -> tuple[str, ...]:
+        """Serve `encoder` with the collection that it can search. If there is none, the old encoder and collection serve on."""
         if self._encoder is not None and self._encoder.name == encoder.name:
             return ()
         try:
@@ -237,19 +237,19 @@ class Runtime:
             self._encoder = encoder
             return ()
         if self._encoder is None:
-            self._encoder = self._fitting(encoder)
+            self._encoder = self._fitting_encoder(encoder)
         name = self._encoder.name or BASE
         return (f"embedder {encoder.name or BASE} does not serve yet, {name} serves: {switch.message}",)
 
-    def _fitting(self, unfit: Encoder) -> Encoder:
-        """The bare encoder, or that of a version with an alias, that can search the index as it is, which `unfit` cannot.
+    def _fitting_encoder(self, unfit: Encoder) -> Encoder:
+        """The bare encoder, or that of a version with an alias, that can search the index, which `unfit` cannot.
 
-        Raises IndexMismatch where there is none.
+        Raises IndexMismatch if there is none.
         """
         filled = unfit.index.info().encoder
         registry = open_registry(self.settings)
         for name in ("", *registry.aliases(Role.EMBEDDER)):
-            with suppress(LoragError):  # one that is gone or does not prove itself: the next may
+            with suppress(LoragError):  # a version that is missing or not proven; try the next
                 encoder = self._encoders.get(registry.resolve(Role.EMBEDDER, name) if name else None)
                 if encoder.embedder.identity.can_search(filled):
                     return encoder
@@ -259,19 +259,18 @@ class Runtime:
             "`lorag serve`"
         )
 
-    def _bound(self, tenant: str) -> Encoder:
-        """The encoder in production with its index bound; the store is asked outside the lock, and again where a promotion came
-        between."""
+    def _pinned_production(self, tenant: str) -> Encoder:
+        """The encoder in production with its index pinned. It calls the store outside the lock, and again after a promotion."""
         while True:
             encoder = self.encoder
-            view = _pinned(encoder, tenant)
+            pinned = _pinned(encoder, tenant)
             with self._swap:
                 if self._encoder is encoder:
-                    return view
+                    return pinned
 
 
 def _pinned(encoder: Encoder, tenant: str) -> Encoder:
-    """`encoder` with the index as `tenant` sees it, bound to the collection of this moment; unbound where there is none yet."""
+    """`encoder` with the tenant's part of the index, pinned to its current collection. Not pinned if there is none yet."""
     index = encoder.index.for_tenant(tenant)
     with suppress(NothingIngested):
         index = index.pinned()

@@ -1,4 +1,4 @@
-"""The OpenAPI document: what FastAPI derives, with the service's own error form in place of the framework's."""
+"""The OpenAPI document: FastAPI's, with the service's error form in place of the framework's."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DESCRIPTION = (
 
 
 class ErrorDetail(BaseModel):
-    """`message` says in one line what is wrong and what to do, `param` where."""
+    """`message` says in one line what is wrong and what to do. `param` names the field."""
 
     message: str
     type: str
@@ -24,7 +24,7 @@ class ErrorDetail(BaseModel):
 
 
 class ErrorBody(BaseModel):
-    """Every error."""
+    """The body of every error response."""
 
     error: ErrorDetail
 

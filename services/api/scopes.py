@@ -1,4 +1,4 @@
-"""What an API key may do. Apart, because `lorag --help` shows it and nothing else of the service."""
+"""The scopes of an API key. A module of its own, because `lorag --help` needs nothing else of the service."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Scope(StrEnum):
-    """None includes another."""
+    """The scopes are independent: none includes another."""
 
     ASK = "ask"
     INGEST = "ingest"

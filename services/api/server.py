@@ -1,4 +1,4 @@
-"""Runs the application under uvicorn until it is told to stop: then nothing new is taken and what runs is finished."""
+"""Runs the application under uvicorn until a signal stops it. Then it accepts no new requests and finishes the running ones."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from lorag.serving_lock import serving
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 HEAD_SECONDS = 10.0
-"""A connection that has not sent a whole request head this long after the head's first byte is closed."""
+"""Seconds from the first byte of a request head after which an incomplete head closes the connection."""
 HEAD_BYTES = 16 << 10
 GRACE = 5.0
-"""Seconds beyond a request's own deadline that the end of the service waits for it."""
+"""Seconds beyond a request's deadline that shutdown waits for it."""
 
 
 def serve(project: Project, host: str, port: int, limits: Limits, on_notice: Callable[[str], None] = lambda line: None) -> None:
     """Serve `project` until SIGTERM or Ctrl-C; `on_notice` is called with the address.
 
-    Raises ConfigError for an address that cannot be had, for another than loopback without keys, and if another process serves
-    the project; and what opening the project raises.
+    Raises ConfigError if the address is not available, if it is not loopback and there are no keys, and if another process serves
+    the project. Also raises as `open_runtime`.
     """
     keys = KeyRing.load(project.folder)
     if keys is None and host not in LOOPBACK:
@@ -49,7 +49,7 @@ def serve(project: Project, host: str, port: int, limits: Limits, on_notice: Cal
 
 
 def run(state: ServiceState, host: str, port: int) -> None:
-    """Serve until SIGTERM or Ctrl-C. Raises ConfigError where the address cannot be had, and what opening the project raises."""
+    """Serve until SIGTERM or Ctrl-C. Raises ConfigError if the address is not available, and as `open_runtime`."""
     disable_created_metrics()  # type: ignore[no-untyped-call]  # one series a counter is enough
     failures: list[BaseException] = []
 
@@ -66,7 +66,7 @@ def run(state: ServiceState, host: str, port: int) -> None:
 
 
 def server_config(app: object, state: ServiceState) -> uvicorn.Config:
-    """uvicorn's settings: its own access log, which would hold paths and queries, is off."""
+    """uvicorn's settings, without its access log, which would hold paths and queries."""
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
         http=Protocol,
@@ -82,19 +82,19 @@ def server_config(app: object, state: ServiceState) -> uvicorn.Config:
 
 @contextmanager
 def listening(host: str, port: int) -> Iterator[socket.socket]:
-    """A socket that listens there. Raises ConfigError where that address cannot be had."""
+    """Within: a listening socket. Raises ConfigError if the address is not available."""
     try:
         opened = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except (OSError, UnicodeError) as error:
         number = getattr(error, "errno", None) or 0
-        reason = os.strerror(number) if number > 0 else str(error)  # a name that is not known has a negative number
+        reason = os.strerror(number) if number > 0 else str(error)  # an unknown host name has a negative number
         raise ConfigError(f"cannot listen on {host} port {port}: {reason}; choose another --host or --port") from error
     with opened:
         yield opened
 
 
 class Server(uvicorn.Server):
-    """Ends in peace after the first SIGTERM or Ctrl-C, at once after a second; uvicorn's own would raise the signal again."""
+    """Shuts down after the first SIGTERM or Ctrl-C and stops at once after a second. uvicorn's would raise the signal again."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -107,7 +107,7 @@ class Server(uvicorn.Server):
 
 
 class Protocol(H11Protocol):
-    """uvicorn's, which waits for ever for the rest of a request head."""
+    """uvicorn's protocol with a timeout for the request head, for which uvicorn's own has none."""
 
     _head_since: float | None = None
 

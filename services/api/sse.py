@@ -1,4 +1,4 @@
-"""Server-sent events as OpenAI writes them: `data: JSON` and at last `data: [DONE]`. Knows no model and no body."""
+"""Server-sent events in OpenAI's form: `data: JSON`, and `data: [DONE]` at the end. Knows no model and no body."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Chunks = AsyncGenerator[Mapping[str, Any]]
 
 
 class EventStream(StreamingResponse):
-    """Sends `chunks`. An error in the middle is sent as the last event, without `[DONE]`. However it ends, `chunks` is closed."""
+    """Sends `chunks`. An error in the middle is sent as the last event, without `[DONE]`. `chunks` is closed in every case."""
 
     media_type = "text/event-stream"
 

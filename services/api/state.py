@@ -1,4 +1,4 @@
-"""What the routes of one service share. It lies in `app.state.lorag`."""
+"""The state that the routes of one service share, stored in `app.state.lorag`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lorag.project import Project
 from lorag.services.api.errors import ApiError
 from lorag.services.api.limits import Admission
 from lorag.services.api.metrics import Metrics
-from lorag.services.api.replies import Replies
+from lorag.services.api.replies import ReplyCache
 
 if TYPE_CHECKING:
     from lorag.services.api.background import Jobs
@@ -26,37 +26,37 @@ STARTING_RETRY = 5
 
 
 class Lane(StrEnum):
-    """What a request works with. A request waits for others of its lane alone: a search takes milliseconds, an answer seconds."""
+    """The model that a request uses. Lanes have separate queues, because a search takes milliseconds and an answer seconds."""
 
     MODEL = "model"
     """The base: chains, roles, scores."""
     ENCODER = "encoder"
-    """Text encoder and index, never the base: searches and embeddings."""
+    """Text encoder and index without the base: searches and embeddings."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds that keep one client from taking the service from the others. Bytes, seconds and requests."""
+    """Bounds, in bytes, seconds and requests, so that one client cannot block the others."""
 
     max_queue: int = 64
     concurrency: int = 8
-    """This and `max_queue` are of the model's lane."""
+    """`concurrency` and `max_queue` are for the model's lane."""
     timeout: float = 120.0
     max_body: int = 1 << 20
     max_upload: int = 32 << 20
     cache: int = 1024
-    """Replies remembered (see `services.api.replies`); 0 switches that off."""
+    """Replies in the cache (see `services.api.replies`); 0 switches it off."""
     encoder_queue: int = 64
     encoder_concurrency: int = 4
-    """Few: the encoder takes one call at a time, and what runs beside it is the search."""
+    """A low number: the encoder runs one call at a time, and only searches run in parallel with it."""
 
 
 @dataclass(slots=True, eq=False)
 class ServiceState:
-    """`opened` is the runtime once the base is in memory; routes take it from `runtime`, which says 503 before.
+    """`opened` is the runtime once the base is in memory. Routes use `runtime`, which raises 503 before that.
 
-    `keys` None: the service is open, every caller has all scopes. A caller that was let in stands in `request.state.caller`.
-    `jobs` is there between start and end of the application. `hosts`, where given, are the only names it answers to.
+    If `keys` is None, every caller has all scopes. `request.state.caller` holds an accepted caller. `jobs` is set between start
+    and end of the application. `hosts`, if given, are the only host names that the service answers to.
     """
 
     project: Project
@@ -68,7 +68,7 @@ class ServiceState:
     jobs: Jobs | None = None
     lanes: Mapping[Lane, Admission] = field(init=False)
     workers: ThreadPoolExecutor = field(init=False)
-    replies: Replies = field(init=False)
+    replies: ReplyCache = field(init=False)
 
     def __post_init__(self) -> None:
         limits = self.limits
@@ -76,9 +76,9 @@ class ServiceState:
             Lane.MODEL: Admission(Lane.MODEL, limits.concurrency, limits.max_queue, self.metrics),
             Lane.ENCODER: Admission(Lane.ENCODER, limits.encoder_concurrency, limits.encoder_queue, self.metrics),
         }
-        threads = limits.concurrency + limits.encoder_concurrency  # one for each turn, so no lane waits for the other's
+        threads = limits.concurrency + limits.encoder_concurrency  # one per slot, so no lane waits for another lane's threads
         self.workers = ThreadPoolExecutor(threads, thread_name_prefix="lorag-request")
-        self.replies = Replies(limits.cache)
+        self.replies = ReplyCache(limits.cache)
 
     @property
     def settings(self) -> Settings:
@@ -93,12 +93,12 @@ class ServiceState:
 
 
 def starting() -> ApiError:
-    """What is answered until all is open."""
+    """The error until the runtime is open."""
     return ApiError(503, "the service is starting; try again in a moment", code="starting", retry_after=STARTING_RETRY)
 
 
 def state_of(request: Request) -> ServiceState:
-    """The state of the service that `request` came to; a FastAPI dependency."""
+    """The state of the request's service; a FastAPI dependency."""
     state: Any = request.app.state.lorag
     assert isinstance(state, ServiceState)
     return state

@@ -1,6 +1,6 @@
-"""Receiving uploads: a multipart body → plain files in a folder, each of a kind that is read, under a name that is safe.
+"""Receives uploads: a multipart body → files in a folder, each of a supported kind and with a safe name.
 
-Bytes go to disk as they come, so memory does not grow with a file. Knows no index and no job.
+Bytes go to disk as they arrive, so memory does not grow with a file. Knows no index and no job.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _PDF, _ZIP = b"%PDF-", b"PK\x03\x04"
 
 
 def safe_name(raw: str) -> str:
-    """The last part of a file name as a browser or a program sends it, with nothing in it that leads elsewhere or hides.
+    """The last part of a file name from a client, without characters that leave the folder or hide the file.
 
-    Raises ApiError 400 where nothing is left or it is too long, 415 for a kind that is not read.
+    Raises ApiError 400 if nothing is left or it is too long, 415 for an unsupported kind.
     """
     last = unicodedata.normalize("NFC", raw).replace("\\", "/").rpartition("/")[2]
     name = " ".join(_NOT_IN_NAMES.sub("_", last).split()).strip(" .")
@@ -46,7 +46,7 @@ def safe_name(raw: str) -> str:
 
 
 def check_content(name: str, head: bytes) -> None:
-    """Raises ApiError 415 where a file's first bytes are not of the kind that its name says."""
+    """Raises ApiError 415 if a file's first bytes do not match the kind in its name."""
     if name.lower().endswith(".pdf"):
         fits = _PDF in head
     else:
@@ -58,8 +58,8 @@ def check_content(name: str, head: bytes) -> None:
 async def receive(request: Request, folder: Path, *, limit: int) -> tuple[str, ...]:
     """Write the files of a multipart/form-data request into the empty `folder` and return their names in order.
 
-    Raises ApiError: 400 for a body that is no such form, has a part that is no file, no file, too many, two of one name or an
-    empty one; 413 above `limit` bytes in all; 415 for a kind that is not read.
+    Raises ApiError 400 for a body that is no such form, for a part that is no file, and for no files, too many, two of one name
+    or an empty one. Raises 413 above `limit` bytes in total and 415 for an unsupported kind.
     """
     reader = _FormReader(request.headers.get("content-type", ""), folder, limit)
     try:
@@ -73,7 +73,7 @@ async def receive(request: Request, folder: Path, *, limit: int) -> tuple[str, .
 
 
 class _FormReader:
-    """Fed with the body, opens a file at each part's headers and writes what comes until the next."""
+    """Reads the body in chunks: it opens a file at each part's headers and writes the part's data to it."""
 
     def __init__(self, content_type: str, folder: Path, limit: int) -> None:
         from python_multipart.multipart import MultipartParser, parse_options_header
@@ -171,7 +171,7 @@ class _FormReader:
 
 @contextmanager
 def _well_formed() -> Iterator[None]:
-    """Within: what the parser refuses becomes an ApiError 400."""
+    """Within: an error of the parser becomes an ApiError 400."""
     from python_multipart.exceptions import FormParserError
 
     try:

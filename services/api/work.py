@@ -1,7 +1,7 @@
-"""Blocking work for an async route: in its lane's turn, in a thread of its own, with a deadline, given up when the client goes.
+"""Blocking work for an async route: in a slot of its lane and a thread, with a deadline, cancelled if the client disconnects.
 
-All steps of one request run in one thread, since its limits are that thread's (`pipeline.engine.limits`); no engine is locked
-between steps. The turn ends when the thread does, so what is given up still counts until it has stopped.
+All steps of one request run in one thread, because its limits belong to that thread (`pipeline.engine.limits`). No engine is
+locked between steps. The slot is freed when the thread's work ends, so cancelled work counts until it has stopped.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from lorag.services.api.state import Lane, ServiceState, state_of
 Item = TypeVar("Item")
 
 GONE = 499
-"""nginx's status for a client that closed the connection; nobody reads it but the log."""
+"""nginx's status for a client that closed the connection. Only the log shows it."""
 
 
 async def run(request: Request, work: Callable[[], Item], lane: Lane = Lane.MODEL) -> Item:
-    """What `work` returns. Raises what it raises; ApiError 429, 504 or 499 as `items` does."""
+    """The result of `work`. Raises as `work`, and ApiError 429, 504 or 499 as `items`."""
 
     def once() -> Generator[Item]:
         yield work()
@@ -37,43 +37,43 @@ async def run(request: Request, work: Callable[[], Item], lane: Lane = Lane.MODE
 
 
 async def items(request: Request, start: Callable[[], Generator[Item]], lane: Lane = Lane.MODEL) -> AsyncGenerator[Item]:
-    """The items of `start()` as they come. Close it when done: that stops the work too.
+    """The items of `start()` as they come. Closing the generator stops the work.
 
-    Raises what the generator raises; ApiError 429 where the lane's queue is full, 504 past the deadline, 499 where the client has
-    gone.
+    Raises as the generator, and ApiError: 429 if the lane's queue is full, 504 after the deadline, 499 if the client has
+    disconnected.
     """
     state = state_of(request)
     deadline = time.monotonic() + state.limits.timeout
-    gone = asyncio.create_task(_disconnected(request))
+    disconnected = asyncio.create_task(_disconnected(request))
     limits = CallLimits(deadline)
     # A client that goes while a piece is sent leaves this generator suspended: the work must not run on until it is collected.
     gone.add_done_callback(lambda _: limits.cancelled.set())
     try:
-        turn = await _soon(state.lanes[lane].enter(), gone, deadline, state)
+        slot = await _before_deadline(state.lanes[lane].enter(), disconnected, deadline, state)
         loop, results = asyncio.get_running_loop(), asyncio.Queue[Callable[[], Item | None]]()
 
-        def tell(result: Callable[[], Item | None]) -> None:
-            with suppress(RuntimeError):  # the loop has ended: the service was told twice to stop
+        def send(result: Callable[[], Item | None]) -> None:
+            with suppress(RuntimeError):  # the loop has ended, after a second signal to stop
                 loop.call_soon_threadsafe(results.put_nowait, result)
 
         def done(_: object) -> None:
             with suppress(RuntimeError):
-                loop.call_soon_threadsafe(turn.end)
+                loop.call_soon_threadsafe(slot.end)
 
-        state.workers.submit(_pump, start, limits, tell).add_done_callback(done)
-        while (result := await _soon(results.get(), gone, deadline, state)) is not _end:
+        state.workers.submit(_pump, start, limits, send).add_done_callback(done)
+        while (result := await _before_deadline(results.get(), disconnected, deadline, state)) is not _end:
             yield result()  # type: ignore[misc]
     finally:
         limits.cancelled.set()
-        gone.cancel()
+        disconnected.cancel()
 
 
 def _end() -> None:
-    """The result that stands for the end of the items."""
+    """The result that marks the end of the items."""
 
 
-def _pump(start: Callable[[], Generator[Item]], limits: CallLimits, tell: Callable[[Callable[[], Item | None]], None]) -> None:
-    """Run the generator under `limits` and tell each item, then the end, or the error in place of an item."""
+def _pump(start: Callable[[], Generator[Item]], limits: CallLimits, send: Callable[[Callable[[], Item | None]], None]) -> None:
+    """Run the generator under `limits` and send each item, then the end, or the error in place of an item."""
 
     def raising(error: BaseException) -> Callable[[], Item | None]:
         def raise_it() -> Item | None:
@@ -84,22 +84,25 @@ def _pump(start: Callable[[], Generator[Item]], limits: CallLimits, tell: Callab
     try:
         with limited(limits), closing(start()) as generator:
             for item in generator:
-                tell(lambda item=item: item)  # type: ignore[misc]
+                send(lambda item=item: item)  # type: ignore[misc]
                 if (reason := limits.over()) is not None:
                     raise reason
-        tell(_end)
+        send(_end)
     except BaseException as error:
-        tell(raising(error))
+        send(raising(error))
 
 
-async def _soon(awaited: Coroutine[Any, Any, Item], gone: asyncio.Task[None], deadline: float, state: ServiceState) -> Item:
-    """What `awaited` gives before the deadline and while the client is there."""
+async def _before_deadline(
+    awaited: Coroutine[Any, Any, Item], disconnected: asyncio.Task[None], deadline: float, state: ServiceState
+) -> Item:
+    """The result of `awaited`. Raises ApiError 504 after the deadline, 499 if the client disconnects first."""
     task = asyncio.create_task(awaited)
+    timeout = max(0.0, deadline - time.monotonic())
     try:
-        await asyncio.wait({task, gone}, timeout=max(0.0, deadline - time.monotonic()), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, disconnected}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
-        if gone.done():
+        if disconnected.done():
             state.metrics.rejected.labels("client gone").inc()
             raise ApiError(GONE, "the client has gone", code="cancelled")
         state.metrics.rejected.labels("deadline").inc()
@@ -113,6 +116,6 @@ async def _soon(awaited: Coroutine[Any, Any, Item], gone: asyncio.Task[None], de
 
 
 async def _disconnected(request: Request) -> None:
-    """Returns when the client has closed the connection. The body has been read, so nothing else can come."""
+    """Return when the client has closed the connection. The body has been read, so no other message follows."""
     while (await request.receive())["type"] != "http.disconnect":
         pass

@@ -1,1 +1,1 @@
-"""One module a command. Each reads its options, calls the work and prints; none loads a model library when imported."""
+"""One module per command. Each reads its options, calls the use case and prints. None loads a model library when imported."""

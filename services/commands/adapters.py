@@ -66,7 +66,7 @@ def show_version(
     project: Project = HERE,
     output: Output = Format.TEXT,
 ) -> None:
-    """The card of a version: what it is, what it was made of, what it was shown to bring."""
+    """The card of a version: what it is, what it was trained on, and its evidence."""
     import lorag
     from lorag.pipeline.adapters.card import card_json
 
@@ -104,7 +104,7 @@ def promote(
     project: Project = HERE,
     output: Output = Format.TEXT,
 ) -> None:
-    """Let a version serve, if its held-out evidence says that it is better than what serves now."""
+    """Let a version serve if its held-out evidence says that it is better than what serves now."""
     import lorag
 
     with lorag.open(project) as opened:
@@ -113,7 +113,7 @@ def promote(
 
 @app.command("rollback")
 def rollback(role: RoleArgument, project: Project = HERE, output: Output = Format.TEXT) -> None:
-    """Put the previous version back, for the embedder with the index that belongs to it. A second rollback undoes the first."""
+    """Restore the previous version, for the embedder with the index that belongs to it. A second rollback undoes the first."""
     import lorag
 
     with lorag.open(project) as opened:
@@ -127,7 +127,7 @@ def model_card(
     form: Annotated[CardForm, typer.Option("--format", help="`hf`: README.md as Hugging Face reads it.")] = CardForm.HF,
     project: Project = HERE,
 ) -> None:
-    """Print the card of a version, written from what is known of it now. The registry keeps the same as README.md beside it."""
+    """Print the card of a version as it is now. The registry keeps the same text as the version's README.md."""
     import lorag
     from lorag.pipeline.adapters.card import card_json
     from lorag.pipeline.adapters.model_card import write_model_card
@@ -152,7 +152,7 @@ def import_(
     project: Project = HERE,
     output: Output = Format.TEXT,
 ) -> None:
-    """Take in an adapter that was trained elsewhere, as `candidate`. It serves once it is promoted, as every other."""
+    """Import an adapter that was trained elsewhere, as `candidate`. It serves once it is promoted, like every other."""
     import lorag
 
     with lorag.open(project) as opened:
@@ -167,7 +167,7 @@ def import_(
 
 
 def show_evidence(evidence: Sequence[Evidence]) -> None:
-    """The claims of a card: a table for each thing that it was measured against and kind of test."""
+    """The claims of a card: a table for each reference and kind of test."""
     titled: dict[str, list[Evidence]] = {}
     for each in evidence:
         titled.setdefault(f"{each.kind.value.capitalize()}, against {each.against}", []).append(each)
@@ -176,7 +176,7 @@ def show_evidence(evidence: Sequence[Evidence]) -> None:
 
 
 def show_changes(parent: Parent) -> None:
-    """What a training gained and lost against the adapter it began with."""
+    """The gains and losses of a training against the adapter that it continued."""
     _show_claims(parent.changes, f"Against {parent.version}, which training began with")
 
 
@@ -199,7 +199,7 @@ def _entry(each: CatalogueEntry) -> dict[str, Any]:
 
 
 def _made_of(entry: Mapping[str, Any]) -> str:
-    """The data that a version learnt from, and the version that it began with."""
+    """The data that a version was trained on, and the version that it continued."""
     if "problem" in entry:
         return ""
     return f"{entry['data']}, on {entry['parent']}" if entry["parent"] else str(entry["data"])

@@ -1,4 +1,4 @@
-"""`lorag ask`: one question, its answer and what the answer rests on."""
+"""`lorag ask`: one question, its answer and the citations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def ask(
     trace: Annotated[bool, typer.Option("--trace", help="Show every stage. JSON always holds it.")] = False,
     output: Output = Format.TEXT,
 ) -> None:
-    """Answer a question from the documents, each citation with the words it rests on."""
+    """Answer a question from the documents, each citation with the words it quotes."""
     import lorag
     from lorag.conversation import query_of, read_history
     from lorag.pipeline.response_json import response_json

@@ -1,4 +1,4 @@
-"""`lorag chat`: questions and answers that know what was said before."""
+"""`lorag chat`: a conversation in the terminal."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def chat(project: Project = HERE) -> None:
 
 
 class Streams(Protocol):
-    """What a conversation is held with: a project, or a chain."""
+    """The source of answers in a conversation: a project or a chain."""
 
     def stream(self, query: Query, /) -> Generator[Event]: ...
 
 
 class Conversation:
-    """A loop over the lines of stdin. A question that fails is told of and leaves the conversation as it was."""
+    """A loop over the lines of stdin. A question that fails is reported and leaves the conversation as it was."""
 
     def __init__(self, chain: Streams, project: Path = HERE) -> None:
         self._chain, self._project = chain, project
@@ -87,7 +87,7 @@ class Conversation:
             self._history += [Turn(Speaker.USER, question), Turn(Speaker.ASSISTANT, response.answer.text)]
 
     def _stream(self, query: Query) -> Response:
-        """Print the reply as it is written, then what it rests on."""
+        """Print the reply as it is generated, then its citations and verdicts."""
         from lorag.pipeline.chain import Final, TextDelta
 
         written = False
@@ -105,7 +105,7 @@ class Conversation:
 
 
 def _lines() -> Iterator[str]:
-    """Lines of stdin, with a prompt and line editing where a person types. What is no UTF-8 is left to the chain's check."""
+    """Lines of stdin, with a prompt and line editing on a terminal. The chain checks for text that is not UTF-8."""
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="surrogateescape")
     if not sys.stdin.isatty():

@@ -1,4 +1,4 @@
-"""`lorag data`: other people's data sets into a folder that the other commands read."""
+"""`lorag data`: imports data sets into a folder that the other commands read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`lorag doctor`: what this machine can do, and what is missing."""
+"""`lorag doctor`: the state of this machine, and what is missing."""
 
 from __future__ import annotations
 

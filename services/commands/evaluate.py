@@ -43,8 +43,8 @@ def chain(
 ) -> None:
     """Measure the base chain, each adapter alone and all of them on FOLDER/test, each against the base item by item.
 
-    Beside the table: retrieval by raw, rewritten and gold question, the judge in full, support of answers, time and tokens, and
-    every item that was unparsed or failed.
+    Also shown: retrieval by raw, rewritten and gold question, the judge in full, support of answers, time and tokens, and every
+    item that was unparsed or failed.
     """
     import lorag
     from lorag.evaluating.details import usage_json
@@ -73,7 +73,7 @@ def chain(
 
 
 def _show_ablation(ablation: Ablation) -> None:
-    """A line a metric, a column a configuration: terminals are narrow, and there are more metrics."""
+    """A row per metric and a column per configuration: terminals are narrow, and there are more metrics."""
     rows = table("metric", *(f">{row.configuration}" for row in ablation.rows), title="Means over the test items")
     for metric in ablation.metrics:
         cells = (row.cells.get(metric) for row in ablation.rows)
@@ -121,11 +121,11 @@ def adapter(
         show_json({"role": role.value, "version": found.version.id, "evidence": plain(evidence)})
         return
     show_evidence(evidence)
-    _show_outlook(found, command("adapters", "promote", role.value, version, project=project))
+    _show_next_step(found, command("adapters", "promote", role.value, version, project=project))
 
 
-def _show_outlook(found: AdapterEvaluation, promotion: str) -> None:
-    """Whether what was measured would let the version serve."""
+def _show_next_step(found: AdapterEvaluation, promotion: str) -> None:
+    """Whether the claims allow a promotion, and the command for it."""
     version, decides = found.version, found.claims[0]
     if "production" in version.aliases:
         show(f"{version.id} serves already.")

@@ -1,4 +1,4 @@
-"""`lorag eval ablation`: every combination of adapters, what each buys, and the report."""
+"""`lorag eval ablation`: every combination of adapters, the effect of each, and the report."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def ablation(
 ) -> None:
     """Measure all 16 combinations of the four adapters on FOLDER/test: main effects, interactions, and what is noise.
 
-    Work that combinations share is done once, and a run that was stopped goes on. A report with every question goes to --out,
-    its JSON beside it.
+    Work that combinations share is done once, and a run that was stopped continues. A report with every question goes to --out,
+    with its JSON next to it.
     """
     import lorag
     from lorag.evaluating.ablation import STATE, to_json
@@ -56,8 +56,8 @@ def ablation(
 
 
 def _show_effects(effects: Sequence[EffectRow]) -> None:
-    """`shows from` is the smallest true difference that the items show with 80 % power before the correction of p; the next how
-    many items WORTH takes, likewise."""
+    """`shows from` is the smallest true difference that the items show with 80 % power, before the correction of p. The next
+    column is the number of items that a difference of WORTH takes."""
     from lorag.pipeline.evaluation.effects import UNCORRECTED, WORTH
 
     columns = (

@@ -1,4 +1,4 @@
-"""The tables below the first of `lorag eval chain`."""
+"""The detail tables of `lorag eval chain`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lorag.pipeline.evaluation.second_look import SupportVerdicts
 
 LISTED = 5
-"""Ids of failed and unparsed items that are named; all stand in the JSON."""
+"""The most ids of failed or unparsed items to print. The JSON holds all."""
 
 
 def show_details(details: Details | None, usage: Sequence[Usage]) -> None:
@@ -60,11 +60,15 @@ def _show_judges(judges: Sequence[JudgeDetail]) -> None:
 
 def _show_support(found: Sequence[SupportVerdicts]) -> None:
     for each in found:
-        own = each.calibration
-        believed = "it was never calibrated" if own is None else f"its ECE on {own.n} labelled answers is {_figure(own.ece)}"
+        measured = each.calibration
+        calibration = (
+            "it was never calibrated"
+            if measured is None
+            else f"its ECE on {measured.n} labelled answers is {_figure(measured.ece)}"
+        )
         show(
             f"{each.configuration}: the judge finds {_figure(each.supported)} of {each.judged} answers supported, "
-            f"mean probability {_figure(each.probability)}; {believed}"
+            f"mean probability {_figure(each.probability)}; {calibration}"
         )
 
 

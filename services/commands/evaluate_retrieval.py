@@ -40,7 +40,7 @@ def retrieval(
         Path | None, typer.Option("--run", metavar="FILE", help="Score this TREC run instead of searching.")
     ] = None,
     qrels_in: Annotated[
-        Path | None, typer.Option("--qrels", metavar="FILE", help="TREC judgments for --run, where there is no --beir.")
+        Path | None, typer.Option("--qrels", metavar="FILE", help="TREC judgments for --run if there is no --beir.")
     ] = None,
     run_out: Annotated[Path | None, typer.Option("--run-out", metavar="FILE", help="Write the rankings in TREC format.")] = None,
     qrels_out: Annotated[
@@ -96,7 +96,7 @@ def _searched(
 
 
 def _scored(run_in: Path, beir: Path | None, qrels_in: Path | None, split: str, k: int) -> tuple[RetrievalScores, Run, Qrels]:
-    """A run made elsewhere, by the judgments of a TREC file or of the BEIR folder."""
+    """Score a run made elsewhere by the judgments of a TREC file or of the BEIR folder."""
     from lorag.pipeline.evaluation.beir import read_beir
     from lorag.pipeline.evaluation.retrieval import default_metrics, score_run
     from lorag.pipeline.evaluation.trec import read_qrels, read_run
@@ -109,7 +109,7 @@ def _scored(run_in: Path, beir: Path | None, qrels_in: Path | None, split: str, 
 
 
 def _encoder(name: str, adapter: str, project: Path) -> Embedder:
-    """The encoder by name, with the project's adapter, proven, where one is asked for: only then is there a need of a project."""
+    """The encoder by name, with the project's proven adapter if `adapter` names one. Only an adapter needs a project."""
     from lorag.pipeline.retrieval.embedder import SentenceTransformerEmbedder
 
     if adapter == NO_ADAPTER:

@@ -1,4 +1,4 @@
-"""`lorag ingest`: the index is brought to the state of the documents folder."""
+"""`lorag ingest`: updates the index from the documents folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def ingest(
     ] = False,
     output: Output = Format.TEXT,
 ) -> None:
-    """Read the documents into the index: only what is new, changed or gone. Stopped anywhere, it goes on when run again."""
+    """Read the documents into the index: only what is new, changed or gone. After a stop, run it again and it continues."""
     import lorag
 
     with lorag.open(project) as opened, progress_bars() as bars:

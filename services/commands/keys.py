@@ -1,4 +1,4 @@
-"""`lorag keys`: who may use the service of a project."""
+"""`lorag keys`: the API keys of a project's service."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def add_key(
     project: Project = HERE,
     output: Output = Format.TEXT,
 ) -> None:
-    """Make a key and print it, this once: only its hash is kept. A running service takes it at once if it has keys already."""
+    """Make a key and print it once: only its hash is stored. A running service accepts it at once if it has keys already."""
     ring = _open(project)
     first = not ring.path.exists()
     key = ring.add(name, scope, tenant)

@@ -13,7 +13,7 @@ from lorag.services.options import HERE, Format, Output, Project, Tuned
 from lorag.services.terminal import cell, out, say, show, show_json, table
 
 
-class Whole(StrEnum):
+class MergePrecision(StrEnum):
     """The precisions that an adapter may be merged into."""
 
     BF16 = "bf16"
@@ -29,7 +29,9 @@ def merge(
         Path | None,
         typer.Option("--data", metavar="FOLDER", help="Held-out rows to compare on; needed for an adapter of a quantized base."),
     ] = None,
-    precision: Annotated[Whole, typer.Option("--precision", help="Of the merged weights; an encoder stays fp32.")] = Whole.BF16,
+    precision: Annotated[
+        MergePrecision, typer.Option("--precision", help="Of the merged weights; an encoder stays fp32.")
+    ] = MergePrecision.BF16,
     samples: Annotated[int, typer.Option("--samples", min=1, help="Rows to compare on.")] = 32,
     allow: Annotated[
         bool, typer.Option("--allow-difference", help="Write it although it differs; the figures are recorded.")
@@ -37,10 +39,10 @@ def merge(
     project: Project = HERE,
     output: Output = Format.TEXT,
 ) -> None:
-    """Merge an adapter into its base, prove that both do the same, and write a model that needs no adapter.
+    """Merge an adapter into its base, check that both agree, and write a model that needs no adapter.
 
-    Layer by layer in float32, then logits of canaries, then held-out replies and likelihoods against the adapter as it was
-    trained. A merged model that differs is refused with the figures. merge.json and README.md in FOLDER hold them.
+    It compares layers in float32, logits of canaries, then held-out replies and likelihoods with the adapter as it was trained.
+    A merged model that differs is refused with the figures. merge.json and README.md in FOLDER hold them.
     """
     import lorag
     from lorag.pipeline.adapters.merged_card import figures

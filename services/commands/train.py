@@ -103,8 +103,10 @@ def train(
             if not processes.is_first():
                 raise typer.Exit(INTERRUPTED) from None
             chosen = {"--data": data, "--recipe": recipe, "--from": begin, "--public": public, "--max-memory": max_memory}
-            again = _again(role, {**chosen, "--project": project if project != HERE else None, "--run": run})
-            raise Interrupted(f"training stopped; complete checkpoints stay in {run_folder}, go on with: {again}") from None
+            resume_command = _resume_command(role, {**chosen, "--project": project if project != HERE else None, "--run": run})
+            raise Interrupted(
+                f"training stopped; complete checkpoints stay in {run_folder}, go on with: {resume_command}"
+            ) from None
         processes.leave()
         if not processes.is_first():
             return
@@ -114,8 +116,8 @@ def train(
         _report(opened.registry.show(tuned, version.id), project, data)
 
 
-def _again(role: Tuned, options: Mapping[str, object]) -> str:
-    """The command that goes on with the run."""
+def _resume_command(role: Tuned, options: Mapping[str, object]) -> str:
+    """The command that continues the run."""
     words = [word for name, value in options.items() if value is not None for word in (name, str(value))]
     return shlex.join(["lorag", "train", role.value, *words, "--resume"])
 

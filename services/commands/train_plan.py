@@ -1,4 +1,4 @@
-"""`lorag train ROLE --dry-run` as people and programs read it: what a run will need, shown before it is spent."""
+"""The output of `lorag train ROLE --dry-run`, as text or JSON: what a run will need."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def show_plan(role: Role, base: str, plan: Plan) -> None:
 
 
 def basis(plan: Plan) -> str:
-    """What the time rests on, in one line."""
+    """The basis of the time estimate, in one line."""
     from lorag.training.estimate_time import EFFICIENCY
 
     share = EFFICIENCY[plan.device.partition(":")[0]]
@@ -81,7 +81,7 @@ def plan_json(role: Role, base: str, plan: Plan) -> dict[str, Any]:
 
 
 def print_plan(role: Role, plan: Plan, settings: Settings, *, as_json: bool) -> None:
-    """The plan as the command's result."""
+    """Print the plan as text or JSON."""
     base = settings.embedder.model if role is Role.EMBEDDER else settings.base.model
     if as_json:
         show_json(plan_json(role, base, plan))

@@ -1,7 +1,7 @@
-"""The web page: static files, and the headers under which a browser keeps them harmless.
+"""The web page: static files with security headers.
 
-Knows nothing of questions, documents or adapters: the page talks to the HTTP API beside it, as any other client does, by
-relative addresses. It holds no secrets, so it is served without a key; what it shows needs one.
+The page is a client of the HTTP API like any other and uses relative addresses. It holds no secrets, so it is served without a
+key. The data that it shows needs one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ POLICY = (
     "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; frame-src blob:; "
     "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""No inline script or style and no other host. `blob:` is the evaluation report, in a frame that may run nothing."""
+"""No inline script or style and no other host. `blob:` is for the evaluation report, in a frame without scripts."""
 
 HEADERS = {
     "Content-Security-Policy": POLICY,
@@ -34,7 +34,7 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-cache",
 }
-"""`no-cache` lets a browser keep the files and ask each time whether they changed; each has an ETag."""
+"""With `no-cache` a browser keeps the files and asks each time if they changed; each has an ETag."""
 
 
 def mount(app: FastAPI) -> None:
@@ -48,7 +48,7 @@ async def _page() -> FileResponse:
 
 
 class _Files(StaticFiles):
-    """Static files, each answer with the page's headers."""
+    """Static files, each response with the page's headers."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)

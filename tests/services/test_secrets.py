@@ -23,7 +23,7 @@ import pytest
 from lorag.assembly import open_base, open_store
 from lorag.pipeline.config import load_settings, parse_settings
 from lorag.pipeline.errors import ConfigError, EngineError, LoragError, StoreError
-from lorag.services.api.errors import note
+from lorag.services.api.errors import log_error
 from lorag.services.api.keys import FILE, KeyRing, Scope
 from lorag.services.api.logs import LEVELS, logging_to
 from lorag.services.failures import report_bug
@@ -232,7 +232,7 @@ def test_a_store_that_echoes_its_key(
     with logged() as log:
         for error in errors_of("http://127.0.0.1:9" if away else echo):
             clean(str(error), repr(error))
-            note(error)
+            log_error(error)
             report_bug(error)
     told = capsys.readouterr()
     assert "StoreError" in log.getvalue() and "Traceback" in told.err
@@ -251,7 +251,7 @@ def test_a_server_that_echoes_its_key(
     with logged() as log, pytest.raises(EngineError) as caught:
         open_base(settings)
     with logged() as log:
-        note(caught.value)
+        log_error(caught.value)
         report_bug(caught.value)
     told = capsys.readouterr()
     clean(str(caught.value), repr(caught.value), repr(settings), log.getvalue(), told.out, told.err)

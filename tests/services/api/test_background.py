@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lorag.pipeline.errors import StoreError
-from lorag.services.api.background import MAX_STARTS, Job, Jobs, JobState, Named, Order, Progress, new_id
+from lorag.services.api.background import MAX_STARTS, Job, Jobs, JobState, Order, Progress, TenantFile, new_id
 from lorag.services.api.errors import ApiError
 from tests.services.api.small_service import wait_for
 
@@ -37,7 +37,7 @@ class Scripted:
     def sweep(self, unfinished: Collection[str]) -> None:
         self.swept.append(set(unfinished))
 
-    def wanted(self, named: Collection[Named]) -> list[Order]:
+    def needed(self, busy: Collection[TenantFile]) -> list[Order]:
         return self.orders
 
     def run(self, job: Job, progress: Progress) -> tuple[str, str | None]:
@@ -251,7 +251,7 @@ def test_tenants_take_turns(tmp_path: Path) -> None:
 def test_what_is_wanted_waits_once(tmp_path: Path) -> None:
     jobs = Jobs(tmp_path, Scripted(orders=[Order("recheck", "red", ("a.md",)), Order("recheck", "blue", ("a.md",))]))
     for _ in range(2):
-        jobs.look_again()
+        jobs.check_uploads()
     assert len(jobs.of("red")) == len(jobs.of("blue")) == 1
 
 

@@ -72,7 +72,7 @@ def texts(index: Index) -> set[str]:
 
 
 def run_orders(library: Library) -> list[Order]:
-    orders = library.wanted(())
+    orders = library.needed(())
     for number, order in enumerate(orders):
         library.run(Job(f"r{number}", order.kind, order.tenant, order.files, ""), nothing)
     return orders
@@ -172,7 +172,7 @@ def test_another_collection_gets_what_changed_since_it_was_left(library: Library
 def test_a_file_deleted_on_disk_only_by_a_kill_is_gone_at_the_next_look(library: Library, index: Index, tmp_path: Path) -> None:
     library.run(arrive(library, "j1", a="One."), nothing)
     (tmp_path / "uploads/red/a.md").unlink()
-    assert library.wanted({("red", "a.md")}) == [] and texts(index) == {"One."}
+    assert library.needed({("red", "a.md")}) == [] and texts(index) == {"One."}
     assert run_orders(library) == [Order(RECHECK, "red", ("a.md",))]
     assert texts(index) == set() and not library.delete("red", "a.md")
 
@@ -211,7 +211,7 @@ def test_a_recheck_takes_the_files_that_are_there_when_it_runs(library: Library,
     library.run(arrive(library, "j1", a="One.", b="Two."), nothing)
     for name in ("a.md", "b.md"):
         index.for_tenant("red").remove(name)
-    (order,) = library.wanted(())
+    (order,) = library.needed(())
     library.delete("red", "b.md")
     library.run(arrive(library, "j2", c="Three."), nothing)
     index.for_tenant("red").remove("c.md")

@@ -1,4 +1,4 @@
-"""Replies that are remembered, and the engine as one request sees it."""
+"""The cache of replies, and the engine of one request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lorag.pipeline.errors import Cancelled, DeadlinePassed
 from lorag.pipeline.records import Message
 from lorag.services.api.metering import RequestEngine, bounded
 from lorag.services.api.metrics import Metrics
-from lorag.services.api.replies import Replies
+from lorag.services.api.replies import ReplyCache
 
 
 def asking(text: str, **options: Any) -> Generation:
@@ -31,7 +31,7 @@ def drained(engine: Any, request: Generation) -> tuple[str, Completion]:
 
 
 def test_the_oldest_reply_is_forgotten_first() -> None:
-    replies, reply = Replies(2), Completion("x", 1, 1, Finish.STOP)
+    replies, reply = ReplyCache(2), Completion("x", 1, 1, Finish.STOP)
     for name in "ab":
         replies.put(("", asking(name)), reply)
     replies.get(("", asking("a")))
@@ -40,13 +40,13 @@ def test_the_oldest_reply_is_forgotten_first() -> None:
 
 
 def test_no_size_no_memory() -> None:
-    replies = Replies(0)
+    replies = ReplyCache(0)
     replies.put(("", asking("a")), Completion("x", 1, 1, Finish.STOP))
     assert replies.get(("", asking("a"))) is None
 
 
 def test_a_greedy_request_runs_once_a_tenant_and_counts_each_time() -> None:
-    inner, replies, metrics = ScriptedEngine(lambda request: "two words"), Replies(10), Metrics()
+    inner, replies, metrics = ScriptedEngine(lambda request: "two words"), ReplyCache(10), Metrics()
     engine = RequestEngine(inner, replies, metrics, "a")
     assert drained(engine, asking("one two three")) == drained(engine, asking("one two three"))
     (completion,) = engine.generate([asking("one two three")])
@@ -62,14 +62,14 @@ def test_a_greedy_request_runs_once_a_tenant_and_counts_each_time() -> None:
 
 def test_a_drawn_reply_is_drawn_each_time() -> None:
     inner = ScriptedEngine(["first", "second"])
-    engine = RequestEngine(inner, Replies(10), Metrics(), "")
+    engine = RequestEngine(inner, ReplyCache(10), Metrics(), "")
     drawn = asking("x", sampling=Sampling(temperature=1.0))
     assert [drained(engine, drawn)[0] for _ in range(2)] == ["first", "second"]
 
 
 def test_weights_are_remembered_for_each_adapter() -> None:
     inner = ScriptedEngine(weigher=lambda request: [1, 3])
-    engine = RequestEngine(inner, Replies(10), Metrics(), "")
+    engine = RequestEngine(inner, ReplyCache(10), Metrics(), "")
     request = ChoiceRequest((Message("user", "x"),), ("yes", "no"), "judge-1")
     assert engine.choice_probabilities([request, request]) == [(0.25, 0.75)] * 2
     engine.choice_probabilities([ChoiceRequest(request.messages, request.choices, "judge-2")])
@@ -88,7 +88,7 @@ def test_a_bound_holds_for_what_is_written_through_it_alone() -> None:
 @pytest.mark.parametrize("streamed", [False, True])
 def test_whoever_has_gone_is_not_worked_for(streamed: bool) -> None:
     inner = ScriptedEngine(lambda request: "a b c d")
-    engine, gone = RequestEngine(inner, Replies(10), Metrics(), ""), threading.Event()
+    engine, gone = RequestEngine(inner, ReplyCache(10), Metrics(), ""), threading.Event()
     with limited(CallLimits(cancelled=gone)):
         stream = engine.stream(asking("x"))
         assert next(stream) == "a"
