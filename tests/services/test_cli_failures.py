@@ -76,7 +76,7 @@ def test_a_bug_is_one_line_unless_debugging(
 
 
 def test_a_stopped_demo_says_that_it_goes_on(lorag, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stopped(out: Path, full: bool, from_starters: bool, watcher: object) -> Path:
+    def stopped(out: Path, full: bool, from_starters: bool, progress: object) -> Path:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("lorag.demo.run_demo", stopped)

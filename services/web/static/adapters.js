@@ -1,4 +1,4 @@
-// The adapters of each role: their versions, which of them serves, and the way to another.
+// The adapters of each role: the versions, the one that serves, and buttons to promote and roll back.
 
 import { getJson } from "./api.js";
 import { cardFacts, evidenceLine } from "./card.js";
@@ -37,7 +37,7 @@ export function adaptersView(root) {
     }
   }
 
-  /** Asks, then promotes or rolls back, then shows what serves now. */
+  /** Asks for confirmation, promotes or rolls back, then shows what serves now. */
   async function change(role, verb, json, title, text, yes) {
     if (!(await confirmed(title, text, yes))) return;
     tell(PROVING);
@@ -95,7 +95,7 @@ function versionCard(role, { version, aliases, created, evidence, problem }, cha
   );
 }
 
-/** The card, fetched when it is unfolded first. */
+/** The card, fetched when it is first unfolded. */
 function cardDetails(role, version) {
   const body = el("div", { class: "card-body" }, el("p", { class: "soft" }, "Loading"));
   const summary = el("summary", {}, "Card", el("span", { class: "unseen" }, ` of ${role} ${version}`));

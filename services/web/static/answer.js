@@ -1,4 +1,4 @@
-// One answer as it comes into being and as it stands: stages, rewrite, text, sources.
+// One answer while it streams and when it is complete: stages, rewrite, text, sources.
 
 import { announce, el, seconds } from "./dom.js";
 import { making, verdictList } from "./making.js";
@@ -15,8 +15,8 @@ const STAGES = {
 let made = 0;
 
 /**
- * A place for one answer. `heading` names it ("Answer", "Setting A"), `setting` says in words which adapters were asked for.
- * The caller tells it what happens: `stage`, `text`, and at the end one of `finish`, `stop`, `fail`.
+ * The view of one answer. `heading` names it ("Answer", "Setting A"), `setting` describes the chosen adapters.
+ * The caller calls `stage` and `text` as they arrive, and at the end one of `finish`, `stop`, `fail`.
  */
 export function answer(heading, setting = "") {
   const id = `answer-${++made}`;
@@ -41,7 +41,7 @@ export function answer(heading, setting = "") {
       working.before(el("li", {}, words, el("span", { class: "soft" }, ` ${seconds(taken)}`)));
       announce(words);
     },
-    /** All of the text that there is so far. A mark becomes a button when its source is known. */
+    /** The whole text so far. A mark becomes a button when its source is known. */
     text(written) {
       text.replaceChildren(...markedText(written, [], (number) => el("span", { class: "mark" }, String(number))));
     },
@@ -61,7 +61,7 @@ export function answer(heading, setting = "") {
       rest.append(el("p", { class: "remark" }, "■ Stopped. What is above is unfinished."));
       announce("Stopped.");
     },
-    /** `box` tells what went wrong. */
+    /** `box` shows the error. */
     fail(box) {
       settle();
       rest.append(box);

@@ -1,16 +1,16 @@
-// The HTTP API as the page uses it: one call, its errors in words, and the reader of event streams.
+// The client of the HTTP API: calls, errors as text, and the reader of event streams.
 
 const ROOT = new URL("../", import.meta.url);
 const KEY = "lorag.key";
 
-/** The key of this tab; never written anywhere that outlives it. */
+/** The key of this tab. It is never stored beyond the tab's life. */
 export const key = {
   get: () => sessionStorage.getItem(KEY) ?? "",
   set: (text) => sessionStorage.setItem(KEY, text),
   forget: () => sessionStorage.removeItem(KEY),
 };
 
-/** `status` is the HTTP status, 0 where there was no answer. */
+/** `status` is the HTTP status, or 0 if there was no response. */
 export class ApiError extends Error {
   constructor(status, message) {
     super(message);
@@ -26,7 +26,7 @@ const LOST = "The server cannot be reached. Check the connection and whether it 
 const CUT = "The connection broke before the answer was complete.";
 const LATE = "The server ran out of time for this. Ask something shorter, or try again later.";
 
-/** Fetches `path`, relative to the page. Raises ApiError for anything but a success; an abort stays an AbortError. */
+/** Fetches `path`, relative to the page. Throws ApiError if it fails; an abort stays an AbortError. */
 export async function call(path, { method = "GET", json, body, signal } = {}) {
   const headers = {};
   if (key.get()) headers.Authorization = `Bearer ${key.get()}`;
@@ -69,7 +69,7 @@ async function refusal(response) {
   );
 }
 
-/** The JSON values of a server-sent event stream up to `[DONE]`. Raises ApiError where the stream says so or breaks off. */
+/** The JSON values of a server-sent event stream up to `[DONE]`. Throws ApiError for an error event or a broken stream. */
 export async function* events(response, signal) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
@@ -100,15 +100,15 @@ const dataOf = (block) =>
     .map((line) => line.slice(5).trimStart())
     .join("\n");
 
-/** An error told in the middle of a stream has no HTTP status. */
+/** An error event in the middle of a stream has no HTTP status. */
 function streamed({ code, message }) {
   return code === "timeout"
     ? new ApiError(504, LATE)
     : new ApiError(500, sentence(message ?? "the server could not finish the answer"));
 }
 
-/** A server's words as a sentence; a name at their beginning stays as it is. */
+/** A server's message as a sentence. A name at its beginning is not capitalized. */
 const sentence = (text) => text.replace(/^[a-z](?=[a-z]*[ ,])/, (letter) => letter.toUpperCase()).replace(/[^.!?]$/, "$&.");
 
-/** `a/b#c?.md` as one path segment after the other, each safe in an address. */
+/** `a/b#c?.md` with each path segment escaped for an address. */
 export const pathOf = (source) => source.split("/").map(encodeURIComponent).join("/");

@@ -1,4 +1,4 @@
-// The page as a whole: which view is shown, and whether the server is ready.
+// The whole page: the view that is shown, and whether the server is ready.
 
 import { adaptersView } from "./adapters.js";
 import { call } from "./api.js";
@@ -8,7 +8,7 @@ import { byId } from "./dom.js";
 import { askForKey, startKey } from "./key.js";
 import { reportView } from "./report.js";
 
-const READY_EVERY = 3000; // milliseconds between two looks at a server that is not ready
+const READY_EVERY = 3000; // milliseconds between two checks of a server that is not ready
 
 const views = {
   ask: askView(byId("ask")),
@@ -17,7 +17,7 @@ const views = {
   report: reportView(byId("report")),
 };
 
-/** Shows the view that the address names. `moveFocus`: somebody went there, so that is where they go on. */
+/** Shows the view in the address. `moveFocus`: the user navigated, so the focus moves to the view. */
 function show(moveFocus) {
   const wanted = location.hash.slice(1);
   const name = Object.hasOwn(views, wanted) ? wanted : "ask";
@@ -33,7 +33,7 @@ function show(moveFocus) {
   views[name].show();
 }
 
-/** Tells while the server is away or still loading, and goes quiet when it is ready. */
+/** Shows a notice while the server is unreachable or loading, and hides it when the server is ready. */
 async function watch() {
   const box = byId("condition");
   const text = await call("readyz").then(

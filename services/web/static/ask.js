@@ -1,4 +1,4 @@
-// The conversation: a question goes out, one answer or two come back, and what was said is the history of the next.
+// The conversation: a question, its one or two answers, and the earlier turns as the history of the next question.
 
 import { answer } from "./answer.js";
 import { call, events } from "./api.js";
@@ -7,13 +7,13 @@ import { announce, el } from "./dom.js";
 import { stagePanel } from "./stages.js";
 import { trouble } from "./trouble.js";
 
-const REMEMBERED = 12; // turns of the conversation that are sent along; the prompts look at fewer
+const REMEMBERED = 12; // turns of the conversation that are sent along; the prompts use fewer
 const LEAD = "Answers come from your documents alone. Each shows the passages it rests on, with the words that support it.";
 
 /** Builds the view in `root`. */
 export function askView(root) {
-  let turns = []; // {question, replies: {a, b}}: what counts as history, by setting
-  let running = null; // AbortController of the question that is being answered
+  let turns = []; // {question, replies: {a, b}}: the history, by setting
+  let running = null; // AbortController of the current question
   const panel = stagePanel();
   const stop = () => running?.abort();
   const box = composer({ submit, stop, reset });
@@ -26,7 +26,7 @@ export function askView(root) {
     if (event.key === "Escape") stop();
   });
 
-  /** Takes a question unless another is being answered. */
+  /** Asks a question, unless another is being answered. */
   function submit(question) {
     if (running) return false;
     ask(question);
@@ -42,7 +42,7 @@ export function askView(root) {
   }
 
   async function ask(question) {
-    const conversation = turns; // a reset meanwhile begins another
+    const conversation = turns; // a reset meanwhile begins a new one
     const turn = { question, replies: {} };
     const lanes = panel.settings().map((setting) => ({
       name: setting.name,
@@ -63,7 +63,7 @@ export function askView(root) {
     if (turn.replies.a ?? turn.replies.b) conversation.push(turn);
   }
 
-  /** What is asked in a setting; a turn that only the other setting answered counts with that answer. */
+  /** The messages of a setting. A turn that only the other setting answered is sent with that answer. */
   function bodyOf(question, { name, adapters }) {
     const messages = turns.slice(-REMEMBERED).flatMap(({ question: asked, replies }) => [
       { role: "user", content: asked },

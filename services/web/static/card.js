@@ -1,10 +1,10 @@
-// What an adapter version was shown to bring, and its card. Knows the card's keys, and nothing of how it is fetched.
+// The evidence and the card of an adapter version. Knows the card's keys, but not how it is fetched.
 
 import { el, facts, plural } from "./dom.js";
 
 const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(3)}`;
 
-/** The newest held-out comparison in one line of words and figures. */
+/** The newest held-out comparison in one line. */
 export function evidenceLine(evidence) {
   const newest = evidence.find(({ kind }) => kind === "held-out");
   if (!newest) return el("p", { class: "soft" }, "No held-out comparison yet, so it cannot be promoted.");

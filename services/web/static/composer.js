@@ -1,9 +1,9 @@
-// The field for the question, and the buttons beside it.
+// The field for the question, and its buttons.
 
 import { button, el } from "./dom.js";
 
-const ROWS = 8; // lines that the field grows to
-const LINE = 90; // characters that about fill a line
+const ROWS = 8; // the most lines of the field
+const LINE = 90; // characters that fill about a line
 
 /** `on` is `{submit(question), stop(), reset()}`. */
 export function composer(on) {
@@ -42,13 +42,13 @@ export function composer(on) {
 
   return {
     element,
-    /** Puts a question there to be sent again or changed. */
+    /** Puts a question into the field, to be sent again or changed. */
     fill(text) {
       fill(text);
       field.focus();
     },
     focus: () => field.focus(),
-    /** While an answer is written the next question can be typed, and Stop stands in the place of Ask. */
+    /** During an answer the next question can be typed, and Stop replaces Ask. */
     busy(working) {
       const held = [stop, send].includes(document.activeElement);
       stop.hidden = !working;

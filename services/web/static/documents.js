@@ -1,4 +1,4 @@
-// The documents that questions are asked of: listed page by page, added as a background job, deleted after a question.
+// The indexed documents: listed page by page, added as a background job, deleted after a confirmation.
 
 import { call, getJson, pathOf } from "./api.js";
 import { announce, button, confirmed, el, plural } from "./dom.js";
@@ -49,12 +49,12 @@ export function documentsView(root) {
   return {
     show() {
       load(0);
-      coming.resume().catch(() => {}); // what is wrong, the list says
+      coming.resume().catch(() => {}); // the list shows the error
     },
   };
 }
 
-/** Where files are chosen or dropped; `send` takes them. */
+/** The area to choose or drop files, which go to `send`. */
 function dropZone(send) {
   const input = el("input", { type: "file", id: "files", class: "unseen", multiple: true, "aria-describedby": "files-note" });
   const zone = el(
@@ -92,7 +92,7 @@ function documentTable(rows) {
   return el("table", { class: "list" }, el("caption", { class: "unseen" }, "Documents"), el("thead", {}, head), rows);
 }
 
-/** Only what was uploaded can be deleted here; the rest lies in the project's own folder. */
+/** Only uploads can be deleted here; other files are in the project's own folder. */
 function documentRow({ source, title, passages, uploaded }, remove) {
   const about = title === source ? null : el("span", { class: "soft small title" }, title);
   const last = uploaded

@@ -1,6 +1,6 @@
-// Elements out of text alone: nothing that came from the server is ever read as markup.
+// Builds elements from text alone: nothing from the server is ever parsed as markup.
 
-/** `el("p", {class: "soft", onclick: f}, "text", child)`; null, undefined and false are left out, of attributes too. */
+/** `el("p", {class: "soft", onclick: f}, "text", child)`. Null, undefined and false are left out, of attributes too. */
 export function el(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -14,9 +14,9 @@ export function el(tag, attributes = {}, ...children) {
 
 export const byId = (id) => document.getElementById(id);
 
-const SAID = 10_000; // milliseconds after which an announcement is taken away again
+const SAID = 10_000; // milliseconds after which an announcement is removed
 
-/** Says `text` to a screen reader, after what is being said, without moving anything. */
+/** Announces `text` to a screen reader after its current speech, without moving the focus. */
 export function announce(text) {
   const line = el("p", {}, text);
   byId("announcer").append(line);
@@ -25,14 +25,14 @@ export function announce(text) {
 
 export const button = (text, act, attributes = {}) => el("button", { type: "button", onclick: act, ...attributes }, text);
 
-/** A list of names and values under a heading of the level that `tag` says; a value that is empty is left out. */
+/** A list of names and values under a heading with the tag `tag`. Empty values are left out. */
 export function facts(tag, title, values) {
   const rows = Object.entries(values).filter(([, value]) => value !== "" && value !== undefined);
   const list = rows.map(([name, value]) => [el("dt", {}, name), el("dd", {}, String(value))]);
   return el("div", {}, el(tag, {}, title), el("dl", { class: "facts" }, list));
 }
 
-/** Asks before something that cannot be undone; resolves to whether it was confirmed. */
+/** Asks for confirmation of an action that cannot be undone. Resolves to true if the user confirms. */
 export function confirmed(title, text, yes) {
   const dialog = byId("confirm-dialog");
   byId("confirm-title").textContent = title;
@@ -51,7 +51,7 @@ export const percent = (share) => `${Math.round(share * 100)} %`;
 
 export const seconds = (value) => (value < 0.1 ? `${Math.round(value * 1000)} ms` : `${value.toFixed(value < 10 ? 1 : 0)} s`);
 
-/** "2026-01-31T12:00:00Z" → a date and time as people write it; other text stays as it is. */
+/** "2026-01-31T12:00:00Z" → date and time in the user's format. Other text stays unchanged. */
 export function moment(text) {
   const date = new Date(text);
   return Number.isNaN(date.valueOf()) ? String(text) : date.toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });

@@ -1,9 +1,9 @@
-// The dialog in which an API key is given or forgotten. A change is told by the event `keychange` on the document.
+// The dialog to enter or remove an API key. A change dispatches the event `keychange` on the document.
 
 import { key } from "./api.js";
 import { byId } from "./dom.js";
 
-/** Opens the dialog; `reason` is what the server said, where it was the server that asked. */
+/** Opens the dialog. `reason` is the server's message, if the server requires a key. */
 export function askForKey(reason = "") {
   const dialog = byId("key-dialog");
   byId("key-reason").textContent = reason;
@@ -13,10 +13,10 @@ export function askForKey(reason = "") {
   byId("key-field").focus();
 }
 
-/** Makes the button and the dialog work. */
+/** Connects the button and the dialog. */
 export function startKey() {
   byId("key-button").addEventListener("click", () => askForKey());
-  // Not at the dialog's `close`, which comes a while after it is hidden: a question asked in between would go without the key.
+  // Not at the dialog's `close`, which fires some time after it is hidden: a question in between would be sent without the key.
   byId("key-form").addEventListener("submit", (event) => take(event.submitter.value));
   // Enter in the field means "use", whichever button comes first in the dialog.
   byId("key-field").addEventListener("keydown", (event) => {

@@ -1,4 +1,4 @@
-// How an answer came about: what the judge said of it, which adapters took part, how long each stage took, what was prompted.
+// The details of an answer: the judge's verdicts, the adapter and time of each stage, and the prompts.
 
 import { el, facts, percent, seconds } from "./dom.js";
 
@@ -10,14 +10,14 @@ const TONES = {
   partly: ["fair", "◐"],
 };
 
-/** The verdicts as chips; null where nothing was judged. */
+/** The verdicts as chips; null if nothing was judged. */
 export function verdictList(verdicts) {
   if (!verdicts.length) return null;
   const chips = verdicts.map((each) => el("li", {}, verdict(each)));
   return el("ul", { class: "verdicts", "aria-label": "Verdicts of the judge" }, chips);
 }
 
-/** A chip that unfolds into the probability of every label. Its sign, not its colour alone, says how it stands. */
+/** A chip that unfolds into the probability of every label. A sign as well as its colour shows the verdict. */
 function verdict({ task, label, outcome, probabilities }) {
   if (outcome === "failed") return el("span", { class: "chip bad" }, `! ${task}: not judged`);
   const [tone, sign] = TONES[label] ?? ["", "·"];

@@ -1,4 +1,4 @@
-// The newest evaluation report, in a frame that may run nothing and load nothing.
+// The newest evaluation report, in a frame that cannot run scripts or load anything.
 
 import { call } from "./api.js";
 import { el } from "./dom.js";
@@ -8,7 +8,7 @@ const INLINE = /<(style|script)\b[^>]*>([\s\S]*?)<\/\1>/gi;
 
 /** Builds the view in `root`. */
 export function reportView(root) {
-  let address = ""; // of the blob that holds the report
+  let address = ""; // of the report's blob
   const body = el("div", { class: "report" });
   const save = el("a", { class: "button", download: "report.html", hidden: true }, "Download");
   root.append(el("div", { class: "view-head" }, el("h1", { id: "report-title", tabindex: -1 }, "Evaluation report"), save), body);
@@ -37,8 +37,8 @@ function none() {
 }
 
 /**
- * The report in a sandbox without scripts, forms or popups. The policy of this page, which the frame inherits, also refuses
- * inline styles, so they are taken out of it and handed over as style sheets; `allow-same-origin` is what lets this page do so.
+ * The report in a sandbox without scripts, forms or popups. The frame inherits this page's policy, which also refuses inline
+ * styles, so this page moves them into style sheets. `allow-same-origin` is needed for that.
  */
 function frame(html) {
   const styles = [];
@@ -52,7 +52,7 @@ function frame(html) {
     const { contentDocument: page, contentWindow: view } = element;
     if (!page) return;
     URL.revokeObjectURL(address);
-    // The search of the report needs its script; the downloaded file has it.
+    // The report's search needs its script, which works in the downloaded file.
     page.adoptedStyleSheets = [...styles, ".tools { display: none; }"].map((text) => {
       const sheet = new view.CSSStyleSheet();
       sheet.replaceSync(text);

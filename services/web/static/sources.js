@@ -1,10 +1,10 @@
-// What an answer rests on: citation marks that open their source, and passages with the quoted words highlighted.
+// The sources of an answer: citation marks that open their source, and passages with the quoted words highlighted.
 
 import { el, plural } from "./dom.js";
 
 const MARK = /\s*\[(\d{1,3})\]/g;
 
-/** The answer with each mark `[n]` as `mark(n)`; marks of sources that the text does not name stand at its end. */
+/** The answer with each mark `[n]` as `mark(n)`. Marks of sources that the text does not name follow at its end. */
 export function markedText(text, cited, mark) {
   const nodes = [];
   const named = new Set();
@@ -19,7 +19,7 @@ export function markedText(text, cited, mark) {
   return [...nodes, ...cited.filter((number) => !named.has(number)).map(mark)];
 }
 
-/** Where a quote stands in `characters`: at its offsets, else where its words are found first; null where nowhere. */
+/** The place of a quote in `characters`: its offsets, else the first match of its words, else null. */
 function place(characters, { quote, start, end }) {
   if (!quote) return null;
   if (characters.slice(start, end).join("") === quote) return { start, end };
@@ -38,8 +38,8 @@ function places(characters, citations) {
 }
 
 /**
- * A passage's text as nodes, the quoted words in `<mark>`. Offsets count code points, as Python's do, and strings here count
- * UTF-16 units, so the text is taken apart first.
+ * A passage's text as nodes, the quoted words in `<mark>`. Offsets count code points, as in Python. Strings here count UTF-16
+ * units, so the text is split into code points first.
  */
 export function highlighted(text, citations) {
   const characters = Array.from(text);
@@ -53,8 +53,8 @@ export function highlighted(text, citations) {
 }
 
 /**
- * The sources of one answer. `element` is what to show; `mark(n)` makes the button that opens source n, or plain text where
- * there is no such passage.
+ * The sources of one answer. `element` is the list; `mark(n)` makes the button that opens source n, or plain text if there is no
+ * such passage.
  */
 export function sourceList(id, passages, citations) {
   const cards = new Map(
@@ -103,7 +103,7 @@ function found(others, folded) {
   return el("details", { class: "others" }, el("summary", {}, `${plural(others.length, "passage")} found and not cited`), list);
 }
 
-/** One passage, folded under its title; a quoted one shows the quote while it is folded. */
+/** One passage, folded under its title. A cited one shows the quote while it is folded. */
 function card(id, { number, title: given, source, text, score }, quotes) {
   const title = (given || source).replaceAll(" > ", " › ");
   const back = el("button", { type: "button", class: "back", hidden: true }, "Back to the answer");
@@ -122,7 +122,7 @@ function card(id, { number, title: given, source, text, score }, quotes) {
     back,
   );
   const details = el("details", { class: "source", id }, summary, passage);
-  /** `from` is the mark that was pressed; the way back leads there. */
+  /** `from` is the mark that was pressed; the back button returns to it. */
   const open = (from) => {
     details.closest(".others")?.setAttribute("open", "");
     details.open = true;

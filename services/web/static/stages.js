@@ -1,4 +1,4 @@
-// Which adapter each stage uses for the next question, in one setting or in two that are compared.
+// The adapter of each stage for the next question, in one setting or in two that are compared.
 
 import { getJson } from "./api.js";
 import { el } from "./dom.js";
@@ -11,9 +11,9 @@ const NOTE = "Which adapter each stage uses from the next question on; none is t
 
 const word = (choice) => choice || "default";
 
-/** The panel of switches. `settings()` are the one or two `{name, adapters, words}` to ask in; `words` is null where it is one. */
+/** The panel of switches. `settings()` returns one or two `{name, adapters, words}`; `words` is null if there is only one. */
 export function stagePanel() {
-  // Another embedder needs an index of its own, which there may not be; so side B begins with that of side A.
+  // Another embedder needs an index of its own, which may not exist, so side B begins with the embedder of side A.
   const sides = { a: side("a", {}), b: side("b", BARE) };
   const both = el("div", { class: "sides" }, sides.a.element, sides.b.element);
   const compare = toggle("Compare two settings", "Every question is asked of both.");
@@ -47,7 +47,7 @@ export function stagePanel() {
       if (!compare.input.checked) return [{ name: "a", adapters: sides.a.adapters(), words: null }];
       return Object.entries(sides).map(([name, each]) => ({ name, adapters: each.adapters(), words: each.words() }));
     },
-    /** Reads which aliases exist, so that the others cannot be chosen. Where that fails every choice stays. */
+    /** Reads the aliases that exist, and disables the others. If the request fails, every choice stays enabled. */
     async refresh() {
       const found = await getJson("v1/adapters").catch(() => null);
       for (const { role, aliases } of found?.roles ?? []) Object.values(sides).forEach((each) => each.limit(role, aliases));
@@ -80,7 +80,7 @@ function side(name, chosen) {
         .map((pair) => pair.join(" "))
         .join(", ");
     },
-    /** Takes the choice of aliases that a role does not have; what is chosen stays, and the server says what it thinks of it. */
+    /** Disables aliases that a role does not have. A current choice stays, and the server rejects it if it is wrong. */
     limit(role, aliases) {
       for (const option of selects.get(role)?.options ?? []) {
         const missing = ALIASES.includes(option.value) && !(option.value in aliases);

@@ -1,13 +1,13 @@
-// Files on their way into the index: each upload has a line, from sending to its end, with how far its job is.
+// Uploads: each has a line that shows the progress of sending and of its job.
 
 import { getJson } from "./api.js";
 import { announce, el, plural } from "./dom.js";
 import { trouble } from "./trouble.js";
 
-const POLL = 700; // milliseconds between two looks at a running job
+const POLL = 700; // milliseconds between two requests for a running job's progress
 const STATES = { queued: "Waiting", running: "Reading", done: "Done", failed: "Failed" };
 
-/** The list of uploads; `changed` is called when one has ended. */
+/** The list of uploads. `changed` is called when an upload has ended. */
 export function uploads(changed) {
   const known = new Set(); // jobs that have a line already
   const element = el("ul", { class: "jobs", "aria-label": "Uploads" });
@@ -27,7 +27,7 @@ export function uploads(changed) {
     changed();
   }
 
-  /** Jobs that were started elsewhere, or before the page was loaded anew. */
+  /** Shows jobs that were started elsewhere, or before the page was reloaded. */
   async function resume() {
     const { jobs } = await getJson("v1/jobs");
     for (const job of jobs.filter(({ id, state }) => !known.has(id) && (state === "queued" || state === "running"))) {
