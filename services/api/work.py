@@ -46,8 +46,9 @@ async def items(request: Request, start: Callable[[], Generator[Item]], lane: La
     deadline = time.monotonic() + state.limits.timeout
     disconnected = asyncio.create_task(_disconnected(request))
     limits = CallLimits(deadline)
-    # A client that goes while a piece is sent leaves this generator suspended: the work must not run on until it is collected.
-    gone.add_done_callback(lambda _: limits.cancelled.set())
+    # If the client disconnects while a piece is sent, this generator stays suspended. Without this, the work would run on until
+    # the generator is collected.
+    disconnected.add_done_callback(lambda _: limits.cancelled.set())
     try:
         slot = await _before_deadline(state.lanes[lane].enter(), disconnected, deadline, state)
         loop, results = asyncio.get_running_loop(), asyncio.Queue[Callable[[], Item | None]]()
