@@ -2,8 +2,8 @@
 
     python -m benchmarks.kills [--method sft|packed|contrastive] [--kills 200] [--seed 0] [--out FILE]
 
-A tiny model trains in its own process, which gets SIGKILL at a random moment: while it starts, between two steps, or, for half
-of the kills, while it saves (a checkpoint every second step). Then the run continues with `resume` and is killed again, until it
+A tiny model trains in its own process, which gets SIGKILL at a random moment: while it starts or between two steps. Half of the
+kills are aimed at a save (a checkpoint every second step). Then the run continues with `resume` and is killed again, until it
 is done. Then a new run begins, until --kills is reached. Each finished run is compared with one without kills: loss, gradient
 norm and learning rate of each step, and, by digest, the weights, optimizer, schedule and random state of the last checkpoint,
 and the adapter.

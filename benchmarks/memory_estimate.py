@@ -210,7 +210,7 @@ def job_of(case: Case, folder: Path) -> TrainingRun:
         resume=False,
         on_progress=None,
         on_notice=None,
-        beginning=None,
+        continuation=None,
     )
 
 

@@ -26,7 +26,7 @@ from lorag.pipeline.evaluation.text import token_f1
 from lorag.pipeline.records import Message
 from lorag.training.data.rows import QuestionRow
 from lorag.training.dataset import DataFolder, judge_schemas
-from lorag.training.examples import asked
+from lorag.training.examples import search_text
 from lorag.training.passage_search import PassageSearch, plain_retrieval
 
 Variant = Callable[[tuple[Message, ...]], tuple[Message, ...]]
@@ -58,7 +58,7 @@ def synthesizer(engine: Engine, data: DataFolder, items: int, k: int) -> None:
     chosen = [*[r for r in rows if r.answerable][: items - items // 4], *[r for r in rows if not r.answerable][: items // 4]]
     passages = data.passages()
     with PassageSearch(passages, plain_retrieval("minilm", k)) as search:
-        found = search.find([asked(row) for row in chosen], k, training=False)
+        found = search.find([search_text(row) for row in chosen], k, training=False)
     shown = {row.id: [passages[p] for p in ids] for row, ids in zip(chosen, found, strict=True)}
     print(f"{'synthesizer':24} {'F1':>6} {'cite R':>7} {'right refusals':>15} {'wrong':>6} {'unparsed':>9}")
     for name, variant in (("no example", no_example), ("as it is", as_is), ("and a refusal", with_more(REFUSAL_EXAMPLE))):

@@ -156,7 +156,7 @@ def plain_vectors(passages: Texts, queries: Texts, recorder: RecordingEmbedder) 
 
     model = SentenceTransformer(str(resolve_model(MODEL)), device="cpu")
     if "message" not in model[0].modality_config:  # it has no chat template, whose own special tokens it would need
-        model.tokenizer.split_special_tokens = True  # a special token that stands in a text is text, as in LoRAG
+        model.tokenizer.split_special_tokens = True  # a special token in a text is text, as in LoRAG
 
     def encode(texts: list[str]) -> Vectors:
         return np.asarray(model.encode(texts, normalize_embeddings=True, show_progress_bar=False), dtype=np.float32)

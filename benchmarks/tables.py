@@ -2,7 +2,7 @@
 
     python -m benchmarks.tables [--demo demo-out/report.json]
 
-Each table stands between `<!-- table NAME -->` and `<!-- end -->`; a test checks it against benchmarks/results/.
+Each table is between `<!-- table NAME -->` and `<!-- end -->`; a test checks it against benchmarks/results/.
 With --demo, the figures of that run are stored as benchmarks/results/demo.json first.
 """
 

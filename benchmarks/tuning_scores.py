@@ -27,7 +27,7 @@ from lorag.pipeline.records import Hit, Outcome, Passage, Role
 from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
 from lorag.pipeline.stages import Rewriter, Synthesizer
 from lorag.pipeline.stages.retriever import DEPTH
-from lorag.training.examples import asked
+from lorag.training.examples import search_text
 from lorag.training.passage_search import PassageSearch, plain_retrieval
 from lorag.training.recipe import GenerationRecipe
 
@@ -133,7 +133,7 @@ def _answer(measurement: Measurement, engine: Any, adapter: str | None, tests: T
     golds = {item.gold.id: item.gold for item in tests.chain}
     passages = task.data.passages()
     with PassageSearch(passages, plain_retrieval(task.embedder, task.k)) as finder:
-        ids = finder.find([asked(row) for row in rows], task.k, training=False)
+        ids = finder.find([search_text(row) for row in rows], task.k, training=False)
     hits = [[_hit(passages[id_]) for id_ in found] for found in ids]
     answers = Synthesizer(engine, adapter).answer([row.standalone or row.question for row in rows], hits)
     given = {row.id: answer for row, answer in zip(rows, answers, strict=True)}

@@ -1,7 +1,7 @@
 """Ways to tune the same model on the same rows, and the cost of each: full fine-tuning, LoRA, QLoRA.
 
-All runs of a comparison share rows, their order, steps, batch, schedule and seed; they differ in what is trained, in how the
-frozen weights are kept, and in the learning rate, since one that suits an adapter destroys a fully trained model. Measures
+All runs of a comparison share rows, their order, steps, batch, schedule and seed. They differ in the trained weights, in the
+precision of the frozen ones, and in the learning rate, since one that suits an adapter destroys a fully trained model. Measures
 cost only, no quality.
 """
 

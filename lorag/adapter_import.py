@@ -37,6 +37,6 @@ def import_version(settings: Settings, registry: Registry, role: Role, folder: P
         resume=False,
         on_progress=None,
         on_notice=None,
-        beginning=None,
+        continuation=None,
     )
     return import_adapter(folder, job, claims, Runtime(Precision(base.precision), base.compute, base.device))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lorag.pipeline.adapters.registry import Registry, Version
     from lorag.pipeline.config import Settings
     from lorag.training.estimate import Plan
-    from lorag.training.parent import Start
+    from lorag.training.parent import StartAdapter
     from lorag.training.progress import Progress
     from lorag.training.recipe import Recipe
 
@@ -77,7 +77,7 @@ def train_adapter(
 ) -> Version:
     """Train what `spec` says and publish it as `candidate`. Raises as `train_role`, and ConfigError for a recipe."""
     from lorag.training import processes
-    from lorag.training.parent import Beginning
+    from lorag.training.parent import Continuation
     from lorag.training.run import train_role
     from lorag.training.starters.measuring import ITEMS
 
@@ -104,7 +104,7 @@ def train_adapter(
         resume=resume,
         on_progress=watch.on_progress,
         on_notice=watch.on_notice if processes.is_first() else None,
-        beginning=Beginning(start, spec.public, ITEMS if spec.measured else 0, watch.on_measured) if start else None,
+        continuation=Continuation(start, spec.public, ITEMS if spec.measured else 0, watch.on_measured) if start else None,
     )
 
 
@@ -128,7 +128,7 @@ def _micro_batches(plan: Plan) -> str:
     return f"rows a step: {rows_a_step(plan)}, for a peak of about {show_size(plan.memory.total)}"
 
 
-def _recipe_and_start(settings: Settings, spec: TrainingSpec, registry: Registry) -> tuple[Recipe, Start | None]:
+def _recipe_and_start(settings: Settings, spec: TrainingSpec, registry: Registry) -> tuple[Recipe, StartAdapter | None]:
     """The recipe, and the adapter that the run continues, if any."""
     from lorag.training.parent import find_start
     from lorag.training.recipe import load_recipe
@@ -144,7 +144,7 @@ def _recipe_and_start(settings: Settings, spec: TrainingSpec, registry: Registry
     return recipe, start
 
 
-def _plan(settings: Settings, registry: Registry, spec: TrainingSpec, recipe: Recipe, start: Start | None) -> Plan:
+def _plan(settings: Settings, registry: Registry, spec: TrainingSpec, recipe: Recipe, start: StartAdapter | None) -> Plan:
     from lorag.training.contrastive import Encoder
     from lorag.training.dataset import DataFolder
     from lorag.training.estimate import plan_training
@@ -166,6 +166,6 @@ def _plan(settings: Settings, registry: Registry, spec: TrainingSpec, recipe: Re
         resume=False,
         on_progress=None,
         on_notice=None,
-        beginning=None,
+        continuation=None,
     )
     return plan_training(job, read_size(spec.max_memory) if spec.max_memory else 0)

@@ -1,7 +1,7 @@
 """Rows of a role → the examples its adapter is trained on, through the role's contract. Pure: no model, no file.
 
 The synthesizer's examples show what serving shows: the passages that it retrieves for the question, gold ones among
-distractors, at times without the gold ones, so that the model learns to refuse if the passages hold no answer.
+distractors. Some show no gold ones, so that the model learns to refuse if the passages hold no answer.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def synthesize_examples(
         if unknown:
             raise DataError(f"row {row.id!r}: passage {unknown[0]!r} is not in passages.jsonl; make both from the same documents")
         hide = row.id in hidden
-        shown = shown_passages(row, rankings[row.id], k, gold[asked(row)], hide)
+        shown = shown_passages(row, rankings[row.id], k, gold[search_text(row)], hide)
         if rng.random() < shuffled:
             rng.shuffle(shown)
         numbers = [shown.index(p) + 1 for p in row.passage_ids if p in shown] if row.answerable and not hide else []
@@ -114,7 +114,7 @@ def synthesize_examples(
     return examples
 
 
-def asked(row: QuestionRow) -> str:
+def search_text(row: QuestionRow) -> str:
     """The question as it is searched for."""
     return embed.query_text(row.standalone or row.question)
 
@@ -129,7 +129,7 @@ def gold_passages(rows: Sequence[QuestionRow]) -> dict[str, frozenset[str]]:
     """Each question as it is searched for → the passages of all rows with that question."""
     found: dict[str, frozenset[str]] = {}
     for row in rows:
-        found[asked(row)] = found.get(asked(row), frozenset()) | frozenset(row.passage_ids)
+        found[search_text(row)] = found.get(search_text(row), frozenset()) | frozenset(row.passage_ids)
     return found
 
 
@@ -144,7 +144,7 @@ def rank_for(
     by_depth: dict[int, list[QuestionRow]] = {}
     for row in rows:
         own_gold = row.passage_ids if row.answerable and row.id not in hidden else ()
-        by_depth.setdefault(k + len(gold[asked(row)].difference(own_gold)), []).append(row)
+        by_depth.setdefault(k + len(gold[search_text(row)].difference(own_gold)), []).append(row)
     found: dict[str, list[str]] = {}
     for depth, part in by_depth.items():
         rankings = finder.find([row.standalone or row.question for row in part], depth, training=training)

@@ -1,8 +1,8 @@
 """The kinds of LoRA a recipe may ask for, made so that the adapter works on a base that others share.
 
 Problem: PiSSA (arXiv 2404.02948) starts from the base's principal components and takes them out of the base; LoftQ (arXiv
-2310.08659) starts from what quantization took away. peft 0.21 does the first by changing the base's weights, which no adapter on
-a shared base may do and which it refuses for a quantized one, and the second on CUDA only, without regard to the adapter's scale.
+2310.08659) starts from what quantization took away. peft 0.21 does the first by changing the base's weights. No adapter on
+a shared base may do that, and peft refuses it for a quantized one. It does the second on CUDA only, ignoring the adapter's scale.
 Choice: the base is never touched. A PiSSA adapter has twice the rank: one half is trained, the other is its start with the
 opposite sign and frozen. So the run starts at the base itself and learns exactly what peft's PiSSA learns (a test checks it).
 The saved adapter is the difference of the halves, an ordinary LoRA. A LoftQ adapter starts from the difference of the base's
@@ -118,8 +118,8 @@ def lora_scale(config: Any) -> float:
 def as_difference(tensors: Mapping[str, Any], scale: float) -> dict[str, Any]:
     """A PiSSA adapter's tensors by name → those of an ordinary LoRA of scale 1 that equals scale · B·A, its factors balanced.
 
-    The halves are the base's large components and differ by little: rounding them to half precision would round away a part of
-    the difference, so the product is factored anew (QR of both sides, then an SVD of rank by rank).
+    The halves are the base's large components and differ by little. Rounding them to half precision would lose a part of the
+    difference, so the product is factored anew (QR of both sides, then an SVD of rank by rank).
     """
     import torch
 

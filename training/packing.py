@@ -2,7 +2,7 @@
 
 Rows whose prompts begin alike (several questions on the same passages) become one tree: the common trunk, then a branch a
 row. Trees lie side by side in a sequence until it is full. A token sees its trunk and its own branch, at the positions it
-would have alone, so the loss of a packed row equals that of the row by itself (a test checks it). There is almost no
+would have alone. So the loss of a packed row equals that of the row by itself (a test checks it). There is almost no
 padding, and a trunk is read once instead of once a row.
 """
 

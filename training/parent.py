@@ -26,7 +26,7 @@ from lorag.training.starters.measuring import ITEMS, compare, tasks
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class StartAdapter:
     """The adapter that a run starts from: its folder, its name, and the facts of its files."""
 
     folder: Path
@@ -37,20 +37,20 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
-class Beginning:
+class Continuation:
     """The adapter that a run continues from, and how the change is measured.
 
     `items` is about how many held-out items a task has; 0 measures nothing. The items are invented; with `public`, the folder
     of the public sets, also those of its held-out split.
     """
 
-    start: Start
+    start: StartAdapter
     public: Path | None = None
     items: int = ITEMS
     on_measured: Callable[[int, int], None] | None = None
 
 
-def find_start(name: str, role: Role, registry: Registry) -> Start:
+def find_start(name: str, role: Role, registry: Registry) -> StartAdapter:
     """The adapter called `name`: `starter` (the bundled one), a folder, or a version or alias of the registry.
 
     Raises AdapterError if there is no such adapter of this role, or it is damaged.
@@ -58,11 +58,11 @@ def find_start(name: str, role: Role, registry: Registry) -> Start:
     folder = _folder(name, role, registry)
     facts = inspect_weights(folder)
     if not (folder / CARD_FILE).is_file():
-        return Start(folder, folder.name, facts, "")
+        return StartAdapter(folder, folder.name, facts, "")
     card = read_card(folder)
     if card.role is not role:
         raise IdentityMismatch(f"{folder}: is a {card.role.value} adapter; a {role.value} begins with one of its own role")
-    return Start(folder, f"{role.value} {card.version}".strip(), facts, card.identity.base_digest)
+    return StartAdapter(folder, f"{role.value} {card.version}".strip(), facts, card.identity.base_digest)
 
 
 def _folder(name: str, role: Role, registry: Registry) -> Path:
@@ -78,7 +78,7 @@ def _folder(name: str, role: Role, registry: Registry) -> Path:
     return folder if (folder / CONFIG_FILE).is_file() else registry.resolve(role, name).folder
 
 
-def agreed(recipe: Recipe, start: Start) -> GenerationRecipe:
+def agreed(recipe: Recipe, start: StartAdapter) -> GenerationRecipe:
     """The recipe for continuing from `start`, with its LoRA shape if the recipe sets none, and with the rate for that.
 
     Raises ConfigError if the recipe sets another shape, or is the embedder's.
@@ -116,7 +116,7 @@ def _shown(value: object) -> str:
     return f"{value:g}" if type(value) in (int, float) else str(value).lower()
 
 
-def require_base(start: Start, base: Base) -> None:
+def require_base(start: StartAdapter, base: Base) -> None:
     """Raises IdentityMismatch if `start` is known to be of another base."""
     if start.base_digest not in ("", base.digest):
         raise IdentityMismatch(
@@ -125,19 +125,19 @@ def require_base(start: Start, base: Base) -> None:
         )
 
 
-def changes_since(beginning: Beginning, role: Role, engine: LocalEngine, trained: TrainedAdapter) -> Parent:
+def changes_since(continuation: Continuation, role: Role, engine: LocalEngine, trained: TrainedAdapter) -> Parent:
     """The differences in score to the adapter that the training started from, on items that are not of its data.
 
     `engine` runs their base; both adapters are unloaded afterwards.
     """
-    start, changes = beginning.start, tuple[Evidence, ...]()
-    if beginning.items:
+    start, changes = continuation.start, tuple[Evidence, ...]()
+    if continuation.items:
         engine.load_adapter("before", start.folder)
         engine.load_adapter("after", trained.folder)
-        chosen = tasks(role, beginning.public, beginning.items)
+        chosen = tasks(role, continuation.public, continuation.items)
         against = Against(start.name, start.facts.weights_digest)
         changes = compare(
-            engine, role, "before", "after", chosen, beginning.on_measured, against=against, kind=EvidenceKind.TRANSFER
+            engine, role, "before", "after", chosen, continuation.on_measured, against=against, kind=EvidenceKind.TRANSFER
         )
         for name in ("before", "after"):
             engine.unload_adapter(name)

@@ -188,7 +188,7 @@ def load_recipe(role: Role, recipe: Path | str | None = None) -> Recipe:
 
 
 def _role(values: Any, asked: Role) -> Role:
-    """The role that the file names, if that role has recipes, else the one asked for, whose form then reports the problem."""
+    """The role that the file names, if that role has recipes, else `asked`, whose form then reports the problem."""
     named = values.get("role") if isinstance(values, Mapping) else None
     return next((role for role in FORMS if role.value == named), asked)
 

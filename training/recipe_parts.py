@@ -95,10 +95,10 @@ class Optimisation(Part):
 
 
 class GenerationOptimisation(Optimisation):
-    """Of a language model. `continued_rate`, if it is not 0, replaces `learning_rate` in a run that goes on from an adapter.
+    """Of a language model. `continued_rate`, if it is not 0, replaces `learning_rate` in a run that continues from an adapter.
 
-    With `pack_tokens`, rows are packed into sequences of that many tokens (`training.packing`) and `batch_size` counts these; a
-    longer row is a sequence by itself. 0 pads rows of like length instead. A step reads `batch_size` · `accumulate`.
+    With `pack_tokens`, rows are packed into sequences of that many tokens (`training.packing`), and `batch_size` counts
+    sequences. A longer row is a sequence by itself. 0 pads rows of like length instead. A step reads `batch_size` · `accumulate`.
     """
 
     continued_rate: Share = 0.0

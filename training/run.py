@@ -26,7 +26,7 @@ from lorag.training.dev_metric import answer_dev, judge_dev, rewrite_dev, sample
 from lorag.training.early_stopping import DevSet
 from lorag.training.examples import judge_examples, mix, rank_for, rewrite_examples, support_examples, synthesize_examples
 from lorag.training.memory import release_memory
-from lorag.training.parent import Beginning, agreed, changes_since, require_base
+from lorag.training.parent import Continuation, agreed, changes_since, require_base
 from lorag.training.passage_search import PassageFinder, PassageSearch, Retrieval
 from lorag.training.progress import Progress
 from lorag.training.publish import CANARY_SAMPLES, data_facts, engine_for, publish_embedder, publish_generation
@@ -54,7 +54,7 @@ class TrainingRun:
     resume: bool
     on_progress: Callable[[Progress], None] | None
     on_notice: Notice | None
-    beginning: Beginning | None
+    continuation: Continuation | None
 
 
 def train_role(
@@ -74,7 +74,7 @@ def train_role(
     resume: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     on_notice: Notice | None = None,
-    beginning: Beginning | None = None,
+    continuation: Continuation | None = None,
 ) -> Version:
     """Train the adapter of `role` on `data`/train and publish it as `candidate`, from scratch or from another adapter.
 
@@ -92,7 +92,7 @@ def train_role(
     if on_notice is not None and processes.is_first():
         for line in folder.repeats(role):
             on_notice(line)
-    recipe = seeded(recipe if beginning is None else agreed(recipe, beginning.start), seed)
+    recipe = seeded(recipe if continuation is None else agreed(recipe, continuation.start), seed)
     job = TrainingRun(
         role=role,
         data=folder,
@@ -106,7 +106,7 @@ def train_role(
         resume=resume,
         on_progress=on_progress,
         on_notice=on_notice,
-        beginning=beginning,
+        continuation=continuation,
     )
     version = _train_embedder(job, recipe) if isinstance(recipe, EmbeddingRecipe) else _train_generation(job, recipe)
     release_memory()
@@ -127,15 +127,15 @@ def _train_generation(job: TrainingRun, recipe: GenerationRecipe) -> Version:
         examples, dev = subset(examples_of(job, "train", search), recipe), _dev(job, search)
     processes.run_on_first(lambda: resolve_base(job.base))  # it may have to be converted first
     base = resolve_base(job.base)
-    if job.beginning is not None:
-        require_base(job.beginning.start, base)
+    if job.continuation is not None:
+        require_base(job.continuation.start, base)
     trained = train_adapter(
         examples,
         base,
         recipe,
         job.run_folder,
         device=job.base_device,
-        parent=job.beginning.start.folder if job.beginning else None,
+        parent=job.continuation.start.folder if job.continuation else None,
         dev=dev,
         resume=job.resume,
         keep_base=True,
@@ -185,7 +185,7 @@ def _publish(
     job: TrainingRun, base: Base, recipe: GenerationRecipe, trained: TrainedAdapter, held_out: Sequence[Example]
 ) -> Version:
     engine = engine_for(trained, base, recipe, job.base_device)
-    parent = changes_since(job.beginning, job.role, engine, trained) if job.beginning else None
+    parent = changes_since(job.continuation, job.role, engine, trained) if job.continuation else None
     facts = _facts(job, trained.rows)
     return publish_generation(job.registry, job.role, base, recipe, trained, facts, held_out, engine=engine, parent=parent)
 

@@ -57,7 +57,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class TrainedAdapter:
-    """The result of a run: an adapter folder (half precision) and the figures that go on its card.
+    """The result of a run: an adapter folder (half precision) and the figures for its card.
 
     `tokens` are those read, repeats counted. `seconds` are those of this process. `final_loss` is the mean over the last
     tenth of the steps. `dropped` names the rows that were too long to train on.

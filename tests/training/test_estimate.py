@@ -258,7 +258,7 @@ def job(tmp_path: Path, tiny_base: Path, tiny_encoder: Path) -> Any:
             resume=False,
             on_progress=None,
             on_notice=None,
-            beginning=None,
+            continuation=None,
         )
 
     return make

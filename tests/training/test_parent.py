@@ -22,7 +22,7 @@ from lorag.pipeline.engine.weights import Precision, load_weights
 from lorag.pipeline.errors import AdapterError, ConfigError, IdentityMismatch, LoragError, TrainingError
 from lorag.pipeline.records import Role, Speaker, Turn
 from lorag.pipeline.storage.digests import file_digest
-from lorag.training.parent import Beginning, agreed, find_start
+from lorag.training.parent import Continuation, agreed, find_start
 from lorag.training.passage_search import plain_retrieval
 from lorag.training.recipe import Recipe, parse_recipe
 from lorag.training.run import train_role
@@ -70,7 +70,7 @@ def train(data: Path, tiny_base: Path, tmp_path: Path) -> Callable[..., AdapterC
 
     def run(start: str | None, how: Recipe | None = None, **options: Any) -> AdapterCard:
         items = options.pop("items", 0)
-        beginning = None if start is None else Beginning(find_start(start, Role.REWRITER, registry), items=items)
+        continuation = None if start is None else Continuation(find_start(start, Role.REWRITER, registry), items=items)
         version = train_role(
             Role.REWRITER,
             data=data,
@@ -81,7 +81,7 @@ def train(data: Path, tiny_base: Path, tmp_path: Path) -> Callable[..., AdapterC
             run_folder=tmp_path / "run",
             retrieval=plain_retrieval("none", 2),
             intents={},
-            beginning=beginning,
+            continuation=continuation,
             **options,
         )
         return registry.show(Role.REWRITER, version.id)

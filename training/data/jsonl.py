@@ -28,8 +28,8 @@ class JsonLine:
 def read_lines(path: Path) -> Iterator[JsonLine]:
     """Yield each object of a .jsonl or .jsonl.gz file in order. Blank lines are skipped.
 
-    Raises DataError, naming file and line, for a file that is missing, cut off, not UTF-8 or without rows, and for a line
-    that is not one JSON object with each key once.
+    Raises DataError, naming file and line, for a file that is missing, cut off, not UTF-8 or without rows. It also does for a
+    line that is not one JSON object with unique keys.
     """
     number = 0
     empty = True

@@ -1,7 +1,7 @@
 """Hard negatives for the embedder's rows: which passages each (query, positive) pair is trained against.
 
-Mining follows NV-Retriever (arXiv 2407.15831): the passages most similar to the query, except those whose similarity is too
-close to that of the positive, since they may answer it as well. Vectors are given, so this knows no model.
+Mining follows NV-Retriever (arXiv 2407.15831): the passages most similar to the query. Passages almost as similar as the
+positive are left out, since they may answer it as well. Vectors are given, so this knows no model.
 `sentence_transformers.util.mine_hard_negatives` does the same, but without ids, a row's own negatives and near-duplicates, and
 it drops a pair with too few negatives.
 """
@@ -66,7 +66,7 @@ def make_pairs(
     """One pair per row and positive, each with `count` negatives (with `NONE`: without).
 
     `MINED` takes the row's own `negative_ids` first, then passages by falling similarity below `relative_margin` times that
-    of the positive, and needs unit vectors, one per row and per passage in their order. Missing ones are drawn at random.
+    of the positive. It needs unit vectors, one per row and per passage in their order. Missing ones are drawn at random.
     Positives of any row with the same query, and near-duplicates of them, are never taken.
 
     Raises TrainingError if a row names an unknown passage or the corpus is too small.

@@ -67,7 +67,7 @@ class QuestionRow:
 
     `answers` are alternatives, the best first. If `answerable` is False, the corpus has no answer; `answers` then holds at most
     the right reply (a clarifying question), and `passage_ids` at most misleading passages.
-    `near_ids` are passages on the same subject that do not hold the answer. `quotes` stand verbatim in gold passages.
+    `near_ids` are passages on the same subject that do not hold the answer. `quotes` are verbatim parts of gold passages.
     """
 
     id: str
@@ -156,7 +156,7 @@ def read_rewrites(path: Path) -> tuple[RewriteRow, ...]:
 def read_questions(path: Path) -> tuple[QuestionRow, ...]:
     """Read `{"id","question","answers","passage_ids","answerable"}` rows.
 
-    `passage_id` may stand for a list of one, and `answerable` may be left out if there are answers. Blank strings among
+    `passage_id` may replace a list of one, and `answerable` may be left out if there are answers. Blank strings among
     the answers are dropped. Optional: `history`, `quotes`, `near_ids`, `standalone`, `label`, `answer_type`, `voice`,
     `group`, `origin`.
     """

@@ -1,6 +1,6 @@
 """Grounded question answering from public sets: contexts of passages, and questions that they answer or do not.
 
-A round shows every passage of a corpus once. Passages are divided into contexts of one to five; about half of them stand with
+A round shows every passage of a corpus once. Passages are divided into contexts of one to five; about half of them are with
 others of the same article. Each context gets the questions that it answers, and some that it does not. Questions on the same
 context share their prompt's beginning, so training reads the context once (lorag.training.packing). Pure: no model, no file.
 """

@@ -1,8 +1,8 @@
 """Invented documents with names, codes, numbers, lists and tables, and questions whose answers must be copied to the letter.
 
-Public reading sets hold few codes, prices and opening hours, and ask of a passage mostly what it says. Here several things of
-one kind stand side by side with the same attributes, so a reply has to come from the right line, and what is asked of a thing
-is often said of its neighbour only. Everything is drawn from small grammars with a seed. Pure: no model, no file.
+Public reading sets hold few codes, prices and opening hours, and mostly ask a passage what it says. Here several things of one
+kind have the same attributes in one passage, so the answer must come from the right line. Often the attribute asked for is
+stated only for another thing. Everything is drawn from small grammars with a seed. Pure: no model, no file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Draw = random.Random
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """What a thing of some kind has: `row` names it in lists and tables, `prose` says it, `questions` ask for it.
+    """An attribute of a kind of thing: `row` is its name in lists and tables, `prose` states it, `questions` ask for it.
 
     In prose and questions `{thing}` is the thing, `{value}` the value.
     """
@@ -31,7 +31,7 @@ class Attribute:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of thing: how it is named, the headings of documents on it, and its attributes."""
+    """A kind of thing: its name generator, the headings of documents on it, and its attributes."""
 
     name: Callable[[Draw], str]
     titles: tuple[str, ...]
@@ -48,9 +48,9 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question; `number` is that of the passage that answers it (0: none does), `reply` the exact words.
+    """A question; `number` is that of the passage that answers it (0: none), `reply` the exact words.
 
-    `statement` says the same as a sentence; empty where nothing answers.
+    `statement` is the answer as a sentence; empty if nothing answers.
     """
 
     question: str
@@ -61,7 +61,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """Passages side by side and what is asked of them."""
+    """Passages shown together, and the questions on them."""
 
     passages: tuple[PassageText, ...]
     asked: tuple[Asked, ...]
@@ -581,13 +581,13 @@ def question_on(attribute: Attribute, name: str, rng: Draw) -> str:
 
 
 def filled(text: str, name: str, value: str = "") -> str:
-    """`text` with thing and value put in, beginning with a capital."""
+    """`text` with thing and value filled in, and a capital first letter."""
     whole = text.replace("{thing}", definite(name)).replace("{value}", value)
     return whole[0].upper() + whole[1:]
 
 
 def _refused(kind: Kind, things: Sequence[Thing], count: int, rng: Draw) -> list[Asked]:
-    """Questions for what is not said of a thing that is shown, or on a thing that is not."""
+    """Unanswerable questions: on a missing attribute of a shown thing, or on a thing that is not shown."""
     found = []
     for _ in range(max(0, count)):
         thing = rng.choice(things)

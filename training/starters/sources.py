@@ -1,4 +1,4 @@
-"""The public sets that starters learn from: rows of a data folder (see README.md beside this file) → records, split by article.
+"""The public sets that starters learn from: rows of a data folder (see README.md in this folder) → records, split by article.
 
 An article, a conversation or a dialogue is in one split as a whole. A hash of its name decides which, so the same rows are held
 out on every machine and by every recipe. Knows no prompt and no model.
