@@ -1,4 +1,4 @@
-"""Finds the files that ship beside the code: the example domain. Reads none of them."""
+"""Finds the files that ship with the code: the example domain. Reads none of them."""
 
 from __future__ import annotations
 

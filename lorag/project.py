@@ -1,7 +1,7 @@
 """`Project`: settings, documents, registry, index and models of one folder, and everything that is done with them.
 
 A project is opened with `lorag.open` or made with `lorag.init`. Opening it loads nothing: each part is opened once, when it is
-first needed, and closed by `close` or at the end of `with`. The use cases lie in the other modules of `lorag`. The command line,
+first needed, and closed by `close` or at the end of `with`. The use cases are in the other modules of `lorag`. The command line,
 the HTTP service and the page call them through this class.
 """
 

@@ -42,8 +42,8 @@ def vllm_command(program: str, base: str, adapters: Path, extra: Sequence[str] =
     """The words of the command. Raises SystemExit in one line if the registry or an adapter in it cannot be read.
 
     Two options work around faults of vLLM 0.32 on a CPU. Without `--lora-target-modules` it puts adapters on the output head too,
-    which none of ours has, and stops at the first request for the log-probabilities of a prompt. In a mixed batch it gives
-    requests for the base the adapter in the last slot, so there is one more slot than adapters and the last stays empty.
+    which none of ours has. Then it stops at the first request for the log-probabilities of a prompt. In a mixed batch it gives
+    requests for the base the adapter in the last slot. So there is one more slot than adapters, and the last stays empty.
     """
     folders = dict(_in_production(adapters))
     words = [program, "serve", base, "--served-model-name", BASE_NAME]

@@ -31,7 +31,7 @@ def run_ablation(
     """Measure every combination of the adapters that the settings name, or else of the candidates, on `data`/test.
 
     `limit` bounds the items of each kind that the model answers. Retrieval is always measured on every question. Replies are
-    saved in a folder of `runs` named by a digest of all they depend on, so the same run continues there after a kill. Raises
+    saved in a folder of `runs`, named by a digest of all they depend on. The same run continues there after a kill. Raises
     InputError if there is no adapter at all.
     """
     folder, versions = DataFolder(data, settings.judge.intents), chosen_versions(settings)

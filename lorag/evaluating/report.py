@@ -52,7 +52,7 @@ NOTES = (
     "paired item by item.",
     "The base chain is the same base model asked in its plain prompt with an example, and the frozen encoder.",
     "Retrieval is measured on all answerable test questions and on the conversation turns asked of the rewriter; turns count for "
-    "retrieval only. Test documents stand in the index, as they would in use; no adapter was trained on them.",
+    "retrieval only. Test documents are in the index, as they would in use; no adapter was trained on them.",
     "A refused answerable question scores 0 in EM, F1 and citations. Unparsed replies are scored as they stand, and counted.",
 )
 

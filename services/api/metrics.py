@@ -31,9 +31,9 @@ class Metrics:
         self.stage_seconds = Histogram(
             "lorag_stage_seconds", "Work of one stage of the chain.", ["stage"], buckets=STAGE_SECONDS, registry=registry
         )
-        self.waiting = Gauge("lorag_queue_length", "Requests that wait for their turn, by lane.", ["lane"], registry=registry)
+        self.waiting = Gauge("lorag_queue_length", "Requests that wait for a slot, by lane.", ["lane"], registry=registry)
         self.running = Gauge("lorag_running", "Requests that are being worked on, by lane.", ["lane"], registry=registry)
-        self.rejected = Counter("lorag_rejected", "Requests turned away.", ["reason"], registry=registry)
+        self.rejected = Counter("lorag_rejected", "Requests refused.", ["reason"], registry=registry)
         self.tokens = Counter("lorag_tokens", "Tokens read (prompt) and written (completion).", ["kind"], registry=registry)
         self.cache = Counter(
             "lorag_cache_requests", "Model calls by whether the reply was remembered.", ["result"], registry=registry

@@ -53,7 +53,7 @@ def _open_engine(engine: Engine, metrics: Metrics, opened: ExitStack) -> tuple[E
     from lorag.pipeline.engine.local import LocalEngine
 
     if not isinstance(engine, LocalEngine):
-        return engine, Residents(_served_elsewhere, lambda _: None, names=engine.adapters)
+        return engine, Residents(_not_on_server, lambda _: None, names=engine.adapters)
     local = engine
 
     def load(name: str, version: Version) -> None:
@@ -64,5 +64,5 @@ def _open_engine(engine: Engine, metrics: Metrics, opened: ExitStack) -> tuple[E
     return batching, Residents(load, local.unload_adapter, names=local.adapters)
 
 
-def _served_elsewhere(name: str, version: Version) -> None:
+def _not_on_server(name: str, version: Version) -> None:
     raise AdapterError(f"{name} is not on the model server; serve it there under its role's name, then start `lorag serve` again")

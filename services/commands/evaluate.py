@@ -43,8 +43,8 @@ def chain(
 ) -> None:
     """Measure the base chain, each adapter alone and all of them on FOLDER/test, each against the base item by item.
 
-    Also shown: retrieval by raw, rewritten and gold question, the judge in full, support of answers, time and tokens, and every
-    item that was unparsed or failed.
+    Also shown: retrieval by raw, rewritten and gold question, the judge in full, support of answers, time and tokens. Every item
+    that was unparsed or failed is listed.
     """
     import lorag
     from lorag.evaluating.details import usage_json

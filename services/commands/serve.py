@@ -16,7 +16,7 @@ def serve(
     port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8321,
     concurrency: Annotated[int, typer.Option("--concurrency", min=1, max=256, help="Requests the model works on at once.")] = 8,
     max_queue: Annotated[
-        int, typer.Option("--max-queue", min=0, max=10_000, help="Requests that may wait for it; the next is turned away (429).")
+        int, typer.Option("--max-queue", min=0, max=10_000, help="Requests that may wait for it; the next is refused (429).")
     ] = 64,
     timeout: Annotated[
         float, typer.Option("--timeout", min=0.1, max=86_400, metavar="SECONDS", help="A request ends after this long (504).")
