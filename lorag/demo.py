@@ -29,7 +29,7 @@ from lorag.starters import fitting_starters, install_starters
 from lorag.training.dataset import DataFolder
 from lorag.training.progress import loss_entries
 from lorag.training.recipe import Recipe, changed, load_recipe
-from lorag.tuning import TrainingSpec, TrainingWatch, train_adapter
+from lorag.tuning import TrainingCallbacks, TrainingSpec, train_adapter
 from lorag.watching import ProgressListener, SilentListener, duration
 
 DATA: Mapping[Role, Mapping[str, Any]] = {
@@ -151,13 +151,13 @@ def _train(run: DemoRun, role: Role, full: bool, starter: Version | None, from_s
     begin = starter.id if starter and from_starter else None
     # The change on public data is not measured here: the table compares starter and tuned adapter.
     spec = TrainingSpec(role, run.data.folder, _recipe(role, full), begin, measured=False)
-    watch = TrainingWatch(
+    callbacks = TrainingCallbacks(
         on_progress=lambda at: progress.update(stage, at.step, at.total, f"loss {at.loss:.3f}", at.seconds_left),
         on_notice=progress.notice,
     )
     progress.begin(stage)
     with run.timed(stage):
-        version = train_adapter(run.project.settings, registry, spec, _run_folder(run, role), resume=True, watch=watch)
+        version = train_adapter(run.project.settings, registry, spec, _run_folder(run, role), resume=True, callbacks=callbacks)
     card = registry.show(role, version.id)
     progress.notice(f"trained the {role.value} ({card.data.rows} rows, {duration(card.training.seconds)}): {version.id}")
     return version

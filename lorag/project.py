@@ -24,7 +24,7 @@ from lorag.pipeline.errors import InputError
 from lorag.pipeline.records import Query, Response, Role, Turn
 from lorag.promotion import Switch, promote_version, roll_back
 from lorag.serving_lock import ingesting
-from lorag.tuning import TrainingSpec, TrainingWatch, plan_adapter, run_folder_for, train_adapter
+from lorag.tuning import TrainingCallbacks, TrainingSpec, plan_adapter, run_folder_for, train_adapter
 
 if TYPE_CHECKING:
     from lorag.evaluating.comparison import ComparedRuns
@@ -185,8 +185,8 @@ class Project:
         wanted = as_role(role)
         spec = TrainingSpec(wanted, Path(data), recipe, begin, public, max_memory)
         folder = run or self.run_folder(wanted, resume=resume)
-        watch = TrainingWatch(on_progress, on_notice, on_measured)
-        return train_adapter(self.settings, self.registry, spec, folder, resume=resume, watch=watch)
+        callbacks = TrainingCallbacks(on_progress, on_notice, on_measured)
+        return train_adapter(self.settings, self.registry, spec, folder, resume=resume, callbacks=callbacks)
 
     def plan(
         self,

@@ -49,7 +49,7 @@ class TrainingSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingWatch:
+class TrainingCallbacks:
     """The callbacks of a run: for each step, each notice, and each item on which a continued adapter is compared."""
 
     on_progress: Callable[[Progress], None] | None = None
@@ -73,7 +73,7 @@ def train_adapter(
     run_folder: Path,
     *,
     resume: bool = False,
-    watch: TrainingWatch | None = None,
+    callbacks: TrainingCallbacks | None = None,
 ) -> Version:
     """Train what `spec` says and publish it as `candidate`. Raises as `train_role`, and ConfigError for a recipe."""
     from lorag.training import processes
@@ -81,13 +81,13 @@ def train_adapter(
     from lorag.training.run import train_role
     from lorag.training.starters.measuring import ITEMS
 
-    watch = watch or TrainingWatch()
+    callbacks = callbacks or TrainingCallbacks()
     recipe, start = _recipe_and_start(settings, spec, registry)
     if spec.max_memory:
         plan = _plan(settings, registry, spec, recipe, start)
         recipe = plan.recipe
-        if watch.on_notice is not None and processes.is_first():
-            watch.on_notice(_micro_batches(plan))
+        if callbacks.on_notice is not None and processes.is_first():
+            callbacks.on_notice(_micro_batches(plan))
     return train_role(
         spec.role,
         data=spec.data,
@@ -102,9 +102,9 @@ def train_adapter(
         embedder_device=settings.embedder.device,
         seed=settings.seed,
         resume=resume,
-        on_progress=watch.on_progress,
-        on_notice=watch.on_notice if processes.is_first() else None,
-        continuation=Continuation(start, spec.public, ITEMS if spec.measured else 0, watch.on_measured) if start else None,
+        on_progress=callbacks.on_progress,
+        on_notice=callbacks.on_notice if processes.is_first() else None,
+        continuation=Continuation(start, spec.public, ITEMS if spec.measured else 0, callbacks.on_measured) if start else None,
     )
 
 
