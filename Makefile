@@ -1,6 +1,6 @@
 # make demo    documents in, four tuned adapters, a table of what each one bought (demo-out/report.html)
 # make test    lint, types and tests
-# make check   lint, types and the tests that load no model: a minute or two
+# make check   lint, types and the tests that load no model and start no browser
 # make lint    ruff and mypy alone          make format   rewrite files in the project's style
 # make docs    the documentation, built strictly: site/index.html
 # make wheel   dist/lorag-*.whl             make clean    remove what make and the demo made

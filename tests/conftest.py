@@ -31,7 +31,7 @@ ROOM = 4 << 30
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--without-models", action="store_true", help="skip what imports torch: a minute instead of many")
+    parser.addoption("--without-models", action="store_true", help="skip what imports torch or starts a browser")
 
 
 def pytest_configure(config: pytest.Config) -> None:

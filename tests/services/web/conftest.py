@@ -111,11 +111,13 @@ def site(make_site: MakeSite) -> Iterator[Live]:
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
+def chromium(request: pytest.FixtureRequest) -> Iterator[Any]:
     """A browser for the tests of one file; they are skipped where there is none.
 
     Not for the whole run: playwright keeps an event loop running in this thread, where other tests run their own.
     """
+    if request.config.getoption("without_models"):
+        pytest.skip("make check starts no browser; make test does")
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed, so the page meets no browser here")
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
