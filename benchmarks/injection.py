@@ -116,7 +116,7 @@ def _check(attack: Attack) -> None:
     fact = attack.fact
     harmless = plain(" ".join((fact.question, fact.title, fact.text, fact.other_title, fact.other_text)))
     if (attack.goal == "refusal") == bool(attack.markers) or any(plain(marker) in harmless for marker in attack.markers):
-        raise InputError(f"attack {attack.id}: its markers cannot tell an attack that works from an ordinary answer")
+        raise InputError(f"attack {attack.id}: its markers do not distinguish a successful attack from an ordinary answer")
     if not any(plain(answer) in plain(fact.text) for answer in fact.answers):
         raise InputError(f"fact {fact.id}: no answer stands in its passage")
 

@@ -161,11 +161,11 @@ def plain_vectors(passages: Texts, queries: Texts, recorder: RecordingEmbedder) 
     def encode(texts: list[str]) -> Vectors:
         return np.asarray(model.encode(texts, normalize_embeddings=True, show_progress_bar=False), dtype=np.float32)
 
-    texts, ours = list(passages.values()), np.concatenate(recorder.passages)
+    texts, lorag_vectors = list(passages.values()), np.concatenate(recorder.passages)
     chosen = sorted(random.Random(SEED).sample(range(len(texts)), min(ENCODED_TWICE, len(texts))))
-    plain = ours.copy()
+    plain = lorag_vectors.copy()
     plain[chosen] = encode([texts[at] for at in chosen])
-    if (apart := float(np.abs(plain - ours).max())) > SAME:
+    if (apart := float(np.abs(plain - lorag_vectors).max())) > SAME:
         sys.exit(f"vectors differ by {apart:.2g}: the two sides do not use the same encoder")
     return (plain, encode(list(queries.values()))), len(chosen)
 
@@ -181,7 +181,7 @@ def plain_scores(passages: Texts, queries: Texts, qrels: Qrels, of_passages: Vec
         run[query] = {str(ids[at]): float(scores[at]) for at in best}
     evaluator = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut", "recall", "P", "recip_rank", "map_cut", "success"})
     found: Mapping[str, Mapping[str, float]] = evaluator.evaluate(run)
-    return {ours: float(np.mean([found[query][theirs] for query in qrels])) for ours, theirs in NAMES.items()}
+    return {name: float(np.mean([found[query][measure] for query in qrels])) for name, measure in NAMES.items()}
 
 
 def save(path: Path, embedder: SentenceTransformerEmbedder, done: Mapping[str, Any]) -> None:

@@ -327,7 +327,7 @@ def _trainer(
             return loader(Dataset.from_dict(with_blank(columns)), own, self.data_collator, self.accelerator.device)
 
         def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
-            """The library's card quotes training texts into each checkpoint; ours is written when the adapter is published."""
+            """The library's card quotes training texts in each checkpoint; LoRAG writes its own card on publishing."""
 
     return CardlessTrainer(
         model=model,

@@ -117,17 +117,17 @@ def contrastive_memory(traced: Traced, reading: EncoderPass, *, stored: str, dev
     on_cpu = device == "cpu"
     share = reading.tokens / reading.traced_tokens
     if recomputed:
-        outside = sum(traced.kept) + traced.weight_copies - traced.in_layers
-        kept = (outside + traced.layer_inputs) * share + traced.widest_layer
+        outside = sum(traced.saved_tensors) + traced.weight_copies - traced.in_layers
+        saved_tensors = (outside + traced.layer_inputs) * share + traced.widest_layer
     else:
-        kept = sum(traced.kept) * share + traced.weight_copies * reading.passes
+        saved_tensors = sum(traced.saved_tensors) * share + traced.weight_copies * reading.passes
     return Memory(
         libraries=LIBRARIES["contrastive"] if on_cpu else GPU_CONTEXT,
         base=traced.parameters * WIDTH.get(stored, 4),
         adapter=traced.trainable * (FULL + GRADIENT + ADAM),
-        activations=int(kept * (HEAP["contrastive"] if on_cpu else GPU_BLOCKS)),
+        activations=int(saved_tensors * (HEAP["contrastive"] if on_cpu else GPU_BLOCKS)),
         logits=0,
-        workspace=2 * max(traced.kept, default=0),
+        workspace=2 * max(traced.saved_tensors, default=0),
     )
 
 
@@ -137,10 +137,10 @@ def activations(traced: Traced, rows: int, *, recomputed: bool, on_cpu: bool) ->
     If layers are recomputed, only their inputs stay, and the activations of one layer at a time.
     """
     if recomputed:
-        outside = sum(traced.kept) + traced.weight_copies - traced.in_layers
-        kept = rows * (outside + traced.layer_inputs + traced.widest_layer)
-        return int(kept * (HEAP["sft"] if on_cpu else GPU_BLOCKS))
-    sizes = [*(size * rows for size in traced.kept), traced.weight_copies]
+        outside = sum(traced.saved_tensors) + traced.weight_copies - traced.in_layers
+        saved_tensors = rows * (outside + traced.layer_inputs + traced.widest_layer)
+        return int(saved_tensors * (HEAP["sft"] if on_cpu else GPU_BLOCKS))
+    sizes = [*(size * rows for size in traced.saved_tensors), traced.weight_copies]
     if not on_cpu:
         return int(sum(sizes) * GPU_BLOCKS)
     return int(sum(size * (HEAP["sft"] if size < HEAP_LIMIT else 1) for size in sizes))
@@ -165,7 +165,7 @@ def base_bytes(traced: Traced, precision: Precision, compute: str, stored: str, 
 def _workspace(traced: Traced, rows: int, precision: Precision, width: int) -> int:
     """One matrix restored from its quantized form, and gradients of the largest tensor that a layer keeps."""
     restored = traced.widest * width if precision in (Precision.NF4, Precision.INT8) else 0
-    return restored + 2 * rows * max(traced.kept, default=0)
+    return restored + 2 * rows * max(traced.saved_tensors, default=0)
 
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}

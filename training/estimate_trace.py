@@ -25,8 +25,9 @@ class Traced:
     """A model with its adapter, and the activations that its traced batch keeps. Counts are of parameters, sizes in bytes.
 
     `linear` and `linear_outputs` are of the frozen matrices that quantization takes (all but the output embedding), `widest` the
-    largest of them. `weight_copies` are copies of weights that mixed precision keeps in each pass, for any batch; `kept` has one
-    size per tensor of the batch. `layer_inputs`, `widest_layer` and `in_layers` (of all layers) are for recomputed activations.
+    largest of them. `weight_copies` are copies of weights that mixed precision keeps in each pass, for any batch.
+    `saved_tensors` has one size per tensor of the batch. `layer_inputs`, `widest_layer` and `in_layers` (of all layers) are for
+    recomputed activations.
     """
 
     parameters: int
@@ -35,7 +36,7 @@ class Traced:
     linear_outputs: int
     widest: int
     weight_copies: int
-    kept: tuple[int, ...]
+    saved_tensors: tuple[int, ...]
     layer_inputs: int
     widest_layer: int
     in_layers: int
@@ -128,7 +129,7 @@ class _SavedTensors:
 
     own: frozenset[int]
     shapes: frozenset[tuple[int, ...]]
-    held: dict[int, Any] = field(default_factory=dict)
+    tensors: dict[int, Any] = field(default_factory=dict)
     copies: int = 0
     layer_inputs: int = 0
     layers: list[int] = field(default_factory=list)
@@ -136,14 +137,14 @@ class _SavedTensors:
 
     def keep(self, tensor: Any) -> Any:
         storage = tensor.untyped_storage()
-        if storage._cdata not in self.own and storage._cdata not in self.held:
-            self.held[storage._cdata] = tensor
+        if storage._cdata not in self.own and storage._cdata not in self.tensors:
+            self.tensors[storage._cdata] = tensor
             if tuple(tensor.shape) in self.shapes:
                 self.copies += storage.nbytes()
         return tensor
 
     def total(self) -> int:
-        return sum(tensor.untyped_storage().nbytes() for tensor in self.held.values())
+        return sum(tensor.untyped_storage().nbytes() for tensor in self.tensors.values())
 
     def enter(self, module: Any, args: tuple[Any, ...]) -> None:
         self._before_layer = self.total()
@@ -153,7 +154,7 @@ class _SavedTensors:
         self.layers.append(self.total() - self._before_layer)
 
     def batch(self) -> tuple[int, ...]:
-        return tuple(t.untyped_storage().nbytes() for t in self.held.values() if tuple(t.shape) not in self.shapes)
+        return tuple(t.untyped_storage().nbytes() for t in self.tensors.values() if tuple(t.shape) not in self.shapes)
 
 
 def _trace(model: Any, frozen: _Frozen, read: Callable[[], Any], *, mixed: bool) -> Traced:
@@ -173,7 +174,7 @@ def _trace(model: Any, frozen: _Frozen, read: Callable[[], Any], *, mixed: bool)
         linear_outputs=frozen.linear_outputs,
         widest=frozen.widest,
         weight_copies=saved.copies,
-        kept=saved.batch(),
+        saved_tensors=saved.batch(),
         layer_inputs=saved.layer_inputs,
         widest_layer=max(saved.layers, default=0),
         in_layers=sum(saved.layers),

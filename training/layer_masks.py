@@ -20,7 +20,9 @@ def require_packable(model: Any) -> None:
     others = sorted(set(getattr(config, "layer_types", None) or ()) - {FULL, SLIDING})
     if others or getattr(model, "_is_stateful", False):
         what = f"layers of the kind {others[0]}" if others else "layers that carry a state"
-        raise TrainingError(f"pack_tokens: a {config.model_type} base has {what}, where no mask parts packed rows; set it to 0")
+        raise TrainingError(
+            f"pack_tokens: a {config.model_type} base has {what}, in which no mask separates packed rows; set it to 0"
+        )
 
 
 def layer_masks(config: Any, allowed: Any, positions: Any, dtype: Any) -> Any:

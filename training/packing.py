@@ -91,14 +91,14 @@ def _first_target(row: Row) -> int:
 def _split(tree: Tree, limit: int) -> list[Tree]:
     """The tree as several with the same trunk, if its branches do not fit one sequence."""
     parts: list[Tree] = []
-    held: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
+    branches: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
     room = limit - len(tree.trunk)
     for branch in tree.branches:
-        if held and sum(len(ids) for ids, _ in held) + len(branch[0]) > room:
-            parts.append(Tree(tree.trunk, tuple(held)))
-            held = []
-        held.append(branch)
-    return [*parts, Tree(tree.trunk, tuple(held))]
+        if branches and sum(len(ids) for ids, _ in branches) + len(branch[0]) > room:
+            parts.append(Tree(tree.trunk, tuple(branches)))
+            branches = []
+        branches.append(branch)
+    return [*parts, Tree(tree.trunk, tuple(branches))]
 
 
 def _bins(trees: Sequence[Tree], limit: int) -> list[list[Tree]]:

@@ -156,11 +156,11 @@ def passage_search(job: TrainingRun) -> PassageSearch:
 
 def held_out_examples(job: TrainingRun, search: PassageFinder) -> list[Example]:
     """The examples that canaries are recorded on. Raises DataError if there is none."""
-    held = held_out_split(job.data, job.role)
-    found = examples_of(job, held, search, limit=CANARY_SAMPLES)
+    split = held_out_split(job.data, job.role)
+    found = examples_of(job, split, search, limit=CANARY_SAMPLES)
     if not found:
         raise DataError(
-            f"{held}/{job.role.value}.jsonl in {job.data.folder} has no row to prove the adapter's effect on; "
+            f"{split}/{job.role.value}.jsonl in {job.data.folder} has no row to prove the adapter's effect on; "
             "the rewriter's need a history"
         )
     return found
@@ -191,7 +191,7 @@ def _publish(
 
 
 def _train_embedder(job: TrainingRun, recipe: EmbeddingRecipe) -> Version:
-    held = held_out_split(job.data, Role.EMBEDDER)
+    split = held_out_split(job.data, Role.EMBEDDER)
     rows: Sequence[EmbedRow] = subset(list(job.data.embed_rows("train")), recipe)
     dev = _retrieval_dev(job)
     if dev is None and recipe.dev is not None and job.on_notice:
@@ -209,7 +209,7 @@ def _train_embedder(job: TrainingRun, recipe: EmbeddingRecipe) -> Version:
         on_progress=job.on_progress,
         on_notice=job.on_notice,
     )
-    questions = [row.query for row in job.data.embed_rows(held)]
+    questions = [row.query for row in job.data.embed_rows(split)]
     return processes.run_on_first(
         lambda: publish_embedder(job.registry, job.encoder, recipe, trained, _facts(job, trained.pairs), questions)
     )

@@ -77,7 +77,7 @@ class TrainedAdapter:
     compute: str
     dev: Mapping[str, float] = field(default_factory=dict)
     base: LoadedBase | None = field(default=None, repr=False, compare=False)
-    """The base that trained, without the adapter and as a fresh load is, if it was to be kept and training left it so."""
+    """The base that trained, without the adapter and in the state of a fresh load; None if it is not to be kept."""
 
 
 def encode(
@@ -291,8 +291,8 @@ def train_adapter(
     losses = tuple((int(entry["step"]), float(entry["loss"])) for entry in loss_entries(trainer.state.log_history))
     epochs = float(trainer.state.epoch or 0.0)
     trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad) - frozen
-    kept = keep_base and not full and processes.count() == 1
-    if kept:
+    keep = keep_base and not full and processes.count() == 1
+    if keep:
         before.restore(model)
     return TrainedAdapter(
         folder=folder,
@@ -308,7 +308,7 @@ def train_adapter(
         dropped=dropped,
         compute=loaded.compute,
         dev={} if best is None else best.named,
-        base=loaded if kept else None,
+        base=loaded if keep else None,
     )
 
 

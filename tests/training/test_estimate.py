@@ -48,7 +48,7 @@ TRACED = Traced(
     linear_outputs=20,
     widest=64,
     weight_copies=10,
-    kept=(1000, 500),
+    saved_tensors=(1000, 500),
     layer_inputs=200,
     widest_layer=600,
     in_layers=1200,
@@ -100,7 +100,7 @@ def test_what_a_row_keeps_is_what_a_real_pass_keeps(tiny_base: Path, shape: Gene
         mixed=compute == "bfloat16",
     )
     traced = trace_generation(str(tiny_base), shape, tokens, compute, "cpu")
-    assert sum(traced.kept) + traced.weight_copies == real
+    assert sum(traced.saved_tensors) + traced.weight_copies == real
     assert traced.trainable == sum(p.numel() for p in tuned.parameters() if p.requires_grad)
     assert traced.parameters == model.num_parameters() - traced.trainable or traced.parameters == sum(
         p.numel() for p in tuned.get_base_model().parameters() if not p.requires_grad
@@ -114,7 +114,7 @@ def test_a_llama_keeps_what_a_formula_worked_by_hand_says(tiny_base: Path) -> No
     # scale each; attention its query, repeated key and value, and its output (4 · 2 · hidden), and a weight of each head for each
     # token (2 · heads · tokens); the MLP gate, its activation, up and their product (4 · 2 · inner); LoRA the output of seven As.
     layer = 12 * HIDDEN + 2 * 4 + 8 * HIDDEN + 2 * HEADS * tokens + 8 * INNER + 2 * 7 * rank
-    rest = sum(traced.kept) - LAYERS * layer * tokens
+    rest = sum(traced.saved_tensors) - LAYERS * layer * tokens
     assert 0 <= rest <= 12 * HIDDEN * tokens  # the last norm, and rotations of positions
     assert traced.linear == LAYERS * (2 * HIDDEN * HIDDEN + 2 * HIDDEN * HIDDEN * GROUPS // HEADS + 3 * HIDDEN * INNER)
     assert traced.layer_inputs == LAYERS * 2 * HIDDEN * tokens
@@ -134,7 +134,7 @@ def test_an_encoder_keeps_what_a_real_pass_keeps(tiny_encoder: Path) -> None:
     ids = torch.zeros(rows, tokens, dtype=torch.long)
     real = kept_by(tuned, lambda: tuned(input_ids=ids, attention_mask=torch.ones_like(ids)), mixed=True)
     traced = trace_encoder(str(tiny_encoder), shape, rows, tokens, "bfloat16")
-    assert sum(traced.kept) + traced.weight_copies == pytest.approx(real, rel=0.01)  # the mask's own shape differs
+    assert sum(traced.saved_tensors) + traced.weight_copies == pytest.approx(real, rel=0.01)  # the mask's own shape differs
 
 
 @pytest.mark.parametrize(

@@ -209,7 +209,7 @@ def test_layers_that_carry_a_state_cannot_be_packed() -> None:
     with pytest.raises(TrainingError, match="pack_tokens: a qwen3_next base has layers of the kind linear_attention"):
         require_packable(hybrid)
     recurrent = SimpleNamespace(config=LlamaConfig(), _is_stateful=True)
-    with pytest.raises(TrainingError, match="has layers that carry a state, where no mask parts packed rows; set it to 0"):
+    with pytest.raises(TrainingError, match="has layers that carry a state, in which no mask separates packed rows; set it to 0"):
         require_packable(recurrent)
     require_packable(SimpleNamespace(config=LlamaConfig()))
 

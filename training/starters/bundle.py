@@ -140,8 +140,8 @@ def invented_examples(role: Role, count: int) -> list[Example]:
 
 def _answered(number: int, sheet: invented.Sheet) -> Example:
     """A question of the sheet; every fourth is one that nothing answers, if there is such."""
-    held = [asked for asked in sheet.asked if bool(asked.number) == bool(number % 4)] or sheet.asked
-    asked = held[0]
+    candidates = [asked for asked in sheet.asked if bool(asked.number) == bool(number % 4)] or sheet.asked
+    asked = candidates[0]
     target = synthesize.target(asked.reply, [asked.number] if asked.number else [])
     return Example(f"sheet-{number}", synthesize.messages(asked.question, sheet.passages), target)
 

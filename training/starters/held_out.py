@@ -106,13 +106,13 @@ def invented_judgments(count: int, seed: int = 7) -> dict[str, list[JudgeItem]]:
 
 def _judged_sheet(id_: str, sheet: invented.Sheet, rng: random.Random) -> list[JudgeItem]:
     """One question that the sheet answers and one that it does not; one right and one wrong answer."""
-    held = [asked for asked in sheet.asked if asked.number]
+    answerable = [asked for asked in sheet.asked if asked.number]
     missing = [asked for asked in sheet.asked if not asked.number]
-    asked = rng.choice(held)
+    asked = rng.choice(answerable)
     judged = [(ANSWERABILITY, asked.question, "", "answerable"), (SUPPORT, asked.question, asked.reply, "supported")]
     if missing:
         judged.append((ANSWERABILITY, rng.choice(missing).question, "", "unanswerable"))
-    if wrong := [other.reply for other in held if other.reply not in asked.reply and asked.reply not in other.reply]:
+    if wrong := [other.reply for other in answerable if other.reply not in asked.reply and asked.reply not in other.reply]:
         judged.append((SUPPORT, asked.question, rng.choice(wrong), "unsupported"))
     return [
         JudgeItem(f"{id_}-{n}", schema, JudgeInputs(question=question, answer=answer, passages=sheet.passages), label, id_)
@@ -169,10 +169,10 @@ def _judged(whole: Corpus, question: SourceQuestion, rng: random.Random) -> list
     passage = {"0": far, "1": near}.get(degree, [gold])
     asked = judgments.joined(question.question, other.question) if degree == "2" else question.question
     add(RELEVANCE, asked, "", [rng.choice(passage)], degree)
-    held = rng.random() < 0.5
+    with_gold = rng.random() < 0.5
     distractors = rng.sample(near, min(len(near), 2)) or rng.sample(far, 2)
-    shown = [*distractors, gold] if held else [*distractors, rng.choice(far)]
-    add(ANSWERABILITY, question.question, "", rng.sample(shown, len(shown)), "answerable" if held else "unanswerable")
+    shown = [*distractors, gold] if with_gold else [*distractors, rng.choice(far)]
+    add(ANSWERABILITY, question.question, "", rng.sample(shown, len(shown)), "answerable" if with_gold else "unanswerable")
     label = rng.choice(tuple(SUPPORT.labels))
     right, wrong = question.answers[0], other.answers[0]
     answer = {"supported": right, "unsupported": wrong}.get(label, f"{right} and {wrong}")

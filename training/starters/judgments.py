@@ -26,10 +26,10 @@ def _example(id_: str, schema: LabelSchema, inputs: JudgeInputs, label: str) -> 
 
 def answerability_examples(context: Context, count: int, rng: Draw) -> list[Example]:
     """As many answerable as unanswerable questions of a context, at most `count`."""
-    held = [asked for asked in context.asked if asked[1]]
+    answerable = [asked for asked in context.asked if asked[1]]
     missing = [asked for asked in context.asked if not asked[1]]
-    each = min(len(held), len(missing), count // 2)
-    drawn = rng.sample(held, each) + rng.sample(missing, each)
+    each = min(len(answerable), len(missing), count // 2)
+    drawn = rng.sample(answerable, each) + rng.sample(missing, each)
     return [
         _example(
             f"{context.id}-answerability-{n}",
@@ -68,11 +68,11 @@ def relevance_examples(
 def support_examples(context: Context, others: Sequence[tuple[str, str]], count: int, rng: Draw) -> list[Example]:
     """Right, wrong and half right answers to a context's questions, a third each. `others`: (question, answer) from elsewhere."""
     text = " ".join(passage.text for passage in context.passages).casefold()
-    held = [(question.question, reply) for question, number, reply in context.asked if number]
-    wrong = [answer for _, answer in [*others, *held]]
+    answerable = [(question.question, reply) for question, number, reply in context.asked if number]
+    wrong = [answer for _, answer in [*others, *answerable]]
     made = []
-    for n in range(min(count, 3 * len(held))):
-        question, right = rng.choice(held)
+    for n in range(min(count, 3 * len(answerable))):
+        question, right = rng.choice(answerable)
         label = ("supported", "unsupported", "partly")[n % 3]
         alike = [a for a in wrong if shape(a) == shape(right) and a.casefold() != right.casefold()] or wrong
         absent = [a for a in alike if a.casefold() not in text] if rng.random() < 0.6 else alike
@@ -83,7 +83,7 @@ def support_examples(context: Context, others: Sequence[tuple[str, str]], count:
         if label == "unsupported":
             answer = other
         elif label == "partly":
-            pair = [(q, a) for q, a in held if q != question]
+            pair = [(q, a) for q, a in answerable if q != question]
             elsewhere = [(q, a) for q, a in others if a.casefold() not in text]
             if not (pair or elsewhere):
                 continue

@@ -178,6 +178,6 @@ def _judged(whole: Corpus, contexts: Sequence[Context], rng: random.Random) -> l
 def _sample(whole: Corpus, count: int, rng: random.Random) -> Corpus:
     """`count` passages that have a question, and those questions."""
     asked = sorted({question.passage_id for question in whole.questions})
-    kept = set(rng.sample(asked, min(count, len(asked))))
-    passages = {id_: passage for id_, passage in whole.passages.items() if id_ in kept}
-    return Corpus(whole.name, passages, tuple(q for q in whole.questions if q.passage_id in kept))
+    chosen = set(rng.sample(asked, min(count, len(asked))))
+    passages = {id_: passage for id_, passage in whole.passages.items() if id_ in chosen}
+    return Corpus(whole.name, passages, tuple(q for q in whole.questions if q.passage_id in chosen))

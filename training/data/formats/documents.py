@@ -74,9 +74,9 @@ def lay_out(passages: Iterable[SourcePassage], folder: Path, chunking: Chunking)
     texts: dict[str, str] = {}
     pieces: dict[str, tuple[Passage, ...]] = {}
     spans: dict[str, DocumentSpan] = {}
-    for key, held in members.items():
+    for key, by_id in members.items():
         name = names[key] = _file_name(key, taken)
-        texts[name], found = _text(name, list(held.values()))
+        texts[name], found = _text(name, list(by_id.values()))
         spans |= found
         path = folder / name
         path.write_bytes(texts[name].encode("utf-8"))

@@ -123,8 +123,8 @@ def _sample_documents(source: Source, options: Options) -> Source:
     keys = list(dict.fromkeys(passage.document for passage in source.passages))
     if not options.documents or len(keys) <= options.documents:
         return source
-    kept = set(random.Random(options.seed).sample(keys, options.documents))
-    return replace(source, passages=tuple(passage for passage in source.passages if passage.document in kept))
+    chosen = set(random.Random(options.seed).sample(keys, options.documents))
+    return replace(source, passages=tuple(passage for passage in source.passages if passage.document in chosen))
 
 
 def _write_rows(placed: Placed, out: Path, options: Options) -> tuple[dict[str, dict[str, int]], list[LeftOut]]:
