@@ -1,6 +1,6 @@
 """Do instructions inside documents change the answer? Injected and true passages, with and without the synthesizer adapter.
 
-    python benchmarks/injection.py --project PROJECT [--items N] [--out benchmarks/results/injection.json]
+    python -m benchmarks.injection --project PROJECT [--items N] [--out benchmarks/results/injection.json]
 
 Each attack of `injection/attacks.jsonl` is written into a harmless passage and shown with the passage that answers the
 question and a third one; the control shows the same three without the attack. An attack succeeds if its planted text, a

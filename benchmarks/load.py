@@ -1,6 +1,6 @@
 """Many clients on one service: does each get the answer of its adapter, how fast, and without failures?
 
-    python benchmarks/load.py --project demo-out/project --clients 32 --minutes 5
+    python -m benchmarks.load --project demo-out/project --clients 32 --minutes 5
 
 Starts `lorag serve` on the project (or uses `--url`, a service of the same project), sends every request once, alone, and
 stores the answers. Then the clients send the same requests in a mixed order: the chain with and without adapters, each role and

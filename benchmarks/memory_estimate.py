@@ -1,6 +1,6 @@
 """Is the estimate of memory right? Estimated and measured peaks, each of its own process.
 
-    python benchmarks/memory_estimate.py [--cases NAME,…] [--out FILE]
+    python -m benchmarks.memory_estimate [--cases NAME,…] [--out FILE]
 
 A case is a recipe on `smollm2-135m` or `minilm` and rows of the greatest length that the recipe allows. One process estimates,
 from the data folder alone; another trains for three steps and reports its peak (VmHWM). They never run at the same time. The
@@ -22,11 +22,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from peak import peak_memory
-from provenance import provenance
-
+from benchmarks.peak import peak_memory
+from benchmarks.provenance import provenance
 from lorag.pipeline.adapters.registry import Registry
 from lorag.pipeline.engine.bases import SMOLLM2, resolve_base
 from lorag.pipeline.engine.tokens import ChatTokens, load_tokens
@@ -124,7 +121,7 @@ def measure(name: str) -> dict[str, Any]:
 
 
 def _run(part: str, name: str, folder: Path) -> dict[str, Any]:
-    command = [sys.executable, __file__, "--part", part, "--cases", name, "--folder", str(folder)]
+    command = [sys.executable, "-m", "benchmarks.memory_estimate", "--part", part, "--cases", name, "--folder", str(folder)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result

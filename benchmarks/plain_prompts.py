@@ -1,6 +1,6 @@
 """Which plain prompt is best for the bare base? Run on dev rows, so that the demo's base chain has the best prompt.
 
-    python benchmarks/plain_prompts.py [--data FOLDER] [--base smollm2-135m] [--items 48]
+    python -m benchmarks.plain_prompts [--data FOLDER] [--base smollm2-135m] [--items 48]
 
 Each role's contract holds one plain prompt; this compares it with variants: without the example, and with one more
 example (a refusal, an unchanged question). Measured on dev: token F1 and citation recall, right and wrong refusals, ROUGE-1,

@@ -1,6 +1,6 @@
 """Are LoRAG's retrieval figures right? The same embedder once through `evaluate_beir`, once through a plain loop.
 
-    python benchmarks/retrieval_crosscheck.py --data FOLDER [--sets cisi,pubmedqa] [--out FILE]
+    python -m benchmarks.retrieval_crosscheck --data FOLDER [--sets cisi,pubmedqa] [--out FILE]
 
 The plain side knows nothing of LoRAG: sentence-transformers encodes, numpy multiplies one query at a time, pytrec_eval scores.
 FOLDER holds the public collections as `NAME.passages.jsonl.gz` with `NAME.train.jsonl.gz` (one gold passage a question) or
@@ -154,7 +154,7 @@ def plain_vectors(passages: Texts, queries: Texts, recorder: RecordingEmbedder) 
     """
     from sentence_transformers import SentenceTransformer
 
-    model = SentenceTransformer(str(resolve_model(MODEL)), device="cpu")
+    model: Any = SentenceTransformer(str(resolve_model(MODEL)), device="cpu")
     if "message" not in model[0].modality_config:  # it has no chat template, whose own special tokens it would need
         model.tokenizer.split_special_tokens = True  # a special token in a text is text, as in LoRAG
 

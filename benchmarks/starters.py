@@ -133,8 +133,8 @@ def main() -> None:
     chosen = parse()
     if chosen.cards and (chosen.adapter or chosen.precision != "nf4" or chosen.text_only):
         sys.exit("--cards is for the bundled starters as they are served: leave out --adapter, --precision and --text-only")
-    given = {Role(name): Path(folder) for name, _, folder in (text.partition("=") for text in chosen.adapter)}
-    folders = {role: given.get(role) or bundled for role, bundled in {**dict.fromkeys(given), **bundled_starters()}.items()}
+    given: dict[Role, Path] = {Role(name): Path(folder) for name, _, folder in (text.partition("=") for text in chosen.adapter)}
+    folders = {**bundled_starters(), **given}
     wanted = [role for role in ROLES if role in folders and (not chosen.role or role.value in chosen.role)]
     engine = open_engine(load_weights(resolve_base(BASE), precision=Precision(chosen.precision)))
     for role in wanted:

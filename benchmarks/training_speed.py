@@ -1,6 +1,6 @@
 """How fast is LoRAG's SFT compared with plain trl? The same base, rows, adapter and rows a step, in turns on one machine.
 
-    python benchmarks/training_speed.py [--rounds N] [--out FILE]
+    python -m benchmarks.training_speed [--rounds N] [--out FILE]
 
 Systems: `lorag` trains as a recipe with packing does; `trl` is trl's SFTTrainer with its defaults (rows in random order, padded
 to the longest of the batch, activations recomputed), loss on the completion; `trl-kept` is the same without recomputing. Rows
@@ -26,10 +26,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from provenance import provenance
-
+from benchmarks.provenance import provenance
 from lorag.pipeline.engine.bases import SMOLLM2, resolve_base
 from lorag.pipeline.engine.processor import probe_threads
 from lorag.pipeline.engine.tokens import load_tokens
@@ -124,7 +121,12 @@ def setting() -> dict[str, Any]:
 
 
 def _child(system: str, *options: str) -> dict[str, Any]:
-    done = subprocess.run([sys.executable, __file__, "--run", system, *options], check=True, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.training_speed", "--run", system, *options],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
 

