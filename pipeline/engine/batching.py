@@ -1,14 +1,13 @@
-"""The shared base for many threads at once: an `Engine` whose requests run together, whatever adapter each names.
+"""The shared base for many threads at once: an `Engine` whose requests run in one batch, for any mix of adapters.
 
-Callers submit and wait; one thread owns the model (`dispatcher`). Batching is by iteration, as in Orca (OSDI 2022): a row
-joins between two tokens of others and leaves when it ends, so a short reply never waits for a long one, and a stream is a
-row like any other. Rejected: a batch per call with a short window to collect in, which is less code, but holds every
-request until the longest of its batch is done, and lets a stream run alone; and one queue for each adapter, which saves
-peft's routing of rows but lets a busy adapter keep a rare one waiting.
+Callers submit and wait; one thread owns the model (`dispatcher`). Batching is continuous, as in Orca (OSDI 2022): a row joins
+between two tokens of others and leaves when it ends. A short reply never waits for a long one, and a stream is a row like any
+other. Rejected: a batch per call, collected in a short window. That is less code, but every request waits for the longest of
+its batch, and a stream runs alone. Rejected too: a queue for each adapter, which saves peft's routing of rows but lets a busy
+adapter delay a rare one.
 
-What a caller may set, it sets by `limits.limited`: a deadline and an event that cancels. Neither is an argument of the
-protocol, since stages and chain lie between. A greedy reply is that of the engine beneath, up to the rounding of a batch
-of another shape.
+Callers set a deadline and a cancel event by `limits.limited`. Neither is an argument of the protocol, since stages and chain
+are in between. A greedy reply equals that of the local engine, up to the rounding of a batch of another shape.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ __all__ = ["BatchingEngine", "Bounds", "EngineStep"]
 class BatchingEngine:
     """An `Engine` over a local one. Adapters are loaded and unloaded on `local`, at any time.
 
-    Beside what the protocol says its calls raise Overloaded, DeadlinePassed, Cancelled and ShuttingDown. `on_step` is told,
-    in the dispatcher's thread, what each turn did.
+    Besides the protocol's errors its calls raise Overloaded, DeadlinePassed, Cancelled and ShuttingDown. `on_step` is called
+    after each step, in the dispatcher's thread.
     """
 
     def __init__(
@@ -49,11 +48,11 @@ class BatchingEngine:
         return self._dispatcher.waiting
 
     def generate(self, requests: Sequence[Generation]) -> list[Completion]:
-        with self._sent([self.local.row(request) for request in requests], self._dispatcher.submit_rows) as tickets:
+        with self._submitted([self.local.row(request) for request in requests], self._dispatcher.submit_rows) as tickets:
             return [completed(self._text_pieces(r, ticket)) for r, ticket in zip(requests, tickets, strict=True)]
 
     def stream(self, request: Generation) -> Generator[str, None, Completion]:
-        with self._sent([self.local.row(request)], self._dispatcher.submit_rows) as (ticket,):
+        with self._submitted([self.local.row(request)], self._dispatcher.submit_rows) as (ticket,):
             return (yield from self._text_pieces(request, ticket))
 
     def _text_pieces(self, request: Generation, ticket: Ticket[Row]) -> Generator[str, None, Completion]:
@@ -61,12 +60,14 @@ class BatchingEngine:
 
     def choice_probabilities(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
         rows: list[ChoiceRow] = [self.local.choice_row(request) for request in requests]
-        with self._sent(rows, self._dispatcher.submit_choices) as tickets:
-            return [weights for ticket in tickets for weights in ticket.items()]
+        with self._submitted(rows, self._dispatcher.submit_choices) as tickets:
+            return [probabilities for ticket in tickets for probabilities in ticket.items()]
 
     @contextmanager
-    def _sent(self, works: Sequence[Work], submit: Callable[[Sequence[Ticket[Work]]], None]) -> Iterator[Sequence[Ticket[Work]]]:
-        """The tickets of these, under the limits that hold here; whoever leaves early gives up what is not done."""
+    def _submitted(
+        self, works: Sequence[Work], submit: Callable[[Sequence[Ticket[Work]]], None]
+    ) -> Iterator[Sequence[Ticket[Work]]]:
+        """The tickets of these, under the current limits. A caller that leaves early cancels what is not done."""
         limits = current_limits()
         for work in works:
             self.local.require(work.adapter)
@@ -79,10 +80,10 @@ class BatchingEngine:
             yield tickets
         finally:
             for ticket in tickets:
-                ticket.leave()
+                ticket.cancel()
 
     def close(self, grace: float | None = None) -> None:
-        """Refuse what is new and finish what was taken; after `grace` seconds what is left fails with ShuttingDown."""
+        """Refuse new requests and finish the accepted ones; after `grace` seconds the rest fail with ShuttingDown."""
         self._dispatcher.close(grace)
 
     def __enter__(self) -> BatchingEngine:

@@ -1,9 +1,8 @@
-"""Talks HTTP to an OpenAI-compatible server: sends, retries, reads event streams, and says in one line what went wrong.
+"""HTTP client of an OpenAI-compatible server: sends, retries, reads event streams, and reports errors in one line.
 
-Knows no tokens and no roles. httpx alone, rather than the `openai` package: prompts of token ids, fields beyond OpenAI's and
-our own rules for retries are simpler to send than to wrap, and httpx is installed with the hub client anyway.
-What the caller's `limits` allow holds here too, between attempts and between the pieces of a reply. The API key never appears
-in a message.
+Knows no tokens and no roles. It uses httpx alone, not the `openai` package: prompts of token ids, fields beyond OpenAI's and
+our own retry rules are simpler to send than to wrap. httpx is installed with the hub client anyway. The caller's `limits` are
+checked between attempts and between the pieces of a reply. The API key never appears in a message.
 """
 
 from __future__ import annotations
@@ -33,14 +32,14 @@ FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 16.0
 """Seconds between two attempts: the first doubles from attempt to attempt up to the longest, with a quarter of jitter."""
 
-_SHOWN = 240
+_MESSAGE_CHARS = 240
 _TOO_LONG = ("context_length_exceeded", "maximum context length", "max_model_len", "longer than the maximum model length")
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Where a server is (`http://host:port/v1`) and how patiently it is asked; `timeout` in seconds, for a reply to begin and
-    between two pieces of it."""
+    """A server's URL (`http://host:port/v1`), key and retry limits. `timeout` is in seconds, for a reply to begin and between
+    two pieces of it."""
 
     url: str
     api_key: str | None = field(default=None, repr=False)
@@ -49,9 +48,9 @@ class Server:
 
 
 class CompletionsClient:
-    """A pool of connections to `server`. For several threads; `close` it when done.
+    """A pool of connections to `server`. Thread-safe; `close` it when done.
 
-    `asked` in its methods names what a request is for in messages, such as "model 'judge'". Every error is an EngineError, and
+    `target` in its methods names the addressed model in messages, such as "model 'judge'". Every error is an EngineError, and
     its `retry` says whether the same request may succeed later.
     """
 
@@ -67,80 +66,80 @@ class CompletionsClient:
         # Threads bound the connections; a limit of the pool would only add a time to wait for one.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=32)
         client = httpx.Client(headers=headers, limits=limits)
-        weakref.finalize(self, client.close)  # a chain that is dropped has nobody who would
+        weakref.finalize(self, client.close)  # nobody calls `close` on a chain that is dropped
         return client
 
     def close(self) -> None:
         if "_http" in self.__dict__:
             self._http.close()
 
-    def get(self, path: str, asked: str) -> Any:
+    def get(self, path: str, target: str) -> Any:
         """The JSON value at `path`, such as `/models`."""
-        return self._json("GET", path, None, asked)
+        return self._json("GET", path, None, target)
 
-    def post(self, path: str, body: Mapping[str, Any], asked: str) -> Any:
+    def post(self, path: str, body: Mapping[str, Any], target: str) -> Any:
         """The JSON value that `path` answers to `body`."""
-        return self._json("POST", path, body, asked)
+        return self._json("POST", path, body, target)
 
-    def _json(self, method: str, path: str, body: Mapping[str, Any] | None, asked: str) -> Any:
-        response = self._sent(method, path, body, asked, whole=True)
+    def _json(self, method: str, path: str, body: Mapping[str, Any] | None, target: str) -> Any:
+        response = self._send(method, path, body, target, whole=True)
         try:
             return response.json()
         except ValueError:
-            raise self._error(asked, f"answered no JSON ({self._clean(response.text)!r}); is it an API's address?") from None
+            raise self._error(target, f"answered no JSON ({self._clean(response.text)!r}); is it an API's address?") from None
 
-    def stream(self, path: str, body: Mapping[str, Any], asked: str) -> Generator[Any]:
+    def stream(self, path: str, body: Mapping[str, Any], target: str) -> Generator[Any]:
         """The JSON values of the server-sent events that `path` answers to `body`, up to `[DONE]`.
 
         A stream that ends before that raises; closing the iterator closes the connection, and with it the server's work.
         """
         import httpx
 
-        with closing(self._sent("POST", path, body, asked, whole=False)) as response:
+        with closing(self._send("POST", path, body, target, whole=False)) as response:
             try:
                 for line in response.iter_lines():
-                    _stop_where_over()
+                    _raise_if_over()
                     if not line.startswith("data:"):
                         continue
                     data = line.removeprefix("data:").strip()
                     if data == "[DONE]":
                         return
-                    yield self._event(data, asked)
+                    yield self._event(data, target)
             except httpx.TimeoutException:
-                _stop_where_over()
-                raise self._error(asked, f"fell silent for {self.server.timeout:g} s amid a reply", retry=True) from None
+                _raise_if_over()
+                raise self._error(target, f"fell silent for {self.server.timeout:g} s amid a reply", retry=True) from None
             except httpx.HTTPError as error:
-                raise self._error(asked, f"broke a reply off ({self._clean(str(error))})", retry=True) from error
-        raise self._error(asked, "ended a reply before it was complete", retry=True)
+                raise self._error(target, f"broke a reply off ({self._clean(str(error))})", retry=True) from error
+        raise self._error(target, "ended a reply before it was complete", retry=True)
 
-    def _event(self, data: str, asked: str) -> Any:
+    def _event(self, data: str, target: str) -> Any:
         try:
             event = json.loads(data)
         except ValueError:
-            raise self._error(asked, f"streamed no JSON ({self._clean(data)!r})") from None
+            raise self._error(target, f"streamed no JSON ({self._clean(data)!r})") from None
         if isinstance(event, dict) and event.get("error"):
-            raise self._error(asked, f"failed amid a reply: {self._reason(event)}", retry=True)
+            raise self._error(target, f"failed amid a reply: {self._reason(event)}", retry=True)
         return event
 
-    def _sent(self, method: str, path: str, body: Mapping[str, Any] | None, asked: str, *, whole: bool) -> httpx.Response:
-        """A response of status 200, its body read where `whole`, after as many attempts as it takes and as are allowed."""
+    def _send(self, method: str, path: str, body: Mapping[str, Any] | None, target: str, *, whole: bool) -> httpx.Response:
+        """A response of status 200, after at most the allowed attempts; its body is read if `whole`."""
         for attempt in itertools.count(1):
             try:
-                return self._attempt(method, path, body, asked, whole)
-            except _Again as again:
+                return self._attempt(method, path, body, target, whole)
+            except _Retryable as failure:
                 if attempt > self.server.retries:
-                    kind = Overloaded if again.overloaded else EngineError
+                    kind = Overloaded if failure.overloaded else EngineError
                     times = f", {attempt} times" if attempt > 1 else ""
-                    raise self._error(asked, f"{again}{times}{again.remedy}", retry=True, kind=kind) from again
-                current_limits().cancelled.wait(_pause(attempt) if again.after is None else again.after)
+                    raise self._error(target, f"{failure}{times}{failure.remedy}", retry=True, kind=kind) from failure
+                current_limits().cancelled.wait(_pause_seconds(attempt) if failure.after is None else failure.after)
         raise AssertionError("unreachable")
 
-    def _attempt(self, method: str, path: str, body: Mapping[str, Any] | None, asked: str, whole: bool) -> httpx.Response:
-        """One request. Raises `_Again` where another may help at once, EngineError where not."""
+    def _attempt(self, method: str, path: str, body: Mapping[str, Any] | None, target: str, whole: bool) -> httpx.Response:
+        """One request. Raises `_Retryable` if another attempt may succeed, else EngineError."""
         import httpx
 
-        _stop_where_over()
-        seconds = self._patience()
+        _raise_if_over()
+        seconds = self._timeout_seconds()
         timeout = httpx.Timeout(seconds, connect=min(CONNECT_SECONDS, seconds))
         try:
             request = self._http.build_request(method, f"{self.url}{path}", json=body, timeout=timeout)
@@ -148,39 +147,41 @@ class CompletionsClient:
             if whole or response.status_code != HTTPStatus.OK:
                 response.read()
         except (httpx.ReadTimeout, httpx.WriteTimeout):
-            # Not sent again: the server still works on it, and another one would only wait longer.
-            _stop_where_over()
+            # Not sent again: the server still works on this request, and a second one would only wait longer.
+            _raise_if_over()
             reason = f"did not answer within {seconds:g} s; raise generation.timeout, or give the server less to do"
-            raise self._error(asked, reason, retry=True) from None
+            raise self._error(target, reason, retry=True) from None
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-            raise self._error(asked, f"is no address ({self._clean(str(error))}); correct generation.base_url") from None
+            raise self._error(target, f"is no address ({self._clean(str(error))}); correct generation.base_url") from None
         except httpx.TransportError as error:
-            told = f"cannot be reached ({self._clean(str(error)) or type(error).__name__})"
-            raise _Again(told, remedy="; check generation.base_url, and that the server runs") from error
+            reason = f"cannot be reached ({self._clean(str(error)) or type(error).__name__})"
+            raise _Retryable(reason, remedy="; check generation.base_url, and that the server runs") from error
         if response.status_code != HTTPStatus.OK:
-            self._refuse(response, asked)
+            self._raise_for_status(response, target)
         return response
 
-    def _refuse(self, response: httpx.Response, asked: str) -> None:
+    def _raise_for_status(self, response: httpx.Response, target: str) -> None:
         status = response.status_code
         try:
             reason = self._reason(response.json())
         except ValueError:
             reason = self._clean(response.text)
-        told = f"answered {status}" + (f" ({reason})" if reason else "")
+        problem = f"answered {status}" + (f" ({reason})" if reason else "")
         if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            after = _seconds(response.headers.get("Retry-After"))
+            after = _retry_after_seconds(response.headers.get("Retry-After"))
             overloaded = status == HTTPStatus.TOO_MANY_REQUESTS
-            if after is not None and after > self._patience():
+            if after is not None and after > self._timeout_seconds():
                 kind = Overloaded if overloaded else EngineError
-                raise self._error(asked, f"{told}; it asks to come back in {after:.0f} s", retry=True, kind=kind)
-            raise _Again(told, after, overloaded=overloaded)
+                raise self._error(target, f"{problem}; it asks to come back in {after:.0f} s", retry=True, kind=kind)
+            raise _Retryable(problem, after, overloaded=overloaded)
         if status == HTTPStatus.BAD_REQUEST and any(sign in response.text for sign in _TOO_LONG):
-            raise PromptTooLong(f"{asked} at {self.url} {told}; shorten the question, or lower retrieval.k or chunking.max_chars")
-        raise self._error(asked, told + _REMEDIES.get(status, ""))
+            raise PromptTooLong(
+                f"{target} at {self.url} {problem}; shorten the question, or lower retrieval.k or chunking.max_chars"
+            )
+        raise self._error(target, problem + _REMEDIES.get(status, ""))
 
     def _reason(self, value: Any) -> str:
-        """What OpenAI's, FastAPI's or another form of error says."""
+        """The message of an error in OpenAI's, FastAPI's or another format."""
         error = value.get("error", value) if isinstance(value, dict) else value
         if isinstance(error, dict):
             error = error.get("message") or error.get("detail") or error
@@ -190,15 +191,15 @@ class CompletionsClient:
         key = self.server.api_key
         line = " ".join((text.replace(key, "…") if key else text).split())
         line = "".join(letter for letter in line if letter.isprintable())
-        return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
+        return line if len(line) <= _MESSAGE_CHARS else line[: _MESSAGE_CHARS - 1] + "…"
 
-    def _patience(self) -> float:
-        """Seconds that a reply may take now: the server's, or what is left of the caller's."""
+    def _timeout_seconds(self) -> float:
+        """Seconds that a reply may take now: the server's timeout, or less if the caller's deadline comes first."""
         left = current_limits().remaining()
         return self.server.timeout if left is None else min(self.server.timeout, max(left, 0.01))
 
-    def _error(self, asked: str, told: str, *, retry: bool = False, kind: type[EngineError] = EngineError) -> EngineError:
-        error = kind(f"{asked} at {self.url} {told}")
+    def _error(self, target: str, reason: str, *, retry: bool = False, kind: type[EngineError] = EngineError) -> EngineError:
+        error = kind(f"{target} at {self.url} {reason}")
         error.retry = retry
         return error
 
@@ -210,27 +211,27 @@ _REMEDIES: dict[int, str] = {
 }
 
 
-class _Again(Exception):
-    """The request may be sent again, after `after` seconds where the server said so."""
+class _Retryable(Exception):
+    """The request may be sent again, after `after` seconds if the server gave them."""
 
-    def __init__(self, told: str, after: float | None = None, *, overloaded: bool = False, remedy: str = "") -> None:
-        super().__init__(told)
+    def __init__(self, reason: str, after: float | None = None, *, overloaded: bool = False, remedy: str = "") -> None:
+        super().__init__(reason)
         self.after, self.overloaded, self.remedy = after, overloaded, remedy
 
 
-def _stop_where_over() -> None:
-    """Raises Cancelled or DeadlinePassed where nobody waits any more."""
+def _raise_if_over() -> None:
+    """Raises Cancelled or DeadlinePassed if the caller no longer waits."""
     if (error := current_limits().over()) is not None:
         raise error
 
 
-def _pause(attempt: int) -> float:
+def _pause_seconds(attempt: int) -> float:
     """Seconds after attempt number `attempt`."""
     return min(FIRST_PAUSE * 2.0 ** (attempt - 1), LONGEST_PAUSE) * random.uniform(0.75, 1.25)
 
 
-def _seconds(header: str | None) -> float | None:
-    """What Retry-After asks for (RFC 9110, 10.2.3: seconds or a date); None where it says nothing that can be read."""
+def _retry_after_seconds(header: str | None) -> float | None:
+    """What Retry-After asks for (RFC 9110, 10.2.3: seconds or a date); None if it cannot be read."""
     if header is None:
         return None
     try:

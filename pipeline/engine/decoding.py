@@ -1,8 +1,8 @@
 """Batched decoding on a causal LM with a key-value cache. Knows tensors and adapters' names; knows no text and no role.
 
-Rows are padded on the left, so every row's next token sits in the last column. A batch may mix adapters: peft routes each
-row through the adapter named for it. The model is used only inside a `Session`, one forward at a time, so that streams
-of different adapters may take turns.
+Rows are padded on the left, so every row's next token sits in the last column. A batch may mix adapters: peft routes each row
+through the adapter named for it. The model is used only inside a `Session`, one forward at a time, so that streams of different
+adapters may alternate.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ BASE_ROW = "__base__"
 
 
 Session = Callable[[Sequence[str]], AbstractContextManager[tuple[Any, bool]]]
-"""Given the adapter of each row, lends the model for one forward, and says whether that needs per-row `adapter_names`."""
+"""Given the adapter of each row, yields the model for one forward, and whether that needs per-row `adapter_names`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class ChoiceRow:
-    """One prompt and the whole replies to weigh after it, as token ids, and the adapter (or BASE_ROW) that weighs them."""
+    """One prompt and the whole replies to score after it, as token ids, and the adapter (or BASE_ROW) that scores them."""
 
     ids: tuple[int, ...]
     adapter: str
@@ -42,7 +42,7 @@ class ChoiceRow:
 
 
 class Batch:
-    """A left-padded batch that runs: prefilled once, then stepped token by token."""
+    """A left-padded batch: prefilled once, then stepped token by token."""
 
     def __init__(self, session: Session, rows: Sequence[tuple[Sequence[int], str]], pad_id: int, device: Any) -> None:
         import torch
@@ -57,7 +57,7 @@ class Batch:
             self._mask[n, width - len(ids) :] = 1
         self._names = [name for _, name in rows]
         self._prompts = [list(ids) for ids, _ in rows]
-        self._on = [False] * len(rows)  # whose prompt has switched an activated adapter on
+        self._on = [False] * len(rows)  # whether the row's prompt has switched its activated adapter on
         self.cache: Any = DynamicCache()
 
     @property
@@ -81,17 +81,17 @@ class Batch:
             ).logits
 
     def _activation(self, model: Any, columns: int) -> dict[str, Any]:
-        """From which of these columns, counted from the end, each row's activated adapter is on; nothing where there is none.
+        """From which of these columns, counted from the end, each row's activated adapter is on; empty if no row has one.
 
         peft looks for the invocation in the ids of one forward alone, and would switch off again at the next token.
         """
         known = getattr(model, "peft_config", {})
-        wanted = [tuple(getattr(known.get(name), "alora_invocation_tokens", None) or ()) for name in self._names]
-        if not any(wanted):
+        invocations = [tuple(getattr(known.get(name), "alora_invocation_tokens", None) or ()) for name in self._names]
+        if not any(invocations):
             return {}
         if not self._prompts:
             return {"alora_offsets": [columns if on else None for on in self._on]}
-        since = [_since(ids, sought) for ids, sought in zip(self._prompts, wanted, strict=True)]
+        since = [_tokens_since(ids, invocation) for ids, invocation in zip(self._prompts, invocations, strict=True)]
         self._on = [place is not None for place in since]
         return {"alora_offsets": since}
 
@@ -106,7 +106,7 @@ class Batch:
         """Append one token a row, shape (rows,); returns the next logits as `prefill` does."""
         mask = self._extended(tokens.shape[0], 1)
         logits = self._forward(tokens[:, None], mask.sum(-1, keepdim=True) - 1, mask, 1)[:, -1].float()
-        self._mask = mask  # not before: where the adapter is gone the forward does not begin, and the batch is as it was
+        self._mask = mask  # not before: if the adapter was unloaded the forward does not begin, and the batch stays as it was
         return logits
 
     def _extended(self, rows: int, columns: int) -> Any:
@@ -115,7 +115,7 @@ class Batch:
         return torch.cat([self._mask, self._mask.new_ones((rows, columns))], dim=1)
 
     def keep(self, indices: Sequence[int]) -> None:
-        """Drop all rows but these, and the columns that pad every row left: what is finished costs nothing more."""
+        """Drop all rows but these, and the columns that pad every remaining row: finished rows cost nothing more."""
         import torch
 
         chosen = torch.tensor(list(indices), device=self._mask.device)
@@ -128,7 +128,7 @@ class Batch:
         self._names, self._on = [self._names[i] for i in indices], [self._on[i] for i in indices]
 
     def absorb(self, other: Batch) -> None:
-        """Take the rows of `other`, prefilled too, behind one's own; `other` is spent after.
+        """Append the rows of `other`, a prefilled batch; `other` is not to be used after.
 
         The narrower one is padded on the left to the width of the wider. A failure leaves this batch as it was.
         """
@@ -146,7 +146,8 @@ class Batch:
     def branch(self, copies: int, continuations: Any) -> Any:
         """Continue every row `copies` times: row r with continuations[r * copies + c], shape (rows * copies, columns).
 
-        Returns logits of every continuation position, shape (rows * copies, columns, vocabulary). The batch is spent after.
+        Returns logits of every continuation position, shape (rows * copies, columns, vocabulary). The batch is not to be used
+        after.
         """
         self.cache.batch_repeat_interleave(copies)
         self._mask = self._mask.repeat_interleave(copies, dim=0)
@@ -159,10 +160,10 @@ class Batch:
         return self._forward(continuations, start + offsets, self._mask, 0)
 
 
-def _since(ids: Sequence[int], sought: Sequence[int]) -> int | None:
-    """Tokens from the last place where `sought` begins in `ids` to the end; None where it does not stand there."""
-    starts = range(len(ids) - len(sought), -1, -1) if sought else ()
-    return next((len(ids) - start for start in starts if tuple(ids[start : start + len(sought)]) == tuple(sought)), None)
+def _tokens_since(ids: Sequence[int], invocation: Sequence[int]) -> int | None:
+    """Tokens from the last place where `invocation` begins in `ids` to the end; None if `ids` do not hold it."""
+    starts = range(len(ids) - len(invocation), -1, -1) if invocation else ()
+    return next((len(ids) - start for start in starts if tuple(ids[start : start + len(invocation)]) == tuple(invocation)), None)
 
 
 def _rebuilt(layers: Iterable[tuple[Any, ...]]) -> Any:
@@ -179,7 +180,7 @@ def _left_padded(mask: Any, width: int) -> Any:
 
 
 def _stacked(states: Any, more: Any, width: int) -> Any:
-    """Keys or values of both, one above the other, with zeros for the columns in front, which the mask hides."""
+    """Keys or values of both, stacked along the rows, padded in front with zeros, which the mask hides."""
     import torch
 
     return torch.cat([torch.nn.functional.pad(s, (0, 0, width - s.shape[-2], 0)) for s in (states, more)])
@@ -191,8 +192,8 @@ def choose(logits: Any, sampling: Sampling, generator: Any) -> int:
 
     if sampling.temperature <= 0:
         return int(logits.argmax())
-    weights = torch.softmax(logits / sampling.temperature, dim=-1)
-    ranked, order = weights.sort(descending=True)
+    probabilities = torch.softmax(logits / sampling.temperature, dim=-1)
+    ranked, order = probabilities.sort(descending=True)
     ranked = ranked.masked_fill(ranked.cumsum(-1) - ranked > sampling.top_p, 0.0)
     return int(order[torch.multinomial(ranked, 1, generator=generator)])
 
@@ -212,79 +213,79 @@ class _RunningRow(Generic[Key]):
 
 
 class RunningBatch(Generic[Key]):
-    """Rows that decode together, each under a key of the caller's; rows join and leave between two tokens.
+    """Rows that decode together, each under the caller's key; rows join and leave between two tokens.
 
-    Nothing runs but in `join` and `step`. An error of `join`, and an AdapterError of `step`, leaves it as it was; after any
-    other error of `step` it is spent.
+    The model runs in `join` and `step` only. An error of `join`, or an AdapterError of `step`, leaves the batch as it was;
+    after any other error of `step` it is not to be used.
     """
 
     def __init__(self, session: Session, end_ids: Collection[int], pad_id: int, device: Any) -> None:
         self._session, self._end_ids, self._pad_id, self._device = session, end_ids, pad_id, device
         self._batch: Batch | None = None
-        self._lines: list[_RunningRow[Key]] = []
+        self._running: list[_RunningRow[Key]] = []
 
     @property
     def rows(self) -> dict[Key, Row]:
         """The rows still running, by key."""
-        return {line.key: line.row for line in self._lines}
+        return {entry.key: entry.row for entry in self._running}
 
     @property
     def width(self) -> int:
-        """Columns that the cache holds for every row, padding included; 0 where none runs."""
+        """Columns that the cache holds for every row, padding included; 0 if no row runs."""
         return self._batch.width if self._batch is not None else 0
 
     def join(self, rows: Mapping[Key, Row]) -> dict[Key, int]:
-        """Prefill `rows` and add those to the batch that their first token does not end. Returns the first tokens."""
+        """Prefill `rows` and return their first tokens. Rows that these do not end join the batch."""
         import torch
 
-        lines = [_RunningRow(key, row, torch.Generator().manual_seed(row.sampling.seed)) for key, row in rows.items()]
+        running = [_RunningRow(key, row, torch.Generator().manual_seed(row.sampling.seed)) for key, row in rows.items()]
         batch = Batch(self._session, [(row.ids, row.adapter) for row in rows.values()], self._pad_id, self._device)
-        tokens = _advance(lines, batch.prefill())
-        alive = self._alive(lines)
-        if alive:
-            if len(alive) < len(lines):
-                batch.keep(alive)
+        tokens = _advance(running, batch.prefill())
+        unfinished = self._unfinished(running)
+        if unfinished:
+            if len(unfinished) < len(running):
+                batch.keep(unfinished)
             if self._batch is None:
                 self._batch = batch
             else:
                 self._batch.absorb(batch)
-            self._lines += [lines[n] for n in alive]
+            self._running += [running[n] for n in unfinished]
         return tokens
 
     def step(self) -> dict[Key, int]:
-        """One more token for every row, end tokens included; rows that it ends leave. {} where none runs."""
+        """One more token for every row, end tokens included; rows that it ends leave. {} if no row runs."""
         import torch
 
         if self._batch is None:
             return {}
-        logits = self._batch.step(torch.tensor([line.last for line in self._lines], device=self._device))
-        tokens = _advance(self._lines, logits)
-        self._keep(self._alive(self._lines))
+        logits = self._batch.step(torch.tensor([entry.last for entry in self._running], device=self._device))
+        tokens = _advance(self._running, logits)
+        self._keep(self._unfinished(self._running))
         return tokens
 
     def drop(self, keys: Collection[Key]) -> None:
         """Take rows out before they have ended; keys that are not in the batch are ignored."""
-        self._keep([n for n, line in enumerate(self._lines) if line.key not in keys])
+        self._keep([n for n, entry in enumerate(self._running) if entry.key not in keys])
 
-    def _alive(self, lines: Sequence[_RunningRow[Key]]) -> list[int]:
-        return [n for n, line in enumerate(lines) if line.last not in self._end_ids and line.count < line.row.max_tokens]
+    def _unfinished(self, running: Sequence[_RunningRow[Key]]) -> list[int]:
+        return [n for n, entry in enumerate(running) if entry.last not in self._end_ids and entry.count < entry.row.max_tokens]
 
     def _keep(self, indices: Sequence[int]) -> None:
-        if len(indices) == len(self._lines):
+        if len(indices) == len(self._running):
             return
-        self._lines = [self._lines[n] for n in indices]
-        if not self._lines:
+        self._running = [self._running[n] for n in indices]
+        if not self._running:
             self._batch = None
         elif self._batch is not None:
             self._batch.keep(indices)
 
 
-def _advance(lines: Sequence[_RunningRow[Key]], logits: Any) -> dict[Key, int]:
-    """Choose the next token of each line by its row of `logits`."""
-    for line, row_logits in zip(lines, logits, strict=True):
-        line.last = choose(row_logits, line.row.sampling, line.generator)
-        line.count += 1
-    return {line.key: line.last for line in lines}
+def _advance(running: Sequence[_RunningRow[Key]], logits: Any) -> dict[Key, int]:
+    """Choose the next token of each running row from its row of `logits`."""
+    for entry, row_logits in zip(running, logits, strict=True):
+        entry.last = choose(row_logits, entry.row.sampling, entry.generator)
+        entry.count += 1
+    return {entry.key: entry.last for entry in running}
 
 
 def decode(session: Session, rows: Sequence[Row], end_ids: Collection[int], pad_id: int, device: Any) -> Iterator[dict[int, int]]:

@@ -1,8 +1,8 @@
 """The one thread that runs the shared base for many callers, a step at a time.
 
-A step scores some of the waiting choices, lets waiting rows join the running batch, and decodes one token for every row of
-it. Between two tokens lie at most `prefill_tokens` of either kind of prompt (or one longer prompt), so a reply that is
-being read goes on while new requests come in.
+A step scores some of the waiting choices, lets waiting rows join the running batch, and decodes one token for every row of it.
+At most `prefill_tokens` of either kind of prompt (or one longer prompt) are read between two tokens. So running replies
+continue while new requests arrive.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much runs and waits at once.
+    """Limits on what runs and waits at once.
 
     `waiting`: calls that wait, whole or in part, before another is refused. `rows`, `tokens`: of a batch, tokens counted with
-    padding. `prefill_tokens`: of prompts, between two tokens of running replies.
+    padding. `prefill_tokens`: prompt tokens between two tokens of running replies.
     """
 
     waiting: int = 64
@@ -38,8 +38,8 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class EngineStep:
-    """What a step did: requests that wait after it, rows running after it, choices scored and rows begun, prompt tokens read,
-    tokens written, wall time in seconds."""
+    """Counts of a step: requests waiting and rows running after it, choices scored and rows begun, prompt tokens read, tokens
+    written. `seconds` is wall time."""
 
     waiting: int
     running: int
@@ -51,11 +51,11 @@ class EngineStep:
 
 
 class Dispatcher:
-    """Runs what is submitted. The thread starts with the first request and ends with `close`."""
+    """Runs submitted requests. The thread starts with the first one and ends with `close`."""
 
     def __init__(self, engine: LocalEngine, bounds: Bounds, on_step: Callable[[EngineStep], None] | None = None) -> None:
         self._engine, self._bounds, self._on_step = engine, bounds, on_step
-        self._news = threading.Condition()
+        self._changed = threading.Condition()
         self._rows, self._choices = WaitingQueue[Row](), WaitingQueue[ChoiceRow]()
         self._running: RunningBatch[Ticket[Row]] = engine.running_batch()
         self._thread: threading.Thread | None = None
@@ -67,31 +67,32 @@ class Dispatcher:
         return len(self._rows) + len(self._choices)
 
     def submit_rows(self, tickets: Sequence[Ticket[Row]]) -> None:
-        """Let them wait. Raises Overloaded, ShuttingDown."""
+        """Queue them. Raises Overloaded, ShuttingDown."""
         self._submit(self._rows, tickets)
 
     def submit_choices(self, tickets: Sequence[Ticket[ChoiceRow]]) -> None:
         """As `submit_rows`."""
         self._submit(self._choices, tickets)
 
-    def _submit(self, line: WaitingQueue[Any], tickets: Sequence[Ticket[Any]]) -> None:
-        with self._news:
+    def _submit(self, queue: WaitingQueue[Any], tickets: Sequence[Ticket[Any]]) -> None:
+        with self._changed:
             if self._closing:
                 raise ShuttingDown("the engine is shutting down; ask again when it is back")
             calls = self._rows.calls + self._choices.calls
             if calls >= self._bounds.waiting:
                 raise Overloaded(f"{calls} calls wait already; ask again in a moment")
-            line.put(tickets)
+            queue.put(tickets)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._serve, name="lorag-engine", daemon=True)
                 self._thread.start()
-            self._news.notify()
+            self._changed.notify()
 
     def close(self, grace: float | None = None) -> None:
-        """Take nothing new, and return when what was taken is done; after `grace` seconds the rest fails with ShuttingDown."""
-        with self._news:
+        """Refuse new requests and return when the accepted ones are done; after `grace` seconds the rest fail with
+        ShuttingDown."""
+        with self._changed:
             self._closing = True
-            self._news.notify()
+            self._changed.notify()
         if self._thread is not None:
             self._thread.join(grace)
             self._abandoning = True
@@ -101,17 +102,17 @@ class Dispatcher:
         try:
             while self._await_work():
                 self._step_once()
-        except BaseException as error:  # a bug here must not leave anybody waiting
-            with self._news:
+        except BaseException as error:  # a bug here must not leave a caller waiting
+            with self._changed:
                 self._closing = True
             _fail([*self._running.rows, *self._rows.take(_all), *self._choices.take(_all)], error, "the engine's thread ended")
             raise
 
     def _await_work(self) -> bool:
-        """Wait until there is some; False when there is none and never will be."""
-        with self._news:
+        """Wait for requests; False if the dispatcher closes and none is left."""
+        with self._changed:
             while not (busy := bool(self.waiting or self._running.rows)) and not self._closing:
-                self._news.wait()
+                self._changed.wait()
             return busy
 
     def _step_once(self) -> None:
@@ -126,28 +127,28 @@ class Dispatcher:
             step = EngineStep(self.waiting, len(self._running.rows), len(scoring), len(joining), read, tokens, seconds)
             try:
                 self._on_step(step)
-            except Exception:  # whoever counts steps must not stop them
+            except Exception:  # a failing callback must not stop the engine
                 _LOG.exception("the callback for a step of the engine failed")
 
-    def _objection(self, ticket: Ticket[Any]) -> LoragError | None:
-        """Why a request cannot begin or go on, if so."""
+    def _end_error(self, ticket: Ticket[Any]) -> LoragError | None:
+        """The error that ends a request which cannot begin or continue; None if it can."""
         if self._abandoning:
             return ShuttingDown("the engine has shut down before this request was done; ask again when it is back")
         try:
             self._engine.require(ticket.work.adapter)
         except AdapterError as error:
             return error
-        return ticket.unwanted()
+        return ticket.caller_gone_error()
 
     def _end_unwanted(self) -> bool:
-        """End the requests that cannot begin or go on; says if any of them was running."""
-        with self._news:
-            refused = self._choices.remove(self._objection)
-            leaving = [(ticket, error) for ticket in self._running.rows if (error := self._objection(ticket)) is not None]
-            waiting = self._rows.remove(self._objection)
+        """End the requests that cannot begin or continue; True if any of them was running."""
+        with self._changed:
+            ended = self._choices.remove(self._end_error)
+            leaving = [(ticket, error) for ticket in self._running.rows if (error := self._end_error(ticket)) is not None]
+            waiting = self._rows.remove(self._end_error)
         if leaving:
             self._running.drop({ticket for ticket, _ in leaving})
-        for choice, error in refused:
+        for choice, error in ended:
             choice.fail(error)
         for row, error in (*leaving, *waiting):
             row.fail(error)
@@ -167,18 +168,18 @@ class Dispatcher:
             holds = rows == 1 or (rows <= most and rows * max(width, *lengths) <= self._bounds.tokens)
             return holds and (not taken or len(lengths) * max(lengths) <= budget)
 
-        with self._news:
+        with self._changed:
             return self._choices.take(scores), self._rows.take(joins)
 
     def _score(self, tickets: Sequence[Ticket[ChoiceRow]]) -> None:
         if not tickets:
             return
         try:
-            weights = self._engine.row_probabilities([ticket.work for ticket in tickets])
-        except Exception as error:  # whatever a library raises ends these requests, not the thread
+            probabilities = self._engine.row_probabilities([ticket.work for ticket in tickets])
+        except Exception as error:  # an error of any library ends these requests, not the thread
             _fail(tickets, error, "scoring failed")
             return
-        for ticket, row in zip(tickets, weights, strict=True):
+        for ticket, row in zip(tickets, probabilities, strict=True):
             ticket.send(row)
             ticket.finish()
 
@@ -189,20 +190,20 @@ class Dispatcher:
         try:
             with engine_errors("generation", len(tickets)):
                 tokens = self._running.join({ticket: ticket.work for ticket in tickets})
-        except Exception as error:  # as above; those that run go on
+        except Exception as error:  # as above; running rows continue
             _fail(tickets, error, "generation failed")
             return 0
         return self._deliver(tokens)
 
     def _step(self) -> int:
-        """One more token for all that run; returns how many that were."""
+        """One more token for every running row; returns how many tokens were written."""
         tickets = list(self._running.rows)
         try:
             with engine_errors("generation", len(tickets)):
                 tokens = self._running.step()
         except Exception as error:
             if isinstance(error, AdapterError) and self._end_unwanted():
-                return 0  # unloaded since it was looked for: its rows have left, and nothing has run
+                return 0  # the adapter was unloaded after the check: its rows have left, and nothing has run
             self._running = self._engine.running_batch()
             _fail(tickets, error, "generation failed")
             return 0
@@ -223,8 +224,8 @@ def _all(taken: Sequence[object], ticket: object) -> bool:
 
 def _fail(tickets: Iterable[Ticket[Any]], error: BaseException, what: str) -> None:
     """End these requests with `error`, or with an EngineError that has it for a cause."""
-    shown = error if isinstance(error, LoragError) else EngineError(f"{what}: {type(error).__name__}: {error}")
-    if shown is not error:
-        shown.__cause__ = error
+    reported = error if isinstance(error, LoragError) else EngineError(f"{what}: {type(error).__name__}: {error}")
+    if reported is not error:
+        reported.__cause__ = error
     for ticket in tickets:
-        ticket.fail(shown)
+        ticket.fail(reported)

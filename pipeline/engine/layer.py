@@ -1,6 +1,6 @@
-"""An engine over another one, of which only what differs is written: how batches are answered, or what is asked. Knows no model.
+"""An engine that wraps another one and changes one thing: how batches are answered, or the requests. Knows no model.
 
-Memory, journal and a client's bounds are such layers. A layer that works inside a stream is an `Engine` of its own.
+The memo, the journal and a client's limits are such layers. A layer that works inside a stream is an `Engine` of its own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Result = TypeVar("Result", Completion, tuple[float, ...])
 
 
 class Answer(Protocol):
-    """Answers a batch of requests of one kind, in their order; `ask` passes requests on to the engine beneath."""
+    """Answers a batch of requests of one kind, in their order; `ask` passes requests on to the wrapped engine."""
 
     def __call__(self, requests: Sequence[Request], ask: Callable[[Sequence[Request]], list[Result]], /) -> list[Result]: ...
 
@@ -27,7 +27,7 @@ def _pass_on(requests: Sequence[Request], ask: Callable[[Sequence[Request]], lis
 class Layer:
     """An `Engine` over `engine`: `change` is applied to each request for text, then `answer` to each batch.
 
-    A stream is that of the engine beneath, of the changed request.
+    A stream is the wrapped engine's, for the changed request.
     """
 
     def __init__(

@@ -9,6 +9,6 @@ from collections.abc import Sequence
 def normalised(logprobs: Sequence[float]) -> tuple[float, ...]:
     """The softmax of `logprobs` (nats): probabilities in the same order, summing to 1."""
     top = max(logprobs)
-    weights = [math.exp(value - top) for value in logprobs]
-    total = sum(weights)
-    return tuple(weight / total for weight in weights)
+    exponentials = [math.exp(value - top) for value in logprobs]
+    total = sum(exponentials)
+    return tuple(exponential / total for exponential in exponentials)

@@ -1,7 +1,7 @@
-"""How long a caller waits, and whether it still wants the answer. Carried by the context, not by arguments.
+"""A caller's deadline and cancellation, carried by the context, not by arguments.
 
-Stages, chain and runnables lie between a server's request and the engine; a context variable passes what concerns the two
-ends alone, where an argument would stand in every signature between them. It follows the thread (or task) that sets it:
+Stages, chain and runnables are between a server's request and the engine. A context variable passes what concerns the two ends
+alone; an argument would be in every signature between them. It follows the thread (or task) that sets it:
 
     with limited(CallLimits.of(seconds=30, cancelled=event)):
         chain.ask(query)
@@ -21,7 +21,7 @@ from lorag.pipeline.errors import Cancelled, DeadlinePassed
 
 @dataclass(frozen=True, slots=True)
 class CallLimits:
-    """`deadline` counts as `time.monotonic()` does; None waits for ever. Set `cancelled`, from any thread, to give up."""
+    """`deadline` counts as `time.monotonic()` does; None waits for ever. Set `cancelled`, from any thread, to cancel."""
 
     deadline: float | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
@@ -37,7 +37,7 @@ class CallLimits:
         return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
 
     def over(self) -> Cancelled | DeadlinePassed | None:
-        """Why nobody waits any more, if so."""
+        """Why the caller no longer waits; None if it does."""
         if self.cancelled.is_set():
             return Cancelled("the request was cancelled")
         if self.remaining() == 0:
@@ -49,13 +49,13 @@ _current: ContextVar[CallLimits | None] = ContextVar("lorag_limits", default=Non
 
 
 def current_limits() -> CallLimits:
-    """The limits of what runs here; none where nobody set any."""
+    """The limits of this thread or task; unlimited if none are set."""
     return _current.get() or CallLimits()
 
 
 @contextmanager
 def limited(limits: CallLimits) -> Iterator[None]:
-    """Within, in this thread or task, requests to an engine that knows limits are under `limits`."""
+    """Within, in this thread or task: requests to an engine that checks limits are under `limits`."""
     token = _current.set(limits)
     try:
         yield

@@ -1,7 +1,7 @@
 """The shared base: one model in memory, several adapters resident, each request answered by the adapter it names.
 
-Requests run in batches of similar length; a batch may mix adapters. One lock owns the model, and with it the active
-adapter: no request can see another's. Greedy decoding is deterministic.
+Requests run in batches of similar length; a batch may mix adapters. One lock guards the model, and with it the active adapter:
+no request can see another's. Greedy decoding is deterministic.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from lorag.pipeline.records import Message
 
 BATCH_ROWS = 8
 BATCH_TOKENS = 6144
-"""Padded prompt tokens of a batch at most: bounds the memory of prefill, whatever the lengths."""
+"""Padded prompt tokens of a batch, at most: bounds the memory of prefill for any lengths."""
 
 
 class LocalEngine:
@@ -41,7 +41,7 @@ class LocalEngine:
 
     @classmethod
     def of_trained(cls, loaded: LoadedBase, model: Any, name: str) -> LocalEngine:
-        """An engine on the peft `model` of a training on `loaded`, with its adapter `name` resident as it is at the moment."""
+        """An engine on the peft `model` that trains on `loaded`, with its adapter `name` resident in its current state."""
         engine = cls(loaded)
         engine._router.adopt(model, name)
         return engine
@@ -58,12 +58,12 @@ class LocalEngine:
             self._router.add(name, folder, getattr(torch, self.loaded.compute))
 
     def unload_adapter(self, name: str) -> None:
-        """Drop a resident adapter. Raises AdapterError where there is none of that name."""
+        """Drop a resident adapter. Raises AdapterError if there is none of that name."""
         with self._lock:
             self._router.remove(name)
 
     def require(self, name: str) -> None:
-        """Raises AdapterError where no adapter of that name is resident; BASE_ROW always is."""
+        """Raises AdapterError if no adapter of that name is resident; BASE_ROW always is."""
         self._router.require([name])
 
     def _encode(self, messages: Sequence[Message], reserve: int) -> list[int]:
@@ -121,7 +121,7 @@ class LocalEngine:
             yield from decode(self._session, rows, self.tokens.end_ids, self.tokens.pad_id, self._router.model.device)
 
     def running_batch(self) -> RunningBatch[Key]:
-        """An empty flight on this base, for a caller who decides which rows run together."""
+        """An empty running batch on this base, for a caller that decides which rows run together."""
         return RunningBatch(self._session, self.tokens.end_ids, self.tokens.pad_id, self._router.model.device)
 
     def _completion(self, row: Row, ids: Sequence[int], stop: Sequence[str]) -> Completion:
@@ -136,7 +136,7 @@ class LocalEngine:
             return (yield from self.text_pieces(row, request.stop, (tokens[0] for tokens in run)))
 
     def text_pieces(self, row: Row, stop: Sequence[str], tokens: Iterable[int]) -> Generator[str, None, Completion]:
-        """The reply to `row` in pieces of text as its `tokens` come; after one that completes a stop no other is asked for."""
+        """The reply to `row` in pieces of text as its `tokens` arrive. It ends at the token that completes a stop text."""
         written: list[int] = []
         shown = 0
         for token in tokens:
@@ -163,7 +163,7 @@ class LocalEngine:
         return self.row_probabilities([self.choice_row(request) for request in requests])
 
     def row_probabilities(self, rows: Sequence[ChoiceRow]) -> list[tuple[float, ...]]:
-        """`weigh` of requests that are token ids already."""
+        """`choice_probabilities` of requests that are token ids already."""
         results: dict[int, tuple[float, ...]] = {}
         for batch in self._batches([choice_cost(row) for row in rows]):
             for count in sorted({len(rows[i].replies) for i in batch}):
@@ -193,7 +193,7 @@ class LocalEngine:
         return self._token_logprobs([row])[0]
 
     def _known(self, ids: Sequence[int]) -> list[int]:
-        """`ids` that come from elsewhere; the model would read beyond its table of tokens."""
+        """`ids`, checked: an id outside the vocabulary would index beyond the embedding table. Raises InputError."""
         size = self._router.model.get_input_embeddings().weight.shape[0]
         if not all(0 <= token < size for token in ids):
             raise InputError(f"a token id lies outside 0 to {size - 1}; they are of another base's tokenizer")
@@ -208,13 +208,13 @@ class LocalEngine:
 
 
 def choice_cost(row: ChoiceRow) -> int:
-    """What scoring a row costs, in prompt tokens: its prompt's, or those times the branches that continue it."""
+    """Cost of scoring a row, in prompt tokens: those of its prompt, multiplied by half its replies if those are more than two."""
     return len(row.ids) * max(1, len(row.replies) // 2)
 
 
 @contextmanager
 def engine_errors(work: str, rows: int) -> Iterator[None]:
-    """Within: what torch raises becomes an EngineError that says what failed."""
+    """Within: torch's errors become an EngineError that says what failed."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -223,7 +223,7 @@ def engine_errors(work: str, rows: int) -> Iterator[None]:
 
 
 def open_engine(loaded: LoadedBase, **bounds: Any) -> LocalEngine:
-    """Set torch's threads to what is fastest here, hold the weights as is fastest, and put an engine on `loaded`."""
+    """An engine on `loaded`, after choosing torch's thread count and the form of the weights that are fastest here."""
     from lorag.pipeline.engine.processor import probe_threads
 
     probe_threads()

@@ -1,8 +1,8 @@
-"""What the processor can do, and the compute dtype and thread count that follow. Loads torch only to probe threads and
+"""Detects the processor's features, and chooses compute dtype and thread count by them. Loads torch only to probe threads and
 devices.
 
-bf16 halves the cost where the processor has AVX-512 BF16 or AMX and is five times slower where it has not (design §9);
-two threads can be slower than one on a contended machine, so threads are probed, not assumed.
+bf16 halves the cost if the processor has AVX-512 BF16 or AMX, and is five times slower if not (design §9). Two threads can be
+slower than one on a contended machine, so threads are probed, not assumed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _CPUINFO = Path("/proc/cpuinfo")
 
 @dataclass(frozen=True, slots=True)
 class Processor:
-    """What matters of the machine. `flags` are those of /proc/cpuinfo that change a decision."""
+    """The machine's relevant features. `flags` are those of /proc/cpuinfo that change a decision."""
 
     name: str
     cores: int
@@ -53,12 +53,12 @@ def detect(cpuinfo: Path = _CPUINFO) -> Processor:
 
 
 def compute_dtype(processor: Processor) -> str:
-    """`bfloat16` where it is fast, else `float32`."""
+    """`bfloat16` if it is fast, else `float32`."""
     return "bfloat16" if processor.has_bf16 else "float32"
 
 
 def require_device(device: str) -> None:
-    """Raises BaseError where torch has no such device here; `device` is cpu, cuda, cuda:N or mps."""
+    """Raises BaseError if torch has no such device here; `device` is cpu, cuda, cuda:N or mps."""
     import torch
 
     kind, _, number = device.partition(":")
@@ -85,9 +85,9 @@ def _matmul_seconds(threads: int) -> float:
 
 @functools.cache
 def probe_threads() -> int:
-    """The thread count that multiplies fastest here, among 1, 2, 4 … cores. `OMP_NUM_THREADS`, where set, decides.
+    """The thread count that multiplies fastest here, among 1, 2, 4 … cores. `OMP_NUM_THREADS` decides if it is set.
 
-    Sets torch's thread count to it. More threads must win by 10 %: on a shared machine the smaller count suffers less.
+    Sets torch's thread count to it. More threads must be 10 % faster: on a shared machine the smaller count suffers less.
     """
     import torch
 

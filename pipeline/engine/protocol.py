@@ -26,8 +26,8 @@ GREEDY = Sampling()
 class Generation:
     """A request for text. `adapter` names a resident adapter; None asks the bare base.
 
-    The text ends before the first of the `stop` texts that the model writes. `ids`, where given, are the prompt as token ids and
-    stand in for `messages`: another process has encoded them. `stage` says who asks, for accounts; it decides nothing.
+    The text ends before the first of the `stop` texts that the model writes. `ids`, if given, are the prompt as token ids and
+    replace `messages`: another process has encoded them. `stage` names the calling stage for statistics only.
     """
 
     messages: tuple[Message, ...]
@@ -65,7 +65,7 @@ class Completion:
 
 
 def completed(pieces: Generator[str, None, Completion]) -> Completion:
-    """What a stream returns at its end; its pieces are let go."""
+    """The completion that a stream returns at its end; its pieces are discarded."""
     while True:
         try:
             next(pieces)
@@ -88,9 +88,9 @@ class Engine(Protocol):
         ...
 
     def stream(self, request: Generation) -> Generator[str, None, Completion]:
-        """Yield the completion of one request in pieces of text as they are decided; closing the generator stops the work.
+        """Yield the completion of one request in pieces of text as they are decoded; closing the generator stops the work.
 
-        What it returns (`StopIteration.value`, or the value of `yield from`) is the whole completion with its token counts.
+        The return value (`StopIteration.value`, or the value of `yield from`) is the whole completion with its token counts.
         """
         ...
 

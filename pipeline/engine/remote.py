@@ -1,12 +1,12 @@
 """An engine on a server that holds base and adapters: vLLM with `--enable-lora`, or another LoRAG's `lorag serve`.
 
-Problem: the model must read exactly what the contracts wrote, special tokens in documents as plain text (design §7), and the
-judge needs the likelihood of whole labels. Chat routes promise neither: they apply a template of their own, encode
-`<|im_end|>` in a message as the token, and score nothing.
-Choice: `POST /completions` with prompts of token ids, made here by the tokenizer that also trains and serves in process, so
-that both send the same ids. A label's probability comes from the same route: prompt and label as one prompt, `echo`,
-`logprobs` and `max_tokens: 0` give each token's log-probability, and those of the label, end token included, are summed:
-what `LocalEngine.choice_probabilities` computes.
+Problem: the model must read exactly what the contracts wrote, with special tokens in documents as plain text (design §7). The
+judge needs the likelihood of whole labels. Chat routes give neither: they apply a template of their own, encode `<|im_end|>` in
+a message as the token, and score nothing.
+Choice: `POST /completions` with prompts of token ids, made here by the tokenizer that also trains and serves in process. So the
+ids are the same. A label's probability comes from the same route: prompt and label as one prompt, `echo`, `logprobs` and
+`max_tokens: 0` give each token's log-probability. Those of the label, end token included, are summed, as in
+`LocalEngine.choice_probabilities`.
 Rejected: `guided_choice` and the like (which label, not how likely), and `logprobs` of the first token (labels may share it).
 A server that takes no token ids or echoes no log-probabilities (OpenAI's own, Ollama, llama.cpp) is refused with this reason.
 """
@@ -30,15 +30,15 @@ from lorag.pipeline.records import Message
 Request = TypeVar("Request")
 Result = TypeVar("Result")
 
-# A server's defaults may come from the base's generation_config.json; none of them may move a reply.
-_UNMOVED = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
+# A server's defaults may come from the base's generation_config.json; none of them may change a reply.
+_NEUTRAL_SAMPLING = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
 
 
 class RemoteEngine:
     """An `Engine` behind `client`. `connect` it before use and `close` it after.
 
-    `base` is the server's model name of the bare base, `models` that of each adapter (the name it has here → the server's).
-    At most `concurrency` requests are under way for one call.
+    `base` is the server's model name of the bare base, `models` that of each adapter (the name it has here → the server's). At
+    most `concurrency` requests of one call run at once.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class RemoteEngine:
         return self._client.url
 
     def connect(self) -> None:
-        """Ask the server for its models: each that is needed must be there. Learns the context's length, where it is told.
+        """Check that the server has every model that is needed, and read the context length if it reports one.
 
         Raises EngineError, AdapterError.
         """
@@ -84,10 +84,10 @@ class RemoteEngine:
         self._client.close()
 
     def described(self, adapter: str | None) -> str:
-        """What messages call an adapter, or the bare base."""
-        return f"{self._asked(adapter)} at {self.url}"
+        """The name of an adapter, or the bare base, in messages."""
+        return f"{self._named(adapter)} at {self.url}"
 
-    def _asked(self, adapter: str | None) -> str:
+    def _named(self, adapter: str | None) -> str:
         return f"{f'adapter {adapter}' if adapter else 'the bare base'} (model {self._model(adapter)!r})"
 
     def _model(self, adapter: str | None) -> str:
@@ -111,17 +111,19 @@ class RemoteEngine:
         return self._each(self._complete, requests)
 
     def _complete(self, request: Generation) -> Completion:
-        asked = self._asked(request.adapter)
-        reply = self._client.post("/completions", self._body(request), asked)
-        (choice,) = self._choices(reply, 1, asked)
-        return self._completion(str(choice.get("text") or ""), choice.get("finish_reason"), reply.get("usage"), asked)
+        target = self._named(request.adapter)
+        reply = self._client.post("/completions", self._body(request), target)
+        (choice,) = self._choices(reply, 1, target)
+        return self._completion(str(choice.get("text") or ""), choice.get("finish_reason"), reply.get("usage"), target)
 
-    def _completion(self, text: str, finish: Any, usage: Any, asked: str) -> Completion:
+    def _completion(self, text: str, finish: Any, usage: Any, target: str) -> Completion:
         try:
             return Completion(text.strip(), int(usage["prompt_tokens"]), int(usage["completion_tokens"]), Finish(finish))
         except (KeyError, ValueError, TypeError):
-            told = f"ended a reply with finish_reason {finish!r} and usage {usage!r}; needed are stop or length, and token counts"
-            raise EngineError(f"{asked} at {self.url} {told}") from None
+            problem = (
+                f"ended a reply with finish_reason {finish!r} and usage {usage!r}; needed are stop or length, and token counts"
+            )
+            raise EngineError(f"{target} at {self.url} {problem}") from None
 
     def _body(self, request: Generation) -> dict[str, Any]:
         sampling = request.sampling
@@ -134,14 +136,14 @@ class RemoteEngine:
             "seed": sampling.seed,
             "stop": list(request.stop),
             "stop_token_ids": list(self.tokens.end_ids),
-            **_UNMOVED,
+            **_NEUTRAL_SAMPLING,
         }
 
     def stream(self, request: Generation) -> Generator[str, None, Completion]:
-        asked = self._asked(request.adapter)
+        target = self._named(request.adapter)
         body = {**self._body(request), "stream": True, "stream_options": {"include_usage": True}}
         text, shown, finish, usage = "", 0, None, None
-        with closing(self._client.stream("/completions", body, asked)) as events:
+        with closing(self._client.stream("/completions", body, target)) as events:
             for event in events:
                 usage = event.get("usage") or usage
                 for choice in event.get("choices") or ():
@@ -150,19 +152,20 @@ class RemoteEngine:
                 if len(stripped := text.strip()) > shown:
                     yield stripped[shown:]
                     shown = len(stripped)
-        return self._completion(text, finish, usage, asked)
+        return self._completion(text, finish, usage, target)
 
     def choice_probabilities(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
         return [normalised(row) for row in self.reply_logprobs(requests)]
 
     def reply_logprobs(self, requests: Sequence[ChoiceRequest]) -> list[list[float]]:
-        """Log-probability of each whole choice after its prompt, end token included, in nats. Raises as `weigh` does."""
+        """Log-probability of each whole choice after its prompt, end token included, in nats. Raises as
+        `choice_probabilities`."""
         return self._each(self._scores, requests)
 
     def _scores(self, request: ChoiceRequest) -> list[float]:
-        asked = self._asked(request.adapter)
+        target = self._named(request.adapter)
         replies = [self.tokens.reply(choice) for choice in request.choices]
-        # One more: vLLM wants room for a token that it does not write.
+        # One more: vLLM requires room for a token that it does not write.
         prompt = self._encode(request.messages, max(map(len, replies)) + 1)
         body = {
             "model": self._model(request.adapter),
@@ -171,39 +174,39 @@ class RemoteEngine:
             "echo": True,
             "logprobs": 1,
             "temperature": 0.0,
-            # Ours, and a hint: what comes before needs no log-probabilities, and all prompts share it.
+            # An extension of `lorag serve`, a hint: tokens before this need no log-probabilities, and all prompts share them.
             "scored_from": len(prompt),
         }
-        choices = self._choices(self._client.post("/completions", body, asked), len(replies), asked)
-        return [self._score(choice, len(prompt), reply, asked) for choice, reply in zip(choices, replies, strict=True)]
+        choices = self._choices(self._client.post("/completions", body, target), len(replies), target)
+        return [self._score(choice, len(prompt), reply, target) for choice, reply in zip(choices, replies, strict=True)]
 
-    def _score(self, choice: Mapping[str, Any], start: int, reply: Sequence[int], asked: str) -> float:
+    def _score(self, choice: Mapping[str, Any], start: int, reply: Sequence[int], target: str) -> float:
         values = (choice.get("logprobs") or {}).get("token_logprobs") or []
         scored = values[start:]
         if len(values) != start + len(reply) or not all(isinstance(v, float | int) and math.isfinite(v) for v in scored):
             raise EngineError(
-                f"{asked} at {self.url} gives no log-probabilities of a prompt of token ids (`echo` with `logprobs`), which the "
+                f"{target} at {self.url} gives no log-probabilities of a prompt of token ids (`echo` with `logprobs`), which the "
                 "judge and the proof of adapters need; use vLLM or `lorag serve`"
             )
         return math.fsum(scored)
 
-    def _choices(self, reply: Any, count: int, asked: str) -> list[Mapping[str, Any]]:
+    def _choices(self, reply: Any, count: int, target: str) -> list[Mapping[str, Any]]:
         """The choices of a reply in the order of its prompts."""
         try:
             choices = sorted(reply["choices"], key=lambda choice: int(choice["index"]))
         except (KeyError, TypeError, ValueError):
             choices = []
         if len(choices) != count or [choice["index"] for choice in choices] != list(range(count)):
-            raise EngineError(f"{asked} at {self.url} answered {len(choices)} completions to {count} prompts of token ids")
+            raise EngineError(f"{target} at {self.url} answered {len(choices)} completions to {count} prompts of token ids")
         return choices
 
     def _each(self, run: Callable[[Request], Result], requests: Sequence[Request]) -> list[Result]:
-        """`run` on each request, several at once; the first error of any is raised, and what has not begun is dropped."""
+        """`run` on each request, several at once. The first error is raised, and requests that have not begun are dropped."""
         if len(requests) <= 1:
             return [run(request) for request in requests]
         pool = ThreadPoolExecutor(min(self._concurrency, len(requests)), thread_name_prefix="lorag-remote")
         try:
-            # A context a thread: the caller's limits hold in each.
+            # A context copy per thread: the caller's limits hold in each.
             return [done.result() for done in [pool.submit(copy_context().run, run, request) for request in requests]]
         finally:
             pool.shutdown(cancel_futures=True)

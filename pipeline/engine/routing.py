@@ -1,8 +1,8 @@
 """Puts adapters on a base and routes rows to them. The only place that changes which adapter is active.
 
-peft's own `set_adapter` walks every module and toggles `requires_grad` (22 ms on a 135M model), and its per-row routing
-registers a hook on every layer at each call (12 ms a decoded token). A batch whose rows all want the same adapter needs
-neither: two attributes on each LoRA layer, held in a list, are enough. Mixed batches use peft's per-row routing.
+peft's own `set_adapter` walks every module and toggles `requires_grad` (22 ms on a 135M model). Its per-row routing registers a
+hook on every layer at each call (12 ms a decoded token). A batch with one adapter needs neither: two attributes on each LoRA
+layer, held in a list, are enough. Mixed batches use peft's per-row routing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lorag.pipeline.engine.weights import packed_weights_kept, unpack_weights
 from lorag.pipeline.errors import AdapterError, NoEffect
 
 _LENGTHS = ".lora_magnitude_vector.weight"
-"""How DoRA's row lengths are called in a model; a file leaves the last word out."""
+"""The name of DoRA's row lengths in a model; a file leaves the last part out."""
 
 
 class AdapterRouter:
@@ -33,8 +33,8 @@ class AdapterRouter:
     def add(self, name: str, folder: Path, dtype: Any) -> None:
         """Load the LoRA weights in `folder` under `name`, cast to `dtype`.
 
-        Raises AdapterError where peft cannot load them, NoEffect where what lies in the file is not what lies in the
-        model after. The model is left without the adapter in both cases.
+        Raises AdapterError if peft cannot load them, NoEffect if the model's weights differ from the file's after. In both
+        cases the model is left without the adapter.
         """
         from peft import PeftModel
 
@@ -48,7 +48,7 @@ class AdapterRouter:
                     self.model = PeftModel.from_pretrained(
                         self.model, str(folder), adapter_name=name, is_trainable=False, autocast_adapter_dtype=False
                     )
-                self._fit_for(name)
+                self._prepare_for(name)
         except Exception as error:  # peft, safetensors and torch raise unrelated classes for an unusable adapter
             self._discard(name)
             reason = " ".join(str(error).split())[:300] if str(error) else type(error).__name__
@@ -64,15 +64,15 @@ class AdapterRouter:
             if f".{name}." in parameter_name and "lora_" in parameter_name:
                 parameter.data = parameter.data.to(dtype)
         for layer in self._layers:
-            # peft 0.21 refuses DoRA in batches that mix adapters by this mark, though it computes them right (a test holds it).
+            # This mark makes peft 0.21 refuse DoRA in batches that mix adapters, though it computes them right (a test holds it).
             layer.use_dora.pop(name, None)
         self.model.eval()
 
-    def _fit_for(self, name: str) -> None:
+    def _prepare_for(self, name: str) -> None:
         """Raises AdapterError for a second activated adapter on a quantized base, and unpacks the base for one with DoRA.
 
-        In one batch peft 0.21 gives the second the places of the first. DoRA reads the base's weights at each forward, and
-        would take packed ones for what they are not.
+        In one batch peft 0.21 gives the second the offsets of the first. DoRA reads the base's weights at each forward, and
+        would misread packed ones.
         """
         settings, quantized = self.model.peft_config, getattr(self.model, "quantization_method", None) is not None
         if settings[name].use_dora:
@@ -82,7 +82,7 @@ class AdapterRouter:
             raise AdapterError(f"{others[0]!r} is an activated adapter too, and a quantized base takes one; use bf16 or fp32")
 
     def adopt(self, model: Any, name: str) -> None:
-        """Take over a peft model that holds the adapter `name` already, as one that is being trained does."""
+        """Use a peft model that already holds the adapter `name`, such as one in training."""
         self.model, self.names = model, (name,)
         self._layers = _lora_layers(model)
 
@@ -98,7 +98,7 @@ class AdapterRouter:
             self.model, self._layers = self.model.unload(), []
 
     def _discard(self, name: str) -> None:
-        """Take back what a failed load has put on the model: peft leaves it there half done, where it changes replies."""
+        """Remove what a failed load has put on the model: peft leaves it there half done, and it changes replies."""
         if self.names:
             if name in self.model.peft_config:
                 self.model.delete_adapter(name)
@@ -108,11 +108,11 @@ class AdapterRouter:
             setattr(self.model.get_submodule(parent), child, module.base_layer)
         self.model.__dict__.pop("peft_config", None)
 
-    def _held(self, name: str) -> dict[str, Any]:
+    def _weights_in_model(self, name: str) -> dict[str, Any]:
         """The adapter's weights in the model under the names that the file gives them.
 
-        Read from the parameters: `state_dict()` harms a base in 4 bit (see `packed_weights_kept`), and peft's own reading of
-        it looks up the base that the settings name.
+        Read from the parameters: `state_dict()` harms a base in 4 bit (see `packed_weights_kept`), and peft's reader of it
+        looks up the base that the settings name.
         """
         ending = re.compile(rf"(\.lora_\w+)\.{re.escape(name)}(?=\.|$)")
         found = {ending.sub(r"\1", key): value for key, value in self.model.named_parameters() if ending.search(key)}
@@ -121,18 +121,20 @@ class AdapterRouter:
     def _check_consumed(self, name: str, folder: Path) -> None:
         from safetensors import safe_open
 
-        held = self._held(name)
+        in_model = self._weights_in_model(name)
         with safe_open(str(folder / "adapter_model.safetensors"), framework="pt") as file:
             keys = set(file.keys())
-            unused, unset = sorted(keys - held.keys()), sorted(held.keys() - keys)
+            unused, unset = sorted(keys - in_model.keys()), sorted(in_model.keys() - keys)
             if unused or unset:
                 example = (unused or unset)[0]
                 raise NoEffect(
                     f"adapter in {folder}: {len(unused)} weights name no module of this base and {len(unset)} modules got no "
                     f"weight (such as {example}); it was made for another architecture or is incomplete"
                 )
-            # A base in bf16 or fp16 keeps adapters so too: equal means equal after that rounding.
-            differing = [k for k in sorted(keys) if not bool((file.get_tensor(k).to(held[k].dtype) == held[k].cpu()).all())]
+            # A base in bf16 or fp16 stores adapters in that type too: equal means equal after that rounding.
+            differing = [
+                k for k in sorted(keys) if not bool((file.get_tensor(k).to(in_model[k].dtype) == in_model[k].cpu()).all())
+            ]
         if differing:
             raise NoEffect(f"adapter in {folder}: weight {differing[0]} did not arrive in the model as it lies in the file")
 
@@ -144,7 +146,7 @@ class AdapterRouter:
 
     @contextmanager
     def routed(self, names: Sequence[str]) -> Iterator[bool]:
-        """Within: a batch whose rows want `names` may run. Yields whether the forward needs per-row `adapter_names`.
+        """Within: a batch whose rows use adapters `names` may run. Yields whether the forward needs per-row `adapter_names`.
 
         Raises AdapterError for a name that is not resident.
         """

@@ -9,7 +9,7 @@ from lorag.pipeline.engine.stopping import cut, settled
 from lorag.pipeline.errors import EngineError
 
 Script = Callable[[Generation], str]
-Weigher = Callable[[ChoiceRequest], Sequence[float]]
+ChoiceScorer = Callable[[ChoiceRequest], Sequence[float]]
 
 
 def _uniform(request: ChoiceRequest) -> Sequence[float]:
@@ -17,18 +17,18 @@ def _uniform(request: ChoiceRequest) -> Sequence[float]:
 
 
 class ScriptedEngine:
-    """Replies by script and remembers what it was asked, in `requests`.
+    """Replies by script and records the requests in `requests`.
 
     `replies` is either a function of the request or a list consumed in order; a list that runs out raises EngineError.
     Tokens are counted as words.
     """
 
     def __init__(
-        self, replies: Script | Sequence[str] = (), *, weigher: Weigher = _uniform, adapters: Sequence[str] = ()
+        self, replies: Script | Sequence[str] = (), *, scorer: ChoiceScorer = _uniform, adapters: Sequence[str] = ()
     ) -> None:
         self._script = replies if callable(replies) else None
         self._queue = [] if callable(replies) else list(replies)
-        self._weigher = weigher
+        self._scorer = scorer
         self._adapters = tuple(adapters)
         self.requests: list[Generation | ChoiceRequest] = []
 
@@ -49,23 +49,23 @@ class ScriptedEngine:
 
     def stream(self, request: Generation) -> Generator[str, None, Completion]:
         completion = _completion(request, self._reply(request))
-        held = ""
+        pending = ""
         for index, word in enumerate(completion.text.split(" ")):
-            held += word if index == 0 else f" {word}"
-            if sure := settled(held, request.stop):
-                yield held[:sure]
-                held = held[sure:]
-        if held:
-            yield held
+            pending += word if index == 0 else f" {word}"
+            if sure := settled(pending, request.stop):
+                yield pending[:sure]
+                pending = pending[sure:]
+        if pending:
+            yield pending
         return completion
 
     def choice_probabilities(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
         results = []
         for request in requests:
             self.requests.append(request)
-            weights = [float(w) for w in self._weigher(request)]
-            total = sum(weights)
-            results.append(tuple(w / total for w in weights))
+            scores = [float(score) for score in self._scorer(request)]
+            total = sum(scores)
+            results.append(tuple(score / total for score in scores))
         return results
 
 

@@ -1,4 +1,4 @@
-"""Stop texts: where a reply ends early, and how much of an unfinished one may be shown. Pure text."""
+"""Stop texts: cuts a reply at one, and finds how much of an unfinished reply may be shown. Pure text."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ def cut(text: str, stop: Sequence[str]) -> str:
 
 
 def settled(text: str, stop: Sequence[str]) -> int:
-    """Characters of an unfinished `text` that no stop text can take back: all but a tail with which one could begin."""
+    """Characters of an unfinished `text` that no stop text can remove: all but a tail with which one could begin."""
     lengths = (size for word in stop for size in range(min(len(word) - 1, len(text)), 0, -1) if text.endswith(word[:size]))
     return len(text) - max(lengths, default=0)

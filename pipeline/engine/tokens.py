@@ -1,8 +1,8 @@
 """Chat prompts to token ids, with what users and documents wrote always encoded as plain text.
 
-A chat template is text with the messages pasted in; encoding the whole would turn a `<|im_end|>` inside a document into
-the real token, which ends a turn, or an invocation sequence, which switches an adapter on. So the template is rendered
-around placeholders, its own pieces are encoded with special tokens, and the contents without.
+A chat template is text with the messages pasted in. Encoding the whole would turn a `<|im_end|>` inside a document into the
+real token, which ends a turn. It would turn an invocation sequence into one that switches an adapter on. So the template is
+rendered around placeholders, its own pieces are encoded with special tokens, and the contents without.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def load_tokens(base: str) -> ChatTokens:
 
 
 class ChatTokens:
-    """A tokenizer with its chat template. Safe for several threads: a fast tokenizer keeps the way it treats special tokens as
-    state, so each use takes the lock."""
+    """A tokenizer with its chat template. Thread-safe: a fast tokenizer keeps its treatment of special tokens as state, so each
+    use takes the lock."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
@@ -47,7 +47,7 @@ class ChatTokens:
             raise EngineError(
                 "the base's tokenizer has no chat template; use an instruction-tuned base, or add chat_template.jinja"
             )
-        self._written_out = _written_out(tokenizer)
+        self._added_token_pattern = _added_token_pattern(tokenizer)
         self.end_ids = self._end_ids()
 
     def _end_ids(self) -> tuple[int, ...]:
@@ -55,7 +55,7 @@ class ChatTokens:
         ends = [self._tokenizer.eos_token_id] if self._tokenizer.eos_token_id is not None else []
         after = self._pieces(("user", "assistant"), False)[-1]
         closing = self._special(after)
-        # Not `all_special_tokens`: those are the named ones, and some families (Phi, Gemma 3) do not name the end of a turn.
+        # Not `all_special_tokens`: it lists the named ones only, and some families (Phi, Gemma 3) do not name the end of a turn.
         if closing and (added := self._tokenizer.added_tokens_decoder.get(closing[0])) is not None and added.special:
             ends.insert(0, closing[0])
         if not ends:
@@ -80,7 +80,9 @@ class ChatTokens:
         chat = [{"role": role, "content": _MARK.format(n)} for n, role in enumerate(roles)]
         try:
             text = self._tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=reply, enable_thinking=False)
-        except TemplateError as error:  # a template's own refusal: Gemma 2 takes no system message, many only turns by turns
+        except (
+            TemplateError
+        ) as error:  # the template's own refusal: Gemma 2 accepts no system message, many only alternating roles
             raise InputError(
                 f"the base's chat template takes no messages in the order {', '.join(roles)} ({error}); "
                 "say what a system message says in the first user message, and let user and assistant alternate"
@@ -92,24 +94,24 @@ class ChatTokens:
             )
         return tuple(parts[0::2])
 
-    def _encode(self, text: str, spelt_out: bool) -> list[int]:
+    def _encode(self, text: str, as_text: bool) -> list[int]:
         if not text:
             return []
         with self._lock:
-            return list(self._tokenizer(text, add_special_tokens=False, split_special_tokens=spelt_out).input_ids)
+            return list(self._tokenizer(text, add_special_tokens=False, split_special_tokens=as_text).input_ids)
 
     def _special(self, text: str) -> list[int]:
         return self._encode(text, False)
 
     def plain(self, text: str) -> list[int]:
-        """Token ids of `text`, special and other added tokens in it spelt out as ordinary text."""
-        if self._written_out is None:
+        """Token ids of `text`, with special and other added tokens in it encoded as ordinary text."""
+        if self._added_token_pattern is None:
             return self._encode(text, True)
-        cuts = [0, *(match.start() + 1 for match in self._written_out.finditer(text)), len(text)]
+        cuts = [0, *(match.start() + 1 for match in self._added_token_pattern.finditer(text)), len(text)]
         return [id for start, end in itertools.pairwise(cuts) for id in self._encode(text[start:end], True)]
 
     def prompt(self, messages: Sequence[Message]) -> list[int]:
-        """Token ids up to where the reply begins."""
+        """Token ids of the prompt, up to the start of the reply."""
         pieces = self._pieces(tuple(m.role for m in messages), True)
         ids = self._special(pieces[0])
         for message, piece in zip(messages, pieces[1:], strict=True):
@@ -117,9 +119,9 @@ class ChatTokens:
         return ids
 
     def opening(self) -> list[int]:
-        """Token ids with which every prompt ends: what opens a reply, and switches an activated adapter on.
+        """Token ids with which every prompt ends. They open a reply, and switch an activated adapter on.
 
-        Raises EngineError where the template opens a reply with no special token of its own: ordinary text could be taken for it.
+        Raises EngineError if the template opens a reply with no special token of its own: ordinary text could imitate it.
         """
         before, after = self._pieces(("user",), False)[-1], self._pieces(("user",), True)[-1]
         ids = self._special(after.removeprefix(before)) if after.startswith(before) else []
@@ -131,7 +133,7 @@ class ChatTokens:
         return ids
 
     def reply(self, text: str) -> list[int]:
-        """Token ids of a whole reply, end token included: what an adapter is trained to write."""
+        """Token ids of a whole reply, end token included, as an adapter is trained to write it."""
         return [*self.plain(text), self.end_ids[0]]
 
     def text(self, ids: Sequence[int]) -> str:
@@ -139,15 +141,17 @@ class ChatTokens:
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
 
-def _written_out(tokenizer: Any) -> re.Pattern[str] | None:
-    """Finds each place where an added token that is not special begins, such as `<think>` or `<tool_call>`; None without any.
+def _added_token_pattern(tokenizer: Any) -> re.Pattern[str] | None:
+    """A pattern for the start of each added token that is not special, such as `<think>`; None if there are none.
 
-    A tokenizer asked to split special tokens splits those marked as special alone, so the text is cut within the others. Runs
-    of white space, which some families keep as added tokens, steer nothing and stay whole.
+    With `split_special_tokens` a tokenizer splits only those marked as special, so the text is cut within the others. Runs of
+    white space, added tokens in some families, control nothing and stay whole.
     """
     added = [token.content for token in tokenizer.added_tokens_decoder.values() if not token.special]
     words = [text for text in added if len(text) > 1 and not text.isspace()]
     if not words:
         return None
-    first = "".join(sorted({re.escape(text[0]) for text in words}))  # Gemma has 6,000 of them: most places need no look at each
+    first = "".join(
+        sorted({re.escape(text[0]) for text in words})
+    )  # Gemma has 6,000 of them: most positions need no match of each
     return re.compile(f"(?=[{first}])(?=(?:{'|'.join(map(re.escape, words))}))")

@@ -15,14 +15,14 @@ from lorag.pipeline.engine.quiet import quiet_libraries
 from lorag.pipeline.errors import BaseError
 
 _PACKED_ROWS, _PACKED_COLUMNS = 32, 64
-"""What a 4-bit layer's sides must be multiples of to be packed for CPU inference."""
+"""A 4-bit layer's sides must be multiples of these to be packed for CPU inference."""
 
 HELD_BYTES = 1 << 30
-"""How large a 4-bit base may become when its weights are held in bfloat16 for speed."""
+"""Bytes that a 4-bit base may take, at most, when its weights are held in bfloat16 for speed."""
 
 
 class Precision(StrEnum):
-    """How base weights are kept. NF4 is 4-bit NormalFloat (QLoRA, arXiv 2305.14314)."""
+    """How base weights are stored. NF4 is 4-bit NormalFloat (QLoRA, arXiv 2305.14314)."""
 
     NF4 = "nf4"
     INT8 = "int8"
@@ -62,7 +62,7 @@ def resolve_compute(precision: Precision, requested: str, device: str) -> str:
 
 
 def four_bits(dtype: Any, device: str, *, divisible: bool = False) -> Any:
-    """How transformers is told to keep weights in NF4 and compute in the torch type `dtype`; `divisible` as in `load_weights`."""
+    """transformers' settings for NF4 weights and compute in the torch type `dtype`; `divisible` as in `load_weights`."""
     from transformers import BitsAndBytesConfig
 
     return BitsAndBytesConfig(
@@ -77,10 +77,10 @@ def four_bits(dtype: Any, device: str, *, divisible: bool = False) -> Any:
 def load_weights(
     base: Base, *, precision: Precision = Precision.NF4, compute: str = "auto", device: str = "auto", divisible: bool = False
 ) -> LoadedBase:
-    """Load `base`. `compute` is auto, float32, bfloat16 or float16; it applies to quantized weights. Where `divisible`, 4-bit
-    weights are stored as numbers of that type, which FSDP can divide among processes; bytes it cannot.
+    """Load `base`. `compute` is auto, float32, bfloat16 or float16; it applies to quantized weights. If `divisible`, 4-bit
+    weights are stored in that type, which FSDP can shard among processes; it cannot shard bytes.
 
-    Raises BaseError where the folder does not load or the device is not there.
+    Raises BaseError if the folder does not load or there is no such device.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
@@ -93,7 +93,7 @@ def load_weights(
         options["quantization_config"] = four_bits(dtype, where, divisible=divisible)
     elif precision is Precision.INT8:
         options["quantization_config"] = BitsAndBytesConfig(load_in_8bit=True)
-        # It says at each product of matrices, thousands a reply, that it works in float16.
+        # It logs at each matrix product, thousands a reply, that it works in float16.
         logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
     try:
         with quiet_libraries():
@@ -109,9 +109,9 @@ def load_weights(
 
 
 def _leave_unpackable(model: Any) -> None:
-    """Keep bitsandbytes from packing layers for CPU inference that its packed form has no room for: they fail at the first reply.
+    """Keep bitsandbytes from packing layers that do not fit its packed form for CPU inference: they fail at the first reply.
 
-    It takes rows in blocks of 32 and scales in blocks of 64 that may not cross a row. Gemma 4's inputs a layer can be narrower.
+    It packs rows in blocks of 32 and scales in blocks of 64 that may not cross a row. Inputs of some Gemma 4 layers are narrower.
     """
     for layer in quantized_layers(model):
         if layer.out_features % _PACKED_ROWS or layer.in_features % _PACKED_COLUMNS:
@@ -126,7 +126,7 @@ def quantized_layers(model: Any) -> list[Any]:
 
 
 def keep_gradients(model: Any) -> int:
-    """Forbid bitsandbytes to repack 4-bit weights for CPU inference, and return how many layers that concerns.
+    """Keep bitsandbytes from repacking 4-bit weights for CPU inference, and return the number of such layers.
 
     After a repack no gradient passes a `Linear4bit`, silently (design §9): call this on every model that will train.
     """
@@ -137,10 +137,11 @@ def keep_gradients(model: Any) -> int:
 
 
 def unpack_weights(model: Any) -> None:
-    """Take back what bitsandbytes packed for CPU inference, and forbid it from now on: for what reads 4-bit weights itself.
+    """Unpack what bitsandbytes packed for CPU inference, and keep it from packing again: for code that reads 4-bit weights
+    itself.
 
     Replies stay what they were, since the packed scales, rounded to bfloat16, are kept; decoding gets slower. Release 0.50
-    leaves scales transposed that were not quantized in turn, so they are put straight here.
+    leaves scales that are not quantized themselves transposed, so this corrects them.
     """
     from bitsandbytes.functional import _convert_weight_packed_for_cpu_inverse
 
@@ -156,7 +157,8 @@ def unpack_weights(model: Any) -> None:
 
 
 def hold_dequantized(loaded: LoadedBase) -> bool:
-    """Keep a small base's 4-bit weights as bfloat16, the same values, where a CPU multiplies those far faster. Was it done?
+    """Hold a small base's 4-bit weights as bfloat16, with the same values, if a CPU multiplies those far faster. True if it was
+    done.
 
     bitsandbytes' product for CPUs does not use AMX: 512 rows take 17 times as long as in bfloat16 (training/LOG.md). Without
     AMX there is little to gain. For inference alone: a base that trains stays in 4 bit.
@@ -173,10 +175,10 @@ def hold_dequantized(loaded: LoadedBase) -> bool:
 
 @contextmanager
 def packed_weights_kept(model: Any) -> Iterator[None]:
-    """Within: `model.state_dict()`, which peft calls to load an adapter, leaves 4-bit weights alone. No forward may run.
+    """Within: `model.state_dict()`, which peft calls to load an adapter, does not unpack 4-bit weights. No forward may run.
 
-    On a processor with AVX512-BF16 bitsandbytes packs each 4-bit layer that runs, and `state_dict()` unpacks it again; without
-    double quantization release 0.50 leaves the scales transposed, so the base is scrambled from then on, silently.
+    On a processor with AVX512-BF16 bitsandbytes packs each 4-bit layer that runs, and `state_dict()` unpacks it again. Without
+    double quantization release 0.50 leaves the scales transposed, which silently corrupts the base.
     """
     states: list[Any] = [getattr(p, "quant_state", None) for p in model.parameters()]
     packed = [state for state in states if getattr(state, "packing_format_for_cpu", False)]

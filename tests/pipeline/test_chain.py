@@ -53,7 +53,7 @@ def choice_probabilities(request: ChoiceRequest) -> Sequence[float]:
 
 
 def chain(*, engine: ScriptedEngine | None = None, index: Searcher | None = None, options: ChainOptions | None = None) -> Chain:
-    engine = engine or ScriptedEngine(reply, weigher=choice_probabilities)
+    engine = engine or ScriptedEngine(reply, scorer=choice_probabilities)
     adapters = {Role.REWRITER: "rw", Role.SYNTHESIZER: "syn", Role.JUDGE: "jd"}
     return build_chain(engine, adapters, Retriever(index or Shelf(), k=1, encoder="hashing (1a2b)"), options)
 
@@ -77,7 +77,7 @@ def test_a_question_goes_through_every_stage_in_order() -> None:
 
 
 def test_the_trace_holds_the_prompts_that_were_sent() -> None:
-    engine = ScriptedEngine(reply, weigher=choice_probabilities)
+    engine = ScriptedEngine(reply, scorer=choice_probabilities)
     response = chain(engine=engine).ask(Query("And Kell?", HISTORY))
     assert [r.prompt for r in response.trace.stages if r.prompt] == [request.messages for request in engine.requests]
     assert "Answer: 4 m" in response.trace.stages[-1].prompt[-1].content
@@ -113,7 +113,7 @@ def test_a_chain_is_the_stages_that_it_is_given() -> None:
     [(None, False), (0.76, False), (0.75, True), (0.0, True)],
 )
 def test_the_gate_refuses_at_its_threshold_and_asks_no_further(gate: float | None, refused: bool) -> None:
-    engine = ScriptedEngine(reply, weigher=choice_probabilities)
+    engine = ScriptedEngine(reply, scorer=choice_probabilities)
     response = chain(engine=engine, options=ChainOptions(gate=gate)).ask(Query("How deep is Dun?"))
     assert response.answer.refused is refused
     assert response.answer.text == (REFUSAL if refused else "3 m")
@@ -124,7 +124,7 @@ def test_the_gate_refuses_at_its_threshold_and_asks_no_further(gate: float | Non
 
 
 def test_no_hits_is_the_refusal_without_a_call() -> None:
-    engine = ScriptedEngine(reply, weigher=choice_probabilities)
+    engine = ScriptedEngine(reply, scorer=choice_probabilities)
     response = chain(engine=engine).ask(Query("nothing here?"))
     assert (response.answer.text, response.answer.refused, response.answer.outcome) == (REFUSAL, True, Outcome.OK)
     assert (response.verdicts, engine.requests) == ((), [])
@@ -141,7 +141,7 @@ def test_no_hits_is_the_refusal_without_a_call() -> None:
     ],
 )
 def test_a_question_that_is_no_text_is_refused_before_any_work(query: Query, message: str) -> None:
-    engine = ScriptedEngine(reply, weigher=choice_probabilities)
+    engine = ScriptedEngine(reply, scorer=choice_probabilities)
     for call in (chain(engine=engine).ask, lambda q: list(chain(engine=engine).stream(q))):
         with pytest.raises(InputError) as caught:
             call(query)
@@ -245,7 +245,7 @@ def test_closing_a_stream_closes_the_engines() -> None:
             finally:
                 closed.append(True)
 
-    events = chain(engine=Watched(reply, weigher=choice_probabilities)).stream(Query("Dun?"))
+    events = chain(engine=Watched(reply, scorer=choice_probabilities)).stream(Query("Dun?"))
     next(event for event in events if isinstance(event, TextDelta))
     assert closed == []
     events.close()
@@ -270,7 +270,7 @@ def test_json_of_a_real_index_quotes_the_source_file(tmp_path: Path) -> None:
     source.write_text(text)
     index = Index(ClientStore(":memory:"), HashingEmbedder())
     index.ingest(tmp_path)
-    engine = ScriptedEngine(lambda _: "2.4 m deep [1]", weigher=choice_probabilities)
+    engine = ScriptedEngine(lambda _: "2.4 m deep [1]", scorer=choice_probabilities)
     answered = chain(engine=engine, index=index).ask(Query("How deep is the Dun berth at half tide?"))
     shown = json.loads(json.dumps(response_json(answered)))
     assert {"question", "rewrite", "answer", "refused", "citations", "verdicts", "trace"} <= shown.keys()

@@ -58,7 +58,7 @@ def choice_probabilities(request: ChoiceRequest) -> Sequence[float]:
 
 
 def runnable(options: ChainOptions | None = None) -> ChainRunnable:
-    engine = ScriptedEngine(reply, weigher=choice_probabilities)
+    engine = ScriptedEngine(reply, scorer=choice_probabilities)
     adapters = {Role.REWRITER: "rw", Role.SYNTHESIZER: "syn", Role.JUDGE: "jd"}
     return ChainRunnable(build_chain(engine, adapters, Retriever(Shelf()), options))
 

@@ -56,7 +56,7 @@ def test_judgments_are_measured_by_macro_f1_each_task_alike() -> None:
     def choice_probabilities(request: ChoiceRequest) -> list[float]:
         return [0.9 if choice == liked else 0.1 for choice in request.choices]
 
-    figures = dev.measure(ScriptedEngine(weigher=choice_probabilities, adapters=("default",)), "default")
+    figures = dev.measure(ScriptedEngine(scorer=choice_probabilities, adapters=("default",)), "default")
     # supported: 2 hits of 3 given, 2 gold: F1 .8; unsupported: never given, F1 0.
     assert figures == {"macro-F1": pytest.approx(0.4), "accuracy": pytest.approx(2 / 3)}
 
@@ -72,7 +72,7 @@ def test_a_failed_verdict_has_no_label_and_is_counted() -> None:
             raise EngineError("out of memory")
         return [0.9 if choice == liked else 0.1 for choice in request.choices]
 
-    engine = ScriptedEngine(weigher=choice_probabilities, adapters=("default",))
+    engine = ScriptedEngine(scorer=choice_probabilities, adapters=("default",))
     figures = judge_dev([*rows, *answerable], BUILT_IN, 9).measure(engine, "default")
     assert figures == {"macro-F1": 1.0, "accuracy": 1.0, "failed": 2.0}
     with pytest.raises(TrainingError, match=r"'macro-F1' has no value: none of 1 dev items .* such as: .*out of memory"):

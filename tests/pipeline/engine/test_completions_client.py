@@ -104,12 +104,12 @@ def test_a_retry_after_beyond_ones_patience_is_told_at_once(server: CompletionsS
     ("header", "seconds"), [(None, None), ("7", 7.0), ("-3", 0.0), ("soon", None), ("nan", None), ("inf", None)]
 )
 def test_the_reader_of_retry_after(header: str | None, seconds: float | None) -> None:
-    assert completions_client._seconds(header) == seconds
+    assert completions_client._retry_after_seconds(header) == seconds
 
 
 def test_pauses_grow_and_stay_bounded() -> None:
     for attempt, middle in ((1, 0.5), (2, 1.0), (3, 2.0), (9, 16.0), (500, 16.0)):
-        assert 0.75 * middle <= completions_client._pause(attempt) <= 1.25 * middle
+        assert 0.75 * middle <= completions_client._pause_seconds(attempt) <= 1.25 * middle
 
 
 def test_a_slow_reply_is_not_asked_for_again(server: CompletionsServer) -> None:

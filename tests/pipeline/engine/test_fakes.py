@@ -52,7 +52,7 @@ def test_a_script_answers_from_a_list_in_order_and_runs_out() -> None:
 
 def test_weights_are_made_to_sum_to_one() -> None:
     assert ScriptedEngine().choice_probabilities([choice("x")]) == [(0.5, 0.5)]
-    assert ScriptedEngine(weigher=lambda r: [3, 1]).choice_probabilities([choice("x"), choice("y")]) == [(0.75, 0.25)] * 2
+    assert ScriptedEngine(scorer=lambda r: [3, 1]).choice_probabilities([choice("x"), choice("y")]) == [(0.75, 0.25)] * 2
 
 
 class Counted:

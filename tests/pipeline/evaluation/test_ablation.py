@@ -131,7 +131,7 @@ def measure(configuration: Configuration, chosen: Parts, tests: TestSet) -> Meas
 
 
 def measure_all(tests: TestSet = TESTS, engine: ScriptedEngine | None = None) -> dict[str, Measured]:
-    with_engine = parts(Layer(engine or ScriptedEngine(reply, weigher=choice_probabilities), Memo()))
+    with_engine = parts(Layer(engine or ScriptedEngine(reply, scorer=choice_probabilities), Memo()))
     return {each.name: measure(each, with_engine, tests) for each in one_at_a_time(ROLES)}
 
 
@@ -232,7 +232,7 @@ def test_what_configurations_share_is_asked_once() -> None:
     # Settings that a stage is run in: rewriter on or off for the turn, judge on or off for four judgments, and for three
     # answers all eight, or none, each of the three and all.
     for configurations, answerings in ((one_at_a_time(ROLES), 5), (full_factorial(ROLES), 8)):
-        engine, told = ScriptedEngine(reply, weigher=choice_probabilities), list[int]()
+        engine, told = ScriptedEngine(reply, scorer=choice_probabilities), list[int]()
         frozen, tuned = Shelf(FROZEN), Shelf(TUNED)
         bench = Bench(parts(Layer(engine, Memo(told.append)), frozen, tuned), TESTS)
         every = [bench.measure(each) for each in configurations]
@@ -262,12 +262,12 @@ def test_retrieval_looks_deep_enough_for_its_metrics_and_for_k(k: int, asked: in
             depths.append(k)
             return super().search_many(questions, k)
 
-    measure(one_at_a_time(())[0], parts(ScriptedEngine(reply, weigher=choice_probabilities), Deep(FROZEN), k=k), TESTS)
+    measure(one_at_a_time(())[0], parts(ScriptedEngine(reply, scorer=choice_probabilities), Deep(FROZEN), k=k), TESTS)
     assert depths == [asked]
 
 
 def test_without_a_tuned_index_the_frozen_one_serves(measured: dict[str, Measured]) -> None:
-    only = replace(parts(ScriptedEngine(reply, weigher=choice_probabilities)), tuned=None)
+    only = replace(parts(ScriptedEngine(reply, scorer=choice_probabilities)), tuned=None)
     assert measure(one_at_a_time(ROLES)[2], only, TESTS).retrieval == measured[BASE_CHAIN].retrieval
 
 
@@ -283,11 +283,11 @@ def fails_on(*marks: str) -> ScriptedEngine:
         refuse(request)
         return reply(request)
 
-    def weigher(request: ChoiceRequest) -> Sequence[float]:
+    def score(request: ChoiceRequest) -> Sequence[float]:
         refuse(request)
         return choice_probabilities(request)
 
-    return ScriptedEngine(script, weigher=weigher)
+    return ScriptedEngine(script, scorer=score)
 
 
 def test_a_failed_answer_is_listed_and_has_no_value() -> None:

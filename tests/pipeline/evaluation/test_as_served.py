@@ -102,12 +102,12 @@ def test_each_response_is_the_chains_own(options: ChainOptions, reranks: bool, k
     frozen, tuned = (
         Retriever(index, k=k, reranker=Backwards() if reranks else None) for index in (Alphabet(), Alphabet("zyxwvu"))
     )
-    parts = Parts(ScriptedEngine(reply, weigher=weigh), ADAPTERS, frozen, tuned, options)
+    parts = Parts(ScriptedEngine(reply, scorer=weigh), ADAPTERS, frozen, tuned, options)
     bench = Bench(parts, TESTS)
     for configuration in full_factorial(ROLES):
         adapters = {role: name for role, name in ADAPTERS.items() if role in configuration.on}
         retriever = tuned if Role.EMBEDDER in configuration.on else frozen
-        chain = build_chain(ScriptedEngine(reply, weigher=weigh), adapters, retriever, options)
+        chain = build_chain(ScriptedEngine(reply, scorer=weigh), adapters, retriever, options)
         found = bench.measure(configuration)
         for item in TESTS.chain:
             expected = asked(chain, item.query)
@@ -116,7 +116,7 @@ def test_each_response_is_the_chains_own(options: ChainOptions, reranks: bool, k
 
 
 def test_a_gated_answer_is_a_refusal_and_counted_as_one() -> None:
-    parts = Parts(ScriptedEngine(reply, weigher=weigh), ADAPTERS, Retriever(Alphabet()), options=GATED)
+    parts = Parts(ScriptedEngine(reply, scorer=weigh), ADAPTERS, Retriever(Alphabet()), options=GATED)
     base, tuned = (Bench(parts, TESTS).measure(each) for each in one_at_a_time((Role.JUDGE,))[:2])
     assert [base.responses[id_].answer.refused for id_ in "0123"] == [True] * 4  # undecided, at the gate: none passes
     assert [tuned.responses[id_].answer.refused for id_ in "0123"] == [True] * 4
@@ -143,7 +143,7 @@ def test_the_reranked_order_is_what_is_scored() -> None:
 
 def test_with_a_gate_the_judge_doubles_answering_and_nothing_else() -> None:
     """Rewriting by the rewriter, the check by rewriter, embedder and judge, answers by all four."""
-    engine, told = ScriptedEngine(reply, weigher=weigh), list[int]()
+    engine, told = ScriptedEngine(reply, scorer=weigh), list[int]()
     retrievers = (Retriever(Alphabet(), k=2), Retriever(Alphabet("zyxwvu"), k=2))
     bench = Bench(Parts(Layer(engine, Memo(told.append)), ADAPTERS, *retrievers, ChainOptions(gate=0.7)), TESTS)
     configurations = full_factorial(ROLES)
@@ -190,9 +190,9 @@ def test_over_a_real_index_each_response_is_the_chains_own(edge: Searcher, hybri
     tests = TestSet(items(*QUESTIONS), (), ())
     for k in (1, 4, 10):
         retriever = Retriever(edge, k=k, hybrid=hybrid)
-        parts = Parts(ScriptedEngine(reply, weigher=weigh), ADAPTERS, retriever, options=GATED)
+        parts = Parts(ScriptedEngine(reply, scorer=weigh), ADAPTERS, retriever, options=GATED)
         found = Bench(parts, tests).measure(Configuration("all", frozenset(ROLES)))
-        chain = build_chain(ScriptedEngine(reply, weigher=weigh), ADAPTERS, retriever, GATED)
+        chain = build_chain(ScriptedEngine(reply, scorer=weigh), ADAPTERS, retriever, GATED)
         assert [found.responses[item.gold.id] for item in tests.chain] == [asked(chain, item.query) for item in tests.chain]
         assert all(len(response.trace.hits) == k for response in found.responses.values())
 

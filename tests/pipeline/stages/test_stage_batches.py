@@ -124,7 +124,7 @@ def test_a_streamed_reply_reads_as_the_same_answer() -> None:
 
 
 def test_the_judge_takes_the_likeliest_label_and_keeps_all_probabilities() -> None:
-    engine = ScriptedEngine(weigher=lambda request: [1, 3])
+    engine = ScriptedEngine(scorer=lambda request: [1, 3])
     (verdict,) = Judge(engine, "jd").judge(ANSWERABILITY, [JudgeInputs(question="How deep?")])
     assert (verdict.task, verdict.label, verdict.probability, verdict.outcome) == (
         "answerability",

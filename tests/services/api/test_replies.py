@@ -68,7 +68,7 @@ def test_a_drawn_reply_is_drawn_each_time() -> None:
 
 
 def test_weights_are_remembered_for_each_adapter() -> None:
-    inner = ScriptedEngine(weigher=lambda request: [1, 3])
+    inner = ScriptedEngine(scorer=lambda request: [1, 3])
     engine = RequestEngine(inner, ReplyCache(10), Metrics(), "")
     request = ChoiceRequest((Message("user", "x"),), ("yes", "no"), "judge-1")
     assert engine.choice_probabilities([request, request]) == [(0.25, 0.75)] * 2
