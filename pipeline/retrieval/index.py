@@ -1,9 +1,15 @@
 """The index: a collection bound to the encoder that filled it, and questions asked of it.
 
-The name people use is an alias. A rebuild fills a new collection beside the old and switches the alias in one step; the
-old one stays for `rollback`. Of these two an `Index` takes the one that its encoder can search, so that encoder and collection
-change together: whatever names the encoder decides both, and no kill can leave them apart. A collection belongs to the project
-that filled it. An `Index` shows one tenant's documents, filtered by the store in every operation. Knows nothing of models,
+The name people use is an alias. A rebuild fills a new collection beside the old and switches the alias in one step.
+
+    NAME              the collection that is searched and written to
+    NAME.previous     the one before the last rebuild, for `rollback`
+    NAME.other        if that was filled by the same encoder: the last one that another encoder filled
+    NAME.building     the one that a rebuild fills
+
+Of the first three an `Index` takes the one that its encoder can search, so that encoder and collection change together: whatever
+names the encoder decides both, and no kill can leave them apart. A collection belongs to the project that filled it, and only its
+own are dropped. An `Index` shows one tenant's documents, filtered by the store in every operation. Knows nothing of models,
 adapters or answers.
 """
 
@@ -40,6 +46,9 @@ UPLOAD_BATCH = 8
 
 OWNER = "owner"
 """The key of a collection's metadata under which the id of its project stands."""
+
+ENCODER = "encoder"
+"""The key of a collection's metadata under which the identity of the encoder that filled it stands."""
 
 
 class Owner(Protocol):
@@ -164,7 +173,7 @@ class Index:
 
     def hold(self, passages: Sequence[Passage]) -> None:
         """Hold exactly these passages, made already, in a new collection in place of the present one."""
-        current = self._store.aliases().get(self._name)
+        current = self._writable()
         target = self._building(current)
         self._ingester(uploaded=False).add(target, passages)
         self._switch(target, current)
@@ -190,7 +199,8 @@ class Index:
         """Forget the uploaded file `name`, in the collection kept for `rollback` too; the number of passages it had."""
         aliases, partition = self._store.aliases(), Partition(self._tenant, uploaded=True)
         removed = 0
-        for role in (self._alias("previous"), self._alias("building"), self._name):  # last what questions see
+        roles = (self._alias(role) for role in ("other", "previous", "building"))
+        for role in (*roles, self._name):  # last what questions see
             if (collection := aliases.get(role)) is None or not self._store.exists(collection):
                 continue
             self._adopt(collection)
@@ -293,12 +303,20 @@ class Index:
         return collection is None or self._fits(collection)
 
     def settle(self) -> str:
-        """Give the name to the collection that this encoder can search, if that is the one kept for `rollback`.
+        """Give the name to the collection that this encoder can search, if that is one of those kept.
 
         Its name then, else ''. Searches find it without this; writing comes after it.
         """
-        collection = self._found()
-        return self.rollback() if collection not in (None, self._store.aliases().get(self._name)) else ""
+        collection, aliases = self._found(), self._store.aliases()
+        if collection is None or collection == (current := aliases[self._name]):
+            return ""
+        for each in (current, collection):
+            self._adopt(each)
+        changes: dict[str, str | None] = {self._name: collection, self._alias("previous"): current}
+        if collection == aliases.get(self._alias("other")):
+            changes[self._alias("other")] = aliases.get(self._alias("previous"))
+        self._store.set_aliases(changes)
+        return collection
 
     def close(self) -> None:
         self._store.close()
@@ -321,13 +339,13 @@ class Index:
         return NothingIngested(f"index {self._store.location}: nothing ingested yet; run `lorag ingest` first")
 
     def _found(self) -> str | None:
-        """The collection under the name; the one kept for `rollback` if only that can be searched by this encoder."""
+        """The collection under the name; one of those kept if only that can be searched by this encoder."""
         aliases = self._store.aliases()
-        current, previous = aliases.get(self._name), aliases.get(self._alias("previous"))
+        current = aliases.get(self._name)
         if current is None:
             return None
-        is_back = previous is not None and not self._fits(current) and self._fits(previous)
-        found = previous if is_back and previous is not None else current
+        kept = (aliases.get(self._alias(role)) for role in ("previous", "other"))
+        found = next((each for each in (current, *kept) if each is not None and self._fits(each)), current)
         self._require_ours(found)
         return found
 
@@ -365,9 +383,14 @@ class Index:
         return owner
 
     def _adopt(self, collection: str) -> None:
-        """Before a collection is written to: one that no project owns, filled by an earlier LoRAG, becomes ours."""
+        """Before a collection is written to: one that no project owns, filled by an earlier LoRAG, becomes ours.
+
+        Raises StoreError if no LoRAG made it.
+        """
         if self._owner is None or collection in self._ours or self._require_ours(collection):
             return
+        if ENCODER not in self._store.metadata(collection):
+            raise self._unknown_encoder(collection)
         self._store.set_metadata(collection, {OWNER: self._owner.made()})
         self._require_ours(collection)  # two projects may have adopted it at once
         self._owner.adopted(collection)
@@ -380,10 +403,15 @@ class Index:
     def filled_by(self, collection: str) -> EncoderIdentity:
         """The encoder of a collection's passages. Raises StoreError where it does not say."""
         try:
-            return EncoderIdentity.from_dict(self._store.metadata(collection)["encoder"])
+            return EncoderIdentity.from_dict(self._store.metadata(collection)[ENCODER])
         except (KeyError, TypeError) as error:
-            where = f"index {self._store.location}: collection {collection}"
-            raise StoreError(f"{where} does not say what filled it; run `lorag ingest --rebuild`") from error
+            raise self._unknown_encoder(collection) from error
+
+    def _unknown_encoder(self, collection: str) -> StoreError:
+        is_lorags = self._store.metadata(collection).keys() & {OWNER, ENCODER}
+        rename = "it may be another program's: set `store.collection` to a name that nobody uses there"
+        advice = "run `lorag ingest --rebuild`" if is_lorags else rename
+        return StoreError(f"index {self._store.location}: collection {collection} does not say what filled it; {advice}")
 
     def _check(self, collection: str) -> None:
         if collection in self._checked:
@@ -411,17 +439,22 @@ class Index:
                 pass
             else:
                 return begun
-        kept = {current, aliases.get(self._alias("previous"))}
+        kept = {current, *(aliases.get(self._alias(role)) for role in ("previous", "other"))}
         number = 1
+        if self._name in self._store.names():
+            raise StoreError(
+                f"index {self._store.location}: a collection is named {self._name} already, which LoRAG needs as an alias; set "
+                "`store.collection` to another name"
+            )
         self._store.set_aliases({self._alias("building"): None})
         for name in self._store.names():
             if match := re.fullmatch(re.escape(self._name) + r"-(\d+)", name):
                 number = max(number, int(match.group(1)) + 1)
-                if name not in kept:
-                    self._require_ours(name)
-                    self._store.drop(name)
+                self._require_ours(name)
+                if name not in kept and (self._owner is None or OWNER in self._store.metadata(name)):
+                    self._store.drop(name)  # one without an owner and without an alias may be another program's
         target = f"{self._name}-{number}"
-        metadata: dict[str, Any] = {"encoder": self._embedder.identity.to_dict(), "bm25": self._bm25.settings.to_dict()}
+        metadata: dict[str, Any] = {ENCODER: self._embedder.identity.to_dict(), "bm25": self._bm25.settings.to_dict()}
         if self._owner is not None:
             metadata[OWNER] = self._owner.made()
         self._store.create(target, self._embedder.dimension, metadata, FIELDS)
@@ -429,9 +462,22 @@ class Index:
         return target
 
     def _switch(self, target: str, current: str | None) -> None:
-        """One atomic change of aliases; then the collection before the previous one is dropped."""
-        oldest = self._store.aliases().get(self._alias("previous"))
-        self._store.set_aliases({self._name: target, self._alias("previous"): current, self._alias("building"): None})
-        if oldest is not None and oldest not in (target, current):
-            self._require_ours(oldest)
-            self._store.drop(oldest)
+        """One atomic change of aliases; then the collections that are not needed any more are dropped.
+
+        The last one of another encoder stays, however often this one rebuilds: a rollback of the encoder needs it.
+        """
+        aliases = self._store.aliases()
+        kept = (aliases.get(self._alias(role)) for role in ("previous", "other"))
+        before = [name for name in kept if name is not None and self._store.exists(name)]
+        other = None
+        if current is not None and self._same_encoder(current, target):
+            other = next((name for name in before if not self._same_encoder(name, target)), None)
+        changes = {"previous": current, "other": other, "building": None}
+        self._store.set_aliases({self._name: target, **{self._alias(role): name for role, name in changes.items()}})
+        for name in before:
+            if name not in (target, current, other):
+                self._require_ours(name)
+                self._store.drop(name)
+
+    def _same_encoder(self, one: str, other: str) -> bool:
+        return bool(self._store.metadata(one).get(ENCODER) == self._store.metadata(other).get(ENCODER))

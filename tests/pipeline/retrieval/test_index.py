@@ -251,6 +251,27 @@ def test_settling_gives_the_name_to_the_collection_of_the_encoder(store: VectorS
     assert store.aliases()["passages"] == "passages-1"
 
 
+def test_rebuilds_by_the_same_encoder_keep_the_collection_of_the_one_before(
+    store: VectorStore, index: Index, folder: Path
+) -> None:
+    """A rollback of the encoder finds its passages, however often its successor rebuilt its own."""
+    index.ingest(folder)
+    other = Index(store, CountingEmbedder("other"), chunking=CHUNKING)
+    for _ in range(3):
+        other.ingest(folder, rebuild=True)
+    assert store.names() == ("passages-1", "passages-3", "passages-4")
+    kept = {"passages": "passages-4", "passages.previous": "passages-3", "passages.other": "passages-1"}
+    assert dict(store.aliases()) == kept
+    assert (index.settle(), other.settle()) == ("passages-1", "passages-4")
+    assert index.settle() == "passages-1" and index.search("cats", 1) and other.search("cats", 1)
+    index.ingest(folder, rebuild=True)
+    assert index.info().collection == "passages-5" and other.info().collection == "passages-4"
+    third = Index(store, CountingEmbedder("third"), chunking=CHUNKING)
+    third.ingest(folder, rebuild=True)
+    assert dict(store.aliases()) == {"passages": "passages-6", "passages.previous": "passages-5"}
+    assert store.names() == ("passages-5", "passages-6") and not other.fits()
+
+
 def test_a_rebuild_keeps_one_earlier_collection_and_goes_on_after_an_interruption(
     store: VectorStore, index: Index, embedder: CountingEmbedder, folder: Path
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lorag.pipeline.errors import IndexOwned
+from lorag.pipeline.errors import IndexOwned, StoreError
 from lorag.pipeline.records import Document
 from lorag.pipeline.retrieval.client_store import ClientStore
 from lorag.pipeline.retrieval.edge_store import EdgeStore
@@ -171,3 +171,31 @@ def test_two_that_adopt_at_once_end_with_one_owner(store: VectorStore, docs: Cal
     with pytest.raises(IndexOwned):
         of(store, first).ingest(docs("crane"))
     assert first.told == [] and store.count("passages-1") == 1
+
+
+@pytest.mark.parametrize("rebuild", [False, True])
+def test_another_programs_collection_is_neither_dropped_nor_adopted(
+    store: VectorStore, docs: Callable[[str], Path], rebuild: bool
+) -> None:
+    """A server may hold collections that no LoRAG made, under names such as a LoRAG gives or under its alias."""
+    store.create("passages-3", 4, {}, {})
+    ours = of(store, Project("a" * 32))
+    ours.ingest(docs("ferry"))
+    ours.ingest(docs("ferry"), rebuild=True)
+    assert store.names() == ("passages-3", "passages-4", "passages-5")
+    before = everything(store)
+    theirs = Index(store, HashingEmbedder(32), name="precious", chunking=Chunking(60, 0), owner=Project("b" * 32))
+    store.set_aliases({"precious": "passages-3"})
+    with pytest.raises(StoreError, match="does not say what filled it; it may be another program's: set `store.collection`"):
+        theirs.ingest(docs("crane"), rebuild=rebuild)
+    store.set_aliases({"precious": None})
+    assert everything(store) == before
+
+
+def test_a_collection_with_the_name_itself_is_found_before_anything_is_embedded(
+    store: VectorStore, docs: Callable[[str], Path]
+) -> None:
+    store.create("passages", 4, {}, {})
+    with pytest.raises(StoreError, match="a collection is named passages already"):
+        of(store, Project("a" * 32)).ingest(docs("ferry"))
+    assert store.names() == ("passages",)
