@@ -156,12 +156,12 @@ def best_in_schema(asked: Sequence[IntentItem], test: Sequence[LabelledText], fo
 
 def judged(asked: Sequence[IntentItem], base: str, precision: str, adapter: Path | None) -> Iterator[str]:
     """Yield the judge's label for each text, by likelihood among the schema's."""
+    from benchmarks.starter_training.mixtures import intent_meanings
     from lorag.pipeline.contracts.judge import JudgeInputs, intent_schema
     from lorag.pipeline.engine.bases import resolve_base
     from lorag.pipeline.engine.local import open_engine
     from lorag.pipeline.engine.weights import Precision, load_weights
     from lorag.pipeline.stages.judge import Judge
-    from lorag.training.starters.mixtures import intent_meanings
 
     engine = open_engine(load_weights(resolve_base(base), precision=Precision(precision)))
     if adapter is not None:

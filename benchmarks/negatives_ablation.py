@@ -35,7 +35,7 @@ from lorag.training.data.negatives import Negatives
 from lorag.training.data.rows import EmbedRow, PassageRow
 from lorag.training.dataset import DataFolder
 from lorag.training.recipe import EmbeddingRecipe, changed, load_recipe
-from lorag.training.starters.sources import read_corpus
+from lorag.training.transfer.sources import read_corpus
 
 NDCG = "nDCG@10"
 FROZEN = "frozen"

@@ -21,6 +21,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from benchmarks.provenance import provenance
+from benchmarks.starter_training.build import BASE
+from benchmarks.starter_training.bundle import record_evidence
 from lorag.pipeline.adapters.evidence import Evidence
 from lorag.pipeline.adapters.starters import bundled_starters
 from lorag.pipeline.engine.bases import resolve_base, tokenizer_place
@@ -31,9 +33,7 @@ from lorag.pipeline.evaluation import rewrites
 from lorag.pipeline.evaluation.ablation import Measured, interval
 from lorag.pipeline.records import Outcome, Rewrite, Role
 from lorag.pipeline.storage.digests import file_digest
-from lorag.training.starters.build import BASE
-from lorag.training.starters.bundle import record_evidence
-from lorag.training.starters.measuring import METRICS, READING, REWRITING, Task, differences, measure, tasks
+from lorag.training.transfer.measuring import METRICS, READING, REWRITING, Task, differences, measure, tasks
 
 ROLES = (Role.SYNTHESIZER, Role.REWRITER, Role.JUDGE)
 TEXTS = ("encyclopedic", "textbooks_openstax")
@@ -111,7 +111,7 @@ def show(figure: Figure) -> str:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with the public sets (training/starters/README.md)")
+    parser.add_argument("--data", type=Path, required=True, help="folder with the public sets (starter_training/README.md)")
     parser.add_argument("--role", action="append", choices=[role.value for role in ROLES], help="default: all that are bundled")
     parser.add_argument("--adapter", action="append", default=[], metavar="ROLE=FOLDER", help="in place of the bundled one")
     parser.add_argument("--items", type=int, default=100, help="items a task")

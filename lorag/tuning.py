@@ -79,7 +79,7 @@ def train_adapter(
     from lorag.training import processes
     from lorag.training.parent import Continuation
     from lorag.training.run import train_role
-    from lorag.training.starters.measuring import ITEMS
+    from lorag.training.transfer.measuring import ITEMS
 
     callbacks = callbacks or TrainingCallbacks()
     recipe, start = _recipe_and_start(settings, spec, registry)

@@ -22,7 +22,7 @@ from lorag.pipeline.errors import AdapterError, ConfigError, IdentityMismatch
 from lorag.pipeline.records import Role
 from lorag.training.recipe import GenerationRecipe, Recipe, changed
 from lorag.training.sft import TrainedAdapter
-from lorag.training.starters.measuring import ITEMS, compare, tasks
+from lorag.training.transfer.measuring import ITEMS, compare, tasks
 
 
 @dataclass(frozen=True, slots=True)

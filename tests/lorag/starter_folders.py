@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from benchmarks.starter_training.bundle import invented_examples
 from lorag.pipeline.adapters.canaries import CANARY_FILE, canaries_json
 from lorag.pipeline.adapters.card import AdapterCard, DataFacts, card_json
 from lorag.pipeline.adapters.proof import CanarySample, record_canaries
@@ -14,7 +15,6 @@ from lorag.pipeline.engine.bases import Base, resolve_base
 from lorag.pipeline.engine.local import LocalEngine
 from lorag.pipeline.engine.weights import Precision, load_weights
 from lorag.pipeline.records import Role
-from lorag.training.starters.bundle import invented_examples
 
 MakeCard = Callable[[Path, Base, Role], AdapterCard]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.starter_training.build import EXAMPLES, starter_recipe
 from lorag.pipeline.engine.bases import Base, resolve_base
 from lorag.pipeline.engine.tokens import ChatTokens
 from lorag.pipeline.engine.weights import Precision
@@ -39,7 +40,6 @@ from lorag.training.recipe_parts import (
     Stopping,
 )
 from lorag.training.sft import Example, encode, train_adapter
-from lorag.training.starters.build import EXAMPLES, starter_recipe
 from tests.training.families import save_base
 
 TRAINED = (*GENERATION_ROLES, Role.EMBEDDER)

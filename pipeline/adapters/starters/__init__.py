@@ -1,7 +1,7 @@
 """The adapters that ship with LoRAG: one folder a role beside this file, each as a published version looks.
 
-They are generic, made by `training.starters` from public sets, and serve until something is trained on one's own documents.
-Which of them are there is found by looking; nothing is read before it is asked for.
+They are generic, made by `benchmarks/starter_training` from public sets, and serve until something is trained on one's own
+documents. Which of them are there is found by looking; nothing is read before it is asked for.
 """
 
 from __future__ import annotations

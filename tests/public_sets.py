@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 TOWNS = ["Arvik", "Belmo", "Corda", "Dunst", "Elgar", "Fanno", "Gorvi", "Halde", "Irsel", "Jutra", "Kvern", "Lomse"]
 
 
@@ -46,9 +44,8 @@ def reading(folder: Path, name: str, titled: bool, label: str = "") -> None:
     write(folder, f"{name}.train", questions)
 
 
-@pytest.fixture(scope="session")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("public")
+def write_public_sets(folder: Path) -> Path:
+    """The sets, in `folder`, which is given back."""
     for name, titled in (
         ("squad_newwiki", True),
         ("squad_reddit", False),

@@ -16,20 +16,22 @@ from pathlib import Path
 
 import pytest
 
-from lorag.pipeline.contracts import judge, synthesize
-from lorag.pipeline.retrieval.sentences import sentences
-from lorag.training.sft import Example
-from lorag.training.starters import invented, judgments
-from lorag.training.starters.conversations import follow_up_examples
-from lorag.training.starters.grounded import contexts, crop, extract
-from lorag.training.starters.mixtures import (
-    BY_TITLE,
+from benchmarks.starter_training import judgments
+from benchmarks.starter_training.grounded import contexts, crop
+from benchmarks.starter_training.mixtures import (
     intent_meanings,
     judge_examples,
     rewriter_examples,
     synthesizer_examples,
 )
-from lorag.training.starters.sources import SourceQuestion, Split, read_corpus, read_labels, read_turns
+from benchmarks.starter_training.rewriting import follow_up_examples
+from benchmarks.starter_training.sets import read_labels
+from lorag.pipeline.contracts import judge, synthesize
+from lorag.pipeline.retrieval.sentences import sentences
+from lorag.training.sft import Example
+from lorag.training.transfer import invented
+from lorag.training.transfer.replies import extract
+from lorag.training.transfer.sources import BY_TITLE, SourceQuestion, Split, read_corpus, read_turns
 
 MEASURED_READING = ("squad_newwiki", "squad_reddit", "qed_nq", "pubmedqa")
 MEASURED_REWRITING = ("rewrite_canard", "rewrite_cast", "rewrite_ikat23")
@@ -197,3 +199,7 @@ def test_a_refusal_is_learnt_where_no_passage_answers(data: Path) -> None:
     made = synthesizer_examples(data, "train", 0)
     refused = [example for example in made if example.target == synthesize.REFUSAL]
     assert 0.1 < len(refused) / len(made) < 0.4
+
+
+def test_labels_keep_their_own_split(data: Path) -> None:
+    assert {row.text.split()[0] for row in read_labels(data, "intent_clinc150", "dev")} == {"val"}

@@ -29,7 +29,7 @@ from lorag.pipeline.evaluation.judgments import judged
 from lorag.pipeline.evaluation.scores import ScoreTable
 from lorag.pipeline.records import Role
 from lorag.pipeline.stages import Judge, Rewriter, Synthesizer
-from lorag.training.starters.held_out import (
+from lorag.training.transfer.held_out import (
     GroundedItem,
     grounded_items,
     invented_items,

@@ -1,4 +1,4 @@
-"""The public sets that starters learn from: rows of a data folder (see README.md in this folder) → records, split by article.
+"""The public sets that starters are made from and measured on: rows of a data folder → records, split by article.
 
 An article, a conversation or a dialogue is in one split as a whole. A hash of its name decides which, so the same rows are held
 out on every machine and by every recipe. Knows no prompt and no model.
@@ -19,22 +19,8 @@ from lorag.pipeline.errors import DataError
 
 Split = Literal["train", "dev", "test"]
 
-LICENCES: Mapping[str, str] = {
-    "squad_newwiki": "CC BY 4.0, its passages CC BY-SA",
-    "squad_reddit": "CC BY 4.0",
-    "qed_nq": "CC BY-SA 3.0",
-    "pubmedqa": "MIT",
-    "pacific_finance": "MIT, CC BY 4.0",
-    "medquad": "CC BY 4.0",
-    "rewrite_canard": "CC BY-SA 4.0",
-    "rewrite_cast": "MIT",
-    "rewrite_ikat23": "MIT",
-    "rewrite_gecor": "CC BY 4.0",
-    "rewrite_alexa_cqr": "MIT-0",
-    "rewrite_pacific": "MIT, CC BY 4.0",
-    "intent_clinc150": "CC BY 3.0",
-}
-"""The sets that starters are trained on, with the licence of each."""
+BY_TITLE = ("squad_newwiki", "qed_nq", "medquad")
+"""Sets whose passages of one title are one article."""
 
 TEST_PERCENT = 12
 DEV_PERCENT = 4
@@ -81,15 +67,6 @@ class SourceTurn:
     rewrites: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class SourceLabel:
-    """A text and its human intent label."""
-
-    id: str
-    text: str
-    label: str
-
-
 def split_of(source: str) -> Split:
     """The split of an article or conversation, by a hash of its name (case and blanks do not matter)."""
     name = " ".join(source.casefold().split())
@@ -111,7 +88,7 @@ def read_rows(folder: Path, name: str) -> Iterator[dict[str, Any]]:
                 yield row
     except FileNotFoundError:
         raise DataError(
-            f"{path}: no such file; --data names the folder with the public sets (training/starters/README.md)"
+            f"{path}: no such file; name the folder of the public sets (benchmarks/starter_training/README.md)"
         ) from None
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
@@ -132,6 +109,11 @@ def read_corpus(folder: Path, name: str, split: Split, *, by_title: bool) -> Cor
         if row["answerable"] and row["answers"] and row["passage_id"] in passages
     )
     return Corpus(name, passages, questions)
+
+
+def corpus(folder: Path, name: str, split: Split) -> Corpus:
+    """One split of a reading set, articles by the set's rule."""
+    return read_corpus(folder, name, split, by_title=name in BY_TITLE)
 
 
 CONVERSATION_OF = {
@@ -166,9 +148,3 @@ def _conversation(name: str, id_: str, history: tuple[str, ...]) -> str:
     if found is None:
         raise DataError(f"{name}: row {id_!r} does not say which conversation it is of")
     return found[1]
-
-
-def read_labels(folder: Path, name: str, split: Split) -> tuple[SourceLabel, ...]:
-    """The rows of an intent set's own split (`val` is its dev)."""
-    file = f"{name}.{'val' if split == 'dev' else split}"
-    return tuple(SourceLabel(row["id"], row["text"], row["label"]) for row in read_rows(folder, file))

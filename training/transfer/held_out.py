@@ -17,10 +17,10 @@ from lorag.pipeline.evaluation.ablation import JudgeItem, RewriteItem
 from lorag.pipeline.evaluation.answers import GoldAnswer
 from lorag.pipeline.evaluation.rewrites import GoldRewrite
 from lorag.pipeline.records import Hit, Passage, Query
-from lorag.training.starters import grounded, invented, judgments
-from lorag.training.starters.conversations import follow_up, history_of
-from lorag.training.starters.mixtures import ANSWERS, corpus
-from lorag.training.starters.sources import Corpus, SourcePassage, SourceQuestion, read_rows, read_turns
+from lorag.training.transfer import invented
+from lorag.training.transfer.conversations import follow_up, history_of
+from lorag.training.transfer.replies import reply_of
+from lorag.training.transfer.sources import Corpus, SourcePassage, SourceQuestion, corpus, read_rows, read_turns
 
 SHOWN = 4
 """Passages shown with a question, as in the chain."""
@@ -42,7 +42,7 @@ def grounded_items(data: Path, name: str, count: int, seed: int = 0) -> list[Gro
     """Questions of the held-out articles of a reading set, `REFUSED` of them without their passage."""
     whole = corpus(data, name, "test")
     rng = random.Random(f"{name} {seed}")
-    answer = ANSWERS.get(name, grounded.extract)
+    answer = reply_of(name)
     usable = [q for q in whole.questions if answer(q, whole.passages[q.passage_id].text)]
     drawn = rng.sample(usable, min(count, len(usable)))
     return [_grounded(whole, q, n >= round(len(drawn) * (1 - REFUSED)), name == "pubmedqa", rng) for n, q in enumerate(drawn)]
@@ -167,7 +167,7 @@ def _judged(whole: Corpus, question: SourceQuestion, rng: random.Random) -> list
 
     degree = rng.choice(("0", "1", "2", "3") if near else ("0", "3"))
     passage = {"0": far, "1": near}.get(degree, [gold])
-    asked = judgments.joined(question.question, other.question) if degree == "2" else question.question
+    asked = joined(question.question, other.question) if degree == "2" else question.question
     add(RELEVANCE, asked, "", [rng.choice(passage)], degree)
     with_gold = rng.random() < 0.5
     distractors = rng.sample(near, min(len(near), 2)) or rng.sample(far, 2)
@@ -176,9 +176,14 @@ def _judged(whole: Corpus, question: SourceQuestion, rng: random.Random) -> list
     label = rng.choice(tuple(SUPPORT.labels))
     right, wrong = question.answers[0], other.answers[0]
     answer = {"supported": right, "unsupported": wrong}.get(label, f"{right} and {wrong}")
-    asked = judgments.joined(question.question, other.question) if label == "partly" else question.question
+    asked = joined(question.question, other.question) if label == "partly" else question.question
     add(SUPPORT, asked, answer, [gold], label)
     return items
+
+
+def joined(first: str, second: str) -> str:
+    """Two questions as one."""
+    return f"{first.rstrip('?. ')}, and {second[:1].lower()}{second[1:]}"
 
 
 def _unseen_intents(data: Path, count: int, rng: random.Random) -> list[JudgeItem]:

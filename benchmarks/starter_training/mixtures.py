@@ -5,23 +5,22 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 
 import yaml
 
+from benchmarks.starter_training import grounded, judgments, rewriting
+from benchmarks.starter_training.grounded import Context
+from benchmarks.starter_training.sets import read_labels
 from lorag.pipeline.contracts import synthesize
 from lorag.pipeline.records import Role
 from lorag.training.sft import Example
-from lorag.training.starters import conversations, grounded, invented, judgments
-from lorag.training.starters.grounded import Context
-from lorag.training.starters.sources import Corpus, SourceQuestion, SourceTurn, Split, read_corpus, read_labels, read_turns
+from lorag.training.transfer import invented
+from lorag.training.transfer.replies import extract, reply_of
+from lorag.training.transfer.sources import Corpus, SourceQuestion, SourceTurn, Split, corpus, read_turns
 
 ROUNDS = {"squad_newwiki": 1, "squad_reddit": 1, "qed_nq": 1, "pubmedqa": 1, "pacific_finance": 1, "medquad": 1}
 """How often the synthesizer sees each passage of a set, among other passages each time."""
-
-BY_TITLE = ("squad_newwiki", "qed_nq", "medquad")
-"""Sets whose passages of one title are one article."""
 
 MEDQUAD_PASSAGES = 500
 """Passages of MedQuAD, whose answers are sentences: enough to learn long answers without crowding out the short ones."""
@@ -43,7 +42,7 @@ STANDALONE = {"rewrite_canard": 800, "rewrite_cast": 250, "rewrite_ikat23": 100,
 """Number of standalone questions after a conversation."""
 
 FOLLOW_UPS = 2000
-"""Number of invented conversations."""
+"""Number of invented rewriting."""
 
 JUDGED = {"squad_newwiki": 0.6, "squad_reddit": 0.25}
 """Share of a set's contexts that the judge sees."""
@@ -58,8 +57,6 @@ JUDGED_SHEETS = 110
 INTENTS = 1600
 """Number of texts of clinc150, each with its own schema."""
 
-ANSWERS = {"pubmedqa": grounded.decide, "medquad": grounded.first_sentence}
-
 INTENT_SET = "intent_clinc150"
 
 SETS: Mapping[Role, tuple[str, ...]] = {
@@ -70,11 +67,6 @@ SETS: Mapping[Role, tuple[str, ...]] = {
 """The public sets that each role learns from."""
 
 
-def corpus(data: Path, name: str, split: Split) -> Corpus:
-    """One split of a reading set."""
-    return read_corpus(data, name, split, by_title=name in BY_TITLE)
-
-
 def synthesizer_examples(data: Path, split: Split, seed: int) -> list[Example]:
     """The synthesizer's examples of `split`; those of the other splits see each passage once."""
     rng = random.Random(seed)
@@ -83,7 +75,7 @@ def synthesizer_examples(data: Path, split: Split, seed: int) -> list[Example]:
         whole = corpus(data, name, split)
         if name == "medquad":
             whole = _sample(whole, MEDQUAD_PASSAGES if split == "train" else MEDQUAD_PASSAGES // 10, rng)
-        answer = ANSWERS.get(name, grounded.extract)
+        answer = reply_of(name)
         made += grounded.examples(grounded.contexts(whole, answer, rounds if split == "train" else 1, rng))
     return made + sheet_examples(SHEETS if split == "train" else SHEETS // 10, rng, split)
 
@@ -109,11 +101,11 @@ def rewriter_examples(data: Path, split: Split, seed: int) -> list[Example]:
             turns = _without_shared(turns, data, split)
         whole, part = divmod(share if split == "train" else 1.0, 1.0)
         for showing in range(int(whole)):
-            made += [replace(one, id=f"{one.id}~{showing}") for one in conversations.turn_examples(turns)]
-        made += conversations.turn_examples(rng.sample(turns, round(part * len(turns))))
+            made += [replace(one, id=f"{one.id}~{showing}") for one in rewriting.turn_examples(turns)]
+        made += rewriting.turn_examples(rng.sample(turns, round(part * len(turns))))
         alone = STANDALONE.get(name, 0)
-        made += conversations.standalone_examples(turns, alone if split == "train" else alone // 5, rng)
-    return made + conversations.follow_up_examples(FOLLOW_UPS if split == "train" else FOLLOW_UPS // 10, rng)
+        made += rewriting.standalone_examples(turns, alone if split == "train" else alone // 5, rng)
+    return made + rewriting.follow_up_examples(FOLLOW_UPS if split == "train" else FOLLOW_UPS // 10, rng)
 
 
 def _without_shared(turns: Sequence[SourceTurn], data: Path, split: Split) -> tuple[SourceTurn, ...]:
@@ -135,7 +127,7 @@ def judge_examples(data: Path, split: Split, seed: int) -> list[Example]:
     made: list[Example] = []
     for name, share in JUDGED.items():
         whole = corpus(data, name, split)
-        contexts = grounded.contexts(whole, grounded.extract, 1, rng, JUDGED_SIZES)
+        contexts = grounded.contexts(whole, extract, 1, rng, JUDGED_SIZES)
         made += _judged(whole, rng.sample(contexts, round(len(contexts) * share)) if split == "train" else contexts, rng)
     for number in range(JUDGED_SHEETS if split == "train" else JUDGED_SHEETS // 10):
         sheet = invented.sheet(rng, refused=0.5)
@@ -150,7 +142,7 @@ def judge_examples(data: Path, split: Split, seed: int) -> list[Example]:
 
 def intent_meanings() -> dict[str, str]:
     """clinc150's labels with their meanings."""
-    text = (resources.files("lorag.training.starters") / "intent_meanings.yaml").read_text(encoding="utf-8")
+    text = Path(__file__).with_name("intent_meanings.yaml").read_text(encoding="utf-8")
     return dict(yaml.safe_load(text))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lorag.pipeline.errors import DataError
-from lorag.training.starters.sources import read_corpus, read_labels, read_turns, split_of
+from lorag.training.transfer.sources import read_corpus, read_rows, read_turns, split_of
 
 
 @pytest.mark.parametrize("source", ["squad_newwiki Surname", "rewrite_cast cast19-31", "x"])
@@ -36,14 +36,10 @@ def test_turns_without_a_history_are_left_out_and_conversations_are_not_parted(d
     assert len(set.union(*conversations)) == sum(len(side) for side in conversations)
 
 
-def test_labels_keep_their_own_split(data: Path) -> None:
-    assert {row.text.split()[0] for row in read_labels(data, "intent_clinc150", "dev")} == {"val"}
-
-
 def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"qed_nq\.passages\.jsonl\.gz: no such file; --data names the folder"):
+    with pytest.raises(DataError, match=r"qed_nq\.passages\.jsonl\.gz: no such file; name the folder"):
         read_corpus(tmp_path, "qed_nq", "train", by_title=True)
     with gzip.open(tmp_path / "intent_clinc150.test.jsonl.gz", "wt") as file:
         file.write("[1]\n")
     with pytest.raises(DataError, match=r"intent_clinc150\.test\.jsonl\.gz:1: not a JSON object"):
-        read_labels(tmp_path, "intent_clinc150", "test")
+        list(read_rows(tmp_path, "intent_clinc150.test"))

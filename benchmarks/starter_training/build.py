@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from importlib import resources
 from pathlib import Path
 
+from benchmarks.starter_training.mixtures import judge_examples, rewriter_examples, synthesizer_examples
 from lorag.pipeline.adapters.starters import bundled_starters
 from lorag.pipeline.engine.bases import resolve_base
 from lorag.pipeline.errors import ConfigError, TrainingError
@@ -14,8 +14,7 @@ from lorag.pipeline.records import Role
 from lorag.training.progress import Progress
 from lorag.training.recipe import GenerationRecipe, load_recipe
 from lorag.training.sft import Example, TrainedAdapter, train_adapter
-from lorag.training.starters.mixtures import judge_examples, rewriter_examples, synthesizer_examples
-from lorag.training.starters.sources import Split
+from lorag.training.transfer.sources import Split
 
 BASE = "smollm2-135m"
 
@@ -32,7 +31,7 @@ need that, and do not learn it from labels of one word within the budget (`train
 
 def starter_recipe(role: Role) -> Path:
     """The recipe that a bundled starter was trained with."""
-    return Path(str(resources.files("lorag.training.starters") / f"{role.value}.yaml"))
+    return Path(__file__).with_name(f"{role.value}.yaml")
 
 
 def load_starter_recipe(role: Role, recipe: Path | None = None) -> GenerationRecipe:

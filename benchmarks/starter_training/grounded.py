@@ -8,14 +8,15 @@ context share their prompt's beginning, so training reads the context once (lora
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lorag.pipeline.contracts import synthesize
 from lorag.pipeline.contracts.context import PassageText
 from lorag.pipeline.retrieval.sentences import sentences
 from lorag.training.sft import Example
-from lorag.training.starters.sources import Corpus, SourcePassage, SourceQuestion
+from lorag.training.transfer.replies import Answer
+from lorag.training.transfer.sources import Corpus, SourcePassage, SourceQuestion
 
 SIZES = {1: 1, 2: 3, 3: 5, 4: 6, 5: 1}
 """Passages in a context → its relative frequency. Serving shows four."""
@@ -29,9 +30,6 @@ PASSAGE_CHARS = 700
 QUESTIONS_PER_PASSAGE = 6
 REFUSED_SHARE = 0.28
 """Questions a context does not answer, as a share of those it does."""
-
-Answer = Callable[[SourceQuestion, str], str]
-"""Question and the text shown of its passage → the target reply, empty if that text does not hold it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,33 +55,6 @@ class _Pool:
 
     all: Sequence[SourceQuestion]
     of_article: Mapping[str, Sequence[SourceQuestion]]
-
-
-def extract(question: SourceQuestion, text: str) -> str:
-    """The answer that occurs verbatim in `text` and agrees most with the others, by shared words; the shortest of equals."""
-    found = [answer for answer in dict.fromkeys(question.answers) if answer.strip() and answer in text]
-    if not found:
-        return ""
-    words = [set(answer.casefold().split()) for answer in question.answers]
-
-    def agreement(answer: str) -> float:
-        own = set(answer.casefold().split())
-        return sum(len(own & other) / max(len(own | other), 1) for other in words)
-
-    return max(found, key=lambda answer: (round(agreement(answer), 6), -len(answer)))
-
-
-def decide(question: SourceQuestion, text: str) -> str:
-    """yes, no or maybe, if the set has that label."""
-    return question.label
-
-
-def first_sentence(question: SourceQuestion, text: str) -> str:
-    """The first sentence of the answer, if it occurs in `text` and has a usable length."""
-    answer = question.answers[0]
-    start, end = next(iter(sentences(answer)), (0, 0))
-    sentence = answer[start:end]
-    return sentence if 30 <= len(sentence) <= 180 and sentence in text else ""
 
 
 def contexts(corpus: Corpus, answer: Answer, rounds: int, rng: random.Random, sizes: Mapping[int, int] = SIZES) -> list[Context]:

@@ -1,4 +1,4 @@
-"""A finished run → the bundled starter of its role: weights in half precision, canaries, card and evidence.
+"""A finished run → the bundled starter of its role: weights in half precision, canaries and card.
 
 The canaries are invented, so that nothing of a public set is copied. The card is made from the run folder and
 from the mixture, which is built again.
@@ -11,23 +11,24 @@ import json
 import random
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.starter_training.build import BASE, EXAMPLES, STARTS_FROM, load_starter_recipe, starter_recipe
+from benchmarks.starter_training.mixtures import SETS
+from benchmarks.starter_training.sets import LICENCES
 from lorag.pipeline.adapters.card import CARD_FILE, AdapterCard, DataFacts, card_json, read_card
 from lorag.pipeline.adapters.evidence import Evidence
 from lorag.pipeline.adapters.inspection import WEIGHTS_FILE
 from lorag.pipeline.adapters.lora_settings import CONFIG_FILE
 from lorag.pipeline.adapters.model_card import write_model_card
-from lorag.pipeline.adapters.proof import load_proven
 from lorag.pipeline.adapters.registry import Registry
 from lorag.pipeline.adapters.starters import FOLDER, STARTER, STARTER_DATA, bundled_starters
 from lorag.pipeline.contracts import judge, rewrite, synthesize
 from lorag.pipeline.engine.bases import resolve_base
-from lorag.pipeline.engine.local import LocalEngine, open_engine
 from lorag.pipeline.engine.tokens import ChatTokens
 from lorag.pipeline.engine.weights import LoadedBase, load_weights
-from lorag.pipeline.errors import AdapterError, TrainingError
+from lorag.pipeline.errors import TrainingError
 from lorag.pipeline.records import Role
 from lorag.training.checkpoints import COMPLETE, find_newest
 from lorag.training.packing import pack
@@ -35,13 +36,9 @@ from lorag.training.progress import final_loss, loss_entries
 from lorag.training.publish import CANARY_SAMPLES, data_facts, publish_generation
 from lorag.training.recipe import GenerationRecipe
 from lorag.training.sft import Example, TrainedAdapter, encode
-from lorag.training.starters import invented
-from lorag.training.starters.build import BASE, EXAMPLES, STARTS_FROM, load_starter_recipe, starter_recipe
-from lorag.training.starters.conversations import follow_up
-from lorag.training.starters.held_out import invented_judgments
-from lorag.training.starters.measuring import ITEMS, compare, tasks
-from lorag.training.starters.mixtures import SETS
-from lorag.training.starters.sources import LICENCES
+from lorag.training.transfer import invented
+from lorag.training.transfer.conversations import follow_up
+from lorag.training.transfer.held_out import invented_judgments
 
 LICENCE = "cc-by-sa-4.0"
 """Of the weights: the sets' texts are CC BY-SA at the strictest."""
@@ -85,39 +82,11 @@ def bundle_starter(role: Role, run: Path, data: Path, *, recipe: Path | None = N
     return card
 
 
-def measure_starter(
-    role: Role,
-    public: Path | None,
-    *,
-    items: int = ITEMS,
-    folder: Path = FOLDER,
-    on_progress: Callable[[int, int], None] | None = None,
-) -> AdapterCard:
-    """Compare the bundled starter of `role` with the base on held-out items, and put the result on its card.
-
-    With `public`, the folder of the public sets, also on their held-out split. Raises AdapterError if there is no such
-    starter, and as `load_proven` does.
-    """
-    place = bundled_starters(folder).get(role)
-    if place is None:
-        raise AdapterError(f"{folder}: no {role.value} is bundled; make one with `python -m lorag.training.starters bundle`")
-    chosen = tasks(role, public, items)
-    return record_evidence(place, compare(open_proven(place), role, None, STARTER, chosen, on_progress))
-
-
 def record_evidence(place: Path, evidence: Sequence[Evidence]) -> AdapterCard:
     """Replace the evidence on the card of the starter in `place`, and return the card."""
     card = dataclasses.replace(read_card(place), evidence=tuple(evidence))
     _write_card(place, card)
     return card
-
-
-def open_proven(place: Path) -> LocalEngine:
-    """The starters' base with the adapter in `place` resident as `starter`, proven as serving proves it."""
-    base = resolve_base(BASE)
-    engine = open_engine(load_weights(base))
-    load_proven(engine, STARTER, place, base)
-    return engine
 
 
 def invented_examples(role: Role, count: int) -> list[Example]:
@@ -224,7 +193,7 @@ def _notes(role: Role, trained: TrainedAdapter) -> str:
     epochs = "one epoch" if round(trained.epochs, 1) == 1 else f"{trained.epochs:.2f} of an epoch"
     hours = f"about {trained.seconds / 3600:.1f} h" if trained.seconds else "a few hours"
     lines: Sequence[str] = (
-        f"A generic {role.value} to begin with, made by `lorag.training.starters`: `recipe.yaml` beside this file, {earlier}"
+        f"A generic {role.value} to begin with, made by `benchmarks.starter_training`: `recipe.yaml` beside this file, {earlier}"
         f"{epochs} over the train split of the sets below and over invented documents, {trained.tokens / 1e6:.1f} million tokens "
         f"in {hours} on one core of a CPU without GPU. No text of a held-out article or conversation was learnt, nor of any "
         "example domain.",

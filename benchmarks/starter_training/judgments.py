@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from benchmarks.starter_training.grounded import Context
+from benchmarks.starter_training.sets import SourceLabel
 from lorag.pipeline.contracts import judge
 from lorag.pipeline.contracts.judge import ANSWERABILITY, RELEVANCE, SUPPORT, JudgeInputs, LabelSchema, intent_schema
 from lorag.training.sft import Example
-from lorag.training.starters.grounded import Context
-from lorag.training.starters.invented import Draw, Sheet
-from lorag.training.starters.sources import SourceLabel, SourceQuestion
+from lorag.training.transfer.held_out import joined
+from lorag.training.transfer.invented import Draw, Sheet
+from lorag.training.transfer.sources import SourceQuestion
 
 NONE_OF_THESE = ("other", "something else")
 """The right label and its meaning in a drawn intent schema without the text's own label."""
@@ -152,11 +154,6 @@ def intent_examples(rows: Sequence[SourceLabel], meanings: Mapping[str, str], co
         own = intent_schema({label: schema[label] for label in order})
         made.append(_example(f"{row.id}-intent", own, JudgeInputs(message=row.text), NONE_OF_THESE[0] if absent else row.label))
     return made
-
-
-def joined(first: str, second: str) -> str:
-    """Two questions as one."""
-    return f"{first.rstrip('?. ')}, and {second[:1].lower()}{second[1:]}"
 
 
 def _in_either_order(first: str, second: str, rng: Draw) -> str:
