@@ -76,7 +76,7 @@ def search(embedded: Embedded, k: int) -> dict[str, tuple[Scored, ...]]:
 
 
 def search_hybrid(embedded: Embedded, collection: BeirCollection, k: int) -> dict[str, tuple[Scored, ...]]:
-    """The `k` best passages of each query by vectors and BM25 words, fused by the engine of an index as in serving.
+    """The `k` best passages of each query by vectors and BM25 words, searched and fused as in serving.
 
     The collection lies in a temporary edge store. Equal scores are ordered as `trec.rank` does.
     """

@@ -13,9 +13,9 @@ from functools import cached_property
 from typing import Any
 
 from lorag.pipeline.errors import LoragError, StoreError
+from lorag.pipeline.retrieval.fusion import best_of, fetched
 from lorag.pipeline.retrieval.store import (
     DENSE,
-    RRF_K,
     SPARSE,
     FieldKind,
     Filter,
@@ -25,7 +25,6 @@ from lorag.pipeline.retrieval.store import (
     StoredPoint,
     check_name,
     filter_values,
-    prefetch_depth,
 )
 
 _PAGE = 1000
@@ -127,11 +126,14 @@ class ClientStore:
     def search(self, name: str, searches: Sequence[Search], k: int, *, filter: Filter | None = None) -> list[list[Found]]:
         with self._reporting("search"):
             matching = _filter(filter)
-            requests = [_request(search, k, matching) for search in searches]
+            requests = [each for search in searches for each in _requests(search, k, matching)]
             answers = []
             for first in range(0, len(requests), _BATCH):
                 answers += self._client.query_batch_points(name, requests[first : first + _BATCH])
-            return [[Found(str(p.id), float(p.score), p.payload or {}) for p in answer.points] for answer in answers]
+            best = best_of(searches, ([(str(p.id), float(p.score)) for p in answer.points] for answer in answers), k)
+            held = self._client.retrieve(name, list({id_ for found in best for id_, _ in found}), with_payload=True)
+            payloads = {str(record.id): record.payload or {} for record in held}
+            return [[Found(id_, score, payloads[id_]) for id_, score in found if id_ in payloads] for found in best]
 
     def metadata(self, name: str) -> Mapping[str, Any]:
         with self._reporting(f"read metadata of {name}"):
@@ -226,17 +228,13 @@ def _filter(filter: Filter | None) -> Any:
     return models.Filter(must=must) if must else None
 
 
-def _request(search: Search, k: int, matching: Any) -> Any:
+def _requests(search: Search, k: int, matching: Any) -> list[Any]:
+    """A request by vector, and for a hybrid search one by words, each for as many points as `k` fused ones need."""
     from qdrant_client import models
 
-    dense = [float(x) for x in search.dense]
-    if search.sparse is None or not search.sparse.indices:
-        return models.QueryRequest(query=dense, using=DENSE, limit=k, filter=matching, with_payload=True)
-    words = models.SparseVector(indices=list(search.sparse.indices), values=list(search.sparse.values))
-    depth = prefetch_depth(k)
-    prefetches = [
-        models.Prefetch(query=dense, using=DENSE, limit=depth, filter=matching),
-        models.Prefetch(query=words, using=SPARSE, limit=depth, filter=matching),
-    ]
-    fusion = models.RrfQuery(rrf=models.Rrf(k=RRF_K))
-    return models.QueryRequest(prefetch=prefetches, query=fusion, limit=k, filter=matching, with_payload=True)
+    queries: list[tuple[Any, str]] = [([float(x) for x in search.dense], DENSE)]
+    if search.words is not None:
+        words = models.SparseVector(indices=list(search.words.indices), values=list(search.words.values))
+        queries.append((words, SPARSE))
+    limit = fetched(search, k)
+    return [models.QueryRequest(query=query, using=using, limit=limit, filter=matching) for query, using in queries]

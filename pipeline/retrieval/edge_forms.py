@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lorag.pipeline.retrieval.fusion import fetched
 from lorag.pipeline.retrieval.store import (
     DENSE,
-    RRF_K,
     SPARSE,
     FieldKind,
     Filter,
@@ -16,7 +16,6 @@ from lorag.pipeline.retrieval.store import (
     Search,
     filter_values,
     json_path,
-    prefetch_depth,
 )
 
 FLAGS = "_flags"
@@ -72,17 +71,15 @@ def conditions(filter: Filter | None) -> Any:
     return edge.Filter(must=must) if must else None
 
 
-def request(search: Search, k: int, matching: Any) -> Any:
-    """Dense alone, or dense and sparse prefetched and fused by reciprocal ranks, the filter in every part."""
+def requests(search: Search, k: int, matching: Any) -> list[Any]:
+    """A request by vector, and for a hybrid search one by words, each for as many points as `k` fused ones need. No payload."""
     import qdrant_edge as edge
 
-    dense = edge.Query.Nearest([float(x) for x in search.dense], using=DENSE)
-    if search.sparse is None or not search.sparse.indices:
-        return edge.QueryRequest(limit=k, query=dense, filter=matching, with_payload=True)
-    words = edge.Query.Nearest(edge.SparseVector(list(search.sparse.indices), list(search.sparse.values)), using=SPARSE)
-    prefetches = [edge.Prefetch(limit=prefetch_depth(k), query=query, filter=matching) for query in (dense, words)]
-    fusion: Any = edge.Fusion.Rrf(k=RRF_K)  # the stubs do not say that it is a Fusion
-    return edge.QueryRequest(limit=k, prefetches=prefetches, query=fusion, filter=matching, with_payload=True)
+    queries = [edge.Query.Nearest([float(x) for x in search.dense], using=DENSE)]
+    if search.words is not None:
+        words = edge.SparseVector(list(search.words.indices), list(search.words.values))
+        queries.append(edge.Query.Nearest(words, using=SPARSE))
+    return [edge.QueryRequest(limit=fetched(search, k), query=query, filter=matching) for query in queries]
 
 
 def _flags(value: Any, path: tuple[str, ...]) -> Iterator[str]:

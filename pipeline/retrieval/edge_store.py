@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from lorag.pipeline.errors import LoragError, StoreError
-from lorag.pipeline.retrieval.edge_forms import FLAGS, conditions, edge_point, plain_payload, request, schema
+from lorag.pipeline.retrieval.edge_forms import FLAGS, conditions, edge_point, plain_payload, requests, schema
+from lorag.pipeline.retrieval.fusion import best_of
 from lorag.pipeline.retrieval.store import DENSE, SPARSE, FieldKind, Filter, Found, Point, Search, StoredPoint, check_name
 from lorag.pipeline.storage.atomic import new_folder, write_file
 
@@ -115,12 +116,13 @@ class EdgeStore:
         import qdrant_edge as edge
 
         with self._reporting("search"):
-            matching = conditions(filter)
-            requests = [request(search, k, matching) for search in searches]
-            found = self._shard(name).query_batch(edge.QueryBatchRequest(requests)) if requests else []
-            return [
-                [Found(str(point.id), float(point.score), plain_payload(point.payload)) for point in points] for points in found
-            ]
+            matching, shard = conditions(filter), self._shard(name)
+            asked = [each for search in searches for each in requests(search, k, matching)]
+            ranked = shard.query_batch(edge.QueryBatchRequest(asked)) if asked else []
+            best = best_of(searches, ([(str(point.id), float(point.score)) for point in one] for one in ranked), k)
+            held = shard.retrieve(list({id_ for found in best for id_, _ in found}), with_payload=True, with_vector=False)
+            payloads = {str(record.id): plain_payload(record.payload) for record in held}
+            return [[Found(id_, score, payloads[id_]) for id_, score in found if id_ in payloads] for found in best]
 
     def metadata(self, name: str) -> Mapping[str, Any]:
         if not self.exists(name):

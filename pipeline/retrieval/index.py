@@ -37,8 +37,8 @@ from lorag.pipeline.retrieval.payload import FIELDS, from_payload, payload_filte
 from lorag.pipeline.retrieval.store import Filter, Search, VectorStore, check_name
 
 TIES = 10
-"""Hits fetched beyond twice as many as are wanted. Sums of reciprocal ranks are often equal, and the engine returns equals in
-any order: they are ordered by passage here, so that the same question finds the same passages each time."""
+"""Hits fetched beyond twice as many as are wanted. The engine returns equal cosines in any order, and sums of reciprocal ranks
+are often equal: they are ordered by passage here, so that the same question finds the same passages each time."""
 
 UPLOAD_BATCH = 8
 """Passages of an upload embedded at a time: few, because questions that are asked meanwhile wait for the same encoder."""
@@ -244,7 +244,7 @@ class Index:
     ) -> list[list[Hit]]:
         """Hits for each question, embedded in one batch.
 
-        `hybrid` fuses the dense ranking with BM25 inside the engine; scores are then reciprocal-rank sums, else cosines.
+        `hybrid` fuses the dense ranking with BM25; scores are then reciprocal-rank sums (`fusion`), else cosines.
         `filter` keys are `document_id`, `source`, `title`, `section` or metadata keys such as `folder`.
 
         Raises:

@@ -16,8 +16,6 @@ from lorag.pipeline.errors import InputError
 
 DENSE = "dense"
 SPARSE = "bm25"
-RRF_K = 60
-"""The constant of reciprocal rank fusion, 1 / (k + rank) summed over both rankings (Cormack et al. 2009)."""
 
 
 class Missing(Enum):
@@ -82,10 +80,15 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """`sparse` makes the search hybrid: both rankings fused by the engine with reciprocal ranks."""
+    """`sparse` makes the search hybrid: both rankings are fused as `fusion.fuse` does."""
 
     dense: Sequence[float]
     sparse: Sparse | None = None
+
+    @property
+    def words(self) -> Sparse | None:
+        """The words to search by, if there are any."""
+        return self.sparse if self.sparse is not None and self.sparse.indices else None
 
 
 class VectorStore(Protocol):
@@ -199,8 +202,3 @@ def filter_values(filter: Filter) -> dict[str, tuple[FilterValue, ...]]:
             raise InputError(f"filter {key!r}: {value!r} must be a text, a whole number or true/false, or a list of one of these")
         checked[key] = values
     return checked
-
-
-def prefetch_depth(k: int) -> int:
-    """How many results of each ranking are fused: enough that one ranking's best can be lifted by the other's tail."""
-    return max(4 * k, 50)
