@@ -1,7 +1,7 @@
 """The chain: rewrite → retrieve → judge answerability → synthesize → judge support, with a full trace.
 
-A `Chain` is a list of stages and nothing else; `build_chain` makes the list, for whoever answers and for whoever measures.
-Stages run over all questions of a call in batches. Knows no settings, model or store.
+A `Chain` is a list of stages; `build_chain` makes it, for serving and for evaluation. Stages run on all questions of a call in
+batches. Knows no settings, model or store.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lorag.pipeline.response_json import response_json
 from lorag.pipeline.stages.judge import Judge, answerability, intent, support
 from lorag.pipeline.stages.retriever import Retriever
 from lorag.pipeline.stages.rewriter import Rewriter
-from lorag.pipeline.stages.stage import Journey, Stage, StageWatcher, TextDelta, WritingStage
+from lorag.pipeline.stages.stage import ChainState, Stage, StageWatcher, TextDelta, WritingStage
 from lorag.pipeline.stages.synthesizer import Synthesizer
 
 __all__ = [
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 SLICE = 32
-"""Questions a stage works on between two reports of progress: enough to batch by length."""
+"""Questions that a stage runs on between two reports of progress: enough to batch by length."""
 
 Progress = Callable[[str, int, int], None]
 """Called with stage, questions done and questions in all."""
@@ -43,9 +43,9 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class ChainOptions:
-    """What runs. `gate`: an answer is refused if P(unanswerable) is at least this; None only reports the verdict.
+    """Which stages run. `gate`: an answer is refused if P(unanswerable) is at least this; None only reports the verdict.
 
-    `intents` are labels and meanings judged for every question; empty: not judged.
+    `intents` are labels and meanings, judged for every question; if empty, no intent is judged.
     """
 
     rewrite: bool = True
@@ -86,7 +86,7 @@ def build_chain(
 ) -> Chain:
     """The chain in its order. `adapters` are the resident ones by role; a role without one asks the bare base.
 
-    `writer` stands in for `engine` in the synthesizer alone.
+    `writer` replaces `engine` in the synthesizer alone.
     """
     options = options or ChainOptions()
     judge = Judge(engine, adapters.get(Role.JUDGE))
@@ -111,21 +111,21 @@ class Chain:
     def ask(self, query: Query, watcher: StageWatcher | None = None) -> Response:
         """Answer one question.
 
-        Raises what ended it: InputError, PromptTooLong, EngineError, StoreError, AdapterError. A verdict that failed ends
-        nothing (unless the gate needs it): it is marked in the response.
+        Raises the error that ended it: InputError, PromptTooLong, EngineError, StoreError, AdapterError. A failed verdict is
+        marked in the response and ends nothing, unless the gate needs it.
         """
         check_query(query)
-        journey = Journey.start(query, watcher=watcher)
+        state = ChainState.start(query, watcher=watcher)
         for stage in self.stages:
-            _run(stage, [journey])
-            if journey.error is not None:
-                raise journey.error
-        return journey.response()
+            _run(stage, [state])
+            if state.error is not None:
+                raise state.error
+        return state.response()
 
     def ask_many(self, queries: Sequence[Query], on_progress: Progress | None = None) -> list[Response]:
         """Answer questions in batches, one response a query, in order. A question that fails has a failed answer with its error.
 
-        Raises InputError, before any work, if a query cannot be used; and the first error if every question failed.
+        Raises InputError, before any work, if a query cannot be used, and the first error if every question failed.
         """
         for number, query in enumerate(queries, 1):
             try:
@@ -144,42 +144,42 @@ class Chain:
         on_progress: Progress | None = None,
         watchers: Sequence[StageWatcher | None] | None = None,
     ) -> list[Response]:
-        """As `ask_many`, but whatever is wrong with a query stays in its own response. `watchers`: one a query."""
+        """As `ask_many`, but every error is in the query's own response. `watchers`: one a query."""
         pairs = zip(queries, watchers or [None] * len(queries), strict=True)
-        journeys = [Journey.start(query, watcher=watcher) for query, watcher in pairs]
-        for journey in journeys:
+        states = [ChainState.start(query, watcher=watcher) for query, watcher in pairs]
+        for state in states:
             try:
-                check_query(journey.query)
+                check_query(state.query)
             except InputError as error:
-                journey.error = error
+                state.error = error
         for stage in self.stages:
-            for start in range(0, len(journeys), SLICE):
-                live = [journey for journey in journeys[start : start + SLICE] if journey.error is None]
+            for start in range(0, len(states), SLICE):
+                live = [state for state in states[start : start + SLICE] if state.error is None]
                 if live:
                     _run(stage, live)
                 if on_progress is not None:
-                    on_progress(stage.name, min(start + SLICE, len(journeys)), len(journeys))
-        return [journey.response() for journey in journeys]
+                    on_progress(stage.name, min(start + SLICE, len(states)), len(states))
+        return [state.response() for state in states]
 
     def stream(self, query: Query, watcher: StageWatcher | None = None) -> Generator[Event]:
         """Answer one question, with an event for each stage as it ends and for the reply as it is written. Closing it stops the
         work.
 
-        Raises as `ask`. One thread at a time may iterate. Nothing is locked between two pieces: other requests run there.
+        Raises as `ask`. One thread at a time may iterate. Nothing is locked between two pieces: other requests run meanwhile.
         """
         check_query(query)
-        journey = Journey.start(query, watcher=watcher)
+        state = ChainState.start(query, watcher=watcher)
         for stage in self.stages:
-            before = len(journey.records)
+            before = len(state.records)
             if isinstance(stage, WritingStage):
-                with journey.watched(stage.name):
-                    journey.take((yield from stage.write(journey)))
+                with state.watched(stage.name):
+                    state.apply((yield from stage.write(state)))
             else:
-                _run(stage, [journey])
-            if journey.error is not None:
-                raise journey.error
-            yield from (StageDone(record) for record in journey.records[before:])
-        yield Final(journey.response())
+                _run(stage, [state])
+            if state.error is not None:
+                raise state.error
+            yield from (StageDone(record) for record in state.records[before:])
+        yield Final(state.response())
 
 
 def check_query(query: Query) -> None:
@@ -192,10 +192,10 @@ def check_query(query: Query) -> None:
             raise InputError(f"the {name} holds U+{ord(bad):04X}, which is no text character; remove it")
 
 
-def _run(stage: Stage, journeys: Sequence[Journey]) -> None:
-    """Run one stage over `journeys`, each told to its watcher."""
+def _run(stage: Stage, states: Sequence[ChainState]) -> None:
+    """Run one stage on `states` and call their watchers."""
     with ExitStack() as stack:
-        for journey in journeys:
-            stack.enter_context(journey.watched(stage.name))
-        for journey, step in zip(journeys, stage.run(journeys), strict=True):
-            journey.take(step)
+        for state in states:
+            stack.enter_context(state.watched(stage.name))
+        for state, result in zip(states, stage.run(states), strict=True):
+            state.apply(result)

@@ -29,15 +29,15 @@ _OPTIONS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "top_p": (lambda value: 0 < value <= 1, "above 0 and at most 1"),
     "seed": (lambda value: isinstance(value, int) and 0 <= value < 1 << 63, "a whole number from 0"),
 }
-"""What a call may set, each with its check and what it must be."""
+"""Options of a call, each with its check and its allowed values."""
 
 
 class LoragChatModel(BaseChatModel):
-    """The engine with one adapter, or the bare base where `adapter` is None. Takes text; tools and images are refused.
+    """The engine with one adapter, or the bare base if `adapter` is None. Takes text; tools and images are refused.
 
     `bind` and calls may set `stop`, `max_tokens`, `temperature`, `top_p`, `seed` and `model`: the name of a resident adapter,
-    or `base`. Any other option is refused. Constructor settings that only a remote model needs, such as `timeout`, mean nothing
-    here. A reply tells the tokens it took, those of a cut-off stop text included, and so does the last chunk of a stream.
+    or `base`. Any other option is refused. Constructor settings that only a remote model needs, such as `timeout`, have no
+    effect. A reply and the last chunk of a stream report the tokens used, those of a cut-off stop text included.
     """
 
     engine: Engine
@@ -128,7 +128,7 @@ class LoragChatModel(BaseChatModel):
 
 
 def _facts(request: Generation, completion: Completion) -> dict[str, Any]:
-    """What a message says beside its text."""
+    """A message's usage and response metadata."""
     usage = UsageMetadata(
         input_tokens=completion.prompt_tokens,
         output_tokens=completion.completion_tokens,

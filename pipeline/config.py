@@ -1,7 +1,7 @@
 """A project's settings: one strict `lorag.yaml` → frozen, typed records. Loads no model library and opens nothing.
 
-Every problem of a file is told in one message, each with its line, its key and what is allowed there. Only
-`lorag.assembly` and the services know these records; everything else takes plain arguments.
+All problems of a file are reported in one message, each with its line, its key and the allowed values. Only `lorag.assembly`
+and the services know these records; everything else takes plain arguments.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class _Strict(BaseModel):
 
 
 class BaseModelSettings(_Strict):
-    """The language model all generation adapters share."""
+    """The language model that all generation adapters share."""
 
     model: OneLine = DEFAULT_BASE
     precision: Literal["nf4", "int8", "fp32", "bf16", "fp16"] = "nf4"
@@ -95,7 +95,7 @@ class ServedNames(_Strict):
 
 
 class GenerationSettings(_Strict):
-    """Where generation runs. `api_key_env` names an environment variable; the key itself never stands in the file."""
+    """Where generation runs. `api_key_env` names an environment variable; the key itself is never in the file."""
 
     engine: Literal["local", "openai"] = "local"
     base_url: Annotated[str, AfterValidator(_https)] | None = None
@@ -117,8 +117,8 @@ class GenerationSettings(_Strict):
 
 
 class EmbedderSettings(_Strict):
-    """The text encoder of retrieval. `query_side_only` chooses the recipe of its adapter where a training names none; the
-    published adapter's card keeps what it is."""
+    """The text encoder of retrieval. `query_side_only` chooses the recipe of its adapter if a training names none; a published
+    adapter follows its card."""
 
     model: OneLine = "minilm"
     query_side_only: bool = False
@@ -127,7 +127,7 @@ class EmbedderSettings(_Strict):
 
 
 class StoreSettings(_Strict):
-    """Where passages lie. `api_key_env` names an environment variable; the key itself never stands in the file."""
+    """Where passages are stored. `api_key_env` names an environment variable; the key itself is never in the file."""
 
     kind: Literal["edge", "qdrant"] = "edge"
     path: Folder = Path(".lorag/index")
@@ -180,7 +180,7 @@ class AdapterSettings(_Strict):
 
 
 class JudgeSettings(_Strict):
-    """Which checks run. `gate` refuses an answer where P(unanswerable) reaches it; null only reports."""
+    """Which checks run. `gate` refuses an answer if P(unanswerable) is at least that; null only reports."""
 
     answerability: bool = True
     support: bool = True
@@ -197,7 +197,7 @@ class JudgeSettings(_Strict):
 
 
 class Settings(_Strict):
-    """All settings of a project. Paths are as the program opens them: those in the file, from the project folder."""
+    """All settings of a project. Relative paths of the file are joined to the project folder."""
 
     documents: Folder
     base: BaseModelSettings = BaseModelSettings()
@@ -213,14 +213,14 @@ class Settings(_Strict):
 
     @property
     def project(self) -> Path:
-        """The project's folder, from which relative paths count."""
+        """The project's folder; relative paths start there."""
         return self._project
 
 
 def load_settings(project: Path) -> Settings:
     """Read `project/lorag.yaml`.
 
-    Raises ConfigError where the file is missing, is not YAML, or does not fit; the message names every problem.
+    Raises ConfigError if the file is missing, is not YAML, or does not fit; the message names every problem.
     """
     file = project / FILE_NAME
     try:
@@ -235,7 +235,7 @@ def load_settings(project: Path) -> Settings:
 
 
 def parse_settings(text: str, project: Path, *, name: str = FILE_NAME) -> Settings:
-    """Settings from YAML text; relative paths count from `project`. Raises ConfigError, its message beginning with `name`."""
+    """Settings from YAML text; relative paths start at `project`. Raises ConfigError, whose message begins with `name`."""
     parsed = read_yaml(text, name)
     try:
         settings = Settings.model_validate(parsed.value)
@@ -266,7 +266,7 @@ def _from_project(settings: Settings, project: Path) -> Settings:
 
 
 def template(documents: str, base: str = DEFAULT_BASE) -> str:
-    """The commented `lorag.yaml` of a new project whose documents lie in `documents`. Loads to the defaults but for `base`."""
+    """The commented `lorag.yaml` of a new project with its documents in `documents`. All values but `base` are the defaults."""
     text = TEMPLATE.replace("documents: documents\n", f"documents: {json.dumps(documents, ensure_ascii=False)}\n", 1)
     if base == DEFAULT_BASE:
         return text

@@ -1,6 +1,6 @@
-"""pydantic's complaints about a settings file → lines a person can act on: place, what is wrong, what is allowed.
+"""pydantic's errors for a settings file → readable lines: place, what is wrong, what is allowed.
 
-Values are never repeated, for a secret may have been pasted where its variable's name belongs.
+Values are never repeated, since a secret may be in the place of its variable's name.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def describe_problems(
     name: str,
     explain: Explain = lambda kind, path: None,
 ) -> str:
-    """One message: a single line where there is one problem, else a heading and a line a problem, in file order.
+    """One message: a single line if there is one problem, else a heading and a line a problem, in file order.
 
-    `explain` is given pydantic's kind of problem and its place, and says what only the caller knows of it, or None.
+    `explain` gets pydantic's kind of problem and its place. It returns a text that only the caller can give, or None.
     """
     problems = sorted(
         (parsed.line(path), f"{_dotted(path)}: {explain(detail['type'], path) or _reason(detail, path, model)}")
@@ -68,7 +68,7 @@ def _reason(detail: ErrorDetails, path: KeyPath, model: type[BaseModel]) -> str:
         return f"{_TYPES[kind]}{_or_null(model, path)}"
     if kind in ("greater_than_equal", "less_than_equal"):
         return f"must be at {'least' if 'ge' in context else 'most'} {context.get('ge', context.get('le'))}"
-    return detail["msg"]  # written for people where it is one of ours
+    return detail["msg"]  # our own validators write readable messages
 
 
 def _unknown(key: str, model: type[BaseModel]) -> str:
@@ -78,7 +78,7 @@ def _unknown(key: str, model: type[BaseModel]) -> str:
 
 
 def _model_at(model: type[BaseModel], path: KeyPath) -> type[BaseModel]:
-    """The settings record at `path`; the nearest one above where the path leads on into plain values."""
+    """The settings record at `path`, or the nearest one above if the path continues into plain values."""
     for part in path:
         field = model.model_fields.get(str(part))
         if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
@@ -88,7 +88,7 @@ def _model_at(model: type[BaseModel], path: KeyPath) -> type[BaseModel]:
 
 
 def _allowed(model: type[BaseModel], path: KeyPath) -> str:
-    """What the field's author wrote under `allowed`, or ''."""
+    """The field's `allowed` text, or ''."""
     field = _model_at(model, path[:-1]).model_fields.get(str(path[-1]))
     extra = field.json_schema_extra if field else None
     return str(extra["allowed"]) if isinstance(extra, dict) and "allowed" in extra else ""

@@ -5,28 +5,28 @@ LoragError                      anything LoRAG raises on purpose; the command li
 ├── ProjectClosed               the project was used after it was closed
 ├── InputError                  a question, history, document or training row that cannot be used
 │   └── DataError               a row of a data file; names file and line
-├── FileError                   a file that LoRAG keeps is not what it should be
-├── BaseError                   the base model cannot be had or loaded
+├── FileError                   a file of LoRAG's own is damaged or of another kind
+├── BaseError                   the base model cannot be found or loaded
 ├── AdapterError                an adapter folder, card or registry entry
 │   ├── IdentityMismatch        trained for another base, contract or encoder
 │   └── NoEffect                weights not consumed, delta zero, or canary outputs differ
-├── StoreError                  the vector store  (retry: True where it is remote)
+├── StoreError                  the vector store  (retry: True if it is remote)
 │   ├── IndexMismatch           the index was filled by another encoder
 │   ├── IndexOwned              the collection belongs to another project
 │   └── NothingIngested         there is no index yet
-├── EngineError                 generation failed (retry: True where it is remote)
+├── EngineError                 generation failed (retry: True if it is remote)
 │   ├── PromptTooLong           prompt and answer do not fit the context window
 │   ├── Overloaded              too many requests wait already  (retry: True)
 │   ├── DeadlinePassed          the time given to a request is over  (retry: True)
-│   ├── Cancelled               whoever asked does not want the answer any more
-│   └── ShuttingDown            the engine finishes what it has and takes nothing new  (retry: True)
-└── TrainingError               a run cannot start or go on; checkpoints stay
+│   ├── Cancelled               the caller has cancelled the request
+│   └── ShuttingDown            the engine finishes its requests and accepts no new ones  (retry: True)
+└── TrainingError               a run cannot start or continue; checkpoints stay
 """
 
 from __future__ import annotations
 
 _QUOTED = 1000
-"""Characters of a message that quotes files of unknown origin, at most."""
+"""Maximum characters of a message that quotes files of unknown origin."""
 
 
 def _middle_out(text: str) -> str:
@@ -48,7 +48,7 @@ class ConfigError(LoragError):
 
 
 class ProjectClosed(LoragError):
-    """A project, or what was taken from it, is used after `close`."""
+    """A project, or a part of it, is used after `close`."""
 
 
 class InputError(LoragError):
@@ -60,9 +60,9 @@ class DataError(InputError):
 
 
 class FileError(LoragError):
-    """A file is not what it should be: a link, too large, no JSON, a key too many. Whoever knows its use says what to do.
+    """A file is unusable: a link, too large, no JSON, an unknown key. A caller that knows its use adds what to do.
 
-    Its message may quote a file of unknown origin, so it is made one line of printable text that is not too long for a log.
+    Its message may quote a file of unknown origin, so it is made one line of printable text, short enough for a log.
     """
 
     def __init__(self, message: str) -> None:
@@ -70,7 +70,7 @@ class FileError(LoragError):
 
 
 class BaseError(LoragError):
-    """The base model cannot be had or loaded."""
+    """The base model cannot be found or loaded."""
 
 
 class AdapterError(LoragError):
@@ -92,11 +92,11 @@ class NoEffect(AdapterError):
 
 
 class StoreError(LoragError):
-    """The vector store refused or failed."""
+    """The vector store refused a request or failed."""
 
 
 class IndexMismatch(StoreError):
-    """The index was filled by another encoder than the one asked for."""
+    """The index was filled by another encoder than the current one."""
 
 
 class IndexOwned(StoreError):
@@ -128,14 +128,14 @@ class DeadlinePassed(EngineError):
 
 
 class Cancelled(EngineError):
-    """Whoever asked does not want the answer any more."""
+    """The caller has cancelled the request."""
 
 
 class ShuttingDown(EngineError):
-    """The engine finishes what it has and takes nothing new; HTTP answers 503."""
+    """The engine finishes its requests and accepts no new ones; HTTP answers 503."""
 
     retry = True
 
 
 class TrainingError(LoragError):
-    """A training run cannot start or go on. Finished checkpoints stay."""
+    """A training run cannot start or continue. Finished checkpoints stay."""

@@ -1,4 +1,4 @@
-"""Hits as langchain documents: the passage's text, and in the metadata where it stands, its score and what is cited of it."""
+"""Hits as langchain documents: the passage's text, with its place, score and citations in the metadata."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lorag.pipeline.records import Citation, Hit
 
 
 def hit_document(hit: Hit, **more: Any) -> Document:
-    """A hit as a document; `more` goes into its metadata, beside the passage's place and score."""
+    """A hit as a document. Its metadata hold the passage's place and score, and `more`."""
     passage = hit.passage
     facts = {
         "passage_id": passage.id,
@@ -30,8 +30,8 @@ def hit_document(hit: Hit, **more: Any) -> Document:
 def shown_documents(hits: tuple[Hit, ...], citations: tuple[Citation, ...]) -> list[Document]:
     """The passages that an answer was written from, in prompt order.
 
-    Metadata are those of `hit_document`, with `number` (from 1, as prompted) and `citations`: what the answer cites of this
-    one, each with `quote` standing at `start:end` of `source`.
+    Metadata are those of `hit_document`, with `number` (from 1, as prompted) and `citations`: the answer's citations of this
+    passage, each with `quote` at `start:end` of `source`.
     """
     return [
         hit_document(

@@ -1,7 +1,7 @@
 """Runs a blocking generator for an async consumer, all its steps in one thread of its own.
 
-A consumer that leaves early waits for the step under way and closes the generator, so that nothing is decoded for nobody.
-langchain's own bridge does neither, and takes a thread of a pool for each step.
+A consumer that stops early waits for the current step and closes the generator, so that no unread text is decoded. langchain's
+own bridge does neither, and uses a pool thread for each step.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 
 
 async def in_one_thread(start: Callable[[], Generator[Item]]) -> AsyncGenerator[Item]:
-    """The items of `start()`, one at a time as they are asked for. Closing or cancelling closes the generator too."""
+    """The items of `start()`, computed one at a time on demand. Closing or cancelling closes the generator too."""
     loop = asyncio.get_running_loop()
     done = object()
     executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lorag-stream")

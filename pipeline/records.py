@@ -1,7 +1,7 @@
 """The records that cross stage borders: frozen, plain, and free of any model library.
 
-Nothing here loads, computes or decides. A record states what was found or produced; whoever makes it is named in the
-field's docstring. Text offsets count Unicode code points, end exclusive, as Python slices do.
+Nothing here loads, computes or decides. A record states what was found or produced. Text offsets count Unicode code points, end
+exclusive, as Python slices do.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Outcome(StrEnum):
 
 
 class Speaker(StrEnum):
-    """Whose turn of a conversation it is. A topic is what it is about, said by nobody."""
+    """The speaker of a conversation turn. A topic line states the subject and has no speaker."""
 
     USER = "user"
     ASSISTANT = "assistant"
@@ -66,7 +66,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A run of passage text that stands verbatim in the source file.
+    """A run of passage text that is verbatim in the source file.
 
     `offset` counts from the start of the passage, `source_start` from the start of the decoded source file; both in
     characters, as is `length`.
@@ -81,10 +81,10 @@ class Segment:
 class Document:
     """A loaded document.
 
-    `id` is the path relative to the documents folder, with `/`; a row of a .jsonl file is `file.jsonl#ROW_ID`.
-    `source` is the file as the user gave it. `digest` is the SHA-256 of the bytes the text came from. `segments` maps
-    `text` onto the source where the two differ (HTML); empty means that text offsets are source offsets (.txt, .md) or
-    that offsets count in the extracted text (.pdf) or in the row's text (.jsonl).
+    `id` is the path relative to the documents folder, with `/`; a row of a .jsonl file is `file.jsonl#ROW_ID`. `source` is the
+    file as the user gave it. `digest` is the SHA-256 of the bytes the text came from. `segments` maps `text` onto the source if
+    the two differ (HTML). If it is empty, offsets count in the source (.txt, .md), the extracted text (.pdf) or the row's text
+    (.jsonl).
     """
 
     id: str
@@ -100,8 +100,8 @@ class Document:
 class Passage:
     """A piece of a document: `text` equals `document.text[start:end]`.
 
-    `id` is `DOCUMENT_ID#HASH8`, derived from the content, so that it survives edits elsewhere in the document. `section`
-    is the trail of headings above it (` > ` between). `segments` is as for `Document`, counted from the passage start.
+    `id` is `DOCUMENT_ID#HASH8`, derived from the content, so that edits elsewhere in the document do not change it. `section`
+    is the headings above it, joined by ` > `. `segments` is as for `Document`, counted from the passage start.
     """
 
     id: str
@@ -127,7 +127,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:
-    """What the rewriter made of a turn. `question` is the raw one when the reply was unparsed or the stage was off.
+    """What the rewriter made of a turn. `question` is the raw one if the reply was unparsed or the stage was off.
 
     `error` says why the outcome is failed; no later stage uses `question` then.
     """
@@ -140,7 +140,7 @@ class Rewrite:
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """Passage `number` (from 1, as prompted) supports the answer; `quote` stands verbatim at `start:end` of `source`."""
+    """Passage `number` (from 1, as prompted) supports the answer; `quote` is verbatim at `start:end` of `source`."""
 
     number: int
     passage_id: str
@@ -166,7 +166,7 @@ class Answer:
 class Verdict:
     """A judgment: the most likely label of a closed schema. `probabilities` over all labels sum to 1.
 
-    A failed one has no label and no probabilities; `error` says why.
+    A failed verdict has no label and no probabilities; `error` says why.
     """
 
     task: str
@@ -179,8 +179,8 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class StageRecord:
-    """What one stage did for one question: adapter identity (`base` if none), prompt, reply and wall time in seconds, which no
-    comparison counts."""
+    """What one stage did for one question: adapter identity (`base` if none), prompt, reply and wall time in seconds.
+    Comparisons ignore the time."""
 
     stage: str
     adapter: str
@@ -193,7 +193,7 @@ class StageRecord:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Everything a question went through, in order."""
+    """The stages of a question in order, and its hits."""
 
     stages: tuple[StageRecord, ...] = ()
     hits: tuple[Hit, ...] = ()

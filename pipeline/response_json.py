@@ -1,4 +1,4 @@
-"""A `Response` as plain values, in the shape that the command line and the API print. Knows nothing of how it was made."""
+"""A `Response` as plain values, in the format that the command line and the API print."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from lorag.pipeline.records import Hit, Response, StageRecord, Verdict
 def response_json(response: Response) -> dict[str, Any]:
     """`{"question", "rewrite", "answer", "outcome", "refused", "citations", "verdicts", "trace"}`, ready for `json.dumps`.
 
-    `citations` hold number, passage_id, source, quote, start and end; `quote` stands at `start:end` of `source`, counted in
-    characters of the decoded file.
+    `citations` hold number, passage_id, source, quote, start and end; `quote` is at `start:end` of `source`, in characters of
+    the decoded file.
     """
     answer = response.answer
     return {
@@ -43,7 +43,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
 
 
 def stage_json(record: StageRecord) -> dict[str, Any]:
-    """One stage as it stands under `trace.stages`."""
+    """One stage in the format of `trace.stages`."""
     return {
         "stage": record.stage,
         "adapter": record.adapter,

@@ -1,6 +1,6 @@
 """LoRAG in langchain-core: the chain as a Runnable, the retriever as a BaseRetriever, engine + adapter as a BaseChatModel.
 
-Adapts shapes and nothing else: what is answered, found or generated is decided by the parts that are wrapped.
+Adapts interfaces only; the wrapped parts answer, search and generate.
 """
 
 from __future__ import annotations
@@ -38,13 +38,14 @@ from lorag.pipeline.stages.retriever import Retriever
 __all__ = ["ChainInput", "ChainRunnable", "LoragChatModel", "LoragRetriever", "query_of"]
 
 ChainInput = str | Mapping[str, Any]
-"""A question, or `{"question": …, "history": […]}`; turns are `Turn`s, langchain messages, or lines `User: …`, `Assistant: …`."""
+"""A question, or `{"question": …, "history": […]}`. Turns are `Turn`s, langchain messages, or lines `User: …`, `Assistant: …`."""
 
 _SPEAKERS = {"human": Speaker.USER, "ai": Speaker.ASSISTANT}
 
 
 def query_of(value: ChainInput) -> Query:
-    """Raises InputError for anything but a question with an optional history, or an unknown key."""
+    """The query of a chain input. Raises InputError for anything but a question with an optional history, or for an unknown
+    key."""
     if isinstance(value, str):
         return Query(value)
     if not isinstance(value, Mapping) or not isinstance(value.get("question"), str):
@@ -70,10 +71,10 @@ def _turn(value: object) -> Turn:
 class ChainRunnable(Runnable[ChainInput, dict[str, Any]]):
     """The chain: question in, the dict of `response_json` out, with the passages as `documents` (see `shown_documents`).
 
-    A stream yields `{"delta": text}` for each piece of the reply, `{"stages": [record]}` as stages end and last the whole
-    response; added up, they are the response with the raw reply under `delta`. Callbacks are told of each stage as a run below
-    the chain's (see `StageCallbacks`). Calls raise as `Chain.ask` does; in `batch` with `return_exceptions` each question's
-    error stands in its place.
+    A stream yields `{"delta": text}` for each piece of the reply, `{"stages": [record]}` as stages end, and last the whole
+    response. Their sum is the response with the raw reply under `delta`. Callbacks get each stage as a child run of the chain's
+    (see `StageCallbacks`). Calls raise as `Chain.ask`; in `batch` with `return_exceptions` each question's error is in its
+    place.
     """
 
     def __init__(self, chain: Chain) -> None:
@@ -138,7 +139,7 @@ class ChainRunnable(Runnable[ChainInput, dict[str, Any]]):
     def _ask_each(
         self, values: list[ChainInput], run_manager: list[CallbackManagerForChainRun]
     ) -> list[Exception | dict[str, Any]]:
-        """Per input its response, or the error that a call with it alone would raise."""
+        """For each input its response, or the error that a call with it alone raises."""
         read = [_try_query(value) for value in values]
         asked = [(query, StageCallbacks(run)) for query, run in zip(read, run_manager, strict=True) if isinstance(query, Query)]
         responses = iter(self._chain.attempt_many([query for query, _ in asked], watchers=[watcher for _, watcher in asked]))
@@ -192,7 +193,7 @@ def _unless_failed(response: Response) -> dict[str, Any] | Exception:
 class LoragRetriever(BaseRetriever):
     """The retriever stage: documents as `hit_document` makes them, with the passage's identity and `score` in the metadata.
 
-    `k` stands in for the stage's own number of hits. `retriever.invoke(question, k=…, filter={…})` narrows one search.
+    `k` replaces the stage's own number of hits. `retriever.invoke(question, k=…, filter={…})` sets both for one search.
     """
 
     retriever: Retriever

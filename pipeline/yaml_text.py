@@ -1,4 +1,4 @@
-"""YAML text → plain values with the line of every key. Strict: one document, a mapping, no key twice. Knows no schema."""
+"""YAML text → plain values and the line of every key. Strict: one document, a mapping, no duplicate key. Knows no schema."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KeyPath = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class ParsedYaml:
-    """`value` is what the text says; `lines` gives the line (from 1) of each key or list item by its path."""
+    """`value` is the parsed text; `lines` gives the line (from 1) of each key or list item by its path."""
 
     value: Mapping[str, Any]
     lines: Mapping[KeyPath, int]
@@ -52,7 +52,7 @@ def read_yaml(text: str, name: str) -> ParsedYaml:
 
 
 def _unquoted(reason: str) -> str:
-    """Without the words of the file that yaml quotes, tags and anchors among them: a key may have been pasted there."""
+    """`reason` without the words that yaml quotes from the file: one may be a secret."""
     return re.sub(r"'[^']{3,}'", "…", reason)
 
 

@@ -10,10 +10,10 @@ from lorag.pipeline.errors import InputError
 from lorag.pipeline.records import Passage, Speaker, Turn
 
 HISTORY_TURNS = 6
-"""Earlier turns shown at most; older ones rarely name what a question refers to, and each costs prefill."""
+"""Maximum of earlier turns shown; older ones rarely name what a question refers to, and each costs prefill."""
 
 TURN_CHARS = 400
-"""Longer turns are cut at a word, from the end: an answer names its subject early."""
+"""Longer turns are cut after a word; the beginning stays, since an answer names its subject early."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +42,17 @@ def parse_turn(text: str) -> Turn:
 
 
 def one_line(text: str) -> str:
-    """`text` with every run of white space made one blank: a prompt field never spans lines, so nothing can imitate one."""
+    """`text` with every run of white space made one space: a field is one line, so its text cannot imitate another field."""
     return re.sub(r"\s+", " ", text).strip()
 
 
 def block(text: str) -> str:
-    """`text` line by line without its empty lines: prompt fields are parted by one, so none can be imitated inside a passage."""
+    """`text` without empty lines: they separate prompt fields, so a passage cannot imitate one."""
     return "\n".join(line.rstrip() for line in text.splitlines() if line.strip()).strip()
 
 
 def clip(text: str, limit: int) -> str:
-    """At most `limit` characters of `text`, cut at a blank, with an ellipsis where cut."""
+    """At most `limit` characters of `text`, cut at a space; an ellipsis marks the cut."""
     if len(text) <= limit:
         return text
     return text[:limit].rsplit(" ", 1)[0] + " …"
@@ -64,7 +64,7 @@ def shared_context(
     passages: Sequence[PassageText] = (),
     question: str | None = None,
 ) -> str:
-    """Render the shared part, an empty line between its pieces; absent ones leave no trace. Passages are numbered from 1."""
+    """Render the shared part, with an empty line between its pieces; absent ones are left out. Passages are numbered from 1."""
     blocks = []
     if history:
         lines = [f"{t.speaker.value.capitalize()}: {clip(one_line(t.text), TURN_CHARS)}" for t in history[-HISTORY_TURNS:]]

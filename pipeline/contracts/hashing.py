@@ -1,4 +1,4 @@
-"""The contract hash: a digest of what a contract writes for fixed inputs, so it changes when, and only when, the text does."""
+"""The contract hash: a digest of a contract's output for fixed inputs, so it changes if and only if the text does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lorag.pipeline.contracts.context import PassageText
 from lorag.pipeline.errors import InputError
 from lorag.pipeline.records import Message, Role, Speaker, Turn
 
-# Long enough to be cut, and with white space to be tidied: a change of those rules is a change of the prompt.
+# Long enough to be cut, and with white space to be normalised: a change of those rules changes the hash.
 _TURNS = (
     *(Turn(Speaker.TOPIC, f"subject {n}") for n in range(32)),
     Turn(Speaker.USER, "Who keeps\nthe key?"),

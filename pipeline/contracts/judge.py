@@ -1,7 +1,7 @@
 """The judge's contract: text(s) → exactly one label of a closed schema. Pure text.
 
-The label is chosen by likelihood among the schema's labels, so it is always valid and has a probability; `parse` reads
-free-running replies, which only the evaluation of the label format needs.
+The label is chosen by likelihood among the schema's labels, so it is always valid and has a probability. `parse` reads freely
+generated replies, which only the evaluation of the label format needs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lorag.pipeline.records import Message, Turn
 
 @dataclass(frozen=True, slots=True)
 class LabelSchema:
-    """A judge task: what is asked, and the labels in order with what each means."""
+    """A judge task: its question, and the labels in order with their meanings."""
 
     task: str
     instruction: str
@@ -66,7 +66,7 @@ def intent_schema(labels: Mapping[str, str]) -> LabelSchema:
 
 
 def messages(schema: LabelSchema, inputs: JudgeInputs, style: PromptStyle = PromptStyle.TUNED) -> tuple[Message, ...]:
-    """Prompt for one judgment. The schema stands in the prompt, so one adapter serves schemas it never saw."""
+    """Prompt for one judgment. It contains the schema, so one adapter serves schemas that it was not trained on."""
     context = shared_context(
         history=inputs.history, passages=inputs.passages, question=inputs.question if inputs.question.strip() else None
     )
@@ -89,7 +89,7 @@ def target(schema: LabelSchema, label: str) -> str:
 
 
 def parse(schema: LabelSchema, reply: str) -> str | None:
-    """The label a free-running reply consists of, or None where it is not exactly one of the schema's."""
+    """The label that a freely generated reply consists of, or None if it is not exactly one of the schema's."""
     text = one_line(reply).rstrip(".")
     return text if text in schema.labels else None
 

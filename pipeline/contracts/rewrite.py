@@ -11,7 +11,7 @@ from lorag.pipeline.records import Message, Outcome, Rewrite, Turn
 
 MAX_REPLY_TOKENS = 64
 MAX_GROWTH = 400
-"""Characters a rewrite may be longer than its question; more is a runaway reply, not a rewrite."""
+"""Characters by which a rewrite may be longer than its question; a longer reply is no rewrite."""
 
 _PREFIX = re.compile(r"^\s*(?:(?:standalone |rewritten )?question|rewrite)\s*:\s*", re.IGNORECASE)
 _QUOTED = re.compile(r'["“]([^"“”]*)["”]')
@@ -21,7 +21,7 @@ _NO_QUESTION = re.compile(
     r"|(?:i'm|i’m|i am) sorry,? (?:but )?i (?:can|do|am|was)",
     re.IGNORECASE,
 )
-"""How a reply begins that repeats the prompt or declines: no rewrite, though it is one line."""
+"""Beginnings of replies that repeat the prompt or decline: no rewrite, though it is one line."""
 
 TUNED_TASK = "Rewrite the question so that it stands alone."
 PLAIN_TASK = (
@@ -57,7 +57,7 @@ def target(rewrite: str) -> str:
 
 
 def parse(reply: str, question: str) -> Rewrite:
-    """Read a reply: its first line that is not empty. Where that is no plausible question, the raw one stays, marked unparsed."""
+    """Parse a reply: its first line that is not empty. If that is no plausible question, the raw one is returned as unparsed."""
     line = next((part for part in reply.splitlines() if part.strip()), "")
     line = one_line(_PREFIX.sub("", line))
     if quoted := _QUOTED.fullmatch(line):

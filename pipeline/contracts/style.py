@@ -1,4 +1,4 @@
-"""The two ways a contract can word its prompt."""
+"""The two forms of a contract's prompt."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ _REFUSALS = re.compile(
 _UNCITED_REFUSALS = re.compile(
     r"(?:is|are) not (?:mentioned|provided|stated|specified)|no (?:passage|information)", re.IGNORECASE
 )
-"""Said of a subject itself ("a pilot is not provided"), these are answers: they decline only where no passage is cited."""
+"""Said of a subject itself ("a pilot is not provided"), these are answers: they decline only if no passage is cited."""
 
 
 def messages(question: str, passages: Sequence[PassageText], style: PromptStyle = PromptStyle.TUNED) -> tuple[Message, ...]:
@@ -48,7 +48,7 @@ def messages(question: str, passages: Sequence[PassageText], style: PromptStyle 
 
 
 def target(answer: str, numbers: Sequence[int]) -> str:
-    """What the adapter learns to reply: the answer and its marks, or the refusal where `numbers` is empty."""
+    """What the adapter learns to reply: the answer and its marks, or the refusal if `numbers` is empty."""
     if not numbers:
         return REFUSAL
     return f"{one_line(answer)} " + "".join(f"[{n}]" for n in sorted(set(numbers)))
@@ -56,7 +56,7 @@ def target(answer: str, numbers: Sequence[int]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A read reply: `text` without marks; `numbers` are the passages cited, in order of mention."""
+    """A parsed reply: `text` without marks; `numbers` are the passages cited, in order of mention."""
 
     text: str
     numbers: tuple[int, ...]
@@ -65,10 +65,10 @@ class Reply:
 
 
 def parse(reply: str, passage_count: int) -> Reply:
-    """Read a reply.
+    """Parse a reply.
 
-    A refusal needs no mark, and those that it carries are dropped. An answer needs at least one mark and every mark must
-    name a passage that was shown: else the outcome is unparsed, the text is kept, and only the valid numbers are.
+    A refusal needs no mark, and its marks are dropped. An answer needs at least one mark, and every mark must name a passage
+    that was shown. Otherwise the outcome is unparsed, and text and valid numbers are kept.
     """
     text = one_line(_MARK.sub("", reply))
     numbers = tuple(dict.fromkeys(int(n) for n in _MARK.findall(reply)))
@@ -80,5 +80,5 @@ def parse(reply: str, passage_count: int) -> Reply:
 
 
 def is_refusal(text: str) -> bool:
-    """Whether a reply declines, cited or not: the agreed sentence, or what an untuned model says of the passages in its place."""
+    """Whether a reply declines, cited or not: by the agreed sentence, or an untuned model's equivalent about the passages."""
     return text.casefold().startswith(REFUSAL.casefold().rstrip(".")) or bool(_REFUSALS.search(text))

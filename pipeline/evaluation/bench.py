@@ -1,6 +1,6 @@
 """Measures configurations of the chain on one test set, by running the stages of the chain itself over the test items.
 
-What a stage comes to for a question depends on the keys of the stages behind it and on its own, and is worked out once for each
+What a stage comes to for a question depends on the keys of the stages upstream it and on its own, and is worked out once for each
 such set of keys: the 16 configurations of four adapters take two runs of rewriting, four of retrieval, eight of answering and
 two of judging. An engine that remembers (`Memo`) makes fewer of those. Stages that change nothing that is scored, such
 as the judge's checks without a gate, are not run. Knows no files and no settings: `Parts` are made by the caller.
@@ -33,7 +33,7 @@ from lorag.pipeline.evaluation.trec import Scored
 from lorag.pipeline.records import Outcome, Query, Role
 from lorag.pipeline.stages import Judge, Retriever
 from lorag.pipeline.stages.retriever import DEPTH
-from lorag.pipeline.stages.stage import Journey, Stage, Step, behind
+from lorag.pipeline.stages.stage import ChainState, Stage, StageResult, upstream
 
 REWRITES, RETRIEVAL, ANSWERS = "rewrite", "retrieve", "synthesize"
 """The stages at which something is scored."""
@@ -61,7 +61,7 @@ class Parts:
         """Each part of `Measured`, and the adapters that can change it in this chain."""
         stages = self.stages(frozenset())
         scored = {"rewrites": REWRITES, "retrieval": RETRIEVAL, "answers": ANSWERS}
-        found = {part: frozenset(stage.role for stage in behind(stages, name)) for part, name in scored.items()}
+        found = {part: frozenset(stage.role for stage in upstream(stages, name)) for part, name in scored.items()}
         return {**found, "judgments": frozenset({Role.JUDGE})}
 
     def judge(self, on: frozenset[Role]) -> Judge:
@@ -77,7 +77,7 @@ class Bench:
     def __init__(self, parts: Parts, tests: TestSet) -> None:
         self._parts = parts
         self._tests = tests
-        self._steps: dict[Hashable, dict[Query, Step]] = {}
+        self._results: dict[Hashable, dict[Query, StageResult]] = {}
         self._scored: dict[Hashable, object] = {}
 
     def planned(self, configurations: Sequence[Configuration]) -> int:
@@ -87,7 +87,7 @@ class Bench:
         queries = {item.query for item in chain} | {item.query for item in self._tests.rewrites}
         turns = [query for query in queries if query.history]
         answered = {item.query for item in chain if item.answered}
-        asked = {stage.name for stage in behind(chains[0], ANSWERS)} - {REWRITES, RETRIEVAL} if chains else set()
+        asked = {stage.name for stage in upstream(chains[0], ANSWERS)} - {REWRITES, RETRIEVAL} if chains else set()
         judges = {self._parts.judge(each.on).key for each in configurations}
         return (
             len(turns) * len({_share(stages, REWRITES) for stages in chains})
@@ -99,17 +99,15 @@ class Bench:
         """One configuration over the test set; what an earlier one had in common with it is not run again."""
         tests, stages = self._tests, self._parts.stages(configuration.on)
         rewrites = self._once(_share(stages, REWRITES), lambda: self._rewrites(stages))
-        searched = self._journeys(stages, [item.query for item in tests.chain], RETRIEVAL)
+        searched = self._states(stages, [item.query for item in tests.chain], RETRIEVAL)
         retrieval = self._once(_share(stages, RETRIEVAL), lambda: _score_hits(tests.chain, searched))
         items = [item for item in tests.chain if item.answered]
-        ended = self._journeys(stages, [item.query for item in items], ANSWERS)
+        ended = self._states(stages, [item.query for item in items], ANSWERS)
         answers = self._once(_share(stages, ANSWERS), lambda: _score_answers(items, ended))
         judge = self._parts.judge(configuration.on)
         judgments = self._once(judge.key, lambda: _judge(tests.judgments, judge))
-        responses = {item.gold.id: journey.response() for item, journey in zip(items, ended, strict=True)}
-        searches = {
-            item.gold.id: Search(journey.rewrite, journey.hits) for item, journey in zip(tests.chain, searched, strict=True)
-        }
+        responses = {item.gold.id: state.response() for item, state in zip(items, ended, strict=True)}
+        searches = {item.gold.id: Search(state.rewrite, state.hits) for item, state in zip(tests.chain, searched, strict=True)}
         return Measured(configuration, rewrites, retrieval, answers, judgments, responses, searches)
 
     def _once(self, key: Hashable, score: Callable[[], T]) -> T:
@@ -117,50 +115,48 @@ class Bench:
             self._scored[key] = score()
         return self._scored[key]  # type: ignore[return-value]
 
-    def _journeys(self, stages: Sequence[Stage], queries: Sequence[Query], name: str) -> list[Journey]:
+    def _states(self, stages: Sequence[Stage], queries: Sequence[Query], name: str) -> list[ChainState]:
         """The questions after stage `name`. Only what it depends on is run, and each question only once."""
-        journeys = [Journey.start(query) for query in queries]
-        for stage in behind(stages, name):
-            known = self._steps.setdefault(_share(stages, stage.name), {})
-            live = [journey for journey in journeys if journey.error is None]
-            new = {journey.query: journey for journey in live if journey.query not in known}
+        states = [ChainState.start(query) for query in queries]
+        for stage in upstream(stages, name):
+            known = self._results.setdefault(_share(stages, stage.name), {})
+            live = [state for state in states if state.error is None]
+            new = {state.query: state for state in live if state.query not in known}
             known |= zip(new, map(_untimed, stage.run(list(new.values()))), strict=True)
-            for journey in live:
-                journey.take(known[journey.query])
-                if journey.error is not None and stage.name == RETRIEVAL:
-                    raise journey.error  # a search that fails says nothing about a chain: the figures would only be too low
-        return journeys
+            for state in live:
+                state.apply(known[state.query])
+                if state.error is not None and stage.name == RETRIEVAL:
+                    raise state.error  # a search that fails says nothing about a chain: the figures would only be too low
+        return states
 
     def _rewrites(self, stages: Sequence[Stage]) -> ScoreTable:
         golds = [item.gold for item in self._tests.rewrites]
-        journeys = self._journeys(stages, [item.query for item in self._tests.rewrites], REWRITES)
-        return score_rewrites(golds, {gold.id: each.rewrite for gold, each in zip(golds, journeys, strict=True)})
+        states = self._states(stages, [item.query for item in self._tests.rewrites], REWRITES)
+        return score_rewrites(golds, {gold.id: each.rewrite for gold, each in zip(golds, states, strict=True)})
 
 
 def _share(stages: Sequence[Stage], name: str) -> Hashable:
     """What two configurations must have in common for stage `name` to come to the same for each question."""
-    return name, tuple(stage.key for stage in behind(stages, name))
+    return name, tuple(stage.key for stage in upstream(stages, name))
 
 
-def _untimed(step: Step) -> Step:
+def _untimed(result: StageResult) -> StageResult:
     """Without its seconds, which are never the same twice: an evaluation that is run again comes to the same, byte for byte."""
-    return step if step.record is None else replace(step, record=replace(step.record, seconds=0.0))
+    return result if result.record is None else replace(result, record=replace(result.record, seconds=0.0))
 
 
-def _score_answers(items: Sequence[ChainItem], journeys: Sequence[Journey]) -> ScoreTable:
-    ended = {item.gold.id: journey.response() for item, journey in zip(items, journeys, strict=True)}
+def _score_answers(items: Sequence[ChainItem], states: Sequence[ChainState]) -> ScoreTable:
+    ended = {item.gold.id: state.response() for item, state in zip(items, states, strict=True)}
     answers = {id_: response.answer for id_, response in ended.items()}
     shown = {id_: [hit.passage for hit in response.trace.hits] for id_, response in ended.items()}
     return score_answers([item.gold for item in items], answers, shown)
 
 
-def _score_hits(items: Sequence[ChainItem], journeys: Sequence[Journey]) -> ScoreTable:
+def _score_hits(items: Sequence[ChainItem], states: Sequence[ChainState]) -> ScoreTable:
     judged = [
-        (item.gold, journey)
-        for item, journey in zip(items, journeys, strict=True)
-        if item.gold.answerable and item.gold.passage_ids
+        (item.gold, state) for item, state in zip(items, states, strict=True) if item.gold.answerable and item.gold.passage_ids
     ]
-    searched = [(gold, journey.ranking) for gold, journey in judged if journey.error is None]
+    searched = [(gold, state.ranking) for gold, state in judged if state.error is None]
     scores: Mapping[str, Mapping[str, float]] = {}
     if searched:
         qrels = {gold.id: dict.fromkeys(gold.passage_ids, 1) for gold, _ in searched}
@@ -171,10 +167,10 @@ def _score_hits(items: Sequence[ChainItem], journeys: Sequence[Journey]) -> Scor
             ItemScores(
                 gold.id,
                 gold.group or gold.id,
-                journey.rewrite.outcome,
+                state.rewrite.outcome,
                 {metric: values[gold.id] for metric, values in scores.items() if gold.id in values},
             )
-            for gold, journey in judged
+            for gold, state in judged
         )
     )
 

@@ -20,7 +20,7 @@ from lorag.pipeline.records import Outcome
 from lorag.pipeline.stages import Judge
 from lorag.pipeline.stages.attempts import attempt
 from lorag.pipeline.stages.judge import support
-from lorag.pipeline.stages.stage import Journey
+from lorag.pipeline.stages.stage import ChainState
 
 LABEL_TOKENS = 16
 """Room for any label; a reply that needs more is not one."""
@@ -48,8 +48,10 @@ class SupportVerdicts:
 
 def judge_answers(measured: Measured, judge_stage: Judge, labelled: Sequence[Judged]) -> SupportVerdicts:
     """Ask for the support of each answer that claims something. `labelled` are the judge's own test judgments."""
-    steps = support(judge_stage).run([Journey.of(response) for response in measured.responses.values()])
-    verdicts = {id_: step.verdict for id_, step in zip(measured.responses, steps, strict=True) if step.verdict is not None}
+    results = support(judge_stage).run([ChainState.of(response) for response in measured.responses.values()])
+    verdicts = {
+        id_: result.verdict for id_, result in zip(measured.responses, results, strict=True) if result.verdict is not None
+    }
     ok = [verdict for verdict in verdicts.values() if verdict.outcome is Outcome.OK]
     first = next(iter(SUPPORT.labels))
     own = [item for item in labelled if item.gold.startswith(f"{SUPPORT.task}: ") and item.label is not None]

@@ -1,4 +1,4 @@
-"""The stages a question goes through. Each answers batches, item by item: one that fails is marked failed, the rest stand."""
+"""The stages a question passes through. Each runs on a batch; an item that fails is marked failed and the others are kept."""
 
 from lorag.pipeline.stages.judge import Judge
 from lorag.pipeline.stages.retriever import Retriever, Searcher

@@ -1,4 +1,4 @@
-"""Runs a batch so that one bad item costs only itself: its error is kept in its place, named by stage, adapter and item."""
+"""Runs a batch so that one bad item fails alone: its error is in its place, and names stage, adapter and item."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 Request = TypeVar("Request", Generation, ChoiceRequest)
 
 BASE = "base"
-"""What a trace calls the model if no adapter is on it."""
+"""What a trace calls the model without an adapter."""
 
 ITEM_CHARS = 60
 
@@ -21,7 +21,8 @@ ITEM_CHARS = 60
 def ask(
     call: Callable[[Sequence[Request]], Sequence[Result]], requests: Sequence[Request | LoragError | None], names: Sequence[str]
 ) -> list[Result | LoragError | None]:
-    """What an engine's `call` answers to each request of one stage and adapter, or its error; what is no request stands as it is.
+    """An engine's answer to each request of one stage and adapter, or its error. An element that is not a request is returned
+    as it is.
 
     `names` are what errors call the items.
     """
@@ -40,7 +41,7 @@ def attempt(
 ) -> list[Result | LoragError]:
     """`run(items)`, or the error of each item that cannot be run, in item order.
 
-    A batch that fails is halved until the items at fault stand alone. If the error says `retry` (a server is away), all
+    A batch that fails is halved until the items at fault are alone. If the error says `retry` (a server is unavailable), all
     items get it at once, since more calls would only wait again. An item's error keeps its class and its cause.
     """
     if not items:
@@ -58,7 +59,8 @@ def attempt(
 
 
 def named(error: Exception, stage: str, adapter: str | None, item: str) -> LoragError:
-    """`error` with its place in front: same class and `retry`, EngineError if it is a library's own; cause kept."""
+    """`error` with stage, adapter and item in front: same class and `retry`, or EngineError for a library's error; `error` is
+    its cause."""
     shown = item if len(item) <= ITEM_CHARS else item[: ITEM_CHARS - 1] + "…"
     reason = str(error).partition("\n")[0] or type(error).__name__
     kind = type(error) if isinstance(error, LoragError) else EngineError

@@ -1,6 +1,6 @@
 """The judge: inputs and a closed schema → its most likely label, with a probability for every label.
 
-A `Check` is the stage that asks it about one thing of a question: the intent, whether the passages hold the answer, whether
+A `Check` is the stage that asks it one thing about a question: the intent, whether the passages hold the answer, or whether
 they support it.
 """
 
@@ -17,12 +17,12 @@ from lorag.pipeline.engine.protocol import ChoiceRequest, Engine
 from lorag.pipeline.errors import LoragError
 from lorag.pipeline.records import Hit, Message, Outcome, Role, Verdict
 from lorag.pipeline.stages.attempts import ask, attempt
-from lorag.pipeline.stages.stage import Journey, Step, record, share
+from lorag.pipeline.stages.stage import ChainState, StageResult, record, share
 from lorag.pipeline.stages.synthesizer import REFUSAL
 
 
 class Judge:
-    """Asks `engine` with the judge adapter resident as `adapter`, or the bare base in the plain words."""
+    """Asks `engine` with the judge adapter resident as `adapter`, or the bare base with the plain prompt."""
 
     def __init__(self, engine: Engine, adapter: str | None = None) -> None:
         self._engine = engine
@@ -34,11 +34,11 @@ class Judge:
         return self._engine, self.adapter, self._style
 
     def judge(self, schema: LabelSchema, inputs: Sequence[JudgeInputs]) -> list[Verdict]:
-        """One verdict an input, in order. Of labels that are equally likely the first of the schema is taken."""
+        """One verdict an input, in order. Of equally likely labels the first of the schema is chosen."""
         return [verdict for _, verdict in self.judge_prompts(schema, inputs)]
 
     def judge_prompts(self, schema: LabelSchema, inputs: Sequence[JudgeInputs]) -> list[tuple[tuple[Message, ...], Verdict]]:
-        """As `judge`, each with the prompt that the labels stood after; empty where there was nothing to judge."""
+        """As `judge`, each with the prompt before the labels; the prompt is empty if there was nothing to judge."""
         labels, names = tuple(judge.label_list(schema)), [item.question or item.message or item.answer for item in inputs]
         replies = tuple(judge.target(schema, label) for label in labels)
 
@@ -57,10 +57,10 @@ class Judge:
 
 
 class Check:
-    """The judge's word on what `subject` makes of a question; None: there is nothing to judge.
+    """A verdict on what `subject` takes from a question; None from it means there is nothing to judge.
 
-    With a `gate`, which is for answerability alone, the question is refused if P(unanswerable) is at least that. A verdict that
-    failed ends it then: it may not pass unseen.
+    With a `gate`, which is for answerability alone, the question is refused if P(unanswerable) is at least that. A failed
+    verdict then ends the question: it may not pass unchecked.
     """
 
     role = Role.JUDGE
@@ -69,7 +69,7 @@ class Check:
         self,
         judge: Judge,
         schema: LabelSchema,
-        subject: Callable[[Journey], JudgeInputs | None],
+        subject: Callable[[ChainState], JudgeInputs | None],
         inputs: tuple[str, ...] = (),
         gate: float | None = None,
     ) -> None:
@@ -81,16 +81,16 @@ class Check:
     def key(self) -> Hashable:
         return self._judge.key, self.name, self._schema.instruction, tuple(self._schema.labels.items()), self._gate
 
-    def run(self, journeys: Sequence[Journey]) -> list[Step]:
+    def run(self, states: Sequence[ChainState]) -> list[StageResult]:
         started = time.perf_counter()
-        subjects = [self._subject(journey) for journey in journeys]
+        subjects = [self._subject(state) for state in states]
         asked = [subject for subject in subjects if subject is not None]
         judged = self._judge.judge_prompts(self._schema, asked)
         seconds = share(started, len(asked))
-        steps = iter([self._step(prompt, verdict, seconds) for prompt, verdict in judged])
-        return [Step() if subject is None else next(steps) for subject in subjects]
+        results = iter([self._result(prompt, verdict, seconds) for prompt, verdict in judged])
+        return [StageResult() if subject is None else next(results) for subject in subjects]
 
-    def _step(self, prompt: tuple[Message, ...], verdict: Verdict, seconds: float) -> Step:
+    def _result(self, prompt: tuple[Message, ...], verdict: Verdict, seconds: float) -> StageResult:
         shown = dict(verdict.probabilities)
         about = record(
             self.name,
@@ -103,13 +103,13 @@ class Check:
             error=verdict.error,
         )
         if self._gate is None:
-            return Step(about, verdict=verdict)
+            return StageResult(about, verdict=verdict)
         shut = verdict.error is None and shown["unanswerable"] >= self._gate
-        return Step(about, verdict=verdict, answer=REFUSAL if shut else None, error=verdict.error)
+        return StageResult(about, verdict=verdict, answer=REFUSAL if shut else None, error=verdict.error)
 
 
 def intent(judge: Judge, intents: Mapping[str, str]) -> Check:
-    """What the user wants, judged from the turn as it was said. `intents` are labels and meanings."""
+    """What the user wants, judged from the question before the rewrite. `intents` are labels and meanings."""
     return Check(judge, intent_schema(intents), _message)
 
 
@@ -123,24 +123,24 @@ def support(judge: Judge) -> Check:
     return Check(judge, SUPPORT, _claim, ("rewrite", "hits", "answer"))
 
 
-def _message(journey: Journey) -> JudgeInputs:
-    return JudgeInputs(message=journey.query.question, history=journey.query.history)
+def _message(state: ChainState) -> JudgeInputs:
+    return JudgeInputs(message=state.query.question, history=state.query.history)
 
 
-def _evidence(journey: Journey) -> JudgeInputs | None:
-    return JudgeInputs(question=journey.rewrite.question, passages=_texts(journey.hits)) if journey.hits else None
+def _evidence(state: ChainState) -> JudgeInputs | None:
+    return JudgeInputs(question=state.rewrite.question, passages=_texts(state.hits)) if state.hits else None
 
 
-def _claim(journey: Journey) -> JudgeInputs | None:
-    """The answer beside what it cites, else beside all that was shown.
+def _claim(state: ChainState) -> JudgeInputs | None:
+    """The answer with the passages it cites, or all that were shown if it cites none.
 
     The question is there because a short answer means nothing without it.
     """
-    answer = journey.answer
+    answer = state.answer
     if answer is None or answer.refused or not answer.text.strip():
         return None
-    cited = [journey.hits[citation.number - 1] for citation in answer.citations]
-    return JudgeInputs(question=journey.rewrite.question, answer=answer.text, passages=_texts(cited or journey.hits))
+    cited = [state.hits[citation.number - 1] for citation in answer.citations]
+    return JudgeInputs(question=state.rewrite.question, answer=answer.text, passages=_texts(cited or state.hits))
 
 
 def _texts(hits: Sequence[Hit]) -> tuple[PassageText, ...]:

@@ -1,4 +1,4 @@
-"""Chooses the words of a passage that support an answer, and says where they stand in the source. Pure text, no model."""
+"""Chooses the span of a passage that supports an answer, and locates it in the source. Pure text, no model."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ ANSWER_WEIGHT = 2.0
 def cite(number: int, passage: Passage, question: str, answer: str) -> Citation:
     """The citation of passage `number`: its supporting sentence, verbatim at `start:end` of the source.
 
-    Where markup of the source cuts the sentence, the run that holds the answer is quoted, else the longest. The quote is
-    empty only where no character of the passage stands verbatim in its source.
+    If markup of the source cuts the sentence, the run that holds the answer is quoted, else the longest. The quote is empty
+    only if no character of the passage is verbatim in its source.
     """
     for start, end in support(passage.text, question, answer):
         run = _verbatim(passage, start, end, answer)
@@ -40,8 +40,8 @@ def support(text: str, question: str, answer: str) -> list[Span]:
     """Spans of `text` by how well they support `answer` to `question`, best first; each is one sentence, or the sentences over
     which a verbatim answer runs.
 
-    A span that holds the answer goes before all that do not. Within each kind the weighted overlap decides: words shared with
-    answer (double) and question, each by its rarity among the sentences (the idf of BM25); then the earlier one.
+    Spans that hold the answer come before all others. Within each group the weighted overlap decides: words shared with answer
+    (double) and question, each by its idf among the sentences (as in BM25). Ties go to the earlier span.
     """
     spans = sentences(text)
     bags = [_words(text[start:end]) for start, end in spans]
@@ -65,7 +65,7 @@ def _words(text: str) -> frozenset[str]:
 
 
 def _occurrences(text: str, answer: str) -> Iterator[Span]:
-    """Where `answer` stands in `text` as whole words, whatever the case, white space and the mark at its end."""
+    """Spans of `answer` in `text` as whole words; case, white space and punctuation at its ends do not matter."""
     parts = answer.strip().strip(".!?,;:\"'“”").split()
     if not parts:
         return
@@ -82,7 +82,7 @@ def _cover(spans: Sequence[Span], start: int, end: int) -> Span:
 
 
 def _verbatim(passage: Passage, start: int, end: int, answer: str) -> Span | None:
-    """The run within `start:end` of the passage that stands verbatim in the source: with the answer, else the longest."""
+    """The run within `start:end` of the passage that is verbatim in the source: one with the answer, else the longest."""
     if not passage.segments:
         return (start, end) if end > start else None
     runs = []

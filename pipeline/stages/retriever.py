@@ -11,14 +11,14 @@ from lorag.pipeline.records import Hit, Outcome, Role
 from lorag.pipeline.retrieval.rerank import Reranker
 from lorag.pipeline.retrieval.store import Filter
 from lorag.pipeline.stages.attempts import attempt
-from lorag.pipeline.stages.stage import Journey, Step, record, share
+from lorag.pipeline.stages.stage import ChainState, StageResult, record, share
 
 DEPTH = 10
-"""Hits searched for at least, however few are shown: retrieval is measured this deep, and what is measured is what serves. An
-index that fuses two rankings may order a deeper search otherwise, so nobody searches at another depth."""
+"""Hits of a search, at least, even if fewer are shown. Retrieval is measured at this depth, and what is measured is what
+serves. Fused rankings may change with the depth, so every search uses the same one."""
 
 RERANK_POOL = 20
-"""Hits a reranker chooses from, at least; four times k if that is more."""
+"""Hits that a reranker orders, at least; four times k if that is more."""
 
 
 class Searcher(Protocol):
@@ -32,7 +32,7 @@ class Searcher(Protocol):
 
 
 class Retriever:
-    """Searches `index` and shows the first `k` hits; with a `reranker` it orders a larger pool anew before.
+    """Searches `index` and shows the first `k` hits. A `reranker` first reorders a larger pool.
 
     `encoder` is what a trace calls the encoder of the questions.
     """
@@ -62,16 +62,16 @@ class Retriever:
     def key(self) -> Hashable:
         return self.name, self._index, self.encoder, self.k, self.hybrid, repr(self._filter), self._reranker
 
-    def run(self, journeys: Sequence[Journey]) -> list[Step]:
+    def run(self, states: Sequence[ChainState]) -> list[StageResult]:
         started = time.perf_counter()
-        found = self.rank([journey.rewrite.question for journey in journeys])
-        seconds = share(started, len(journeys))
-        return [self._step(ranking, seconds) for ranking in found]
+        found = self.rank([state.rewrite.question for state in states])
+        seconds = share(started, len(states))
+        return [self._result(ranking, seconds) for ranking in found]
 
     def retrieve(self, questions: Sequence[str], *, k: int | None = None, filter: Filter | None = None) -> list[tuple[Hit, ...]]:
-        """At most `k` hits a question, in order; `k` and `filter` stand in for the retriever's own.
+        """At most `k` hits a question, in order; `k` and `filter` replace the retriever's own.
 
-        Raises StoreError, IndexMismatch, InputError (a bad filter), BaseError: the first there is, named by question.
+        Raises the first error: StoreError, IndexMismatch, InputError (a bad filter) or BaseError. It names the question.
         """
         count = self.k if k is None else k
         results: list[tuple[Hit, ...]] = []
@@ -101,10 +101,10 @@ class Retriever:
     def _best(self, question: str, hits: Sequence[Hit], count: int) -> tuple[Hit, ...]:
         return tuple(self._reranker.rerank(question, hits, count) if self._reranker else hits)
 
-    def _step(self, found: tuple[Hit, ...] | LoragError, seconds: float) -> Step:
+    def _result(self, found: tuple[Hit, ...] | LoragError, seconds: float) -> StageResult:
         error, ranking = (found, ()) if isinstance(found, LoragError) else (None, found)
         hits = ranking[: self.k]
         shown = [{"passage_id": hit.passage.id, "score": hit.score} for hit in hits]
         outcome = Outcome.FAILED if error else Outcome.OK
         about = record(self.name, self.encoder, seconds, outcome, k=self.k, hybrid=self.hybrid, found=shown, error=error)
-        return Step(about, ranking=ranking, hits=hits, error=error)
+        return StageResult(about, ranking=ranking, hits=hits, error=error)

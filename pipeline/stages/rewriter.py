@@ -10,11 +10,11 @@ from lorag.pipeline.engine.protocol import Completion, Engine, Generation
 from lorag.pipeline.errors import LoragError
 from lorag.pipeline.records import Outcome, Query, Rewrite, Role
 from lorag.pipeline.stages.attempts import ask
-from lorag.pipeline.stages.stage import Journey, Step, record, share
+from lorag.pipeline.stages.stage import ChainState, StageResult, record, share
 
 
 class Rewriter:
-    """Asks `engine` with the rewriter adapter resident as `adapter`, or the bare base in the plain words."""
+    """Asks `engine` with the rewriter adapter resident as `adapter`, or the bare base with the plain prompt."""
 
     name, role = "rewrite", Role.REWRITER
     inputs: tuple[str, ...] = ()
@@ -29,18 +29,18 @@ class Rewriter:
     def key(self) -> Hashable:
         return self.name, self._engine, self.adapter, self._style
 
-    def run(self, journeys: Sequence[Journey]) -> list[Step]:
+    def run(self, states: Sequence[ChainState]) -> list[StageResult]:
         started = time.perf_counter()
-        asked = self._ask([journey.query for journey in journeys])
-        seconds = share(started, len(journeys))
-        return [self._step(request, rewrite, seconds) for request, rewrite in asked]
+        asked = self._ask([state.query for state in states])
+        seconds = share(started, len(states))
+        return [self._result(request, rewrite, seconds) for request, rewrite in asked]
 
     def rewrite(self, queries: Sequence[Query]) -> list[Rewrite]:
         """One rewrite a query, in order. A question without history stands alone and is left as it is."""
         return [rewrite for _, rewrite in self._ask(queries)]
 
     def request(self, query: Query) -> Generation | None:
-        """What the model is asked; None without history."""
+        """The request to the model; None without history."""
         if not query.history:
             return None
         prompt = rewrite.messages(query.history, query.question, self._style)
@@ -51,12 +51,12 @@ class Rewriter:
         replies = ask(self._engine.generate, requests, [query.question for query in queries])
         return [(request, _read(query, reply)) for query, request, reply in zip(queries, requests, replies, strict=True)]
 
-    def _step(self, request: Generation | None, made: Rewrite, seconds: float) -> Step:
+    def _result(self, request: Generation | None, made: Rewrite, seconds: float) -> StageResult:
         prompt = request.messages if request else ()
         about = record(
             self.name, self.adapter, seconds, made.outcome, prompt, made.reply, question=made.question, error=made.error
         )
-        return Step(about, rewrite=made, error=made.error)
+        return StageResult(about, rewrite=made, error=made.error)
 
 
 def _read(query: Query, reply: Completion | LoragError | None) -> Rewrite:

@@ -1,4 +1,4 @@
-"""What a stage of the chain is, and a question on its way through the stages. Pure data; knows no stage in particular."""
+"""The contract of a stage, and the state of a question between stages. Pure data; knows no stage in particular."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from lorag.pipeline.stages.attempts import BASE
 
 
 class Stage(Protocol):
-    """One stage of the chain. It runs over a batch of questions; a question that fails costs only itself.
+    """One stage of the chain. It runs on a batch of questions; a question that fails does not affect the others.
 
-    `name` is that of its record, `role` the one whose adapter it works with. `inputs` are the fields of a `Journey` that it
-    reads beside the query, `outputs` those that it may set. `key` is all that decides what it sets beside those inputs: within
-    one process, equal keys and equal inputs give the same `Step`.
+    `name` is that of its record, `role` that of its adapter. `inputs` are the fields of a `ChainState` that it reads besides
+    the query, `outputs` those that it may set. `key` is all else that its result depends on: within one process, equal keys and
+    equal inputs give the same `StageResult`.
     """
 
     @property
@@ -37,27 +37,27 @@ class Stage(Protocol):
     @property
     def key(self) -> Hashable: ...
 
-    def run(self, journeys: Sequence[Journey]) -> list[Step]:
-        """What the stage comes to for each question, in order. The journeys stay as they are."""
+    def run(self, states: Sequence[ChainState]) -> list[StageResult]:
+        """The stage's result for each question, in order. Does not change `states`."""
         ...
 
 
 @runtime_checkable
 class WritingStage(Stage, Protocol):
-    """A stage that can show its reply as it is written."""
+    """A stage that can stream its reply."""
 
-    def write(self, journey: Journey) -> Generator[TextDelta, None, Step]:
-        """As `run` for one question, in pieces. Raises what ended it."""
+    def write(self, state: ChainState) -> Generator[TextDelta, None, StageResult]:
+        """As `run` for one question, in pieces. Raises the error that ended it."""
         ...
 
 
 class StageWatcher(Protocol):
-    """Is told of the stages of one question, in the thread that runs them."""
+    """Callbacks for the stages of one question, in the thread that runs them."""
 
-    def started(self, stage: str, journey: Journey) -> None: ...
+    def started(self, stage: str, state: ChainState) -> None: ...
 
-    def ended(self, stage: str, journey: Journey, error: BaseException | None) -> None:
-        """The stage's record, if it left one, is the last of the journey's. `error` is what ended the question here."""
+    def ended(self, stage: str, state: ChainState, error: BaseException | None) -> None:
+        """The stage's record, if it left one, is the last of the state's. `error` is what ended the question here."""
         ...
 
 
@@ -69,8 +69,8 @@ class TextDelta:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """What a stage came to for one question; None leaves a journey's field as it is.
+class StageResult:
+    """A stage's result for one question; None leaves a field of the state as it is.
 
     Without a record the stage had nothing to do. `error` ends the question.
     """
@@ -85,10 +85,11 @@ class Step:
 
 
 @dataclass(slots=True, eq=False)
-class Journey:
-    """Filled in step by step. `ranking` is all that the search found, best first; `hits` are those of it that are shown.
+class ChainState:
+    """A question's state, filled in stage by stage.
 
-    `error` ends the journey: no later stage runs, and the answer is failed.
+    `ranking` is all that the search found, best first; `hits` are those of it that are shown. `error` ends the question: no later
+    stage runs, and the answer is failed.
     """
 
     query: Query
@@ -102,27 +103,27 @@ class Journey:
     watcher: StageWatcher | None = None
 
     @classmethod
-    def start(cls, query: Query, *, hits: Sequence[Hit] = (), watcher: StageWatcher | None = None) -> Journey:
+    def start(cls, query: Query, *, hits: Sequence[Hit] = (), watcher: StageWatcher | None = None) -> ChainState:
         return cls(query, Rewrite(query.question, Outcome.OK), hits=tuple(hits), watcher=watcher)
 
     @classmethod
-    def of(cls, response: Response) -> Journey:
-        """The journey that ended in `response`, to be judged further. Its history is not known any more."""
+    def of(cls, response: Response) -> ChainState:
+        """The state that ended in `response`, for further judging. The history is not in it."""
         return cls(Query(response.question), response.rewrite, hits=response.trace.hits, answer=response.answer)
 
-    def take(self, step: Step) -> None:
-        """Go the step."""
+    def apply(self, result: StageResult) -> None:
+        """Set the fields of `result` and append its verdict and record."""
         for name in ("rewrite", "ranking", "hits", "answer", "error"):
-            if (value := getattr(step, name)) is not None:
+            if (value := getattr(result, name)) is not None:
                 setattr(self, name, value)
-        if step.verdict is not None:
-            self.verdicts.append(step.verdict)
-        if step.record is not None:
-            self.records.append(step.record)
+        if result.verdict is not None:
+            self.verdicts.append(result.verdict)
+        if result.record is not None:
+            self.records.append(result.record)
 
     @contextmanager
     def watched(self, stage: str) -> Iterator[None]:
-        """Within: the question is in `stage`."""
+        """Within: `stage` runs on the question; the watcher is called before and after."""
         if self.watcher is None:
             yield
             return
@@ -140,8 +141,8 @@ class Journey:
         return Response(self.query.question, self.rewrite, answer, tuple(self.verdicts), trace)
 
 
-def behind(stages: Sequence[Stage], name: str) -> list[Stage]:
-    """The stages that decide what stage `name` comes to, itself last: those that set what it reads, and so on."""
+def upstream(stages: Sequence[Stage], name: str) -> list[Stage]:
+    """The stages on which the result of stage `name` depends, itself last: those that set its inputs, and so on."""
     found: list[Stage] = []
     read: set[str] = set()
     for stage in reversed(stages):

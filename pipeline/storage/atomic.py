@@ -1,7 +1,8 @@
-"""Writing that a kill or a full disk cannot leave half done: aside in the same folder, synced, renamed. Knows no content.
+"""Atomic writes: a temporary file or folder next to the target, synced, then renamed. A kill or a full disk leaves the old state.
 
-What is written aside has a name that begins with `.lorag-aside-`. A folder aside is held by a lock of its own, which the system
-drops when its owner dies. That is how leftovers of a dead writer are told from the work of a living one. All raise OSError.
+Knows no content. Temporary names begin with `.lorag-aside-`. A temporary folder is locked by its owner, and the system drops
+the lock when the owner dies. That distinguishes leftovers of a dead writer from the work of a living one. All functions raise
+OSError.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def sync(path: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Make all that is below `folder` durable."""
+    """Make everything in `folder` durable."""
     for below, _, names in os.walk(folder, topdown=False):
         for name in names:
             sync(Path(below, name))
@@ -41,7 +42,7 @@ def sync_tree(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make `folder` and its parents, each entered durably in the one above."""
+    """Make `folder` and its parents, and sync each parent's entry."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     for path in reversed(missing):
         path.mkdir(exist_ok=True)
@@ -62,18 +63,18 @@ def _write_new(target: Path, pieces: Iterable[bytes], mode: int = _BY_UMASK) -> 
 
 
 def write_new(target: Path, text: str) -> None:
-    """Write a new file durably; its folder is synced by whoever renames that. Raises FileExistsError too."""
+    """Write a new file durably; the caller syncs its folder. Raises FileExistsError if `target` exists."""
     _write_new(target, [text.encode()])
 
 
 def copy_file(source: Path, target: Path, limit: int) -> None:
-    """Copy a plain file of at most `limit` bytes durably. Raises FileError for any other."""
+    """Copy a plain file of at most `limit` bytes durably. Raises FileError for any other file."""
     with open_plain(source, limit) as file:
         _write_new(target, iter(lambda: file.read(_CHUNK), b""))
 
 
 def write_file(path: Path, content: str | bytes, *, mode: int = _BY_UMASK) -> None:
-    """Put `content` at `path` in one rename: a reader finds the old file or the new one. Its folder is made if it is missing."""
+    """Write `content` to `path` by one rename: a reader sees the old file or the new one. Makes the folder if it is missing."""
     make_folder(path.parent)
     with _aside_file(path.parent, content.encode() if isinstance(content, str) else content, mode) as aside:
         aside.rename(path)
@@ -82,9 +83,9 @@ def write_file(path: Path, content: str | bytes, *, mode: int = _BY_UMASK) -> No
 
 @contextlib.contextmanager
 def aside_text(folder: Path, text: str) -> Iterator[Path]:
-    """Within: a synced file in `folder` that holds `text`, to be renamed to where it belongs. Gone after, if it was not.
+    """Within: a synced temporary file in `folder` that holds `text`, for the caller to rename; removed after if still there.
 
-    For changes of several files: whatever can fail, fails before the first rename.
+    For changes of several files: what can fail does so before the first rename.
     """
     with _aside_file(folder, text.encode(), _BY_UMASK) as path:
         yield path
@@ -101,7 +102,7 @@ def _aside_file(folder: Path, content: bytes, mode: int) -> Iterator[Path]:
 
 
 def clear_aside_files(folder: Path) -> None:
-    """Remove the files that killed writers left in `folder`. Only if no other writer can be at work there."""
+    """Remove the files that killed writers left in `folder`. Call it only if no other writer can be active there."""
     for path in folder.glob(f"{_ASIDE}*"):
         if path.is_file():
             path.unlink(missing_ok=True)
@@ -109,9 +110,9 @@ def clear_aside_files(folder: Path) -> None:
 
 @contextlib.contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """Within: an empty folder beside `target`. After, all in it is durable and it has that name; gone if anything was raised.
+    """Within: an empty folder next to `target`. After, it is synced and renamed to `target`, or removed after an error.
 
-    Raises OSError too if there is a folder at `target` by then that is not empty.
+    Raises OSError also if `target` is a folder that is not empty.
     """
     make_folder(target.parent)
     with aside_folder(target.parent) as aside:
@@ -123,9 +124,9 @@ def new_folder(target: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def aside_folder(parent: Path) -> Iterator[Path]:
-    """Within: a new folder in `parent`, to be filled, synced and renamed. Gone after, if it was not.
+    """Within: a new temporary folder in `parent`, for the caller to fill, sync and rename; removed after if still there.
 
-    Removes what dead writers left in `parent`.
+    Removes what killed writers left in `parent`.
     """
     _clear_aside_folders(parent)
     path, owner = _owned_folder(parent)
@@ -143,7 +144,7 @@ def _owned_folder(parent: Path) -> tuple[Path, int]:
         path.mkdir()
         try:
             owner = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        except FileNotFoundError:  # taken for a leftover before it was locked
+        except FileNotFoundError:  # another process removed it as a leftover before it was locked
             continue
         if try_lock(owner) and path.exists():
             return path, owner

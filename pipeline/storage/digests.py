@@ -11,6 +11,6 @@ def text_digest(text: str) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """Of the file's bytes. Raises OSError."""
+    """The digest of the file's bytes. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

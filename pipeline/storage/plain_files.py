@@ -1,6 +1,6 @@
-"""Opens and reads files of unknown origin: plain files of bounded size, never through a link, never waiting.
+"""Opens and reads files of unknown origin: plain files of bounded size, never through a link, never blocking.
 
-A pipe would keep the reader waiting for ever, a device never ends, and a link may lead anywhere.
+A pipe would block the reader for ever, a device never ends, and a link may point anywhere.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def open_plain(path: Path, limit: int) -> BinaryIO:
 
 
 def parse_json(data: bytes) -> Any:
-    """JSON as every reader would take it. Raises ValueError, or RecursionError for what is nested too deep.
+    """Parse JSON that every reader reads the same. Raises ValueError, or RecursionError if it is nested too deep.
 
-    Refused beside malformed text: a byte-order mark and any encoding but UTF-8, a key given twice, NaN and Infinity, and half a
-    surrogate pair, which no tokenizer and no terminal takes.
+    Refused besides malformed text: a byte-order mark, any encoding but UTF-8, a key given twice, NaN and Infinity, and half a
+    surrogate pair. No tokenizer or terminal accepts the last.
     """
     parsed = json.loads(data.decode("utf-8"), object_pairs_hook=_no_twins, parse_constant=_no_constant)
     if rb"\u" in data:
@@ -44,7 +44,7 @@ def parse_json(data: bytes) -> Any:
 
 
 def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Two readers might each believe another one."""
+    """Refuse a key given twice: two readers might use different values."""
     made: dict[str, Any] = {}
     for key, value in pairs:
         if key in made:

@@ -1,7 +1,7 @@
 """Strict JSON → frozen records: every key known, none missing, every value of its declared type. Knows no record of its own.
 
-Such a file decides what is served and who may ask, so a misspelt or missing key is an error that names the key and never a
-default. It is plain standard library: reading a file must cost nothing.
+Such a file decides what is served and who has access. So a misspelt or missing key is an error that names the key, never a
+default. It uses the standard library alone: reading a file must import nothing slow.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from lorag.pipeline.storage.plain_files import open_plain, parse_json
 Record = TypeVar("Record")
 
 OPTIONAL: Mapping[str, bool] = types.MappingProxyType({"optional": True})
-"""Metadata of a field that may be absent: it has its default then, and is not written while it is None."""
+"""Metadata of a field that may be absent: it then has its default. It is not written if it is None."""
 
 _MOST = 1e30
-"""No number of ours is as large; an integer of a thousand digits would not even fit a float."""
+"""Larger numbers are refused: no value here is as large, and an integer of a thousand digits does not fit a float."""
 
 
 def load_json(path: Path, *, limit: int) -> Any:
-    """Parse a plain JSON file of at most `limit` bytes. Raises FileError naming the file for any other, see `parse_json`."""
+    """Parse a plain JSON file of at most `limit` bytes. Raises FileError that names the file for any other file or content, see
+    `parse_json`."""
     with open_plain(path, limit) as file:
         data = file.read(limit)
     try:
@@ -39,7 +40,7 @@ def load_json(path: Path, *, limit: int) -> Any:
 
 
 def build(kind: type[Record], data: object, where: str) -> Record:
-    """Make the frozen dataclass `kind` out of parsed JSON. `where` begins each message: the file, then the key path.
+    """Build the frozen dataclass `kind` from parsed JSON. `where` begins each message: the file, then the key path.
 
     A field with the metadata `OPTIONAL` may be absent. Field types may be str, int, float (finite), bool, StrEnum, `X | None`,
     `tuple[X, ...]`, `Mapping[str, X]` and other dataclasses. Raises FileError for an unknown or missing key and for a value of
@@ -92,7 +93,7 @@ def _scalar(hint: Any, value: Any, where: str) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """A record as what `json` writes: mappings, lists and scalars. The inverse of `build`."""
+    """A record as plain JSON values: mappings, lists and scalars. The inverse of `build`."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         named = [(field, getattr(value, field.name)) for field in dataclasses.fields(value)]
         return {field.name: plain(v) for field, v in named if v is not None or not field.metadata.get("optional")}
@@ -104,7 +105,7 @@ def plain(value: Any) -> Any:
 
 
 def dump_json(value: Any, where: str) -> str:
-    """Indented JSON text of a record. Raises FileError where a number is not finite: no reader would take it."""
+    """Indented JSON text of a record. Raises FileError if a number is not finite, which is not JSON."""
     try:
         return json.dumps(plain(value), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
     except ValueError as error:

@@ -22,7 +22,7 @@ from lorag.pipeline.retrieval.embedder import HashingEmbedder
 from lorag.pipeline.retrieval.index import Index
 from lorag.pipeline.retrieval.store import Filter
 from lorag.pipeline.stages import Retriever, Searcher
-from lorag.pipeline.stages.stage import behind
+from lorag.pipeline.stages.stage import upstream
 
 ROLES = (Role.REWRITER, Role.EMBEDDER, Role.SYNTHESIZER, Role.JUDGE)
 ADAPTERS = {Role.REWRITER: "rw", Role.SYNTHESIZER: "syn", Role.JUDGE: "jd"}
@@ -89,7 +89,7 @@ TESTS = TestSet(items("where is a?", "and b?", "what of nothing?", "where is z?"
 def asked(chain: Chain, query: Query) -> Response:
     """What the chain answers, without the stages that change nothing of it."""
     response = chain.ask(query)
-    names = {stage.name for stage in behind(chain.stages, "synthesize")}
+    names = {stage.name for stage in upstream(chain.stages, "synthesize")}
     stages = tuple(record for record in response.trace.stages if record.stage in names)
     verdicts = tuple(verdict for verdict in response.verdicts if verdict.task in names)
     return replace(response, trace=replace(response.trace, stages=stages), verdicts=verdicts)

@@ -15,7 +15,7 @@ from lorag.pipeline.records import Hit, Outcome, Passage, Query, Speaker, Turn
 from lorag.pipeline.retrieval.store import Filter
 from lorag.pipeline.stages import Judge, Retriever, Rewriter, Synthesizer
 from lorag.pipeline.stages.attempts import attempt
-from lorag.pipeline.stages.stage import Journey
+from lorag.pipeline.stages.stage import ChainState
 
 HISTORY = (Turn(Speaker.USER, "How deep is the Dun berth?"), Turn(Speaker.ASSISTANT, "2.4 m."))
 
@@ -114,7 +114,7 @@ def test_one_answer_that_cannot_be_asked_fails_alone_with_no_text() -> None:
 def test_a_streamed_reply_reads_as_the_same_answer() -> None:
     hits = [hit("The Kell berth is 6.2 m deep.")]
     synthesizer = Synthesizer(ScriptedEngine(lambda _: "it is 6.2 m [1]"), "syn")
-    written = synthesizer.write(Journey.start(Query("How deep is Kell?"), hits=hits))
+    written = synthesizer.write(ChainState.start(Query("How deep is Kell?"), hits=hits))
     pieces = []
     with pytest.raises(StopIteration) as end:
         while True:
@@ -178,12 +178,12 @@ def test_retrieval_passes_k_mode_and_filter_on() -> None:
 
 def test_a_search_looks_as_deep_as_it_is_measured_and_shows_k() -> None:
     shelf = Shelf()
-    (step,) = Retriever(shelf, k=2).run([Journey.start(Query("p"))])
-    assert step.hits is not None and step.ranking is not None
-    assert [h.passage.text for h in step.hits] == ["p 1", "p 2"]
-    assert (len(step.ranking), step.ranking[:2]) == (10, step.hits)
-    (step,) = Retriever(shelf, k=12).run([Journey.start(Query("p"))])
-    assert step.hits == step.ranking is not None and len(step.ranking) == 12
+    (result,) = Retriever(shelf, k=2).run([ChainState.start(Query("p"))])
+    assert result.hits is not None and result.ranking is not None
+    assert [h.passage.text for h in result.hits] == ["p 1", "p 2"]
+    assert (len(result.ranking), result.ranking[:2]) == (10, result.hits)
+    (result,) = Retriever(shelf, k=12).run([ChainState.start(Query("p"))])
+    assert result.hits == result.ranking is not None and len(result.ranking) == 12
     assert [k for k, *_ in shelf.asked] == [10, 12]
 
 
@@ -193,9 +193,9 @@ def test_a_reranker_chooses_from_a_larger_pool() -> None:
     assert [h.passage.text for h in hits] == ["p 20", "p 19"]
     (hits,) = Retriever(shelf, k=6, reranker=Backwards()).retrieve(["p"])
     assert (hits[0].passage.text, len(hits)) == ("p 24", 6)
-    (step,) = Retriever(shelf, k=2, reranker=Backwards()).run([Journey.start(Query("p"))])
-    assert [h.passage.text for h in step.ranking or ()] == [f"p {n}" for n in range(20, 10, -1)]
-    assert step.hits == (step.ranking or ())[:2]
+    (result,) = Retriever(shelf, k=2, reranker=Backwards()).run([ChainState.start(Query("p"))])
+    assert [h.passage.text for h in result.ranking or ()] == [f"p {n}" for n in range(20, 10, -1)]
+    assert result.hits == (result.ranking or ())[:2]
 
 
 def test_a_failed_search_is_never_an_empty_result() -> None:

@@ -1,4 +1,4 @@
-"""What every stage promises: journeys stay as they are, a key tells apart what differs, and who reads whom."""
+"""What every stage promises: states stay as they are, a key tells apart what differs, and who reads whom."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,7 +12,7 @@ from lorag.pipeline.records import Hit, Outcome, Passage, Query, Role, Speaker, 
 from lorag.pipeline.retrieval.store import Filter
 from lorag.pipeline.stages import Judge, Retriever, Rewriter, Synthesizer
 from lorag.pipeline.stages.judge import Check, answerability, intent, support
-from lorag.pipeline.stages.stage import Journey, Stage, Step, behind
+from lorag.pipeline.stages.stage import ChainState, Stage, StageResult, upstream
 
 HISTORY = (Turn(Speaker.USER, "How deep is the Dun berth?"),)
 PASSAGE = Passage("a#1", "a", "a.md", "A", "", "The berth is 4 m deep.", 0, 22)
@@ -78,11 +78,11 @@ def test_a_key_says_all_that_decides_beside_the_inputs(make: Sequence[Callable[[
 
 def test_stages_leave_journeys_as_they_are() -> None:
     engine = ScriptedEngine(lambda request: "4 m [1]")
-    chain, journey = build_chain(engine, ADAPTERS, Retriever(INDEX), OPTIONS), Journey.start(Query("And Kell?", HISTORY))
+    chain, state = build_chain(engine, ADAPTERS, Retriever(INDEX), OPTIONS), ChainState.start(Query("And Kell?", HISTORY))
     for stage in chain.stages:
-        steps = stage.run([journey])
-        assert journey.records == [] and journey.answer is None and journey.hits == () and journey.verdicts == []
-        assert [type(step) for step in steps] == [Step]
+        results = stage.run([state])
+        assert state.records == [] and state.answer is None and state.hits == () and state.verdicts == []
+        assert [type(result) for result in results] == [StageResult]
 
 
 def test_a_request_carries_the_stage_and_the_adapter_that_make_it() -> None:
@@ -109,13 +109,13 @@ def test_a_request_carries_the_stage_and_the_adapter_that_make_it() -> None:
 )
 def test_a_stage_depends_on_those_that_set_what_it_reads(gate: float | None, stage: str, stages: list[str]) -> None:
     options = ChainOptions(gate=gate, intents=OPTIONS.intents)
-    assert [each.name for each in behind(build_chain(ENGINE, {}, Retriever(INDEX), options).stages, stage)] == stages
+    assert [each.name for each in upstream(build_chain(ENGINE, {}, Retriever(INDEX), options).stages, stage)] == stages
 
 
 def test_a_verdict_whose_prompt_cannot_be_made_fails_with_an_empty_prompt() -> None:
     """There is nothing to judge: the error is the verdict's own, and no prompt is shown that was never sent."""
-    nothing = Check(Judge(ENGINE), SUPPORT, lambda journey: JudgeInputs())
-    (step,) = nothing.run([Journey.start(Query("q?"))])
-    assert step.record is not None and step.verdict is not None
-    assert (step.record.outcome, step.record.prompt, step.verdict.outcome) == (Outcome.FAILED, (), Outcome.FAILED)
-    assert "nothing to judge" in step.record.detail["error"]
+    nothing = Check(Judge(ENGINE), SUPPORT, lambda state: JudgeInputs())
+    (result,) = nothing.run([ChainState.start(Query("q?"))])
+    assert result.record is not None and result.verdict is not None
+    assert (result.record.outcome, result.record.prompt, result.verdict.outcome) == (Outcome.FAILED, (), Outcome.FAILED)
+    assert "nothing to judge" in result.record.detail["error"]
