@@ -14,7 +14,10 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.starter_training import invented
 from benchmarks.starter_training.build import BASE, EXAMPLES, STARTS_FROM, load_starter_recipe, starter_recipe
+from benchmarks.starter_training.conversations import follow_up
+from benchmarks.starter_training.items import judged_documents
 from benchmarks.starter_training.mixtures import SETS
 from benchmarks.starter_training.sets import LICENCES
 from lorag.pipeline.adapters.card import CARD_FILE, AdapterCard, DataFacts, card_json, read_card
@@ -25,6 +28,7 @@ from lorag.pipeline.adapters.model_card import write_model_card
 from lorag.pipeline.adapters.registry import Registry
 from lorag.pipeline.adapters.starters import FOLDER, STARTER, STARTER_DATA, bundled_starters
 from lorag.pipeline.contracts import judge, rewrite, synthesize
+from lorag.pipeline.contracts.context import PassageText
 from lorag.pipeline.engine.bases import resolve_base
 from lorag.pipeline.engine.tokens import ChatTokens
 from lorag.pipeline.engine.weights import LoadedBase, load_weights
@@ -36,9 +40,7 @@ from lorag.training.progress import final_loss, loss_entries
 from lorag.training.publish import CANARY_SAMPLES, data_facts, publish_generation
 from lorag.training.recipe import GenerationRecipe
 from lorag.training.sft import Example, TrainedAdapter, encode
-from lorag.training.transfer import invented
-from lorag.training.transfer.conversations import follow_up
-from lorag.training.transfer.held_out import invented_judgments
+from lorag.training.transfer.invented import Judgment
 
 LICENCE = "cc-by-sa-4.0"
 """Of the weights: the sets' texts are CC BY-SA at the strictest."""
@@ -100,11 +102,18 @@ def invented_examples(role: Role, count: int) -> list[Example]:
             Example(f"turn-{n}", rewrite.messages(turn.history, turn.question), rewrite.target(turn.rewrite))
             for n, turn in enumerate(turns)
         ]
-    items = [item for task in invented_judgments(count // 2, seed=8).values() for item in task]
+    made = [(document.passages, each) for document in judged_documents(count // 2, seed=8) for each in document.judgments]
     return [
-        Example(item.id, judge.messages(item.schema, item.inputs), judge.target(item.schema, item.label))
-        for item in items[:count]
+        _judged(passages, each)
+        for task in (judge.ANSWERABILITY.task, judge.SUPPORT.task)
+        for passages, each in [pair for pair in made if pair[1].task == task][: count // 2]
     ]
+
+
+def _judged(passages: tuple[PassageText, ...], each: Judgment) -> Example:
+    schema = judge.BUILT_IN[each.task]
+    inputs = judge.JudgeInputs(question=each.question, answer=each.answer, passages=passages)
+    return Example(each.id, judge.messages(schema, inputs), judge.target(schema, each.label))
 
 
 def _answered(number: int, sheet: invented.Sheet) -> Example:

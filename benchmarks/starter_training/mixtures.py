@@ -9,13 +9,12 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks.starter_training import grounded, judgments, rewriting
+from benchmarks.starter_training import grounded, invented, judgments, rewriting
 from benchmarks.starter_training.grounded import Context
 from benchmarks.starter_training.sets import read_labels
 from lorag.pipeline.contracts import synthesize
 from lorag.pipeline.records import Role
 from lorag.training.sft import Example
-from lorag.training.transfer import invented
 from lorag.training.transfer.replies import extract, reply_of
 from lorag.training.transfer.sources import Corpus, SourceQuestion, SourceTurn, Split, corpus, read_turns
 

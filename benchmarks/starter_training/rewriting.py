@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from benchmarks.starter_training.conversations import follow_up
+from benchmarks.starter_training.invented import Draw
 from lorag.pipeline.contracts import rewrite
 from lorag.training.sft import Example
-from lorag.training.transfer.conversations import follow_up, history_of
-from lorag.training.transfer.invented import Draw
-from lorag.training.transfer.sources import SourceTurn
+from lorag.training.transfer.sources import SourceTurn, history_of
 
 
 def turn_examples(turns: Sequence[SourceTurn]) -> list[Example]:

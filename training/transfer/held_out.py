@@ -1,4 +1,4 @@
-"""Test items of starters: items of the held-out split, drawn with a seed. Pure: no model.
+"""Test items that no training data holds: of the held-out split of public sets, drawn with a seed, and invented. Knows no model.
 
 Grounded questions come with their passage among four, in random order; the others are of the same article, if there are any.
 Questions without their passage are shown four of which none holds an answer.
@@ -12,15 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lorag.pipeline.contracts.context import PassageText
-from lorag.pipeline.contracts.judge import ANSWERABILITY, RELEVANCE, SUPPORT, JudgeInputs, LabelSchema, intent_schema
+from lorag.pipeline.contracts.judge import ANSWERABILITY, BUILT_IN, RELEVANCE, SUPPORT, JudgeInputs, LabelSchema, intent_schema
 from lorag.pipeline.evaluation.ablation import JudgeItem, RewriteItem
 from lorag.pipeline.evaluation.answers import GoldAnswer
 from lorag.pipeline.evaluation.rewrites import GoldRewrite
 from lorag.pipeline.records import Hit, Passage, Query
-from lorag.training.transfer import invented
-from lorag.training.transfer.conversations import follow_up, history_of
+from lorag.training.transfer.invented import read_invented
 from lorag.training.transfer.replies import reply_of
-from lorag.training.transfer.sources import Corpus, SourcePassage, SourceQuestion, corpus, read_rows, read_turns
+from lorag.training.transfer.sources import Corpus, SourcePassage, SourceQuestion, corpus, history_of, read_rows, read_turns
 
 SHOWN = 4
 """Passages shown with a question, as in the chain."""
@@ -62,18 +61,16 @@ def _grounded(whole: Corpus, question: SourceQuestion, hidden: bool, labelled: b
     return GroundedItem(key, question.question, tuple(_hit(passage) for passage in shown))
 
 
-def invented_items(count: int, seed: int = 7) -> list[GroundedItem]:
-    """Questions on invented documents that training never saw: codes, numbers, names and dates must be copied exactly."""
-    rng = random.Random(f"measured {seed}")
+def invented_items(count: int) -> list[GroundedItem]:
+    """Questions on invented documents, at most `count`."""
     items: list[GroundedItem] = []
-    while len(items) < count:
+    for document in read_invented().documents:
         number = len(items)
-        sheet = invented.sheet(rng)
         hits = tuple(
             _hit(SourcePassage(f"sheet-{number}-{n}", passage.title, passage.text, ""))
-            for n, passage in enumerate(sheet.passages, 1)
+            for n, passage in enumerate(document.passages, 1)
         )
-        for n, asked in enumerate(rng.sample(sheet.asked, min(3, len(sheet.asked)))):
+        for n, asked in enumerate(document.asked):
             gold = (f"sheet-{number}-{asked.number}",) if asked.number else ()
             answers = (asked.reply,) if asked.number else ()
             key = GoldAnswer(f"sheet-{number}-q{n}", answers, bool(asked.number), gold, group=f"sheet-{number}")
@@ -81,43 +78,22 @@ def invented_items(count: int, seed: int = 7) -> list[GroundedItem]:
     return items[:count]
 
 
-def invented_turns(count: int, seed: int = 7) -> list[RewriteItem]:
-    """Last turns of invented conversations that training never saw, some of which are standalone."""
-    rng = random.Random(f"measured turns {seed}")
-    turns = [follow_up(rng) for _ in range(count)]
+def invented_turns(count: int) -> list[RewriteItem]:
+    """Last turns of invented conversations, some of which are standalone; at most `count`."""
     return [
         RewriteItem(Query(turn.question, turn.history), GoldRewrite(f"turn-{n}", turn.question, (turn.rewrite,), f"turn-{n}"))
-        for n, turn in enumerate(turns)
+        for n, turn in enumerate(read_invented().conversations[:count])
     ]
 
 
-def invented_judgments(count: int, seed: int = 7) -> dict[str, list[JudgeItem]]:
-    """Task → about `count` items on invented documents that training never saw: answerability, and support of an answer."""
-    rng = random.Random(f"measured judgments {seed}")
+def invented_judgments(count: int) -> dict[str, list[JudgeItem]]:
+    """Task → at most `count` items on invented documents: answerability, and support of an answer."""
     found: dict[str, list[JudgeItem]] = {ANSWERABILITY.task: [], SUPPORT.task: []}
-    number = 0
-    while min(map(len, found.values())) < count:
-        sheet = invented.sheet(rng, refused=0.5)
-        for item in _judged_sheet(f"judged-{number}", sheet, rng):
-            found[item.schema.task].append(item)
-        number += 1
+    for document in read_invented().judged:
+        for each in document.judgments:
+            inputs = JudgeInputs(question=each.question, answer=each.answer, passages=document.passages)
+            found[each.task].append(JudgeItem(each.id, BUILT_IN[each.task], inputs, each.label, document.id))
     return {task: items[:count] for task, items in found.items()}
-
-
-def _judged_sheet(id_: str, sheet: invented.Sheet, rng: random.Random) -> list[JudgeItem]:
-    """One question that the sheet answers and one that it does not; one right and one wrong answer."""
-    answerable = [asked for asked in sheet.asked if asked.number]
-    missing = [asked for asked in sheet.asked if not asked.number]
-    asked = rng.choice(answerable)
-    judged = [(ANSWERABILITY, asked.question, "", "answerable"), (SUPPORT, asked.question, asked.reply, "supported")]
-    if missing:
-        judged.append((ANSWERABILITY, rng.choice(missing).question, "", "unanswerable"))
-    if wrong := [other.reply for other in answerable if other.reply not in asked.reply and asked.reply not in other.reply]:
-        judged.append((SUPPORT, asked.question, rng.choice(wrong), "unsupported"))
-    return [
-        JudgeItem(f"{id_}-{n}", schema, JudgeInputs(question=question, answer=answer, passages=sheet.passages), label, id_)
-        for n, (schema, question, answer, label) in enumerate(judged)
-    ]
 
 
 def _hit(passage: SourcePassage) -> Hit:

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from lorag.pipeline.contracts.context import parse_turn
 from lorag.pipeline.errors import DataError
+from lorag.pipeline.records import Turn
 
 Split = Literal["train", "dev", "test"]
 
@@ -65,6 +67,11 @@ class SourceTurn:
     history: tuple[str, ...]
     question: str
     rewrites: tuple[str, ...]
+
+
+def history_of(turn: SourceTurn) -> tuple[Turn, ...]:
+    """The conversation before the turn, each turn with its speaker."""
+    return tuple(parse_turn(text) for text in turn.history)
 
 
 def split_of(source: str) -> Split:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.starter_training import judgments
+from benchmarks.starter_training import invented, judgments
 from benchmarks.starter_training.grounded import contexts, crop
 from benchmarks.starter_training.mixtures import (
     intent_meanings,
@@ -29,7 +29,6 @@ from benchmarks.starter_training.sets import read_labels
 from lorag.pipeline.contracts import judge, synthesize
 from lorag.pipeline.retrieval.sentences import sentences
 from lorag.training.sft import Example
-from lorag.training.transfer import invented
 from lorag.training.transfer.replies import extract
 from lorag.training.transfer.sources import BY_TITLE, SourceQuestion, Split, read_corpus, read_turns
 

@@ -1,4 +1,4 @@
-"""Invented conversations whose last question depends on them, and the conversation of a turn of a public set.
+"""Invented conversations whose last question depends on them.
 
 Public sets rarely change the subject and seldom ask "and its price?" of a list, so both are made here: invented conversations
 ask for one property after the other. Pure: no model, no file.
@@ -6,29 +6,12 @@ ask for one property after the other. Pure: no model, no file.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from lorag.pipeline.contracts.context import parse_turn
+from benchmarks.starter_training.invented import KINDS, Attribute, Draw, definite, filled, question_on
 from lorag.pipeline.records import Speaker, Turn
-from lorag.training.transfer.invented import KINDS, Attribute, Draw, definite, filled, question_on
-from lorag.training.transfer.sources import SourceTurn
+from lorag.training.transfer.invented import Conversation
 
 
-@dataclass(frozen=True, slots=True)
-class FollowUp:
-    """The last turn of an invented conversation; `rewrite` is the question itself if that is standalone."""
-
-    history: tuple[Turn, ...]
-    question: str
-    rewrite: str
-
-
-def history_of(turn: SourceTurn) -> tuple[Turn, ...]:
-    """The conversation before the turn, each turn with its speaker."""
-    return tuple(parse_turn(text) for text in turn.history)
-
-
-def follow_up(rng: Draw) -> FollowUp:
+def follow_up(rng: Draw) -> Conversation:
     """One invented conversation."""
     kind = rng.choice(KINDS)
     attributes = rng.sample(kind.attributes, min(len(kind.attributes), rng.randrange(2, 5)))
@@ -52,7 +35,7 @@ def follow_up(rng: Draw) -> FollowUp:
     else:
         question = _dependent_question(last, rng)
         full = _standalone_question(last, thing, rng, question)
-    return FollowUp(tuple(history), question, full)
+    return Conversation(tuple(history), question, full)
 
 
 def _dependent_question(attribute: Attribute, rng: Draw) -> str:
