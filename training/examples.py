@@ -13,7 +13,7 @@ from dataclasses import replace
 from lorag.pipeline.contracts import embed, judge, rewrite, synthesize
 from lorag.pipeline.contracts.judge import LabelSchema
 from lorag.pipeline.errors import DataError
-from lorag.training.data.rows import JudgeRow, PassageRow, QuestionRow, RewriteRow
+from lorag.training.data.rows import INTENT, JudgeRow, PassageRow, QuestionRow, RewriteRow
 from lorag.training.passage_search import PassageFinder
 from lorag.training.sft import Example
 
@@ -65,13 +65,14 @@ def mix(rows: Sequence[JudgeRow], mixture: Mapping[str, float], seed: int = 0) -
     """The rows of one epoch: each task's rows as often as `mixture` says, by default once; a fraction is sampled.
 
     Tasks with short rows and many labels need more repeats than their share of the file, since tasks with long rows crowd them
-    out. Repeated rows get ids of their own. Raises DataError for a task that no row has.
+    out. Repeated rows get ids of their own. Raises DataError for a name that is no judge task; a task may have no rows.
     """
     rng = random.Random(seed)
     tasks = dict.fromkeys(row.task for row in rows)
-    unknown = [task for task in mixture if task not in tasks]
+    known = dict.fromkeys([*judge.BUILT_IN, INTENT, *tasks])
+    unknown = [task for task in mixture if task not in known]
     if unknown:
-        raise DataError(f"recipe data.mixture: no row is of judge task {unknown[0]!r}; the rows have: {', '.join(tasks)}")
+        raise DataError(f"recipe data.mixture: {unknown[0]!r} is no judge task; there are: {', '.join(known)}")
     mixed: list[JudgeRow] = []
     for task in tasks:
         own = [row for row in rows if row.task == task]

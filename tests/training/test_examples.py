@@ -10,9 +10,10 @@ import pytest
 from lorag.pipeline.contracts import judge, rewrite, synthesize
 from lorag.pipeline.contracts.judge import BUILT_IN, JudgeInputs, intent_schema
 from lorag.pipeline.errors import DataError, InputError
-from lorag.pipeline.records import Speaker, Turn
+from lorag.pipeline.records import Role, Speaker, Turn
 from lorag.training.data.rows import JudgeRow, PassageRow, QuestionRow, RewriteRow
 from lorag.training.examples import judge_examples, mix, rewrite_examples, support_examples, synthesize_examples
+from lorag.training.recipe import JudgeRecipe, load_recipe
 from lorag.training.sft import Example
 
 HISTORY = (Turn(Speaker.USER, "Who keeps the key?"), Turn(Speaker.ASSISTANT, "The porter."))
@@ -155,8 +156,15 @@ def test_a_mixture_shows_each_task_as_often_as_it_says() -> None:
 
 
 def test_a_mixture_of_an_unknown_task_is_refused() -> None:
-    with pytest.raises(DataError, match=r"no row is of judge task 'intents'.*support"):
+    with pytest.raises(DataError, match=r"'intents' is no judge task; there are: relevance, .*support, intent$"):
         mix(judged("support", 1), {"intents": 2})
+
+
+def test_the_bundled_recipe_trains_a_judge_without_intents() -> None:
+    """Its mixture names the task `intent`, whose labels only some projects have."""
+    rows, recipe = judged("support", 2), load_recipe(Role.JUDGE)
+    assert isinstance(recipe, JudgeRecipe) and "intent" in recipe.data.mixture
+    assert mix(rows, recipe.data.mixture) == rows
 
 
 def test_support_examples_are_labelled_by_where_the_answer_stands() -> None:
