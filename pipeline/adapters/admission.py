@@ -1,4 +1,4 @@
-"""What an adapter must bring to become a version, and a version to become production. Writes only into a folder it is given."""
+"""Requirements for an adapter to become a version, and for a version to become production. Writes only to the given folder."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ README_FILE = "README.md"
 def fill_version(source: Path, folder: Path) -> None:
     """Copy the adapter's files from `source` into the empty `folder`.
 
-    Card and README stay behind, they are written for the version; the settings lose the name of the base. Raises AdapterError
-    where a needed file is missing, unreadable or a link, OSError where `folder` cannot be written.
+    Card and README are not copied, since they are written for the version; the settings lose the name of the base. Raises
+    AdapterError if a needed file is missing, unreadable or a link, OSError if `folder` cannot be written.
     """
     if not source.is_dir():
         raise AdapterError(f"{source}: no adapter folder; give the folder that training wrote")
@@ -33,7 +33,7 @@ def fill_version(source: Path, folder: Path) -> None:
             raise AdapterError(f"{path}: is a link; an adapter is published from plain files")
         if path.name in (WEIGHTS_FILE, CANARY_FILE) and not path.exists():
             raise AdapterError(f"{path}: is missing; the training did not finish, run it again")
-    inspect_weights(source)  # before gigabytes are copied that nobody wants
+    inspect_weights(source)  # before gigabytes are copied in vain
     for name in names:
         if (source / name).exists():
             copy_file(source / name, folder / name, ALLOWED[name])
@@ -49,7 +49,7 @@ def copy_settings(source: Path, folder: Path) -> None:
 
 
 def check_version(folder: Path, card: AdapterCard) -> AdapterFacts:
-    """Static checks of weights, settings and canaries, and that `card` speaks of these weights. Raises AdapterError, NoEffect."""
+    """Static checks of weights, settings and canaries, and that `card` is of these weights. Raises AdapterError, NoEffect."""
     facts = inspect_folder(folder)
     if card.identity.weights_digest != facts.weights_digest:
         raise AdapterError(
@@ -61,7 +61,7 @@ def check_version(folder: Path, card: AdapterCard) -> AdapterFacts:
 
 
 def published_card(card: AdapterCard, version: str, facts: AdapterFacts) -> AdapterCard:
-    """The card as `version` carries it: what the files themselves say of the LoRA stands as they say it."""
+    """The card as `version` has it: its LoRA facts are those of the files."""
     init = card.lora.kind.init if card.lora.kind else PLAIN_LORA.init
     kind = LoraKind(facts.rslora, facts.dora, init, facts.invocation)
     lora = dataclasses.replace(
@@ -77,16 +77,16 @@ def published_card(card: AdapterCard, version: str, facts: AdapterFacts) -> Adap
 
 
 def require_margin(not_worse: float | None) -> None:
-    """Raises AdapterError for a margin that is none."""
+    """Raises AdapterError for an invalid margin."""
     if not_worse is not None and not (math.isfinite(not_worse) and not_worse >= 0):
         raise AdapterError(f"not_worse is {not_worse}; it must be a margin of 0 or more in the metric's units")
 
 
 def deciding_claim(card: AdapterCard, serves: Against) -> Evidence:
-    """The claim that decides whether the adapter may take the place of what `serves`: the newest one against that, by the role's
-    leading metric, on held-out rows that were not made.
+    """The claim that decides whether the adapter may replace what `serves`: the newest one against that, by the role's leading
+    metric, on held-out rows that were not made.
 
-    Raises AdapterError with what to run if there is none.
+    Raises AdapterError with the command to run if there is none.
     """
     leading = LEADING_METRIC.get(card.role)
     held_out = [each for each in card.evidence if each.kind is EvidenceKind.HELD_OUT and each.metric == leading]
@@ -105,9 +105,9 @@ def deciding_claim(card: AdapterCard, serves: Against) -> Evidence:
 
 
 def require_evidence(card: AdapterCard, serves: Against, not_worse: float | None) -> Evidence:
-    """The claim that lets the adapter take the place of what `serves`: better than it, or not worse by `not_worse`.
+    """The claim by which the adapter may replace what `serves`: better than it, or not worse by more than `not_worse`.
 
-    Raises AdapterError if there is no such claim on the card, or it does not show that.
+    Raises AdapterError if the card has no deciding claim, or its interval does not allow that.
     """
     require_margin(not_worse)
     claim = deciding_claim(card, serves)

@@ -1,7 +1,7 @@
-"""Canaries: a few inputs with what the trained adapter and the bare base made of them, kept beside the weights. No model here.
+"""Canaries: a few inputs with the trained adapter's and the bare base's outputs, stored with the weights. Knows no model.
 
-They tell whether a loaded adapter does what it did when it was trained: log-probabilities of replies for generation
-adapters, vectors for embedder adapters. This module keeps, reads and compares them; `proof` measures.
+They show whether a loaded adapter works as it did after training, by log-probabilities of replies for generation adapters,
+vectors for embedder adapters. This module writes, reads and compares them; `proof` measures.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from lorag.pipeline.records import Message, Role
 
 CANARY_FILE = "canaries.json"
 _LIMIT = 16 << 20
-_MOST = 16
-"""Canaries of an adapter: each costs a forward pass whenever it is loaded."""
+_MAX_CANARIES = 16
+"""Maximum canaries of an adapter: each costs a forward pass at every load."""
 
 FLOOR = 0.05
 """Nats a token by which a log-probability may always differ: rounding of another precision, library or processor."""
 
 SHARE = 0.4
-"""Share of the adapter's own effect by which it may differ, because the base may be kept in another precision.
+"""Share of the adapter's own effect by which it may differ, because the base may be stored in another precision.
 
-Measured on smollm2-135m with a rewriter trained for 12 steps on its NF4 form: bf16, int8 and fp32 differ among each other by
-at most 0.013 nats, NF4 from each of them by 0.18 to 0.25, which is 0.21 to 0.37 of the adapter's effect. From half of it on
-the adapter could not be told from the bare base.
+Measured on smollm2-135m with a rewriter trained for 12 steps on its NF4 form: bf16, int8 and fp32 differ from each other by at
+most 0.013 nats. NF4 differs from each of them by 0.18 to 0.25 nats, which is 0.21 to 0.37 of the adapter's effect. From half
+the effect on, adapter and bare base are indistinguishable.
 """
 
 COSINE = 0.99
-"""A vector made now must be at least this near to the recorded one."""
+"""Minimum cosine of a vector to the recorded one."""
 
-LEAST_VECTOR_EFFECT = 1e-4
-"""Mean cosine distance between tuned and bare vectors below which rounding cannot be told from an adapter."""
+MIN_VECTOR_EFFECT = 1e-4
+"""Minimum mean cosine distance between tuned and bare vectors: below it, rounding has the same effect as the adapter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +50,12 @@ class Canary:
 
     @property
     def effect(self) -> float:
-        """What the adapter moves, in nats a token."""
+        """The adapter's effect, in nats a token."""
         return abs(self.tuned_logprob - self.base_logprob)
 
     @property
     def tolerance(self) -> float:
-        """How far a value measured now may lie from `tuned_logprob`."""
+        """How far a new measurement may be from `tuned_logprob`."""
         return max(FLOOR, SHARE * self.effect)
 
 
@@ -82,7 +82,7 @@ _File = TypeVar("_File", _Replies, _Vectors)
 
 
 def canaries_json(canaries: Sequence[Canary] | Sequence[EmbedCanary]) -> str:
-    """The text of canaries.json. Raises AdapterError where there are none, or both kinds."""
+    """The text of canaries.json. Raises AdapterError if there are none, or both kinds."""
     replies = tuple(c for c in canaries if isinstance(c, Canary))
     vectors = tuple(c for c in canaries if isinstance(c, EmbedCanary))
     if bool(replies) == bool(vectors):
@@ -91,17 +91,17 @@ def canaries_json(canaries: Sequence[Canary] | Sequence[EmbedCanary]) -> str:
 
 
 def read_canaries(folder: Path) -> tuple[Canary, ...]:
-    """Of a generation adapter. Raises AdapterError naming file and key; an empty list is an error too."""
-    canaries = _some(_read(folder, _Replies).replies, folder)
+    """Read a generation adapter's canaries. Raises AdapterError that names file and key, also for an empty list."""
+    canaries = _checked(_read(folder, _Replies).replies, folder)
     roles = {message.role for canary in canaries for message in canary.messages}
-    if strange := sorted(roles - {"system", "user", "assistant"}):
-        raise AdapterError(f"{folder / CANARY_FILE}: a message of the role {strange[0]!r}; record the canaries again")
+    if unknown := sorted(roles - {"system", "user", "assistant"}):
+        raise AdapterError(f"{folder / CANARY_FILE}: a message of the role {unknown[0]!r}; record the canaries again")
     return canaries
 
 
 def read_embed_canaries(folder: Path) -> tuple[EmbedCanary, ...]:
-    """Of an embedder adapter. Raises AdapterError naming file and key; an empty list is an error too."""
-    canaries = _some(_read(folder, _Vectors).vectors, folder)
+    """Read an embedder adapter's canaries. Raises AdapterError that names file and key, also for an empty list."""
+    canaries = _checked(_read(folder, _Vectors).vectors, folder)
     widths = {len(v) for c in canaries for v in (c.vector, c.bare)}
     if len(widths) > 1 or 0 in widths:
         raise AdapterError(f"{folder / CANARY_FILE}: vectors of the lengths {sorted(widths)}; record the canaries again")
@@ -126,20 +126,22 @@ def _read(folder: Path, kind: type[_File]) -> _File:
 _Kind = TypeVar("_Kind", Canary, EmbedCanary)
 
 
-def _some(canaries: tuple[_Kind, ...], folder: Path) -> tuple[_Kind, ...]:
+def _checked(canaries: tuple[_Kind, ...], folder: Path) -> tuple[_Kind, ...]:
     if not canaries:
         raise AdapterError(f"{folder / CANARY_FILE}: holds no canary; record them after training")
-    if len(canaries) > _MOST:
-        raise AdapterError(f"{folder / CANARY_FILE}: holds {len(canaries)} canaries, at most {_MOST} are asked; record fewer")
+    if len(canaries) > _MAX_CANARIES:
+        raise AdapterError(
+            f"{folder / CANARY_FILE}: holds {len(canaries)} canaries, at most {_MAX_CANARIES} are asked; record fewer"
+        )
     return canaries
 
 
-def require_telling(canaries: Sequence[Canary]) -> None:
-    """Raises NoEffect unless the adapter moves the replies far enough, on average, to be told from the base."""
+def require_effect(canaries: Sequence[Canary]) -> None:
+    """Raises NoEffect unless the adapter changes the replies' log-probabilities measurably, on average."""
     if not canaries:
         raise AdapterError("no samples to record canaries from; give some held-out prompts with their replies")
     effect = _mean([c.effect for c in canaries])
-    if effect <= 2 * FLOOR:  # at less, a value within the tolerance could be nearer to the base
+    if effect <= 2 * FLOOR:  # below this, a value within the tolerance could be nearer to the base
         raise NoEffect(
             f"the adapter moves the log-probability of {len(canaries)} replies by {effect:.3f} nats a token on average, "
             f"no more than the {2 * FLOOR:g} that rounding might; train it longer or with a higher learning rate"
@@ -147,9 +149,9 @@ def require_telling(canaries: Sequence[Canary]) -> None:
 
 
 def compare_replies(canaries: Sequence[Canary], now: Sequence[float]) -> None:
-    """Compare log-probabilities measured now, in nats a token, with the recorded ones, on average over the canaries.
+    """Compare new log-probabilities, in nats a token, with the recorded ones, on average over the canaries.
 
-    Raises NoEffect where they lie further from the adapter's than allowed, or nearer to the bare base's.
+    Raises NoEffect if they are further from the adapter's than allowed, or nearer to the bare base's.
     """
     away = _mean([abs(value - c.tuned_logprob) for c, value in zip(canaries, now, strict=True)])
     from_base = _mean([abs(value - c.base_logprob) for c, value in zip(canaries, now, strict=True)])
@@ -162,8 +164,8 @@ def compare_replies(canaries: Sequence[Canary], now: Sequence[float]) -> None:
 
 
 def compare_bare_replies(canaries: Sequence[Canary], now: Sequence[float]) -> None:
-    """Compare what a bare base gives now, in nats a token, with the recorded values: on average it must be nearer to the bare
-    base's than to the adapter's. Raises NoEffect."""
+    """Compare a bare base's log-probabilities, in nats a token, with the recorded values. On average they must be nearer to the
+    bare base's than to the adapter's. Raises NoEffect."""
     from_base = _mean([abs(value - c.base_logprob) for c, value in zip(canaries, now, strict=True)])
     from_tuned = _mean([abs(value - c.tuned_logprob) for c, value in zip(canaries, now, strict=True)])
     if not from_base < from_tuned:
@@ -174,9 +176,9 @@ def compare_bare_replies(canaries: Sequence[Canary], now: Sequence[float]) -> No
 
 
 def compare_vectors(canaries: Sequence[EmbedCanary], now: Sequence[Sequence[float]]) -> None:
-    """Compare vectors made now, of shape (canaries, dimension), with the recorded ones.
+    """Compare new vectors, of shape (canaries, dimension), with the recorded ones.
 
-    Raises NoEffect where one has a cosine below 0.99, or where on average they are nearer to the bare encoder's.
+    Raises NoEffect if one has a cosine below 0.99, or if on average they are nearer to the bare encoder's.
     """
     near, bare = [], []
     for canary, vector in zip(canaries, now, strict=True):
@@ -198,17 +200,17 @@ def compare_vectors(canaries: Sequence[EmbedCanary], now: Sequence[Sequence[floa
         )
 
 
-def require_telling_vectors(canaries: Sequence[EmbedCanary]) -> None:
+def require_vector_effect(canaries: Sequence[EmbedCanary]) -> None:
     """Raises NoEffect unless the tuned vectors differ from the bare encoder's by more than rounding."""
     if not canaries:
         raise AdapterError("no texts to record canaries from; give some held-out questions")
     distance = 1 - _mean([cosine(c.vector, c.bare) for c in canaries])
-    if not distance >= LEAST_VECTOR_EFFECT:
+    if not distance >= MIN_VECTOR_EFFECT:
         raise NoEffect(f"the adapter moves vectors by a cosine distance of {distance:.1e} on average; train it longer")
 
 
 def cosine(left: Sequence[float], right: Sequence[float]) -> float:
-    """Cosine of two vectors; not a number where one is zero."""
+    """Cosine of two vectors; NaN if one is zero."""
     lengths = _norm(left) * _norm(right)
     return sum(a * b for a, b in zip(left, right, strict=True)) / lengths if lengths else math.nan
 

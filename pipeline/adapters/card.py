@@ -1,6 +1,6 @@
-"""The card of an adapter version: what it is, what it was made of and what it was shown to bring. Knows no model.
+"""The card of an adapter version: its identity, its data and training, and its evidence. Knows no model.
 
-`card.json` is the truth; `README.md` is written from it (`model_card`).
+`card.json` is the source; `README.md` is written from it (`model_card`).
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from lorag.pipeline.storage.strict_json import OPTIONAL
 
 CARD_FILE = "card.json"
 FORMAT = 2
-"""Raised when the card's keys change. Format 1 is read as this one."""
+"""Incremented when the card's keys change. Format 1 is read as this one."""
 
 _LIMIT = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What makes two adapters the same, and what one must run on.
+    """What identifies an adapter, and what it must run on.
 
-    `base` is named as the user named it; `base_digest` is `Base.digest`, or the encoder's `model_digest` for an embedder.
+    `base` is the user's name for it; `base_digest` is `Base.digest`, or the encoder's `model_digest` for an embedder.
     `weights_digest` is the SHA-256 of adapter_model.safetensors. `contract_hash` is empty for a role without a contract,
-    `pooling` for a generation adapter. `precision` is how the base was kept while training, such as `nf4/bfloat16`.
-    `query_side_only`: trained against passages embedded by the bare encoder.
+    `pooling` for a generation adapter. `precision` is that of the base in training, such as `nf4/bfloat16`. `query_side_only`:
+    trained against passages embedded by the bare encoder.
     """
 
     base: str
@@ -45,8 +45,8 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class LoraKind:
-    """How an adapter differs from plain LoRA. `init` is where training began: `default`, `pissa` or `loftq`. `invocation` are the
-    token ids that switch an activated one on, none for one that is always on."""
+    """How an adapter differs from plain LoRA. `init` is the initialisation: `default`, `pissa` or `loftq`. `invocation` are the
+    token ids that switch an activated adapter on; empty for one that is always on."""
 
     rslora: bool
     dora: bool
@@ -63,7 +63,7 @@ PLAIN_LORA = LoraKind(False, False, "default", ())
 
 @dataclass(frozen=True, slots=True)
 class LoraFacts:
-    """`parameters` counts the trained ones, `share` is their part of the base's parameters (0 to 1). `kind` is None for plain
+    """`parameters` counts the trained ones, `share` is their ratio to the base's parameters (0 to 1). `kind` is None for plain
     LoRA."""
 
     rank: int
@@ -103,8 +103,7 @@ class TrainingFacts:
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """The adapter whose weights the training began with, and what the training changed on held-out items of other people's sets:
-    each claim is against the parent."""
+    """The adapter whose weights the training began with. `changes` are claims against it on held-out items of public sets."""
 
     version: str
     weights_digest: str
@@ -113,9 +112,9 @@ class Parent:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where an adapter came from that was trained elsewhere: its folder's name, the SHA-256 of its adapter_config.json, and the
-    base that this names (empty: none). Its weights are kept as they were, so the identity has their digest. Beside an origin
-    `data` and `training` are `NOT_KNOWN`."""
+    """The source of an adapter that was trained elsewhere: its folder's name, the SHA-256 of its adapter_config.json, and the
+    base that this names (empty: none). Its weights are unchanged, so the identity has their digest. With an origin, `data` and
+    `training` are `NOT_KNOWN`."""
 
     folder: str
     settings_digest: str
@@ -129,8 +128,8 @@ UNKNOWN_TRAINING = TrainingFacts(NOT_KNOWN, 0, 0.0, 0, 0.0, 0.0, 0, 0, 0.0, {})
 
 @dataclass(frozen=True, slots=True)
 class AdapterCard:
-    """All that is known of an adapter. `version` is empty until it is published; the newest `evidence` stands first.
-    `parent` is None where training began anew, `origin` where it was trained here."""
+    """All that is known of an adapter. `version` is empty until it is published; the newest `evidence` is first. `parent` is
+    None if training began from new weights, `origin` is None if it was trained here."""
 
     format: int
     role: Role
@@ -149,12 +148,12 @@ class AdapterCard:
 
 
 def now_utc() -> str:
-    """The present moment for `AdapterCard.created`: ISO 8601, UTC, whole seconds."""
+    """The current time for `AdapterCard.created`: ISO 8601, UTC, whole seconds."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def read_card(folder: Path) -> AdapterCard:
-    """Read `folder`/card.json. Raises AdapterError naming the file and the key that is unknown, missing or wrong."""
+    """Read `folder`/card.json. Raises AdapterError that names the file and the key that is unknown, missing or wrong."""
     path = folder / CARD_FILE
     data = load_json(path, limit=_LIMIT)
     found = data.get("format") if isinstance(data, dict) else None

@@ -1,7 +1,7 @@
-"""Evidence: what an adapter was measured to bring, as typed claims. Knows no card, no registry and no model.
+"""Evidence: an adapter's measured effects, as typed claims. Knows no card, no registry and no model.
 
-A claim says by which metric, on which data, against what, and in which kind of test. Two claims that agree in these four are
-measurements of the same thing; any other stands beside them.
+A claim names its metric, its data, its reference and its kind of test. Two claims with the same four are measurements of the
+same thing; all others are independent.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ LEADING_METRIC: Mapping[Role, str] = {
     Role.SYNTHESIZER: "F1",
     Role.JUDGE: "macro-F1",
 }
-"""The metric that decides a promotion. A role that is not here has none and is never promoted."""
+"""The metric that decides a promotion. A role without one is never promoted."""
 
 
 class DataOrigin(StrEnum):
-    """Where rows come from: written by people, made from documents by a model, or from what users said of answers."""
+    """Where rows come from: written by people, made from documents by a model, or users' feedback on answers."""
 
     HUMAN = "human"
     MADE = "made"
@@ -31,8 +31,8 @@ class DataOrigin(StrEnum):
 
 
 class EvidenceKind(StrEnum):
-    """What a test says: on held-out items of the adapter's own task, on a general set of another domain (what it lost there), or
-    on held-out items of other people's sets (what a training changed there)."""
+    """The items of a test. `HELD_OUT`: held-out ones of the adapter's own task. `GENERAL`: a set of another domain, which shows
+    losses. `TRANSFER`: held-out ones of public sets, which show what a further training changed."""
 
     HELD_OUT = "held-out"
     GENERAL = "general"
@@ -87,21 +87,21 @@ class Evidence:
 
     @property
     def subject(self) -> tuple[str, str, str, EvidenceKind]:
-        """What is claimed about. Data without a digest is known by its name alone."""
+        """The four fields that identify what is measured. Data without a digest is identified by its name."""
         return self.metric, self.data.digest or f"name {self.data.name}", self.against.weights_digest, self.kind
 
     @property
     def interval(self) -> str:
-        """As people read it: `+0.100 to +0.700`."""
+        """The interval as text: `+0.100 to +0.700`."""
         return f"{self.low:+.3f} to {self.high:+.3f}"
 
     @property
     def confidence(self) -> str:
-        """As people read it: `95 %`."""
+        """The confidence level as text: `95 %`."""
         return f"{100 * self.level:g} %"
 
 
 def with_claims(known: Sequence[Evidence], new: Iterable[Evidence]) -> tuple[Evidence, ...]:
-    """`new` before `known`, the newest first; a claim of the same subject replaces its predecessor and no other."""
+    """`new` before `known`, the newest first; a claim replaces only an older one of the same subject."""
     latest = {each.subject: each for each in new}
     return (*latest.values(), *(each for each in known if each.subject not in latest))

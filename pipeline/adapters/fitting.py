@@ -1,7 +1,7 @@
-"""Whether an adapter made elsewhere belongs on a base: by the name that it gives its base, and by its matrices. Loads no weights.
+"""Whether an imported adapter fits a base: by the base's name in it, and by its matrices. Loads no weights.
 
-Names alone prove little: a folder is called one thing here and another there. So a name that says otherwise is refused unless
-the user vouches for it, one that says nothing is passed over, and every matrix must fit a linear layer of the base in any case.
+Names alone prove little, since the same folder may have several. So another name is refused unless the user confirms it, and a
+missing name is ignored. In any case every matrix must fit a linear layer of the base.
 """
 
 from __future__ import annotations
@@ -15,32 +15,33 @@ from lorag.pipeline.adapters.model_card import hub_name
 from lorag.pipeline.errors import BaseError, IdentityMismatch
 
 Layers = Mapping[str, tuple[int, int]]
-"""Module name → the widths it takes and gives."""
+"""Module name → its input and output width."""
 
 
 def check_name(folder: Path, named: str, base: str) -> None:
-    """Raises IdentityMismatch where the adapter in `folder` names another base than `base`. Of folders the last part counts."""
-    if named and not {named, _last(named)} & {base, _last(base), hub_name(base)}:
+    """Raises IdentityMismatch if the adapter in `folder` names another base than `base`. Of a path only the last part is
+    compared."""
+    if named and not {named, _last_part(named)} & {base, _last_part(base), hub_name(base)}:
         raise IdentityMismatch(
             f"{folder}: was made for the base {named[:200]}, this project's is {base}; set that in lorag.yaml, "
             "or give --same-base where the two are one"
         )
 
 
-def _last(name: str) -> str:
+def _last_part(name: str) -> str:
     return name.rstrip("/").rpartition("/")[2]
 
 
 def check_fits(folder: Path, layers: Layers, base: str) -> None:
-    """Raises IdentityMismatch where a matrix of the adapter in `folder` has no linear layer of its size among `layers`."""
+    """Raises IdentityMismatch if a matrix of the adapter in `folder` has no linear layer of its size among `layers`."""
     path = folder / WEIGHTS_FILE
     for module, has in module_matrices(folder).items():
-        wanted = (has.a.shape[1], has.b.shape[0])
+        sizes = (has.a.shape[1], has.b.shape[0])
         if module not in layers:
             raise IdentityMismatch(f"{path}: has matrices for {module}, which is no linear layer of {base}; use its own base")
-        if layers[module] != wanted:
+        if layers[module] != sizes:
             raise IdentityMismatch(
-                f"{path}: its matrices for {module} take {wanted[0]} values and give {wanted[1]}, in {base} that layer takes "
+                f"{path}: its matrices for {module} take {sizes[0]} values and give {sizes[1]}, in {base} that layer takes "
                 f"{layers[module][0]} and gives {layers[module][1]}; it is for another size of this base"
             )
 

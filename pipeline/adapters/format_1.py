@@ -1,4 +1,4 @@
-"""Cards of format 1 read as format 2. Their evidence was untyped: measured against the bare base, the kind in the data's name."""
+"""Reads cards of format 1 as format 2. Their evidence was untyped: against the bare base, with the kind in the data's name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lorag.pipeline.adapters.files import build
 from lorag.pipeline.storage.strict_json import plain
 
 _GENERAL = ", a general set"
-"""Ended the name of the data of a comparison on a set of another domain."""
+"""Suffix of the data's name for a comparison on a set of another domain."""
 
 _LEVEL = 0.95
 
@@ -29,9 +29,9 @@ class _Comparison:
 
 
 def upgraded(card: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The JSON of a format 1 card as one of format 2. What is no list or object is left for the reader to refuse.
+    """The JSON of a format 1 card as one of format 2. Values that are no list or object are left for the reader to refuse.
 
-    Raises AdapterError for a comparison that is not as format 1 wrote it.
+    Raises AdapterError for a comparison that is not in format 1.
     """
     made = {**card, "format": 2}
     if isinstance(evidence := card.get("evidence"), list):

@@ -1,8 +1,8 @@
-"""Static checks of an adapter folder, before any model library reads it. Runs nothing that the folder brings along.
+"""Static checks of an adapter folder, before any model library reads it. Runs no code from the folder.
 
-Refused are: files that do not belong there, links, a damaged weight file, settings that would import code, fetch a model
-or change the base, weights that are not complete LoRA pairs of the stated rank, values that are not finite, and a delta
-that is zero. What is left can at worst give wrong text; the proof of effect sees to that.
+Refused are other files, links, a damaged weight file, and settings that would import code, fetch a model or change the base. So
+are weights that are not complete LoRA pairs of the stated rank, values that are not finite, and a delta that is zero. An
+accepted adapter can at worst give wrong text; the proof of effect detects that.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ALLOWED: Mapping[str, int] = {
     "config_sentence_transformers.json": 1 << 16,
     "loss.jsonl": _TEXT_BYTES,
 }
-"""The only files an adapter folder may hold, with the bytes each may have."""
+"""The only files of an adapter folder, with the maximum bytes of each."""
 
 
 _LORA_NAME = re.compile(
@@ -43,7 +43,7 @@ _LORA_NAME = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Matrices:
-    """What an adapter holds for one module: A, shape (rank, in), B, shape (out, rank), and with DoRA a length a row, (out,)."""
+    """What an adapter holds for one module: A, shape (rank, in), B, shape (out, rank), and with DoRA a length per row, (out,)."""
 
     a: Tensor
     b: Tensor
@@ -52,10 +52,10 @@ class Matrices:
 
 @dataclass(frozen=True, slots=True)
 class AdapterFacts:
-    """What the files say. `targets` are module names, `tensors` and `parameters` count the weights' arrays and values.
+    """Facts read from the files. `targets` are module names, `tensors` and `parameters` count the weights' arrays and values.
 
-    `invocation` are the token ids that switch an activated LoRA on; none for a LoRA that is always on. `dora` adapters learn the
-    length of each row of a weight apart from its direction (arXiv 2402.09353); `rslora` ones are scaled by alpha / √rank.
+    `invocation` are the token ids that switch an activated LoRA on; empty for a LoRA that is always on. `dora` adapters learn
+    the length of each row of a weight apart from its direction (arXiv 2402.09353); `rslora` ones are scaled by alpha / √rank.
     """
 
     rank: int
@@ -77,9 +77,9 @@ def inspect_folder(folder: Path) -> AdapterFacts:
 
 
 def inspect_weights(folder: Path) -> AdapterFacts:
-    """Check settings and weights alone, whatever lies beside them: for a folder that a training still writes to.
+    """Check settings and weights alone and ignore other files: for a folder that a training still writes to.
 
-    Raises AdapterError naming the file and what is wrong with it, NoEffect where the weights change nothing.
+    Raises AdapterError that names the file and its fault, NoEffect if the weights change nothing.
     """
     settings = read_settings(folder)
     weights = folder / WEIGHTS_FILE
@@ -104,7 +104,7 @@ def inspect_weights(folder: Path) -> AdapterFacts:
 
 
 def module_matrices(folder: Path) -> Mapping[str, Matrices]:
-    """Module name within the base → its matrices. Raises AdapterError where the weight file is damaged."""
+    """Module name within the base → its matrices. Raises AdapterError if the weight file is damaged."""
     weights = folder / WEIGHTS_FILE
     return _modules(weights, read_header(weights))
 
@@ -114,7 +114,7 @@ def check_files(folder: Path) -> None:
     if folder.is_symlink() or not folder.is_dir():
         raise AdapterError(f"{folder}: no adapter folder; give the folder of a published or trained adapter")
     found = set()
-    with os.scandir(folder) as entries:  # one by one: there may be millions, and the first that is wrong decides
+    with os.scandir(folder) as entries:  # one by one: there may be millions, and the first wrong one ends the check
         for entry in entries:
             _check_file(Path(entry.path), entry.stat(follow_symlinks=False))
             found.add(entry.name)
@@ -149,7 +149,7 @@ def _modules(path: Path, tensors: tuple[Tensor, ...]) -> dict[str, Matrices]:
 
 
 def _split_name(name: str) -> tuple[str, str | None]:
-    """Module and `A`, `B` or `magnitude_vector`; None where it is no name that peft gives a part of a LoRA."""
+    """Module and `A`, `B` or `magnitude_vector`; None if it is not one of peft's names for a part of a LoRA."""
     match = _LORA_NAME.fullmatch(name)
     return (match[1], match[2] or match[3]) if match else (name, None)
 
@@ -177,35 +177,35 @@ def _check_lengths(path: Path, modules: Mapping[str, Matrices], settings: LoraSe
 
 
 def _check_targets(path: Path, modules: Mapping[str, Matrices], settings: LoraSettings) -> None:
-    idle = set(settings.targets)
+    unused = set(settings.targets)
     for module in modules:
         parts = module.split(".")
-        meant = {".".join(parts[n:]) for n in range(len(parts))} & set(settings.targets)
-        if not meant:
+        matched = {".".join(parts[n:]) for n in range(len(parts))} & set(settings.targets)
+        if not matched:
             raise AdapterError(
                 f"{path}: has weights for {module}, which is no target of {CONFIG_FILE}; the two files do not belong together"
             )
-        idle -= meant
-    if idle:
+        unused -= matched
+    if unused:
         raise AdapterError(
-            f"{path}: has no weights for the target {min(idle)} of {CONFIG_FILE}; the two files do not belong together"
+            f"{path}: has no weights for the target {min(unused)} of {CONFIG_FILE}; the two files do not belong together"
         )
 
 
 def _check_values(path: Path, modules: Mapping[str, Matrices], settings: LoraSettings) -> None:
     effective = False
     for has in modules.values():
-        moved = [_any_value(path, tensor) for tensor in (has.a, has.b)]
+        nonzero = [_has_nonzero(path, tensor) for tensor in (has.a, has.b)]
         if has.lengths is not None:
-            _any_value(path, has.lengths)
-        effective = effective or all(moved)
+            _has_nonzero(path, has.lengths)
+        effective = effective or all(nonzero)
     if not effective or settings.alpha == 0:
         why = "alpha is 0" if effective else "every A or B matrix is zero"
         raise NoEffect(f"{path}: {why}, so the adapter changes nothing; train it first")
 
 
-def _any_value(path: Path, tensor: Tensor) -> bool:
-    """Whether a value of the matrix differs from zero. Raises AdapterError where one is not finite."""
+def _has_nonzero(path: Path, tensor: Tensor) -> bool:
+    """Whether a value of the matrix differs from zero. Raises AdapterError if one is not finite."""
     found = False
     for values in read_values(path, tensor):
         if not np.isfinite(values).all():

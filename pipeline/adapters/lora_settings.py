@@ -1,7 +1,7 @@
-"""Reads adapter_config.json, peft's settings of a LoRA, and lets through what is plain LoRA on named linear layers only.
+"""Reads adapter_config.json, peft's settings of a LoRA, and accepts only plain LoRA on named linear layers.
 
-peft's settings can import modules, recompute the base's weights or add trained parts; none of that may come out of a
-folder, so each key is either checked here or must hold its neutral value. The name of the base in it is never followed.
+peft's settings can import modules, recompute the base's weights or add trained parts. A folder may not do that, so each key is
+either checked here or must have its neutral value. The name of the base in it is never used to load one.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _MAX_ITEMS = 4096
 _NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
 
 _BRANCH = re.compile(r"\(\.\*\\\.\)\?[A-Za-z0-9_]+\\\.\.\*")
-"""The one pattern let through: all modules below a name. Others could keep a regular expression busy for ever."""
+"""The one accepted pattern: all modules below a name. Others could make a regular expression run for ever."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoraSettings:
     """`ranks` holds every rank a module may have: the general one and those of `rank_pattern`. `targets` leaves out the
-    target modules that are excluded again, which get no weights: peft writes both for a small model's `all-linear`.
-    `invocation` are the token ids that switch an activated LoRA on; none for a LoRA that is always on. `dora` (arXiv 2402.09353)
-    keeps a length a row beside the matrices, `rslora` (arXiv 2312.03732) scales by alpha / √rank."""
+    excluded target modules, which have no weights: peft writes both for a small model's `all-linear`. `invocation` are the
+    token ids that switch an activated LoRA on; empty for a LoRA that is always on. `dora` (arXiv 2402.09353) adds a length per
+    row to the matrices, `rslora` (arXiv 2312.03732) scales by alpha / √rank."""
 
     rank: int
     ranks: frozenset[int]
@@ -64,7 +64,7 @@ def _excluded(value: Any) -> bool:
 
 
 def _excludes(pattern: str | list[str] | None, target: str) -> bool:
-    """Whether peft leaves the target module out: below the branch, or a name of the list or ending in one."""
+    """Whether peft excludes the target module: it is below the branch, or its name is or ends in one of the list."""
     if isinstance(pattern, str):
         return re.fullmatch(pattern, target) is not None
     return any(f".{target}".endswith(f".{name}") for name in pattern or ())
@@ -122,7 +122,7 @@ _CHECKED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "megatron_core": (_among("megatron.core", None), "megatron.core, which is not used"),
     "qalora_group_size": (lambda v: type(v) is int, "a number, which is not used"),
 }
-"""Keys that may hold more than their neutral value, each with its check and what it may be. Any other key must be neutral."""
+"""Keys that may have more than their neutral value, each with its check and its allowed values. Any other key must be neutral."""
 
 _WHY: Mapping[str, str] = {
     "peft_type": "only LoRA shares a base with other adapters",
@@ -136,7 +136,7 @@ _WHY: Mapping[str, str] = {
     "init_lora_weights": "it belongs on a base that was changed first; let peft save it as plain LoRA "
     "(path_initial_model_for_weight_conversion)",
 }
-"""Why a setting that others use is refused here."""
+"""Reasons for refusing settings that other tools use."""
 
 
 def _why(key: str, value: Any) -> str:
@@ -149,7 +149,7 @@ _REQUIRED = ("peft_type", "r", "target_modules", "lora_alpha")
 
 
 def read_settings(folder: Path) -> LoraSettings:
-    """Read `folder`/adapter_config.json. Raises AdapterError naming the first key that is missing or not allowed."""
+    """Read `folder`/adapter_config.json. Raises AdapterError that names the first key that is missing or not allowed."""
     path = folder / CONFIG_FILE
     data = load_json(path, limit=_LIMIT)
     if not isinstance(data, dict):
@@ -178,7 +178,7 @@ def read_settings(folder: Path) -> LoraSettings:
 
 
 def _neutral(value: Any) -> bool:
-    """A key that peft adds in a later version is harmless as long as it asks for nothing."""
+    """Whether a value is neutral: a key of a later peft version is harmless if it is unset."""
     return value is None or value is False or value in ("", [], {})
 
 
@@ -188,8 +188,9 @@ def _short(value: Any) -> str:
 
 
 def portable_settings(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as they are published: without class names to import, and without the base's name.
+    """Settings for publishing: without class names to import, and without the base's name.
 
-    The card names the base. A name here is a folder of the maker's machine at best; at worst peft asks the hub for it.
+    The card names the base. In the settings it may be a folder of another machine, or a name that peft would download from the
+    hub.
     """
     return {**data, "base_model_name_or_path": None, "revision": None, "auto_mapping": None}

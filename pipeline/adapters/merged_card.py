@@ -1,6 +1,6 @@
-"""The record of a merged model: what it was made of, and the figures that say it does what its adapter did.
+"""The record of a merged model: its adapter and base, and the figures that compare it with the unmerged adapter.
 
-`merge.json` is the truth, `README.md` is written from it, with the front matter that Hugging Face reads. Knows no model.
+`merge.json` is the source; `README.md` is written from it, with the front matter that Hugging Face reads. Knows no model.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ MERGE_FILE = "merge.json"
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How near the merged model comes to the unmerged one in the precision that is written, on `inputs` canaries.
+    """How near the merged model is to the unmerged one, in the precision that is written, on `inputs` canaries.
 
-    `measure` names what is compared; `distance` may be `tolerance`. Seconds are of one token, or of one text for an encoder.
+    `measure` names what is compared; `distance` may be at most `tolerance`. Seconds are for one token, or for one text of an
+    encoder.
     """
 
     measure: str
@@ -41,8 +42,8 @@ class MergeRecord:
     """`trained_on` is the precision of the base that the adapter was trained on, `precision` that of the merged weights.
 
     `layers` were merged; `layer_error` is the largest difference of one, as a share of what the adapter adds to it. `parity`
-    holds the merged model to the adapter as it was trained, None for an encoder, which is trained unquantized. With `allowed`
-    the model was written although the figures do not hold.
+    compares the merged model with the adapter as trained; None for an encoder, which is trained unquantized. With `allowed` the
+    model was written although the figures exceed the tolerances.
     """
 
     role: Role
@@ -66,7 +67,7 @@ class MergeRecord:
 
 
 def figures(record: MergeRecord) -> dict[str, str]:
-    """The figures by name, as people read them."""
+    """The figures by name, as text."""
     agreement, parity = record.agreement, record.parity
     unit = "a text" if record.role is Role.EMBEDDER else "a token"
     found = {

@@ -1,8 +1,8 @@
-"""Merging: W + scale · B·A in place of W and an adapter beside it, and the proof that both compute the same.
+"""Merging: replaces W and its adapter by W + scale · B·A, and checks that both compute the same.
 
-Each layer is merged in float32 and, before it is rounded to the precision that is written, held to what it gave with the
-adapter beside it. peft knows the scale (alpha / rank, with rsLoRA alpha / √rank) and DoRA's lengths; that it applied them is
-checked here, from outputs. What rounding and another precision of the base do to the whole model, `merging_parity` says.
+Each layer is merged in float32 and compared with its unmerged output before rounding. peft knows the scale (alpha / rank, with
+rsLoRA alpha / √rank) and DoRA's lengths; the outputs show whether it applied them. `merging_parity` measures the effect of
+rounding and of the base's precision on the whole model.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from typing import Any
 from lorag.pipeline.errors import AdapterError
 
 LAYER_TOLERANCE = 0.01
-"""Share of what the adapter adds to a layer's output by which the merged layer may differ from it, in float32. Rounding alone
-stays near 1e-5; an adapter that is not merged at all differs by 1, one merged with twice its scale as well."""
+"""Maximum difference of a merged layer's output, as a share of what the adapter adds, in float32. Rounding alone gives about
+1e-5; an adapter that is not merged, or merged with twice its scale, gives 1."""
 
 ROWS = 8
-"""Random inputs a layer is checked on."""
+"""Random inputs for the check of a layer."""
 
 
 @dataclass(frozen=True, slots=True)
 class MergedLayers:
-    """How many layers were merged, and the largest difference, as a share of what the adapter added to that layer's output."""
+    """The number of merged layers, and the largest difference, as a share of what the adapter added to that layer's output."""
 
     layers: int
     largest_error: float
 
 
 def merge_layers(model: Any, dtype: Any) -> MergedLayers:
-    """Put the adapters of `model` into its weights, rounded to `dtype`; plain layers stand where LoRA's stood.
+    """Merge the adapters of `model` into its weights, rounded to `dtype`; plain layers replace LoRA's.
 
-    `model` is anything that holds peft's LoRA layers with one active adapter, its base not quantized. Raises AdapterError, which
-    leaves the model half merged and not to be used: a layer that differs by more than `LAYER_TOLERANCE`, a quantized base, a
-    weight that another module shares, or no LoRA layer at all.
+    `model` is any module with peft's LoRA layers, one active adapter and a base that is not quantized. Raises AdapterError for
+    a layer that differs by more than `LAYER_TOLERANCE`, a quantized base, a weight that another module shares, or no LoRA
+    layer. The model is then half merged and not to be used.
     """
     import torch
 
@@ -64,7 +64,7 @@ def _lora_layers(model: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _shared_weights(model: Any) -> set[int]:
-    """Where weights lie that two modules hold, such as a tied output layer's."""
+    """Addresses of weights that two modules share, such as a tied output layer's."""
     places: dict[int, int] = {}
     for module in model.modules():
         weight = module._parameters.get("weight") if hasattr(module, "_parameters") else None
@@ -81,11 +81,11 @@ def _merge_layer(name: str, layer: Any) -> float:
     base = layer.get_base_layer()
     generator = torch.Generator(device="cpu").manual_seed(0)
     inputs = torch.randn(ROWS, base.in_features, generator=generator).to(base.weight.device)
-    bare, beside = base(inputs), layer(inputs)
-    added = float((beside - bare).abs().max())
+    bare, unmerged = base(inputs), layer(inputs)
+    added = float((unmerged - bare).abs().max())
     layer.merge(safe_merge=True)
     merged = base(inputs)
-    error = float((merged - beside).abs().max())
+    error = float((merged - unmerged).abs().max())
     share = error / added if added else float(error > 0)
     if not share <= LAYER_TOLERANCE:
         raise AdapterError(

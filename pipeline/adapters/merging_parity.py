@@ -1,8 +1,8 @@
-"""Whether a merged model still does what its adapter did: log-likelihoods, greedy replies and labels on a parity set, and speed.
+"""Compares a merged model with its adapter: log-likelihoods, greedy replies and labels on a parity set, and speed.
 
-The reference is the adapter on the base that it was trained on. Where that was quantized, merging into half precision makes
-another model: the base's own rounding goes, which the adapter was trained on top of. So the two are compared first.
-Knows an engine and samples; no registry and no file.
+The reference is the adapter on the base that it was trained on. If that was quantized, merging into half precision makes
+another model: it removes the base's rounding, with which the adapter was trained. So the two are compared first. Knows an
+engine and samples; no registry and no file.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SAME_LABELS = 0.9
 """Share of the judge's labels that must be the same."""
 
 SAME_REPLIES = 0.5
-"""Share of greedy replies that must be the same to the letter. Long ones part at their first near tie, so this is no 0.9."""
+"""Share of greedy replies that must be identical. Long ones diverge at their first near tie, so this is below 0.9."""
 
 REPLY_TOKENS = 64
 ROUNDS = 3
@@ -30,7 +30,7 @@ ROUNDS = 3
 
 @dataclass(frozen=True, slots=True)
 class ParitySample:
-    """A held-out prompt, the reply that is right, and for the judge the labels it chooses among."""
+    """A held-out prompt, its right reply, and for the judge the labels to choose from."""
 
     messages: tuple[Message, ...]
     reply: str
@@ -39,7 +39,7 @@ class ParitySample:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What a model made of the samples: mean log-probability a token of the right reply (nats), and its own reply or label."""
+    """A model's results on the samples: mean log-probability a token of the right reply (nats), and its own reply or label."""
 
     logprobs: tuple[float, ...]
     replies: tuple[str, ...]
@@ -47,9 +47,9 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """`unmerged` and `merged` are mean log-probabilities a token; `distance` is the mean of their absolute differences, which may
-    be `tolerance`. `same` of the replies (or labels) agree, at least `least` must. `samples` were compared. `seconds_*` are of a
-    decoded token.
+    """`unmerged` and `merged` are mean log-probabilities a token; `distance` is the mean of their absolute differences, at most
+    `tolerance`. `same` is the share of replies (or labels) that agree, at least `least`. `samples` were compared. `seconds_*`
+    are for a decoded token.
     """
 
     samples: int
@@ -77,7 +77,8 @@ class Parity:
 
 
 def observe(engine: LocalEngine, adapter: str | None, samples: Sequence[ParitySample]) -> Observed:
-    """Ask `engine` with the resident `adapter`, or its bare base. Raises AdapterError without samples, and as the engine does."""
+    """Run the samples on `engine` with the resident `adapter`, or its bare base. Raises AdapterError without samples, and as
+    the engine."""
     if not samples:
         raise AdapterError("no held-out rows to compare the merged model on; give a data folder that has some for this role")
     requests = [ChoiceRequest(sample.messages, (sample.reply,), adapter) for sample in samples]
@@ -87,27 +88,29 @@ def observe(engine: LocalEngine, adapter: str | None, samples: Sequence[ParitySa
 
 
 def _replies(engine: LocalEngine, adapter: str | None, samples: Sequence[ParitySample]) -> list[str]:
-    """The likeliest label where there are choices, the greedy reply elsewhere."""
+    """The likeliest label if a sample has choices, else the greedy reply."""
     judged = [sample for sample in samples if sample.choices]
     free = [sample for sample in samples if not sample.choices]
-    weights = iter(engine.choice_probabilities([ChoiceRequest(sample.messages, sample.choices, adapter) for sample in judged]))
+    probabilities = iter(
+        engine.choice_probabilities([ChoiceRequest(sample.messages, sample.choices, adapter) for sample in judged])
+    )
     written = iter(engine.generate([Generation(sample.messages, adapter, REPLY_TOKENS) for sample in free]))
-    return [_likeliest(sample.choices, next(weights)) if sample.choices else next(written).text for sample in samples]
+    return [_likeliest(sample.choices, next(probabilities)) if sample.choices else next(written).text for sample in samples]
 
 
-def _likeliest(choices: Sequence[str], weights: Sequence[float]) -> str:
-    return choices[max(range(len(choices)), key=weights.__getitem__)]
+def _likeliest(choices: Sequence[str], probabilities: Sequence[float]) -> str:
+    return choices[max(range(len(choices)), key=probabilities.__getitem__)]
 
 
 def seconds_per_token(engine: LocalEngine, adapter: str | None, sample: ParitySample) -> float:
-    """Of greedy decoding for one prompt, prefill included; the median of `ROUNDS`."""
+    """Seconds a token of greedy decoding for one prompt, prefill included; the median of `ROUNDS`."""
     request = Generation(sample.messages, adapter, REPLY_TOKENS)
     engine.generate([request])  # the first also warms caches
     rounds = []
     for _ in range(ROUNDS):
-        began = time.perf_counter()
+        started = time.perf_counter()
         (completion,) = engine.generate([request])
-        rounds.append((time.perf_counter() - began) / max(1, completion.completion_tokens))
+        rounds.append((time.perf_counter() - started) / max(1, completion.completion_tokens))
     return statistics.median(rounds)
 
 
@@ -120,10 +123,11 @@ def compare(
     seconds_unmerged: float,
     seconds_merged: float,
 ) -> Parity:
-    """Hold the merged model's figures to the reference's.
+    """Compare the merged model's figures with the reference's.
 
-    `bare` is the reference base without the adapter: what the adapter moves sets the tolerance, as it does for canaries.
-    `seconds_unmerged` a token are of the adapter on a base of the merged one's precision, `seconds_merged` of the merged one.
+    `bare` is the reference base without the adapter: the adapter's effect sets the tolerance, as for canaries.
+    `seconds_unmerged` a token are for the adapter on a base in the merged model's precision, `seconds_merged` for the merged
+    model.
     """
     effect = _mean([abs(tuned - base) for tuned, base in zip(reference.logprobs, bare.logprobs, strict=True)])
     same = _mean([float(one == other) for one, other in zip(reference.replies, merged.replies, strict=True)])

@@ -1,8 +1,8 @@
-"""The README.md of an adapter folder: front matter as Hugging Face reads it, then the card's facts as markdown. Written from
-card.json alone, so it says nothing that is not on the card, and of what is not known, that it is not known.
+"""The README.md of an adapter folder: front matter as Hugging Face reads it, then the card's facts as markdown. It is written
+from card.json alone and says so if something is not known.
 
-Front matter: https://huggingface.co/docs/hub/model-cards. What it calls `base_model` and `datasets` are names on the hub, so a
-base or data set that only this machine has stands in the text alone: the same name on the hub would be something else.
+Front matter: https://huggingface.co/docs/hub/model-cards. Its `base_model` and `datasets` are names on the hub. So a local base
+or data set is named in the text alone: the same name on the hub would be something else.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ HUB_NAMES: Mapping[str, str] = {
     "smollm2-135m": "HuggingFaceTB/SmolLM2-135M-Instruct",
     "minilm": "sentence-transformers/all-MiniLM-L6-v2",
 }
-"""Bases that LoRAG calls by a name of its own, with their names on the hub."""
+"""Bases with a short name in LoRAG, and their names on the hub."""
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _LICENCE_ID = re.compile(r"[a-z0-9][a-z0-9.-]*")
@@ -34,13 +34,13 @@ def write_model_card(card: AdapterCard) -> str:
 
 
 def hub_name(name: str) -> str:
-    """What the hub calls a base or data set; empty where `name` is none of its names."""
+    """The hub's name of a base or data set; empty if `name` is not on the hub."""
     known = HUB_NAMES.get(name, name)
     return known if _HUB_NAME.fullmatch(known) else ""
 
 
 def front_matter(fields: Mapping[str, Any]) -> list[str]:
-    """The lines with which a README.md begins, as Hugging Face reads them."""
+    """The front matter lines of a README.md, as Hugging Face reads them."""
     import yaml
 
     text = yaml.safe_dump(dict(fields), sort_keys=False, allow_unicode=True, width=120)
@@ -48,7 +48,7 @@ def front_matter(fields: Mapping[str, Any]) -> list[str]:
 
 
 def hub_task(role: Role) -> str:
-    """What the hub calls the task of a model for `role`."""
+    """The hub's name of the task of a model for `role`."""
     return "sentence-similarity" if role is Role.EMBEDDER else "text-generation"
 
 
@@ -71,15 +71,14 @@ def _front_matter(card: AdapterCard) -> list[str]:
 
 
 def licence_fields(licence: str) -> dict[str, Any]:
-    """The hub knows licences by short names such as `apache-2.0`; any other is `other` with its name beside it."""
+    """The hub knows licences by short names such as `apache-2.0`; any other is `other` with a `license_name`."""
     if not licence.strip():
         return {}
     return {"license": licence} if _LICENCE_ID.fullmatch(licence) else {"license": "other", "license_name": _flat(licence)}
 
 
 def _results(card: AdapterCard) -> list[dict[str, Any]]:
-    """The claims as the hub's evaluation results: the adapter's own value, once a metric and data set, whatever it was measured
-    against."""
+    """The claims as the hub's evaluation results: the adapter's own value, once per metric and data set, for any reference."""
     by_data: dict[str, dict[str, Evidence]] = {}
     for each in card.evidence:
         by_data.setdefault(each.data.name, {}).setdefault(each.metric, each)
@@ -140,15 +139,15 @@ def _use(card: AdapterCard) -> list[str]:
             "",
             f'model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("{base}"), "FOLDER")',
         ]
-    told = "It was made for the prompts of the contract above; `lorag adapters import` takes it into another project."
-    return ["## Without LoRAG", "", "```python", *code, "```", "", told]
+    note = "It was made for the prompts of the contract above; `lorag adapters import` takes it into another project."
+    return ["## Without LoRAG", "", "```python", *code, "```", "", note]
 
 
 def _evidence(card: AdapterCard) -> list[str]:
     if not card.evidence:
         return ["## Evidence", "", "No held-out comparison has been recorded."]
-    told = "Paired item by item; `reference` is the value of what it was measured against."
-    return ["## Evidence", "", told, "", *_claims(card.evidence)]
+    note = "Paired item by item; `reference` is the value of what it was measured against."
+    return ["## Evidence", "", note, "", *_claims(card.evidence)]
 
 
 def _lineage(card: AdapterCard) -> list[str]:
@@ -158,8 +157,8 @@ def _lineage(card: AdapterCard) -> list[str]:
     lines = ["## What it began with", "", origin]
     if not card.parent.changes:
         return lines
-    told = "What it gained and lost against that, on held-out items of other people's and invented ones:"
-    return [*lines, "", told, "", *_claims(card.parent.changes)]
+    note = "What it gained and lost against that, on held-out items of other people's and invented ones:"
+    return [*lines, "", note, "", *_claims(card.parent.changes)]
 
 
 def _claims(evidence: Sequence[Evidence]) -> list[str]:
@@ -211,7 +210,7 @@ def facts_table(facts: Facts) -> list[str]:
 
 
 def _flat(text: str) -> str:
-    """One line: a line of dashes within a value would end the front matter."""
+    """`text` on one line: a line of dashes within a value would end the front matter."""
     return " ".join(text.split())
 
 

@@ -1,12 +1,12 @@
-"""The registry: immutable adapter versions on disk and the aliases that name the one in use. Knows no model and no engine.
+"""The registry: immutable adapter versions on disk, and aliases such as the version in use. Knows no model and no engine.
 
     FOLDER/ROLE/versions/0003-1a2b3c4d/    adapter_config.json, adapter_model.safetensors, canaries.json, card.json, README.md, …
     FOLDER/ROLE/aliases.json               {"candidate", "production", "previous"}: version or null
 
-A version becomes `production` by evidence against what serves now. A version appears whole or not at all, and so does a change
-of aliases: both are written aside in the same file system, synced and renamed (design, rule 7). One lock per role, which the
-system drops when its owner dies, serialises writers; readers need none. Of a version only the evidence on its card may grow: it
-is measured after the weights are published.
+A version becomes `production` by evidence against what serves now. Versions and changes of aliases are atomic: written to a
+temporary place in the same file system, synced and renamed (design, rule 7). One lock per role serialises writers; the system
+drops it when its owner dies. Readers need no lock. Only the evidence on a version's card may change: it is measured after the
+weights are published.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _LIMIT = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A published version: its folder, and the aliases that point at it now."""
+    """A published version: its folder, and the aliases that point to it now."""
 
     role: Role
     id: str
@@ -61,7 +61,7 @@ class _Aliases:
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """A version that serves now. `claim` let it, within `margin` if one was given; None if it served already."""
+    """A version that serves now. `claim` allowed it, within `margin` if one was given; None if it served already."""
 
     version: Version
     claim: Evidence | None
@@ -69,7 +69,7 @@ class Promotion:
 
 
 class Registry:
-    """The adapters in `folder`, which need not exist yet. Safe for several processes and threads at once."""
+    """The adapters in `folder`, which need not exist yet. Safe for several processes and threads."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -77,9 +77,9 @@ class Registry:
     def publish(self, role: Role, source: Path, card: AdapterCard, *, candidate: bool = True) -> Version:
         """Copy the adapter files of `source` into a new version, with `card` and a README made from it.
 
-        Files that do not belong to an adapter stay behind. With `candidate` that alias names the new version after. Raises
-        AdapterError in one line where the adapter is damaged, its card or canaries do not fit it, or the disk is full or not
-        writable; the registry is as it was then.
+        Files that do not belong to an adapter are not copied. With `candidate` that alias is set to the new version. Raises
+        AdapterError if the adapter is damaged, its card or canaries do not fit it, or the disk is full or not writable. The
+        registry is then unchanged.
         """
         if card.role is not role:
             raise AdapterError(f"{source}: its card says {card.role.value}, it cannot be published as {role.value}")
@@ -103,14 +103,14 @@ class Registry:
         aliases = self._aliases(card.role)
         if candidate:
             aliases = dataclasses.replace(aliases, candidate=card.version)
-        with aside_text(home, dump_json(aliases, ALIAS_FILE)) as text:  # before the rename: whatever can fail, fails early
+        with aside_text(home, dump_json(aliases, ALIAS_FILE)) as text:  # before the rename, so that what can fail does so early
             aside.rename(home / "versions" / card.version)
             sync(home / "versions")
             text.rename(home / ALIAS_FILE)
             sync(home)
 
     def attach_evidence(self, role: Role, name: str, evidence: Sequence[Evidence]) -> Version:
-        """Put `evidence` on the card of a version or alias, before what stands there; a claim replaces only an older one of the
+        """Add `evidence` to the card of a version or alias, before the older claims; a claim replaces only an older one of the
         same subject. Raises AdapterError."""
         home = self._home(role)
         version = self.resolve(role, name)
@@ -124,7 +124,7 @@ class Registry:
         return version
 
     def resolve(self, role: Role, name: str) -> Version:
-        """The version that `name`, a version or an alias, stands for now. Raises AdapterError where there is none."""
+        """The version that `name`, a version or an alias, means now. Raises AdapterError if there is none."""
         home = self._home(role)
         version = self.aliases(role).get(name)
         if version is None and name in ALIASES:
@@ -153,13 +153,14 @@ class Registry:
         return card
 
     def aliases(self, role: Role) -> Mapping[str, str]:
-        """The aliases that are set, with their versions."""
+        """The set aliases and their versions."""
         aliases = self._aliases(role)
         pairs = ((name, getattr(aliases, name)) for name in ALIASES)
         return {name: version for name, version in pairs if version is not None}
 
     def serving(self, role: Role) -> Version | None:
-        """The version that serves; None for the bare base. One whose card cannot be read cannot be loaded: it serves nobody."""
+        """The version that serves; None for the bare base, also if the version's card cannot be read, since it cannot be
+        loaded."""
         try:
             version = self.resolve(role, PRODUCTION)
             self.show(role, version.id)
@@ -168,17 +169,17 @@ class Registry:
         return version
 
     def as_reference(self, version: Version | None) -> Against:
-        """What a claim against a version names; None is the bare base. Raises AdapterError."""
+        """The reference of a claim against a version; None is the bare base. Raises AdapterError."""
         if version is None:
             return BARE_BASE
         return Against(version.id, self.show(version.role, version.id).identity.weights_digest)
 
     def promote(self, role: Role, name: str, *, not_worse: float | None = None) -> Promotion:
-        """Make a version, or the one an alias names, `production`; what was, becomes `previous`.
+        """Make a version, or an alias's version, `production`; the old one becomes `previous`.
 
-        Its card must claim that it is better than what serves now, the bare base if nothing does: on held-out rows that were not
-        made, by the role's leading metric, with an interval above zero, or above -`not_worse` in the metric's units if that is
-        given. Raises AdapterError with the reason of a refusal; nothing changes then.
+        Its card must claim that it is better than what serves now, or than the bare base if nothing does. The claim is on
+        held-out rows that were not made, by the role's leading metric. Its interval is above zero, or above -`not_worse` in the
+        metric's units if that is given. Raises AdapterError with the reason of a refusal; nothing is then changed.
         """
         home = self._home(role)
         with self._disk(f"promoting a {role.value} adapter"):
@@ -186,13 +187,13 @@ class Registry:
             with locked(home):
                 aliases, claim = self._aliases(role), None
                 if aliases.production != version.id:
-                    claim = self._claim(role, version, not_worse)  # what serves may be another one than a moment ago
+                    claim = self._claim(role, version, not_worse)  # the serving version may have changed since the check above
                     candidate = None if aliases.candidate == version.id else aliases.candidate
                     self._set_aliases(home, _Aliases(candidate, version.id, aliases.production))
         return Promotion(self.resolve(role, version.id), claim, not_worse)
 
     def admitted(self, role: Role, name: str, *, not_worse: float | None = None) -> Version:
-        """The version, if its files are whole and its evidence allows to `promote` it, or it serves already.
+        """The version, if its files are intact and its evidence allows to `promote` it, or it serves already.
 
         Raises AdapterError with the reason.
         """
@@ -207,9 +208,9 @@ class Registry:
         return require_evidence(self.show(role, version.id), self.as_reference(self.serving(role)), not_worse)
 
     def rollback(self, role: Role, *, to: str | None = None) -> Version:
-        """Make `previous` production again, and what was production `previous`: a second rollback undoes the first.
+        """Swap `previous` and `production`: a second rollback undoes the first.
 
-        Raises AdapterError where there is no previous version, or it is not the version `to`, where that is given.
+        Raises AdapterError if there is no previous version, or if `to` is given and it is not that version.
         """
         home = self._home(role)
         with self._disk(f"rolling back the {role.value} adapter"):
@@ -223,17 +224,17 @@ class Registry:
         return self.resolve(role, previous.id)
 
     def undo(self, role: Role, before: Mapping[str, str], version: str) -> None:
-        """Take back a promotion of `version`, or a rollback to it, that was done to the aliases `before`.
+        """Undo a promotion of `version`, or a rollback to it, and restore the aliases `before`.
 
-        Where they were changed again since then, nothing happens; a candidate published since stays. Raises AdapterError.
+        Does nothing if they were changed again since; a candidate published since stays. Raises AdapterError.
         """
-        home, was = self._home(role), _Aliases(**before)
+        home, old = self._home(role), _Aliases(**before)
         with self._disk(f"putting the {role.value} adapters back"), locked(home):
             now = self._aliases(role)
-            if (now.production, now.previous) == (version, was.production):
-                moved = was.candidate == version and now.candidate is None
+            if (now.production, now.previous) == (version, old.production):
+                moved = old.candidate == version and now.candidate is None
                 candidate = version if moved else now.candidate
-                self._set_aliases(home, _Aliases(candidate, was.production, was.previous))
+                self._set_aliases(home, _Aliases(candidate, old.production, old.previous))
 
     def _set_aliases(self, home: Path, aliases: _Aliases) -> None:
         with aside_text(home, dump_json(aliases, ALIAS_FILE)) as text:

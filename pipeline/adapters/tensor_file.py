@@ -1,7 +1,7 @@
-"""Reads a safetensors file by hand, trusting nothing in it: header, bounds, values. Knows no LoRA.
+"""Parses a safetensors file and checks header, bounds and values, without trusting any. Knows no LoRA.
 
 Format: 8 bytes little-endian header length, a JSON header name → {dtype, shape, data_offsets}, then the data
-(https://huggingface.co/docs/safetensors). A damaged file is found here, in one line, before any library maps it.
+(https://huggingface.co/docs/safetensors). A damaged file is reported in one line, before any library maps it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _WIDTH = {"F32": 4, "F16": 2, "BF16": 2}
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """Where a tensor lies: `start` and `end` are byte positions in the file."""
+    """A tensor's type, shape and place: `start` and `end` are byte positions in the file."""
 
     name: str
     dtype: str
@@ -44,10 +44,10 @@ class Tensor:
 
 
 def read_header(path: Path) -> tuple[Tensor, ...]:
-    """The tensors of the file in the order in which their data lie.
+    """The tensors of the file in the order of their data.
 
-    Raises AdapterError unless the header is well formed, every dtype is F16, BF16 or F32, and the data are exactly what
-    the header says: each tensor as long as its shape, none over another, no gap, no byte more or less.
+    Raises AdapterError unless the header is well formed, every dtype is F16, BF16 or F32, and the data match the header. Each
+    tensor is as long as its shape, without overlaps, gaps or extra bytes.
     """
     with open_plain(path, MAX_BYTES) as file:
         size = os.fstat(file.fileno()).st_size
@@ -103,7 +103,7 @@ def _require(condition: bool, path: Path, what: str) -> None:
 
 
 def read_values(path: Path, tensor: Tensor) -> Iterator[NDArray[np.float32]]:
-    """The tensor's values as float32, in flat pieces of at most 2^20: a file of gigabytes must not need as much memory."""
+    """The tensor's values as float32, in flat pieces of at most 2^20, so that a file of gigabytes needs little memory."""
     step = _CHUNK * _WIDTH[tensor.dtype]
     with open_plain(path, MAX_BYTES) as file:
         file.seek(tensor.start)

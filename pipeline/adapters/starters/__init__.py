@@ -1,7 +1,7 @@
-"""The adapters that ship with LoRAG: one folder a role beside this file, each as a published version looks.
+"""The adapters that ship with LoRAG: one folder per role in this package, each in the form of a published version.
 
-They are generic, made by `benchmarks/starter_training` from public sets, and serve until something is trained on one's own
-documents. Which of them are there is found by looking; nothing is read before it is asked for.
+They are generic, made by `benchmarks/starter_training` from public sets, and serve until an adapter is trained on the user's
+documents. Folders are looked up and read on demand.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from lorag.pipeline.records import Role
 FOLDER = Path(__file__).resolve().parent
 
 STARTER = "starter"
-"""What a bundled adapter is called where a version or an alias may stand."""
+"""The name of a bundled adapter, used in place of a version or an alias."""
 
 STARTER_DATA = "lorag starter: public sets and invented documents"
-"""What the card of a starter names its data, wherever it is published."""
+"""The data's name on the card of a starter, in every registry."""
 
 
 def is_starter(card: AdapterCard) -> bool:
-    """Whether an adapter came with LoRAG: nothing of the user's own is in it."""
+    """Whether an adapter came with LoRAG and so has no user data in it."""
     return card.data.name == STARTER_DATA
 
 

@@ -18,7 +18,7 @@ from lorag.pipeline.adapters.canaries import (
     cosine,
     read_canaries,
     read_embed_canaries,
-    require_telling,
+    require_effect,
 )
 from lorag.pipeline.errors import AdapterError, NoEffect
 from lorag.pipeline.records import Message
@@ -141,10 +141,10 @@ def test_vectors_of_another_width() -> None:
 @pytest.mark.parametrize(("effect", "telling"), [(0.2, True), (0.11, True), (0.09, False), (0.0, False)])
 def test_only_telling_canaries_are_recorded(effect: float, telling: bool) -> None:
     if telling:
-        require_telling([canary(-1.0, -1.0 - effect)])
+        require_effect([canary(-1.0, -1.0 - effect)])
     else:
         with pytest.raises(NoEffect, match="nats a token on average"):
-            require_telling([canary(-1.0, -1.0 - effect)])
+            require_effect([canary(-1.0, -1.0 - effect)])
 
 
 def test_cosine() -> None:
