@@ -278,7 +278,10 @@ class Project:
         return compare_saved(Path(before), Path(after), configuration, after_configuration or configuration)
 
     def promote(self, role: Role | str, version: str = "candidate", *, not_worse: float | None = None) -> Switch:
-        """Let a version serve if its evidence allows it. `not_worse` is the margin it may be worse by. Raises AdapterError."""
+        """Let a version serve if its evidence allows it. `not_worse` is the margin it may be worse by.
+
+        Raises AdapterError, and ConfigError if lorag.yaml names another version than `production`.
+        """
         wanted = as_role(role)
         return self._switched(promote_version(self.settings, wanted, version, not_worse, self._store_of(wanted)))
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 from lorag.assembly import open_index, open_registry, open_store, unproven_embedder
 from lorag.pipeline.adapters.registry import PREVIOUS, PRODUCTION
+from lorag.pipeline.errors import AdapterError, ConfigError
 from lorag.pipeline.records import Role
+from lorag.serving_lock import is_served
 
 if TYPE_CHECKING:
     from lorag.pipeline.adapters.evidence import Evidence
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
 class Switch:
     """The version that serves for a role now and the previous one (empty: the bare base). `index` is a line on its index.
 
-    A promotion has the `claim` that allowed it, unless the version served already, and the `margin` if one was given.
+    A promotion has the `claim` that allowed it, unless the version served already, and the `margin` if one was given. With
+    `is_served` a service that runs in another process still answers with the version before.
     """
 
     role: Role
@@ -33,6 +36,7 @@ class Switch:
     index: str = ""
     claim: Evidence | None = None
     margin: float | None = None
+    is_served: bool = False
 
     def reason(self) -> str:
         """The evidence that allowed the promotion, in one line. Empty if none was needed."""
@@ -51,19 +55,38 @@ class IndexSwitch:
     message: str
 
 
+def require_production(settings: Settings, role: Role) -> None:
+    """Raises ConfigError if the settings name another adapter for `role` than `production`: no alias changes what serves."""
+    choice = str(getattr(settings.adapters, role.value, PRODUCTION))
+    if choice != PRODUCTION:
+        raise ConfigError(f"`adapters.{role.value}: {choice}` in lorag.yaml decides what serves; set it to `{PRODUCTION}` first")
+
+
 def promote_version(
     settings: Settings, role: Role, version: str, not_worse: float | None = None, store: VectorStore | None = None
 ) -> Switch:
     """Let a version serve if its evidence shows that it is better than what serves now, or not worse by `not_worse`.
 
-    `store` is the project's, if it is open. Raises AdapterError, StoreError.
+    `store` is the project's, if it is open. Raises ConfigError, AdapterError, StoreError.
     """
+    require_production(settings, role)
     promotion = open_registry(settings).promote(role, version, not_worse=not_worse)
     return replace(_switch(settings, role, store), claim=promotion.claim, margin=promotion.margin)
 
 
+def promotion_refusal(settings: Settings, role: Role, version: str) -> str:
+    """Why a promotion of the version would be refused now, in one line. Empty if it would not."""
+    try:
+        require_production(settings, role)
+        open_registry(settings).admitted(role, version)
+    except (ConfigError, AdapterError) as error:
+        return str(error)
+    return ""
+
+
 def roll_back(settings: Settings, role: Role, store: VectorStore | None = None) -> Switch:
-    """Restore the previous version. A second rollback undoes the first. Raises AdapterError, StoreError."""
+    """Restore the previous version. A second rollback undoes the first. Raises ConfigError, AdapterError, StoreError."""
+    require_production(settings, role)
     open_registry(settings).rollback(role)
     return _switch(settings, role, store)
 
@@ -71,7 +94,7 @@ def roll_back(settings: Settings, role: Role, store: VectorStore | None = None) 
 def _switch(settings: Settings, role: Role, store: VectorStore | None) -> Switch:
     index = switch_project_index(settings, store) if role is Role.EMBEDDER else ""
     aliases = open_registry(settings).aliases(role)
-    return Switch(role, aliases[PRODUCTION], aliases.get(PREVIOUS, ""), index)
+    return Switch(role, aliases[PRODUCTION], aliases.get(PREVIOUS, ""), index, is_served=is_served(settings.project))
 
 
 def switch_project_index(settings: Settings, store: VectorStore | None = None) -> str:

@@ -35,6 +35,15 @@ def ingesting(project: Path) -> AbstractContextManager[None]:
     return _locked(project, _INGEST)
 
 
+def is_served(project: Path) -> bool:
+    """Whether a `lorag serve` has the project open now."""
+    try:
+        with (project / FILE).open("rb") as file:
+            return file.read(len(_SERVE)) == _SERVE.encode() and not try_lock(file)
+    except OSError:
+        return False
+
+
 @contextmanager
 def _locked(project: Path, action: str) -> Iterator[None]:
     path = project / FILE

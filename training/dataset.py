@@ -82,8 +82,7 @@ class DataFolder:
 
     def origin(self, split: str, role: Role) -> DataOrigin:
         """The origin of a file's rows: made if any row is made, else feedback if any row is, else human."""
-        found = {row.origin for row in self._rows(split, role)}
-        return next((origin for origin in (DataOrigin.MADE, DataOrigin.FEEDBACK) if origin in found), DataOrigin.HUMAN)
+        return DataOrigin.of(row.origin for row in self._rows(split, role))
 
     def training_passages(self) -> dict[str, PassageRow]:
         """The passages that training may show: none of a document with a gold or judged passage of a dev or test row."""

@@ -20,8 +20,7 @@ def held_out_data(data: DataFolder, role: Role, together: Collection[Role]) -> E
     turns = {Role.REWRITER} if role is Role.EMBEDDER and Role.REWRITER in together else set[Role]()
     read = [each for each in Role if each in {rows_of(role), *turns} and data.has(SPLIT, each)] or [rows_of(role)]
     digest = text_digest("".join(f"{each.value}\0{file_digest(data.file(SPLIT, each))}\n" for each in read))
-    origins = {data.origin(SPLIT, each) for each in read}
-    origin = next((each for each in (DataOrigin.MADE, DataOrigin.FEEDBACK) if each in origins), DataOrigin.HUMAN)
+    origin = DataOrigin.of(data.origin(SPLIT, each) for each in read)
     return EvidenceData(f"{data.folder.name}/{SPLIT}", digest, origin)
 
 

@@ -14,18 +14,21 @@ from lorag.pipeline.adapters.registry import Version
 from lorag.pipeline.config import Settings
 from lorag.pipeline.errors import InputError
 from lorag.pipeline.records import Role
+from lorag.promotion import promotion_refusal
 
 
 @dataclass(frozen=True, slots=True)
 class AdapterEvaluation:
     """A version with its claims on its own domain and, if there was one, on a general set.
 
-    `claims` are against what serves, unless that is the version itself, and against the bare base. The first decides a promotion.
+    `claims` are against what serves, unless that is the version itself, and against the bare base. `refusal` is why a promotion
+    would be refused now, empty if it would not.
     """
 
     version: Version
     claims: tuple[Evidence, ...]
     general: Evidence | None
+    refusal: str
 
 
 def evaluate_version(
@@ -49,4 +52,4 @@ def evaluate_version(
     tests = None if general is None else read_general(general)
     measured, claims = evaluate_adapter(settings, role, version, data, on_progress, on_documents=on_documents)
     general_claim = None if tests is None else measure_general(settings, measured.id, tests, on_texts)[1]
-    return AdapterEvaluation(measured, claims, general_claim)
+    return AdapterEvaluation(measured, claims, general_claim, promotion_refusal(settings, role, measured.id))

@@ -89,6 +89,8 @@ def deciding_claim(card: AdapterCard, serves: Against) -> Evidence:
     Raises AdapterError with the command to run if there is none.
     """
     leading = LEADING_METRIC.get(card.role)
+    if leading is None:
+        raise AdapterError(f"{card.role.value} {card.version} is not promoted: it only makes training data and serves nobody")
     held_out = [each for each in card.evidence if each.kind is EvidenceKind.HELD_OUT and each.metric == leading]
     against = [each for each in held_out if each.against.weights_digest == serves.weights_digest]
     found = next((each for each in against if each.data.origin is not DataOrigin.MADE), None)
@@ -111,7 +113,7 @@ def require_evidence(card: AdapterCard, serves: Against, not_worse: float | None
     """
     require_margin(not_worse)
     claim = deciding_claim(card, serves)
-    floor = 0.0 if not_worse is None else -not_worse
+    floor = 0.0 - (not_worse or 0.0)
     if not claim.low > floor:
         raise AdapterError(
             f"{card.role.value} {card.version} is not promoted: {claim.metric} differs by {claim.difference:+.3f} from "

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -163,6 +163,8 @@ def read_card(folder: Path) -> AdapterCard:
         known = f"this LoRAG reads 1 and {FORMAT}"
         raise AdapterError(f"{path}: format is {found!r}, {known}; publish the adapter again with this LoRAG")
     card = build(AdapterCard, data, str(path))
+    _require_sound(card.evidence, f"{path}: evidence")
+    _require_sound(card.parent.changes if card.parent else (), f"{path}: parent: changes")
     try:
         utc = datetime.fromisoformat(card.created).utcoffset()
     except ValueError:
@@ -170,6 +172,15 @@ def read_card(folder: Path) -> AdapterCard:
     if utc is None or utc.total_seconds():
         raise AdapterError(f"{path}: created is {card.created!r}; it must be a UTC time such as 2025-01-31T12:00:00Z")
     return card
+
+
+def _require_sound(claims: Iterable[Evidence], where: str) -> None:
+    for number, each in enumerate(claims):
+        if each.n < 1 or not 0 < each.level < 1 or each.low > each.high:
+            raise AdapterError(
+                f"{where}[{number}]: n is {each.n}, level {each.level:g}, interval {each.interval}; n must be 1 or more, the "
+                "level between 0 and 1, and low not above high"
+            )
 
 
 def card_json(card: AdapterCard) -> str:

@@ -29,6 +29,12 @@ class DataOrigin(StrEnum):
     MADE = "made"
     FEEDBACK = "feedback"
 
+    @classmethod
+    def of(cls, rows: Iterable[DataOrigin]) -> DataOrigin:
+        """The origin of rows together: made if any row is made, else feedback if any row is, else human."""
+        found = set(rows)
+        return next((origin for origin in (cls.MADE, cls.FEEDBACK) if origin in found), cls.HUMAN)
+
 
 class EvidenceKind(StrEnum):
     """The items of a test. `HELD_OUT`: held-out ones of the adapter's own task. `GENERAL`: a set of another domain, which shows

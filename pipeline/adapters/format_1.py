@@ -13,6 +13,9 @@ from lorag.pipeline.storage.strict_json import plain
 _GENERAL = ", a general set"
 """Suffix of the data's name for a comparison on a set of another domain."""
 
+_INVENTED = ("invented documents", "invented conversations")
+"""Ended the names of the data that the bundled adapters were measured on, beside public sets."""
+
 _LEVEL = 0.95
 
 
@@ -48,9 +51,11 @@ def upgraded(card: Mapping[str, Any], where: str) -> dict[str, Any]:
 def _claim(comparison: object, against: Against, where: str, kind: EvidenceKind | None = None) -> Any:
     old = build(_Comparison, comparison, where)
     is_general = old.data.endswith(_GENERAL)
+    name = old.data.removesuffix(_GENERAL)
+    origin = DataOrigin.MADE if name.endswith(_INVENTED) else DataOrigin.HUMAN
     evidence = Evidence(
         metric=old.metric,
-        data=EvidenceData(old.data.removesuffix(_GENERAL), "", DataOrigin.HUMAN),
+        data=EvidenceData(name, "", origin),
         against=against,
         kind=kind or (EvidenceKind.GENERAL if is_general else EvidenceKind.HELD_OUT),
         reference=old.base,

@@ -15,11 +15,12 @@ from fastapi.openapi.models import Example
 from pydantic import BaseModel, ConfigDict, Field
 
 from lorag.catalogue import CatalogueEntry
-from lorag.pipeline.adapters.registry import CANDIDATE, PREVIOUS, PRODUCTION, Registry, Version
-from lorag.pipeline.errors import AdapterError
+from lorag.pipeline.adapters.registry import CANDIDATE, PREVIOUS, Registry, Version
+from lorag.pipeline.errors import AdapterError, ConfigError
 from lorag.pipeline.records import Role
 from lorag.pipeline.storage.strict_json import plain
 from lorag.project import Project
+from lorag.promotion import require_production
 from lorag.services.api.access import State, needs
 from lorag.services.api.errors import ApiError, log_error
 from lorag.services.api.jobs import jobs_of
@@ -153,10 +154,11 @@ def _require_served(state: State, role: Role) -> None:
     """Raises ApiError if a change of the role's aliases would not change the service's answers."""
     if role not in SERVED:
         raise ApiError(404, f"no service answers with a {role.value}; it only makes training data", param="role")
-    pinned = str(getattr(state.settings.adapters, role.value))
-    if pinned != PRODUCTION:
-        message = f"`adapters.{role.value}: {pinned}` in lorag.yaml decides what serves; set it to `{PRODUCTION}` and start again"
-        raise ApiError(409, message, param="role", code="adapter_pinned")
+    try:
+        require_production(state.settings, role)
+    except ConfigError as error:
+        message = f"{error} and start the service again"
+        raise ApiError(409, message, param="role", code="adapter_pinned") from None
 
 
 def _change(

@@ -259,3 +259,5 @@ def _show_switch(switch: Switch, project: Path, output: Format) -> None:
         show(reason)
     if switch.index:
         show(for_project(switch.index, project))
+    if switch.is_served:
+        show("The running `lorag serve` answers with the version before: start it again. Its page and API switch at once.")

@@ -14,7 +14,7 @@ from lorag.services.commands.evaluate_details import show_details
 from lorag.services.commands.evaluate_retrieval import retrieval
 from lorag.services.failures import Interrupted
 from lorag.services.options import HERE, DataFolder, Format, Output, Project, Tuned
-from lorag.services.terminal import cell, command, out, progress_bars, show, show_json, table
+from lorag.services.terminal import cell, command, for_project, out, progress_bars, show, show_json, table
 
 if TYPE_CHECKING:
     from lorag.evaluating.one_adapter import AdapterEvaluation
@@ -121,18 +121,24 @@ def adapter(
         show_json({"role": role.value, "version": found.version.id, "evidence": plain(evidence)})
         return
     show_evidence(evidence)
-    _show_next_step(found, command("adapters", "promote", role.value, version, project=project))
+    _show_next_step(found, project)
 
 
-def _show_next_step(found: AdapterEvaluation, promotion: str) -> None:
-    """Whether the claims allow a promotion, and the command for it."""
-    version, decides = found.version, found.claims[0]
+def _show_next_step(found: AdapterEvaluation, project: Path) -> None:
+    """Whether the evidence on the card allows a promotion, and the command for it."""
+    version, measured = found.version, found.claims[0]
+    is_made = measured.data.origin is DataOrigin.MADE
+    promotion = command("adapters", "promote", version.role.value, version.id, project=project)
     if "production" in version.aliases:
         show(f"{version.id} serves already.")
-    elif decides.data.origin is DataOrigin.MADE:
-        show(f"{decides.data.name} holds made rows, which promote nothing: measure {version.id} on rows that people wrote.")
-    elif decides.low > 0:
-        show(f"{version.id} is better than {decides.against}: let it serve with `{promotion}`.")
-    else:
-        better = f"{version.id} is better than {decides.against}"
+    elif is_made and found.refusal:
+        show(f"{measured.data.name} holds made rows, which promote nothing: measure {version.id} on rows that people wrote.")
+    elif is_made:
+        show(f"{measured.data.name} holds made rows, which promote nothing; an earlier claim allows `{promotion}`.")
+    elif measured.low <= 0:
+        better = f"{version.id} is better than {measured.against}"
         show(f"That {better} is not shown: train it further, or evaluate it on more items.")
+    elif found.refusal:
+        show(for_project(f"{version.id} is better than {measured.against}, but {found.refusal}", project))
+    else:
+        show(f"{version.id} is better than {measured.against}: let it serve with `{promotion}`.")

@@ -7,6 +7,7 @@ import pytest
 from lorag.pipeline.adapters.registry import Registry
 from lorag.pipeline.records import Role
 from lorag.pipeline.storage.strict_json import plain
+from lorag.serving_lock import ingesting, serving
 from tests.claims import claim, speak_for
 
 
@@ -60,6 +61,29 @@ def test_only_evidence_promotes(lorag, project, publish_rewriter, margin: tuple[
     if code:
         assert "95 % interval -0.100 to +0.200 on 30 items" in done.error_line
         assert Registry(project.adapters).aliases(Role.REWRITER) == {"candidate": version}
+
+
+@pytest.mark.parametrize("pin", ["none", "candidate"])
+def test_where_the_settings_name_another_version_no_alias_changes(lorag, project, publish_rewriter, pin: str) -> None:
+    """As the service refuses it: it would say that a version serves which does not."""
+    version, registry = publish_rewriter(), Registry(project.adapters)
+    project.set(f"adapters: {{rewriter: {pin}}}")
+    for action in (("promote", "rewriter", version), ("rollback", "rewriter")):
+        done = lorag("adapters", *action, "--project", project.folder)
+        wanted = f"error: `adapters.rewriter: {pin}` in lorag.yaml decides what serves; set it to `production` first"
+        assert (done.code, done.error_line) == (2, wanted)
+    assert registry.aliases(Role.REWRITER) == {"candidate": version}
+
+
+def test_a_running_service_is_named_that_a_command_does_not_reach(lorag, project, publish_rewriter) -> None:
+    here, words = ("--project", project.folder), "The running `lorag serve` answers with the version before"
+    first, second = publish_rewriter(3), publish_rewriter(4)
+    with serving(project.folder):
+        assert words in lorag("adapters", "promote", "rewriter", first, *here).out
+    speak_for(Registry(project.adapters), Role.REWRITER, second)
+    with ingesting(project.folder):
+        assert words not in lorag("adapters", "promote", "rewriter", second, *here).out
+    assert words not in lorag("adapters", "rollback", "rewriter", *here).out
 
 
 def test_a_damaged_version_hides_no_other(lorag, project, publish_rewriter) -> None:

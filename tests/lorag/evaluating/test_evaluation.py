@@ -145,7 +145,23 @@ def test_what_is_measured_on_made_rows_promotes_nothing(project, publish_rewrite
     assert "holds made rows, which promote nothing" in " ".join(done.out.split())
     card = registry.show(Role.REWRITER, version)
     assert card.evidence[0].data.origin is DataOrigin.MADE and card.evidence[0].low > 0
-    assert registry.promote(Role.REWRITER, version).claim == card.evidence[1]  # the claim on rows of people that it came with
+    # The claim on rows of people that it came with allows it, as the command said.
+    assert f"an earlier claim allows `lorag adapters promote rewriter {version}" in " ".join(done.out.split())
+    assert registry.promote(Role.REWRITER, version).claim == card.evidence[1]
+
+
+def test_what_is_said_of_a_promotion_is_what_a_promotion_does(project, publish_rewriter, write: Write, lorag) -> None:
+    version = publish_rewriter()
+    _, tuned = what_rewriters_say(project.folder, version)
+    data = write(Role.REWRITER, turns(tuned))
+    project.set("adapters: {rewriter: none}")
+    done = lorag("eval", "adapter", "rewriter", "--data", data, "--project", project.folder)
+    said = " ".join(done.out.split())
+    assert f"{version} is better than the bare base, but `adapters.rewriter: none` in lorag.yaml decides what serves" in said
+    assert lorag("adapters", "promote", "rewriter", "--project", project.folder).code == 2
+    project.set()
+    done = lorag("eval", "adapter", "rewriter", "--data", data, "--project", project.folder)
+    assert f"let it serve with `lorag adapters promote rewriter {version} --project" in " ".join(done.out.split())
 
 
 def test_an_embedder_is_measured_against_the_one_that_serves(

@@ -95,6 +95,31 @@ def test_a_card_of_format_1_is_read_as_claims_against_the_base(old: Path) -> Non
     assert read_card(old) == card
 
 
+def test_invented_items_of_format_1_were_made(old: Path) -> None:
+    """The names under which the last version's bundled adapters have them, in the registry of a project that it made."""
+    data = json.loads((old / "card.json").read_text())
+    names = ("invented conversations", "support, invented documents", "invented documents/test")
+    data["evidence"] = [_as_format_1(claim(), name) for name in names]
+    (old / "card.json").write_text(json.dumps(data))
+    assert [each.data.origin.value for each in read_card(old).evidence] == ["made", "made", "human"]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"low": 0.9, "high": -0.9}, {"n": 0}, {"n": -5}, {"level": 0.0}, {"level": 1.0}, {"level": -0.95}, {"level": 95.0}]
+)
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_claim_that_no_comparison_gives_is_refused(
+    plain_adapter: Plain, plain_card: Card, wrong: dict[str, Any], changed: bool
+) -> None:
+    folder = plain_adapter(1)
+    claims = (claim(), dataclasses.replace(claim("nDCG@10"), **wrong))
+    parent = Parent(EARLIER.version, EARLIER.weights_digest, claims if changed else ())
+    card = dataclasses.replace(plain_card(folder), parent=parent, evidence=() if changed else claims)
+    (folder / "card.json").write_text(card_json(card))
+    with pytest.raises(AdapterError, match=r"changes\[1\]: n is" if changed else r"evidence\[1\]: n is"):
+        read_card(folder)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

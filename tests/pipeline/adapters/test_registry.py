@@ -123,6 +123,7 @@ def test_promote_and_rollback(registry: Registry, publish: Callable[[int], Versi
         ((-0.01, 0.2), 0.02, True),
         ((-0.02, 0.2), 0.02, False),
         ((-0.03, 0.2), 0.02, False),
+        ((-0.03, 0.2), 0.0, False),
         ((0.01, 0.2), 0.0, True),
     ],
 )
@@ -144,6 +145,15 @@ def test_promotion_by_evidence(
         message = refusal(lambda: registry.promote(REWRITER, version.id, not_worse=not_worse))
         assert "ROUGE-1" in message and f"{interval[0]:+.3f} to {interval[1]:+.3f} on 30 items" in message
         assert snapshot(registry.folder) == before
+        assert "above -0;" not in message
+
+
+def test_what_only_makes_data_is_never_promoted(registry: Registry, plain_adapter: Plain, plain_card: Card) -> None:
+    """No command could measure it, so none is named."""
+    folder = plain_adapter(1)
+    version = registry.publish(Role.QUESTIONER, folder, dataclasses.replace(plain_card(folder), role=Role.QUESTIONER))
+    message = refusal(lambda: registry.promote(Role.QUESTIONER, version.id, not_worse=1.0))
+    assert message == f"questioner {version.id} is not promoted: it only makes training data and serves nobody"
 
 
 def test_promotion_without_evidence_and_with_a_senseless_margin(

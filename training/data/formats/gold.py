@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
+from lorag.pipeline.adapters.evidence import DataOrigin
 from lorag.pipeline.contracts.context import PassageText
 from lorag.pipeline.contracts.judge import ANSWERABILITY, JudgeInputs
 from lorag.pipeline.records import Passage
@@ -58,9 +59,11 @@ def answerability_rows(row: QuestionRow, twin: QuestionRow, corpus: Corpus) -> t
     home = corpus.pieces[document_of(twin.passage_ids[0])]
     gold = tuple(PassageText.of(piece) for piece in home if piece.id in wanted)
 
+    origin = DataOrigin.of((row.origin, twin.origin))
+
     def judged(row_id: str, passages: tuple[PassageText, ...], label: str, passage_ids: tuple[str, ...]) -> JudgeRow:
         inputs = JudgeInputs(question=row.question, passages=passages)
-        return JudgeRow(row_id, ANSWERABILITY.task, inputs, label, passage_ids, twin.group)
+        return JudgeRow(row_id, ANSWERABILITY.task, inputs, label, passage_ids, twin.group, origin)
 
     return judged(row.id, misleading, "unanswerable", ids), judged(f"{row.id}-gold", gold, "answerable", twin.passage_ids)
 

@@ -128,5 +128,5 @@ def _embeds(questions: Iterable[QuestionRow]) -> tuple[list[EmbedRow], list[Left
         if row.history and not row.standalone:
             left_out.append(LeftOut(row.id, "no embedder row: it follows a conversation and has no standalone form"))
         else:
-            embeds.append(EmbedRow(row.id, row.standalone or row.question, row.passage_ids, row.near_ids, row.group))
+            embeds.append(EmbedRow(row.id, row.standalone or row.question, row.passage_ids, row.near_ids, row.group, row.origin))
     return embeds, left_out

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from lorag.pipeline.adapters.evidence import DataOrigin
 from lorag.pipeline.contracts.judge import JudgeInputs
 from lorag.pipeline.errors import DataError, InputError
 from lorag.pipeline.records import Role, Speaker, Turn
@@ -18,7 +19,7 @@ from lorag.pipeline.retrieval.ingest import Chunking
 from lorag.pipeline.retrieval.loading import load_folder
 from lorag.training.data.formats.documents import Corpus, lay_out
 from lorag.training.data.formats.folder import ImportReport, Options, write_folder
-from lorag.training.data.formats.gold import place_question, stands_in
+from lorag.training.data.formats.gold import answerability_rows, place_question, stands_in
 from lorag.training.data.formats.source import LeftOut, Source, SourcePassage
 from lorag.training.data.formats.splitting import Shares, deal, groups
 from lorag.training.data.rows import EmbedRow, JudgeRow, QuestionRow, RewriteRow, read_judgments
@@ -373,6 +374,23 @@ def test_own_rows_keep_their_passage_ids(tmp_path: Path) -> None:
     assert set(folder.passages()) == {each.id for each in passages}
     assert (report.documents, report.rows["test"]) == (0, {"synthesizer": 4, "embedder": 4})
     assert not (tmp_path / "out" / "documents").exists()
+
+
+@pytest.mark.parametrize("final", [False, True])
+def test_rows_made_of_others_have_their_origin(final: bool, tmp_path: Path) -> None:
+    source = a_set()
+    questions = tuple(replace(row, origin=DataOrigin.MADE) for row in source.questions)
+    _, folder = make(replace(source, questions=questions, final=final), tmp_path / "out")
+    embeds = [row for split in ("train", "dev", "test") for row in folder.embed_rows(split)]
+    assert embeds and {row.origin for row in embeds} == {DataOrigin.MADE}
+
+
+def test_judgments_of_two_questions_have_the_origin_of_both(corpus: Corpus) -> None:
+    asked, twin = ask("p2"), place_question(ask("p1", "1911"), corpus)
+    assert isinstance(twin, QuestionRow)
+    for first, second in ((DataOrigin.MADE, DataOrigin.HUMAN), (DataOrigin.FEEDBACK, DataOrigin.MADE)):
+        rows = answerability_rows(replace(asked, origin=first), replace(twin, origin=second), corpus)
+        assert {row.origin for row in rows} == {DataOrigin.MADE}
 
 
 def test_what_is_refused(tmp_path: Path) -> None:
