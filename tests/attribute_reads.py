@@ -1,7 +1,8 @@
 """Which fields of which records a program reads, by the types that mypy finds: what a setting needs to have any effect.
 
-A field that is only copied into a field of another record counts if that one is read, and one that a method of its own record
-reads counts if the method is used. Reads by name (`getattr`) are known for a `Role`'s value alone. Runs nothing.
+A field that is only copied into a field of another record, or of a copy of its own, counts if that one is read, and one that a
+method of its own record reads counts if the method is used. What is only logged, or said in an error, is not read. Reads by name
+(`getattr`) are known for a `Role`'s value alone. Runs nothing.
 """
 
 from __future__ import annotations
@@ -19,14 +20,17 @@ from mypy.nodes import (
     CallExpr,
     ClassDef,
     Decorator,
+    DictExpr,
     Expression,
     FuncDef,
     FuncItem,
     MemberExpr,
     MypyFile,
     Node,
+    RaiseStmt,
     RefExpr,
     Statement,
+    StrExpr,
     TypeInfo,
 )
 from mypy.options import Options
@@ -97,7 +101,9 @@ class _Reader:
     def __init__(self, tree: MypyFile, types: Mapping[Expression, Type], reads: Reads, modules: Collection[str]) -> None:
         self._module, self._types, self._reads, self._modules = tree.fullname, types, reads, modules
         self._methods = list(_methods(tree.defs))
-        self._expressions = [node for node in _nodes(tree) if isinstance(node, CallExpr | MemberExpr)]
+        nodes = list(_nodes(tree))
+        said = {id(part) for node in nodes if _only_says(node) for part in _nodes(node)}
+        self._expressions = [node for node in nodes if isinstance(node, CallExpr | MemberExpr) and id(node) not in said]
         self._copied: dict[int, Member] = {}
 
     def read(self, roles: Collection[str]) -> None:
@@ -114,6 +120,10 @@ class _Reader:
                 self._read(found)
 
     def _hand_on(self, call: CallExpr) -> None:
+        if isinstance(call.callee, MemberExpr) and call.callee.name == "model_copy":
+            for info in _infos(self._types.get(call.callee.expr)):
+                for key, value in _updates(call):
+                    self._copied[id(_converted(value))] = (info.fullname, key)
         if (record := _record(call.callee, self._modules)) is not None:
             for place, (value, name) in enumerate(zip(call.args, call.arg_names, strict=True)):
                 if (target := name or _nth_field(record, place)) is not None:
@@ -140,6 +150,25 @@ class _Reader:
                 self._reads.handed_to[member].add(((info.fullname, around[1].name), self._module))
             else:
                 self._reads.by_module[member].add(self._module)
+
+
+LOGGED = {"debug", "info", "warning", "error", "exception", "critical", "log", "print"}
+
+
+def _only_says(node: Node) -> bool:
+    """Whether the node only tells a person something: it raises an error, writes to a log or prints."""
+    if isinstance(node, CallExpr):
+        callee = node.callee
+        receiver = callee.expr.name if isinstance(callee, MemberExpr) and isinstance(callee.expr, RefExpr) else "log"
+        return isinstance(callee, RefExpr) and callee.name in LOGGED and "log" in receiver.casefold()
+    return isinstance(node, RaiseStmt)
+
+
+def _updates(call: CallExpr) -> Iterator[tuple[str, Expression]]:
+    """Key and value of what a `model_copy` changes, if that stands in the call."""
+    for value, name in zip(call.args, call.arg_names, strict=True):
+        if name == "update" and isinstance(value, DictExpr):
+            yield from ((key.value, each) for key, each in value.items if isinstance(key, StrExpr))
 
 
 def _nodes(root: Node) -> Iterator[Node]:

@@ -36,8 +36,13 @@ def _sources() -> list[BuildSource]:
 _ROOMS = ("pipeline", "training", "services")
 
 
+CHOOSES = "role"
+"""The key of a recipe that chooses its form, which reads it."""
+
+
 def unread(record: type[BaseModel], reads: Reads, ignored: set[str]) -> list[str]:
-    return [key for key, classes in leaves(record) if not reads.has(classes, key.rpartition(".")[2], ignored)]
+    found = [key for key, classes in leaves(record) if not reads.has(classes, key.rpartition(".")[2], ignored)]
+    return [key for key in found if key != CHOOSES]
 
 
 def other_trainer(role: Role, reads: Reads) -> set[str]:
@@ -90,10 +95,25 @@ def test_a_key_that_nothing_reads_is_found(record: type[BaseModel], role: Role, 
 
 
 PROGRAM = """
+import logging
 from dataclasses import dataclass
+
+from pydantic import BaseModel
+
+log = logging.getLogger("program")
+
+class Part(BaseModel):
+    renewed: int
+    changed: int
+    taken: int
+
+    def model_copy(self, *, update: dict[str, int]) -> "Part": ...
 
 @dataclass(frozen=True)
 class Options:
+    part: Part
+    logged: int
+    said: int
     read: int
     copied: int
     carried: int
@@ -119,8 +139,12 @@ class Other:
     dummy: int
 
 def use(options: Options, other: Other | None) -> int:
+    log.info("about to use %d", options.logged)
+    if other is None:
+        raise ValueError(f"{options.said}")
+    part = options.part.model_copy(update={"renewed": int(options.part.renewed), "taken": options.part.changed})
     plan = Plan(options.copied, carried=int(options.carried))
-    return options.read + options.twice + plan.carried + (other.dummy if other else 0)
+    return options.read + options.twice + plan.carried + (other.dummy if other else 0) + part.taken
 """
 
 
@@ -128,3 +152,10 @@ def test_a_copy_counts_as_read_only_if_the_copy_is_read() -> None:
     reads = read_by([BuildSource("program.py", "program", PROGRAM)])
     found = {name: reads.has(["program.Options"], name) for name in ("read", "copied", "carried", "computed", "idle", "dummy")}
     assert found == {"read": True, "copied": False, "carried": True, "computed": True, "idle": False, "dummy": False}
+    found = {name: reads.has(["program.Part"], name) for name in ("renewed", "changed", "taken")}
+    assert found == {"renewed": False, "changed": True, "taken": True}
+
+
+def test_what_is_only_logged_or_said_in_an_error_is_not_read() -> None:
+    reads = read_by([BuildSource("program.py", "program", PROGRAM)])
+    assert [reads.has(["program.Options"], name) for name in ("part", "logged", "said")] == [True, False, False]
