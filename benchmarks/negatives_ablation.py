@@ -21,6 +21,7 @@ from typing import Any
 
 from benchmarks.own_process import progress_lines
 from benchmarks.provenance import provenance, save
+from benchmarks.starter_training.sources import read_corpus
 from lorag.pipeline.contracts import embed
 from lorag.pipeline.errors import LoragError
 from lorag.pipeline.evaluation.bootstrap import Interval
@@ -35,7 +36,6 @@ from lorag.training.data.negatives import Negatives
 from lorag.training.data.rows import EmbedRow, PassageRow
 from lorag.training.dataset import DataFolder
 from lorag.training.recipe import EmbeddingRecipe, changed, load_recipe
-from lorag.training.transfer.sources import read_corpus
 
 NDCG = "nDCG@10"
 FROZEN = "frozen"

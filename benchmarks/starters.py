@@ -23,6 +23,7 @@ from pathlib import Path
 from benchmarks.provenance import provenance
 from benchmarks.starter_training.build import BASE
 from benchmarks.starter_training.bundle import record_evidence
+from benchmarks.starter_training.held_out import READING, REWRITING, public_tasks
 from lorag.pipeline.adapters.evidence import Evidence
 from lorag.pipeline.adapters.starters import bundled_starters
 from lorag.pipeline.engine.bases import resolve_base, tokenizer_place
@@ -33,7 +34,7 @@ from lorag.pipeline.evaluation import rewrites
 from lorag.pipeline.evaluation.ablation import Measured, interval
 from lorag.pipeline.records import Outcome, Rewrite, Role
 from lorag.pipeline.storage.digests import file_digest
-from lorag.training.transfer.measuring import METRICS, READING, REWRITING, Task, differences, measure, tasks
+from lorag.training.transfer.measuring import METRICS, Task, differences, measure, tasks
 
 ROLES = (Role.SYNTHESIZER, Role.REWRITER, Role.JUDGE)
 TEXTS = ("encyclopedic", "textbooks_openstax")
@@ -151,7 +152,8 @@ def main() -> None:
     compared: dict[str, list[Evidence]] = {}
     for role in [] if chosen.text_only else wanted:
         compared[role.value] = []
-        keep(of_role(engine, role, role.value, tasks(role, chosen.data, chosen.items), compared[role.value].append))
+        measured = [*public_tasks(role, chosen.data, chosen.items), *tasks(role, chosen.items)]
+        keep(of_role(engine, role, role.value, measured, compared[role.value].append))
         if chosen.cards:
             record_evidence(bundled_starters()[role], compared[role.value])
     if chosen.write:

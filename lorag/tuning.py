@@ -35,8 +35,8 @@ class TrainingSpec:
     """A training as the user describes it.
 
     `recipe` is a `Recipe`, a file, or the name of a bundled recipe (None: the role's own). `begin` is the adapter to continue
-    from and `public` a folder of public sets to compare it on. `max_memory` is text such as 6GiB. If `measured` is False, a
-    continued adapter is not compared.
+    from and `public` another data folder, on whose test rows it is compared too. `max_memory` is text such as 6GiB. If
+    `measured` is False, a continued adapter is not compared.
     """
 
     role: Role
@@ -77,12 +77,18 @@ def train_adapter(
 ) -> Version:
     """Train what `spec` says and publish it as `candidate`. Raises as `train_role`, and ConfigError for a recipe."""
     from lorag.training import processes
+    from lorag.training.dataset import DataFolder
     from lorag.training.parent import Continuation
     from lorag.training.run import train_role
-    from lorag.training.transfer.measuring import ITEMS
+    from lorag.training.transfer.measuring import tasks
 
     callbacks = callbacks or TrainingCallbacks()
     recipe, start = _recipe_and_start(settings, spec, registry)
+    continuation = None
+    if start is not None:
+        other = DataFolder(spec.public, settings.judge.intents) if spec.public else None
+        chosen = tuple(tasks(spec.role, folder=other)) if spec.measured else ()
+        continuation = Continuation(start, chosen, callbacks.on_measured)
     if spec.max_memory:
         plan = _plan(settings, registry, spec, recipe, start)
         recipe = plan.recipe
@@ -104,7 +110,7 @@ def train_adapter(
         resume=resume,
         on_progress=callbacks.on_progress,
         on_notice=callbacks.on_notice if processes.is_first() else None,
-        continuation=Continuation(start, spec.public, ITEMS if spec.measured else 0, callbacks.on_measured) if start else None,
+        continuation=continuation,
     )
 
 

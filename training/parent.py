@@ -22,7 +22,7 @@ from lorag.pipeline.errors import AdapterError, ConfigError, IdentityMismatch
 from lorag.pipeline.records import Role
 from lorag.training.recipe import GenerationRecipe, Recipe, changed
 from lorag.training.sft import TrainedAdapter
-from lorag.training.transfer.measuring import ITEMS, compare, tasks
+from lorag.training.transfer.measuring import Task, compare
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +40,11 @@ class StartAdapter:
 class Continuation:
     """The adapter that a run continues from, and how the change is measured.
 
-    `items` is about how many held-out items a task has; 0 measures nothing. The items are invented; with `public`, the folder
-    of the public sets, also those of its held-out split.
+    `tasks` are the items that both adapters are compared on; without any, nothing is measured.
     """
 
     start: StartAdapter
-    public: Path | None = None
-    items: int = ITEMS
+    tasks: tuple[Task, ...] = ()
     on_measured: Callable[[int, int], None] | None = None
 
 
@@ -131,13 +129,19 @@ def changes_since(continuation: Continuation, role: Role, engine: LocalEngine, t
     `engine` runs their base; both adapters are unloaded afterwards.
     """
     start, changes = continuation.start, tuple[Evidence, ...]()
-    if continuation.items:
+    if continuation.tasks:
         engine.load_adapter("before", start.folder)
         engine.load_adapter("after", trained.folder)
-        chosen = tasks(role, continuation.public, continuation.items)
         against = Against(start.name, start.facts.weights_digest)
         changes = compare(
-            engine, role, "before", "after", chosen, continuation.on_measured, against=against, kind=EvidenceKind.TRANSFER
+            engine,
+            role,
+            "before",
+            "after",
+            continuation.tasks,
+            continuation.on_measured,
+            against=against,
+            kind=EvidenceKind.TRANSFER,
         )
         for name in ("before", "after"):
             engine.unload_adapter(name)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.starter_training.mixtures import judge_examples, rewriter_examples, synthesizer_examples
+from benchmarks.starter_training.sources import Split
 from lorag.pipeline.adapters.starters import bundled_starters
 from lorag.pipeline.engine.bases import resolve_base
 from lorag.pipeline.errors import ConfigError, TrainingError
@@ -14,7 +15,6 @@ from lorag.pipeline.records import Role
 from lorag.training.progress import Progress
 from lorag.training.recipe import GenerationRecipe, load_recipe
 from lorag.training.sft import Example, TrainedAdapter, train_adapter
-from lorag.training.transfer.sources import Split
 
 BASE = "smollm2-135m"
 

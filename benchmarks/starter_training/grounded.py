@@ -11,12 +11,12 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from benchmarks.starter_training.replies import Answer
+from benchmarks.starter_training.sources import Corpus, SourcePassage, SourceQuestion
 from lorag.pipeline.contracts import synthesize
 from lorag.pipeline.contracts.context import PassageText
 from lorag.pipeline.retrieval.sentences import sentences
 from lorag.training.sft import Example
-from lorag.training.transfer.replies import Answer
-from lorag.training.transfer.sources import Corpus, SourcePassage, SourceQuestion
 
 SIZES = {1: 1, 2: 3, 3: 5, 4: 6, 5: 1}
 """Passages in a context → its relative frequency. Serving shows four."""

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from benchmarks.starter_training.grounded import Context
+from benchmarks.starter_training.held_out import joined
 from benchmarks.starter_training.invented import Draw, Sheet
 from benchmarks.starter_training.sets import SourceLabel
+from benchmarks.starter_training.sources import SourceQuestion
 from lorag.pipeline.contracts import judge
 from lorag.pipeline.contracts.judge import ANSWERABILITY, RELEVANCE, SUPPORT, JudgeInputs, LabelSchema, intent_schema
 from lorag.training.sft import Example
-from lorag.training.transfer.held_out import joined
-from lorag.training.transfer.sources import SourceQuestion
 
 NONE_OF_THESE = ("other", "something else")
 """The right label and its meaning in a drawn intent schema without the text's own label."""

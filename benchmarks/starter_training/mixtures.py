@@ -11,12 +11,12 @@ import yaml
 
 from benchmarks.starter_training import grounded, invented, judgments, rewriting
 from benchmarks.starter_training.grounded import Context
+from benchmarks.starter_training.replies import extract, reply_of
 from benchmarks.starter_training.sets import read_labels
+from benchmarks.starter_training.sources import Corpus, SourceQuestion, SourceTurn, Split, corpus, read_turns
 from lorag.pipeline.contracts import synthesize
 from lorag.pipeline.records import Role
 from lorag.training.sft import Example
-from lorag.training.transfer.replies import extract, reply_of
-from lorag.training.transfer.sources import Corpus, SourceQuestion, SourceTurn, Split, corpus, read_turns
 
 ROUNDS = {"squad_newwiki": 1, "squad_reddit": 1, "qed_nq": 1, "pubmedqa": 1, "pacific_finance": 1, "medquad": 1}
 """How often the synthesizer sees each passage of a set, among other passages each time."""

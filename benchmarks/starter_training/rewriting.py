@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 from benchmarks.starter_training.conversations import follow_up
 from benchmarks.starter_training.invented import Draw
+from benchmarks.starter_training.sources import SourceTurn, history_of
 from lorag.pipeline.contracts import rewrite
 from lorag.training.sft import Example
-from lorag.training.transfer.sources import SourceTurn, history_of
 
 
 def turn_examples(turns: Sequence[SourceTurn]) -> list[Example]:

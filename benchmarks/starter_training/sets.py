@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lorag.training.transfer.sources import Split, read_rows
+from benchmarks.starter_training.sources import Split, read_rows
 
 LICENCES: Mapping[str, str] = {
     "squad_newwiki": "CC BY 4.0, its passages CC BY-SA",

@@ -48,7 +48,7 @@ def train(
     ] = None,
     public: Annotated[
         Path | None,
-        typer.Option("--public", metavar="FOLDER", help="With --from: also measure on the held-out part of these public sets."),
+        typer.Option("--public", metavar="FOLDER", help="With --from: also measure on FOLDER/test of this other data folder."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest complete checkpoint.")] = False,
     run: Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import lorag.training.estimate
 import lorag.training.run
 from lorag.pipeline.adapters.registry import Registry
 from lorag.pipeline.config import Settings, parse_settings
+from lorag.pipeline.errors import DataError
 from lorag.pipeline.records import Role
 from lorag.training.contrastive import Encoder
 from lorag.training.recipe import EmbeddingRecipe
@@ -56,3 +58,15 @@ def test_the_setting_chooses_the_embedders_recipe_if_none_is_named(
     train_adapter(settings(tmp_path, f"embedder: {{query_side_only: {setting}}}"), Registry(tmp_path), spec, tmp_path / "run")
     assert isinstance(trained["recipe"], EmbeddingRecipe)
     assert trained["recipe"].contrast.query_side_only is query_side_only
+
+
+def test_a_folder_to_compare_on_is_read_before_the_training(tmp_path: Path, trained: dict[str, Any]) -> None:
+    turn = {"id": "t", "history": ["User: Is a red?"], "question": "And b?", "rewrite": "Is b red?"}
+    spec = TrainingSpec(Role.REWRITER, tmp_path, begin="starter", public=tmp_path / "other")
+    with pytest.raises(DataError, match=r"no test/rewriter\.jsonl in .*other"):
+        train_adapter(settings(tmp_path, ""), Registry(tmp_path), spec, tmp_path / "run")
+    assert trained == {}
+    (tmp_path / "other" / "test").mkdir(parents=True)
+    (tmp_path / "other" / "test" / "rewriter.jsonl").write_text(json.dumps(turn) + "\n", encoding="utf-8")
+    train_adapter(settings(tmp_path, ""), Registry(tmp_path), spec, tmp_path / "run")
+    assert [task.name for task in trained["continuation"].tasks] == ["other", "invented conversations"]

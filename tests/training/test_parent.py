@@ -26,6 +26,7 @@ from lorag.training.parent import Continuation, agreed, find_start
 from lorag.training.passage_search import plain_retrieval
 from lorag.training.recipe import Recipe, parse_recipe
 from lorag.training.run import train_role
+from lorag.training.transfer.measuring import tasks
 
 WEIGHTS = "adapter_model.safetensors"
 TARGETS = ["down_proj", "q_proj", "v_proj"]
@@ -69,8 +70,8 @@ def train(data: Path, tiny_base: Path, tmp_path: Path) -> Callable[..., AdapterC
     registry = Registry(tmp_path / "adapters")
 
     def run(start: str | None, how: Recipe | None = None, **options: Any) -> AdapterCard:
-        items = options.pop("items", 0)
-        continuation = None if start is None else Continuation(find_start(start, Role.REWRITER, registry), items=items)
+        chosen = tuple(options.pop("tasks", ()))
+        continuation = None if start is None else Continuation(find_start(start, Role.REWRITER, registry), chosen)
         version = train_role(
             Role.REWRITER,
             data=data,
@@ -111,7 +112,7 @@ def test_what_was_gained_and_lost_stands_on_the_card(train: Any, parent: Path, m
         return load(location, **options)
 
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", counted)
-    card = train(str(parent), items=6)
+    card = train(str(parent), tasks=tasks(Role.REWRITER, 6))
     assert len(loads) == 1  # what trained is measured and published
     changes = card.parent.changes
     assert [(each.metric, each.n) for each in changes][:2] == [("ROUGE-1", 6), ("rewrite EM", 6)]

@@ -1,31 +1,27 @@
-"""Test items that no training data holds: of the held-out split of public sets, drawn with a seed, and invented. Knows no model.
-
-Grounded questions come with their passage among four, in random order; the others are of the same article, if there are any.
-Questions without their passage are shown four of which none holds an answer.
-"""
+"""Test items that an adapter did not learn: the test rows of another data folder, and invented ones. Knows no model."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TypeVar
 
-from lorag.pipeline.contracts.context import PassageText
-from lorag.pipeline.contracts.judge import ANSWERABILITY, BUILT_IN, RELEVANCE, SUPPORT, JudgeInputs, LabelSchema, intent_schema
+from lorag.pipeline.contracts.judge import ANSWERABILITY, BUILT_IN, SUPPORT, JudgeInputs
 from lorag.pipeline.evaluation.ablation import JudgeItem, RewriteItem
 from lorag.pipeline.evaluation.answers import GoldAnswer
 from lorag.pipeline.evaluation.rewrites import GoldRewrite
-from lorag.pipeline.records import Hit, Passage, Query
+from lorag.pipeline.records import Hit, Query
+from lorag.training.data.rows import PassageRow, require_passages
+from lorag.training.dataset import DataFolder, judge_schemas
+from lorag.training.examples import gold_passages, search_text, shown_passages
+from lorag.training.passage_search import as_passage
 from lorag.training.transfer.invented import read_invented
-from lorag.training.transfer.replies import reply_of
-from lorag.training.transfer.sources import Corpus, SourcePassage, SourceQuestion, corpus, history_of, read_rows, read_turns
 
 SHOWN = 4
 """Passages shown with a question, as in the chain."""
 
-REFUSED = 0.3
-"""Share of the questions whose passage is not shown."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,28 +33,54 @@ class GroundedItem:
     hits: tuple[Hit, ...]
 
 
-def grounded_items(data: Path, name: str, count: int, seed: int = 0) -> list[GroundedItem]:
-    """Questions of the held-out articles of a reading set, `REFUSED` of them without their passage."""
-    whole = corpus(data, name, "test")
-    rng = random.Random(f"{name} {seed}")
-    answer = reply_of(name)
-    usable = [q for q in whole.questions if answer(q, whole.passages[q.passage_id].text)]
-    drawn = rng.sample(usable, min(count, len(usable)))
-    return [_grounded(whole, q, n >= round(len(drawn) * (1 - REFUSED)), name == "pubmedqa", rng) for n, q in enumerate(drawn)]
+def folder_questions(data: DataFolder, count: int) -> list[GroundedItem]:
+    """At most `count` test questions, each with `SHOWN` passages in random order.
+
+    They are its gold ones, if it is answerable, its near ones, and others at random. A question that leans on its history and has
+    no standalone form is left out. Raises DataError for a missing file or passage.
+    """
+    rows = _sample([row for row in data.questions("test") if row.standalone or not row.history], count)
+    passages, gold, rng = data.passages(), gold_passages(rows), random.Random(0)
+    require_passages(rows, passages.values(), str(data.folder))
+    ids = list(passages)
+    items = []
+    for row in rows:
+        others = rng.sample(ids, min(len(ids), 4 * SHOWN))
+        shown = shown_passages(row, [*row.near_ids, *others], SHOWN, gold[search_text(row)])
+        hits = tuple(Hit(as_passage(passages[id_]), 0.0) for id_ in rng.sample(shown, len(shown)))
+        key = GoldAnswer(
+            row.id, row.answers, row.answerable, row.passage_ids if row.answerable else (), row.quotes, row.group or row.id
+        )
+        items.append(GroundedItem(key, row.standalone or row.question, hits))
+    return items
 
 
-def _grounded(whole: Corpus, question: SourceQuestion, hidden: bool, labelled: bool, rng: random.Random) -> GroundedItem:
-    gold = whole.passages[question.passage_id]
-    answers = (question.label,) if labelled else question.answers
-    near = [p for p in whole.passages.values() if p.article == gold.article and p.id != gold.id]
-    rest = [p for p in whole.passages.values() if p.article != gold.article]
-    others = rng.sample(near, min(len(near), 2 * SHOWN)) + rng.sample(rest, min(len(rest), 2 * SHOWN))
-    if hidden and not labelled:
-        others = [p for p in others if not any(a.casefold() in p.text.casefold() for a in answers)]
-    shown = others[:SHOWN] if hidden else [gold, *others[: SHOWN - 1]]
-    rng.shuffle(shown)
-    key = GoldAnswer(question.id, () if hidden else answers, not hidden, () if hidden else (gold.id,), group=gold.article)
-    return GroundedItem(key, question.question, tuple(_hit(passage) for passage in shown))
+def folder_turns(data: DataFolder, count: int) -> list[RewriteItem]:
+    """At most `count` test turns that have a history. Raises DataError for a missing file."""
+    rows = _sample([row for row in data.rewrites("test") if row.history], count)
+    return [
+        RewriteItem(
+            Query(row.question, row.history),
+            GoldRewrite(row.id, row.question, row.rewrites or (row.rewrite,), row.conversation or row.group or row.id),
+        )
+        for row in rows
+    ]
+
+
+def folder_judgments(data: DataFolder, count: int) -> dict[str, list[JudgeItem]]:
+    """Task → at most `count` test judgments. Raises DataError for a missing file, or a task that the project does not know."""
+    rows, schemas = data.judgments("test"), judge_schemas(data.intents)
+    return {
+        task: [
+            JudgeItem(row.id, schemas[task], row.inputs, row.label, row.group or row.id)
+            for row in _sample([row for row in rows if row.task == task], count)
+        ]
+        for task in dict.fromkeys(row.task for row in rows)
+    }
+
+
+def _sample(rows: Sequence[T], count: int) -> list[T]:
+    return random.Random(0).sample(rows, min(count, len(rows)))
 
 
 def invented_items(count: int) -> list[GroundedItem]:
@@ -67,7 +89,7 @@ def invented_items(count: int) -> list[GroundedItem]:
     for document in read_invented().documents:
         number = len(items)
         hits = tuple(
-            _hit(SourcePassage(f"sheet-{number}-{n}", passage.title, passage.text, ""))
+            Hit(as_passage(PassageRow(f"sheet-{number}-{n}", passage.title, passage.text)), 0.0)
             for n, passage in enumerate(document.passages, 1)
         )
         for n, asked in enumerate(document.asked):
@@ -94,82 +116,3 @@ def invented_judgments(count: int) -> dict[str, list[JudgeItem]]:
             inputs = JudgeInputs(question=each.question, answer=each.answer, passages=document.passages)
             found[each.task].append(JudgeItem(each.id, BUILT_IN[each.task], inputs, each.label, document.id))
     return {task: items[:count] for task, items in found.items()}
-
-
-def _hit(passage: SourcePassage) -> Hit:
-    return Hit(Passage(passage.id, passage.id, passage.id, passage.title, "", passage.text, 0, len(passage.text)), 0.0)
-
-
-def turn_items(data: Path, name: str, count: int, seed: int = 0) -> list[RewriteItem]:
-    """Turns of the held-out conversations of a rewriting set."""
-    turns = [turn for turn in read_turns(data, name, "test") if turn.question.strip()]
-    drawn = random.Random(f"{name} {seed}").sample(turns, min(count, len(turns)))
-    return [
-        RewriteItem(Query(t.question, history_of(t)), GoldRewrite(t.id, t.question, t.rewrites, t.conversation)) for t in drawn
-    ]
-
-
-def judge_items(data: Path, count: int, seed: int = 0) -> dict[str, list[JudgeItem]]:
-    """Task → items of the held-out split, about `count` each, with labels as balanced as possible."""
-    rng = random.Random(f"judge {seed}")
-    found: dict[str, list[JudgeItem]] = {schema.task: [] for schema in (RELEVANCE, ANSWERABILITY, SUPPORT)}
-    for name in ("squad_newwiki", "squad_reddit"):
-        whole = corpus(data, name, "test")
-        for question in rng.sample(whole.questions, min(count, len(whole.questions))):
-            for item in _judged(whole, question, rng):
-                found[item.schema.task].append(item)
-    drawn = {task: rng.sample(items, min(count, len(items))) for task, items in found.items()}
-    return {**drawn, "intent (hwu64)": _unseen_intents(data, count, rng)}
-
-
-def _judged(whole: Corpus, question: SourceQuestion, rng: random.Random) -> list[JudgeItem]:
-    """A graded passage, an answerable or unanswerable question, and a right, half right or wrong answer."""
-    gold = whole.passages[question.passage_id]
-    text = gold.text.casefold()
-
-    def lacking(passages: Sequence[SourcePassage]) -> list[SourcePassage]:
-        return [p for p in passages if p.id != gold.id and not any(a.casefold() in p.text.casefold() for a in question.answers)]
-
-    near = lacking([p for p in whole.passages.values() if p.article == gold.article])
-    far = lacking([p for p in whole.passages.values() if p.article != gold.article])
-    others = [q for q in whole.questions if q.passage_id != gold.id and not any(a.casefold() in text for a in q.answers)]
-    other = rng.choice(others)
-    items = []
-
-    def add(schema: LabelSchema, asked: str, answer: str, passages: Sequence[SourcePassage], label: str) -> None:
-        shown = tuple(PassageText(p.title, p.text) for p in passages)
-        id_ = f"{question.id}-{schema.task}"
-        items.append(JudgeItem(id_, schema, JudgeInputs(question=asked, answer=answer, passages=shown), label, gold.article))
-
-    degree = rng.choice(("0", "1", "2", "3") if near else ("0", "3"))
-    passage = {"0": far, "1": near}.get(degree, [gold])
-    asked = joined(question.question, other.question) if degree == "2" else question.question
-    add(RELEVANCE, asked, "", [rng.choice(passage)], degree)
-    with_gold = rng.random() < 0.5
-    distractors = rng.sample(near, min(len(near), 2)) or rng.sample(far, 2)
-    shown = [*distractors, gold] if with_gold else [*distractors, rng.choice(far)]
-    add(ANSWERABILITY, question.question, "", rng.sample(shown, len(shown)), "answerable" if with_gold else "unanswerable")
-    label = rng.choice(tuple(SUPPORT.labels))
-    right, wrong = question.answers[0], other.answers[0]
-    answer = {"supported": right, "unsupported": wrong}.get(label, f"{right} and {wrong}")
-    asked = joined(question.question, other.question) if label == "partly" else question.question
-    add(SUPPORT, asked, answer, [gold], label)
-    return items
-
-
-def joined(first: str, second: str) -> str:
-    """Two questions as one."""
-    return f"{first.rstrip('?. ')}, and {second[:1].lower()}{second[1:]}"
-
-
-def _unseen_intents(data: Path, count: int, rng: random.Random) -> list[JudgeItem]:
-    """Intents of a set that training never saw, 16 labels in each prompt, their own words as meanings."""
-    rows = list(read_rows(data, "intent_hwu64.test"))
-    labels = sorted({row["label"] for row in rows})
-    items = []
-    for row in rng.sample(rows, min(count, len(rows))):
-        chosen = rng.sample([label for label in labels if label != row["label"]], 15)
-        order = rng.sample([*chosen, row["label"]], 16)
-        meanings: Mapping[str, str] = {label: label.replace("_", " ") for label in order}
-        items.append(JudgeItem(row["id"], intent_schema(meanings), JudgeInputs(message=row["text"]), row["label"], row["id"]))
-    return items

@@ -1,14 +1,13 @@
 """Adapters of one role on the same held-out items: the scores of each, and the differences between two.
 
-A task is a set of items. Invented tasks are always available; public ones need the folder of the public sets. Every adapter of
-one engine gets the same items, the bare base in its plain prompt.
+A task is a set of items: invented ones, which are always available, and the test rows of a data folder. Every adapter of one
+engine gets the same items, the bare base in its plain prompt.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from lorag.pipeline.adapters.evidence import BARE_BASE, Against, DataOrigin, Evidence, EvidenceData, EvidenceKind
 from lorag.pipeline.engine.layer import Layer
@@ -29,18 +28,16 @@ from lorag.pipeline.evaluation.judgments import judged
 from lorag.pipeline.evaluation.scores import ScoreTable
 from lorag.pipeline.records import Role
 from lorag.pipeline.stages import Judge, Rewriter, Synthesizer
+from lorag.training.dataset import DataFolder
 from lorag.training.transfer.held_out import (
     GroundedItem,
-    grounded_items,
+    folder_judgments,
+    folder_questions,
+    folder_turns,
     invented_items,
     invented_judgments,
     invented_turns,
-    judge_items,
-    turn_items,
 )
-
-READING = ("squad_newwiki", "squad_reddit", "qed_nq", "pubmedqa")
-REWRITING = ("rewrite_canard", "rewrite_cast", "rewrite_ikat23")
 
 METRICS: Mapping[Role, tuple[str, ...]] = {
     Role.SYNTHESIZER: (
@@ -79,23 +76,32 @@ class Task:
         return len(self.answered) + len(self.rewritten) + len(self.judged)
 
 
-def tasks(role: Role, public: Path | None, count: int = ITEMS) -> list[Task]:
-    """The tasks of a role, about `count` items each: the public ones if there is a folder of them, then the invented.
+def tasks(role: Role, count: int = ITEMS, folder: DataFolder | None = None) -> list[Task]:
+    """The tasks of a role, about `count` items each: the test rows of `folder`, if one is given, then the invented ones.
 
-    Raises DataError if the folder lacks a set.
+    Raises DataError if the folder has no test rows of the role.
     """
+    return [*(_folder_tasks(role, count, folder) if folder else ()), *_invented_tasks(role, count)]
+
+
+def _folder_tasks(role: Role, count: int, folder: DataFolder) -> list[Task]:
+    name, origin = folder.folder.name, folder.origin("test", role)
     if role is Role.SYNTHESIZER:
-        found = [Task(name, answered=tuple(grounded_items(public, name, count))) for name in READING] if public else []
-        return [*found, Task("invented documents", DataOrigin.MADE, answered=tuple(invented_items(count)))]
+        return [Task(name, origin, answered=tuple(folder_questions(folder, count)))]
     if role is Role.REWRITER:
-        found = [Task(name, rewritten=tuple(turn_items(public, name, count))) for name in REWRITING] if public else []
-        return [*found, Task("invented conversations", DataOrigin.MADE, rewritten=tuple(invented_turns(count)))]
-    judged = judge_items(public, count).items() if public else ()
-    made = invented_judgments(count).items()
-    return [
-        *(Task(name, judged=tuple(items)) for name, items in judged),
-        *(Task(f"{name}, invented documents", DataOrigin.MADE, judged=tuple(items)) for name, items in made),
-    ]
+        return [Task(name, origin, rewritten=tuple(folder_turns(folder, count)))]
+    judged = folder_judgments(folder, count).items()
+    return [Task(f"{task}, {name}", origin, judged=tuple(items)) for task, items in judged]
+
+
+def _invented_tasks(role: Role, count: int) -> list[Task]:
+    origin = DataOrigin.MADE
+    if role is Role.SYNTHESIZER:
+        return [Task("invented documents", origin, answered=tuple(invented_items(count)))]
+    if role is Role.REWRITER:
+        return [Task("invented conversations", origin, rewritten=tuple(invented_turns(count)))]
+    judged = invented_judgments(count).items()
+    return [Task(f"{task}, invented documents", origin, judged=tuple(items)) for task, items in judged]
 
 
 def measure(engine: Engine, adapter: str | None, task: Task) -> Measured:

@@ -24,13 +24,13 @@ from benchmarks.starter_training.mixtures import (
     rewriter_examples,
     synthesizer_examples,
 )
+from benchmarks.starter_training.replies import extract
 from benchmarks.starter_training.rewriting import follow_up_examples
 from benchmarks.starter_training.sets import read_labels
+from benchmarks.starter_training.sources import BY_TITLE, SourceQuestion, Split, read_corpus, read_turns
 from lorag.pipeline.contracts import judge, synthesize
 from lorag.pipeline.retrieval.sentences import sentences
 from lorag.training.sft import Example
-from lorag.training.transfer.replies import extract
-from lorag.training.transfer.sources import BY_TITLE, SourceQuestion, Split, read_corpus, read_turns
 
 MEASURED_READING = ("squad_newwiki", "squad_reddit", "qed_nq", "pubmedqa")
 MEASURED_REWRITING = ("rewrite_canard", "rewrite_cast", "rewrite_ikat23")

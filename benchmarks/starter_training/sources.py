@@ -94,9 +94,7 @@ def read_rows(folder: Path, name: str) -> Iterator[dict[str, Any]]:
                     raise DataError(f"{path}:{number}: not a JSON object")
                 yield row
     except FileNotFoundError:
-        raise DataError(
-            f"{path}: no such file; name the folder of the public sets (benchmarks/starter_training/README.md)"
-        ) from None
+        raise DataError(f"{path}: no such file; name the folder of the public sets (README.md here says which)") from None
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
 

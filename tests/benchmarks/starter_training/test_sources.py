@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.starter_training.sources import read_corpus, read_rows, read_turns, split_of
 from lorag.pipeline.errors import DataError
-from lorag.training.transfer.sources import read_corpus, read_rows, read_turns, split_of
 
 
 @pytest.mark.parametrize("source", ["squad_newwiki Surname", "rewrite_cast cast19-31", "x"])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from benchmarks.starter_training.sources import SourceQuestion
 from lorag.pipeline.retrieval.sentences import sentences
-from lorag.training.transfer.sources import SourceQuestion
 
 Answer = Callable[[SourceQuestion, str], str]
 """Question and the text shown of its passage → the target reply, empty if that text does not hold it."""
