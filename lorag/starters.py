@@ -12,7 +12,7 @@ from pathlib import Path
 from lorag.assembly import open_registry
 from lorag.pipeline.adapters.admission import check_version
 from lorag.pipeline.adapters.card import AdapterCard, read_card
-from lorag.pipeline.adapters.registry import PRODUCTION, Registry, Version
+from lorag.pipeline.adapters.registry import CANDIDATE, PRODUCTION, Registry, Version
 from lorag.pipeline.adapters.starters import bundled_starters
 from lorag.pipeline.config import Settings
 from lorag.pipeline.contracts import contract_hash
@@ -52,13 +52,17 @@ def _checked(role: Role, folder: Path) -> AdapterCard:
 def install_starters(settings: Settings, starters: Mapping[Role, Path], on_notice: Callable[[str], None]) -> dict[Role, Version]:
     """Publish the starters that the project's registry lacks, and promote each whose role has no version in production.
 
+    A candidate that is there stays the candidate.
+
     `on_notice` gets a line for a starter whose evidence is refused. Raises AdapterError as `Registry.publish` does.
     """
     registry = open_registry(settings)
     installed = {}
     for role, folder in starters.items():
         card = read_card(folder)
-        version = installed_starter(registry, role, card) or registry.publish(role, folder, card)
+        version = installed_starter(registry, role, card)
+        if version is None:
+            version = registry.publish(role, folder, card, candidate=CANDIDATE not in registry.aliases(role))
         if PRODUCTION not in registry.aliases(role):
             try:
                 registry.promote(role, version.id)

@@ -157,6 +157,31 @@ def test_installed_twice_they_are_there_once_and_replace_nothing(init: Any, bund
     ]
 
 
+@pytest.mark.parametrize("serves", [False, True])
+def test_beside_versions_of_ones_own_a_starter_takes_no_alias_of_theirs(
+    init: Any, bundle: Path, tiny_base: Path, tiny_adapter: Any, tiny_card: Any, tmp_path: Path, serves: bool
+) -> None:
+    """A project whose settings are made anew over a registry that is there."""
+    init("--no-starters")
+    settings = load_settings(tmp_path / "new")
+    registry, own = Registry(settings.adapters.folder), []
+    for seed in (1, 2):
+        folder = bundle_tiny(
+            tmp_path / f"own-{seed}",
+            tiny_adapter(tiny_base, seed, Role.REWRITER),
+            tiny_base,
+            Role.REWRITER,
+            tiny_card,
+            Precision.FP32,
+        )
+        own.append(registry.publish(Role.REWRITER, folder, read_card(folder)).id)
+    if serves:
+        registry.promote(Role.REWRITER, own[0])
+    (starter,) = install_starters(settings, {Role.REWRITER: bundle}, pytest.fail).values()
+    wanted = own[0] if serves else starter.id
+    assert registry.aliases(Role.REWRITER) == {"candidate": own[1], "production": wanted}
+
+
 def test_what_is_trained_is_measured_in_place_of_a_starter(init: Any, bundle: Path, tmp_path: Path) -> None:
     """A starter that serves is nobody's own work: the candidate is what `lorag eval` is asked about."""
     init()
