@@ -183,6 +183,20 @@ def test_what_was_deleted_stays_away_after_a_rollback(index: Index, write: Any) 
     assert texts(index) == ["The key is here."]
 
 
+def test_what_was_deleted_stays_away_from_the_collection_of_the_encoder_before(
+    store: VectorStore, index: Index, write: Any
+) -> None:
+    own = write("own", keys="The key is here.")
+    index.ingest(own)
+    put(index, write("up", a="A secret key."), "a")
+    other = Index(store, HashingEmbedder(64, "other"), chunking=CHUNKING)
+    for _ in range(2):
+        other.ingest(own, rebuild=True)
+    other.remove("a.txt")
+    assert texts(index) == texts(other) == ["The key is here."]
+    assert [store.count(name) for name in store.names()] == [1, 1, 1]
+
+
 def test_a_collection_from_before_there_were_tenants_is_the_projects_own(store: VectorStore, index: Index, write: Any) -> None:
     """Points and payload indexes as they were written then: without tenant and origin."""
     own = write("own", keys="The key is here.")
