@@ -14,11 +14,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol, Self
 
-from lorag.pipeline.records import Passage
+from lorag.pipeline.errors import LoragError
+from lorag.pipeline.records import Hit, Passage
+from lorag.pipeline.stages.retriever import DEPTH
 from lorag.training.data.rows import PassageRow, document_of
 
 if TYPE_CHECKING:
     from lorag.pipeline.retrieval.embedder import Embedder
+    from lorag.pipeline.retrieval.store import Filter
     from lorag.pipeline.stages import Retriever
     from lorag.pipeline.stages.retriever import Searcher
 
@@ -90,8 +93,7 @@ class PassageSearch:
         found: list[list[str]] = []
         for start in range(0, len(questions), QUERY_BATCH):
             part = questions[start : start + QUERY_BATCH]
-            hits = retriever.retrieve(part, k=k, filter={HELD_OUT: False} if training else None)
-            found += [[hit.passage.id for hit in each] for each in hits]
+            found += _found(retriever, part, k, {HELD_OUT: False} if training else None)
         return found
 
     def _open(self) -> Retriever:
@@ -103,6 +105,28 @@ class PassageSearch:
         self._opened.callback(index.close)
         index.hold([as_passage(row, held_out=row.id in self._held_out) for row in self._passages.values()])
         return self._retrieval.open_retriever(index)
+
+
+def _found(retriever: Retriever, questions: Sequence[str], k: int, filter: Filter | None) -> list[list[str]]:
+    """The ids of at most `k` passages a question. Those that serving finds come first, in its order.
+
+    A deeper search may order them otherwise, and a reranker would choose from more, so it only adds what is missing.
+    """
+    found = _ids(retriever.rank(questions, filter=filter))
+    if k > max(DEPTH, retriever.k):
+        deeper = _ids(retriever.rank(questions, k=k, filter=filter))
+        found = [list(dict.fromkeys([*served, *more])) for served, more in zip(found, deeper, strict=True)]
+    return [each[:k] for each in found]
+
+
+def _ids(rankings: Sequence[tuple[Hit, ...] | LoragError]) -> list[list[str]]:
+    """The ids of each ranking. Raises the first error."""
+    found = []
+    for ranking in rankings:
+        if isinstance(ranking, LoragError):
+            raise ranking
+        found.append([hit.passage.id for hit in ranking])
+    return found
 
 
 def as_passage(row: PassageRow, **metadata: bool) -> Passage:

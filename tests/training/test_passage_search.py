@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from lorag.pipeline.errors import LoragError
 from lorag.pipeline.records import Hit
 from lorag.pipeline.retrieval.edge_store import EdgeStore
 from lorag.pipeline.retrieval.embedder import HashingEmbedder, Vectors
@@ -98,6 +99,26 @@ def test_training_finds_what_serving_finds(stage: str, documents: Path, tmp_path
     assert len({tuple(ids) for ids in found}) > 30
 
 
+@pytest.mark.parametrize(("k", "wanted"), [(6, 8), (12, 15)])
+@pytest.mark.parametrize("reranks", [False, True], ids=["hybrid", "reranked"])
+def test_more_passages_than_are_served_begin_with_those(
+    k: int, wanted: int, reranks: bool, documents: Path, tmp_path: Path
+) -> None:
+    """A row whose gold passage is not shown needs one more: not out of a larger pool, of which a reranker likes others best."""
+
+    def stage(index: Searcher) -> Retriever:
+        return Retriever(index, k=k, reranker=Longest() if reranks else None)
+
+    serving = Index(EdgeStore(tmp_path / "index"), HashingEmbedder(256), chunking=Chunking(700, 0))
+    serving.ingest(documents)
+    served, passages = stage(serving).retrieve(QUESTIONS), rows_of(serving)
+    serving.close()
+    with PassageSearch(passages, Retrieval(k, lambda: HashingEmbedder(256), stage)) as search:
+        found = search.find(QUESTIONS, wanted, training=False)
+    assert [ids[:k] for ids in found] == [[hit.passage.id for hit in hits] for hits in served]
+    assert all(len(ids) == len(set(ids)) == wanted for ids in found)
+
+
 def test_a_passage_is_embedded_once_whatever_is_asked() -> None:
     passages = {f"{word}.md#1": PassageRow(f"{word}.md#1", word, f"The {word} is here.") for word in WORDS}
     search, embedder = searching(passages, held_out=["lock.md#1", "tug.md#1"])
@@ -118,9 +139,9 @@ def test_questions_are_searched_for_in_blocks(monkeypatch: pytest.MonkeyPatch) -
     blocks: list[int] = []
 
     class Watched(Retriever):
-        def retrieve(self, questions: Sequence[str], **options: object) -> list[tuple[Hit, ...]]:
+        def rank(self, questions: Sequence[str], **options: object) -> list[tuple[Hit, ...] | LoragError]:
             blocks.append(len(questions))
-            return super().retrieve(questions, **options)  # type: ignore[arg-type]
+            return super().rank(questions, **options)  # type: ignore[arg-type]
 
     questions = [f"Where is the {word}?" for word in WORDS]
     embedder = HashingEmbedder(256)
