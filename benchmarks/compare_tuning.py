@@ -41,7 +41,7 @@ from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable, pair
 from lorag.pipeline.evaluation.significance import Interval, mean_interval
 from lorag.pipeline.records import Outcome, Role
 from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
-from lorag.training.data.jsonl import file_digests
+from lorag.pipeline.storage.jsonl import file_digests
 from lorag.training.dataset import PASSAGES, DataFolder
 from lorag.training.publish import library_versions
 from lorag.training.recipe import load_recipe

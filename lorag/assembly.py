@@ -92,36 +92,32 @@ def open_embedder(settings: Settings) -> Embedder:
 
     Without an adapter nothing is loaded until the first text. Raises BaseError, AdapterError, IdentityMismatch, NoEffect.
     """
-    from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
-
-    chosen, device = settings.embedder, _device(settings.embedder.device)
     version = chosen_version(settings, Role.EMBEDDER)
-    if version is None:
-        return SentenceTransformerEmbedder(chosen.model, batch_size=chosen.batch_size, device=device)
-    from lorag.pipeline.adapters.proof import prove_embedder
+    embedder = _embedder(settings, version)
+    if version is not None:
+        from lorag.pipeline.adapters.proof import prove_embedder
 
-    card = open_registry(settings).show(Role.EMBEDDER, version.id)
-    embedder = SentenceTransformerEmbedder(
-        chosen.model,
-        adapter=version.folder,
-        query_side_only=card.identity.query_side_only,
-        batch_size=chosen.batch_size,
-        device=device,
-    )
-    prove_embedder(embedder, version.folder)
+        prove_embedder(embedder, version.folder)
     return embedder
 
 
 def unproven_embedder(settings: Settings) -> SentenceTransformerEmbedder:
     """The embedder that the settings name, for its identity alone. Its adapter is not proven, so embed no text with it."""
+    return _embedder(settings, chosen_version(settings, Role.EMBEDDER))
+
+
+def _embedder(settings: Settings, version: Version | None) -> SentenceTransformerEmbedder:
     from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
 
-    version = chosen_version(settings, Role.EMBEDDER)
-    if version is None:
-        return SentenceTransformerEmbedder(settings.embedder.model)
-    card = open_registry(settings).show(Role.EMBEDDER, version.id)
-    side = card.identity.query_side_only
-    return SentenceTransformerEmbedder(settings.embedder.model, adapter=version.folder, query_side_only=side)
+    chosen = settings.embedder
+    card = open_registry(settings).show(Role.EMBEDDER, version.id) if version else None
+    return SentenceTransformerEmbedder(
+        chosen.model,
+        adapter=version.folder if version else None,
+        query_side_only=card is not None and card.identity.query_side_only,
+        batch_size=chosen.batch_size,
+        device=_device(chosen.device),
+    )
 
 
 def open_embedder_of(settings: Settings, model: str, adapter: str) -> Embedder:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from lorag.pipeline.storage.jsonl import file_digests
 from lorag.training.data.formats.folder import ImportReport, Options, write_folder
 from lorag.training.data.formats.reading import read_files
-from lorag.training.data.jsonl import file_digests
 
 
 def import_data(kind: str, files: Sequence[Path], folder: Path, options: Options) -> ImportReport:

@@ -10,7 +10,9 @@ from lorag.evaluating.evaluation import Evaluation
 from lorag.evaluating.report import build_report
 from lorag.pipeline.adapters.registry import Version
 from lorag.pipeline.config import Settings
-from lorag.pipeline.evaluation.report import LossCurve, Showcase, chain_view, write_report
+from lorag.pipeline.evaluation.report.records import LossCurve
+from lorag.pipeline.evaluation.report.views import Showcase, chain_view
+from lorag.pipeline.evaluation.report.write import write_report
 from lorag.pipeline.records import Query, Response, Role
 from lorag.training.dataset import DataFolder
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from lorag.pipeline.chain import Event
     from lorag.pipeline.config import Settings
     from lorag.pipeline.engine.protocol import Engine
-    from lorag.pipeline.evaluation.report import Report
+    from lorag.pipeline.evaluation.report.records import Report
     from lorag.pipeline.retrieval.embedder import Embedder
     from lorag.pipeline.retrieval.index import Index
     from lorag.pipeline.retrieval.ingest import IngestReport

@@ -15,7 +15,7 @@ from lorag.pipeline.adapters.evidence import DataOrigin
 from lorag.pipeline.contracts.judge import BUILT_IN, LabelSchema, intent_schema
 from lorag.pipeline.errors import DataError
 from lorag.pipeline.records import Role
-from lorag.training.data.jsonl import read_lines
+from lorag.pipeline.storage.jsonl import read_lines
 from lorag.training.data.rows import (
     INTENT,
     EmbedRow,

@@ -18,7 +18,7 @@ from lorag.evaluating.run_folder import identity
 from lorag.evaluating.testset import Sizes
 from lorag.pipeline.config import Settings
 from lorag.pipeline.evaluation.ablation import full_factorial
-from lorag.pipeline.evaluation.report import Report
+from lorag.pipeline.evaluation.report.records import Report
 from lorag.training.dataset import DataFolder
 
 STATE = Path(".lorag/ablation")

@@ -14,8 +14,9 @@ from lorag.pipeline.evaluation.ablation import OWN_METRIC
 from lorag.pipeline.evaluation.answers import CITATION_RECALL
 from lorag.pipeline.evaluation.comparison import RunComparison, compare_runs
 from lorag.pipeline.evaluation.error_analysis import Loss, LostPair, question_score, waterfall, worst
-from lorag.pipeline.evaluation.report import Comparison, EffectRow, LossTable, Provenance, QuestionView, Report
 from lorag.pipeline.evaluation.report.read import SavedRun
+from lorag.pipeline.evaluation.report.records import Comparison, EffectRow, LossTable, Provenance, Report
+from lorag.pipeline.evaluation.report.views import QuestionView
 
 
 @dataclass(frozen=True, slots=True)

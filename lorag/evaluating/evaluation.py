@@ -55,7 +55,7 @@ from lorag.pipeline.evaluation.bootstrap import Interval
 from lorag.pipeline.evaluation.factorial import Factorial, factorial_effects, part_of, touches
 from lorag.pipeline.evaluation.floors import floors
 from lorag.pipeline.evaluation.journal import Usage
-from lorag.pipeline.evaluation.report import Ablation, AblationRow, Cell, Comparison, Floor
+from lorag.pipeline.evaluation.report.records import Ablation, AblationRow, Cell, Comparison, Floor
 from lorag.pipeline.records import Role
 from lorag.training.dataset import DataFolder
 

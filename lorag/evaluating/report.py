@@ -20,21 +20,19 @@ from lorag.pipeline.errors import InputError
 from lorag.pipeline.evaluation.ablation import ALL_ADAPTERS, BASE_CHAIN, ChainItem, Measured, TestSet
 from lorag.pipeline.evaluation.error_analysis import Loss, LostPair, losses_of, question_score, waterfall, worst
 from lorag.pipeline.evaluation.judgments import score_judgments
-from lorag.pipeline.evaluation.report import (
+from lorag.pipeline.evaluation.report.records import (
     Calibration,
-    ChainView,
     EffectRow,
     ItemTable,
     LabelTable,
     LossTable,
     OutcomeCount,
     Provenance,
-    QuestionView,
     Report,
     Results,
     UsageRow,
-    chain_view,
 )
+from lorag.pipeline.evaluation.report.views import ChainView, QuestionView, chain_view
 from lorag.pipeline.records import Answer, Outcome, Response, Role, Trace
 from lorag.pipeline.storage.digests import file_digest
 from lorag.training.dataset import DataFolder

@@ -30,7 +30,7 @@ from lorag.pipeline.evaluation.ablation import Configuration, Measured, TestSet
 from lorag.pipeline.evaluation.row_file import RowFile
 from lorag.pipeline.records import Answer, Role
 from lorag.pipeline.storage.atomic import write_file
-from lorag.training.data.jsonl import file_digests
+from lorag.pipeline.storage.jsonl import file_digests
 from lorag.training.dataset import DataFolder
 from lorag.training.publish import library_versions
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from lorag.evaluating.measuring import STARTERS
 from lorag.pipeline.evaluation.ablation import OWN_METRIC, Measured, TooFew, difference, interval
-from lorag.pipeline.evaluation.report import Comparison
+from lorag.pipeline.evaluation.report.records import Comparison
 from lorag.pipeline.records import Role
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lorag.pipeline.errors import DataError
 from lorag.pipeline.evaluation.trec import Qrels, add_judgment, read_lines
+from lorag.pipeline.storage import jsonl
 
 QRELS_HEADER = ["query-id", "corpus-id", "score"]
 
@@ -39,22 +40,14 @@ def read_beir(folder: Path, split: str = "test") -> BeirCollection:
     return BeirCollection(passages, {query: queries[query] for query in qrels}, qrels)
 
 
-def _rows(path: Path) -> Iterator[tuple[str, str, dict[str, object]]]:
+def _rows(path: Path) -> Iterator[tuple[str, str, Mapping[str, object]]]:
     seen: set[str] = set()
-    for where, line in read_lines(path):
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{where}: not JSON ({error.msg} at column {error.colno})") from error
-        if not isinstance(row, dict):
-            raise DataError(f"{where}: a JSON object is expected, not {type(row).__name__}")
-        row_id = _text(row, "_id", where)
+    for line in jsonl.read_lines(path):
+        row_id = _text(line.fields, "_id", line.where)
         if not row_id or row_id in seen:
-            raise DataError(f"{where}: `_id` {row_id!r} is {'used twice' if row_id else 'empty'}")
+            raise DataError(f"{line.where}: `_id` {row_id!r} is {'used twice' if row_id else 'empty'}")
         seen.add(row_id)
-        yield where, row_id, row
-    if not seen:
-        raise DataError(f"{path}: has no rows")
+        yield line.where, row_id, line.fields
 
 
 def _text(row: Mapping[str, object], key: str, where: str) -> str:

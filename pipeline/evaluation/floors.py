@@ -9,7 +9,7 @@ from lorag.pipeline.evaluation import rewrites as rewrite_metrics
 from lorag.pipeline.evaluation.ablation import MACRO_F1, REWRITE_EM, Measured, TestSet
 from lorag.pipeline.evaluation.answers import score_answers
 from lorag.pipeline.evaluation.judgments import Judged, score_judgments
-from lorag.pipeline.evaluation.report import Floor
+from lorag.pipeline.evaluation.report.records import Floor
 from lorag.pipeline.evaluation.rewrites import score_rewrites
 from lorag.pipeline.records import Answer, Citation, Outcome, Response, Rewrite
 from lorag.pipeline.retrieval.sentences import sentences

@@ -28,7 +28,7 @@ def compare(
     output: Output = Format.TEXT,
 ) -> None:
     """Compare two reports on the items they share: paired differences, what is more than noise, and what flipped."""
-    from lorag.pipeline.evaluation.report import write_report
+    from lorag.pipeline.evaluation.report.write import write_report
     from lorag.project import Project
     from lorag.services.options import page_at
 

@@ -18,7 +18,7 @@ from lorag.services.terminal import cell, command, for_project, out, progress_ba
 
 if TYPE_CHECKING:
     from lorag.evaluating.one_adapter import AdapterEvaluation
-    from lorag.pipeline.evaluation.report import Ablation, Comparison
+    from lorag.pipeline.evaluation.report.records import Ablation, Comparison
 
 app = typer.Typer(no_args_is_help=True, help="Measure: retrieval on a BEIR set, the chain or one adapter on held-out rows.")
 

@@ -13,7 +13,7 @@ from lorag.services.options import HERE, DataFolder, Format, Output, Project
 from lorag.services.terminal import cell, out, progress_bars, show, show_json, table
 
 if TYPE_CHECKING:
-    from lorag.pipeline.evaluation.report import EffectRow
+    from lorag.pipeline.evaluation.report.records import EffectRow
 
 STAGE = "requests"
 
@@ -37,7 +37,7 @@ def ablation(
     """
     import lorag
     from lorag.evaluating.ablation import STATE, to_json
-    from lorag.pipeline.evaluation.report import write_report
+    from lorag.pipeline.evaluation.report.write import write_report
     from lorag.services.options import page_at
 
     with lorag.open(project) as opened, progress_bars() as bars:

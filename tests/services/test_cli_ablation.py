@@ -13,7 +13,8 @@ from lorag.evaluating.testset import Sizes
 from lorag.pipeline.engine.local import LocalEngine
 from lorag.pipeline.engine.protocol import Completion, Generation
 from lorag.pipeline.evaluation.ablation import full_factorial
-from lorag.pipeline.evaluation.report import Report, write_report
+from lorag.pipeline.evaluation.report.records import Report
+from lorag.pipeline.evaluation.report.write import write_report
 from lorag.pipeline.records import Role
 from lorag.pipeline.retrieval.chunking import chunk
 from lorag.pipeline.retrieval.loading import load_folder

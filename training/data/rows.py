@@ -17,8 +17,8 @@ from lorag.pipeline.contracts.context import PassageText
 from lorag.pipeline.contracts.judge import BUILT_IN, JudgeInputs, LabelSchema
 from lorag.pipeline.errors import DataError
 from lorag.pipeline.records import Turn
+from lorag.pipeline.storage.jsonl import read_lines
 from lorag.training.data.fields import Fields
-from lorag.training.data.jsonl import read_lines
 
 
 def document_of(passage_id: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from lorag.pipeline.contracts.context import PassageText
 from lorag.pipeline.contracts.judge import JudgeInputs
 from lorag.pipeline.records import Turn
-from lorag.training.data.jsonl import write_jsonl
+from lorag.pipeline.storage.jsonl import write_jsonl
 from lorag.training.data.rows import Row
 
 

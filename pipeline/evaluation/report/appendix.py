@@ -9,6 +9,7 @@ from lorag.pipeline.evaluation.report.charts import loss_chart
 from lorag.pipeline.evaluation.report.markup import EN_DASH, Markup, duration, el
 from lorag.pipeline.evaluation.report.records import LossCurve, OutcomeCount, Provenance, UsageRow
 from lorag.pipeline.evaluation.report.sections import scrolling, section
+from lorag.pipeline.evaluation.row_file import flat
 
 
 def training(curves: Sequence[LossCurve]) -> Markup:
@@ -88,7 +89,7 @@ def provenance(found: Provenance) -> Markup:
         ("Versions", found.versions),
         ("Seeds", found.seeds),
         ("Digests", found.digests),
-        ("Configuration", _flat(found.config)),
+        ("Configuration", flat(dict(found.config))),
         ("Time by stage", {stage: duration(seconds) for stage, seconds in found.seconds.items()}),
     ]
     blocks = [
@@ -102,13 +103,3 @@ def provenance(found: Provenance) -> Markup:
 def notes(texts: Sequence[str]) -> Markup:
     """Remarks by whoever made the report."""
     return section("notes", "Notes", el("ul", (el("li", text) for text in texts)))
-
-
-def _flat(config: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{before}{key}.")
-        else:
-            flat[f"{before}{key}"] = value
-    return flat

@@ -21,7 +21,7 @@ from lorag.pipeline.config import load_settings
 from lorag.pipeline.errors import AdapterError, DataError, InputError
 from lorag.pipeline.evaluation.ablation import ALL_ADAPTERS, BASE_CHAIN, NDCG, ChainItem, Configuration, Measured, TestSet
 from lorag.pipeline.evaluation.answers import GoldAnswer
-from lorag.pipeline.evaluation.report import Comparison
+from lorag.pipeline.evaluation.report.records import Comparison
 from lorag.pipeline.evaluation.rewrites import ROUGE_1, GoldRewrite, score_rewrites
 from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable
 from lorag.pipeline.records import Outcome, Query, Response, Rewrite, Role, Speaker, Turn

@@ -14,8 +14,8 @@ from lorag.pipeline.evaluation.comparison import Change, Flips, compare_runs
 from lorag.pipeline.evaluation.effects import effect_of
 from lorag.pipeline.evaluation.error_analysis import Loss
 from lorag.pipeline.evaluation.judgments import Judged
-from lorag.pipeline.evaluation.report import ChainView, QuestionView
 from lorag.pipeline.evaluation.report.read import SavedRun
+from lorag.pipeline.evaluation.report.views import ChainView, QuestionView
 from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable
 from lorag.pipeline.records import Outcome
 

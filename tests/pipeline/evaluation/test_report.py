@@ -15,31 +15,6 @@ import pytest
 from lorag.pipeline.errors import InputError
 from lorag.pipeline.evaluation.error_analysis import Loss
 from lorag.pipeline.evaluation.judgments import Judged, ReliabilityBin
-from lorag.pipeline.evaluation.report import (
-    Ablation,
-    AblationRow,
-    Calibration,
-    Cell,
-    ChainView,
-    CitationView,
-    Comparison,
-    EffectRow,
-    Floor,
-    HitView,
-    ItemTable,
-    LabelTable,
-    LossCurve,
-    LossTable,
-    OutcomeCount,
-    Provenance,
-    QuestionView,
-    Report,
-    Results,
-    Showcase,
-    UsageRow,
-    chain_view,
-    write_report,
-)
 from lorag.pipeline.evaluation.report.charts import (
     dot_plot,
     forest_axis,
@@ -51,7 +26,27 @@ from lorag.pipeline.evaluation.report.charts import (
 from lorag.pipeline.evaluation.report.effects import probability
 from lorag.pipeline.evaluation.report.markup import Markup, duration, el, number, signed
 from lorag.pipeline.evaluation.report.read import read_run
+from lorag.pipeline.evaluation.report.records import (
+    Ablation,
+    AblationRow,
+    Calibration,
+    Cell,
+    Comparison,
+    EffectRow,
+    Floor,
+    ItemTable,
+    LabelTable,
+    LossCurve,
+    LossTable,
+    OutcomeCount,
+    Provenance,
+    Report,
+    Results,
+    UsageRow,
+)
 from lorag.pipeline.evaluation.report.sections import distinct, verdict_kind
+from lorag.pipeline.evaluation.report.views import ChainView, CitationView, HitView, QuestionView, Showcase, chain_view
+from lorag.pipeline.evaluation.report.write import write_report
 from lorag.pipeline.evaluation.scores import ItemScores
 from lorag.pipeline.records import (
     Answer,

@@ -14,7 +14,7 @@ from lorag.pipeline.contracts.context import PassageText
 from lorag.pipeline.contracts.judge import BUILT_IN, JudgeInputs, intent_schema
 from lorag.pipeline.errors import DataError
 from lorag.pipeline.records import Speaker, Turn
-from lorag.training.data.jsonl import read_lines
+from lorag.pipeline.storage.jsonl import read_lines
 from lorag.training.data.rows import (
     EmbedRow,
     JudgeRow,
@@ -195,7 +195,7 @@ BROKEN = (
     (b"\n  \n", r"f\.jsonl: has no rows"),
     (b'{"id": 1}\n{"id": \n', r"f\.jsonl:2: not JSON"),
     (b'{"id": 1}\n\n["a"]\n', r"f\.jsonl:3: a JSON object is expected, not list"),
-    (b'{"a": 1, "a": 2}\n', r"f\.jsonl:1: key 'a' stands twice"),
+    (b'{"a": 1, "a": 2}\n', r"f\.jsonl:1: not JSON \(key 'a' stands there twice"),
     (b'{"a": "\xff"}\n', r"f\.jsonl:1: not UTF-8 text"),
     (b"[" * 100_000, r"f\.jsonl:1: not"),
 )

@@ -20,11 +20,11 @@ from lorag.pipeline.errors import DataError, InputError
 from lorag.pipeline.records import Role
 from lorag.pipeline.retrieval.ingest import Chunking
 from lorag.pipeline.storage.atomic import new_folder
+from lorag.pipeline.storage.jsonl import write_jsonl
 from lorag.training.data.formats.documents import lay_out
 from lorag.training.data.formats.placing import Placed, as_they_are, normalised, place, withhold
 from lorag.training.data.formats.source import LeftOut, Source
 from lorag.training.data.formats.splitting import DEV, TEST, TRAIN, Shares, deal, groups
-from lorag.training.data.jsonl import write_jsonl
 from lorag.training.data.rows import INTENT, EmbedRow, JudgeRow, PassageRow, QuestionRow, RewriteRow, document_of
 from lorag.training.data.writing import write_rows
 from lorag.training.dataset import PASSAGES, DataFolder

@@ -13,9 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from lorag.pipeline.records import Speaker, Turn
+from lorag.pipeline.storage.jsonl import read_lines
 from lorag.training.data.fields import Fields
 from lorag.training.data.formats.source import LeftOut, Source, SourcePassage
-from lorag.training.data.jsonl import read_lines
 from lorag.training.data.rows import QuestionRow, RewriteRow
 
 _SPEAKERS = {"user": Speaker.USER, "agent": Speaker.ASSISTANT, "assistant": Speaker.ASSISTANT}

@@ -20,8 +20,8 @@ from pathlib import Path
 from lorag.pipeline.contracts.judge import LabelSchema, intent_schema
 from lorag.pipeline.errors import DataError
 from lorag.pipeline.records import Speaker, Turn
+from lorag.pipeline.storage.jsonl import read_lines
 from lorag.training.data.formats.source import Source, SourcePassage
-from lorag.training.data.jsonl import read_lines
 from lorag.training.data.rows import RewriteRow, read_labels, read_passages, read_questions, read_rewrites
 
 

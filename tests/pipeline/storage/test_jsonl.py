@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lorag.pipeline.errors import DataError
-from lorag.training.data.jsonl import file_digests, read_lines, write_jsonl
+from lorag.pipeline.storage.jsonl import file_digests, read_lines, write_jsonl
 
 OBJECTS = [{"id": "a", "text": "é\u2028b"}, {"id": "b", "text": "\n"}]
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from lorag.pipeline.errors import DataError
 from lorag.pipeline.storage.atomic import write_file
 from lorag.pipeline.storage.digests import file_digest
+from lorag.pipeline.storage.plain_files import parse_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ def read_lines(path: Path) -> Iterator[JsonLine]:
 
 def _object(data: bytes, where: str) -> Mapping[str, object]:
     try:
-        found = json.loads(data.decode("utf-8"), object_pairs_hook=lambda pairs: _unique(pairs, where))
+        found = parse_json(data)
     except UnicodeDecodeError as error:
         raise DataError(f"{where}: not UTF-8 text (byte {error.start}); convert the file to UTF-8") from error
     except ValueError as error:
@@ -60,15 +61,6 @@ def _object(data: bytes, where: str) -> Mapping[str, object]:
         raise DataError(f"{where}: not a row (brackets nested too deeply)") from error
     if not isinstance(found, dict):
         raise DataError(f"{where}: a JSON object is expected, not {type(found).__name__}")
-    return found
-
-
-def _unique(pairs: list[tuple[str, object]], where: str) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise DataError(f"{where}: key {repeated!r} stands twice")
     return found
 
 
