@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lorag.pipeline.engine.quiet import without_bars
 from lorag.pipeline.errors import TrainingError
 from lorag.pipeline.storage.atomic import sync, sync_tree, write_file
 from lorag.pipeline.storage.digests import file_digest
@@ -199,7 +200,8 @@ def fit(
         _StopIfFinished(),
     ):
         trainer.add_callback(callback)
-    with writing_failures(run_folder), contextlib.suppress(_Finished):
+    # The trainer's own bar is off; a checkpoint of an encoder would draw one for each file of the model.
+    with without_bars(), writing_failures(run_folder), contextlib.suppress(_Finished):
         trainer.train(resume_from_checkpoint=str(found.newest) if found.newest else None)
 
 

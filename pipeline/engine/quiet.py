@@ -10,6 +10,20 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
+def without_bars() -> Iterator[None]:
+    """Within: transformers and huggingface_hub draw no progress bars. May be nested."""
+    from transformers.utils import logging as hf_logging
+
+    enabled = hf_logging.is_progress_bar_enabled()
+    hf_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if enabled:
+            hf_logging.enable_progress_bar()
+
+
+@contextlib.contextmanager
 def quiet_libraries() -> Iterator[None]:
     """Within: transformers, peft and bitsandbytes log errors only and draw no bars. Levels are restored after."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -19,15 +33,13 @@ def quiet_libraries() -> Iterator[None]:
     levels = {name: logging.getLogger(name).level for name in names}
     verbosity = hf_logging.get_verbosity()
     hf_logging.set_verbosity_error()
-    hf_logging.disable_progress_bar()
     for name in names:
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with without_bars(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         hf_logging.set_verbosity(verbosity)
-        hf_logging.enable_progress_bar()
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)

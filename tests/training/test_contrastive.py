@@ -212,6 +212,16 @@ def test_the_saved_adapter_is_plain_peft_in_half_precision_without_paths(trained
     assert not any(row.query in card.read_text() for card in cards for row in ROWS)
 
 
+def test_a_run_with_checkpoints_prints_nothing(
+    settings: EmbeddingRecipe, tmp_path: Path, tiny: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from transformers.utils import logging
+
+    train_embedder(ROWS, PASSAGES, Encoder(tiny), changed(settings, max_steps=2, checkpoint_every=1), tmp_path)
+    assert capfd.readouterr() == ("", "")
+    assert logging.is_progress_bar_enabled()
+
+
 def test_the_packaged_model_is_named_by_its_public_id_in_the_config(
     settings: EmbeddingRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: str
 ) -> None:
