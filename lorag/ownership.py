@@ -34,7 +34,7 @@ class ProjectId:
     def file(self) -> Path:
         return self.project / FILE
 
-    def known(self) -> str:
+    def current_id(self) -> str:
         """'' if there is none yet. Raises ConfigError if the file holds something else."""
         try:
             text = self.file.read_text(encoding="ascii").strip()
@@ -46,18 +46,18 @@ class ProjectId:
             raise ConfigError(f"{self.file}: holds {text[:40]!r}, not 32 hex digits; delete it, or put the project's id back")
         return text
 
-    def made(self) -> str:
+    def ensure_id(self) -> str:
         """The id, made and written now if there is none. Raises ConfigError if it cannot be written."""
-        if found := self.known():
+        if found := self.current_id():
             return found
         try:
             make_folder(self.file.parent)
             with locked(self.file.parent):
-                if not self.known():
+                if not self.current_id():
                     write_file(self.file, f"{secrets.token_hex(16)}\n")
         except OSError as error:
             raise ConfigError(f"{self.file}: cannot be written ({error.strerror}); an index needs its project's id") from error
-        return self.known()
+        return self.current_id()
 
-    def adopted(self, collection: str) -> None:
+    def on_adopted(self, collection: str) -> None:
         log.warning("collection %s had no owner; it belongs to the project %s from now on", collection, self.project)

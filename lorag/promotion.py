@@ -117,9 +117,9 @@ def switch_index(index: Index) -> IndexSwitch:
 
     If there is neither, the index stays as it was. Raises StoreError.
     """
-    if collection := index.settle():
+    if collection := index.switch_to_searchable():
         return IndexSwitch(True, f"The index is back at collection {collection}, which it filled.")
     index.info()
-    if index.fits():
+    if index.is_searchable():
         return IndexSwitch(True, "The index fits it as it is.")
     return IndexSwitch(False, "The index was filled by another encoder: run `lorag ingest --rebuild` before you ask.")

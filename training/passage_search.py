@@ -103,7 +103,7 @@ class PassageSearch:
         folder = self._opened.enter_context(tempfile.TemporaryDirectory(prefix="lorag-"))
         index = Index(EdgeStore(Path(folder)), self._retrieval.open_embedder())
         self._opened.callback(index.close)
-        index.hold([as_passage(row, held_out=row.id in self._held_out) for row in self._passages.values()])
+        index.replace_all([as_passage(row, held_out=row.id in self._held_out) for row in self._passages.values()])
         return self._retrieval.open_retriever(index)
 
 

@@ -1,6 +1,6 @@
 """The block structure of a text: headings, paragraphs, lists, tables, fenced code, in the Markdown notation.
 
-Finds offsets only. Knows nothing of passages or of how long they may be.
+Finds offsets only. Knows nothing of passages or their lengths.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """`text[start:end]` without white space around. `level` and `heading` are set for headings only."""
+    """`text[start:end]` without surrounding white space. `level` and `heading` are set for headings only."""
 
     kind: Kind
     start: int
@@ -50,7 +50,7 @@ class _Line:
 
 
 def blocks(text: str) -> list[Block]:
-    """The blocks of `text` in order; between them stand only white space and horizontal rules."""
+    """The blocks of `text` in order; between them are only white space and horizontal rules."""
     found: list[Block] = []
     lines = list(_split(text))
     position = 0
@@ -69,7 +69,7 @@ def _split(text: str) -> Iterator[_Line]:
 
 
 def _read(lines: list[_Line], position: int) -> tuple[Block | None, int]:
-    """The block that begins at `position`, and where the next one may begin."""
+    """The block that begins at `position`, and the position after it."""
     line = lines[position]
     if not line.text.strip() or _RULE.match(line.text):
         return None, position + 1
@@ -121,7 +121,8 @@ def _code(lines: list[_Line], position: int, fence: str) -> tuple[Block, int]:
 
 
 def parts(text: str, block: Block) -> list[tuple[int, int]]:
-    """The pieces a block may be cut into: rows, items, code lines or sentences, in order and without space around."""
+    """The pieces that a block may be cut into: rows, items, code lines or sentences, in order, without surrounding white
+    space."""
     body = text[block.start : block.end]
     if block.kind is Kind.LIST:
         return [(block.start + low, block.start + high) for low, high in _items(body)]
@@ -131,7 +132,7 @@ def parts(text: str, block: Block) -> list[tuple[int, int]]:
 
 
 def _items(body: str) -> Iterator[tuple[int, int]]:
-    """Outermost items, each with what is indented under it."""
+    """Outermost items, each with the lines indented under it."""
     lines = [line for line in _split(body) if line.text.strip()]
     margin = min(len(line.text) - len(line.text.lstrip()) for line in lines if _ITEM.match(line.text))
     start = end = lines[0].start

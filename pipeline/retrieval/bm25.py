@@ -17,8 +17,8 @@ from lorag.pipeline.retrieval.store import Sparse
 class Bm25Settings:
     """Robertson's k1 and b, the mean passage length in words after stop words, and the language of stemmer and stop words.
 
-    `average_words` is a constant, not the collection's mean: else every added document would change all vectors. 50 is
-    what passages of the default size with their headings come to.
+    `average_words` is a constant, not the collection's mean, so that an added document does not change all vectors. 50 is the
+    mean of passages of the default size with their headings.
     """
 
     k1: float = 1.2
@@ -52,12 +52,12 @@ class Bm25Encoder:
         """Saturated term frequencies, f (k1 + 1) / (f + k1 (1 - b + b length / average_words)).
 
         Raises:
-            ConfigError: the settings do not fit together or the language is not known.
+            ConfigError: the settings are inconsistent or the language is unknown.
         """
         return _sparse(self._model.embed_document(text))
 
     def query(self, text: str) -> Sparse:
-        """Weight 1 for each word; no entries where the text holds stop words only."""
+        """Weight 1 for each word; empty if the text has only stop words."""
         return _sparse(self._model.embed_query(text))
 
 

@@ -21,12 +21,12 @@ from lorag.pipeline.retrieval.html_text import clip
 _WORDS = re.compile(r"\S+")
 _CLAUSE_ENDS = (";", ":", ",", "–", "—")
 MAX_SECTION = 1000
-"""Characters of a passage's `section`, of which every passage below a heading has a copy."""
+"""Maximum characters of a passage's `section`: every passage below a heading has a copy of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """`start:end` of the document under the headings `trail`; `head` is where the innermost heading line begins."""
+    """`start:end` of the document under the headings `trail`; `head` is the start of the innermost heading line."""
 
     start: int
     end: int
@@ -39,12 +39,12 @@ class _Span:
 
 
 def chunk(document: Document, *, max_chars: int = 700, min_chars: int = 120) -> tuple[Passage, ...]:
-    """Cut `document` into passages of at most `max_chars` characters, in order, none overlapping another.
+    """Cut `document` into passages of at most `max_chars` characters, in order, without overlap.
 
-    A passage is longer only where a single table row, code line or word is. One shorter than `min_chars` is joined with the
-    next section under their common heading where both fit. A passage's text begins after its headings, which stand in
-    `section`; the heading that is the document's title is left out there, and a section joined to the one before keeps its
-    heading line in the text. All text that is neither heading nor white space is in exactly one passage.
+    A passage is longer only if a single table row, code line or word is. One shorter than `min_chars` is joined with the next
+    section under their common heading if both fit. A passage's text begins after its headings, which are in `section` without
+    the document's title. A section joined to the one before keeps its heading line in the text. All text that is neither
+    heading nor white space is in exactly one passage.
 
     Raises:
         InputError: the sizes are not 0 ≤ min_chars ≤ max_chars, max_chars > 0.
@@ -61,7 +61,7 @@ def chunk(document: Document, *, max_chars: int = 700, min_chars: int = 120) -> 
 
 
 def _sections(document: Document) -> Iterator[tuple[tuple[str, ...], int, list[Block]]]:
-    """Heading trail, start of the innermost heading line, blocks below it. A heading with nothing below is its own block."""
+    """Heading trail, start of the innermost heading line, blocks below it. A heading without content is its own block."""
     trail: list[tuple[int, str]] = []
     head: Block | None = None
     members: list[Block] = []
@@ -92,7 +92,7 @@ def _sections(document: Document) -> Iterator[tuple[tuple[str, ...], int, list[B
 
 
 def _pack(text: str, members: Sequence[Block], max_chars: int, min_chars: int) -> list[tuple[int, int]]:
-    """Neighbouring blocks of one section put together up to `max_chars`; a block that is too long is cut into its parts."""
+    """Neighbouring blocks of one section joined up to `max_chars`; a block that is too long is cut into its parts."""
     groups: list[list[tuple[int, int]]] = [[]]
     for block in members:
         whole = (block.start, block.end)
@@ -115,12 +115,12 @@ def _pack(text: str, members: Sequence[Block], max_chars: int, min_chars: int) -
 
 
 def _leans(text: str, group: Sequence[tuple[int, int]], min_chars: int) -> bool:
-    """Whether a group should take in the beginning of the next block: it is too short alone, or announces what follows."""
+    """Whether a group should take the beginning of the next block: it is too short alone, or ends in a colon."""
     return group[-1][1] - group[0][0] < min_chars or text.endswith(":", 0, group[-1][1])
 
 
 def _lengthen_tail(groups: list[list[tuple[int, int]]], max_chars: int, min_chars: int) -> None:
-    """Move pieces into a last group that is too short, as long as the group before stays long enough."""
+    """Move pieces into a last group that is too short, while the group before stays long enough."""
     if len(groups) < 2:
         return
     before, tail = groups[-2], groups[-1]
@@ -131,7 +131,7 @@ def _lengthen_tail(groups: list[list[tuple[int, int]]], max_chars: int, min_char
 
 
 def _cut(text: str, block: Block, max_chars: int) -> list[tuple[int, int]]:
-    """The parts of a block, those too long cut again: items into sentences, sentences at clauses or words."""
+    """The parts of a block. Parts that are too long are cut again: items into sentences, sentences at clauses or words."""
     pieces: list[tuple[int, int]] = []
     for low, high in parts(text, block):
         if high - low <= max_chars or block.kind in (Kind.TABLE, Kind.CODE):
@@ -144,7 +144,7 @@ def _cut(text: str, block: Block, max_chars: int) -> list[tuple[int, int]]:
 
 
 def _cut_words(text: str, low: int, high: int, max_chars: int) -> Iterator[tuple[int, int]]:
-    """At the last clause end in the second half of what fits, else at the last word that fits."""
+    """Cut at the last clause end in the second half of the allowed length, else after the last word that fits."""
     words = [(match.start(), match.end()) for match in _WORDS.finditer(text, low, high)]
     first = 0
     while first < len(words):
@@ -161,7 +161,7 @@ def _cut_words(text: str, low: int, high: int, max_chars: int) -> Iterator[tuple
 
 
 def _join_small(spans: Sequence[_Span], max_chars: int, min_chars: int) -> list[_Span]:
-    """Join a span with the next section where either is too short to stand alone and both fit, under the headings they share."""
+    """Join a span with the next section, under the headings they share, if either is too short alone and both fit."""
     joined: list[_Span] = []
     for span in spans:
         before = joined[-1] if joined else None
@@ -211,15 +211,15 @@ def _passages(document: Document, spans: Sequence[_Span]) -> tuple[Passage, ...]
 
 
 def _normalised(text: str) -> str:
-    """What the id of a passage depends on: not on white space, letter case or the Unicode form."""
+    """The text that a passage's id depends on, regardless of white space, letter case and Unicode form."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def locate(passage: Passage, start: int, end: int) -> tuple[int, int]:
-    """Where `passage.text[start:end]` stands in the decoded source file: `(source_start, source_end)`.
+    """The place of `passage.text[start:end]` in the decoded source file: `(source_start, source_end)`.
 
-    Where markup or an entity lies inside the span, the longest run that stands verbatim is given (the first of equals), so
-    `source_end - source_start` may be less than `end - start`, and is 0 if no character of it stands in the file.
+    If markup or an entity is inside the span, the longest verbatim run is returned (the first of equals). So `source_end -
+    source_start` may be less than `end - start`, and is 0 if no character of it is in the file.
 
     Raises:
         InputError: not 0 ≤ start ≤ end ≤ len(passage.text).

@@ -1,4 +1,4 @@
-"""The vector store of a Qdrant server or cluster by URL, through qdrant-client; `:memory:` is its local mode, for tests.
+"""The vector store on a Qdrant server or cluster, through qdrant-client; the URL `:memory:` is its local mode, for tests.
 
 Knows nothing of documents or text. The API key never appears in a message.
 """
@@ -34,7 +34,7 @@ _BATCH = 64
 class ClientStore:
     """A `VectorStore` at `url`. Connects at the first operation. `timeout` in seconds. Errors carry `retry = True`.
 
-    In a cluster a collection made here has `shards` parts, each in `replicas` copies; those of a collection that exists stay.
+    In a cluster a new collection has `shards` parts, each in `replicas` copies; existing collections are unchanged.
     """
 
     def __init__(self, url: str, *, api_key: str | None = None, timeout: int = 30, shards: int = 1, replicas: int = 1) -> None:
@@ -131,8 +131,8 @@ class ClientStore:
             for first in range(0, len(requests), _BATCH):
                 answers += self._client.query_batch_points(name, requests[first : first + _BATCH])
             best = best_of(searches, ([(str(p.id), float(p.score)) for p in answer.points] for answer in answers), k)
-            held = self._client.retrieve(name, list({id_ for found in best for id_, _ in found}), with_payload=True)
-            payloads = {str(record.id): record.payload or {} for record in held}
+            stored = self._client.retrieve(name, list({id_ for found in best for id_, _ in found}), with_payload=True)
+            payloads = {str(record.id): record.payload or {} for record in stored}
             return [[Found(id_, score, payloads[id_]) for id_, score in found if id_ in payloads] for found in best]
 
     def metadata(self, name: str) -> Mapping[str, Any]:
@@ -146,7 +146,7 @@ class ClientStore:
     def add_fields(self, name: str, fields: Mapping[str, FieldKind]) -> None:
 
         with self._reporting("index payload fields"), warnings.catch_warnings():
-            # The local mode warns that it has no payload indexes; it filters without.
+            # The local mode warns that it has no payload indexes; it filters without them.
             warnings.filterwarnings("ignore", message="Payload indexes have no effect")
             known = self._client.get_collection(name).payload_schema
             for key, kind in fields.items():
@@ -176,10 +176,10 @@ class ClientStore:
                 self._client.update_collection_aliases(steps)
 
     def flush(self, name: str) -> None:
-        """Every write waited for the server already."""
+        """Does nothing: every write has waited for the server."""
 
     def optimise(self, name: str) -> None:
-        """The server optimises by itself."""
+        """Does nothing: the server optimises by itself."""
 
     def close(self) -> None:
         if "_client" in self.__dict__:
@@ -191,10 +191,10 @@ class ClientStore:
             yield
         except LoragError:
             raise
-        except Exception as error:  # HTTP, gRPC, pydantic and the local mode each raise their own
-            told = " ".join(str(error).split())
-            secret = self._api_key is not None and self._api_key in told  # some proxies answer with the request's headers
-            reason = (told.replace(self._api_key, "…") if secret and self._api_key else told)[:300]
+        except Exception as error:  # HTTP, gRPC, pydantic and the local mode each raise classes of their own
+            text = " ".join(str(error).split())
+            secret = self._api_key is not None and self._api_key in text  # some proxies answer with the request's headers
+            reason = (text.replace(self._api_key, "…") if secret and self._api_key else text)[:300]
             failure = StoreError(
                 f"Qdrant at {self.location}: cannot {action} ({reason}); check that it runs and the key is right"
             )
@@ -229,7 +229,7 @@ def _filter(filter: Filter | None) -> Any:
 
 
 def _requests(search: Search, k: int, matching: Any) -> list[Any]:
-    """A request by vector, and for a hybrid search one by words, each for as many points as `k` fused ones need."""
+    """A request by vector, and for a hybrid search one by words, each for the points needed to fuse `k`."""
     from qdrant_client import models
 
     queries: list[tuple[Any, str]] = [([float(x) for x in search.dense], DENSE)]

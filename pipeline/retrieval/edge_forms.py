@@ -1,4 +1,4 @@
-"""Our records in Qdrant Edge's forms and back. Knows nothing of folders, shards or locks."""
+"""Converts our records to Qdrant Edge's types and back. Knows nothing of folders, shards or locks."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from lorag.pipeline.retrieval.store import (
 )
 
 FLAGS = "_flags"
-"""Where a point's true/false values stand once more, as words such as `metadata.open=true`.
+"""Payload key under which a point's booleans are repeated as words such as `metadata.open=true`.
 
-Edge 0.9 turns a bool of a filter into the number 1 or 0, which matches no bool, so filters look here instead.
+Edge 0.9 turns a bool of a filter into the number 1 or 0, which matches no bool, so filters use this key.
 """
 
 
@@ -46,12 +46,12 @@ def edge_point(point: Point) -> Any:
 
 
 def plain_payload(payload: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A payload as it was given to `edge_point`."""
+    """A payload as before `edge_point`."""
     return {key: value for key, value in (payload or {}).items() if key != FLAGS}
 
 
 def conditions(filter: Filter | None) -> Any:
-    """None for no condition.
+    """The filter in Edge's types; None if there is no condition.
 
     Raises:
         InputError: the filter is malformed.
@@ -72,7 +72,7 @@ def conditions(filter: Filter | None) -> Any:
 
 
 def requests(search: Search, k: int, matching: Any) -> list[Any]:
-    """A request by vector, and for a hybrid search one by words, each for as many points as `k` fused ones need. No payload."""
+    """A request by vector, and for a hybrid search one by words, each for the points needed to fuse `k`. No payload."""
     import qdrant_edge as edge
 
     queries = [edge.Query.Nearest([float(x) for x in search.dense], using=DENSE)]

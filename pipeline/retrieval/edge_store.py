@@ -49,7 +49,7 @@ class EdgeStore:
                 vectors={DENSE: edge.EdgeVectorParams(size=dimension, distance=edge.Distance.Cosine)},
                 sparse_vectors={SPARSE: edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)},
             )
-            # Made aside and renamed, so a kill leaves no half collection.
+            # Made under a temporary name and renamed, so a kill leaves no half collection.
             with new_folder(self._path(name)) as aside:
                 (aside / "shard").mkdir()
                 shard = edge.EdgeShard.create(str(aside / "shard"), config)
@@ -104,10 +104,10 @@ class EdgeStore:
         matching, wanted, offset = conditions(filter), True if keys is None else list(keys), None
         while True:
             with self._reporting("read points"):
-                wanted_page = edge.ScrollRequest(
+                scroll_request = edge.ScrollRequest(
                     offset=offset, limit=_PAGE, filter=matching, with_payload=wanted, with_vector=False
                 )
-                page, offset = self._shard(name).scroll(wanted_page)
+                page, offset = self._shard(name).scroll(scroll_request)
             yield from (StoredPoint(str(record.id), plain_payload(record.payload)) for record in page)
             if offset is None:
                 return
@@ -117,11 +117,11 @@ class EdgeStore:
 
         with self._reporting("search"):
             matching, shard = conditions(filter), self._shard(name)
-            asked = [each for search in searches for each in requests(search, k, matching)]
-            ranked = shard.query_batch(edge.QueryBatchRequest(asked)) if asked else []
+            requested = [each for search in searches for each in requests(search, k, matching)]
+            ranked = shard.query_batch(edge.QueryBatchRequest(requested)) if requested else []
             best = best_of(searches, ([(str(point.id), float(point.score)) for point in one] for one in ranked), k)
-            held = shard.retrieve(list({id_ for found in best for id_, _ in found}), with_payload=True, with_vector=False)
-            payloads = {str(record.id): plain_payload(record.payload) for record in held}
+            stored = shard.retrieve(list({id_ for found in best for id_, _ in found}), with_payload=True, with_vector=False)
+            payloads = {str(record.id): plain_payload(record.payload) for record in stored}
             return [[Found(id_, score, payloads[id_]) for id_, score in found if id_ in payloads] for found in best]
 
     def metadata(self, name: str) -> Mapping[str, Any]:
@@ -176,7 +176,7 @@ class EdgeStore:
         return StoreError(f"index {self._folder}: no collection {name}; run `lorag ingest` first")
 
     def _shard(self, name: str) -> Any:
-        """The open shard. Edge locks its write-ahead log, so a second process gets here an error and not a torn index."""
+        """The open shard. Edge locks its write-ahead log, so a second process gets an error and cannot damage the index."""
         import qdrant_edge as edge
 
         with self._lock:

@@ -1,7 +1,7 @@
-"""Text → unit vector: what an embedder is, and the fake that tests use.
+"""Text → unit vector: the protocol of embedders, and a fake for tests.
 
-`SentenceTransformerEmbedder`, which loads real models, lives in `sentence_encoder` and can be imported from here. Knows
-nothing of stores.
+`SentenceTransformerEmbedder`, which loads real models, is in `sentence_encoder` and can be imported from here. Knows nothing of
+stores.
 """
 
 from __future__ import annotations
@@ -44,17 +44,18 @@ class Embedder(Protocol):
         ...
 
     def count_tokens(self, texts: Sequence[str]) -> int:
-        """How many tokens the encoder reads of these, in all; what is cut off a long text is not read."""
+        """The total number of tokens that the encoder reads of these; those cut off a long text do not count."""
         ...
 
 
 def passage_text(passage: Passage) -> str:
-    """The text that is embedded, and searched by BM25, for a passage: its headings and itself."""
+    """The text of a passage for embedding and BM25: its headings and its text."""
     return embed.passage_text(passage.title, passage.section, passage.text)
 
 
 class HashingEmbedder:
-    """A deterministic fake: signed feature hashing of words (Weinberger et al. 2009), so texts that share words are near."""
+    """A deterministic fake: signed feature hashing of words (Weinberger et al. 2009), so texts that share words have near
+    vectors."""
 
     def __init__(self, dimension: int = 256, name: str = "hashing") -> None:
         self.dimension = dimension

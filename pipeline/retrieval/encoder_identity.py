@@ -1,4 +1,4 @@
-"""What makes two text encoders the same, so that an index can refuse vectors of another one. Pure data."""
+"""The identity of a text encoder, by which an index refuses vectors of another one. Pure data."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class EncoderIdentity:
-    """`model` and `adapter` are names for people; all else decides the vectors.
+    """`model` and `adapter` are names for messages; all other fields determine the vectors.
 
-    `model_digest` and `adapter_digest` (empty: none) are SHA-256 over weights and settings. With `query_side_only` the
-    adapter works on queries and passages are embedded by the bare model. `max_length` counts tokens, 0 where unlimited.
-    The templates hold `{text}`.
+    `model_digest` and `adapter_digest` (empty: none) are SHA-256 over weights and settings. With `query_side_only` the adapter
+    works on queries and passages are embedded by the bare model. `max_length` counts tokens, 0 if unlimited. The templates
+    contain `{text}`.
     """
 
     model: str
@@ -30,11 +30,11 @@ class EncoderIdentity:
     passage_template: str = "{text}"
 
     def digest(self) -> str:
-        """SHA-256 over everything that decides a vector of either side; names do not count."""
+        """SHA-256 over everything that determines a vector of either side; names do not count."""
         return _digest({key: value for key, value in asdict(self).items() if key not in ("model", "adapter")})
 
     def passage_digest(self) -> str:
-        """SHA-256 over what decides a passage vector. Two encoders with the same one can share an index."""
+        """SHA-256 over everything that determines a passage vector. Two encoders with the same one can share an index."""
         adapter = "" if self.query_side_only else self.adapter_digest
         parts = (self.model_digest, adapter, self.pooling, self.normalised, self.max_length, self.passage_template)
         return _digest(parts)
@@ -57,7 +57,7 @@ class EncoderIdentity:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> EncoderIdentity:
-        """Raises TypeError where a field is missing; unknown keys, of a newer version, are passed over."""
+        """Raises TypeError if a field is missing; unknown keys, of a newer version, are ignored."""
         names = {field.name for field in fields(cls)}
         return cls(**{key: value for key, value in data.items() if key in names})
 

@@ -1,7 +1,7 @@
 """Two rankings of the same points → one, by reciprocal ranks (Cormack et al. 2009). Knows no engine.
 
-Points of equal score have the same rank. An engine puts equals in an order of its own, another in each copy of a collection, so
-its own fusion would find other passages in the index that is measured than in the one that serves.
+Points of equal score have the same rank. An engine orders equal scores arbitrarily, differently in each copy of a collection.
+So its own fusion would find other passages in the measured index than in the serving one.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ RRF_K = 60
 """The constant of reciprocal rank fusion, 1 / (k + rank) summed over both rankings, the best rank being 0."""
 
 TIED = 1e-6
-"""Scores that differ by less than this share are equal: a text embedded in another batch differs by as little."""
+"""Scores whose relative difference is below this are equal: embedding in another batch changes a score by as little."""
 
 Ranking = Sequence[tuple[str, float]]
 """Ids of points with their scores, best first."""
 
 
 def prefetch_depth(k: int) -> int:
-    """How many results of each ranking are fused: enough that one ranking's best can be lifted by the other's tail."""
+    """Results of each ranking that are fused: enough for one ranking's best to gain from the other's tail."""
     return max(4 * k, 50)
 
 
 def fetched(search: Search, k: int) -> int:
-    """How many results of each of its rankings a search for `k` points needs."""
+    """Results that a search for `k` points needs of each of its rankings."""
     return k if search.words is None else prefetch_depth(k) + 1
 
 
@@ -42,8 +42,8 @@ def best_of(searches: Sequence[Search], rankings: Iterable[Ranking], k: int) -> 
 def fuse(rankings: Sequence[Ranking], depth: int) -> list[tuple[str, float]]:
     """The points of all rankings by the sum of their reciprocal ranks, best first, equals by id.
 
-    Of each ranking at most `depth` points count. It must hold one more, if there is one: equals that the cut would part are left
-    out together, since which of them came first says nothing.
+    Of each ranking at most `depth` points count. It must hold one more, if there is one: equal scores on both sides of the cut
+    are left out together, since their order is arbitrary.
     """
     sums: dict[str, float] = {}
     for ranking in rankings:
@@ -53,7 +53,7 @@ def fuse(rankings: Sequence[Ranking], depth: int) -> list[tuple[str, float]]:
 
 
 def _ranks(ranking: Ranking, depth: int) -> Iterator[tuple[str, int]]:
-    """Each point with the number of points that are better, without the equals at the cut."""
+    """Each point with the number of better points, without equal scores at the cut."""
     start = 0
     while start < min(depth, len(ranking)):
         best = ranking[start][1]

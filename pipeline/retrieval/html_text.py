@@ -1,7 +1,7 @@
-"""Readable text out of HTML, with a map from every character that stands verbatim in the file back to its place there.
+"""Extracts readable text from HTML, with a map from every verbatim character to its place in the file.
 
-Headings become `## Heading` lines, list items `- ` or `1. ` lines, table rows `| cell | cell |` lines, so that the chunker
-sees one notation for all formats. Scripts, styles and drawings are dropped. Knows nothing of files, chunks or links.
+Headings become `## Heading` lines, list items `- ` or `1. ` lines, table rows `| cell | cell |` lines: one notation for all
+formats. Scripts, styles and drawings are dropped. Knows nothing of files, chunks or links.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ class HtmlText:
 
 
 def extract(raw: str) -> HtmlText:
-    """Text of an HTML page. Never raises: what is not well formed is read as browsers would, roughly.
+    """Text of an HTML page. Never raises: malformed HTML is read roughly as browsers do.
 
-    White space is collapsed as in a browser, except inside `<pre>`; a lone line break inside a paragraph stays a line break
-    so that a sentence across it stays verbatim. `&nbsp;` becomes a plain space.
+    White space is collapsed as in a browser, except inside `<pre>`; a single line break inside a paragraph is kept, so that a
+    sentence across it stays verbatim. `&nbsp;` becomes a plain space.
     """
     extractor = _Extractor(raw)
     extractor.feed(raw)
@@ -50,7 +50,7 @@ def extract(raw: str) -> HtmlText:
 
 
 class _Writer:
-    """Grows the text and its map; holds back breaks, leads and spaces until text follows them."""
+    """Appends to the text and its map; line breaks, line prefixes and spaces are written only when text follows them."""
 
     def __init__(self) -> None:
         self.parts: list[str] = []
@@ -65,7 +65,7 @@ class _Writer:
         self.space = None
 
     def write(self, text: str, at: int | None) -> None:
-        """Append `text`; `at` is where it stands in the raw page, None where it does not."""
+        """Append `text`; `at` is its offset in the raw page, None if it is not there verbatim."""
         if self.breaks:
             if self.length:
                 self._append("\n" * self.breaks, None)
@@ -89,7 +89,7 @@ class _Writer:
         self.length += len(text)
 
     def result(self) -> tuple[str, tuple[Segment, ...]]:
-        """Text and map. Text of which nothing stands in the page still has a map: without one its offsets would count there."""
+        """Text and map. The map is not empty even if no character is verbatim: without a map, offsets would count in the page."""
         if self.length and not self.segments:
             self.segments.append(Segment(0, 0, 0))
         return "".join(self.parts), tuple(self.segments)
@@ -266,8 +266,8 @@ class _Extractor(HTMLParser):
 def clip(segments: tuple[Segment, ...], start: int, end: int) -> tuple[Segment, ...]:
     """The part of a map that covers `start:end`, counted from `start`.
 
-    A stretch none of whose characters stands verbatim in the source gets one segment of length 0 at the nearest place
-    before it, because an empty map would mean that the offsets are the source's.
+    A span without a verbatim character gets one segment of length 0 at the nearest place before it. An empty map would mean
+    that the offsets are the source's.
     """
     if not segments:
         return ()

@@ -1,16 +1,15 @@
-"""The index: a collection bound to the encoder that filled it, and questions asked of it.
+"""The index: a collection bound to the encoder that filled it, and searches in it.
 
-The name people use is an alias. A rebuild fills a new collection beside the old and switches the alias in one step.
+The index's name is an alias. A rebuild fills a new collection next to the old one and switches the alias in one step.
 
     NAME              the collection that is searched and written to
     NAME.previous     the one before the last rebuild, for `rollback`
     NAME.other        if that was filled by the same encoder: the last one that another encoder filled
     NAME.building     the one that a rebuild fills
 
-Of the first three an `Index` takes the one that its encoder can search, so that encoder and collection change together: whatever
-names the encoder decides both, and no kill can leave them apart. A collection belongs to the project that filled it, and only its
-own are dropped. An `Index` shows one tenant's documents, filtered by the store in every operation. Knows nothing of models,
-adapters or answers.
+Of the first three an `Index` uses the one that its encoder can search. So the choice of the encoder decides both, and a kill
+cannot leave them inconsistent. A collection belongs to the project that filled it, and only its own are dropped. An `Index`
+shows one tenant's documents, filtered by the store in every operation. Knows nothing of models, adapters or answers.
 """
 
 from __future__ import annotations
@@ -37,18 +36,18 @@ from lorag.pipeline.retrieval.payload import FIELDS, from_payload, payload_filte
 from lorag.pipeline.retrieval.store import Filter, Search, VectorStore, check_name
 
 TIES = 10
-"""Hits fetched beyond twice as many as are wanted. The engine returns equal cosines in any order, and sums of reciprocal ranks
-are often equal: they are ordered by passage here, so that the same question finds the same passages each time."""
+"""Hits fetched beyond twice the requested number. The engine returns equal cosines in any order, and sums of reciprocal ranks
+are often equal. Ties are ordered by passage, so that a question always finds the same passages."""
 
 UPLOAD_BATCH = 8
-"""Passages of an upload embedded at a time: few, because questions that are asked meanwhile wait for the same encoder."""
+"""Passages of an upload embedded at a time: few, because questions wait for the same encoder meanwhile."""
 
 
 OWNER = "owner"
-"""The key of a collection's metadata under which the id of its project stands."""
+"""The key of a collection's metadata for the id of its project."""
 
 ENCODER = "encoder"
-"""The key of a collection's metadata under which the identity of the encoder that filled it stands."""
+"""The key of a collection's metadata for the identity of the encoder that filled it."""
 
 
 class Owner(Protocol):
@@ -56,19 +55,19 @@ class Owner(Protocol):
 
     @property
     def file(self) -> Path:
-        """Where the project's id is kept, for messages."""
+        """The file with the project's id, for messages."""
         ...
 
-    def known(self) -> str:
+    def current_id(self) -> str:
         """The project's id, '' if it has none yet."""
         ...
 
-    def made(self) -> str:
-        """The project's id, made and kept now if it has none."""
+    def ensure_id(self) -> str:
+        """The project's id, made and stored now if it has none."""
         ...
 
-    def adopted(self, collection: str) -> None:
-        """Called when a collection that had no owner became the project's."""
+    def on_adopted(self, collection: str) -> None:
+        """Called after the project adopted a collection that had no owner."""
         ...
 
 
@@ -78,8 +77,8 @@ def _best(hits: list[Hit], k: int) -> list[Hit]:
 
 @dataclass(frozen=True, slots=True)
 class IndexInfo:
-    """The collection behind the name, the tenant's passages there, what filled it and what `rollback` would bring back (empty:
-    nothing)."""
+    """The collection of the name, the number of the tenant's passages in it, its encoder, and the collection that `rollback`
+    restores (empty: none)."""
 
     location: str
     collection: str
@@ -90,8 +89,8 @@ class IndexInfo:
 
 @dataclass(frozen=True, slots=True)
 class IndexedFile:
-    """A file whose passages the index holds. `source` is as citations name it, `name` as `file_name` does; `documents` counts the
-    rows of a .jsonl."""
+    """A file whose passages the index holds. `source` is its name in citations, `name` that of `file_name`; `documents` counts
+    the rows of a .jsonl."""
 
     source: str
     name: str
@@ -104,7 +103,7 @@ class IndexedFile:
 class Index:
     """One tenant's passages in `store`, embedded by `embedder`. Nothing is opened or loaded until an operation needs it.
 
-    Without `tenant` they are the project's own. `owner` is the project; without one no collection is asked whose it is.
+    Without `tenant` they are the project's own. `owner` is the project; without one owners of collections are not checked.
 
     Every operation may raise StoreError, IndexOwned if the collection is another project's; those that compare vectors raise
     IndexMismatch if another encoder filled the collection.
@@ -128,34 +127,35 @@ class Index:
         self._chunking = chunking or Chunking()
         self._bm25 = Bm25Encoder(bm25)
         self._checked: set[str] = set()
-        self._fitting: set[str] = set()
+        self._searchable: set[str] = set()
         self._owner = owner
-        self._ours: set[str] = set()
+        self._owned: set[str] = set()
         self._tenant = check_tenant(tenant)
         self._pinned = ""
 
     def for_tenant(self, tenant: str) -> Self:
-        """The same index as `tenant` sees it, on the same store and encoder. Raises InputError for a bad name."""
+        """The index of `tenant`, on the same store and encoder. Raises InputError for a bad name."""
         view = copy.copy(self)
         view._tenant = check_tenant(tenant)
         return view
 
     def pinned(self) -> Self:
-        """The same index, searched in the collection that has the name now whatever takes the name later. Raises StoreError."""
+        """The same index, searched in the collection that has the name now, also after the name is switched. Raises
+        StoreError."""
         view = copy.copy(self)
         view._pinned = self._resolve()
         return view
 
     def ingest(self, folder: Path, *, rebuild: bool = False, on_progress: Progress | None = None) -> IngestReport:
-        """Bring the index to the state of `folder`: add, replace and remove what differs, by content.
+        """Update the index from `folder`: add, replace and remove documents that differ in content.
 
-        Uploads, and what other tenants have, stay as they are. With `rebuild`, and the first time, a new collection is filled
-        and then takes the name in one step; questions are answered from the old one meanwhile. Killed at any moment and run
-        again it ends as a clean run would.
+        Uploads and other tenants' documents are unchanged. With `rebuild`, and the first time, a new collection is filled and
+        then gets the name in one step; the old one is searched meanwhile. A killed run that is repeated ends as an
+        uninterrupted one.
 
         Raises:
             InputError: the folder has no usable document.
-            IndexMismatch: another encoder filled the index and `rebuild` was not asked for.
+            IndexMismatch: another encoder filled the index and `rebuild` is False.
         """
         current = self._writable()
         if current is not None and not rebuild:
@@ -171,18 +171,18 @@ class Index:
         self._switch(target, current)
         return report
 
-    def hold(self, passages: Sequence[Passage]) -> None:
-        """Hold exactly these passages, made already, in a new collection in place of the present one."""
+    def replace_all(self, passages: Sequence[Passage]) -> None:
+        """Fill a new collection with exactly these passages, and switch the name to it."""
         current = self._writable()
         target = self._building(current)
         self._ingester(uploaded=False).add(target, passages)
         self._switch(target, current)
 
     def put(self, name: str, documents: Sequence[Document], *, on_written: Written | None = None) -> IngestReport:
-        """Hold `documents`, the content of the uploaded file `name`, in place of what an earlier upload of that name held.
+        """Store `documents`, the content of the uploaded file `name`, and replace an earlier upload of that name.
 
-        Killed at any moment and run again it ends as a clean run would. Raises IndexMismatch; InputError where no document
-        gives a passage; the index is as it was then.
+        A killed run that is repeated ends as an uninterrupted one. Raises IndexMismatch, and InputError if no document gives a
+        passage; the index is then unchanged.
         """
         sizes = {"max_chars": self._chunking.max_chars, "min_chars": self._chunking.min_chars}
         if not any(chunk(document, **sizes) for document in documents):
@@ -192,15 +192,15 @@ class Index:
             current = self._building(None)
             self._switch(current, None)
         self._check(current)
-        held = tuple(replace(document, id=f"{UPLOADS}/{document.id}", source=name) for document in documents)
-        return self._ingester(uploaded=True).run(current, Loaded(held), file=f"{UPLOADS}/{name}", on_written=on_written)
+        stored = tuple(replace(document, id=f"{UPLOADS}/{document.id}", source=name) for document in documents)
+        return self._ingester(uploaded=True).run(current, Loaded(stored), file=f"{UPLOADS}/{name}", on_written=on_written)
 
     def remove(self, name: str) -> int:
-        """Forget the uploaded file `name`, in the collection kept for `rollback` too; the number of passages it had."""
+        """Delete the uploaded file `name`, also from the collections kept for `rollback`; returns the number of its passages."""
         aliases, partition = self._store.aliases(), Partition(self._tenant, uploaded=True)
         removed = 0
         roles = (self._alias(role) for role in ("other", "previous", "building"))
-        for role in (*roles, self._name):  # last what questions see
+        for role in (*roles, self._name):  # the searched collection last
             if (collection := aliases.get(role)) is None or not self._store.exists(collection):
                 continue
             self._adopt(collection)
@@ -212,7 +212,7 @@ class Index:
         return removed
 
     def files(self) -> list[IndexedFile]:
-        """What the tenant has, by source; nothing where nothing was ingested yet."""
+        """The tenant's files, by source; empty if nothing was ingested yet."""
         collection = self._found()
         if collection is None:
             return []
@@ -267,12 +267,12 @@ class Index:
         return [_best([Hit(from_payload(point.payload), point.score) for point in points], k) for points in found]
 
     def passages(self, filter: Filter | None = None) -> Iterator[Passage]:
-        """All passages of the tenant, or those that match, in no meaningful but a constant order."""
+        """All passages of the tenant, or those that match, in an arbitrary but constant order."""
         for point in self._store.scroll(self._resolve(), filter=payload_filter(self._tenant, filter)):
             yield from_payload(point.payload)
 
     def info(self) -> IndexInfo:
-        """What stands behind the name. Raises StoreError where nothing was ingested yet."""
+        """Facts about the collection of the name. Raises StoreError if nothing was ingested yet."""
         collection = self._resolve()
         aliases = self._store.aliases()
         kept = (aliases.get(role, "") for role in (self._alias("previous"), self._name))
@@ -281,7 +281,7 @@ class Index:
         return IndexInfo(self._store.location, collection, passages, self.filled_by(collection), previous)
 
     def rollback(self) -> str:
-        """Swap the present collection with the one before the last rebuild, and return the name now in use.
+        """Swap the current collection with the one before the last rebuild, and return its name.
 
         Raises:
             StoreError: there is none.
@@ -297,15 +297,15 @@ class Index:
         self._store.set_aliases({self._name: previous, self._alias("previous"): current})
         return previous
 
-    def fits(self) -> bool:
-        """Whether a collection is there that this encoder can search, or there is none at all yet."""
+    def is_searchable(self) -> bool:
+        """Whether there is a collection that this encoder can search, or no collection yet."""
         collection = self._found()
-        return collection is None or self._fits(collection)
+        return collection is None or self._can_search(collection)
 
-    def settle(self) -> str:
-        """Give the name to the collection that this encoder can search, if that is one of those kept.
+    def switch_to_searchable(self) -> str:
+        """Switch the name to the collection that this encoder can search, if that is a kept one.
 
-        Its name then, else ''. Searches find it without this; writing comes after it.
+        Returns that collection, '' if nothing changed. Searches find it without this; writing needs it.
         """
         collection, aliases = self._found(), self._store.aliases()
         if collection is None or collection == (current := aliases[self._name]):
@@ -339,61 +339,61 @@ class Index:
         return NothingIngested(f"index {self._store.location}: nothing ingested yet; run `lorag ingest` first")
 
     def _found(self) -> str | None:
-        """The collection under the name; one of those kept if only that can be searched by this encoder."""
+        """The collection of the name, or a kept one if only that can be searched by this encoder."""
         aliases = self._store.aliases()
         current = aliases.get(self._name)
         if current is None:
             return None
         kept = (aliases.get(self._alias(role)) for role in ("previous", "other"))
-        found = next((each for each in (current, *kept) if each is not None and self._fits(each)), current)
-        self._require_ours(found)
+        found = next((each for each in (current, *kept) if each is not None and self._can_search(each)), current)
+        self._require_owned(found)
         return found
 
-    def _fits(self, collection: str) -> bool:
-        if collection not in self._fitting:
+    def _can_search(self, collection: str) -> bool:
+        if collection not in self._searchable:
             try:
                 filled = self.filled_by(collection)
             except StoreError:
                 return False
             if not self._embedder.identity.can_search(filled):
                 return False
-            self._fitting.add(collection)
+            self._searchable.add(collection)
         return True
 
     def _writable(self) -> str | None:
-        """The collection that is written to, ours from now on; None if there is none yet."""
-        self.settle()
+        """The collection to write to, owned by this project from now on; None if there is none yet."""
+        self.switch_to_searchable()
         collection = self._found()
         if collection is not None:
             self._adopt(collection)
         return collection
 
-    def _require_ours(self, collection: str) -> str:
-        """The id of the collection's owner, '' if it has none. Raises IndexOwned if that is another project."""
-        if self._owner is None or collection in self._ours:
+    def _require_owned(self, collection: str) -> str:
+        """The id of the collection's owner, '' if it has none. Raises IndexOwned if the owner is another project."""
+        if self._owner is None or collection in self._owned:
             return ""
         owner = str(self._store.metadata(collection).get(OWNER, ""))
-        if owner and owner != self._owner.known():
+        if owner and owner != self._owner.current_id():
             raise IndexOwned(
                 f"index {self._store.location}: collection {collection} is another project's; set `store.collection` to a name "
                 f"that no other project has there (if it was this one's: put {owner} into {self._owner.file})"
             )
         if owner:
-            self._ours.add(collection)
+            self._owned.add(collection)
         return owner
 
     def _adopt(self, collection: str) -> None:
-        """Before a collection is written to: one that no project owns, filled by an earlier LoRAG, becomes ours.
+        """Before writing to a collection: if no project owns it (an earlier LoRAG filled it), this project becomes its owner.
 
         Raises StoreError if no LoRAG made it.
         """
-        if self._owner is None or collection in self._ours or self._require_ours(collection):
+        if self._owner is None or collection in self._owned or self._require_owned(collection):
             return
         if ENCODER not in self._store.metadata(collection):
             raise self._unknown_encoder(collection)
-        self._store.set_metadata(collection, {OWNER: self._owner.made()})
-        self._require_ours(collection)  # two projects may have adopted it at once
-        self._owner.adopted(collection)
+        self._store.set_metadata(collection, {OWNER: self._owner.ensure_id()})
+        self._require_owned(collection)  # two projects may have adopted it at once
+        self._owner.on_adopted(collection)
 
     def _current(self) -> str:
         collection = self._resolve()
@@ -401,7 +401,7 @@ class Index:
         return collection
 
     def filled_by(self, collection: str) -> EncoderIdentity:
-        """The encoder of a collection's passages. Raises StoreError where it does not say."""
+        """The encoder of a collection's passages. Raises StoreError if the collection does not name it."""
         try:
             return EncoderIdentity.from_dict(self._store.metadata(collection)[ENCODER])
         except (KeyError, TypeError) as error:
@@ -416,10 +416,10 @@ class Index:
     def _check(self, collection: str) -> None:
         if collection in self._checked:
             return
-        filled, asked = self.filled_by(collection), self._embedder.identity
+        filled, encoder = self.filled_by(collection), self._embedder.identity
         words = self._store.metadata(collection).get("bm25")
-        if not asked.can_search(filled):
-            what = f"was filled by {filled.describe()} and cannot be searched by {asked.describe()}"
+        if not encoder.can_search(filled):
+            what = f"was filled by {filled.describe()} and cannot be searched by {encoder.describe()}"
         elif words != self._bm25.settings.to_dict():
             what = f"was filled with BM25 settings {words}, not {self._bm25.settings.to_dict()}"
         else:
@@ -430,15 +430,15 @@ class Index:
     def _building(self, current: str | None) -> str:
         """The collection to fill: one left by an interrupted build with the same encoder, else a new one."""
         aliases = self._store.aliases()
-        begun = aliases.get(self._alias("building"))
-        if begun is not None and self._store.exists(begun):
-            self._adopt(begun)
+        unfinished = aliases.get(self._alias("building"))
+        if unfinished is not None and self._store.exists(unfinished):
+            self._adopt(unfinished)
             try:
-                self._check(begun)
+                self._check(unfinished)
             except StoreError:
                 pass
             else:
-                return begun
+                return unfinished
         kept = {current, *(aliases.get(self._alias(role)) for role in ("previous", "other"))}
         number = 1
         if self._name in self._store.names():
@@ -450,21 +450,21 @@ class Index:
         for name in self._store.names():
             if match := re.fullmatch(re.escape(self._name) + r"-(\d+)", name):
                 number = max(number, int(match.group(1)) + 1)
-                self._require_ours(name)
+                self._require_owned(name)
                 if name not in kept and (self._owner is None or OWNER in self._store.metadata(name)):
                     self._store.drop(name)  # one without an owner and without an alias may be another program's
         target = f"{self._name}-{number}"
         metadata: dict[str, Any] = {ENCODER: self._embedder.identity.to_dict(), "bm25": self._bm25.settings.to_dict()}
         if self._owner is not None:
-            metadata[OWNER] = self._owner.made()
+            metadata[OWNER] = self._owner.ensure_id()
         self._store.create(target, self._embedder.dimension, metadata, FIELDS)
         self._store.set_aliases({self._alias("building"): target})
         return target
 
     def _switch(self, target: str, current: str | None) -> None:
-        """One atomic change of aliases; then the collections that are not needed any more are dropped.
+        """Change the aliases atomically, then drop the collections that are no longer needed.
 
-        The last one of another encoder stays, however often this one rebuilds: a rollback of the encoder needs it.
+        The last one of another encoder stays through any number of rebuilds: a rollback of the encoder needs it.
         """
         aliases = self._store.aliases()
         kept = (aliases.get(self._alias(role)) for role in ("previous", "other"))
@@ -476,7 +476,7 @@ class Index:
         self._store.set_aliases({self._name: target, **{self._alias(role): name for role, name in changes.items()}})
         for name in before:
             if name not in (target, current, other):
-                self._require_ours(name)
+                self._require_owned(name)
                 self._store.drop(name)
 
     def _same_encoder(self, one: str, other: str) -> bool:

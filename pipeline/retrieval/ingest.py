@@ -1,10 +1,10 @@
-"""Making a collection say what a folder says: what to add, replace and remove, and doing it so that a kill does no harm.
+"""Updates a collection from a folder: finds what to add, replace and remove, and writes it so that a kill does no harm.
 
-There is no separate record of what is done, which could disagree with the points: every point carries the fingerprint of
-its document's version and how many points that version has. A document is done when exactly those points are there; new points
-are written before the old ones are deleted, so whatever a kill leaves is either done or seen to be undone.
+There is no separate progress record, which could disagree with the points. Every point has the fingerprint of its document's
+version and that version's number of points. A document is complete if exactly those points are stored. New points are written
+before the old ones are deleted, so after a kill every document is recognised as complete or incomplete.
 
-Every run sees one partition: what stands on the others, another tenant's or uploads beside a folder, it leaves alone.
+Every run changes one partition only: not other tenants' documents, and not uploads if it ingests a folder.
 
 Knows nothing of aliases, encoder identities or questions.
 """
@@ -27,18 +27,18 @@ from lorag.pipeline.retrieval.payload import FILE_FIELDS, from_payload, metadata
 from lorag.pipeline.retrieval.store import Point, StoredPoint, VectorStore
 
 _FORMAT = 1
-"""Raised when loading or chunking changes what comes out, so that every document counts as changed."""
+"""Incremented when loading or chunking changes its output, so that every document counts as changed."""
 
 Progress = Callable[[int, int, str], None]
-"""Called with (documents done, documents to do, id of the one just done)."""
+"""Called with (documents done, documents in all, id of the last one)."""
 
 Written = Callable[[int, int], None]
-"""Called with (passages written, passages to write)."""
+"""Called with (passages written, passages in all)."""
 
 
 @dataclass(frozen=True, slots=True)
 class IngestReport:
-    """Documents by what became of them; `failed` files kept what the index held of them. `passages` is the tenant's total."""
+    """Counts of documents by result; the index keeps its passages of `failed` files. `passages` is the tenant's total."""
 
     collection: str
     added: int
@@ -52,15 +52,15 @@ class IngestReport:
 
 @dataclass(frozen=True, slots=True)
 class Chunking:
-    """The sizes that `chunk` takes, in characters."""
+    """The sizes for `chunk`, in characters."""
 
     max_chars: int = 700
     min_chars: int = 120
 
 
 @dataclass(slots=True)
-class _Held:
-    """What the collection holds of one document: point id → (fingerprint, number of points of that version)."""
+class _DocumentPoints:
+    """A document's stored points: point id → (fingerprint, number of points of that version)."""
 
     points: dict[str, tuple[str, int]] = field(default_factory=dict)
 
@@ -73,7 +73,7 @@ class _Held:
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """A document to write: its points' payloads are complete, and `stale` are the points to delete afterwards."""
+    """A document to write; `stale` are the points to delete afterwards."""
 
     document_id: str
     passages: tuple[Passage, ...]
@@ -101,43 +101,43 @@ class Ingester:
         file: str | None = None,
         on_written: Written | None = None,
     ) -> IngestReport:
-        """Bring the partition in `collection` to the state of `loaded`. May be interrupted anywhere and run again.
+        """Update the partition in `collection` to `loaded`. May be interrupted anywhere and run again.
 
-        With `file`, a path as `loaded` spells it, only what came from that file is compared and replaced.
+        With `file`, a path in the form of `loaded`, only that file's documents are compared and replaced.
 
         Raises:
-            StoreError: the store failed; what was written stays and counts when run again.
+            StoreError: the store failed; written points stay and count in the next run.
         """
-        held = self._held(collection, file)
+        stored = self._stored_points(collection, file)
         failed = list(loaded.skipped)
         todo: list[_Task] = []
         added = changed = unchanged = 0
         for document in loaded.documents:
-            had = held.pop(document.id, _Held())
-            mark = fingerprint(document, self.chunking, self.bm25)
-            if had.is_done(mark):
+            known = stored.pop(document.id, _DocumentPoints())
+            version = fingerprint(document, self.chunking, self.bm25)
+            if known.is_done(version):
                 unchanged += 1
                 continue
             passages = chunk(document, max_chars=self.chunking.max_chars, min_chars=self.chunking.min_chars)
             if not passages:
                 failed.append(Skipped(document.id, "holds no passage, only rules or white space"))
                 continue
-            older = had.is_older(mark)
+            older = known.is_older(version)
             added, changed = added + (not older), changed + older
             written = {self.partition.point_id(passage.id) for passage in passages}
-            todo.append(_Task(document.id, passages, mark, frozenset(had.points) - written))
+            todo.append(_Task(document.id, passages, version, frozenset(known.points) - written))
         self._add_fields(collection, (document.metadata for document in loaded.documents if not self.partition.uploaded))
         self._write(collection, todo, on_progress, on_written)
-        gone = [name for name in held if not any(belongs(name, skipped.path) for skipped in failed)]
-        self._remove(collection, held, gone)
-        if todo or gone:
+        removed = [name for name in stored if not any(belongs(name, skipped.path) for skipped in failed)]
+        self._remove(collection, stored, removed)
+        if todo or removed:
             self.store.optimise(collection)
             self.store.flush(collection)
         total = self.store.count(collection, tenant_filter(self.partition.tenant))
-        return IngestReport(collection, added, changed, unchanged, len(gone), tuple(failed), loaded.ignored, total)
+        return IngestReport(collection, added, changed, unchanged, len(removed), tuple(failed), loaded.ignored, total)
 
     def add(self, collection: str, passages: Sequence[Passage]) -> None:
-        """Write passages that are made already. What no document gave is no document's: another `run` removes it."""
+        """Write ready passages. They belong to no document, so a later `run` removes them."""
         self._add_fields(collection, (passage.metadata for passage in passages))
         task = _Task("", tuple(passages), "", frozenset())
         for first in range(0, len(passages), self.batch):
@@ -146,19 +146,19 @@ class Ingester:
         self.store.flush(collection)
 
     def carry_over(self, source: str, target: str, on_progress: Progress | None = None) -> None:
-        """Make the other partitions of `target` what they are in `source`, every passage embedded anew. May be run again.
+        """Copy the other partitions of `source` to `target`, every passage embedded again. May be run again.
 
-        Passages are taken as they stand there, so other chunk sizes first show when a document comes in again.
-        `on_progress` counts passages.
+        Passages are not cut again, so other chunk sizes take effect when a document is uploaded again. `on_progress` counts
+        passages.
         """
         keys = ("fingerprint", *PARTITION_FIELDS)
         others = [point for point in self.store.scroll(target, keys=keys) if partition_of(point.payload) != self.partition]
-        there = {point.id: point.payload.get("fingerprint") for point in others}
+        present = {point.id: point.payload.get("fingerprint") for point in others}
         total = self.store.count(source) - self.store.count(source, self.partition.filter())
         batch: list[StoredPoint] = []
         carried = (point for point in self.store.scroll(source) if partition_of(point.payload) != self.partition)
         for done, point in enumerate(carried, start=1):
-            if there.pop(point.id, None) != point.payload.get("fingerprint"):
+            if present.pop(point.id, None) != point.payload.get("fingerprint"):
                 batch.append(point)
             if len(batch) == self.batch:
                 self._copy(target, batch)
@@ -166,7 +166,7 @@ class Ingester:
             if on_progress:
                 on_progress(done, total, str(point.payload["document_id"]))
         self._copy(target, batch)
-        self.store.delete(target, sorted(there))
+        self.store.delete(target, sorted(present))
         self.store.flush(target)
 
     def _copy(self, target: str, points: Sequence[StoredPoint]) -> None:
@@ -182,18 +182,19 @@ class Ingester:
         self.store.upsert(target, copies)
 
     def _add_fields(self, collection: str, metadata: Iterable[Mapping[str, Any]]) -> None:
-        """Index what every passage has and the keys of `metadata`: never an upload's, since all tenants share the indexes."""
+        """Index the common payload fields and the keys of `metadata`. Never an upload's keys, since all tenants share the
+        indexes."""
         self.store.add_fields(collection, {**FILE_FIELDS, **PARTITION_FIELDS, **metadata_fields(metadata)})
 
-    def _held(self, collection: str, file: str | None) -> dict[str, _Held]:
-        held: dict[str, _Held] = {}
+    def _stored_points(self, collection: str, file: str | None) -> dict[str, _DocumentPoints]:
+        stored: dict[str, _DocumentPoints] = {}
         keys = ("document_id", "fingerprint", "pieces")
         for point in self.store.scroll(collection, keys=keys, filter=self.partition.filter()):
             document_id = str(point.payload.get("document_id", ""))
             if file is None or belongs(document_id, file):
-                of = held.setdefault(document_id, _Held())
-                of.points[point.id] = (str(point.payload.get("fingerprint", "")), int(point.payload.get("pieces", 0)))
-        return held
+                entry = stored.setdefault(document_id, _DocumentPoints())
+                entry.points[point.id] = (str(point.payload.get("fingerprint", "")), int(point.payload.get("pieces", 0)))
+        return stored
 
     def _write(self, collection: str, todo: Sequence[_Task], on_progress: Progress | None, on_written: Written | None) -> None:
         done, written, total = 0, 0, sum(len(task.passages) for task in todo)
@@ -222,19 +223,19 @@ class Ingester:
             points.append(Point(self.partition.point_id(passage.id), vector.tolist(), self.bm25.passage(text), payload))
         return points
 
-    def _remove(self, collection: str, held: Mapping[str, _Held], gone: Iterable[str]) -> None:
-        self.store.delete(collection, sorted(found for name in gone for found in held[name].points))
+    def _remove(self, collection: str, stored: Mapping[str, _DocumentPoints], removed: Iterable[str]) -> None:
+        self.store.delete(collection, sorted(found for name in removed for found in stored[name].points))
 
 
 def fingerprint(document: Document, chunking: Chunking, bm25: Bm25Encoder) -> str:
-    """16 hex digits over all that decides the points of a document, except the encoder, which the collection is bound to."""
+    """16 hex digits over all that determines the points of a document, except the encoder, to which the collection is bound."""
     parts: list[Any] = [_FORMAT, document.digest, document.source, document.title, chunking.max_chars, chunking.min_chars]
     parts += [bm25.settings.to_dict(), dict(document.metadata)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _groups(todo: Sequence[_Task], passages: int) -> Iterator[list[_Task]]:
-    """Documents put together until they hold a full batch, so that small files do not make small batches."""
+    """Groups of documents with at least a batch of passages, so that small files do not make small batches."""
     group: list[_Task] = []
     for task in todo:
         group.append(task)

@@ -1,7 +1,7 @@
 """From a folder to documents: .txt, .md, .html, .pdf and .jsonl.
 
-One file that cannot be read never stops the others; it is reported by name with the reason. Knows nothing of chunks,
-vectors or what was loaded before.
+A file that cannot be read does not stop the others; it is reported by name with the reason. Knows nothing of chunks, vectors or
+earlier loads.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ _FENCE = re.compile(r"\s{0,3}(```|~~~)")
 _TITLE = re.compile(r"# +(.+?)[ #]*\r?$")
 
 MAX_TITLE, MAX_ID, MAX_KEYS, MAX_METADATA = 1000, 200, 32, 4096
-"""Characters of a title and of a row's id, keys and bytes of a row's metadata as JSON: every passage holds them all again."""
+"""Maximum characters of a title and of a row's id, and keys and JSON bytes of a row's metadata: every passage has a copy of
+all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A file of a supported kind that gave no document. `path` is relative to the folder, with `/`; `reason` is one line."""
+    """A file of a supported kind without a usable document. `path` is relative to the folder, with `/`; `reason` is one line."""
 
     path: str
     reason: str
@@ -39,7 +40,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a folder held, in path order. `ignored` are the files of kinds that are not read."""
+    """The content of a folder, in path order. `ignored` are files of unsupported kinds."""
 
     documents: tuple[Document, ...]
     skipped: tuple[Skipped, ...] = ()
@@ -49,11 +50,11 @@ class Loaded:
 def load_folder(folder: Path) -> Loaded:
     """Read every supported file below `folder`.
 
-    Hidden files and folders (name starts with a dot) are left alone. A symlink that leads out of the folder is skipped and
+    Hidden files and folders (name starts with a dot) are ignored. A symlink to a place outside the folder is skipped and
     reported, as are unreadable and empty files.
 
     Raises:
-        InputError: the folder does not exist, or no file in it gave a document (the reasons are in the message).
+        InputError: the folder does not exist, or no file in it has a usable document (the reasons are in the message).
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: not a folder; give the folder that holds the documents")
@@ -80,7 +81,7 @@ def load_file(path: Path, folder: Path) -> tuple[Document, ...]:
     """Read one file below `folder`: one document, or one a row for .jsonl.
 
     Raises:
-        InputError: the file cannot be read, is of another kind, is empty, or a symlink leads out of the folder.
+        InputError: the file cannot be read, is of another kind, is empty, or is a symlink to a place outside the folder.
         DataError: a row of a .jsonl file is wrong; names file and line.
     """
     reader = _READERS.get(path.suffix.lower())
@@ -106,7 +107,7 @@ class _File:
     data: bytes
 
     def metadata(self) -> dict[str, Any]:
-        """What every document can be filtered by: its format and the first folder it lies in."""
+        """Metadata of every document, for filters: its format and its top folder."""
         top, slash, _ = self.relative.partition("/")
         return {"format": self.path.suffix.lower().lstrip("."), "folder": top if slash else ""}
 
@@ -125,9 +126,9 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def decode(data: bytes, name: str) -> str:
-    """Text of a file, line ends kept as they are.
+    """Text of a file, with its line ends.
 
-    UTF-8, with or without a byte order mark; UTF-16 with one; else Latin-1, which takes any byte. Offsets count in the
+    UTF-8, with or without a byte order mark; UTF-16 with one; else Latin-1, which decodes any byte. Offsets count in the
     decoded text, after the mark.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Passage ⇄ point payload, so that a search result needs no file. Knows nothing of engines or vectors."""
+"""Passage ⇄ point payload, which holds the whole passage. Knows nothing of engines or vectors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FIELDS: Mapping[str, FieldKind] = MappingProxyType({"document_id": FieldKind.KEY
 FILE_FIELDS: Mapping[str, FieldKind] = MappingProxyType(
     {json_path("metadata", key): FieldKind.KEYWORD for key in ("format", "folder")}
 )
-"""The metadata that every document has, whatever a row of it says."""
+"""Metadata fields that every document has."""
 
 
 def to_payload(passage: Passage) -> dict[str, Any]:
@@ -50,12 +50,12 @@ def from_payload(payload: Mapping[str, Any]) -> Passage:
 
 
 def payload_filter(tenant: str, filter: Filter | None) -> Filter:
-    """A filter by `document_id`, `source`, `title`, `section` or a metadata key, as the payload spells them, and by tenant.
+    """A filter on payload fields, from one on `document_id`, `source`, `title`, `section` or metadata keys, and on the tenant.
 
-    No key of `filter` can stand for the tenant's: all but the four named are looked for in the metadata.
+    No key of `filter` can address the tenant field: all but these four are metadata keys.
 
     Raises:
-        InputError: a filter that is malformed, or a key that the engine's path notation cannot hold.
+        InputError: a malformed filter, or a key that the engine's path notation cannot express.
     """
     wanted = {} if filter is None else filter
     filter_values(wanted)
@@ -64,7 +64,7 @@ def payload_filter(tenant: str, filter: Filter | None) -> Filter:
 
 
 def metadata_fields(records: Iterable[Mapping[str, Any]]) -> dict[str, FieldKind]:
-    """The metadata keys a filter can match exactly, by payload path; a key takes the kind of its first value."""
+    """The metadata keys that a filter can match exactly, by payload path; a key has the kind of its first value."""
     kinds = {str: FieldKind.KEYWORD, int: FieldKind.INTEGER, bool: FieldKind.BOOL}
     fields: dict[str, FieldKind] = {}
     for record in records:

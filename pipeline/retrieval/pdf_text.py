@@ -1,6 +1,6 @@
-"""Readable text out of a PDF: lines as the file sets them, with paragraphs and headings found again from line lengths.
+"""Extracts readable text from a PDF: its lines, with paragraphs and headings inferred from line lengths.
 
-A PDF holds no structure to speak of, so this guesses, carefully: a guess moves line breaks and marks headings, never words.
+A PDF has hardly any structure, so this is a heuristic. It changes line breaks and marks headings, never words.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def extract(data: bytes, name: str) -> tuple[str, str]:
             title = str((reader.metadata and reader.metadata.title) or "").strip()
         except InputError:
             raise
-        except Exception as error:  # pypdf raises whatever the damage leads to
+        except Exception as error:  # pypdf raises many classes for damaged files
             reason = str(error).partition("\n")[0] or type(error).__name__
             raise InputError(f"{name}: damaged PDF ({reason}); export it again") from error
     lines = [_body(page) for page in pages]
@@ -52,7 +52,7 @@ def extract(data: bytes, name: str) -> tuple[str, str]:
 
 def _body(page: str) -> list[str]:
     """The lines of a page without a page number at its foot or head."""
-    # Lone surrogates and NULs come out of broken font tables and cannot be stored.
+    # Broken font tables give lone surrogates and NULs, which cannot be stored.
     lines = [line.rstrip() for line in page.replace("\0", "").encode("utf-8", "replace").decode().splitlines()]
     while lines and (not lines[-1] or _PAGE_NUMBER.match(lines[-1])):
         lines.pop()
@@ -84,7 +84,7 @@ def _laid_out(lines: Sequence[str]) -> Iterator[str]:
 
 
 def _is_heading(line: str, following: str, full: int) -> bool:
-    """A short line without a stop that opens like a heading and stands over a full line, or over any line if it is numbered."""
+    """A short line without end punctuation that begins like a heading, above a full line, or above any line if it is numbered."""
     short = len(line) <= min(0.7 * full, _LONGEST_HEADING)
     if not following or not short or line.endswith((*_STOPS, ",", "-")):
         return False
@@ -104,7 +104,7 @@ def _ends_paragraph(line: str, following: str, full: int) -> bool:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """pypdf logs each oddity it repairs; the reader of our messages can do nothing with those."""
+    """Within: pypdf does not log the damage that it repairs, which users cannot act on."""
     logger = logging.getLogger("pypdf")
     level = logger.level
     logger.setLevel(logging.CRITICAL)

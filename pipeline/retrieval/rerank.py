@@ -1,6 +1,6 @@
-"""The optional second look: a cross-encoder reads question and passage together and orders the hits anew.
+"""Optional reranking: a cross-encoder reads question and passage together and reorders the hits.
 
-Knows nothing of indexes; used only where the configuration names a model.
+Knows nothing of indexes. Used only if the settings name a model.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class CrossEncoderReranker:
         self._model: Any = None
 
     def load(self) -> Any:
-        """Load the model if that has not been done, and return the `CrossEncoder`.
+        """Load the model on the first call, and return the `CrossEncoder`.
 
         Raises:
-            BaseError: it cannot be had or loaded, or gives several scores a pair.
+            BaseError: it cannot be found or loaded, or gives several scores a pair.
         """
         with self._lock:
             if self._model is None:

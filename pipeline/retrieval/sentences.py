@@ -1,4 +1,4 @@
-"""Where sentences begin and end: plain rules, no model, no language pack.
+"""Splits text into sentences by plain rules, without a model or language pack.
 
 A list item begins a sentence; a table row and a heading line are each one. Knows nothing of documents or passages.
 """
@@ -28,14 +28,14 @@ _ANYWHERE = frozenset(_MONTHS_AND_MORE.split())
 def sentences(text: str) -> list[tuple[int, int]]:
     """Offsets `(start, end)` of the sentences of `text`, in order, without surrounding white space.
 
-    Together they hold every character that is not white space. Decimals (`24.0`), initials (`J. Smith`), abbreviations
+    Together they contain every character that is not white space. Decimals (`24.0`), initials (`J. Smith`), abbreviations
     (`e.g.`, `No. 5`) and the number of a list item end no sentence; a blank line always does.
     """
     return [span for start, end in _lines(text) for span in _prose(text, start, end)]
 
 
 def _lines(text: str) -> Iterator[tuple[int, int]]:
-    """Stretches within which sentences may run across line ends."""
+    """Spans within which sentences may continue across line ends."""
     start = position = 0
     alone = False
     for line in text.splitlines(keepends=True):

@@ -1,4 +1,4 @@
-"""What a vector store is: records, filters and the operations that `EdgeStore` and `ClientStore` share.
+"""The protocol of vector stores: records, filters and the operations that `EdgeStore` and `ClientStore` share.
 
 A collection holds points with one dense unit vector, one sparse BM25 vector and a payload. Knows nothing of documents,
 passages or text.
@@ -27,7 +27,8 @@ class Missing(Enum):
 MISSING = Missing.MISSING
 FilterValue = str | int | bool
 Filter = Mapping[str, FilterValue | Sequence[FilterValue] | Missing]
-"""Payload key → value, or values any of which will do, or `MISSING`; all keys must match. Nested keys: `metadata.folder`."""
+"""Payload key → value, or several values of which one must match, or `MISSING`; all keys must match. Nested keys:
+`metadata.folder`."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _PLAIN_KEY = re.compile(r"[A-Za-z_]\w*", re.ASCII)
@@ -40,7 +41,7 @@ class FieldKind(StrEnum):
     INTEGER = "integer"
     BOOL = "bool"
     TENANT = "tenant"
-    """A keyword that parts the collection among owners: the engine keeps the points of each near each other."""
+    """A keyword that partitions the collection: the engine stores the points of each value together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class StoredPoint:
-    """A point as it is read back, with the payload keys that were asked for."""
+    """A stored point, with the requested payload keys."""
 
     id: str
     payload: Mapping[str, Any]
@@ -87,14 +88,14 @@ class Search:
 
     @property
     def words(self) -> Sparse | None:
-        """The words to search by, if there are any."""
+        """The sparse vector, if it has any entry."""
         return self.sparse if self.sparse is not None and self.sparse.indices else None
 
 
 class VectorStore(Protocol):
-    """Every operation raises StoreError where the engine refuses or cannot be reached, and InputError for a bad filter.
+    """Every operation raises StoreError if the engine refuses or cannot be reached, and InputError for a bad filter.
 
-    Writes are visible to the next read. They survive the death of the process at once and a power cut after `flush`.
+    Writes are visible to the next read. They survive a kill of the process, and after `flush` a power cut.
     """
 
     @property
@@ -113,7 +114,7 @@ class VectorStore(Protocol):
         ...
 
     def drop(self, name: str) -> None:
-        """Remove a collection; nothing happens where there is none."""
+        """Remove a collection if there is one."""
         ...
 
     def upsert(self, name: str, points: Sequence[Point]) -> None: ...
@@ -133,11 +134,11 @@ class VectorStore(Protocol):
     def metadata(self, name: str) -> Mapping[str, Any]: ...
 
     def set_metadata(self, name: str, metadata: Mapping[str, Any]) -> None:
-        """Replace what is stored under the given top-level keys, durably and at once."""
+        """Replace the values of the given top-level keys, durably and atomically."""
         ...
 
     def add_fields(self, name: str, fields: Mapping[str, FieldKind]) -> None:
-        """Index payload fields for filters; one that is indexed already is left alone."""
+        """Index payload fields for filters, unless they are indexed already."""
         ...
 
     def aliases(self) -> Mapping[str, str]:
@@ -153,11 +154,11 @@ class VectorStore(Protocol):
         ...
 
     def optimise(self, name: str) -> None:
-        """Merge and index segments now, where the engine does not do so by itself."""
+        """Merge and index segments now, if the engine does not do so by itself."""
         ...
 
     def close(self) -> None:
-        """Flush and let go; the store cannot be used after."""
+        """Flush and close; the store cannot be used after."""
         ...
 
 
@@ -174,7 +175,7 @@ def json_path(*keys: str) -> str:
 
 
 def check_name(name: str) -> None:
-    """Raises InputError for a collection name that some engine or file system would refuse."""
+    """Raises InputError for a collection name that an engine or file system may refuse."""
     if not _NAME.fullmatch(name):
         raise InputError(
             f"collection name {name!r}: use letters, digits, `-`, `_` and `.` only, at most 128, a letter or digit first"
@@ -182,10 +183,10 @@ def check_name(name: str) -> None:
 
 
 def filter_values(filter: Filter) -> dict[str, tuple[FilterValue, ...]]:
-    """The filter in one form: key → values any of which matches, all of one type; no values where the key must be missing.
+    """The filter in one form: key → values of one type, of which one must match; empty if the key must be missing.
 
     Raises:
-        InputError: a key that is no text, no value, values of several types, or of a type that cannot be matched exactly.
+        InputError: a key that is no text, no value, values of several types, or a type that cannot be matched exactly.
     """
     if not isinstance(filter, Mapping):
         raise InputError(f'filter {filter!r}: must be a mapping such as {{"folder": "policies"}}')

@@ -140,7 +140,7 @@ class Runtime:
         with ExitStack() as held:
             if version.role is not Role.EMBEDDER:
                 self._hold(version, held)
-            elif not self._encoders.get(version).index.fits():
+            elif not self._encoders.get(version).index.is_searchable():
                 message = (
                     f"the index was filled by another encoder than embedder {version.id}; stop the service, run `lorag adapters "
                     f"promote embedder {version.id}` and `lorag ingest --rebuild`, and start it again"

@@ -50,7 +50,7 @@ def test_a_rollback_that_is_killed_leaves_one_pair_or_the_other(project, publish
         settings = load_settings(project.folder)
         version = registry.resolve(Role.EMBEDDER, "production")
         with closing(open_index(settings, unproven_embedder(settings))) as index:
-            assert index.fits() and index.info().collection == filled[version.id], version_name(version)
+            assert index.is_searchable() and index.info().collection == filled[version.id], version_name(version)
         return version.id
 
     seen, deaths = [serving()], 0

@@ -17,16 +17,19 @@ from lorag.pipeline.retrieval.embedder import HashingEmbedder
 
 def test_an_id_is_made_once(tmp_path: Path) -> None:
     project = ProjectId(tmp_path / "handbook")
-    assert project.known() == "" and not project.file.exists()
-    made = project.made()
-    assert len(made) == 32 and (project.made(), project.known(), ProjectId(tmp_path / "handbook").made()) == (made,) * 3
+    assert project.current_id() == "" and not project.file.exists()
+    made = project.ensure_id()
+    assert (
+        len(made) == 32
+        and (project.ensure_id(), project.current_id(), ProjectId(tmp_path / "handbook").ensure_id()) == (made,) * 3
+    )
     assert project.file == tmp_path / "handbook" / FILE
-    assert ProjectId(tmp_path / "other").made() != made
+    assert ProjectId(tmp_path / "other").ensure_id() != made
 
 
 def test_all_that_ask_at_once_get_the_same_id(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        assert len(set(pool.map(lambda _: ProjectId(tmp_path).made(), range(16)))) == 1
+        assert len(set(pool.map(lambda _: ProjectId(tmp_path).ensure_id(), range(16)))) == 1
 
 
 @pytest.mark.parametrize("text", ["", "not an id", "A" * 32, "a" * 33, "\u00e4"])
@@ -42,7 +45,7 @@ def test_a_file_that_holds_no_id_is_told(tmp_path: Path, text: str) -> None:
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / ".lorag").write_text("a file")
     with pytest.raises(ConfigError, match=r"project\.id: cannot be"):
-        ProjectId(tmp_path).made()
+        ProjectId(tmp_path).ensure_id()
 
 
 def settings_of(folder: Path, text: str) -> Settings:

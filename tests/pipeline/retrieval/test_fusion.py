@@ -51,7 +51,7 @@ def test_copies_of_an_index_find_the_same_in_the_same_order(tmp_path: Path) -> N
     found = []
     for copy in range(3):
         index = Index(EdgeStore(tmp_path / str(copy)), HashingEmbedder(64))
-        index.hold(random.Random(copy).sample(passages, len(passages)))
+        index.replace_all(random.Random(copy).sample(passages, len(passages)))
         hits = index.search_many([f"Who checks the {thing}?" for thing in ("pump", "mast", "keel")], 10)
         found.append([[(hit.passage.id, hit.score) for hit in each] for each in hits])
         index.close()

@@ -238,16 +238,16 @@ def test_an_encoder_finds_the_collection_that_it_filled_whatever_has_the_name(
     assert numbers(back.ingest(folder)) == (1, 0, 4, 0, 6)
     assert dict(store.aliases()) == {"passages": "passages-1", "passages.previous": "passages-2"}
     assert other.info().passages == 5
-    assert other.fits() and back.fits() and not Index(store, CountingEmbedder("third")).fits()
+    assert other.is_searchable() and back.is_searchable() and not Index(store, CountingEmbedder("third")).is_searchable()
 
 
 def test_settling_gives_the_name_to_the_collection_of_the_encoder(store: VectorStore, index: Index, folder: Path) -> None:
-    assert index.fits() and index.settle() == ""  # nothing there yet
+    assert index.is_searchable() and index.switch_to_searchable() == ""  # nothing there yet
     index.ingest(folder)
     other = Index(store, CountingEmbedder("other"), chunking=CHUNKING)
-    assert other.settle() == "" and not other.fits()
+    assert other.switch_to_searchable() == "" and not other.is_searchable()
     other.ingest(folder, rebuild=True)
-    assert index.settle() == "passages-1" and index.settle() == ""
+    assert index.switch_to_searchable() == "passages-1" and index.switch_to_searchable() == ""
     assert store.aliases()["passages"] == "passages-1"
 
 
@@ -262,14 +262,14 @@ def test_rebuilds_by_the_same_encoder_keep_the_collection_of_the_one_before(
     assert store.names() == ("passages-1", "passages-3", "passages-4")
     kept = {"passages": "passages-4", "passages.previous": "passages-3", "passages.other": "passages-1"}
     assert dict(store.aliases()) == kept
-    assert (index.settle(), other.settle()) == ("passages-1", "passages-4")
-    assert index.settle() == "passages-1" and index.search("cats", 1) and other.search("cats", 1)
+    assert (index.switch_to_searchable(), other.switch_to_searchable()) == ("passages-1", "passages-4")
+    assert index.switch_to_searchable() == "passages-1" and index.search("cats", 1) and other.search("cats", 1)
     index.ingest(folder, rebuild=True)
     assert index.info().collection == "passages-5" and other.info().collection == "passages-4"
     third = Index(store, CountingEmbedder("third"), chunking=CHUNKING)
     third.ingest(folder, rebuild=True)
     assert dict(store.aliases()) == {"passages": "passages-6", "passages.previous": "passages-5"}
-    assert store.names() == ("passages-5", "passages-6") and not other.fits()
+    assert store.names() == ("passages-5", "passages-6") and not other.is_searchable()
 
 
 def test_a_rebuild_keeps_one_earlier_collection_and_goes_on_after_an_interruption(

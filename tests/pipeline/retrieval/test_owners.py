@@ -28,14 +28,14 @@ class Project:
     told: list[str] = field(default_factory=list)
     file: Path = Path("somewhere/project.id")
 
-    def known(self) -> str:
+    def current_id(self) -> str:
         return self.id if self.is_made else ""
 
-    def made(self) -> str:
+    def ensure_id(self) -> str:
         self.is_made = True
         return self.id
 
-    def adopted(self, collection: str) -> None:
+    def on_adopted(self, collection: str) -> None:
         self.told.append(collection)
 
 
@@ -165,7 +165,7 @@ def test_two_that_adopt_at_once_end_with_one_owner(store: VectorStore, docs: Cal
 
     def late(name: str, metadata: Any) -> None:
         write(name, metadata)
-        write(name, {"owner": second.made()})
+        write(name, {"owner": second.ensure_id()})
 
     store.set_metadata = late  # type: ignore[method-assign]
     with pytest.raises(IndexOwned):
