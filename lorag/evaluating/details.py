@@ -12,9 +12,9 @@ from typing import Any
 from lorag.pipeline.evaluation.ablation import ALL_ADAPTERS, BASE_CHAIN, Measured, TestSet
 from lorag.pipeline.evaluation.bench import Parts
 from lorag.pipeline.evaluation.journal import Usage
+from lorag.pipeline.evaluation.judge_evaluation import SupportVerdicts, judge_answers, write_freely
 from lorag.pipeline.evaluation.judgments import JudgeScores, score_judgments
 from lorag.pipeline.evaluation.rewrite_retrieval import RewriteRetrieval, compare_rewrites
-from lorag.pipeline.evaluation.second_look import SupportVerdicts, judge_answers, write_freely
 from lorag.pipeline.records import Outcome, Role
 
 

@@ -1,1 +1,1 @@
-"""How good the chain and its stages are: metrics, significance, ablation, report. Nothing else in pipeline imports it."""
+"""Evaluation of the chain and its stages: metrics, significance, ablation, report. Nothing else in pipeline imports it."""

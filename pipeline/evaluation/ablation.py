@@ -1,6 +1,6 @@
-"""The chain with adapters on and off, over one test set: what is measured, in which configurations, and with what figures.
+"""The chain with adapters on and off, over one test set: test items, configurations and figures.
 
-"Off" means the bare base asked in the contract's plain prompt, or the frozen encoder. `Bench` does the measuring.
+"Off" means the bare base with the contract's plain prompt, or the frozen encoder. `Bench` does the measuring.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ OWN_METRIC: Mapping[Role, str] = {
 
 @dataclass(frozen=True, slots=True)
 class ChainItem:
-    """A test question. `gold.passage_ids` also judge retrieval; `answered` says whether the synthesizer is asked too."""
+    """A test question. `gold.passage_ids` also score retrieval; `answered` says whether the synthesizer runs too."""
 
     query: Query
     gold: GoldAnswer
@@ -53,7 +53,7 @@ class RewriteItem:
 
 @dataclass(frozen=True, slots=True)
 class JudgeItem:
-    """A test judgment; `group` is what it is not independent of."""
+    """A test judgment; items of one `group` are not independent."""
 
     id: str
     schema: LabelSchema
@@ -64,7 +64,7 @@ class JudgeItem:
 
 @dataclass(frozen=True, slots=True)
 class TestSet:
-    """All that is measured; any part may be empty."""
+    """All test items; any part may be empty."""
 
     __test__ = False
 
@@ -83,8 +83,8 @@ class Configuration:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One configuration's per-item results; `responses` by item id, for those that were answered, and `searches`, the rewrite
-    with the passages that an answer would be made from, for all that were searched for."""
+    """One configuration's per-item results, by item id. `responses` are of the answered items. `searches` are of all searched
+    items: the rewrite and the passages for an answer."""
 
     configuration: Configuration
     rewrites: ScoreTable
@@ -97,7 +97,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What a question was searched for with, and the passages found that an answer is made from, best first."""
+    """The search question, and the passages for an answer, best first."""
 
     rewrite: Rewrite
     hits: tuple[Hit, ...]
@@ -113,7 +113,7 @@ def one_at_a_time(roles: Sequence[Role]) -> tuple[Configuration, ...]:
 
 
 def full_factorial(roles: Sequence[Role]) -> tuple[Configuration, ...]:
-    """Every set of adapters, smaller sets first: 16 configurations of four roles, the ones of `one_at_a_time` among them."""
+    """Every set of adapters, smaller sets first: 16 configurations of four roles, including those of `one_at_a_time`."""
     base, *alone, together = one_at_a_time(roles)
     between = [
         Configuration("".join(f"+ {role.value} " for role in chosen).rstrip(), frozenset(chosen))
@@ -124,7 +124,7 @@ def full_factorial(roles: Sequence[Role]) -> tuple[Configuration, ...]:
 
 
 def interval(measured: Measured, metric: str) -> Interval | None:
-    """A configuration's figure with its 95 % interval, clustered by group; None where nothing was measured."""
+    """A configuration's figure with its 95 % interval, clustered by group; None if nothing was measured."""
     if metric == MACRO_F1:
         labelled = [item for item in measured.judgments if item.label is not None]
         if len({item.group for item in labelled}) < 2:
@@ -143,7 +143,7 @@ class TooFew(InputError):
 
 
 def require_two(groups: Sequence[str]) -> None:
-    """Raises TooFew where no interval can be made of items of these groups."""
+    """Raises TooFew if these groups of items are too few for an interval."""
     if (count := len(set(groups))) < 2:
         raise TooFew(f"an interval needs at least two independent groups of items, found {count}; add test items")
 
@@ -151,11 +151,11 @@ def require_two(groups: Sequence[str]) -> None:
 def difference(base: Measured, tuned: Measured, metric: str) -> tuple[float, float, Interval]:
     """Both figures over the items that both have a value for, and the 95 % interval of tuned − base, clustered by group.
 
-    Raises TooFew where there are too few items for an interval.
+    Raises TooFew if there are too few items for an interval.
     """
     if metric == MACRO_F1:
-        theirs = {item.id: item for item in tuned.judgments}
-        both = [(b, theirs[b.id]) for b in base.judgments if b.label is not None and theirs[b.id].label is not None]
+        tuned_by_id = {item.id: item for item in tuned.judgments}
+        both = [(b, tuned_by_id[b.id]) for b in base.judgments if b.label is not None and tuned_by_id[b.id].label is not None]
         gold, groups = [b.gold for b, _ in both], [b.group for b, _ in both]
         require_two(groups)
         before, after = [str(b.label) for b, _ in both], [str(t.label) for _, t in both]
@@ -169,11 +169,11 @@ def difference(base: Measured, tuned: Measured, metric: str) -> tuple[float, flo
 
 
 REWRITE_EM = "rewrite EM"
-"""How tables call the rewrites' exact match, apart from the answers' own."""
+"""The name of the rewrites' exact match in tables, to distinguish it from the answers'."""
 
 
 def table_of(metric: str) -> tuple[str, str]:
-    """The part of `Measured` that holds a per-item metric, and what the metric is called there."""
+    """The part of `Measured` that holds a per-item metric, and the metric's name there."""
     if metric == REWRITE_EM:
         return "rewrites", rewrite_metrics.EM
     if metric in (rewrite_metrics.ROUGE_1, rewrite_metrics.ENTITY_RECALL, rewrite_metrics.HARM):

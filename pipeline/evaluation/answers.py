@@ -1,9 +1,9 @@
 """Scores answers against gold answers, gold passages and gold quotes.
 
-What is scored, so that no system can look better by failing or by refusing:
+No system can score better by failing or refusing:
 
-- An answerable question has a value of EM, F1, ROUGE-L, citation precision and recall whatever came back: a refusal scores
-  0 in each, and an answer that cites nothing has citation precision 0.
+- An answerable question has a value of EM, F1, ROUGE-L, citation precision and recall for any reply: a refusal scores 0 in
+  each, and an answer that cites nothing has citation precision 0.
 - An unparsed answer is scored on its raw reply, and counted as unparsed.
 - A failed answer (there is no reply) has no value at all, and is listed.
 - An unanswerable question is scored only in `right refusals`, an answerable one in `wrong refusals`.
@@ -38,8 +38,8 @@ WORDS = "words"
 
 @dataclass(frozen=True, slots=True)
 class GoldAnswer:
-    """What is known of a test question. `answers` are equally right; `passage_ids` hold the answer, `quotes` are its
-    words there (both may be unknown: empty). `group` is the document or conversation it came from."""
+    """The gold data of a test question. `answers` are equally right; `passage_ids` hold the answer, `quotes` are its words
+    there (both empty if unknown). `group` is its document or conversation."""
 
     id: str
     answers: tuple[str, ...]
@@ -54,9 +54,9 @@ def score_answers(
 ) -> ScoreTable:
     """Score `answers[gold.id]` for each gold; `shown[gold.id]` are the passages it was made from.
 
-    Citation and quote metrics are there for questions whose gold passages or quotes are known, `supported answers` (1 where
-    every sentence is, see `support`) where the passages are; `words` is the length of an answer that was given. Raises
-    InputError for a repeated id, a question without an answer record, or an answerable question without a gold answer.
+    Citation and quote metrics need known gold passages or quotes. `supported answers` needs the passages, and is 1 if every
+    sentence is supported (see `support`). `words` is the length of an answer that is no refusal. Raises InputError for a
+    repeated id, a question without an answer record, or an answerable question without a gold answer.
     """
     require_unique(tuple(gold.id for gold in golds), "question")
     return ScoreTable(tuple(_score(gold, answers, None if shown is None else shown.get(gold.id, ())) for gold in golds))
@@ -107,9 +107,9 @@ def _citation_values(gold: GoldAnswer, answer: Answer) -> dict[str, float]:
     citations = () if answer.refused else answer.citations
     values: dict[str, float] = {}
     if gold.passage_ids:
-        cited, wanted = {citation.passage_id for citation in citations}, set(gold.passage_ids)
-        values[CITATION_PRECISION] = _share(passage in wanted for passage in cited)
-        values[CITATION_RECALL] = _share(passage in cited for passage in wanted)
+        cited, gold_ids = {citation.passage_id for citation in citations}, set(gold.passage_ids)
+        values[CITATION_PRECISION] = _share(passage in gold_ids for passage in cited)
+        values[CITATION_RECALL] = _share(passage in cited for passage in gold_ids)
     if gold.quotes:
         quotes = {citation.quote for citation in citations}
         values[QUOTE_PRECISION] = _share(any(quotes_overlap(quote, want) for want in gold.quotes) for quote in quotes)

@@ -1,7 +1,7 @@
 """Reads a BEIR folder: corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv (Thakur et al. 2021, arXiv 2104.08663).
 
-Strict: whatever does not fit is refused with file and line, so that a cut-off download cannot pass for a weak retriever.
-It knows nothing of embedders or metrics.
+Strict: malformed data is refused with file and line, since a truncated download would look like a weak retriever. It knows
+nothing of embedders or metrics.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class BeirCollection:
 def read_beir(folder: Path, split: str = "test") -> BeirCollection:
     """Read a collection; of the queries, those judged in `split`.
 
-    Raises DataError, naming file and line, for a missing file, a row that is not as BEIR says, a repeated id, or a
-    judgment about a query or passage that is not there.
+    Raises DataError with file and line for a missing file, a row that is not in BEIR's format, or a repeated id. Also for a
+    judgment of a missing query or passage.
     """
     passages = {row_id: _passage_text(row, where) for where, row_id, row in _rows(folder / "corpus.jsonl")}
     queries = {row_id: _text(row, "text", where) for where, row_id, row in _rows(folder / "queries.jsonl")}

@@ -1,9 +1,9 @@
-"""Measures configurations of the chain on one test set, by running the stages of the chain itself over the test items.
+"""Measures configurations of the chain on one test set, by running the chain's own stages on the test items.
 
-What a stage comes to for a question depends on the keys of the stages upstream it and on its own, and is worked out once for each
-such set of keys: the 16 configurations of four adapters take two runs of rewriting, four of retrieval, eight of answering and
-two of judging. An engine that remembers (`Memo`) makes fewer of those. Stages that change nothing that is scored, such
-as the judge's checks without a gate, are not run. Knows no files and no settings: `Parts` are made by the caller.
+A stage's result for a question depends on its key and those of the stages before it. It is computed once per set of keys. The
+16 configurations of four adapters take two runs of rewriting, four of retrieval, eight of answering and two of judging. An
+engine with a cache (`Memo`) answers equal requests once. Stages that do not affect a score, such as the judge's checks without
+a gate, are not run. Knows no files and no settings: the caller makes the `Parts`.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from lorag.pipeline.stages.retriever import DEPTH
 from lorag.pipeline.stages.stage import ChainState, Stage, StageResult, upstream
 
 REWRITES, RETRIEVAL, ANSWERS = "rewrite", "retrieve", "synthesize"
-"""The stages at which something is scored."""
+"""The stages whose results are scored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What configurations are put together from: one engine, the resident adapter of each generation role, the retriever on an
-    index filled by the frozen encoder and the one by the tuned encoder, and what else the chain that serves has."""
+    """The parts of all configurations: one engine, the resident adapter of each generation role, the retrievers with the frozen
+    and the tuned encoder, and the options of the serving chain."""
 
     engine: Engine
     adapters: Mapping[Role, str]
@@ -72,7 +72,7 @@ T = TypeVar("T")
 
 
 class Bench:
-    """Measures configurations of the same parts on the same tests. Greedy throughout: the same parts give the same figures."""
+    """Measures configurations of the same parts on the same tests. Decoding is greedy: the same parts give the same figures."""
 
     def __init__(self, parts: Parts, tests: TestSet) -> None:
         self._parts = parts
@@ -81,52 +81,52 @@ class Bench:
         self._scored: dict[Hashable, object] = {}
 
     def planned(self, configurations: Sequence[Configuration]) -> int:
-        """Requests to the engine that measuring all of them makes: what a progress bar counts."""
+        """The number of engine requests for all of them, for a progress bar."""
         chains = [self._parts.stages(each.on) for each in configurations]
         chain = self._tests.chain
         queries = {item.query for item in chain} | {item.query for item in self._tests.rewrites}
         turns = [query for query in queries if query.history]
         answered = {item.query for item in chain if item.answered}
-        asked = {stage.name for stage in upstream(chains[0], ANSWERS)} - {REWRITES, RETRIEVAL} if chains else set()
+        stage_names = {stage.name for stage in upstream(chains[0], ANSWERS)} - {REWRITES, RETRIEVAL} if chains else set()
         judges = {self._parts.judge(each.on).key for each in configurations}
         return (
-            len(turns) * len({_share(stages, REWRITES) for stages in chains})
-            + sum(len(answered) * len({_share(stages, name) for stages in chains}) for name in asked)
+            len(turns) * len({_stage_key(stages, REWRITES) for stages in chains})
+            + sum(len(answered) * len({_stage_key(stages, name) for stages in chains}) for name in stage_names)
             + len(self._tests.judgments) * len(judges)
         )
 
     def measure(self, configuration: Configuration) -> Measured:
-        """One configuration over the test set; what an earlier one had in common with it is not run again."""
+        """Measure one configuration; results that it shares with an earlier one are reused."""
         tests, stages = self._tests, self._parts.stages(configuration.on)
-        rewrites = self._once(_share(stages, REWRITES), lambda: self._rewrites(stages))
+        rewrites = self._cached(_stage_key(stages, REWRITES), lambda: self._rewrites(stages))
         searched = self._states(stages, [item.query for item in tests.chain], RETRIEVAL)
-        retrieval = self._once(_share(stages, RETRIEVAL), lambda: _score_hits(tests.chain, searched))
+        retrieval = self._cached(_stage_key(stages, RETRIEVAL), lambda: _score_hits(tests.chain, searched))
         items = [item for item in tests.chain if item.answered]
         ended = self._states(stages, [item.query for item in items], ANSWERS)
-        answers = self._once(_share(stages, ANSWERS), lambda: _score_answers(items, ended))
+        answers = self._cached(_stage_key(stages, ANSWERS), lambda: _score_answers(items, ended))
         judge = self._parts.judge(configuration.on)
-        judgments = self._once(judge.key, lambda: _judge(tests.judgments, judge))
+        judgments = self._cached(judge.key, lambda: _judge(tests.judgments, judge))
         responses = {item.gold.id: state.response() for item, state in zip(items, ended, strict=True)}
         searches = {item.gold.id: Search(state.rewrite, state.hits) for item, state in zip(tests.chain, searched, strict=True)}
         return Measured(configuration, rewrites, retrieval, answers, judgments, responses, searches)
 
-    def _once(self, key: Hashable, score: Callable[[], T]) -> T:
+    def _cached(self, key: Hashable, score: Callable[[], T]) -> T:
         if key not in self._scored:
             self._scored[key] = score()
         return self._scored[key]  # type: ignore[return-value]
 
     def _states(self, stages: Sequence[Stage], queries: Sequence[Query], name: str) -> list[ChainState]:
-        """The questions after stage `name`. Only what it depends on is run, and each question only once."""
+        """The questions' states after stage `name`. Runs only the stages that it depends on, and each question once."""
         states = [ChainState.start(query) for query in queries]
         for stage in upstream(stages, name):
-            known = self._results.setdefault(_share(stages, stage.name), {})
+            known = self._results.setdefault(_stage_key(stages, stage.name), {})
             live = [state for state in states if state.error is None]
             new = {state.query: state for state in live if state.query not in known}
             known |= zip(new, map(_untimed, stage.run(list(new.values()))), strict=True)
             for state in live:
                 state.apply(known[state.query])
                 if state.error is not None and stage.name == RETRIEVAL:
-                    raise state.error  # a search that fails says nothing about a chain: the figures would only be too low
+                    raise state.error  # a failed search says nothing about the chain: it would only lower the figures
         return states
 
     def _rewrites(self, stages: Sequence[Stage]) -> ScoreTable:
@@ -135,13 +135,13 @@ class Bench:
         return score_rewrites(golds, {gold.id: each.rewrite for gold, each in zip(golds, states, strict=True)})
 
 
-def _share(stages: Sequence[Stage], name: str) -> Hashable:
-    """What two configurations must have in common for stage `name` to come to the same for each question."""
+def _stage_key(stages: Sequence[Stage], name: str) -> Hashable:
+    """The key of stage `name`'s results: two configurations with the same key have the same results."""
     return name, tuple(stage.key for stage in upstream(stages, name))
 
 
 def _untimed(result: StageResult) -> StageResult:
-    """Without its seconds, which are never the same twice: an evaluation that is run again comes to the same, byte for byte."""
+    """The result without its seconds, which differ in each run: a repeated evaluation gives the same bytes."""
     return result if result.record is None else replace(result, record=replace(result.record, seconds=0.0))
 
 
@@ -176,7 +176,7 @@ def _score_hits(items: Sequence[ChainItem], states: Sequence[ChainState]) -> Sco
 
 
 def _judge(items: Sequence[JudgeItem], judge: Judge) -> tuple[Judged, ...]:
-    """Labels are named `task: label`, so that the classes of all tasks stand in one macro-F1."""
+    """Labels are named `task: label`, so that one macro-F1 covers the classes of all tasks."""
     results: dict[str, Judged] = {}
     for task in dict.fromkeys(item.schema.task for item in items):
         batch = [item for item in items if item.schema.task == task]

@@ -1,7 +1,7 @@
-"""The cluster bootstrap: whole groups of items are drawn anew, and a statistic is computed on each draw.
+"""The cluster bootstrap: whole groups of items are resampled, and a statistic is computed on each resample.
 
-A statistic is a function of how often each group was drawn, which makes all resampling one matrix product. Seeded: the same
-numbers come out each time. It knows nothing of what the statistic measures.
+A statistic is a function of how often each group was drawn, so all resampling is one matrix product. It is seeded and
+reproducible. It knows nothing of what the statistic measures.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Method = Literal["bca", "percentile"]
 
 _NORMAL = NormalDist()
 CELLS = 1 << 22
-"""Group weights held at once: 32 MiB of float64."""
+"""Maximum group weights in memory: 32 MiB of float64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +64,9 @@ def bootstrap(
 ) -> Interval:
     """Cluster bootstrap of any statistic; `codes[i]` is the group (0 … G−1) of item i.
 
-    `bca` corrects for bias and skew (Efron 1987; acceleration by jackknife over groups, ties counted half as scipy does).
-    Where all replicates lie on one side of the value the correction has no value and the percentile interval stands.
-    Raises InputError for fewer than two groups or a level outside (0, 1).
+    `bca` corrects for bias and skew (Efron 1987; acceleration by jackknife over groups, ties counted half as scipy does). If
+    all replicates are on one side of the value, the correction is undefined and the percentile interval is returned. Raises
+    InputError for fewer than two groups or a level outside (0, 1).
     """
     if not 0 < level < 1:
         raise InputError(f"level {level} is not between 0 and 1; 0.95 is usual")
@@ -86,7 +86,7 @@ def bootstrap(
 def jackknife_error(statistic: Statistic, codes: NDArray[np.intp]) -> float:
     """Standard error of any statistic, by leaving out a group at a time: sqrt((G−1)/G · Σ_g (θ_−g − mean)²) (Efron 1982).
 
-    Of the mean of groups of equal size it is the usual one. Raises InputError for fewer than two groups.
+    For the mean of groups of equal size it is the usual one. Raises InputError for fewer than two groups.
     """
     count = int(codes.max()) + 1 if codes.size else 0
     if count < 2:

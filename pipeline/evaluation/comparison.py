@@ -1,7 +1,7 @@
-"""Two runs item by item: paired differences with what tells them from noise, and the items that flipped.
+"""Compares two runs item by item: paired differences with intervals and tests, and the items that flipped.
 
-Only items that both runs have a value for count; what only one has is counted apart, for a difference may come from there.
-Knows no files: `SavedRun` is read by the report package.
+Only items with a value in both runs are compared. Items of one run alone are counted, since they may explain a difference of
+means. Knows no files: the report package reads `SavedRun`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class MetricDifference:
 
 @dataclass(frozen=True, slots=True)
 class Flips:
-    """Answered questions that only one run got right, by id, of `n` that both show. One that failed in either is none of them."""
+    """Ids of answered questions that only one run got right, of `n` in both reports. A question that failed in either run is
+    excluded."""
 
     n: int
     gained: tuple[str, ...]
@@ -51,7 +52,7 @@ class Flips:
 
 @dataclass(frozen=True, slots=True)
 class RunComparison:
-    """What two runs differ in; p are corrected over all `metrics`. `other_data` names test files that differ."""
+    """The differences of two runs; p values are corrected over all `metrics`. `other_data` names test files that differ."""
 
     metrics: tuple[MetricDifference, ...]
     flips: Flips
@@ -61,7 +62,7 @@ class RunComparison:
 def compare_runs(first: SavedRun, second: SavedRun, metrics: Sequence[str], *, seed: int = 0) -> RunComparison:
     """Compare two runs on those of `metrics` that both have.
 
-    Raises InputError where they share no metric with at least two independent groups of items.
+    Raises InputError if they share no metric with at least two independent groups of items.
     """
     found = {}
     for metric in metrics:
@@ -98,11 +99,11 @@ def _scores(first: SavedRun, second: SavedRun, metric: str, seed: int) -> Metric
 
 def _labels(first: SavedRun, second: SavedRun, seed: int) -> MetricDifference | None:
     """Judgments with the same id and the same gold label."""
-    theirs = {item.id: item for item in second.judgments if item.label is not None}
+    second_by_id = {item.id: item for item in second.judgments if item.label is not None}
     both = [
-        (item, theirs[item.id])
+        (item, second_by_id[item.id])
         for item in first.judgments
-        if item.label is not None and item.id in theirs and theirs[item.id].gold == item.gold
+        if item.label is not None and item.id in second_by_id and second_by_id[item.id].gold == item.gold
     ]
     groups = [before.group or before.id for before, _ in both]
     if len(set(groups)) < 2:
@@ -111,7 +112,7 @@ def _labels(first: SavedRun, second: SavedRun, seed: int) -> MetricDifference | 
     effect = macro_f1_effect(gold, [str(b.label) for b, _ in both], [str(a.label) for _, a in both], groups, seed=seed)
     values = [score_judgments(side).macro_f1 for side in ([b for b, _ in both], [a for _, a in both])]
     rows = [Change(b.id, float(b.label == b.gold), float(a.label == a.gold)) for b, a in both]
-    labelled = sum(item.label is not None for item in first.judgments) + len(theirs)
+    labelled = sum(item.label is not None for item in first.judgments) + len(second_by_id)
     return MetricDifference(MACRO_F1, "judgments", values[0], values[1], effect, _changed(rows), labelled - 2 * len(both))
 
 

@@ -1,7 +1,6 @@
-"""An effect with everything that is needed to tell it from noise: interval, permutation test, standardised size, and what
-this many items could have shown at all.
+"""An effect with its statistics: interval, permutation test, standardised size, and smallest detectable effect.
 
-It knows nothing of what the values measure; `factorial` and `comparison` say which differences are taken.
+It knows nothing of what the values measure; `factorial` and `comparison` choose the differences.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ from lorag.pipeline.evaluation.label_significance import macro_f1_swap_test, pai
 from lorag.pipeline.evaluation.significance import detectable, holm, items_needed, mean_interval, sign_flip_test, standard_error
 
 WORTH = 0.05
-"""The difference that a reader would care for, where nobody says another."""
+"""The smallest relevant difference, by default."""
 
 UNCORRECTED = "* with 80 % power and before correction, as if nothing else were tested: corrected, both are larger"
-"""What stands under a table of `Effect.detectable` and `Effect.needed`."""
+"""The note under a table of `Effect.detectable` and `Effect.needed`."""
 
 ROUNDING = 1e-12
-"""What floating point alone can make of a difference of zero."""
+"""The rounding error of a difference of zero."""
 
 Name = TypeVar("Name", bound=Hashable)
 
@@ -31,8 +30,8 @@ Name = TypeVar("Name", bound=Hashable)
 class Effect:
     """A difference with its 95 % interval over `n` items in `groups` independent groups.
 
-    `error` is its standard error, which allows for groups. `p` is the permutation test's own, `adjusted` the one corrected
-    for all that was tested beside it. `rose` and `fell` count items.
+    `error` is its standard error, which allows for groups. `p` is the permutation test's, `adjusted` is corrected for all
+    effects tested together. `rose` and `fell` count items.
     """
 
     value: float
@@ -48,22 +47,22 @@ class Effect:
 
     @property
     def shown(self) -> bool:
-        """Whether both the interval and the corrected test speak against chance, at 5 %."""
+        """Whether both the interval and the corrected test are significant at 5 %."""
         return (self.low > 0 or self.high < 0) and self.adjusted <= 0.05
 
     @property
     def standardised(self) -> float | None:
-        """value / (error · √n): Cohen's d of paired differences where items are independent; None where all differ alike."""
+        """value / (error · √n): Cohen's d of paired differences if items are independent; None if all differences are equal."""
         return self.value / (self.error * math.sqrt(self.n)) if self.error > ROUNDING else None
 
     @property
     def detectable(self) -> float | None:
-        """The smallest true difference that these items show with 80 % power, before correction for what is tested beside it;
-        None where all differ alike: it cannot be told."""
+        """The smallest true difference that these items show with 80 % power, before correction for other tests. None if all
+        differences are equal, which gives no error estimate."""
         return detectable(self.error) if self.error > ROUNDING else None
 
     def needed(self, worth: float = WORTH) -> int | None:
-        """How many such items would show a true difference of `worth` with 80 % power; all as for `detectable`."""
+        """The number of such items that show a true difference of `worth` with 80 % power; otherwise as `detectable`."""
         return items_needed(self.error, self.n, worth) if self.error > ROUNDING else None
 
 
@@ -78,7 +77,7 @@ def effect_of(differences: Sequence[float], groups: Sequence[Hashable], *, seed:
 def macro_f1_effect(
     gold: Sequence[str], base: Sequence[str], tuned: Sequence[str], groups: Sequence[Hashable], *, seed: int = 0
 ) -> Effect:
-    """macro-F1(tuned) − macro-F1(base); an item rises where its label turns right. Raises InputError as `effect_of`."""
+    """macro-F1(tuned) − macro-F1(base); an item rises if its label becomes right. Raises InputError as `effect_of`."""
     interval = paired_macro_f1(gold, base, tuned, groups=groups, seed=seed)
     p = macro_f1_swap_test(gold, base, tuned, groups=groups, seed=seed)
     rows = list(zip(gold, base, tuned, strict=True))
@@ -88,7 +87,7 @@ def macro_f1_effect(
 
 
 def corrected(effects: Mapping[Name, Effect]) -> dict[Name, Effect]:
-    """The same effects, their `adjusted` p by Holm's correction over all of them together."""
+    """The same effects with `adjusted` p values by Holm's correction over all of them."""
     names = {str(at): name for at, name in enumerate(effects)}
     adjusted = holm({key: effects[name].p for key, name in names.items()})
     return {name: replace(effects[name], adjusted=adjusted[key]) for key, name in names.items()}

@@ -1,7 +1,7 @@
-"""Says which stage lost a question: the first point in the chain after which the right answer could not come.
+"""Finds the stage that lost a question: the first one after which the right answer was impossible.
 
-A rule over the scores and the trace, not a judgment: the same every time. Each question has exactly one `Loss`, so counts add
-up to all questions. It knows no model and no report.
+It is a deterministic rule on the scores and the trace. Each question has exactly one `Loss`, so counts add up to all questions.
+It knows no model and no report.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ WORST = 50
 
 
 class Loss(StrEnum):
-    """What became of a question, in the order of the chain; `RIGHT` is what is left."""
+    """The result of a question, by the stage that lost it, in the order of the chain; `RIGHT` if none did."""
 
     FAILED = "no answer came back"
     REWRITE = "rewrite missed the entity"
@@ -47,7 +47,7 @@ DEFINITIONS: Mapping[Loss, str] = {
     Loss.RIGHT: "Token F1 is 0.5 or more and a gold passage is cited (where those are known), or an unanswerable question was "
     "refused.",
 }
-"""What exactly each loss means; the first that holds, in this order, is the question's own."""
+"""The definition of each loss; a question has the first that holds, in this order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,20 +62,19 @@ class LostPair:
 
 
 def lost_at(gold: GoldAnswer, response: Response, values: Mapping[str, float], recall: float | None = None) -> Loss:
-    """Where the question was lost; `DEFINITIONS` says by which rule.
+    """The question's loss by `DEFINITIONS`.
 
-    `values` are the item's answer scores, `recall` the entity recall of its rewrite (None where no entity was to be
-    added).
+    `values` are the item's answer scores, `recall` the entity recall of its rewrite (None if the rewrite had no entity to add).
     """
     if response.answer.outcome is Outcome.FAILED:
         return Loss.FAILED
     if not gold.answerable:
         return Loss.RIGHT if response.answer.refused else Loss.UNREFUSED
-    wanted = set(gold.passage_ids)
-    cited = not wanted or any(citation.passage_id in wanted for citation in response.answer.citations)
+    gold_ids = set(gold.passage_ids)
+    cited = not gold_ids or any(citation.passage_id in gold_ids for citation in response.answer.citations)
     if values[F1] >= GOOD_F1:
         return Loss.RIGHT if cited else Loss.UNSUPPORTED
-    if wanted and not any(hit.passage.id in wanted for hit in response.trace.hits):
+    if gold_ids and not any(hit.passage.id in gold_ids for hit in response.trace.hits):
         return _not_found(recall)
     if response.answer.refused:
         return Loss.REFUSED
@@ -83,7 +82,7 @@ def lost_at(gold: GoldAnswer, response: Response, values: Mapping[str, float], r
 
 
 def search_lost_at(gold: GoldAnswer, search: Search, recall: float | None = None) -> Loss:
-    """As `lost_at` for a question that is searched for and not answered: `RIGHT` means that a gold passage was found."""
+    """As `lost_at` for a question that is only searched: `RIGHT` means that a gold passage was found."""
     if search.rewrite.outcome is Outcome.FAILED:
         return Loss.FAILED
     found = any(hit.passage.id in gold.passage_ids for hit in search.hits)
@@ -91,7 +90,7 @@ def search_lost_at(gold: GoldAnswer, search: Search, recall: float | None = None
 
 
 def losses_of(items: Sequence[ChainItem], measured: Measured) -> dict[str, Loss]:
-    """Where one configuration lost each question of its test set, by id."""
+    """One configuration's loss of each question of its test set, by id."""
     values = {each.id: each.values for each in measured.answers.items}
     found = {}
     for item in items:
@@ -105,20 +104,21 @@ def losses_of(items: Sequence[ChainItem], measured: Measured) -> dict[str, Loss]
 
 
 def question_score(values: Mapping[str, float], loss: Loss) -> float:
-    """One figure a question: token F1, a right refusal, or, where it was only searched for, whether gold was found."""
+    """One figure a question: token F1, a right refusal, or for an only searched question whether gold was found."""
     return next((values[name] for name in (F1, RIGHT_REFUSALS) if name in values), float(loss is Loss.RIGHT))
 
 
 def waterfall(losses: Iterable[Loss]) -> dict[Loss, int]:
-    """How many questions each stage lost, in the order of the chain, and how many came through; every `Loss` has a count."""
+    """The number of questions that each stage lost, in the order of the chain, and of right ones; every `Loss` has a count."""
     counts = Counter(losses)
     return {loss: counts[loss] for loss in Loss}
 
 
 def worst(pairs: Sequence[LostPair], count: int = WORST) -> tuple[str, ...]:
-    """The ids of the questions that the tuned system lost worst, at most `count`, worst first.
+    """The ids of the tuned system's worst questions, at most `count`, worst first.
 
-    What failed comes first, then the lowest score; among equals first what was better in the base, then the earlier stage.
+    Failed questions come first, then those with the lowest score. Ties: first those with a better base score, then those lost
+    at an earlier stage.
     """
     order = {loss: at for at, loss in enumerate(Loss)}
     lost = [pair for pair in pairs if pair.tuned is not Loss.RIGHT]

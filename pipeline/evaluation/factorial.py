@@ -1,10 +1,10 @@
-"""Main effects and two-way interactions of adapters, out of a full factorial of the chain (Box, Hunter and Hunter 2005).
+"""Main effects and two-way interactions of adapters, from a full factorial of the chain (Box, Hunter and Hunter 2005).
 
-The main effect of an adapter is what turning it on changes in an item's value, averaged over all settings of the others. The
-interaction of two is how much more the first one changes while the second is on than while it is off, likewise averaged:
-above zero they help each other, below they buy the same thing twice. Both are one number an item, so the paired interval, the
-permutation test and Holm's correction hold for them as for any difference. Only adapters that can change a metric are asked
-about it: an effect that is zero by construction is no finding.
+The main effect of an adapter is the change of an item's value by turning it on, averaged over all settings of the others. The
+interaction of two is the first one's effect with the second on minus that with it off, likewise averaged. Above zero they help
+each other, below they have the same benefit twice. Both are one number per item, so the paired interval, the permutation test
+and Holm's correction apply as to any difference. Only adapters that can change a metric are tested on it: an effect that is
+zero by construction is no finding.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from lorag.pipeline.records import Role
 
 @dataclass(frozen=True, slots=True)
 class FactorialEffect:
-    """The effect on `metric` of one adapter, or of two upon each other; `roles` are one or two.
+    """The effect on `metric` of one adapter, or the interaction of two; `roles` are one or two.
 
-    `primary` are the questions asked first, before any figure was seen: each adapter on the metric it is promoted by.
+    `primary` are the hypotheses fixed before the evaluation: each adapter on the metric that promotes it.
     """
 
     metric: str
@@ -38,7 +38,7 @@ class FactorialEffect:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A metric that has no effects, and why."""
+    """A metric without effects, and the reason."""
 
     metric: str
     reason: str
@@ -46,8 +46,8 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Factorial:
-    """All effects; `skipped` are the metrics with too little to test. The p of the primary ones are corrected over those
-    alone, the others' over all the others, so that a table of many metrics does not hide what was asked."""
+    """All effects; `skipped` are the metrics with too few items. p values of primary effects are corrected over those alone,
+    the others' over the others. So many metrics in a table do not weaken the primary tests."""
 
     effects: tuple[FactorialEffect, ...]
     skipped: tuple[Skipped, ...] = ()
@@ -62,11 +62,10 @@ def factorial_effects(
     *,
     seed: int = 0,
 ) -> Factorial:
-    """Main effects and two-way interactions of `roles` on each of `metrics`; `measured` are all configurations of the roles, and
-    `reach` is as `Parts` of the bench has it.
+    """Main effects and two-way interactions of `roles` on each of `metrics`; `measured` are all configurations of the roles,
+    and `reach` is that of the bench's `Parts`.
 
-    An item counts for a metric where every configuration has a value for it. Raises InputError where a configuration is
-    missing.
+    An item counts for a metric if every configuration has a value for it. Raises InputError if a configuration is missing.
     """
     found: dict[tuple[str, tuple[Role, ...]], Effect] = {}
     skipped = []
@@ -84,25 +83,25 @@ def factorial_effects(
 
 
 def touches(metric: str, tests: TestSet, reach: Mapping[str, frozenset[Role]]) -> frozenset[Role]:
-    """The adapters that can change a metric on these tests. A rewriter is not asked if no question has a history."""
+    """The adapters that can change a metric on these tests. A rewriter cannot if no question has a history."""
     part = part_of(metric)
-    asked = {
+    queries = {
         "rewrites": [item.query for item in tests.rewrites],
         "retrieval": [item.query for item in tests.chain],
         "answers": [item.query for item in tests.chain if item.answered],
         "judgments": [],
     }[part]
-    idle = not any(query.history for query in asked)
-    return reach[part] - ({Role.REWRITER} if idle else set())
+    without_history = not any(query.history for query in queries)
+    return reach[part] - ({Role.REWRITER} if without_history else set())
 
 
 def part_of(metric: str) -> str:
-    """The part of `Measured` that a metric is of."""
+    """The part of `Measured` that has a metric."""
     return "judgments" if metric == MACRO_F1 else table_of(metric)[0]
 
 
 def contrast(values: Mapping[frozenset[Role], float], roles: Sequence[Role], about: Sequence[Role]) -> float:
-    """The effect `about` one or two of `roles` in one item's values, one for each set of roles that are on."""
+    """The effect of `about`, one or two of `roles`, in one item's values, one for each set of roles that are on."""
     others = [role for role in roles if role not in about]
     total = 0.0
     for rest in product((False, True), repeat=len(others)):
@@ -124,8 +123,8 @@ def _effects(measured: Sequence[Measured], metric: str, roles: Sequence[Role], s
     groups = [item.group for item in items]
     require_two(groups)
     values = [{on: column[item.id] for on, column in columns.items()} for item in items]
-    asked = [(role,) for role in roles] + list(combinations(roles, 2))
-    return {about: effect_of([contrast(each, roles, about) for each in values], groups, seed=seed) for about in asked}
+    tested = [(role,) for role in roles] + list(combinations(roles, 2))
+    return {about: effect_of([contrast(each, roles, about) for each in values], groups, seed=seed) for about in tested}
 
 
 def _judge_effects(cells: Mapping[frozenset[Role], Measured], roles: Sequence[Role], seed: int) -> dict[tuple[Role, ...], Effect]:
@@ -143,12 +142,12 @@ def _judge_effects(cells: Mapping[frozenset[Role], Measured], roles: Sequence[Ro
 
 
 def _cells(measured: Sequence[Measured], metric: str, roles: Sequence[Role]) -> dict[frozenset[Role], Measured]:
-    """The configuration that stands for each set of `roles`; the other adapters cannot change the metric."""
+    """One configuration for each set of `roles`; the other adapters cannot change the metric."""
     cells: dict[frozenset[Role], Measured] = {}
     for each in measured:
         cells.setdefault(each.configuration.on & frozenset(roles), each)
-    wanted = [frozenset(chosen) for size in range(len(roles) + 1) for chosen in combinations(roles, size)]
-    if missing := [on for on in wanted if on not in cells]:
+    expected = [frozenset(chosen) for size in range(len(roles) + 1) for chosen in combinations(roles, size)]
+    if missing := [on for on in expected if on not in cells]:
         names = " + ".join(sorted(missing[0])) or "no adapter"
         raise InputError(f"{metric}: no configuration with {names} on was measured; effects need all of them")
     return cells

@@ -1,4 +1,4 @@
-"""What each metric gives without any model: the honest floor beside a table. A figure below it is no achievement."""
+"""Baselines without any model for each metric of a table. A figure below its floor is no achievement."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lorag.pipeline.retrieval.sentences import sentences
 
 
 def floors(tests: TestSet, base: Measured) -> tuple[Floor, ...]:
-    """The floors of the test set; `base` gives the first passage that plain retrieval found for each question."""
+    """The floors of the test set; `base` has the first passage that plain retrieval found for each question."""
     return (*_rewrite_floors(tests), *_answer_floors(tests, base), *_judge_floors(tests))
 
 
@@ -52,7 +52,7 @@ def _answer_floors(tests: TestSet, base: Measured) -> tuple[Floor, ...]:
 
 def _first_sentence(response: Response) -> Answer:
     if response.rewrite.outcome is Outcome.FAILED:
-        return Answer("", False, (), Outcome.FAILED)  # nothing was searched for, so there is no first passage to speak of
+        return Answer("", False, (), Outcome.FAILED)  # nothing was searched, so there is no first passage
     if not response.trace.hits:
         return Answer("", False, (), Outcome.OK)
     passage = response.trace.hits[0].passage
@@ -62,7 +62,7 @@ def _first_sentence(response: Response) -> Answer:
 
 
 def _judge_floors(tests: TestSet) -> tuple[Floor, ...]:
-    """The most frequent label of each task, given always."""
+    """The scores of a constant reply: the most frequent label of each task."""
     if not tests.judgments:
         return ()
     found = []

@@ -1,8 +1,8 @@
-"""Writes down each answer of an engine as it comes, and after a kill goes on where it stopped.
+"""Stores each answer of an engine at once, so that a killed run continues without repeating requests.
 
-Every request is a row: its digest, stage and adapter, the reply or the weights, the tokens. What was answered before is read
-from there and not asked again; whatever is asked is asked in the same batches as in a run that nobody stopped, since batches
-decide the last digits. Times are kept apart, in memory: they are never the same twice.
+Every request is a row: its digest, stage and adapter, the reply or the probabilities, the tokens. Stored answers are read and
+not requested again. The other requests run in the same batches as in an uninterrupted run, since a batch's shape affects the
+last digits. Times are in memory only: they differ in each run.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from lorag.pipeline.evaluation.row_file import RowFile
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one stage took with one adapter (`base`: none). `seconds` are those of the `timed` requests, which this process
-    answered; they share the time of their batch. Token counts are over all `requests`; those of a judge are not known."""
+    """The cost of one stage with one adapter (`base`: none). `seconds` are those of the `timed` requests, which ran in this
+    process; they share the time of their batch. Token counts are over all `requests`; those of a judge are unknown."""
 
     stage: str
     adapter: str
@@ -33,12 +33,12 @@ class Usage:
 
     @property
     def latency(self) -> float | None:
-        """Seconds a request, in batches; None where all answers were read back."""
+        """Seconds a request, in batches; None if all answers were stored ones."""
         return self.seconds / self.timed if self.timed else None
 
 
 class Journal:
-    """The `Answer` of a `Layer`: passes requests on and keeps the answers in `rows`; None keeps none, and only counts."""
+    """The `Answer` of a `Layer`: passes requests on and stores the answers in `rows`; with None it only counts."""
 
     def __init__(self, rows: RowFile | None = None) -> None:
         self._rows = rows
@@ -49,18 +49,18 @@ class Journal:
             rows.skip()
 
     def usage(self) -> tuple[Usage, ...]:
-        """What each stage and adapter took so far, in the order in which they were first asked."""
+        """The cost of each stage and adapter so far, in the order of their first requests."""
         return tuple(self._usage.values())
 
     def __call__(self, requests: Sequence[Request], ask: Callable[[Sequence[Request]], list[Result]]) -> list[Result]:
         digests = [digest(request) for request in requests]
         if all(each in self._known for each in digests):
             results = [cast(Result, _result(self._known[each])) for each in digests]
-            self._count(requests, results, 0.0, asked=False)
+            self._count(requests, results, 0.0, timed=False)
             return results
         started = time.perf_counter()
         results = ask(requests)
-        self._count(requests, results, time.perf_counter() - started, asked=True)
+        self._count(requests, results, time.perf_counter() - started, timed=True)
         if self._rows is not None:
             rows = [
                 {"request": name, "stage": request.stage, "adapter": request.adapter or "base", **_row(result)}
@@ -70,7 +70,7 @@ class Journal:
             self._known |= {row["request"]: row for row in rows}
         return results
 
-    def _count(self, requests: Sequence[Request], results: Sequence[object], seconds: float, *, asked: bool) -> None:
+    def _count(self, requests: Sequence[Request], results: Sequence[object], seconds: float, *, timed: bool) -> None:
         for request, result in zip(requests, results, strict=True):
             key = (request.stage, request.adapter or "base")
             before = self._usage.get(key, Usage(*key))
@@ -80,13 +80,13 @@ class Journal:
                 requests=before.requests + 1,
                 prompt_tokens=before.prompt_tokens + tokens[0],
                 completion_tokens=before.completion_tokens + tokens[1],
-                timed=before.timed + asked,
+                timed=before.timed + timed,
                 seconds=before.seconds + seconds / len(requests),
             )
 
 
 def digest(request: Generation | ChoiceRequest) -> str:
-    """16 hex digits over all that decides the answer, which who asks does not."""
+    """16 hex digits over all that determines the answer; the stage does not."""
     *decides, _ = astuple(request)
     return hashlib.sha256(repr((type(request).__name__, tuple(decides))).encode()).hexdigest()[:16]
 

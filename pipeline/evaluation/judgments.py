@@ -1,7 +1,7 @@
-"""Scores labels against gold labels, and probabilities against what turned out to be right.
+"""Scores labels against gold labels, and the calibration of their probabilities.
 
-Unparsed judgments (a free-running reply outside the label format) and failed ones have no label: they are counted, listed
-and left out of every other figure, and `format_share` says how many replies were in the format. It knows no model.
+Unparsed judgments (a freely generated reply outside the label format) and failed ones have no label. They are counted, listed
+and left out of every other figure; `format_share` is the share of replies in the format. It knows no model.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class ReliabilityBin:
-    """Items whose confidence lies in (low, high]: how many, their mean confidence, and the share that was right."""
+    """Items with a confidence in (low, high]: their number, mean confidence and accuracy."""
 
     low: float
     high: float
@@ -46,9 +46,9 @@ class ReliabilityBin:
 class JudgeScores:
     """Scores of a judge over `n` labelled items.
 
-    `confusion[i][j]` counts items of gold `labels[i]` that were given `labels[j]`. `kappa` is None where chance alone agrees
-    always. `ece`, `brier` and `reliability` are over the `with_probabilities` items; None and empty where there are none.
-    `ece` and `reliability` are over bins of equal width, `ece_mass` and `reliability_mass` over bins of equally many items.
+    `confusion[i][j]` counts items with gold `labels[i]` and given `labels[j]`. `kappa` is None if chance alone always agrees.
+    `ece`, `brier` and `reliability` are over the `with_probabilities` items; None and empty if there are none. `ece` and
+    `reliability` are over bins of equal width, `ece_mass` and `reliability_mass` over bins of equally many items.
     """
 
     n: int
@@ -71,14 +71,14 @@ class JudgeScores:
 
 
 def judged(item_id: str, gold: str, verdict: Verdict, group: str = "") -> Judged:
-    """Put a judge's verdict beside the gold label. One that is not ok has no label: it is counted, never a wrong answer."""
+    """A judge's verdict with its gold label. A verdict that is not ok has no label: it is counted, never a wrong answer."""
     label = verdict.label if verdict.outcome is Outcome.OK else None
     return Judged(item_id, gold, label, verdict.probabilities, verdict.outcome, group)
 
 
 def score_judgments(items: Sequence[Judged]) -> JudgeScores:
-    """Score a judge. Raises InputError for a repeated id, a label that does not fit its outcome, probabilities without the
-    gold or given label, or no labelled item at all."""
+    """Score a judge. Raises InputError for a repeated id, a label that contradicts its outcome, or probabilities without the
+    gold or given label. Also if no item has a label."""
     require_unique(tuple(item.id for item in items), "item")
     for item in items:
         _check(item)
@@ -137,7 +137,7 @@ def balanced_accuracy(confusion: NDArray[np.int64]) -> float:
 
 
 def cohen_kappa(confusion: NDArray[np.int64]) -> float | None:
-    """Agreement beyond chance (Cohen 1960); None where chance agrees always (one label on both sides)."""
+    """Agreement beyond chance (Cohen 1960); None if chance always agrees (one label on both sides)."""
     total = confusion.sum()
     chance = float(confusion.sum(axis=0) @ confusion.sum(axis=1)) / float(total) ** 2
     return None if chance == 1 else (float(np.trace(confusion) / total) - chance) / (1 - chance)
@@ -156,10 +156,11 @@ def reliability_bins(confidence: NDArray[np.float64], right: NDArray[np.bool_]) 
 
 
 def reliability_by_mass(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[ReliabilityBin, ...]:
-    """Ten bins of as equally many items as can be, by confidence (Nguyen & O'Connor 2015); fewer where there are fewer items.
+    """Ten bins of equally many items, as far as possible, by confidence (Nguyen & O'Connor 2015); fewer bins if there are fewer
+    items.
 
-    A bin reaches from the confidence of its first item to that of its last. Where most of a judge's confidences lie near 1,
-    bins of equal width hold nearly all of them in one.
+    A bin reaches from the confidence of its first item to that of its last. If most confidences are near 1, bins of equal width
+    would have nearly all of them in one.
     """
     order = np.argsort(confidence, kind="stable")
     return tuple(

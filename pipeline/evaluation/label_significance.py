@@ -1,7 +1,7 @@
-"""Intervals and tests of macro-F1, which is no mean of items: it is computed anew on every resample.
+"""Intervals and tests of macro-F1, which is no mean of items: it is recomputed on every resample.
 
-As in `significance`, items of one group stand or fall together, and everything is seeded. In each resample the classes are
-those that are gold or predicted there, as in the figure itself.
+As in `significance`, whole groups of items are resampled, and everything is seeded. The classes of a resample are those that
+are gold or predicted in it, as for the figure itself.
 """
 
 from __future__ import annotations
@@ -73,15 +73,16 @@ def macro_f1_swap_test(
     resamples: int = 10_000,
     seed: int = 0,
 ) -> float:
-    """Two-sided p of the paired permutation test: under no effect, base and tuned labels of a group may as well be swapped.
+    """Two-sided p of the paired permutation test: without an effect, base and tuned labels of a group are exchangeable.
 
-    Swaps are counted as `swapped_p` says. Errors as above.
+    Swaps are counted as in `swapped_p`. Errors as above.
     """
     codes, before, after = _pair(gold, base, tuned, groups)
     count = int(codes.max()) + 1 if codes.size else 0
 
     def differences(swaps: Floats) -> Floats:
-        """|macro-F1 of one side − of the other| where `swaps`, shape (rows, groups), are 1 for the groups that change sides."""
+        """The absolute difference of both sides' macro-F1; `swaps`, shape (rows, groups), are 1 for the groups that change
+        sides."""
         one = before.mixed(after, swaps)
         other = after.mixed(before, swaps)
         return np.abs(other - one)
@@ -98,7 +99,7 @@ class _Counts:
     either: Floats
 
     def macro_f1(self, weights: Floats) -> Floats:
-        """Macro-F1 where each group counts as often as `weights`, shape (rows, groups), says; shape (rows,)."""
+        """Macro-F1, shape (rows,), with each group counted as often as `weights`, shape (rows, groups), says."""
         return _macro_f1(weights @ self.hits, weights @ self.either)
 
     def mixed(self, other: _Counts, swaps: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""The paired permutation test over groups, for any statistic: what p is does not depend on what is measured."""
+"""The paired permutation test over groups, for any statistic."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from lorag.pipeline.evaluation.bootstrap import CELLS, Floats
 
 
 def swapped_p(differences: Callable[[Floats], Floats], observed: float, count: int, *, resamples: int, seed: int) -> float:
-    """Two-sided p that `count` groups whose sides may as well be swapped differ by at least `observed`.
+    """Two-sided p: the probability that `count` groups with exchangeable sides differ by at least `observed`.
 
-    `differences` gives the size of the difference, shape (rows,), where `swaps`, shape (rows, count), are 1 for the groups that
-    change sides. All 2^count swaps are counted where they are no more than `resamples`; else that many are drawn and the
-    observed one is counted among them, so p is never 0 (Phipson and Smyth 2010).
+    `differences` gives the absolute difference, shape (rows,), for `swaps`, shape (rows, count), which are 1 for the groups
+    that change sides. All 2^count swaps are counted if they are at most `resamples`. Otherwise that many are drawn and the
+    observed one is added, so p is never 0 (Phipson and Smyth 2010).
     """
     if count < 60 and 2**count <= resamples:
         swaps = ((np.arange(2**count)[:, None] >> np.arange(count)) & 1).astype(np.float64)

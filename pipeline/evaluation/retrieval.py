@@ -1,8 +1,8 @@
 """Scores rankings against relevance judgments, and evaluates an embedder on a BEIR folder.
 
 The metrics are ir-measures' (over pytrec_eval), by name: `nDCG@k` (linear gain), `Recall@k`, `P@k`, `MRR@k`, `MAP` or `MAP@k`
-and `Success@k` (hit rate). The means are over every judged query: one without results counts with the metric's default of 0,
-it is not skipped. How rankings are made is `searching`'s.
+and `Success@k` (hit rate). The means are over every judged query: one without results counts with the metric's default of 0 and
+is not skipped. `searching` makes the rankings.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _NEEDS_CUTOFF = frozenset({"Recall", "P", "Success"})
 
 @dataclass(frozen=True, slots=True)
 class RetrievalScores:
-    """Scores of a run. `means`: metric name → mean over `queries` judged queries; `per_query`: metric name → query id →
-    value; `without_results`: judged queries the run has nothing for; `not_judged`: queries of the run that have no
-    judgments and therefore no score."""
+    """Scores of a run. `means`: metric name → mean over `queries` judged queries; `per_query`: metric name → query id → value;
+    `without_results`: judged queries without results in the run; `not_judged`: queries of the run without judgments, which have
+    no score."""
 
     means: Mapping[str, float]
     per_query: Mapping[str, Mapping[str, float]]
@@ -40,7 +40,7 @@ class RetrievalScores:
     not_judged: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """What `lorag eval retrieval -o json` prints."""
+        """The output of `lorag eval retrieval -o json`."""
         return {
             "metrics": dict(self.means),
             "queries": self.queries,
@@ -51,7 +51,7 @@ class RetrievalScores:
 
 @dataclass(frozen=True, slots=True)
 class BeirResult:
-    """What `evaluate_beir` found: the scores, the run they come from and the judgments they were scored by."""
+    """The result of `evaluate_beir`: the scores, their run and their judgments."""
 
     scores: RetrievalScores
     run: Run
@@ -66,8 +66,8 @@ def default_metrics(k: int) -> tuple[str, ...]:
 def score_run(qrels: Qrels, run: Run, metrics: Sequence[str]) -> RetrievalScores:
     """Score each judged query of `qrels` and take the means.
 
-    The order of each ranking counts, not its scores, so that ties cannot be broken differently by different metrics.
-    Raises InputError for an unknown metric, for empty judgments and for a passage that stands twice in a ranking.
+    The order of each ranking counts, not its scores, so that all metrics break ties alike. Raises InputError for an unknown
+    metric, for empty judgments and for a repeated passage in a ranking.
     """
     import ir_measures
 
@@ -103,9 +103,9 @@ def evaluate_beir(
 ) -> BeirResult:
     """Embed a BEIR folder, search it and score the `k` best; `metrics` are `default_metrics(k)` unless named.
 
-    The search is exhaustive; with `hybrid` it is that of an index, words fused in by its engine. A `reranker` chooses the `k`
-    from a larger pool. `ignore_same_id` drops a passage with the query's own id, which ArguAna and Quora need: their queries
-    are passages. Raises DataError for a broken folder and InputError for `k` below 1 or an unknown metric.
+    The search is exhaustive; with `hybrid` it is that of an index, fused with BM25. A `reranker` chooses the `k` from a larger
+    pool. `ignore_same_id` drops a passage with the query's own id, which ArguAna and Quora need: their queries are passages.
+    Raises DataError for a broken folder and InputError for `k` below 1 or an unknown metric.
     """
     if k < 1:
         raise InputError(f"k is {k}; at least 1 passage must be looked at")
@@ -135,7 +135,7 @@ def _measure(name: str) -> Any:
 
 
 def _descending(query: str, ranking: Sequence[Scored]) -> dict[str, float]:
-    """Passage id → a score that falls by one a place: free of ties, and exact in trec_eval's single precision."""
+    """Passage id → a score that falls by one per rank: without ties, and exact in trec_eval's single precision."""
     places = {scored.passage_id: float(len(ranking) - place) for place, scored in enumerate(ranking)}
     if len(places) != len(ranking):
         raise InputError(f"query {query!r}: a passage stands twice in its ranking; each may count once")

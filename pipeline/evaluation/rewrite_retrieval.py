@@ -1,7 +1,7 @@
-"""What a rewrite is worth to retrieval: the same turns searched for with the raw question, the rewrite and the gold rewrite.
+"""The effect of rewriting on retrieval: the same turns searched with the raw question, the rewrite and the gold rewrite.
 
-The gold rewrite says what a perfect rewriter would find, the raw question what none would. Turns that stand alone already are
-the place to look for harm: how many were changed, and what that cost. Knows no model.
+The gold rewrite shows a perfect rewriter's retrieval, the raw question that without one. Standalone turns show harm: how many
+were changed, and the loss of nDCG. Knows no model.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ RAW, GOLD = "raw question", "gold rewrite"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One way to ask, its means over the `n` turns that have a value in every row."""
+    """One kind of question, with its means over the `n` turns that have a value in every row."""
 
     name: str
     n: int
@@ -34,8 +34,8 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Harm:
-    """What a configuration does to the `n` turns that stand alone: the share it changed, and nDCG of the raw question minus that
-    of the rewrite (above 0: retrieval lost)."""
+    """A configuration's effect on the `n` standalone turns: the share it changed, and nDCG of the raw question minus that of
+    the rewrite (above 0: retrieval got worse)."""
 
     name: str
     n: int
@@ -52,8 +52,8 @@ class RewriteRetrieval:
 
 
 def compare_rewrites(items: Sequence[ChainItem], measured: Sequence[Measured], retriever: Retriever) -> RewriteRetrieval:
-    """Search for the turns among `items` with the raw question and the gold rewrite, and put beside that what the configurations
-    of `measured`, all with the same retriever, found. A turn whose rewrite failed anywhere is left out of all rows."""
+    """Search for the turns among `items` with the raw question and the gold rewrite, and compare the searches of `measured`,
+    all with the same retriever. A turn with a failed rewrite in any configuration is left out of all rows."""
     failed = {id_ for each in measured for id_, found in each.searches.items() if found.rewrite.outcome is Outcome.FAILED}
     turns = [item for item in items if _is_searched_turn(item) and item.gold.id not in failed]
     if not turns:
@@ -92,7 +92,7 @@ def _row(name: str, values: Values, turns: Sequence[ChainItem]) -> Row:
 
 def _harm(measured: Measured, raw: Mapping[str, float], alone: Sequence[ChainItem]) -> Harm:
     rewritten = measured.retrieval.values(NDCG)
-    asked = [(item.query.question, measured.searches[item.gold.id].rewrite.question) for item in alone]
-    changed = [normalize_answer(question) != normalize_answer(rewrite) for question, rewrite in asked]
+    questions = [(item.query.question, measured.searches[item.gold.id].rewrite.question) for item in alone]
+    changed = [normalize_answer(question) != normalize_answer(rewrite) for question, rewrite in questions]
     lost = [raw[item.gold.id] - rewritten[item.gold.id] for item in alone]
     return Harm(measured.configuration.name, len(alone), sum(changed) / len(alone), sum(lost) / len(alone))

@@ -1,7 +1,7 @@
 """Scores rewritten questions against gold rewrites.
 
-An unparsed rewrite is scored on the question the chain went on with, the raw one, and counted as unparsed; a failed one has
-no value and is listed. What a rewrite does to retrieval is measured by searching with it, not here.
+An unparsed rewrite is scored on the raw question, which the chain uses then, and counted as unparsed. A failed one has no value
+and is listed. `rewrite_retrieval` measures the effect on retrieval.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ class GoldRewrite:
 
     @property
     def standalone(self) -> bool:
-        """Whether a gold rewrite leaves the question as it is (case, punctuation and articles aside)."""
+        """Whether a gold rewrite equals the question (apart from case, punctuation and articles)."""
         return exact_match(self.question, self.rewrites) == 1.0
 
 
 def score_rewrites(golds: Sequence[GoldRewrite], rewrites: Mapping[str, Rewrite]) -> ScoreTable:
     """Score `rewrites[gold.id]` for each gold, the best over its human rewrites.
 
-    `EM` (normalised) and `ROUGE-1` (F-measure) are there for every turn; `entity recall` where the gold rewrite names what
-    the raw question does not; `harm on standalone turns` for those alone: 1 if the question was changed. Raises InputError
-    for a repeated id, a turn without a rewrite record or without a gold rewrite.
+    Every turn has `EM` (normalised) and `ROUGE-1` (F-measure). It has `entity recall` if the gold rewrite names entities that
+    the raw question does not. Standalone turns have `harm on standalone turns`: 1 if the question was changed. Raises
+    InputError for a repeated id, a turn without a rewrite record or without a gold rewrite.
     """
     require_unique(tuple(gold.id for gold in golds), "turn")
     return ScoreTable(tuple(_score(gold, rewrites) for gold in golds))
@@ -54,8 +54,8 @@ def score_rewrites(golds: Sequence[GoldRewrite], rewrites: Mapping[str, Rewrite]
 def named_entities(text: str) -> set[str]:
     """Case-folded words that look like names, codes or numbers.
 
-    A word counts if it has a digit, two capitals or more, or one capital and does not open a sentence. A possessive
-    ending is cut. A rule, not a model: the same on every machine, and blind to entities in lower case.
+    A word counts if it has a digit, two or more capitals, or one capital and is not the first of a sentence. A possessive
+    ending is cut. A rule, not a model: the same on every machine, but it misses entities in lower case.
     """
     found: set[str] = set()
     for match in _TOKEN.finditer(text):
@@ -70,8 +70,8 @@ def named_entities(text: str) -> set[str]:
 
 def entity_recall(question: str, rewrite: str, gold: str) -> float | None:
     """Share of the gold rewrite's entities missing from the raw question that the rewrite has; None if there are none."""
-    wanted = named_entities(gold) - _words(question)
-    return len(wanted & _words(rewrite)) / len(wanted) if wanted else None
+    missing = named_entities(gold) - _words(question)
+    return len(missing & _words(rewrite)) / len(missing) if missing else None
 
 
 def _score(gold: GoldRewrite, rewrites: Mapping[str, Rewrite]) -> ItemScores:

@@ -1,8 +1,7 @@
-"""A file of JSON rows that a run adds to as it goes: safe to kill at any moment, and the same bytes however often it was.
+"""A file of JSON rows to which a run appends: safe to kill at any moment, with the same bytes after any number of kills.
 
-The first row says what the rows belong to. A run that goes on with other settings is refused: half of the rows would be of
-another system. Rows are added in blocks, each written and synced at once; a block that a kill cut off is taken away again.
-Knows nothing of what the rows mean.
+The first row identifies the run. Continuing with other settings is refused: some rows would be of another system. Rows are
+added in blocks, each written and synced at once; a block that a kill cut off is removed. Knows nothing of the rows' meaning.
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ BLOCK = "block"
 
 
 class RowFile:
-    """Rows in `path`, opened for one process. `close` it when done.
+    """Rows in `path`, opened for one process.
 
-    Raises InputError where the file belongs to something else than `header`, is no such file, or is open elsewhere.
+    `close` it when done. Raises InputError if the file has another header, is not a row file, or is open elsewhere.
     """
 
     def __init__(self, path: Path, header: Row) -> None:
@@ -44,11 +43,12 @@ class RowFile:
         self._next = 0
 
     def blocks(self) -> Iterator[Sequence[Row]]:
-        """The whole blocks that the file held when it was opened."""
+        """The complete blocks in the file when it was opened."""
         yield from self._blocks
 
     def add(self, rows: Sequence[Row]) -> None:
-        """The next block. What the file holds already is not written again; where it holds another, that and all after go."""
+        """Add the next block. If the file has it already, nothing is written; if it has another one there, that and all later
+        ones are removed."""
         block = [{BLOCK: [self._next, len(rows)], **row} for row in rows]
         if not block:
             return
@@ -60,7 +60,7 @@ class RowFile:
         self._next += 1
 
     def skip(self) -> None:
-        """Go on after the blocks that are there."""
+        """Continue after the existing blocks."""
         self._next = len(self._blocks)
 
     def close(self) -> None:
@@ -101,7 +101,7 @@ class RowFile:
             raise InputError(f"{self.path}: was begun with another {what}{more}; set it back, or name another folder")
 
     def _keep(self, count: int) -> None:
-        """Cut the file off after `count` blocks."""
+        """Truncate the file after `count` blocks."""
         del self._blocks[count:]
         size = len(self._header) + sum(len(_line(row)) for block in self._blocks for row in block)
         if size != os.fstat(self._file.fileno()).st_size:
@@ -115,7 +115,7 @@ class RowFile:
 
 
 def flat(value: object, path: str = "") -> dict[str, object]:
-    """Nested objects as one: `{"a": {"b": 1}}` → `{"a.b": 1}`."""
+    """Flatten nested objects: `{"a": {"b": 1}}` → `{"a.b": 1}`."""
     if not isinstance(value, dict):
         return {path: value}
     return {key: each for name, inner in value.items() for key, each in flat(inner, f"{path}.{name}" if path else name).items()}

@@ -1,7 +1,7 @@
-"""A table of scores: one row an item, each with the metrics it has a value for.
+"""A table of scores: one row per item, with the metrics for which it has a value.
 
-Per-item values survive, so that any two systems can be compared item by item. What has no value is absent: never zero,
-never a guess. It knows no particular metric.
+It keeps per-item values, so that any two systems can be compared item by item. A missing value is absent: never zero, never a
+guess. It knows no particular metric.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from lorag.pipeline.records import Outcome
 
 @dataclass(frozen=True, slots=True)
 class ItemScores:
-    """The scores of one item. `group` names what it is not independent of (document, conversation): its own id if nothing."""
+    """The scores of one item. Items of one `group` (document, conversation) are not independent; it is the item's id if there
+    is none."""
 
     id: str
     group: str
@@ -33,7 +34,7 @@ class Mean:
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """One metric of two systems on the items that both have a value for."""
+    """One metric of two systems on the items with a value in both."""
 
     ids: tuple[str, ...]
     groups: tuple[str, ...]
@@ -52,7 +53,7 @@ class ScoreTable:
         return {item.id: item.values[metric] for item in self.items if metric in item.values}
 
     def groups(self, metric: str) -> tuple[str, ...]:
-        """The group of each item that `values(metric)` names, in its order."""
+        """The group of each item of `values(metric)`, in its order."""
         return tuple(item.group for item in self.items if metric in item.values)
 
     def means(self) -> dict[str, Mean]:
@@ -64,12 +65,12 @@ class ScoreTable:
         return {metric: Mean(sum(values) / len(values), len(values)) for metric, values in columns.items()}
 
     def ids(self, outcome: Outcome) -> tuple[str, ...]:
-        """The items that ended so, e.g. `ids(Outcome.FAILED)`."""
+        """The items with this outcome, e.g. `ids(Outcome.FAILED)`."""
         return tuple(item.id for item in self.items if item.outcome is outcome)
 
 
 def pair(base: ScoreTable, tuned: ScoreTable, metric: str) -> Paired:
-    """Line up one metric of two systems over the same items. Raises InputError if the items differ."""
+    """Pair one metric of two systems by item. Raises InputError if the items differ."""
     if {item.id for item in base.items} != {item.id for item in tuned.items}:
         raise InputError("the two systems were not scored on the same items; evaluate both on one test set")
     before, after = base.values(metric), tuned.values(metric)
@@ -83,7 +84,7 @@ def pair(base: ScoreTable, tuned: ScoreTable, metric: str) -> Paired:
 
 
 def require_unique(ids: tuple[str, ...], what: str) -> None:
-    """Raises InputError if an id stands twice: its scores could not be told apart."""
+    """Raises InputError for a repeated id: its scores would be ambiguous."""
     seen: set[str] = set()
     for each in ids:
         if each in seen:

@@ -29,7 +29,7 @@ Progress = Callable[[int, int], None]
 """Called with (texts embedded, texts in all)."""
 
 _EMBED_BATCH = 256
-_SCORE_CELLS = 1 << 24  # scores held at once: 64 MiB of float32
+_SCORE_CELLS = 1 << 24  # maximum scores in memory: 64 MiB of float32
 _TIES = 10  # hits fetched beyond those wanted, as an index does: the engine gives equal scores in any order
 
 
@@ -37,7 +37,7 @@ _TIES = 10  # hits fetched beyond those wanted, as an index does: the engine giv
 class Embedded:
     """Ids and vectors of a collection; vectors are (queries, d) and (passages, d).
 
-    Raises InputError where rows and ids differ.
+    Raises InputError if the numbers of rows and ids differ.
     """
 
     query_ids: Sequence[str]
@@ -53,7 +53,7 @@ class Embedded:
 
 
 def embed_collection(collection: BeirCollection, embedder: Embedder, progress: Progress | None = None) -> Embedded:
-    """Passages first, then queries."""
+    """Embed the passages, then the queries."""
     passage_ids, query_ids = list(collection.passages), list(collection.queries)
     total = len(passage_ids) + len(query_ids)
     passages = _embed(embedder.embed_passages, list(collection.passages.values()), 0, total, progress)
@@ -64,7 +64,7 @@ def embed_collection(collection: BeirCollection, embedder: Embedder, progress: P
 def search(embedded: Embedded, k: int) -> dict[str, tuple[Scored, ...]]:
     """The exact `k` best passages of each query by inner product.
 
-    Equal scores are ordered as `trec.rank` does, also at the edge of the k best.
+    Equal scores are ordered as by `trec.rank`, also at the cut after the k best.
     """
     run: dict[str, tuple[Scored, ...]] = {}
     step = max(1, _SCORE_CELLS // max(1, len(embedded.passage_ids)))
@@ -78,7 +78,7 @@ def search(embedded: Embedded, k: int) -> dict[str, tuple[Scored, ...]]:
 def search_hybrid(embedded: Embedded, collection: BeirCollection, k: int) -> dict[str, tuple[Scored, ...]]:
     """The `k` best passages of each query by vectors and BM25 words, searched and fused as in serving.
 
-    The collection lies in a temporary edge store. Equal scores are ordered as `trec.rank` does.
+    The collection is in a temporary edge store. Equal scores are ordered as by `trec.rank`.
     """
     from lorag.pipeline.retrieval.bm25 import Bm25Encoder
     from lorag.pipeline.retrieval.edge_store import EdgeStore
@@ -95,8 +95,8 @@ def search_hybrid(embedded: Embedded, collection: BeirCollection, k: int) -> dic
                     name, [_point(i, v, words.passage(collection.passages[i])) for i, v in zip(ids, vectors, strict=True)]
                 )
             store.optimise(name)
-            asked = zip(embedded.query_ids, embedded.queries, strict=True)
-            searches = [Search(vector.tolist(), words.query(collection.queries[query])) for query, vector in asked]
+            queries = zip(embedded.query_ids, embedded.queries, strict=True)
+            searches = [Search(vector.tolist(), words.query(collection.queries[query])) for query, vector in queries]
             found = store.search(name, searches, 2 * k + _TIES)
         finally:
             store.close()
@@ -107,7 +107,7 @@ def search_hybrid(embedded: Embedded, collection: BeirCollection, k: int) -> dic
 
 
 def pool_size(k: int) -> int:
-    """Hits that a reranker chooses `k` from: as many as in serving."""
+    """The number of hits that a reranker gets to choose `k`, as in serving."""
     from lorag.pipeline.stages.retriever import RERANK_POOL
 
     return max(RERANK_POOL, 4 * k)

@@ -1,9 +1,8 @@
-"""Says how far a figure can be trusted: bootstrap intervals, paired tests, Holm's correction, and how many items a
-question would take.
+"""Statistics of a figure: bootstrap intervals, paired tests, Holm's correction, and the number of items for an effect.
 
-Items that belong together (questions about one document, turns of one conversation) are not independent. Each function
-takes `groups`, one key an item, and resamples whole groups; without it each item is its own group. Everything is seeded.
-It knows nothing of what the values measure.
+Questions about one document or turns of one conversation are not independent. Each function takes `groups`, one key per item,
+and resamples whole groups; without it each item is its own group. Everything is seeded. It knows nothing of what the values
+measure.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ def mean_interval(
     seed: int = 0,
     method: Method = "bca",
 ) -> Interval:
-    """Bootstrap interval of a mean. Values that are all equal give an interval of width zero: the bootstrap cannot see more.
+    """Bootstrap interval of a mean. Equal values give an interval of width zero, a limit of the bootstrap.
 
     Raises InputError for fewer than two groups, a value that is not finite or a number of groups that does not match.
     """
@@ -75,9 +74,9 @@ def sign_flip_test(
     resamples: int = 10_000,
     seed: int = 0,
 ) -> float:
-    """Two-sided p of the paired permutation test: under no effect, base and tuned of a group may as well be swapped.
+    """Two-sided p of the paired permutation test: without an effect, base and tuned of a group are exchangeable.
 
-    Swaps are counted as `swapped_p` says. Raises InputError as `paired_difference` does.
+    Swaps are counted as in `swapped_p`. Raises InputError as `paired_difference` does.
     """
     differences = _differences(base, tuned)
     codes = group_codes(groups, len(differences))
@@ -87,7 +86,7 @@ def sign_flip_test(
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Holm's step-down correction (1979): name → adjusted p, to be held against the level wished for the whole family.
+    """Holm's step-down correction (1979): name → adjusted p, to be compared with the level of the whole family.
 
     Raises InputError for a p outside [0, 1].
     """
@@ -105,7 +104,7 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
 def standard_error(values: Sequence[float], *, groups: Sequence[Hashable] | None = None) -> float:
     """Standard error of the mean that allows for groups: CR1 of Liang and Zeger 1986, sqrt(G/(G−1) · Σ_g (Σ_i∈g e_i)²) / n.
 
-    With no groups it is the usual s/√n. Raises InputError for fewer than two groups.
+    Without groups it is the usual s/√n. Raises InputError for fewer than two groups.
     """
     data = _finite(values, "values")
     codes = group_codes(groups, len(data))
@@ -119,8 +118,8 @@ def standard_error(values: Sequence[float], *, groups: Sequence[Hashable] | None
 def detectable(error: float, *, level: float = 0.95, power: float = 0.8) -> float:
     """The smallest true effect that an estimate with this standard error shows at `level` with probability `power`.
 
-    (z_(1−α/2) + z_power) · error, the normal approximation: 2.80 errors at 95 % and 80 %. With fewer than about 20 groups it
-    is a little too hopeful. Raises InputError for a level or power outside (0, 1).
+    (z_(1−α/2) + z_power) · error, the normal approximation: 2.80 errors at 95 % and 80 %. With fewer than about 20 groups it is
+    slightly too small. Raises InputError for a level or power outside (0, 1).
     """
     if not (0 < level < 1 and 0 < power < 1):
         raise InputError(f"level {level} and power {power} must both lie between 0 and 1")
@@ -128,9 +127,9 @@ def detectable(error: float, *, level: float = 0.95, power: float = 0.8) -> floa
 
 
 def items_needed(error: float, items: int, effect: float, *, level: float = 0.95, power: float = 0.8) -> int:
-    """How many items would show a true `effect`, where `items` of the same kind and grouping leave this error; at least 2.
+    """The number of items that show a true `effect`, if `items` of the same kind and grouping have this error; at least 2.
 
-    Raises InputError for an effect of zero, which no number of items shows, and as `detectable` does.
+    Raises InputError for an effect of zero, which no number of items shows, and as `detectable`.
     """
     if effect == 0 or not math.isfinite(effect):
         raise InputError(f"effect {effect} cannot be shown by any number of questions; give the difference that would matter")

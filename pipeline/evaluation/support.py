@@ -1,8 +1,8 @@
-"""Whether an answer stands in the passages that it cites, sentence by sentence, by words alone: no model, the same every time.
+"""Checks whether the cited passages support an answer, sentence by sentence, by words alone: deterministic, without a model.
 
-A sentence is supported by a cited passage that holds it word for word, or that holds nearly all of its words and every number,
-name and code in it. The rule does not understand: a sentence turned into its opposite by one `not` passes, and one said in other
-words fails. A judge sees those (`judged_support`); this sees what a judge that was trained badly cannot.
+A sentence is supported by a cited passage that contains it verbatim. So is one with nearly all of its words and every number,
+name and code in the passage. The rule has no understanding: a sentence negated by one `not` passes, and a paraphrase fails. A
+judge detects those (`judged_support`); this rule does not depend on a judge's quality.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from lorag.pipeline.records import Answer, Outcome
 from lorag.pipeline.retrieval.sentences import sentences
 
 CONTAINED = 0.8
-"""Share of a sentence's words that its passage must hold."""
+"""Share of a sentence's words that its passage must contain."""
 
 
 def is_supported(answer: Answer, passages: Mapping[str, str]) -> bool | None:
     """Whether every sentence of `answer` is supported by one of the passages it cites (`passages`: id → title and text).
 
-    None where nothing is claimed: a refusal, a failed answer, an empty one. An answer without citations is not supported.
+    None if passage_words is no claim: for a refusal, a failed or an empty answer. An answer without citations is not supported.
     """
     if answer.refused or answer.outcome is Outcome.FAILED or not answer.text.strip():
         return None
@@ -31,15 +31,15 @@ def is_supported(answer: Answer, passages: Mapping[str, str]) -> bool | None:
 
 def unsupported(text: str, passages: Sequence[str]) -> list[str]:
     """The sentences of `text` that none of `passages` supports."""
-    held = [(f" {normalize_answer(passage)} ", passage.casefold()) for passage in passages]
-    told = [text[start:end] for start, end in sentences(text)]
-    return [sentence for sentence in told if not any(_supports(words, plain, sentence) for words, plain in held)]
+    normalised = [(f" {normalize_answer(passage)} ", passage.casefold()) for passage in passages]
+    claims = [text[start:end] for start, end in sentences(text)]
+    return [sentence for sentence in claims if not any(_supports(words, plain, sentence) for words, plain in normalised)]
 
 
 def _supports(words: str, plain: str, sentence: str) -> bool:
-    wanted = normalize_answer(sentence)
-    if not wanted or f" {wanted} " in words:
+    normalised_sentence = normalize_answer(sentence)
+    if not normalised_sentence or f" {normalised_sentence} " in words:
         return True
-    tokens, there = wanted.split(), set(words.split())
-    contained = sum(token in there for token in tokens) / len(tokens)
+    tokens, passage_words = normalised_sentence.split(), set(words.split())
+    contained = sum(token in passage_words for token in tokens) / len(tokens)
     return contained >= CONTAINED and all(name in plain for name in named_entities(sentence))

@@ -1,6 +1,6 @@
 """Compares short texts: the official SQuAD normalisation, exact match and token F1, and ROUGE.
 
-Pure functions of strings; which texts are compared, and what an absent one means, is decided by the callers.
+Pure functions of strings. Callers decide which texts are compared, and what a missing text means.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def exact_match(text: str, golds: Sequence[str]) -> float:
 
 
 def token_f1(text: str, golds: Sequence[str]) -> float:
-    """F1 of the normalised tokens as bags, the best over `golds`. With no tokens on one side it is 1.0 only if both have none."""
+    """F1 of the normalised tokens as bags, the best over `golds`. If one side has no tokens it is 1.0 only if both have none."""
     return max((_bag_f1(normalize_answer(text).split(), normalize_answer(gold).split()) for gold in golds), default=0.0)
 
 
@@ -43,7 +43,7 @@ def rouge_f1(kind: str, text: str, golds: Sequence[str]) -> float:
 
 
 def longest_shared_run(left: Sequence[str], right: Sequence[str]) -> int:
-    """Length of the longest run of items that stands in both sequences."""
+    """Length of the longest run of items in both sequences."""
     best, lengths = 0, [0] * (len(right) + 1)
     for item in left:
         lengths = [0, *(lengths[at] + 1 if item == other else 0 for at, other in enumerate(right))]
@@ -59,7 +59,7 @@ def _bag_f1(tokens: Sequence[str], gold: Sequence[str]) -> float:
 
 
 class _Words:
-    """The tokenizer that rouge-score asks for: lower-case runs of letters and digits of any script."""
+    """The tokenizer for rouge-score: lower-case runs of letters and digits of any script."""
 
     def tokenize(self, text: str) -> list[str]:
         return _WORD.findall(text.lower())

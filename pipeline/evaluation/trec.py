@@ -1,7 +1,7 @@
-"""Runs and relevance judgments, and the TREC text formats they travel in.
+"""Runs and relevance judgments, and their TREC text formats.
 
-A run is what a retriever returned, a ranking a query; qrels say which passages were judged relevant, and how much. This
-module orders, reads and writes them. It knows no metric and no retriever.
+A run has a retriever's ranking for each query; qrels have the judged relevance of passages. This module orders, reads and
+writes them. It knows no metric and no retriever.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ class Scored:
 
 
 Run = Mapping[str, tuple[Scored, ...]]
-"""Query id → ranking, best first. A query that found nothing has an empty ranking or none."""
+"""Query id → ranking, best first. A query without results has an empty ranking or none."""
 
 Qrels = Mapping[str, Mapping[str, int]]
-"""Query id → passage id → relevance; 0 and below are judged not relevant."""
+"""Query id → passage id → relevance; 0 and below mean not relevant."""
 
 
 def rank(scored: Iterable[Scored]) -> tuple[Scored, ...]:
     """Order by score, best first; equal scores by passage id, largest first.
 
-    That is trec_eval's order, so a written run gives the same figures in any tool that follows trec_eval.
+    That is trec_eval's order, so a written run gives the same figures in any tool with trec_eval's rules.
     """
     by_id = sorted(scored, key=lambda item: item.passage_id, reverse=True)
     return tuple(sorted(by_id, key=lambda item: -item.score))
@@ -56,7 +56,7 @@ def read_run(path: Path) -> dict[str, tuple[Scored, ...]]:
 def write_run(run: Run, path: Path, tag: str = "lorag") -> None:
     """Write a TREC run, ranks from 1, scores with all their digits.
 
-    Raises InputError for an id with white space in it and for scores that rise down a ranking: readers go by the scores.
+    Raises InputError for an id with white space, and for scores that rise down a ranking, since readers sort by score.
     """
     _require_words([tag, *run, *(scored.passage_id for ranking in run.values() for scored in ranking)])
     for query, ranking in run.items():
@@ -83,14 +83,14 @@ def read_qrels(path: Path) -> dict[str, dict[str, int]]:
 
 
 def write_qrels(qrels: Qrels, path: Path) -> None:
-    """Write TREC judgments, iteration 0. Raises InputError for an id with white space in it."""
+    """Write TREC judgments, iteration 0. Raises InputError for an id with white space."""
     _require_words([*qrels, *(passage for judged in qrels.values() for passage in judged)])
     lines = (f"{query} 0 {passage} {relevance}\n" for query, judged in qrels.items() for passage, relevance in judged.items())
     path.write_text("".join(lines), encoding="utf-8")
 
 
 def add_judgment(qrels: dict[str, dict[str, int]], query: str, passage: str, relevance: str, where: str) -> None:
-    """Put one judgment read at `where` (`file:line`) into `qrels`. Raises DataError if it is no integer or repeated."""
+    """Add one judgment read at `where` (`file:line`) to `qrels`. Raises DataError if it is no integer or repeated."""
     judged = qrels.setdefault(query, {})
     if passage in judged:
         raise DataError(f"{where}: passage {passage!r} is judged twice for query {query!r}; keep one line of it")
@@ -101,7 +101,7 @@ def add_judgment(qrels: dict[str, dict[str, int]], query: str, passage: str, rel
 
 
 def read_lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Give `(file:line, text)` for each line that is not blank. Raises DataError for a file that is missing or not UTF-8."""
+    """Yield `(file:line, text)` for each line that is not blank. Raises DataError for a file that is missing or not UTF-8."""
     try:
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, start=1):

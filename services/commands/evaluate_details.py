@@ -10,8 +10,8 @@ from lorag.services.terminal import cell, out, show, table
 if TYPE_CHECKING:
     from lorag.evaluating.details import Details, JudgeDetail, Outcomes
     from lorag.pipeline.evaluation.journal import Usage
+    from lorag.pipeline.evaluation.judge_evaluation import SupportVerdicts
     from lorag.pipeline.evaluation.rewrite_retrieval import RewriteRetrieval
-    from lorag.pipeline.evaluation.second_look import SupportVerdicts
 
 LISTED = 5
 """The most ids of failed or unparsed items to print. The JSON holds all."""

@@ -1,4 +1,4 @@
-"""The id of a project: made once, kept, and the same for whoever asks; and two projects on one store by the settings alone."""
+"""The id of a project: made once, stored, and the same for every caller; and two projects on one store by the settings alone."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_file_that_holds_no_id_is_told(tmp_path: Path, text: str) -> None:
     project = ProjectId(tmp_path)
     project.file.parent.mkdir()
     project.file.write_text(text, encoding="utf-8")
-    for call in (project.known, project.made):
+    for call in (project.current_id, project.ensure_id):
         with pytest.raises(ConfigError, match=r"project\.id: "):
             call()
 

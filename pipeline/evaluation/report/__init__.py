@@ -1,5 +1,5 @@
 """The evaluation report: `report.json` for programs and a self-contained `report.html` for people.
 
-The page needs no network, no build step and no script to be read; the script only searches the questions. It shows what it
-is given and computes no metric.
+The page needs no network, no build step and no script for reading; the script only searches the questions. The report computes
+no metric.
 """

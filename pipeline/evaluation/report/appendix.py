@@ -1,4 +1,4 @@
-"""The end of the report: how the adapters were trained, what did not parse, what it took, and where the figures come from."""
+"""The end of the report: the adapters' training, unparsed and failed items, cost, and provenance."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def training(curves: Sequence[LossCurve]) -> Markup:
 
 
 def outcomes(counts: Sequence[OutcomeCount]) -> Markup:
-    """How many items were unparsed or failed, so that none hides in a mean."""
-    told = [each for each in counts if each.unparsed or each.failed]
+    """The numbers of unparsed and failed items, which no mean shows."""
+    incomplete = [each for each in counts if each.unparsed or each.failed]
     head = [el("th", name, scope="col") for name in ("Configuration", "Stage")]
     head += [el("th", name, scope="col", class_="figure") for name in ("ok", "unparsed", "failed")]
     rows = [
@@ -34,9 +34,9 @@ def outcomes(counts: Sequence[OutcomeCount]) -> Markup:
             el("td", each.stage),
             (el("td", str(count), class_="figure") for count in (each.ok, each.unparsed, each.failed)),
         )
-        for each in told
+        for each in incomplete
     ]
-    clean = len(counts) - len(told)
+    clean = len(counts) - len(incomplete)
     return section(
         "outcomes",
         "Unparsed and failed",
@@ -82,7 +82,7 @@ def _each(total: int, count: int) -> str:
 
 
 def provenance(found: Provenance) -> Markup:
-    """What is needed to make the figures again."""
+    """All that is needed to reproduce the figures."""
     parts: list[tuple[str, Mapping[str, Any]]] = [
         ("Test items", found.tests),
         ("Machine", found.machine),
@@ -101,5 +101,5 @@ def provenance(found: Provenance) -> Markup:
 
 
 def notes(texts: Sequence[str]) -> Markup:
-    """Remarks by whoever made the report."""
+    """Remarks by the report's author."""
     return section("notes", "Notes", el("ul", (el("li", text) for text in texts)))

@@ -1,4 +1,4 @@
-"""The part of the report where every test question can be looked at, base and tuned side by side."""
+"""The part of the report that shows every test question, base and tuned side by side."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def showcases(found: Sequence[Showcase]) -> Markup:
 
 
 def question_browser(questions: Sequence[QuestionView], sides: Sequence[str]) -> Markup:
-    """All questions, closed, with a search box and, where losses were analysed, a choice by outcome."""
+    """All questions, closed, with a search box and, if losses were analysed, a filter by outcome."""
     choice = _choice(questions, dict(zip(("base", "tuned"), sides, strict=True)))
     tools = el(
         "form",
@@ -83,7 +83,7 @@ def _choice(questions: Sequence[QuestionView], names: Mapping[str, str]) -> Mark
 
 
 def question_kind(question: QuestionView) -> str | None:
-    """Which system got it right: a key of the filter; None where the losses were not analysed."""
+    """The system that got it right, as a key of the filter; None if the losses were not analysed."""
     base, tuned = question.base.lost_at, question.tuned.lost_at
     if base is None or tuned is None:
         return None

@@ -1,6 +1,6 @@
 """The report's drawings as inline SVG: forest strips, dot plots, waterfalls, reliability plots and loss curves.
 
-Colours and fonts are the page's, by class; every drawing carries its figures as text for readers who do not see it.
+Colours and fonts are the page's, by class; every drawing has its figures as text for screen readers.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def forest_axis(extent: tuple[float, float]) -> Markup:
 
 
 def difference_extent(intervals: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """The span of a shared axis that holds zero and every interval, with a little air."""
+    """The range of a shared axis: zero and every interval, with a margin."""
     low, high = min(0.0, *(each[0] for each in intervals)), max(0.0, *(each[1] for each in intervals))
     air = 0.06 * (high - low or 1.0)
     return low - air, high + air
@@ -65,7 +65,7 @@ def difference_extent(intervals: Sequence[tuple[float, float]]) -> tuple[float, 
 def dot_plot(metric: str, cells: Mapping[str, Cell], floor: Floor | None) -> Markup:
     """The configurations of an ablation under one metric, each a dot with its interval; the floor is a dashed line.
 
-    The first configuration is drawn as the one that the others are held against.
+    The first configuration is drawn as the reference of the others.
     """
     ends = [end for cell in cells.values() for end in (cell.value, cell.low, cell.high) if end is not None]
     low, high, step = ticks(min([*ends, floor.value] if floor else ends), max([*ends, floor.value] if floor else ends))
@@ -88,9 +88,9 @@ def dot_plot(metric: str, cells: Mapping[str, Cell], floor: Floor | None) -> Mar
 
 
 def waterfall_chart(table: LossTable, counts: Mapping[str, int], name: str) -> Markup:
-    """Questions from all to what came through, each stage taking away those it lost; `counts` is one side of `table`.
+    """A waterfall from all questions to the right ones, with the losses of each stage; `counts` is one side of `table`.
 
-    Losses that neither side has get no line, so that the two sides' charts have the same lines.
+    A loss gets a line if either side has it, so that both charts have the same lines.
     """
     total = sum(counts.values())
     at, y, left = Scale(0, total, 200, 354), 18, total
@@ -109,7 +109,7 @@ def waterfall_chart(table: LossTable, counts: Mapping[str, int], name: str) -> M
 
 
 def reliability_chart(found: Calibration) -> Markup:
-    """Confidence against the share that was right, a dot a bin, its area by how many judgments; on the diagonal they agree."""
+    """Accuracy by confidence, a dot per bin with an area by its number of judgments; on the diagonal both are equal."""
     x, y = Scale(0, 1, 44, 284), Scale(0, 1, 256, 16)
     marks: list[Markup] = []
     for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
@@ -161,7 +161,7 @@ def _bar(label: str, count: int, left: float, right: float, y: float, kind: str)
 
 
 def ticks(low: float, high: float) -> tuple[float, float, float]:
-    """Round ends and a round step (1, 2 or 5 times a power of ten) for three to six ticks that hold low … high."""
+    """Round ends and a round step (1, 2 or 5 times a power of ten) for three to six ticks that include low … high."""
     span = high - low or abs(high) or 1.0
     power = 10.0 ** math.floor(math.log10(span / 4))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= span / 4)
@@ -169,7 +169,7 @@ def ticks(low: float, high: float) -> tuple[float, float, float]:
 
 
 def _between(low: float, high: float) -> list[float]:
-    """Round values inside low … high, zero among them where it lies there."""
+    """Round values inside low … high, including zero if it is there."""
     first, last, step = ticks(low, high)
     values = [round(first + at * step, 10) for at in range(round((last - first) / step) + 1)]
     return [value for value in values if low <= value <= high]

@@ -1,4 +1,4 @@
-"""The forest plot of effects: what is more than noise, and what these questions could have shown at all."""
+"""The forest plot of effects: their intervals and tests, and the smallest effects that these questions can show."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def effects(report: Report) -> Markup:
     open_ = [metric for metric in metrics if metric in first] or metrics
     folded = [metric for metric in metrics if metric not in open_]
 
-    def table(wanted: Sequence[str]) -> Markup:
-        groups = ([row for row in rows if row.metric == metric] for metric in wanted)
+    def table(shown: Sequence[str]) -> Markup:
+        groups = ([row for row in rows if row.metric == metric] for metric in shown)
         return el(
             "table",
             el(
@@ -118,7 +118,7 @@ def _shows_from(row: EffectRow, worth: float) -> Markup:
 
 
 def probability(p: float) -> str:
-    """A p for people: `<0.001`, `0.004`, `0.32`."""
+    """A p value as text: `<0.001`, `0.004`, `0.32`."""
     if p < 0.001:
         return "<0.001"
     return f"{p:.3f}" if p < 0.1 else f"{p:.2f}"

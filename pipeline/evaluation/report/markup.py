@@ -1,4 +1,4 @@
-"""HTML that is escaped by construction: plain strings become text, only `Markup` goes through as it is."""
+"""HTML that is escaped by construction: plain strings become text, only `Markup` is inserted unescaped."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def el(name: str, /, *children: Child, **attributes: str | float | bool | None) 
 
 
 def join(*children: Child) -> Markup:
-    """The children after one another."""
+    """The children, concatenated."""
     parts: list[str] = []
     for child in children:
         if isinstance(child, Markup):
@@ -58,7 +58,7 @@ def signed(value: float, digits: int = 3) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people: `0.42 s`, `38 s`, `4 min 05 s`, `1 h 02 min`."""
+    """Seconds as text: `0.42 s`, `38 s`, `4 min 05 s`, `1 h 02 min`."""
     if seconds < 10:
         return f"{seconds:.2f} s"
     whole = round(seconds)

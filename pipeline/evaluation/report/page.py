@@ -25,7 +25,7 @@ _NAMES = {
 
 
 def render_page(report: Report) -> str:
-    """The whole page as text; parts that the report does not have are left out."""
+    """The whole page as text; empty parts of the report are left out."""
     parts = _parts(report)
     head = el(
         "head",
@@ -51,7 +51,7 @@ def render_page(report: Report) -> str:
 
 def _parts(report: Report) -> dict[str, Markup]:
     found: dict[str, Markup] = {}
-    if report.comparisons and not report.of_two_runs:  # there the effects say all of it
+    if report.comparisons and not report.of_two_runs:  # there the effects have the same figures
         found["headline"] = sections.headline(report)
     if report.effects:
         found["effects"] = effects.effects(report)

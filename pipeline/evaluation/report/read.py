@@ -1,6 +1,6 @@
 """Reads one system's items back out of a report's JSON, so that two runs can be compared.
 
-Strict: a file of another format, or one that was changed by hand, is refused with what is wrong.
+Strict: a file of another format, or one edited to be invalid, is refused with its fault.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from lorag.pipeline.storage.strict_json import build
 
 @dataclass(frozen=True, slots=True)
 class SavedRun:
-    """One configuration of an evaluation. `scores` by part (rewrites, retrieval, answers); `questions` and what the system
-    made of them, `views`, by id, both empty for a configuration whose answers the report does not show."""
+    """One configuration of an evaluation. `scores` by part (rewrites, retrieval, answers); `questions` and their `views` by id,
+    both empty if the report does not show the configuration's answers."""
 
     path: Path
     title: str
@@ -44,8 +44,8 @@ class SavedRun:
 def read_run(path: Path, configuration: str) -> SavedRun:
     """Read `configuration` from a report: its JSON, the page beside it, or the folder that holds report.json.
 
-    Raises InputError for a file that is not there or is no report of this format, and for a configuration that it does not
-    hold; the message names those it does.
+    Raises InputError for a missing file, a file that is no report of this format, and an unknown configuration; the message
+    names the known ones.
     """
     file = report_file(path)
     data = _load(file)
@@ -77,7 +77,7 @@ def read_run(path: Path, configuration: str) -> SavedRun:
 
 
 def report_file(path: Path) -> Path:
-    """The JSON file that a user means by a report: itself, the one beside the page, or the one in the folder."""
+    """The JSON file of a report given by itself, its page or its folder."""
     if path.is_dir():
         return path / "report.json"
     return path.with_suffix(".json") if path.suffix == ".html" else path

@@ -1,4 +1,4 @@
-"""What a report is made of: frozen records, all plain values. Nothing here measures or draws."""
+"""The records of a report: frozen, with plain values. Nothing here measures or draws."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Comparison:
     """One line of the headline: the paired difference tuned − base with its 95 % interval over `n` items.
 
     `role` is rewriter, embedder, synthesizer, judge or chain (everything on). `starter` is the figure of the bundled adapters,
-    where they were measured too.
+    if they were measured too.
     """
 
     role: str
@@ -35,7 +35,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A figure with its 95 % interval over `n` items; `low` and `high` are None where there are too few items for one."""
+    """A figure with its 95 % interval over `n` items; `low` and `high` are None if there are too few items."""
 
     value: float
     low: float | None
@@ -64,11 +64,11 @@ class Ablation:
 
 @dataclass(frozen=True, slots=True)
 class EffectRow:
-    """One line of a forest plot: a difference in `metric` called `name`, with what tells it from noise.
+    """One line of a forest plot: a difference in `metric` called `name`, with its statistics.
 
-    `standardised`, `detectable` (the smallest true difference that shows with 80 % power) and `needed` (items that would show
-    the report's `worth`) are None where all items differ alike. `interaction` marks the effect of two adapters on each other,
-    `primary` one of the few that were asked about first and are corrected apart.
+    `detectable` is the smallest true difference that shows with 80 % power, `needed` the items that would show the report's
+    `worth`. These and `standardised` are None if all differences are equal. `interaction` marks an interaction of two adapters,
+    `primary` one of the few primary effects, which are corrected separately.
     """
 
     metric: str
@@ -123,9 +123,9 @@ class EffectRow:
 
 @dataclass(frozen=True, slots=True)
 class LossTable:
-    """Where the questions of one kind were lost, in both systems: `Loss` value → count, each adding up to all of them.
+    """The losses of one kind of questions, in both systems.
 
-    `end` is what those that came through are called.
+    `base` and `tuned` have `Loss` value → count, which add up to all questions. `end` is the name of the right ones.
     """
 
     name: str
@@ -136,7 +136,7 @@ class LossTable:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How far a judge's probabilities can be believed: the reliability plot's bins over `n` judgments."""
+    """A judge's calibration: the reliability plot's bins over `n` judgments."""
 
     name: str
     n: int
@@ -147,7 +147,7 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class ItemTable:
-    """Every item's scores, the same in each of `configurations`; `part` is rewrites, retrieval or answers."""
+    """Every item's scores, shared by all `configurations`; `part` is rewrites, retrieval or answers."""
 
     part: str
     configurations: tuple[str, ...]
@@ -156,7 +156,7 @@ class ItemTable:
 
 @dataclass(frozen=True, slots=True)
 class LabelTable:
-    """Every judgment, the same in each of `configurations`."""
+    """Every judgment, shared by all `configurations`."""
 
     configurations: tuple[str, ...]
     items: tuple[Judged, ...]
@@ -164,7 +164,7 @@ class LabelTable:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """The items behind the figures: what another run is compared with. `lost` has every question of the two sides."""
+    """The items behind the figures, for comparison with another run. `lost` has every question of the two sides."""
 
     scores: tuple[ItemTable, ...] = ()
     labels: tuple[LabelTable, ...] = ()
@@ -173,7 +173,7 @@ class Results:
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """What the metric gives without any model: e.g. ROUGE-1 of the raw question unchanged."""
+    """The metric's value without any model, e.g. ROUGE-1 of the raw question."""
 
     metric: str
     name: str
@@ -190,7 +190,7 @@ class LossCurve:
 
 @dataclass(frozen=True, slots=True)
 class OutcomeCount:
-    """How the items of one stage in one configuration ended."""
+    """Counts of the outcomes of one stage in one configuration."""
 
     configuration: str
     stage: str
@@ -201,7 +201,7 @@ class OutcomeCount:
 
 @dataclass(frozen=True, slots=True)
 class UsageRow:
-    """What a stage took with one adapter: requests, their tokens, and seconds a request, None where none was timed."""
+    """The cost of a stage with one adapter: requests, their tokens, and seconds a request, None if none was timed."""
 
     stage: str
     adapter: str
@@ -213,8 +213,8 @@ class UsageRow:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where the figures come from, enough to make them again. `tests` counts the items of each kind, `seconds` are wall time by
-    stage of the run."""
+    """The provenance of the figures, enough to reproduce them. `tests` counts the items of each kind, `seconds` are wall time
+    by stage of the run."""
 
     created: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -227,16 +227,16 @@ class Provenance:
 
 
 FORMAT = 2
-"""Raised when the fields that another program reads change."""
+"""Incremented when the fields that other programs read change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
     """The whole report. Empty parts are left out of the page; `lower_is_better` names the metrics that should fall.
 
-    `sides` is what the two systems are called whose questions, losses and calibration stand side by side. `ablation` holds
-    the few configurations that a reader asks for first, `runs` all of them. `effects` are corrected together; `worth` is the
-    difference that `needed` is about. In a report `of_two_runs` each effect is the second minus the first.
+    `sides` are the names of the two systems whose questions, losses and calibration are shown side by side. `ablation` has the
+    few main configurations, `runs` all of them. `effects` are corrected together; `worth` is the difference that `needed` is
+    about. In a report `of_two_runs` each effect is the second minus the first.
     """
 
     title: str
@@ -264,8 +264,8 @@ class Report:
 
 
 def check(report: Report) -> None:
-    """Raises InputError for what would mislead: an interval upside down, a column that no row has, a question id twice,
-    losses that do not add up."""
+    """Raises InputError for inconsistent data: an inverted interval, a column without rows, a repeated question id, losses that
+    do not add up."""
     for effect in report.effects:
         if not effect.low <= effect.high:
             raise InputError(f"effect {effect.name} on {effect.metric}: interval {effect.low} to {effect.high} is upside down")

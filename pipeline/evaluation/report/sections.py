@@ -98,7 +98,7 @@ def ablation_table(ablation: Ablation, runs: Ablation, floors: Sequence[Floor], 
 
 
 def distinct(ablation: Ablation, metric: str) -> list[AblationRow]:
-    """The rows that can differ in a metric: of those with the same adapters on that touch it, the first."""
+    """The rows that can differ in a metric: the first of each set of rows with the same relevant adapters on."""
     touching = ablation.touched_by.get(metric)
     rows: dict[object, AblationRow] = {}
     for row in ablation.rows:
@@ -108,7 +108,7 @@ def distinct(ablation: Ablation, metric: str) -> list[AblationRow]:
 
 
 def _all_runs(runs: Ablation) -> Markup:
-    """Every combination of adapters; a figure that repeats an earlier one, for no adapter between them touches it, is pale."""
+    """Every combination of adapters. A figure is pale if it repeats an earlier one because no adapter between them affects it."""
     roles = list(dict.fromkeys(role for row in runs.rows for role in row.on))
     first = {metric: {id(row) for row in distinct(runs, metric)} for metric in runs.metrics}
     head = el("tr", el("th", "Adapters on", scope="col"), (el("th", name, scope="col", class_="figure") for name in runs.metrics))
@@ -158,7 +158,7 @@ def losses(tables: Sequence[LossTable], sides: Sequence[str]) -> Markup:
 
 
 def calibration(found: Sequence[Calibration]) -> Markup:
-    """Whether a judge's probabilities can be believed."""
+    """The calibration of a judge's probabilities."""
     figures = [
         el(
             "figure",

@@ -1,4 +1,4 @@
-"""What a report shows of single questions: plain values, made from a chain's response. Nothing here measures or draws."""
+"""A report's view of single questions: plain values, made from a chain's response. Nothing here measures or draws."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class CitationView:
 
 @dataclass(frozen=True, slots=True)
 class ChainView:
-    """What one system made of a question. `lost_at` is None where the loss was not analysed; `adapters` are those it used, by
+    """One system's result for a question. `lost_at` is None if the loss was not analysed; `adapters` are those it used, by
     stage."""
 
     rewrite: str
@@ -51,8 +51,8 @@ class ChainView:
 
 @dataclass(frozen=True, slots=True)
 class QuestionView:
-    """A test question with what both systems made of it. `worst` is its place among the worst of the tuned system, from 1;
-    0 is none. One that is not `answered` was only searched for."""
+    """A test question with both systems' results. `worst` is its rank among the tuned system's worst, from 1; 0 is none. One
+    that is not `answered` was only searched."""
 
     id: str
     question: str
@@ -82,7 +82,7 @@ def chain_view(
     lost_at: Loss | None = None,
     adapters: Mapping[str, str] | None = None,
 ) -> ChainView:
-    """What a report shows of a chain's response: without prompts and timings of single stages.
+    """The view of a chain's response, without prompts and timings of single stages.
 
     A citation names its document, not the file on this machine.
     """

@@ -1,4 +1,4 @@
-"""Writes a report to a folder, each file whole or not at all."""
+"""Writes a report to a folder, each file atomically."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from lorag.pipeline.storage.atomic import write_file
 
 
 def write_report(report: Report, folder: Path, name: str = "report") -> Path:
-    """Write NAME.json and NAME.html to `folder`, made if it is not there; each replaces the former in one step. Returns the page.
+    """Write NAME.json and NAME.html to `folder`, which is made if missing; each replaces the old one in one step. Returns the
+    page.
 
-    The JSON has the fields of `Report`, `comparisons` among them. Raises InputError, before anything is written, for a
-    figure that is not finite or a report that would mislead, and for a folder that cannot be written to.
+    The JSON has the fields of `Report`, `comparisons` among them. Before anything is written, raises InputError for a figure
+    that is not finite, an inconsistent report, or a folder that is not writable.
     """
     check(report)
     parts = plain(report, "report")

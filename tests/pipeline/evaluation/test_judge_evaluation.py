@@ -11,9 +11,9 @@ from lorag.pipeline.contracts.judge import SUPPORT, JudgeInputs
 from lorag.pipeline.engine.protocol import ChoiceRequest, Completion, Finish, Generation
 from lorag.pipeline.errors import PromptTooLong
 from lorag.pipeline.evaluation.ablation import Configuration, JudgeItem, Measured
+from lorag.pipeline.evaluation.judge_evaluation import LABEL_TOKENS, judge_answers, write_freely
 from lorag.pipeline.evaluation.judgments import Judged
 from lorag.pipeline.evaluation.scores import ScoreTable
-from lorag.pipeline.evaluation.second_look import LABEL_TOKENS, judge_answers, write_freely
 from lorag.pipeline.records import Answer, Citation, Hit, Outcome, Passage, Response, Rewrite, Trace
 from lorag.pipeline.stages import Judge
 

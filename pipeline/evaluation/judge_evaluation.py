@@ -1,8 +1,8 @@
-"""What is asked of the model only to judge the judge, and by it: replies written freely, and whether answers are supported.
+"""Requests for the evaluation of the judge and by it: freely generated labels, and the support of answers.
 
-The judge chooses among labels by likelihood, so its label is always in the format; how often it would write one by itself says
-whether it has learnt the format or is only held to it. Its verdicts on answers come with how far they can be believed: its own
-calibration on the labelled support judgments of the same test set.
+The judge chooses among labels by likelihood, so its label is always valid. The share of freely generated replies that are
+labels shows whether it has learnt the format. Its verdicts on answers come with its calibration on the labelled support
+judgments of the same test set.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from lorag.pipeline.stages.judge import support
 from lorag.pipeline.stages.stage import ChainState
 
 LABEL_TOKENS = 16
-"""Room for any label; a reply that needs more is not one."""
+"""Enough for any label; a longer reply is none."""
 
 WRITTEN = "written labels"
-"""The stage that asks for labels written freely: the chain has none such."""
+"""The stage name of requests for freely generated labels, which the chain does not make."""
 
 
 @dataclass(frozen=True, slots=True)
 class SupportVerdicts:
-    """A judge's word on the answers of one configuration.
+    """A judge's verdicts on the answers of one configuration.
 
-    `probability` is the mean P(supported) over `judged` answers, `supported` the share whose most likely label it is; None where
-    none was judged. `failed` are the answers that no verdict came for: counted, never scored. `calibration` is the same judge's
-    on labelled support judgments, None where the test set has none.
+    `probability` is the mean P(supported) over `judged` answers, `supported` the share whose most likely label it is; None if
+    none was judged. `failed` are the answers without a verdict: counted, never scored. `calibration` is the same judge's on
+    labelled support judgments, None if the test set has none.
     """
 
     configuration: str
@@ -47,7 +47,7 @@ class SupportVerdicts:
 
 
 def judge_answers(measured: Measured, judge_stage: Judge, labelled: Sequence[Judged]) -> SupportVerdicts:
-    """Ask for the support of each answer that claims something. `labelled` are the judge's own test judgments."""
+    """Judge the support of each answer that makes a claim. `labelled` are the judge's own test judgments."""
     results = support(judge_stage).run([ChainState.of(response) for response in measured.responses.values()])
     verdicts = {
         id_: result.verdict for id_, result in zip(measured.responses, results, strict=True) if result.verdict is not None
@@ -66,7 +66,7 @@ def judge_answers(measured: Measured, judge_stage: Judge, labelled: Sequence[Jud
 
 
 def write_freely(engine: Engine, adapter: str | None, items: Sequence[JudgeItem]) -> list[Judged]:
-    """The labels that the judge writes when nothing holds it to them; a reply that is not exactly a label is unparsed."""
+    """The labels that the judge generates without constraint; a reply that is not exactly a label is unparsed."""
     style = PromptStyle.TUNED if adapter else PromptStyle.PLAIN
 
     def generate(batch: Sequence[JudgeItem]) -> list[str]:
