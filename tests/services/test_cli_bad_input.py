@@ -146,10 +146,12 @@ def test_a_truncated_weight_file(lorag, project, publish_rewriter, divisor: int)
     done = lorag("ask", "Who?", "--project", project.folder)
     assert done.code == 2
     assert "adapter_model.safetensors" in done.error_line
+    project.set()
     refused = lorag("adapters", "promote", "rewriter", "--project", project.folder)
     assert refused.code == 2
     assert "adapter_model.safetensors" in refused.error_line
     weights.write_bytes(whole)
+    project.set("adapters: {rewriter: candidate}")
     assert lorag("ask", "Who?", "--project", project.folder).code == 0
 
 

@@ -121,7 +121,7 @@ def test_only_the_first_process_tells_and_writes_and_the_run_resumes(forks: Any,
     """Killed in the fourth epoch and resumed, once by two processes and once by one."""
     train(forks, tiny_runs.run_sft, decoder, tmp_path / "whole", 1, dropout=0.0)
     codes = train(forks, tiny_runs.run_sft, decoder, tmp_path / "two", 2, die_at=15, dropout=0.0)
-    assert codes == [-signal.SIGKILL] * 2
+    assert codes[0] == -signal.SIGKILL and codes[1] != 0  # the other is killed too, or has seen that the first is gone
     newest = newest_complete(tmp_path / "two")
     assert newest is not None and newest.name == "checkpoint-14"
     assert {"rng_state_0.pth", "rng_state_1.pth"} < {path.name for path in newest.iterdir()}
