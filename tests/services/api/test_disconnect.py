@@ -69,7 +69,7 @@ def test_a_stream_that_is_left_in_the_middle(tmp_path: Path) -> None:
     engine = PacedEngine(hold_at=3)
     with live(ready_project(tmp_path / "p"), engine) as service:
         with httpx.stream("POST", f"{service.url}/chat/completions", json={**BODY, "stream": True}) as response:
-            next(line for line in response.iter_lines() if "keeps" in line)
+            next(line for line in response.iter_lines() if '" keeps"' in line)
         service.until(lambda: len(engine.abandoned) == 1 and service.idle)
     assert engine.finished == 0
 
