@@ -15,7 +15,6 @@ from typing import Any
 
 from lorag.pipeline.contracts import embed
 from lorag.pipeline.engine.bases import tokenizer_place
-from lorag.pipeline.engine.processor import compute_dtype, detect
 from lorag.pipeline.engine.quiet import quiet_libraries
 from lorag.pipeline.engine.tokens import load_tokens
 from lorag.pipeline.engine.weights import resolve_compute, resolve_device
@@ -24,6 +23,7 @@ from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedde
 from lorag.training import processes
 from lorag.training.data.negatives import Negatives
 from lorag.training.data.rows import EmbedRow, PassageRow
+from lorag.training.encoder_lora import has_bf16
 from lorag.training.estimate_memory import EncoderPass, Memory, SftPass, SftSettings, contrastive_memory, sft_memory, show_size
 from lorag.training.estimate_time import EFFICIENCY, Geometry, measure_rate, operations
 from lorag.training.estimate_trace import Traced, trace_encoder, trace_generation
@@ -189,7 +189,7 @@ class _RandomFinder:
 def _plan_encoder(job: TrainingRun, recipe: EmbeddingRecipe, max_memory: int) -> Plan:
     optimiser, contrast, model = recipe.optimiser, recipe.contrast, job.encoder.model
     device = resolve_device(processes.device(job.encoder.device))
-    compute = compute_dtype(detect())
+    compute = "bfloat16" if has_bf16(device.partition(":")[0]) else "float32"
     rows: Sequence[EmbedRow] = subset(list(job.data.embed_rows("train")), recipe)
     columns = columns_of(rows, list(job.data.training_passages().values()), model, recipe)
     pairs, longest = len(columns[0]), max(column[0] for column in columns)

@@ -23,6 +23,9 @@ FORMAT = 2
 
 _LIMIT = 1 << 20
 
+_ROUNDED = 1e-6
+"""How far a claim's difference may be from that of its two figures: each is computed by itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -180,6 +183,11 @@ def _require_sound(claims: Iterable[Evidence], where: str) -> None:
             raise AdapterError(
                 f"{where}[{number}]: n is {each.n}, level {each.level:g}, interval {each.interval}; n must be 1 or more, the "
                 "level between 0 and 1, and low not above high"
+            )
+        if not abs(each.tuned - each.reference - each.difference) <= _ROUNDED:
+            raise AdapterError(
+                f"{where}[{number}]: {each.metric} {each.tuned:g} against {each.reference:g} is no difference of "
+                f"{each.difference:+g}; measure the adapter again with `lorag eval adapter`"
             )
 
 

@@ -108,6 +108,11 @@ class ClientStore:
             if ids:
                 self._client.delete(name, models.PointIdsList(points=list(ids)), wait=True)
 
+    def set_payload(self, name: str, ids: Sequence[str], payload: Mapping[str, Any]) -> None:
+        with self._reporting(f"change {len(ids)} points"):
+            if ids:
+                self._client.set_payload(name, dict(payload), points=list(ids), wait=True)
+
     def count(self, name: str, filter: Filter | None = None) -> int:
         with self._reporting("count points"):
             return int(self._client.count(name, count_filter=_filter(filter), exact=True).count)

@@ -92,6 +92,13 @@ class EdgeStore:
             if ids:
                 self._shard(name).update(edge.UpdateOperation.delete_points(list(ids)))
 
+    def set_payload(self, name: str, ids: Sequence[str], payload: Mapping[str, Any]) -> None:
+        import qdrant_edge as edge
+
+        with self._reporting(f"change {len(ids)} points"):
+            if ids:
+                self._shard(name).update(edge.UpdateOperation.set_payload(list(ids), dict(payload)))
+
     def count(self, name: str, filter: Filter | None = None) -> int:
         import qdrant_edge as edge
 

@@ -60,9 +60,10 @@ class Chunking:
 
 @dataclass(slots=True)
 class _DocumentPoints:
-    """A document's stored points: point id → (fingerprint, number of points of that version)."""
+    """A document's stored points: point id → (fingerprint, number of points of that version), and the places of their file."""
 
     points: dict[str, tuple[str, int]] = field(default_factory=dict)
+    sources: set[str] = field(default_factory=set)
 
     def is_done(self, fingerprint: str) -> bool:
         return set(self.points.values()) == {(fingerprint, len(self.points))}
@@ -112,11 +113,15 @@ class Ingester:
         failed = list(loaded.skipped)
         todo: list[_Task] = []
         added = changed = unchanged = 0
+        moved = False
         for document in loaded.documents:
             known = stored.pop(document.id, _DocumentPoints())
             version = fingerprint(document, self.chunking, self.bm25)
             if known.is_done(version):
                 unchanged += 1
+                if known.sources != {document.source}:  # the project's folder was moved, or is opened by another path
+                    self.store.set_payload(collection, sorted(known.points), {"source": document.source})
+                    moved = True
                 continue
             passages = chunk(document, max_chars=self.chunking.max_chars, min_chars=self.chunking.min_chars)
             if not passages:
@@ -132,6 +137,7 @@ class Ingester:
         self._remove(collection, stored, removed)
         if todo or removed:
             self.store.optimise(collection)
+        if todo or removed or moved:
             self.store.flush(collection)
         total = self.store.count(collection, tenant_filter(self.partition.tenant))
         return IngestReport(collection, added, changed, unchanged, len(removed), tuple(failed), loaded.ignored, total)
@@ -188,11 +194,12 @@ class Ingester:
 
     def _stored_points(self, collection: str, file: str | None) -> dict[str, _DocumentPoints]:
         stored: dict[str, _DocumentPoints] = {}
-        keys = ("document_id", "fingerprint", "pieces")
+        keys = ("document_id", "fingerprint", "pieces", "source")
         for point in self.store.scroll(collection, keys=keys, filter=self.partition.filter()):
             document_id = str(point.payload.get("document_id", ""))
             if file is None or belongs(document_id, file):
                 entry = stored.setdefault(document_id, _DocumentPoints())
+                entry.sources.add(str(point.payload.get("source", "")))
                 entry.points[point.id] = (str(point.payload.get("fingerprint", "")), int(point.payload.get("pieces", 0)))
         return stored
 
@@ -228,8 +235,11 @@ class Ingester:
 
 
 def fingerprint(document: Document, chunking: Chunking, bm25: Bm25Encoder) -> str:
-    """16 hex digits over all that determines the points of a document, except the encoder, to which the collection is bound."""
-    parts: list[Any] = [_FORMAT, document.digest, document.source, document.title, chunking.max_chars, chunking.min_chars]
+    """16 hex digits over all that determines the points of a document, except the encoder, to which the collection is bound.
+
+    The place of its file is left out: that is no part of what is embedded, and changes if the folder is moved.
+    """
+    parts: list[Any] = [_FORMAT, document.digest, document.title, chunking.max_chars, chunking.min_chars]
     parts += [bm25.settings.to_dict(), dict(document.metadata)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 

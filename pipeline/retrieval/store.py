@@ -121,6 +121,10 @@ class VectorStore(Protocol):
 
     def delete(self, name: str, ids: Sequence[str]) -> None: ...
 
+    def set_payload(self, name: str, ids: Sequence[str], payload: Mapping[str, Any]) -> None:
+        """Replace the values of the given top-level payload keys in these points; vectors and other keys stay."""
+        ...
+
     def count(self, name: str, filter: Filter | None = None) -> int: ...
 
     def scroll(self, name: str, *, keys: Sequence[str] | None = None, filter: Filter | None = None) -> Iterator[StoredPoint]:

@@ -308,6 +308,17 @@ def test_an_embedders_plan(job, monkeypatch: pytest.MonkeyPatch) -> None:
         plan_training(job(Role.EMBEDDER, {**EMBEDDER, "contrast": {"query_side_only": True}}), MIB)
 
 
+@pytest.mark.parametrize(("on_gpu", "compute"), [(True, "bfloat16"), (False, "float32")])
+def test_an_encoder_on_a_gpu_is_planned_in_the_gpus_type_not_in_the_processors(
+    job, monkeypatch: pytest.MonkeyPatch, on_gpu: bool, compute: str
+) -> None:
+    monkeypatch.setattr("lorag.training.estimate.resolve_device", lambda requested: "cuda:0")
+    monkeypatch.setattr("lorag.training.estimate.measure_rate", lambda *shape: 1e12)
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda: on_gpu)
+    plan = plan_training(job(Role.EMBEDDER, EMBEDDER))
+    assert (plan.device, plan.compute) == ("cuda:0", compute)
+
+
 def test_a_recipe_that_says_nothing_of_the_loss_is_cut_too(job) -> None:
     made = job(Role.EMBEDDER, EMBEDDER)
     whole = plan_training(made)

@@ -51,6 +51,7 @@ def _set(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (_set("evidence.0.kind", "guess"), ["evidence[0]: kind is 'guess'", "held-out, general, transfer"]),
         (_set("evidence.0.data.origin", "bot"), ["evidence[0]: data: origin is 'bot'", "human, made, feedback"]),
         (_set("evidence.0.against", "base"), ["evidence[0]: against", "must be an object"]),
+        (_set("evidence.0.tuned", 0.1), ["evidence[0]: ROUGE-1 0.1 against 0.2", "no difference of +0.4", "lorag eval adapter"]),
         (_set("evidence", {}), ["evidence must be a list"]),
         (_set("lora.rank", True), ["lora: rank", "int", "bool"]),
         (_set("lora.alpha", float("inf")), ["Infinity is no JSON number"]),

@@ -86,6 +86,21 @@ def test_ingest_adds_skips_replaces_and_removes(index: Index, embedder: Counting
     ]
 
 
+def test_a_moved_folder_is_not_embedded_again_and_shows_its_new_place(
+    index: Index, embedder: CountingEmbedder, folder: Path
+) -> None:
+    index.ingest(folder)
+    embedder.passages.clear()
+    moved = folder.rename(folder.with_name("moved"))
+    assert numbers(index.ingest(moved)) == (0, 0, 4, 0, 5)
+    assert embedder.passages == []
+    assert {passage.source for passage in index.passages()} == {
+        str(moved / name) for name in ("procedures/ramps.md", "notices/pets.html", "notices/rows.jsonl")
+    }
+    best = index.search("What is the axle limit at berth 2?", 1)[0].passage
+    assert (best.section, best.source) == ("Limits", str(moved / "procedures/ramps.md"))
+
+
 def test_only_the_row_that_changed_is_embedded_again(index: Index, embedder: CountingEmbedder, folder: Path) -> None:
     index.ingest(folder)
     embedder.passages.clear()

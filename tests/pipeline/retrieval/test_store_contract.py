@@ -74,6 +74,21 @@ POINTS = [
 ]
 
 
+def test_payload_keys_are_replaced_and_the_rest_of_a_point_stays(store: VectorStore, name: str) -> None:
+    store.upsert(name, POINTS)
+    store.set_payload(name, [ident(1), ident(3)], {"document_id": "moved"})
+    store.set_payload(name, [], {"document_id": "nowhere"})
+    assert {each.id: each.payload["document_id"] for each in store.scroll(name)} == {
+        ident(1): "moved",
+        ident(2): "a",
+        ident(3): "moved",
+        ident(4): "c",
+    }
+    assert store.count(name, {"document_id": "moved"}) == 2
+    (found,) = store.search(name, [Search([1.0, 0.0])], 1)
+    assert found[0].payload == {"document_id": "moved", "metadata": {"year": 2024, "open": True, "tags": ["x", "y"]}}
+
+
 def test_dense_search_gives_cosines_best_first_with_the_payload(store: VectorStore, name: str) -> None:
     store.upsert(name, POINTS)
     (found,) = store.search(name, [Search([1.0, 0.0])], 3)
