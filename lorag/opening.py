@@ -54,7 +54,7 @@ def init_project(
 
     Writes lorag.yaml with a comment for each setting. Installs the bundled adapters, unless `starters` is False; they serve
     until the project has its own. `base` is a language model: a hub id or a folder. Raises InputError if `documents` is no
-    folder, ConfigError if `folder` is a project already.
+    folder, ConfigError if `folder` is a project already, BaseError if the package of the starters' base is not installed.
     """
     make_project(Path(folder), Path(documents), base=base, starters=starters)
     return open_project(folder, engine=engine, embedder=embedder)

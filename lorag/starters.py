@@ -16,6 +16,7 @@ from lorag.pipeline.adapters.registry import CANDIDATE, PRODUCTION, Registry, Ve
 from lorag.pipeline.adapters.starters import bundled_starters
 from lorag.pipeline.config import Settings
 from lorag.pipeline.contracts import contract_hash
+from lorag.pipeline.engine.bases import require_installed
 from lorag.pipeline.errors import AdapterError, IdentityMismatch
 from lorag.pipeline.records import Role
 
@@ -23,7 +24,7 @@ from lorag.pipeline.records import Role
 def fitting_starters(settings: Settings) -> tuple[dict[Role, Path], str]:
     """The bundled adapters that fit the project's base, each checked, and if there are none the reason in one line.
 
-    Raises AdapterError for a starter that is damaged or made for other prompts.
+    Raises AdapterError for a starter that is damaged or made for other prompts, BaseError if their base is not installed.
     """
     found = bundled_starters()
     cards = {role: _checked(role, folder) for role, folder in found.items()}
@@ -34,6 +35,7 @@ def fitting_starters(settings: Settings) -> tuple[dict[Role, Path], str]:
     bases = {card.identity.base for card in cards.values()}
     if bases != {settings.base.model}:
         return {}, f"they are for {', '.join(sorted(bases))}, the base here is {settings.base.model}"
+    require_installed(settings.base.model)
     return found, ""
 
 

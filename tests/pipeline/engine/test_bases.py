@@ -11,10 +11,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from lorag.pipeline.adapters.card import read_card
+from lorag.pipeline.adapters.starters import bundled_starters
 from lorag.pipeline.engine import bases
 from lorag.pipeline.engine.bases import GGUF_SHA256, SMOLLM2, cache_folder, convert_smollm2, resolve_base, smollm2_gguf
 from lorag.pipeline.errors import BaseError
@@ -89,6 +92,32 @@ def test_converted_once(fake_package: Path, cache: Path, monkeypatch: pytest.Mon
     assert convert_smollm2() == first and len(calls) == 1
     assert first.parent == cache / "bases" and left_in(cache) == [first.name]
     assert resolve_base(SMOLLM2).location == str(first)
+
+
+def test_the_digest_does_not_follow_the_release_of_transformers_that_converts(
+    fake_package: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or each new release would cut off all adapters of the base. A cache that an earlier LoRAG left is put right in place."""
+
+    def written_by(release: str) -> Callable[[Path, Path], None]:
+        def write(gguf: Path, folder: Path) -> None:
+            write_small(gguf, folder)
+            (folder / "config.json").write_text(json.dumps({"transformers_version": release}))
+
+        return write
+
+    monkeypatch.setattr(bases, "_write_plain_folder", written_by("5.23.0"))
+    first = resolve_base(SMOLLM2)
+    (Path(first.location) / "config.json").write_text(json.dumps({"transformers_version": "5.24.0"}))
+    assert resolve_base(SMOLLM2) == first
+    shutil.rmtree(first.location)
+    monkeypatch.setattr(bases, "_write_plain_folder", written_by("5.24.0"))
+    assert resolve_base(SMOLLM2) == first
+
+
+def test_the_starters_are_bound_to_the_real_base() -> None:
+    cards = [read_card(folder) for folder in bundled_starters().values()]
+    assert {card.identity.base_digest for card in cards} == {resolve_base(SMOLLM2).digest}
 
 
 def test_a_conversion_that_fails_leaves_nothing(fake_package: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
