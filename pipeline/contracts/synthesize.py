@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lorag.pipeline.contracts.citations import cited_numbers, without_marks
 from lorag.pipeline.contracts.context import PassageText, one_line, shared_context
+from lorag.pipeline.contracts.refusals import declines
 from lorag.pipeline.contracts.style import PromptStyle
 from lorag.pipeline.records import Message, Outcome
 
@@ -23,16 +24,6 @@ EXAMPLE_USER = (
     "Question: When does the reading room close on a Tuesday?\n\n" + PLAIN_TASK
 )
 EXAMPLE_REPLY = "at 19:30 [1]"
-
-_MARK = re.compile(r"\s*\[(\d{1,3})\]")
-_REFUSALS = re.compile(
-    r"(?:passages?|text|context|documents?) (?:do(?:es)? not|do(?:es)?n['’]t) (?:say|mention|provide|contain|state|specify)",
-    re.IGNORECASE,
-)
-_UNCITED_REFUSALS = re.compile(
-    r"(?:is|are) not (?:mentioned|provided|stated|specified)|no (?:passage|information)", re.IGNORECASE
-)
-"""Said of a subject itself ("a pilot is not provided"), these are answers: they decline only if no passage is cited."""
 
 
 def messages(question: str, passages: Sequence[PassageText], style: PromptStyle = PromptStyle.TUNED) -> tuple[Message, ...]:
@@ -67,18 +58,13 @@ class Reply:
 def parse(reply: str, passage_count: int) -> Reply:
     """Parse a reply.
 
-    A refusal needs no mark, and its marks are dropped. An answer needs at least one mark, and every mark must name a passage
-    that was shown. Otherwise the outcome is unparsed, and text and valid numbers are kept.
+    A refusal (`refusals`) needs no mark, and its marks are dropped. An answer needs at least one mark, and every mark must name a
+    passage that was shown. Otherwise the outcome is unparsed, and text and valid numbers are kept.
     """
-    text = one_line(_MARK.sub("", reply))
-    numbers = tuple(dict.fromkeys(int(n) for n in _MARK.findall(reply)))
-    if is_refusal(text) or (not numbers and _UNCITED_REFUSALS.search(text)):
+    text = one_line(without_marks(reply))
+    if declines(reply):
         return Reply(text, (), True, Outcome.OK)
+    numbers = cited_numbers(reply)
     valid = tuple(n for n in numbers if 1 <= n <= passage_count)
     sound = bool(text) and bool(valid) and valid == numbers
     return Reply(text, valid, False, Outcome.OK if sound else Outcome.UNPARSED)
-
-
-def is_refusal(text: str) -> bool:
-    """Whether a reply declines, cited or not: by the agreed sentence, or an untuned model's equivalent about the passages."""
-    return text.casefold().startswith(REFUSAL.casefold().rstrip(".")) or bool(_REFUSALS.search(text))

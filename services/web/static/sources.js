@@ -2,17 +2,32 @@
 
 import { el, plural } from "./dom.js";
 
-const MARK = /\s*\[(\d{1,3})\]/g;
+// The forms that pipeline/contracts/citations.py reads: [1], [1, 2], [1-3], [1–3], [1 and 2], [passage 1].
+const DASH = "(?:[-‐‑‒–—−]|\\bto\\b)";
+const ITEM = `\\d{1,3}(?:\\s*${DASH}\\s*\\d{1,3})?`;
+const MARK = new RegExp(
+  `\\s*\\[\\s*(?:passages?\\s+|no\\.\\s*|\\^)?(${ITEM}(?:\\s*(?:,\\s*and\\b|[,;&]|\\band\\b)\\s*${ITEM})*)\\s*\\]`,
+  "gi",
+);
+const NUMBERS = new RegExp(`(\\d+)(?:\\s*${DASH}\\s*(\\d+))?`, "gi");
 
-/** The answer with each mark `[n]` as `mark(n)`. Marks of sources that the text does not name follow at its end. */
+/** The passages that the inside of a mark names, in order. */
+function numbersOf(listed) {
+  return [...listed.matchAll(NUMBERS)].flatMap(([, low, high]) => {
+    const [first, last] = [Number(low), Number(high ?? low)].sort((a, b) => a - b);
+    return Array.from({ length: last - first + 1 }, (_, step) => first + step);
+  });
+}
+
+/** The answer with each number of a citation mark as `mark(n)`. Marks of sources that the text does not name follow at its end. */
 export function markedText(text, cited, mark) {
   const nodes = [];
   const named = new Set();
   let at = 0;
   for (const match of text.matchAll(MARK)) {
-    const number = Number(match[1]);
-    nodes.push(text.slice(at, match.index), mark(number));
-    named.add(number);
+    const numbers = numbersOf(match[1]);
+    nodes.push(text.slice(at, match.index), ...numbers.map(mark));
+    numbers.forEach((number) => named.add(number));
     at = match.index + match[0].length;
   }
   nodes.push(text.slice(at));

@@ -69,6 +69,12 @@ def test_target_is_read_back_as_it_was_meant(answer: str, numbers: list[int], ta
         ("[2] at 07:40", Reply("at 07:40", (2,), False, Outcome.OK)),
         ("at 07:40\n\n[1]\n", Reply("at 07:40", (1,), False, Outcome.OK)),
         ("A pilot is not provided on Sundays [2]", Reply("A pilot is not provided on Sundays", (2,), False, Outcome.OK)),
+        ("at 07:40 [1, 2]", Reply("at 07:40", (1, 2), False, Outcome.OK)),
+        ("at 07:40 [1–2].", Reply("at 07:40.", (1, 2), False, Outcome.OK)),
+        (
+            "The text does not specify, but rule 7 says 10:00 [1]",
+            Reply("The text does not specify, but rule 7 says 10:00", (1,), False, Outcome.OK),
+        ),
         ("There is no passage in a gale [1]", Reply("There is no passage in a gale", (1,), False, Outcome.OK)),
     ],
 )
@@ -87,7 +93,8 @@ def test_an_answer_with_its_marks(reply: str, expected: Reply) -> None:
         ("at 07:40 [3]", "at 07:40", ()),
         ("at 07:40 [0]", "at 07:40", ()),
         ("at 07:40 [1][99]", "at 07:40", (1,)),
-        ("at 07:40 [1, 2]", "at 07:40 [1, 2]", ()),
+        ("at 07:40 [1, 3]", "at 07:40", (1,)),
+        ("at 07:40 [1-3]", "at 07:40", (1, 2)),
         ("at 07:40 [1234]", "at 07:40 [1234]", ()),
         ("at 07:40 [-1]", "at 07:40 [-1]", ()),
         ("at 07:40 (1)", "at 07:40 (1)", ()),
