@@ -14,6 +14,7 @@ from typing import Any
 from lorag.assembly import open_registry
 from lorag.evaluating.claims import held_out_claim, held_out_data
 from lorag.evaluating.details import Details, usage_json
+from lorag.evaluating.floor_figures import FloorFigures, floor_figures
 from lorag.evaluating.measuring import (
     NO_VERSIONS,
     ROLES,
@@ -26,7 +27,7 @@ from lorag.evaluating.measuring import (
 )
 from lorag.evaluating.run_folder import RunFolder, identity, open_run
 from lorag.evaluating.starter_figures import against_starters, with_starter
-from lorag.evaluating.testset import Sizes, read_tests, roles_tested, rows_of
+from lorag.evaluating.testset import Sizes, read_examples, read_tests, roles_tested, rows_of
 from lorag.pipeline.adapters.evidence import BARE_BASE, Evidence, EvidenceData
 from lorag.pipeline.adapters.registry import CANDIDATE, PRODUCTION, Registry, Version
 from lorag.pipeline.adapters.starters import is_starter
@@ -53,9 +54,8 @@ from lorag.pipeline.evaluation.ablation import (
 )
 from lorag.pipeline.evaluation.bootstrap import Interval
 from lorag.pipeline.evaluation.factorial import Factorial, factorial_effects, part_of, touches
-from lorag.pipeline.evaluation.floors import floors
 from lorag.pipeline.evaluation.journal import Usage
-from lorag.pipeline.evaluation.report.records import Ablation, AblationRow, Cell, Comparison, Floor
+from lorag.pipeline.evaluation.report.records import Ablation, AblationRow, Cell, Comparison
 from lorag.pipeline.records import Role
 from lorag.training.dataset import DataFolder
 
@@ -97,23 +97,24 @@ LOWER_IS_BETTER = (answer_metrics.WRONG_REFUSALS, rewrite_metrics.HARM)
 class Evaluation:
     """The results of an evaluation. `measured` holds every item; the rest is for tables.
 
-    `ablation` has the base chain, each adapter alone and all of them. `runs` has every configuration and `factorial` their
-    effects, if all of them were measured. `usage` counts requests and tokens, and `notes` say what was left out. If starters were
-    measured, `ablation` and `comparisons` show them too. `claims` are for each adapter's card: against what serves, then against
-    the bare base.
+    `ablation` has the base chain, each adapter alone and all of them. `floors` compare these with `measured_floors`, the systems
+    without training. `runs` has every configuration and `factorial` their effects, if all of them were measured. `usage` counts
+    requests and tokens. `notes` say where a floor wins, then what was left out. If starters were measured, `ablation` and
+    `comparisons` show them too. `claims` are for each adapter's card: against what serves, then against the bare base.
     """
 
     tests: TestSet
     measured: tuple[Measured, ...]
     ablation: Ablation
     comparisons: tuple[Comparison, ...]
-    floors: tuple[Floor, ...]
+    floors: FloorFigures = FloorFigures()
     runs: Ablation = Ablation((), ())
     factorial: Factorial = Factorial(())
     usage: tuple[Usage, ...] = ()
     details: Details | None = None
     notes: tuple[str, ...] = ()
     starters: Measured | None = None
+    measured_floors: tuple[Measured, ...] = ()
     claims: Mapping[Role, tuple[Evidence, ...]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -122,7 +123,8 @@ class Evaluation:
         return {
             "configurations": rows,
             "comparisons": [asdict(each) for each in self.comparisons],
-            "floors": [asdict(each) for each in self.floors],
+            "floors": [asdict(each) for each in self.floors.best],
+            "against_floors": [asdict(each) for each in self.floors.comparisons],
             "notes": list(self.notes),
             **({} if self.details is None else self.details.to_json()),
         }
@@ -190,9 +192,11 @@ def evaluate(
             on_documents=on_documents,
             starters=starters,
             serving={role: each for role, each in serving.items() if role in roles and each.id != versions[role].id},
+            examples=read_examples(data),
         )
         in_table = {each.name for each in one_at_a_time(roles)}
         comparisons, too_few = compare(run.measured, roles)
+        figures = floor_figures(run.floors, run.measured, roles, (*METRICS, *FURTHER), LOWER_IS_BETTER)
         shown = [each for each in run.measured if each.configuration.name in in_table]
         starter_notes: tuple[str, ...] = ()
         if run.starters is not None:
@@ -204,11 +208,12 @@ def evaluate(
             measured=run.measured,
             ablation=_table(shown, tests, run.reach),
             comparisons=comparisons,
-            floors=floors(tests, run.measured[0]),
+            floors=figures,
             usage=run.usage,
             starters=run.starters,
             details=run.details,
-            notes=(*without_rows, *too_few, *starter_notes),
+            measured_floors=run.floors,
+            notes=(*figures.notes, *without_rows, *too_few, *starter_notes),
             claims=_claims(settings, data, roles, serving, run),
         )
         if full:
@@ -263,7 +268,16 @@ def evaluate_adapter(
     tests = read_tests(folder, sizes or Sizes(), roles=(role,))
     both = (Configuration(BASE_CHAIN, frozenset()), Configuration(f"+ {role.value}", frozenset({role})))
     serving = {role: production} if production is not None and production.id != found.id else {}
-    run = run_configurations(settings, tests, {role: found}, both, on_progress, on_documents=on_documents, serving=serving)
+    run = run_configurations(
+        settings,
+        tests,
+        {role: found},
+        both,
+        on_progress,
+        on_documents=on_documents,
+        serving=serving,
+        examples=read_examples(folder),
+    )
     claims = _claims_of(registry, role, held_out_data(folder, role, (role,)), serving, run)
     return registry.attach_evidence(role, found.id, claims), claims
 
@@ -329,7 +343,7 @@ def _table(measured: Sequence[Measured], tests: TestSet, reach: Mapping[str, fro
             if key not in known:
                 known[key] = interval(each, metric)
         cells = {metric: found for metric, key in keys.items() if (found := known[key]) is not None}
-        shown = {metric: Cell(found.value, found.low, found.high, found.n) for metric, found in cells.items()}
+        shown = {metric: Cell(found.value, found.low, found.high, found.n, found.groups) for metric, found in cells.items()}
         kind = STARTER_PREFIX if each.configuration.name == STARTERS else ""
         on = tuple(f"{kind}{role.value}" for role in ROLES if role in each.configuration.on)
         rows.append(AblationRow(each.configuration.name, shown, on))

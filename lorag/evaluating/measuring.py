@@ -6,6 +6,7 @@ Evaluation has indexes of its own, next to the project's, which it never changes
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,10 +34,12 @@ from lorag.pipeline.engine.local import LocalEngine
 from lorag.pipeline.engine.memo import Memo
 from lorag.pipeline.engine.scripted import ScriptedEngine
 from lorag.pipeline.errors import DataError, IndexMismatch, InputError
-from lorag.pipeline.evaluation.ablation import Configuration, Measured, TestSet
-from lorag.pipeline.evaluation.bench import Bench, Parts
+from lorag.pipeline.evaluation.ablation import Configuration, JudgeItem, Measured, TestSet
+from lorag.pipeline.evaluation.bench import Bench, Parts, System
+from lorag.pipeline.evaluation.floors.stages import NO_MODEL
+from lorag.pipeline.evaluation.floors.systems import floor_systems
 from lorag.pipeline.evaluation.journal import Journal, Usage
-from lorag.pipeline.records import Role
+from lorag.pipeline.records import Passage, Role
 from lorag.pipeline.retrieval.index import Index
 from lorag.pipeline.stages import Retriever
 
@@ -56,7 +59,7 @@ NO_VERSIONS: Mapping[Role, Version] = MappingProxyType({})
 class Measurements:
     """Measurements and usage, with the details and the starters if they were asked for. `reach` is that of `Parts`.
 
-    `serving` are the versions that serve, each alone on the base chain.
+    `serving` are the versions that serve, each alone on the base chain. `floors` are the systems without training.
     """
 
     measured: tuple[Measured, ...]
@@ -65,6 +68,7 @@ class Measurements:
     details: Details | None = None
     starters: Measured | None = None
     serving: Mapping[Role, Measured] = field(default_factory=dict)
+    floors: tuple[Measured, ...] = ()
 
 
 def run_configurations(
@@ -79,11 +83,13 @@ def run_configurations(
     on_documents: Documents | None = None,
     starters: Mapping[Role, Version] = NO_VERSIONS,
     serving: Mapping[Role, Version] = NO_VERSIONS,
+    examples: Sequence[JudgeItem] = (),
 ) -> Measurements:
     """Measure each configuration, and `with_details` the details. Requests that `run_folder` has replies to are not sent again.
 
     `starters` are measured together, as one more configuration, and each version of `serving` alone. Items of both are not saved.
-    `on_documents` is called while the indexes of evaluation are filled. The first time this takes as long as an ingest.
+    `examples` are the judge's training rows, from which its floors choose. `on_documents` is called while the indexes of
+    evaluation are filled. The first time this takes as long as an ingest.
 
     Raises DataError if a question's gold passage is in no document.
     """
@@ -102,7 +108,7 @@ def run_configurations(
     needs_base = bool(tests.rewrites or tests.judgments or generates)
     measured = []
     encoders = (versions.get(Role.EMBEDDER), serving.get(Role.EMBEDDER))
-    with _retrievers(settings, encoders, tests, on_documents) as (frozen, tuned, production):
+    with _retrievers(settings, encoders, tests, on_documents) as searches:
         base = open_base(with_adapters(settings, generation)) if needs_base else None
         if base is not None:
             _load_further(base, settings, (*starters.values(), *serving.values()))
@@ -110,10 +116,10 @@ def run_configurations(
         model = base.engine if base else ScriptedEngine(_no_model, scorer=_no_model)
         adapters: dict[Role, str] = {role: version_name(version) for role, version in generation.items()}
         engine = Layer(Layer(model, journal), Memo(count))
-        parts = Parts(engine, adapters, frozen, tuned, chain_options(settings))
+        parts = Parts(engine, adapters, searches.frozen, searches.tuned, chain_options(settings))
         bench = Bench(parts, tests)
         starter_bench = Bench(replace(parts, adapters=_resident(starters), tuned=None), tests)
-        serving_bench = Bench(replace(parts, adapters=_resident(serving), tuned=production), tests)
+        serving_bench = Bench(replace(parts, adapters=_resident(serving), tuned=searches.production), tests)
         total = bench.planned(configurations) + serving_bench.planned(serving_configurations)
         total += starter_bench.planned([starter_configuration]) if starters else 0
         total += planned_details(tests, tuple(versions)) if with_details else 0
@@ -122,6 +128,10 @@ def run_configurations(
             measured.append(bench.measure(configuration))
             if run_folder is not None:
                 run_folder.add(measured[-1], tests)
+        floors = _measure_floors(bench, floor_systems(tests, searches.passages, examples), journal)
+        if run_folder is not None:
+            for each in floors:
+                run_folder.add(each, tests)
         name = STARTERS
         starters_measured = starter_bench.measure(starter_configuration) if starters else None
         serving_measured = {}
@@ -130,7 +140,19 @@ def run_configurations(
             serving_measured[role] = serving_bench.measure(configuration)
         name = DETAILS
         details = measure_details(parts, tests, measured) if with_details else None
-    return Measurements(tuple(measured), journal.usage(), parts.reach, details, starters_measured, serving_measured)
+    return Measurements(tuple(measured), journal.usage(), parts.reach, details, starters_measured, serving_measured, floors)
+
+
+def _measure_floors(bench: Bench, systems: Sequence[System], journal: Journal) -> tuple[Measured, ...]:
+    """Measure each floor, with its time among the costs."""
+    found = []
+    for system in systems:
+        started = time.perf_counter()
+        found.append(bench.run(system))
+        parts = (found[-1].rewrites.items, found[-1].retrieval.items, found[-1].answers.items, found[-1].judgments)
+        items = max(map(len, parts))
+        journal.add(Usage(system.configuration.name, NO_MODEL, items, timed=items, seconds=time.perf_counter() - started))
+    return tuple(found)
 
 
 def _resident(versions: Mapping[Role, Version]) -> dict[Role, str]:
@@ -164,18 +186,29 @@ def _no_model(request: Any) -> Any:
     raise InputError("retrieval alone is measured here; no model is loaded")
 
 
+@dataclass(frozen=True, slots=True)
+class _Searches:
+    """The retrievers of an evaluation, and the passages that they search."""
+
+    frozen: Retriever
+    tuned: Retriever | None = None
+    production: Retriever | None = None
+    passages: tuple[Passage, ...] = ()
+
+
 @contextlib.contextmanager
 def _retrievers(
     settings: Settings, encoders: tuple[Version | None, Version | None], tests: TestSet, on_documents: Documents | None
-) -> Iterator[tuple[Retriever, Retriever | None, Retriever | None]]:
+) -> Iterator[_Searches]:
     """Retrievers by the settings, on updated indexes of the project's documents: one of the frozen encoder, one of each of
     `encoders`."""
     if not tests.chain:
-        yield Retriever(_NoSearch()), None, None
+        yield _Searches(Retriever(_NoSearch()))
         return
     reranker = open_reranker(settings)
     with contextlib.ExitStack() as opened:
         known: dict[str, Retriever] = {}
+        passages: tuple[Passage, ...] = ()
         for encoder in (None, *filter(None, encoders)):
             index = opened.enter_context(contextlib.closing(_index(settings, encoder)))
             _update(index, settings.documents, on_documents)
@@ -183,9 +216,10 @@ def _retrievers(
                 settings, index, version_name(encoder) if encoder else "", reranker
             )
             if encoder is None:
-                _require_gold(tests, index, settings.documents)
-        tuned, production = encoders
-        yield known[""], known[tuned.id] if tuned else None, known[production.id] if production else None
+                passages = tuple(index.passages())
+                _require_gold(tests, passages, settings.documents)
+        tuned, production = (known[each.id] if each else None for each in encoders)
+        yield _Searches(known[""], tuned, production, passages)
 
 
 class _NoSearch:
@@ -216,9 +250,9 @@ def _update(index: Index, documents: Path, on_documents: Documents | None) -> No
         index.ingest(documents, rebuild=True, on_progress=on_progress)
 
 
-def _require_gold(tests: TestSet, index: Index, documents: Path) -> None:
+def _require_gold(tests: TestSet, passages: Sequence[Passage], documents: Path) -> None:
     """Raises DataError for a gold passage that no document holds: it can never be found, so every figure would be too low."""
-    known = {passage.id for passage in index.passages()}
+    known = {passage.id for passage in passages}
     lacking = [(item.gold.id, each) for item in tests.chain for each in item.gold.passage_ids if each not in known]
     if lacking:
         row, passage = lacking[0]

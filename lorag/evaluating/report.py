@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from lorag.assembly import open_registry, version_name
 from lorag.evaluating.evaluation import LOWER_IS_BETTER, ROLES, Evaluation
+from lorag.evaluating.floor_figures import why_without_floor
 from lorag.pipeline.adapters.card import now_utc
 from lorag.pipeline.adapters.registry import Version
 from lorag.pipeline.config import Settings
@@ -72,7 +73,10 @@ def build_report(
         title=title,
         comparisons=evaluation.comparisons,
         ablation=evaluation.ablation,
-        floors=evaluation.floors,
+        floors=evaluation.floors.best,
+        against_floors=evaluation.floors.comparisons,
+        floor_systems=evaluation.floors.systems,
+        without_floor=why_without_floor(evaluation.ablation.metrics),
         questions=questions,
         outcomes=_outcomes([by_name[row.configuration] for row in evaluation.ablation.rows]),
         notes=(*NOTES, *evaluation.notes, *_left_out(tests, len(questions))),
@@ -91,7 +95,7 @@ def build_report(
             UsageRow(each.stage, each.adapter, each.requests, each.prompt_tokens, each.completion_tokens, each.latency)
             for each in evaluation.usage
         ),
-        results=_results(evaluation.measured, pairs),
+        results=_results((*evaluation.measured, *evaluation.measured_floors), pairs),
     )
 
 
@@ -268,7 +272,11 @@ def _config(settings: Settings) -> dict[str, Any]:
 def _summary(evaluation: Evaluation) -> str:
     alone = [each for each in evaluation.comparisons if each.role != "chain"]
     better = [each for each in alone if each.low > 0]
-    return (
+    text = (
         f"{len(better)} of {len(alone)} adapters beat the base on their own metric, with a 95 % interval of the paired "
         "difference that excludes zero."
     )
+    won = [f"{each.role} by {each.metric} ({each.floor})" for each in evaluation.floors.winners]
+    if not won:
+        return text
+    return f"Not shown to be better than the best floor, a system without training: {', '.join(won)}. {text}"

@@ -122,7 +122,9 @@ def item_rows(measured: Measured, tests: TestSet) -> list[dict[str, Any]]:
             scores.setdefault(scored.id, {}).update(scored.values)
     rows: list[dict[str, Any]] = []
     for item in tests.chain:
-        search, response = measured.searches[item.gold.id], measured.responses.get(item.gold.id)
+        search, response = measured.searches.get(item.gold.id), measured.responses.get(item.gold.id)
+        if search is None:
+            continue  # a floor without a search of this question
         rows.append(
             {
                 **name,

@@ -60,6 +60,11 @@ def read_tests(data: DataFolder, sizes: Sizes, split: str = "test", roles: Seque
     )
 
 
+def read_examples(data: DataFolder) -> tuple[JudgeItem, ...]:
+    """The judge's training rows, from which its floors choose; empty if there are none."""
+    return _judgments(data.judgments("train"), data, Sizes()) if data.has("train", Role.JUDGE) else ()
+
+
 def rows_of(role: Role) -> Role:
     """The role whose test rows a role is measured on."""
     return Role.SYNTHESIZER if role is Role.EMBEDDER else role

@@ -14,7 +14,7 @@ from lorag.pipeline.errors import InputError
 from lorag.pipeline.evaluation import answers as answer_metrics
 from lorag.pipeline.evaluation import rewrites as rewrite_metrics
 from lorag.pipeline.evaluation.answers import GoldAnswer
-from lorag.pipeline.evaluation.judgments import Judged
+from lorag.pipeline.evaluation.judgments import Judged, score_judgments
 from lorag.pipeline.evaluation.label_significance import macro_f1_interval, paired_macro_f1
 from lorag.pipeline.evaluation.rewrites import GoldRewrite
 from lorag.pipeline.evaluation.scores import ScoreTable, pair
@@ -84,7 +84,7 @@ class Configuration:
 @dataclass(frozen=True, slots=True)
 class Measured:
     """One configuration's per-item results, by item id. `responses` are of the answered items. `searches` are of all searched
-    items: the rewrite and the passages for an answer."""
+    items: the rewrite and the passages for an answer. A part that a system does not have is empty."""
 
     configuration: Configuration
     rewrites: ScoreTable
@@ -121,6 +121,16 @@ def full_factorial(roles: Sequence[Role]) -> tuple[Configuration, ...]:
         for chosen in combinations(roles, size)
     ]
     return (base, *alone, *between, together)
+
+
+def mean(measured: Measured, metric: str) -> float | None:
+    """A configuration's figure; None if nothing was measured."""
+    if metric == MACRO_F1:
+        labelled = [item for item in measured.judgments if item.label is not None]
+        return score_judgments(labelled).macro_f1 if labelled else None
+    table, name = _table(measured, metric)
+    values = table.values(name).values()
+    return sum(values) / len(values) if values else None
 
 
 def interval(measured: Measured, metric: str) -> Interval | None:

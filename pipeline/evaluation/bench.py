@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from lorag.pipeline.chain import ChainOptions, build_chain
+from lorag.pipeline.contracts.judge import JudgeInputs, LabelSchema
 from lorag.pipeline.engine.protocol import Engine
 from lorag.pipeline.evaluation.ablation import (
     NDCG,
@@ -30,13 +31,18 @@ from lorag.pipeline.evaluation.retrieval import score_run
 from lorag.pipeline.evaluation.rewrites import score_rewrites
 from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable
 from lorag.pipeline.evaluation.trec import Scored
-from lorag.pipeline.records import Outcome, Query, Role
+from lorag.pipeline.records import Outcome, Query, Response, Role, Verdict
 from lorag.pipeline.stages import Judge, Retriever
 from lorag.pipeline.stages.retriever import DEPTH
 from lorag.pipeline.stages.stage import ChainState, Stage, StageResult, upstream
 
 REWRITES, RETRIEVAL, ANSWERS = "rewrite", "retrieve", "synthesize"
 """The stages whose results are scored."""
+
+SCORED: Mapping[str, str] = {"rewrites": REWRITES, "retrieval": RETRIEVAL, "answers": ANSWERS}
+"""Each part of `Measured` that a chain has, and the stage that it is scored after."""
+
+PARTS = frozenset({*SCORED, "judgments"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +66,34 @@ class Parts:
     def reach(self) -> Mapping[str, frozenset[Role]]:
         """Each part of `Measured`, and the adapters that can change it in this chain."""
         stages = self.stages(frozenset())
-        scored = {"rewrites": REWRITES, "retrieval": RETRIEVAL, "answers": ANSWERS}
-        found = {part: frozenset(stage.role for stage in upstream(stages, name)) for part, name in scored.items()}
+        found = {part: frozenset(stage.role for stage in upstream(stages, name)) for part, name in SCORED.items()}
         return {**found, "judgments": frozenset({Role.JUDGE})}
 
     def judge(self, on: frozenset[Role]) -> Judge:
         return Judge(self.engine, self.adapters.get(Role.JUDGE) if Role.JUDGE in on else None)
+
+
+class Labeller(Protocol):
+    """Chooses labels: the judge, or a rule. Within one process, equal keys and inputs give the same verdicts."""
+
+    @property
+    def key(self) -> Hashable: ...
+
+    def judge(self, schema: LabelSchema, inputs: Sequence[JudgeInputs]) -> list[Verdict]:
+        """One verdict an input, in order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """A system to measure: a chain, and what judges the labelled items. Only `parts` of `Measured` are scored, the others are
+    empty. `tasks` are the judge tasks that `judge` has labels for (None: all)."""
+
+    configuration: Configuration
+    stages: tuple[Stage, ...] = ()
+    judge: Labeller | None = None
+    parts: frozenset[str] = PARTS
+    tasks: frozenset[str] | None = None
 
 
 T = TypeVar("T")
@@ -97,18 +125,33 @@ class Bench:
 
     def measure(self, configuration: Configuration) -> Measured:
         """Measure one configuration; results that it shares with an earlier one are reused."""
-        tests, stages = self._tests, self._parts.stages(configuration.on)
-        rewrites = self._cached(_stage_key(stages, REWRITES), lambda: self._rewrites(stages))
-        searched = self._states(stages, [item.query for item in tests.chain], RETRIEVAL)
-        retrieval = self._cached(_stage_key(stages, RETRIEVAL), lambda: _score_hits(tests.chain, searched))
-        items = [item for item in tests.chain if item.answered]
-        ended = self._states(stages, [item.query for item in items], ANSWERS)
-        answers = self._cached(_stage_key(stages, ANSWERS), lambda: _score_answers(items, ended))
-        judge = self._parts.judge(configuration.on)
-        judgments = self._cached(judge.key, lambda: _judge(tests.judgments, judge))
-        responses = {item.gold.id: state.response() for item, state in zip(items, ended, strict=True)}
-        searches = {item.gold.id: Search(state.rewrite, state.hits) for item, state in zip(tests.chain, searched, strict=True)}
-        return Measured(configuration, rewrites, retrieval, answers, judgments, responses, searches)
+        on = configuration.on
+        return self.run(System(configuration, self._parts.stages(on), self._parts.judge(on)))
+
+    def run(self, system: System) -> Measured:
+        """Measure any system on the same items; results that it shares with an earlier one are reused."""
+        tests, stages, parts = self._tests, system.stages, system.parts
+        rewrites, retrieval, answers = ScoreTable(()), ScoreTable(()), ScoreTable(())
+        responses, searches = dict[str, Response](), dict[str, Search]()
+        judgments: tuple[Judged, ...] = ()
+        if "rewrites" in parts:
+            rewrites = self._cached(_stage_key(stages, REWRITES), lambda: self._rewrites(stages))
+        if "retrieval" in parts:
+            searched = self._states(stages, [item.query for item in tests.chain], RETRIEVAL)
+            retrieval = self._cached(_stage_key(stages, RETRIEVAL), lambda: _score_hits(tests.chain, searched))
+            pairs = zip(tests.chain, searched, strict=True)
+            searches |= {item.gold.id: Search(state.rewrite, state.hits) for item, state in pairs}
+        if "answers" in parts:
+            items = [item for item in tests.chain if item.answered]
+            ended = self._states(stages, [item.query for item in items], ANSWERS)
+            answers = self._cached(_stage_key(stages, ANSWERS), lambda: _score_answers(items, ended))
+            for item, state in zip(items, ended, strict=True):
+                responses[item.gold.id] = state.response()
+                searches.setdefault(item.gold.id, Search(state.rewrite, state.hits))
+        if "judgments" in parts and (judge := system.judge) is not None:
+            asked = [item for item in tests.judgments if system.tasks is None or item.schema.task in system.tasks]
+            judgments = self._cached((judge.key, system.tasks), lambda: _judge(asked, judge))
+        return Measured(system.configuration, rewrites, retrieval, answers, judgments, responses, searches)
 
     def _cached(self, key: Hashable, score: Callable[[], T]) -> T:
         if key not in self._scored:
@@ -175,7 +218,7 @@ def _score_hits(items: Sequence[ChainItem], states: Sequence[ChainState]) -> Sco
     )
 
 
-def _judge(items: Sequence[JudgeItem], judge: Judge) -> tuple[Judged, ...]:
+def _judge(items: Sequence[JudgeItem], judge: Labeller) -> tuple[Judged, ...]:
     """Labels are named `task: label`, so that one macro-F1 covers the classes of all tasks."""
     results: dict[str, Judged] = {}
     for task in dict.fromkeys(item.schema.task for item in items):

@@ -52,6 +52,10 @@ class Journal:
         """The cost of each stage and adapter so far, in the order of their first requests."""
         return tuple(self._usage.values())
 
+    def add(self, usage: Usage) -> None:
+        """Count what made no request to the engine."""
+        self._usage[usage.stage, usage.adapter] = usage
+
     def __call__(self, requests: Sequence[Request], ask: Callable[[Sequence[Request]], list[Result]]) -> list[Result]:
         digests = [digest(request) for request in requests]
         if all(each in self._known for each in digests):

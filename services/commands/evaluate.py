@@ -17,6 +17,7 @@ from lorag.services.options import HERE, DataFolder, Format, Output, Project, Tu
 from lorag.services.terminal import cell, command, for_project, out, progress_bars, show, show_json, table
 
 if TYPE_CHECKING:
+    from lorag.evaluating.floor_figures import FloorFigures
     from lorag.evaluating.one_adapter import AdapterEvaluation
     from lorag.pipeline.evaluation.report.records import Ablation, Comparison
 
@@ -65,10 +66,13 @@ def chain(
     if output is Format.JSON:
         show_json({**found.to_json(), "usage": usage_json(found.usage)})
     else:
+        for note in found.floors.notes:
+            show(note)
         _show_ablation(found.ablation)
+        _show_floors(found.floors)
         _show_comparisons(found.comparisons)
         show_details(found.details, found.usage)
-        for note in found.notes:
+        for note in found.notes[len(found.floors.notes) :]:
             show(note)
 
 
@@ -79,6 +83,23 @@ def _show_ablation(ablation: Ablation) -> None:
         cells = (row.cells.get(metric) for row in ablation.rows)
         rows.add_row(cell(metric), *("" if found is None else f"{found.value:.3f}" for found in cells))
     out().print(rows)
+
+
+def _show_floors(floors: FloorFigures) -> None:
+    """A row per comparison with the best system without training, those that it wins first."""
+    columns = ("role", "metric", "best floor", ">floor", ">tuned", ">difference", ">95 % interval", ">n, groups", "")
+    rows = table(*columns, title="Paired with the best floor, a system without training")
+    for each in sorted(floors.comparisons, key=lambda each: each.beaten):
+        figures = (
+            f"{each.reference:.3f}",
+            f"{each.tuned:.3f}",
+            f"{each.difference:+.3f}",
+            f"{each.low:+.3f} to {each.high:+.3f}",
+        )
+        verdict = "better" if each.beaten else "the floor wins"
+        rows.add_row(cell(each.role), cell(each.metric), cell(each.floor), *figures, f"{each.n}, {each.groups}", verdict)
+    if floors.comparisons:
+        out().print(rows)
 
 
 def _show_comparisons(comparisons: Sequence[Comparison]) -> None:

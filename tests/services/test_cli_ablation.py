@@ -13,12 +13,20 @@ from lorag.evaluating.testset import Sizes
 from lorag.pipeline.engine.local import LocalEngine
 from lorag.pipeline.engine.protocol import Completion, Generation
 from lorag.pipeline.evaluation.ablation import full_factorial
+from lorag.pipeline.evaluation.floors.stages import NO_MODEL
+from lorag.pipeline.evaluation.floors.systems import ALWAYS_REFUSING, BEST_SENTENCE, BM25, BM25_HISTORY, UNCHANGED
+from lorag.pipeline.evaluation.floors.systems import HISTORY as HISTORY_FIRST
 from lorag.pipeline.evaluation.report.records import Report
 from lorag.pipeline.evaluation.report.write import write_report
 from lorag.pipeline.records import Role
 from lorag.pipeline.retrieval.chunking import chunk
 from lorag.pipeline.retrieval.loading import load_folder
 
+FLOORS = {
+    "rewrites": {UNCHANGED, HISTORY_FIRST},
+    "retrieval": {BM25, BM25_HISTORY},
+    "answers": {BEST_SENTENCE, ALWAYS_REFUSING},
+}
 HISTORY = ["User: Who keeps the key?", "Assistant: The porter."]
 
 
@@ -87,7 +95,8 @@ def test_the_report_has_every_combination_and_its_effects(report: Path) -> None:
     assert found["questions"][3]["tuned"]["adapters"]["rewrite"].startswith("rewriter-0001-")
     assert found["questions"][3]["base"]["adapters"] == {"rewrite": "base", "retrieve": "base", "answer": "base"}
     assert [each["id"] for each in found["results"]["lost"]] == ["q1", "q2", "u1", "t1", "t2"]
-    assert {each["stage"] for each in found["usage"]} == {"rewrite", "synthesize", "support"}
+    asked = {each["stage"] for each in found["usage"] if each["adapter"] != NO_MODEL}
+    assert asked == {"rewrite", "synthesize", "support"}
     provenance = found["provenance"]
     assert provenance["tests"]["questions answered"] == 3
     assert provenance["config"]["retrieval"] == {"k": 4, "hybrid": True, "rerank": None}
@@ -102,9 +111,9 @@ def test_every_item_stands_once_for_all_configurations_that_have_it_alike(report
     names = {each.name for each in full_factorial((Role.REWRITER, Role.EMBEDDER))}
     for part in ("rewrites", "retrieval", "answers"):
         tables = [table for table in results["scores"] if table["part"] == part]
-        assert sorted(name for table in tables for name in table["configurations"]) == sorted(names)
+        assert sorted(name for table in tables for name in table["configurations"]) == sorted(names | FLOORS[part])
         assert len({json.dumps(table["items"]) for table in tables}) == len(tables)
-    (labels,) = results["labels"]
+    labels, _ = results["labels"]
     assert (set(labels["configurations"]), [item["id"] for item in labels["items"]]) == (names, ["j0", "j1"])
 
 

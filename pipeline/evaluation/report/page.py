@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-from lorag.pipeline.evaluation.report import appendix, browser, effects, sections
+from lorag.pipeline.evaluation.report import appendix, browser, effects, floors, sections
 from lorag.pipeline.evaluation.report.markup import Markup, el
 from lorag.pipeline.evaluation.report.records import Report
 
 _NAMES = {
+    "floors": "Floors",
     "headline": "Headline",
     "effects": "Effects",
     "losses": "Losses",
@@ -51,6 +52,8 @@ def render_page(report: Report) -> str:
 
 def _parts(report: Report) -> dict[str, Markup]:
     found: dict[str, Markup] = {}
+    if report.against_floors:
+        found["floors"] = floors.floors(report)
     if report.comparisons and not report.of_two_runs:  # there the effects have the same figures
         found["headline"] = sections.headline(report)
     if report.effects:

@@ -35,12 +35,14 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A figure with its 95 % interval over `n` items; `low` and `high` are None if there are too few items."""
+    """A figure with its 95 % interval over `n` items in `groups` independent groups (0: not known); `low` and `high` are None
+    if there are too few items."""
 
     value: float
     low: float | None
     high: float | None
     n: int
+    groups: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,11 +175,38 @@ class Results:
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """The metric's value without any model, e.g. ROUGE-1 of the raw question."""
+    """The best system without training on a metric, e.g. the unchanged question on ROUGE-1, with its 95 % interval.
+
+    Without an interval (`low` and `high` None) it was measured as a mean alone.
+    """
 
     metric: str
     name: str
     value: float
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    groups: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FloorComparison:
+    """A system against the best floor of a metric: the paired difference tuned − floor with its 95 % interval.
+
+    `role` is as in `Comparison`. `beaten`: the interval shows that the system is better. If not, the floor wins.
+    """
+
+    role: str
+    metric: str
+    floor: str
+    reference: float
+    tuned: float
+    difference: float
+    low: float
+    high: float
+    n: int
+    groups: int
+    beaten: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +264,8 @@ class Report:
     """The whole report. Empty parts are left out of the page; `lower_is_better` names the metrics that should fall.
 
     `sides` are the names of the two systems whose questions, losses and calibration are shown side by side. `ablation` has the
-    few main configurations, `runs` all of them. `effects` are corrected together; `worth` is the difference that `needed` is
+    few main configurations, `runs` all of them, `floor_systems` all floors. `floors` are the best of each metric, and
+    `without_floor` says why a metric has none. `effects` are corrected together; `worth` is the difference that `needed` is
     about. In a report `of_two_runs` each effect is the second minus the first.
     """
 
@@ -243,6 +273,9 @@ class Report:
     comparisons: tuple[Comparison, ...]
     ablation: Ablation = field(default_factory=lambda: Ablation((), ()))
     floors: tuple[Floor, ...] = ()
+    against_floors: tuple[FloorComparison, ...] = ()
+    floor_systems: Ablation = field(default_factory=lambda: Ablation((), ()))
+    without_floor: Mapping[str, str] = field(default_factory=dict)
     showcases: tuple[Showcase, ...] = ()
     questions: tuple[QuestionView, ...] = ()
     curves: tuple[LossCurve, ...] = ()
@@ -275,6 +308,9 @@ def check(report: Report) -> None:
     for comparison in report.comparisons:
         if not comparison.low <= comparison.high:
             raise InputError(f"comparison {comparison.role}: interval {comparison.low} to {comparison.high} is upside down")
+    for each in report.against_floors:
+        if not each.low <= each.high:
+            raise InputError(f"{each.role} against its floor by {each.metric}: interval {each.low} to {each.high} is upside down")
     for ablation, metric in [(each, metric) for each in (report.ablation, report.runs) for metric in each.metrics]:
         if not any(metric in row.cells for row in ablation.rows):
             raise InputError(f"ablation: no configuration has a figure for {metric!r}; leave the column out")

@@ -67,14 +67,14 @@ def ablation_table(ablation: Ablation, runs: Ablation, floors: Sequence[Floor], 
         "tr", el("th", "Configuration", scope="col"), (el("th", name, scope="col", class_="figure") for name in ablation.metrics)
     )
     rows = [
-        el("tr", el("th", row.configuration, scope="row"), (_cell(row.cells.get(name)) for name in ablation.metrics))
+        el("tr", el("th", row.configuration, scope="row"), (figure_cell(row.cells.get(name)) for name in ablation.metrics))
         for row in ablation.rows
     ]
     if floors:
         rows.append(
             el(
                 "tr",
-                el("th", "floor, no model", scope="row"),
+                el("th", "best floor, no training", scope="row"),
                 (_floor(lowest.get(name)) for name in ablation.metrics),
                 class_="floors",
             )
@@ -93,7 +93,7 @@ def ablation_table(ablation: Ablation, runs: Ablation, floors: Sequence[Floor], 
         scrolling(el("table", el("thead", head), el("tbody", rows), class_="grid-table"), "Ablation table"),
         el("div", plots, class_="figures"),
         _all_runs(runs) if len(runs.rows) > len(ablation.rows) else None,
-        lead="Figures with their 95 % intervals over the test items. The floor is what the metric gives with no model at all.",
+        lead="Figures with their 95 % intervals over the test items. The floor is the best system without any training.",
     )
 
 
@@ -116,7 +116,7 @@ def _all_runs(runs: Ablation) -> Markup:
         el(
             "tr",
             el("th", _switches(row, roles), scope="row"),
-            (_cell(row.cells.get(name), repeated=id(row) not in first[name]) for name in runs.metrics),
+            (figure_cell(row.cells.get(name), repeated=id(row) not in first[name]) for name in runs.metrics),
         )
         for row in runs.rows
     ]
@@ -212,18 +212,27 @@ def _comparison(each: Comparison, extent: tuple[float, float], lower_is_better: 
     )
 
 
-def _cell(cell: Cell | None, repeated: bool = False) -> Markup:
+def figure_cell(cell: Cell | None, repeated: bool = False) -> Markup:
+    """A figure with its interval under it; its items and groups are in the title."""
     if cell is None:
         return el("td", el("span", "n/a", class_="absent"), class_="figure")
     span = f"{number(cell.low)}{EN_DASH}{number(cell.high)}" if cell.low is not None and cell.high is not None else "too few"
     kind = "figure repeated" if repeated else "figure"
-    return el("td", el("strong", number(cell.value)), el("small", span), class_=kind, title=f"{cell.n} items")
+    return el(
+        "td",
+        el("strong", number(cell.value)),
+        el("small", span),
+        class_=kind,
+        title=f"{cell.n} items" + (f" in {cell.groups} groups" if cell.groups else ""),
+    )
 
 
 def _floor(floor: Floor | None) -> Markup:
     if floor is None:
         return el("td", "", class_="figure")
-    return el("td", number(floor.value), el("small", floor.name), class_="figure")
+    span = f"{number(floor.low)}{EN_DASH}{number(floor.high)} " if floor.low is not None and floor.high is not None else ""
+    title = f"{floor.n} items in {floor.groups} groups" if floor.n else None
+    return el("td", number(floor.value), el("small", f"{span}{floor.name}"), class_="figure", title=title)
 
 
 def _caption(floor: Floor | None, lower_is_better: bool) -> Markup:

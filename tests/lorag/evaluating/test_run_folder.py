@@ -19,6 +19,8 @@ from lorag.evaluating.run_folder import ITEMS, REQUESTS, RESULT, USAGE
 from lorag.evaluating.saved_items import read_saved
 from lorag.pipeline.config import load_settings
 from lorag.pipeline.errors import DataError
+from lorag.pipeline.evaluation.floors.stages import NO_MODEL
+from lorag.pipeline.evaluation.floors.systems import ALWAYS_REFUSING, BEST_SENTENCE, BM25, BM25_HISTORY, HISTORY, UNCHANGED
 from lorag.pipeline.retrieval.chunking import chunk
 from lorag.pipeline.retrieval.loading import load_folder
 
@@ -89,7 +91,8 @@ def test_killed_and_run_again_all_files_are_those_of_a_run_that_nobody_stopped(
     assert files(killed) == files(whole)
     evaluate_chain(settings, data, out=killed)  # and once more changes nothing, and asks nothing
     assert files(killed) == files(whole)
-    assert all(usage["timed"] == 0 for usage in json.loads((killed / USAGE).read_bytes()))
+    usage = json.loads((killed / USAGE).read_bytes())
+    assert {each["adapter"] for each in usage if each["timed"]} == {NO_MODEL}
     assert json.loads((killed / RESULT).read_bytes()) == json.loads(json.dumps(found.to_json()))
 
 
@@ -126,7 +129,14 @@ def test_a_row_an_item_of_each_configuration(project, data: Path, tmp_path: Path
     names = ("base chain", "+ rewriter", "all adapters")
     wanted = [("question", f"q{n}") for n in range(6)] + [("question", f"t{n}") for n in range(6)]
     wanted += [("rewrite", f"t{n}") for n in range(6)]
-    assert kinds == [(name, *each) for name in names for each in wanted]
+    rewritten = [("rewrite", f"t{n}") for n in range(6)]
+    searched = wanted[:12]
+    floors = [(UNCHANGED, rewritten), (HISTORY, rewritten), (BM25, searched), (BM25_HISTORY, searched)]
+    floors += [(BEST_SENTENCE, searched[:6]), (ALWAYS_REFUSING, searched[:6])]
+    every = [*((name, wanted) for name in names), *floors]
+    assert kinds == [(name, *each) for name, items in every for each in items]
+    saved = read_saved(tmp_path / "run", BM25)
+    assert (len(saved.scores["retrieval"].values("nDCG@10")), saved.scores["answers"].items) == (4 + 6, ())
     first = rows[0]
     assert len(first["hits"]) == 2
     assert first["scores"].keys() >= {"nDCG@10", "EM", "words"} or first["answer"]["refused"]
@@ -179,6 +189,7 @@ def test_the_command_shows_all_tables(project, data: Path, lorag) -> None:
     text = lorag(*command).out
     for part in (
         "Means over the test items",
+        "Paired with the best floor, a system without training",
         "Retrieval on 6 conversation turns",
         "gold rewrite",
         "base chain: of 2 turns that stand alone",
@@ -187,7 +198,8 @@ def test_the_command_shows_all_tables(project, data: Path, lorag) -> None:
         assert part in text, part
     found = lorag(*command, "-o", "json").json()
     assert [row["name"] for row in found["rewrites"]["rows"]] == ["raw question", "base chain", "+ rewriter", "gold rewrite"]
-    assert {each["stage"] for each in found["usage"]} == {"rewrite", "synthesize"}
+    assert {each["stage"] for each in found["usage"] if each["adapter"] != NO_MODEL} == {"rewrite", "synthesize"}
+    assert {each["stage"] for each in found["usage"] if each["adapter"] == NO_MODEL} >= {BM25, BEST_SENTENCE}
     assert {(each["configuration"], each["stage"]) for each in found["outcomes"]} == {
         (name, stage) for name in ("base chain", "+ rewriter", "all adapters") for stage in ("rewrite", "synthesize")
     }

@@ -25,6 +25,7 @@ from lorag.pipeline.evaluation.report.charts import (
 )
 from lorag.pipeline.evaluation.report.effects import probability
 from lorag.pipeline.evaluation.report.markup import Markup, duration, el, number, signed
+from lorag.pipeline.evaluation.report.page import render_page
 from lorag.pipeline.evaluation.report.read import read_run
 from lorag.pipeline.evaluation.report.records import (
     Ablation,
@@ -34,6 +35,7 @@ from lorag.pipeline.evaluation.report.records import (
     Comparison,
     EffectRow,
     Floor,
+    FloorComparison,
     ItemTable,
     LabelTable,
     LossCurve,
@@ -122,7 +124,13 @@ FULL = Report(
             AblationRow(f"+ {EVIL}", {"ROUGE-1": Cell(0.75, 0.7, 0.8, 20)}),
         ),
     ),
-    floors=(Floor("ROUGE-1", f"raw {EVIL}", 0.45),),
+    floors=(Floor("ROUGE-1", f"raw {EVIL}", 0.45, 0.4, 0.5, 20, 10),),
+    against_floors=(
+        FloorComparison("rewriter", "ROUGE-1", f"raw {EVIL}", 0.45, 0.75, 0.3, 0.1, 0.5, 20, 10, True),
+        FloorComparison("chain", "F1", f"sentence {EVIL}", 0.25, 0.2, -0.05, -0.2, 0.1, 20, 10, False),
+    ),
+    floor_systems=Ablation(("ROUGE-1",), (AblationRow(f"raw {EVIL}", {"ROUGE-1": Cell(0.45, 0.4, 0.5, 20, 10)}),)),
+    without_floor={"wrong refusals": f"never refusing {EVIL}"},
     showcases=(Showcase("Shown?", chain()),),
     questions=(
         question("a", Loss.RETRIEVAL, Loss.RIGHT),
@@ -212,7 +220,7 @@ def test_the_json_has_the_comparisons_and_all_else_as_plain_values(tmp_path: Pat
         "n": 20,
         "starter": None,
     }
-    assert found["ablation"]["rows"][0]["cells"]["F1"] == {"value": 0.2, "low": None, "high": None, "n": 1}
+    assert found["ablation"]["rows"][0]["cells"]["F1"] == {"value": 0.2, "low": None, "high": None, "n": 1, "groups": 0}
     assert found["questions"][1]["tuned"]["lost_at"] == "wrong refusal"
     assert found["questions"][0]["tuned"]["verdicts"][0]["probabilities"] == {"yes": 0.9, "no": 0.1}
     assert found["questions"][0]["history"] == [{"speaker": "user", "text": EVIL}]
@@ -244,13 +252,13 @@ def test_the_page_needs_nothing_from_outside(tmp_path: Path) -> None:
 def test_every_drawing_is_said_in_words_and_every_link_has_its_target(tmp_path: Path) -> None:
     page = render(FULL, tmp_path)
     drawings = [tag for tag, name, _ in page.attributes if (tag, name) == ("svg", "role")]
-    # Two strips of the headline and four of the effects, with their axes; waterfalls, dot plots, reliability, a loss curve.
-    # The combinations are spans.
-    assert len(drawings) == len(page.values("svg", "aria-label")) == (1 + 2) + (3 + 4) + 2 + 2 + 1 + 1
+    # Two strips of the floors, two of the headline and four of the effects, with their axes; waterfalls, dot plots,
+    # reliability, a loss curve. The combinations are spans.
+    assert len(drawings) == len(page.values("svg", "aria-label")) == 2 * (1 + 2) + (3 + 4) + 2 + 2 + 1 + 1
     assert page.values("span", "aria-label") == ["base chain", "+ rewriter", "+ synthesizer", "all adapters"]
     targets = set(page.values("section", "id"))
     assert {link.removeprefix("#") for link in page.values("a", "href")} == targets
-    names = "headline effects losses answers ablation calibration questions training outcomes usage notes provenance"
+    names = "floors headline effects losses answers ablation calibration questions training outcomes usage notes provenance"
     assert targets == set(names.split())
 
 
@@ -280,6 +288,7 @@ def test_effects_are_said_in_words_and_folded_where_the_headline_has_them_not(tm
     page = render(FULL, tmp_path)
     strips = [text for tag, text in page.texts if tag == "small"]
     assert [text for text in strips if text in {"better", "worse", "not shown", "they help each other", "they overlap"}] == [
+        "better",  # against the best floor
         "better",  # the headline's own
         "better",
         "worse",  # wrong refusals rose, and that stands in the headline too
@@ -512,3 +521,22 @@ def test_a_file_that_is_not_there_or_no_json_is_refused(tmp_path: Path, content:
         (tmp_path / "report.json").write_text(content, encoding="utf-8")
     with pytest.raises(InputError, match=says):
         read_run(tmp_path, "all adapters")
+
+
+def test_what_a_floor_wins_stands_first() -> None:
+    html = render_page(FULL)
+    page = Page(html)
+    sections = page.values("section", "id")
+    assert sections[0] == "floors"
+    lead = next(text for _, text in page.texts if text.startswith("A floor wins"))
+    assert lead.startswith("A floor wins 1 of 2 comparisons")
+    first = html.index('id="floors"')
+    assert first < html.index("the floor wins") < html.index(">better<") < html.index('id="headline"')
+    assert any("never refusing" in text for _, text in page.texts)
+    assert Page(render_page(replace(FULL, against_floors=()))).values("section", "id")[0] == "headline"
+
+
+def test_a_comparison_with_a_floor_upside_down_is_refused(tmp_path: Path) -> None:
+    wrong = FloorComparison("chain", "F1", "sentence", 0.2, 0.2, 0.0, 0.1, -0.1, 20, 10, False)
+    with pytest.raises(InputError, match="chain against its floor by F1: interval 0.1 to -0.1 is upside down"):
+        write_report(Report("t", (), against_floors=(wrong,)), tmp_path)

@@ -1,0 +1,84 @@
+"""Measured floors → the report's figures: the best floor of each metric, and each adapter and the chain against it.
+
+Measures nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+from lorag.pipeline.evaluation.ablation import ALL_ADAPTERS, OWN_METRIC, Measured, TooFew
+from lorag.pipeline.evaluation.floors.best import WITHOUT_FLOOR, against_floor, best_floors, floor_of
+from lorag.pipeline.evaluation.report.records import Ablation, AblationRow, Cell, Floor, FloorComparison
+from lorag.pipeline.records import Role
+
+
+@dataclass(frozen=True, slots=True)
+class FloorFigures:
+    """`best` has the best floor of each metric, `systems` every floor, and `comparisons` pair each adapter alone on its own
+    metric, and all together (role `chain`) on every metric, with the best floor."""
+
+    best: tuple[Floor, ...] = ()
+    comparisons: tuple[FloorComparison, ...] = ()
+    systems: Ablation = field(default_factory=lambda: Ablation((), ()))
+    notes: tuple[str, ...] = ()
+
+    @property
+    def winners(self) -> tuple[FloorComparison, ...]:
+        """The comparisons in which the system is not shown to be better than the floor."""
+        return tuple(each for each in self.comparisons if not each.beaten)
+
+
+def floor_figures(
+    floors: Sequence[Measured],
+    measured: Sequence[Measured],
+    roles: Sequence[Role],
+    metrics: Sequence[str],
+    lower_is_better: Collection[str],
+) -> FloorFigures:
+    """The floors' figures by `metrics`, and those of `measured` against them."""
+    best = best_floors(floors, metrics, lower_is_better)
+    by_name = {each.configuration.name: each for each in measured}
+    pairs = [(role.value, OWN_METRIC[role], by_name[f"+ {role.value}"]) for role in roles]
+    pairs += [("chain", metric, by_name[ALL_ADAPTERS]) for metric in best]
+    comparisons, too_few = list[FloorComparison](), list[str]()
+    for role, metric, tuned in pairs:
+        if metric not in best:
+            continue
+        try:
+            comparisons.append(against_floor(role, metric, best[metric][0], tuned, lower_is_better))
+        except TooFew as error:
+            too_few.append(f"Not compared: {error}.")
+    return FloorFigures(
+        best=tuple(floor for _, floor in best.values()),
+        comparisons=tuple(comparisons),
+        systems=_table(floors, metrics),
+        notes=(*_winners(comparisons), *too_few),
+    )
+
+
+def why_without_floor(metrics: Sequence[str]) -> dict[str, str]:
+    """Metric → why no floor is worth a comparison in it."""
+    return {metric: WITHOUT_FLOOR[metric] for metric in metrics if metric in WITHOUT_FLOOR}
+
+
+def _winners(comparisons: Sequence[FloorComparison]) -> list[str]:
+    """A line for each comparison that a floor wins: it says first what training has not bought."""
+    return [
+        f"A floor wins: {each.role} by {each.metric}. {each.floor} has {each.reference:.3f} without training, "
+        f"{'all adapters' if each.role == 'chain' else 'the adapter'} {each.tuned:.3f}; the paired difference "
+        f"{each.difference:+.3f} ({each.low:+.3f} to {each.high:+.3f}, {each.n} items in {each.groups} groups) "
+        "does not show it to be better."
+        for each in comparisons
+        if not each.beaten
+    ]
+
+
+def _table(floors: Sequence[Measured], metrics: Sequence[str]) -> Ablation:
+    rows = []
+    for each in floors:
+        found = [floor for metric in metrics if (floor := floor_of(each, metric)) is not None]
+        cells = {floor.metric: Cell(floor.value, floor.low, floor.high, floor.n, floor.groups) for floor in found}
+        rows.append(AblationRow(each.configuration.name, cells))
+    return Ablation(tuple(metric for metric in metrics if any(metric in row.cells for row in rows)), tuple(rows))

@@ -1,0 +1,65 @@
+"""The floors of the example domain on the demo's test items: what a chain must beat there, without any model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+
+import pytest
+
+from lorag.demo import SIZES
+from lorag.evaluating.testset import read_examples, read_tests
+from lorag.pipeline.engine.scripted import ScriptedEngine
+from lorag.pipeline.evaluation.ablation import NDCG, RECALL, Measured, TestSet, interval
+from lorag.pipeline.evaluation.answers import CITATION_RECALL, F1
+from lorag.pipeline.evaluation.bench import Bench, Parts
+from lorag.pipeline.evaluation.floors.systems import BEST_SENTENCE, BM25, BM25_HISTORY, UNCHANGED, floor_systems
+from lorag.pipeline.evaluation.floors.words import WordSearcher
+from lorag.pipeline.evaluation.rewrites import ROUGE_1
+from lorag.pipeline.records import Passage
+from lorag.pipeline.stages import Retriever
+from lorag.training.dataset import DataFolder
+from tests.examples.kelder import FOLDER, INTENTS, passages
+
+
+@cache
+def measured() -> tuple[TestSet, Mapping[str, Measured]]:
+    """Every floor, by name, measured by the bench as a configuration of the chain is."""
+    data = DataFolder(FOLDER, INTENTS)
+    tests = read_tests(data, SIZES)
+    shown = [Passage(row.id, row.id, row.id, row.title, "", row.text, 0, len(row.text)) for row in passages().values()]
+    bench = Bench(Parts(ScriptedEngine(), {}, Retriever(WordSearcher(shown))), tests)
+    found = [bench.run(system) for system in floor_systems(tests, shown, read_examples(data))]
+    return tests, {each.configuration.name: each for each in found}
+
+
+@pytest.mark.parametrize(
+    ("name", "metric", "value", "n"),
+    [
+        (BM25, NDCG, 0.705, 360),
+        (BM25, RECALL, 0.801, 360),
+        (BM25_HISTORY, NDCG, 0.753, 360),
+        (BM25_HISTORY, RECALL, 0.863, 360),
+        (BEST_SENTENCE, F1, 0.154, 48),
+        (BEST_SENTENCE, CITATION_RECALL, 0.5, 48),
+        (UNCHANGED, ROUGE_1, 0.709, 48),
+    ],
+)
+def test_the_floors_of_the_example_are_what_independent_code_finds(name: str, metric: str, value: float, n: int) -> None:
+    """The retrieval figures are those of a plain BM25 with dictionaries, the history's words before the question; `best
+    sentence` is the sentence with most shared stems of its first three passages."""
+    found = interval(measured()[1][name], metric)
+    assert found is not None
+    assert (found.value, found.n) == (pytest.approx(value, abs=0.0006), n)
+    assert found.low < found.value < found.high and found.groups > 8
+
+
+def test_the_history_before_the_question_finds_what_the_question_alone_does_not() -> None:
+    """On the items without a history both floors are one search."""
+    tests, found = measured()
+    alone = {item.gold.id for item in tests.chain if not item.query.history}
+    plain, with_history = (found[name].retrieval.values(NDCG) for name in (BM25, BM25_HISTORY))
+    changed = {id_ for id_, value in plain.items() if value != with_history[id_]}
+    assert changed and not changed & alone
+    turns = [id_ for id_ in plain if id_ not in alone]
+    assert sum(with_history[id_] for id_ in turns) > sum(plain[id_] for id_ in turns) + 0.2 * len(turns)
