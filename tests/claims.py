@@ -26,6 +26,7 @@ def claim(
     reference: float = 0.2,
     tuned: float | None = None,
     n: int = 30,
+    groups: int | None = 10,
     data: str = "made-up test split",
     digest: str = "",
     origin: DataOrigin = DataOrigin.HUMAN,
@@ -46,6 +47,7 @@ def claim(
         high=high,
         level=0.95,
         n=n,
+        groups=groups,
     )
 
 

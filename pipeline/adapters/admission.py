@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lorag.pipeline.adapters.canaries import CANARY_FILE, check_readable
 from lorag.pipeline.adapters.card import CARD_FILE, PLAIN_LORA, AdapterCard, LoraKind
-from lorag.pipeline.adapters.evidence import LEADING_METRIC, Against, DataOrigin, Evidence, EvidenceKind
+from lorag.pipeline.adapters.evidence import LEADING_METRIC, MIN_GROUPS, Against, DataOrigin, Evidence, EvidenceKind
 from lorag.pipeline.adapters.files import copy_file, load_json
 from lorag.pipeline.adapters.inspection import ALLOWED, WEIGHTS_FILE, AdapterFacts, inspect_folder, inspect_weights
 from lorag.pipeline.adapters.lora_settings import CONFIG_FILE, portable_settings
@@ -109,10 +109,11 @@ def deciding_claim(card: AdapterCard, serves: Against) -> Evidence:
 def require_evidence(card: AdapterCard, serves: Against, not_worse: float | None) -> Evidence:
     """The claim by which the adapter may replace what `serves`: better than it, or not worse by more than `not_worse`.
 
-    Raises AdapterError if the card has no deciding claim, or its interval does not allow that.
+    Raises AdapterError if the card has no deciding claim, if that is of too few groups, or if its interval does not allow it.
     """
     require_margin(not_worse)
     claim = deciding_claim(card, serves)
+    _require_groups(card, claim)
     floor = 0.0 - (not_worse or 0.0)
     if not claim.low > floor:
         raise AdapterError(
@@ -121,3 +122,19 @@ def require_evidence(card: AdapterCard, serves: Against, not_worse: float | None
             f"above {floor:g}; train it further or evaluate it on more items"
         )
     return claim
+
+
+def _require_groups(card: AdapterCard, claim: Evidence) -> None:
+    """Raises AdapterError for a claim on fewer than `MIN_GROUPS` groups, or of an unknown number."""
+    if claim.has_enough_groups:
+        return
+    which = f"{card.role.value} {card.version}"
+    if claim.groups is None:
+        raise AdapterError(
+            f"{which} is not promoted: its claim on {claim.data} does not say of how many independent groups; "
+            f"run `lorag eval adapter {which} --data FOLDER`"
+        )
+    raise AdapterError(
+        f"{which} is not promoted: {claim.data} has {claim.groups} independent groups of items (documents or conversations), and "
+        f"at least {MIN_GROUPS} decide; evaluate it on rows of more documents or conversations"
+    )

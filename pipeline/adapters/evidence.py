@@ -21,6 +21,10 @@ LEADING_METRIC: Mapping[Role, str] = {
 }
 """The metric that decides a promotion. A role without one is never promoted."""
 
+MIN_GROUPS = 8
+"""The fewest independent groups of items that decide anything. The smallest two-sided p of a sign-flip test on 8 is 2/2⁸ = .008,
+below .05/4, the strictest level of Holm's correction over the four adapters; on 7 it is not."""
+
 
 class DataOrigin(StrEnum):
     """Where rows come from: written by people, made from documents by a model, or users' feedback on answers."""
@@ -95,6 +99,11 @@ class Evidence:
     def subject(self) -> tuple[str, str, str, EvidenceKind]:
         """The four fields that identify what is measured. Data without a digest is identified by its name."""
         return self.metric, self.data.digest or f"name {self.data.name}", self.against.weights_digest, self.kind
+
+    @property
+    def has_enough_groups(self) -> bool:
+        """Whether it is on the `MIN_GROUPS` groups that decide."""
+        return self.groups is not None and self.groups >= MIN_GROUPS
 
     @property
     def interval(self) -> str:

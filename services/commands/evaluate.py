@@ -156,6 +156,8 @@ def _show_next_step(found: AdapterEvaluation, project: Path) -> None:
         show(f"{measured.data.name} holds made rows, which promote nothing: measure {version.id} on rows that people wrote.")
     elif is_made:
         show(f"{measured.data.name} holds made rows, which promote nothing; an earlier claim allows `{promotion}`.")
+    elif not measured.has_enough_groups and found.refusal:
+        show(for_project(found.refusal, project))
     elif measured.low <= 0:
         better = f"{version.id} is better than {measured.against}"
         show(f"That {better} is not shown: train it further, or evaluate it on more items.")

@@ -28,7 +28,11 @@ precision: fp32
 lora: {{rank: 4, dropout: 0, targets: [q_proj, v_proj, down_proj]}}
 optimiser: {{learning_rate: 2.0e-2, warmup_share: 0, batch_size: 2, max_steps: {steps}, checkpoint_every: 2}}
 """
-THINGS = {"train": ("key", "bell", "ferry", "quay"), "dev": ("porter", "room"), "test": ("bridge", "crane", "buoy", "mast")}
+THINGS = {
+    "train": ("key", "bell", "ferry", "quay"),
+    "dev": ("porter", "room"),
+    "test": ("bridge", "crane", "buoy", "mast", "anchor", "lamp", "rope", "net"),
+}
 
 
 @pytest.fixture

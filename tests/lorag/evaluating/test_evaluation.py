@@ -29,7 +29,17 @@ from lorag.pipeline.retrieval.chunking import chunk
 from lorag.pipeline.retrieval.loading import load_folder
 from lorag.pipeline.stages import Rewriter
 
-QUESTIONS = ("And at night?", "Where is it kept?", "Who rings the bell?", "When does it leave?")
+QUESTIONS = (
+    "And at night?",
+    "Where is it kept?",
+    "Who rings the bell?",
+    "When does it leave?",
+    "Who has it now?",
+    "Is it open on Sundays?",
+    "What does it cost?",
+    "And before noon?",
+)
+"""One conversation each: the fewest that decide."""
 HISTORY = (Turn(Speaker.USER, "Who keeps the key?"), Turn(Speaker.ASSISTANT, "The porter."))
 Write = Callable[..., Path]
 
@@ -89,13 +99,13 @@ def test_evidence_goes_on_the_card_and_decides_the_promotion(
     )
     right, wrong = (evidence.tuned, evidence.reference) if gold_is_tuned else (evidence.reference, evidence.tuned)
     assert right == 1 > wrong
-    assert (evidence.metric, evidence.n, evidence.groups, evidence.level) == (ROUGE_1, 4, 4, 0.95)
+    assert (evidence.metric, evidence.n, evidence.groups, evidence.level) == (ROUGE_1, 8, 8, 0.95)
     assert (evidence.against, evidence.kind) == (BARE_BASE, EvidenceKind.HELD_OUT)
     assert evidence.difference == pytest.approx(evidence.tuned - evidence.reference)
     assert evidence.low <= evidence.difference <= evidence.high
     assert measured.id == version
     assert registry.show(Role.REWRITER, version).evidence[0] == evidence  # before the made-up one it came with
-    assert seen[-1] == ("+ rewriter", 8, 8)
+    assert seen[-1] == ("+ rewriter", 16, 16)
     if gold_is_tuned:
         assert registry.promote(Role.REWRITER, "candidate").claim == evidence
     else:
@@ -162,6 +172,16 @@ def test_what_is_said_of_a_promotion_is_what_a_promotion_does(project, publish_r
     project.set()
     done = lorag("eval", "adapter", "rewriter", "--data", data, "--project", project.folder)
     assert f"let it serve with `lorag adapters promote rewriter {version} --project" in " ".join(done.out.split())
+
+
+def test_seven_conversations_decide_nothing_and_the_command_says_so(project, publish_rewriter, write: Write, lorag) -> None:
+    version = publish_rewriter()
+    _, tuned = what_rewriters_say(project.folder, version)
+    data = write(Role.REWRITER, turns(tuned)[:7])
+    done = lorag("eval", "adapter", "rewriter", "--data", data, "--project", project.folder)
+    said = " ".join(done.out.split())
+    assert f"{version} is not promoted: data/test (human) has 7 independent groups of items" in said and "is better" not in said
+    assert lorag("adapters", "promote", "rewriter", "--project", project.folder).code == 2
 
 
 def test_an_embedder_is_measured_against_the_one_that_serves(
@@ -259,7 +279,7 @@ def test_leaking_data_measures_nothing(project, publish_rewriter, write: Write, 
     before = project.files()
     write(Role.REWRITER, turns(QUESTIONS), "train")
     data = write(Role.REWRITER, turns(QUESTIONS))
-    with pytest.raises(DataError, match="4 items of test/rewriter.jsonl are in train/rewriter.jsonl too"):
+    with pytest.raises(DataError, match="8 items of test/rewriter.jsonl are in train/rewriter.jsonl too"):
         evaluate_adapter(load_settings(project.folder), Role.REWRITER, version, data)
     assert project.files() == before
 

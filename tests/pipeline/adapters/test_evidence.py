@@ -88,9 +88,9 @@ def old(plain_adapter: Plain, plain_card: Card) -> Path:
 def test_a_card_of_format_1_is_read_as_claims_against_the_base(old: Path) -> None:
     card = read_card(old)
     assert card.format == 2
-    assert card.evidence == (claim(), claim("nDCG@10", data="sea", kind=EvidenceKind.GENERAL))
+    assert card.evidence == (claim(groups=None), claim("nDCG@10", data="sea", kind=EvidenceKind.GENERAL, groups=None))
     assert card.parent is not None
-    assert card.parent.changes == (claim(low=-0.1, kind=EvidenceKind.TRANSFER, against=EARLIER),)
+    assert card.parent.changes == (claim(low=-0.1, kind=EvidenceKind.TRANSFER, against=EARLIER, groups=None),)
     (old / "card.json").write_text(card_json(card))
     assert read_card(old) == card
 

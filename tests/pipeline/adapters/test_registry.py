@@ -223,6 +223,19 @@ def test_the_newest_claim_decides_and_no_other_metric_does(registry: Registry, p
     assert registry.promote(REWRITER, version.id).claim == claim(low=0.2, digest="cd")
 
 
+def test_fewer_than_eight_groups_decide_nothing(registry: Registry, publish: Callable[[int], Version]) -> None:
+    version = publish(1)
+    registry.attach_evidence(REWRITER, version.id, [claim(low=0.2, groups=7)])
+    few = refusal(lambda: registry.promote(REWRITER, version.id, not_worse=1.0))
+    assert "made-up test split (human) has 7 independent groups of items" in few and "at least 8 decide" in few
+    registry.attach_evidence(REWRITER, version.id, [claim(low=0.2, groups=None)])  # as cards of format 1 have it
+    unknown = refusal(lambda: registry.promote(REWRITER, version.id))
+    assert "does not say of how many independent groups" in unknown
+    assert unknown.endswith(f"run `lorag eval adapter rewriter {version.id} --data FOLDER`")
+    registry.attach_evidence(REWRITER, version.id, [claim(low=0.2, groups=8)])
+    assert registry.promote(REWRITER, version.id).claim == claim(low=0.2, groups=8)
+
+
 def test_a_damaged_version_in_production_serves_nobody(registry: Registry, publish: Callable[[int], Version]) -> None:
     first, second = publish(1), publish(2)
     registry.promote(REWRITER, first.id)

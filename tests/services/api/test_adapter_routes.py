@@ -67,6 +67,7 @@ def test_the_list_says_what_there_is_and_what_serves(client: TestClient, version
         "high": 0.7,
         "level": 0.95,
         "n": 30,
+        "groups": 10,
     }
 
 
