@@ -17,6 +17,9 @@ from lorag.training.dataset import SPLITS, DataFolder
 FOLDER = example_folder()
 DOCUMENTS = FOLDER / "documents"
 INTENTS: dict[str, str] = yaml.safe_load((FOLDER / "lorag.yaml").read_text(encoding="utf-8"))["judge"]["intents"]
+SEALED = "sealed"
+"""The part of the test set with documents and passages of its own, opened for promotion alone."""
+PARTS = (*SPLITS, SEALED)
 
 Row = RewriteRow | QuestionRow | JudgeRow | EmbedRow
 
@@ -34,20 +37,40 @@ class Split:
 
 @cache
 def passages() -> dict[str, PassageRow]:
+    """The passages of the corpus, without those of the sealed part."""
     return DataFolder(FOLDER, INTENTS).passages()
 
 
 @cache
-def splits() -> dict[str, Split]:
+def sealed_passages() -> dict[str, PassageRow]:
+    return DataFolder(FOLDER / SEALED, INTENTS).passages()
+
+
+@cache
+def all_passages() -> dict[str, PassageRow]:
+    return passages() | sealed_passages()
+
+
+@cache
+def parts() -> dict[str, Split]:
+    """The three splits and the sealed part."""
     data = DataFolder(FOLDER, INTENTS)
-    return {s: Split(data.rewrites(s), data.questions(s), data.judgments(s), data.embed_rows(s)) for s in SPLITS}
+    return {p: Split(data.rewrites(p), data.questions(p), data.judgments(p), data.embed_rows(p)) for p in PARTS}
+
+
+@cache
+def splits() -> dict[str, Split]:
+    return {name: parts()[name] for name in SPLITS}
 
 
 @cache
 def groups() -> dict[str, tuple[str, frozenset[str]]]:
-    """Group → its split and its documents."""
+    """Group → its split, or `sealed`, and its documents."""
     read = json.loads((FOLDER / "groups.json").read_text(encoding="utf-8"))
-    return {name: (group["split"], frozenset(group["documents"])) for name, group in read.items()}
+    sealed = json.loads((FOLDER / SEALED / "groups.json").read_text(encoding="utf-8"))
+    assert not read.keys() & sealed.keys()
+    known = {name: (group["split"], frozenset(group["documents"])) for name, group in read.items()}
+    return known | {name: (SEALED, frozenset(group["documents"])) for name, group in sealed.items()}
 
 
 def named_passages(row: Row) -> tuple[str, ...]:

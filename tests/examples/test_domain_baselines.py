@@ -16,11 +16,13 @@ from lorag.pipeline.evaluation.retrieval import score_run, search
 from lorag.pipeline.evaluation.trec import Run, Scored, rank
 from lorag.pipeline.retrieval.bm25 import Bm25Encoder
 from lorag.pipeline.retrieval.embedder import SentenceTransformerEmbedder, Vectors
-from tests.examples.kelder import FOLDER, passages, splits, texts
+from tests.examples.kelder import FOLDER, SEALED, parts, passages, splits, texts
 
 SLOW = bool(os.environ.get("LORAG_SLOW"))
 METRICS = ("Recall@5", "Recall@10", "nDCG@10")
 NEAR = 0.95
+NEAR_SEALED = 0.92
+"""As CARD.md says: the rows of the sealed part were written last and are held to the closer limit."""
 
 
 @cache
@@ -72,15 +74,19 @@ def test_the_card_gives_the_baseline_that_comes_out(name: str, retrieve: Callabl
     assert told == pytest.approx([scores.means[metric] for metric in METRICS], abs=0.006)
 
 
-@pytest.mark.parametrize(("left", "right"), [("train", "dev"), ("train", "test"), ("dev", "test")])
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [("train", "dev"), ("train", "test"), ("dev", "test"), ("train", SEALED), ("dev", SEALED), ("test", SEALED)],
+)
 def test_no_question_of_one_split_is_nearly_one_of_another(left: str, right: str) -> None:
-    """Only pairs that share half of their words are embedded, unless LORAG_SLOW asks for all: no others come near."""
-    one, other = (sorted({text for _, text in texts(splits()[split])}) for split in (left, right))
-    pairs = [(one[a], other[b]) for a, b in np.argwhere(_shared_words(one, other) >= (0 if SLOW else 1 / 2))]
+    """Only pairs that share half of their words (with the sealed part a third) are embedded, unless LORAG_SLOW asks for all."""
+    near, alike = (NEAR_SEALED, 1 / 3) if right == SEALED else (NEAR, 1 / 2)
+    one, other = (sorted({text for _, text in texts(parts()[split])}) for split in (left, right))
+    pairs = [(one[a], other[b]) for a, b in np.argwhere(_shared_words(one, other) >= (0 if SLOW else alike))]
     assert pairs
     distinct = sorted({text for pair in pairs for text in pair})
     vector = dict(zip(distinct, minilm().embed_queries(distinct), strict=True))
-    assert [pair for pair in pairs if float(vector[pair[0]] @ vector[pair[1]]) > NEAR] == []
+    assert [pair for pair in pairs if float(vector[pair[0]] @ vector[pair[1]]) > near] == []
 
 
 def _shared_words(one: Sequence[str], other: Sequence[str]) -> Vectors:
