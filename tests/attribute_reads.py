@@ -1,8 +1,8 @@
 """Which fields of which records a program reads, by the types that mypy finds: what a setting needs to have any effect.
 
 A field that is only copied into a field of another record, or of a copy of its own, counts if that one is read, and one that a
-method of its own record reads counts if the method is used. What is only logged, or said in an error, is not read. Reads by name
-(`getattr`) are known for a `Role`'s value alone. Runs nothing.
+method of its own record reads counts if the method is used. What is only logged, shown, said in an error, compared before an
+error or evaluated for nothing is not read. Reads by name (`getattr`) are known for a `Role`'s value alone. Runs nothing.
 """
 
 from __future__ import annotations
@@ -17,15 +17,20 @@ from mypy import build
 from mypy.modulefinder import BuildSource
 from mypy.nodes import (
     Argument,
+    AssertStmt,
+    AssignmentStmt,
     CallExpr,
     ClassDef,
     Decorator,
     DictExpr,
     Expression,
+    ExpressionStmt,
     FuncDef,
     FuncItem,
+    IfStmt,
     MemberExpr,
     MypyFile,
+    NameExpr,
     Node,
     RaiseStmt,
     RefExpr,
@@ -102,7 +107,7 @@ class _Reader:
         self._module, self._types, self._reads, self._modules = tree.fullname, types, reads, modules
         self._methods = list(_methods(tree.defs))
         nodes = list(_nodes(tree))
-        said = {id(part) for node in nodes if _only_says(node) for part in _nodes(node)}
+        said = {id(part) for node in nodes for idle in _without_effect(node) for part in _nodes(idle)}
         self._expressions = [node for node in nodes if isinstance(node, CallExpr | MemberExpr) and id(node) not in said]
         self._copied: dict[int, Member] = {}
 
@@ -124,6 +129,10 @@ class _Reader:
             for info in _infos(self._types.get(call.callee.expr)):
                 for key, value in _updates(call):
                     self._copied[id(_converted(value))] = (info.fullname, key)
+        if isinstance(call.callee, NameExpr) and call.callee.fullname == "dataclasses.replace":
+            for info in _infos(self._types.get(call.args[0])):
+                for value, name in zip(call.args[1:], call.arg_names[1:], strict=True):
+                    self._copied[id(_converted(value))] = (info.fullname, str(name))
         if (record := _record(call.callee, self._modules)) is not None:
             for place, (value, name) in enumerate(zip(call.args, call.arg_names, strict=True)):
                 if (target := name or _nth_field(record, place)) is not None:
@@ -152,16 +161,25 @@ class _Reader:
                 self._reads.by_module[member].add(self._module)
 
 
-LOGGED = {"debug", "info", "warning", "error", "exception", "critical", "log", "print"}
+LOGGED = {"debug", "info", "warning", "error", "exception", "critical", "log"}
+SHOWN = {"print", "show", "warn", "on_notice"}
 
 
-def _only_says(node: Node) -> bool:
-    """Whether the node only tells a person something: it raises an error, writes to a log or prints."""
-    if isinstance(node, CallExpr):
-        callee = node.callee
-        receiver = callee.expr.name if isinstance(callee, MemberExpr) and isinstance(callee.expr, RefExpr) else "log"
-        return isinstance(callee, RefExpr) and callee.name in LOGGED and "log" in receiver.casefold()
-    return isinstance(node, RaiseStmt)
+def _without_effect(node: Node) -> Sequence[Node]:
+    """The parts of the node that do nothing but tell a person something, check a value, or are evaluated for nothing."""
+    match node:
+        case RaiseStmt() | AssertStmt():
+            return [node]
+        case IfStmt(else_body=None) if all(isinstance(each, RaiseStmt) for body in node.body for each in body.body):
+            return node.expr
+        case ExpressionStmt(expr=MemberExpr()):
+            return [node]
+        case AssignmentStmt() if all(isinstance(each, NameExpr) and each.name == "_" for each in node.lvalues):
+            return [node]
+        case CallExpr(callee=RefExpr() as callee):
+            receiver = callee.expr.name if isinstance(callee, MemberExpr) and isinstance(callee.expr, RefExpr) else "log"
+            return [node] if callee.name in SHOWN or (callee.name in LOGGED and "log" in receiver.casefold()) else []
+    return []
 
 
 def _updates(call: CallExpr) -> Iterator[tuple[str, Expression]]:
