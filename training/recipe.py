@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, cast, overload
+from typing import Annotated, Any, Literal, Self, TypeVar, cast, overload
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from lorag.pipeline.config_problems import describe_problems
-from lorag.pipeline.engine.weights import Precision
+from lorag.pipeline.engine.weights import OWN_TYPE, Precision
 from lorag.pipeline.errors import ConfigError
 from lorag.pipeline.records import Role
 from lorag.pipeline.yaml_text import KeyPath, read_yaml
@@ -37,7 +38,10 @@ Trackers = Annotated[tuple[Literal["tensorboard", "wandb", "mlflow"], ...], Fiel
 
 
 class GenerationRecipe(Part):
-    """Supervised training of an adapter on the language model. `precision` and `compute` are of its base while it trains."""
+    """Supervised training of an adapter on the language model. `precision` and `compute` are of its base while it trains.
+
+    Only nf4 and int8 weights leave `compute` open; with another precision, another type than its own is an error.
+    """
 
     role: Literal["rewriter", "synthesizer", "judge"]
     precision: Annotated[Precision, Field(strict=False)] = Precision.NF4
@@ -47,6 +51,17 @@ class GenerationRecipe(Part):
     data: DataMix = DataMix()
     dev: Stopping | None = None
     report_to: Trackers = ()
+
+    @model_validator(mode="after")
+    def _one_type(self) -> Self:
+        own = OWN_TYPE.get(self.precision, self.compute)
+        if self.compute not in ("auto", own):
+            raise PydanticCustomError(
+                "compute",
+                "`compute` {compute} does nothing for {precision} weights, which compute in {own}; remove it",
+                {"compute": self.compute, "precision": self.precision.value, "own": own},
+            )
+        return self
 
 
 class RewriterRecipe(GenerationRecipe):

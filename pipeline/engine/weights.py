@@ -31,6 +31,10 @@ class Precision(StrEnum):
     FP16 = "fp16"
 
 
+OWN_TYPE = {Precision.FP32: "float32", Precision.BF16: "bfloat16", Precision.FP16: "float16"}
+"""What weights that are not quantized compute in."""
+
+
 @dataclass(frozen=True, slots=True)
 class LoadedBase:
     """A base in memory. `model` is a transformers causal LM in eval mode, `compute` the name of its compute dtype."""
@@ -53,9 +57,8 @@ def resolve_device(requested: str) -> str:
 
 
 def resolve_compute(precision: Precision, requested: str, device: str) -> str:
-    fixed = {Precision.FP32: "float32", Precision.BF16: "bfloat16", Precision.FP16: "float16"}
-    if precision in fixed:
-        return fixed[precision]
+    if precision in OWN_TYPE:
+        return OWN_TYPE[precision]
     if requested != "auto":
         return requested
     return "bfloat16" if device.startswith("cuda") else compute_dtype(detect())

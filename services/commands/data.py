@@ -51,7 +51,7 @@ def import_(
     ] = None,
     max_chars: Annotated[int, typer.Option("--max-chars", min=100, help="chunking.max_chars of the project to come.")] = 700,
     min_chars: Annotated[int, typer.Option("--min-chars", min=0, help="chunking.min_chars of the project to come.")] = 120,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of what is drawn.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of what is drawn; a project's `seed` has no part in it.")] = 0,
     output: Output = Format.TEXT,
 ) -> None:
     """Make DIR: documents/, passages.jsonl, and train/, dev/, test/ with the rows of each role.

@@ -85,7 +85,7 @@ def test_only_the_role_is_needed(recipe_file: Path) -> None:
 
 def test_every_setting_of_a_supervised_run_arrives(recipe_file: Path) -> None:
     recipe_file.write_text(
-        "role: rewriter\nprecision: bf16\ncompute: float32\n"
+        "role: rewriter\nprecision: int8\ncompute: float32\n"
         "lora: {rank: 4, alpha: 9, dropout: 0.2, targets: [q_proj, v_proj],\n"
         "       rslora: true, dora: true, init: pissa, activated: true}\n"
         "dev: {every: 7, patience: 2, items: 9, metric: EM}\nreport_to: [tensorboard]\n"
@@ -121,7 +121,7 @@ def test_every_setting_of_a_supervised_run_arrives(recipe_file: Path) -> None:
     )
     assert load_recipe(Role.REWRITER, recipe_file) == RewriterRecipe(
         role="rewriter",
-        precision=Precision.BF16,
+        precision=Precision.INT8,
         compute="float32",
         lora=lora,
         optimiser=optimiser,
@@ -314,6 +314,21 @@ def test_a_value_that_cannot_be_used(role: Role, text: str, message: str, recipe
     with pytest.raises(ConfigError) as caught:
         load_recipe(role, recipe_file)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("precision", "compute", "own"),
+    [("fp32", "bfloat16", "float32"), ("bf16", "float32", "bfloat16"), ("fp16", "bfloat16", "float16")],
+)
+def test_a_compute_type_that_the_weights_do_not_leave_open_is_refused(
+    precision: str, compute: str, own: str, recipe_file: Path
+) -> None:
+    for taken in ("auto", own):
+        recipe_file.write_text(f"role: judge\nprecision: {precision}\ncompute: {taken}\n")
+        assert load_recipe(Role.JUDGE, recipe_file).compute == taken
+    recipe_file.write_text(f"role: judge\nprecision: {precision}\ncompute: {compute}\n")
+    with pytest.raises(ConfigError, match=f"`compute` {compute} does nothing for {precision} weights, which compute in {own}"):
+        load_recipe(Role.JUDGE, recipe_file)
 
 
 def test_length_0_is_the_encoders_own_limit_and_none_for_a_base() -> None:
