@@ -199,18 +199,42 @@ def _load_adapter(model: Any, adapter: Path) -> None:
     try:
         with quiet_libraries():
             loaded = model.load_adapter(str(adapter.resolve()))
+            known = _load_row_lengths(model.transformers_model, adapter / "adapter_model.safetensors")
             weights = model.transformers_model.get_adapter_state_dict()
     except Exception as error:
         reason = str(error).partition("\n")[0]
         raise AdapterError(f"embedder adapter {adapter}: cannot be loaded ({reason}); train or copy it again") from error
-    unused = sorted(loaded.unexpected_keys | loaded.mismatched_keys) if loaded else []
-    lacking = sorted(loaded.missing_keys) if loaded else []
+    unused, lacking = (
+        sorted(key for key in keys if not key.partition(f".{_ROW_LENGTHS}")[0].endswith(known))
+        for keys in ((loaded.unexpected_keys | loaded.mismatched_keys, loaded.missing_keys) if loaded else ((), ()))
+    )
     if unused or lacking:
         what = f"{len(unused)} of its weights fit no module, {len(lacking)} modules got none (first: {(unused + lacking)[0]})"
         raise NoEffect(f"embedder adapter {adapter}: {what}; it was trained for another model")
     if not any(bool(weight.any()) for name, weight in weights.items() if "lora_B" in name or "lora_embedding_B" in name):
         raise NoEffect(f"embedder adapter {adapter}: all its B matrices are zero, it changes nothing; train it first")
     model.eval()
+
+
+_ROW_LENGTHS = "lora_magnitude_vector"
+
+
+def _load_row_lengths(transformer: Any, weights: Path) -> tuple[str, ...]:
+    """Load the row lengths of a DoRA adapter, and return the names of their modules.
+
+    transformers 5 leaves them as they were: peft saves them under another name than they have in the model.
+    """
+    import torch
+    from safetensors import safe_open
+
+    loaded = []
+    with safe_open(str(weights), framework="pt") as stored, torch.no_grad():
+        for key in stored.keys():  # noqa: SIM118
+            if key.endswith(f".{_ROW_LENGTHS}"):
+                name = key.removeprefix("base_model.model.").removesuffix(f".{_ROW_LENGTHS}")
+                transformer.get_submodule(name).lora_magnitude_vector["default"].weight.copy_(stored.get_tensor(key))
+                loaded.append(name)
+    return tuple(loaded)
 
 
 def adapter_prompts(adapter: Path) -> dict[str, str]:
