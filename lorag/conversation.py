@@ -34,9 +34,19 @@ def query_of(question: str | Query, history: Sequence[Turn | str] = ()) -> Query
     else:
         if isinstance(history, str):
             raise InputError("history must be a list of turns, oldest first")
-        query = Query(question, tuple(parse_turn(turn) if isinstance(turn, str) else turn for turn in history))
+        if not isinstance(question, str):
+            raise InputError(f"a question is text or a Query, not {type(question).__name__}")
+        query = Query(question, tuple(_turn_of(turn) for turn in history))
     check_query(query)
     return query
+
+
+def _turn_of(turn: object) -> Turn:
+    if isinstance(turn, Turn):
+        return turn
+    if isinstance(turn, str):
+        return parse_turn(turn)
+    raise InputError(f"a history turn is a Turn or a line such as 'User: …', not {type(turn).__name__}")
 
 
 def read_history(path: Path) -> tuple[Turn, ...]:

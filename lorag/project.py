@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from lorag.pipeline.chain import Event
     from lorag.pipeline.config import Settings
     from lorag.pipeline.engine.protocol import Engine
+    from lorag.pipeline.engine.weights import Precision
     from lorag.pipeline.evaluation.report.records import Report
     from lorag.pipeline.retrieval.embedder import Embedder
     from lorag.pipeline.retrieval.index import Index
@@ -316,11 +317,11 @@ class Project:
         figures if they differ, unless `allow_difference`.
         """
         from lorag.merging import MergeSpec, merge_version
-        from lorag.pipeline.engine.weights import Precision
 
+        wanted = as_precision(precision)
         self.parts.release_models()
         rows = None if data is None else Path(data)
-        spec = MergeSpec(version, Path(out), rows, Precision(precision), samples, allow_difference)
+        spec = MergeSpec(version, Path(out), rows, wanted, samples, allow_difference)
         return merge_version(self.settings, as_role(role), spec, on_notice)
 
     def import_adapter(
@@ -404,3 +405,13 @@ def as_role(role: Role | str) -> Role:
         return Role(role)
     except ValueError:
         raise InputError(f"{role!r} is no role; there are: {', '.join(Role)}") from None
+
+
+def as_precision(name: str) -> Precision:
+    """The precision of that name. Raises InputError with the known names."""
+    from lorag.pipeline.engine.weights import Precision
+
+    try:
+        return Precision(name)
+    except ValueError:
+        raise InputError(f"{name!r} is no precision; there are: {', '.join(Precision)}") from None

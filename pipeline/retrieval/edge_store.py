@@ -33,6 +33,7 @@ class EdgeStore:
         self._folder = folder
         self._shards: dict[str, Any] = {}
         self._lock = threading.RLock()
+        self._closed = False
 
     @property
     def location(self) -> str:
@@ -171,6 +172,7 @@ class EdgeStore:
 
     def close(self) -> None:
         with self._lock, self._reporting("close"):
+            self._closed = True
             while self._shards:
                 _, shard = self._shards.popitem()
                 shard.flush()
@@ -188,6 +190,8 @@ class EdgeStore:
 
         with self._lock:
             if name not in self._shards:
+                if self._closed:  # opened again, it would keep other processes out with nobody left to close it
+                    raise StoreError(f"index {self._folder} is closed here; open the project again")
                 if not self.exists(name):
                     raise self._missing(name)
                 try:

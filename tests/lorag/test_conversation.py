@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lorag.conversation import read_history
+from lorag.conversation import query_of, read_history
 from lorag.pipeline.errors import InputError
 from lorag.pipeline.records import Speaker, Turn
 
@@ -72,3 +72,11 @@ def test_a_file_that_is_no_list(tmp_path: Path, content: bytes, says: str) -> No
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"h\.json: the history cannot be read \(No such file or directory\); check the path"):
         read_history(tmp_path / "h.json")
+
+
+def test_a_question_or_a_turn_of_another_type_is_an_input_error() -> None:
+    wrong: Any = 3
+    with pytest.raises(InputError, match="a question is text or a Query, not int"):
+        query_of(wrong)
+    with pytest.raises(InputError, match=r"a history turn is a Turn or a line such as 'User: …', not int"):
+        query_of("Who?", [wrong])

@@ -203,6 +203,21 @@ def test_after_close_every_use_says_so(folder: Path, engine: ScriptedEngine) -> 
             pytest.fail(f"{name} works after close")
 
 
+def test_a_retriever_kept_after_close_does_not_open_the_index_again(folder: Path, engine: ScriptedEngine) -> None:
+    """Nobody would close it, so no other process could use the index."""
+    with lorag.open(folder, engine=engine, embedder=HashingEmbedder(64)) as project:
+        project.ingest()
+        kept = project.retriever
+        assert kept.invoke("Who keeps the key?")
+    with pytest.raises(StoreError, match="is closed here; open the project again"):
+        kept.invoke("Who keeps the key?")
+
+
+def test_an_unknown_precision_is_an_input_error(folder: Path) -> None:
+    with lorag.open(folder) as project, pytest.raises(InputError, match="'fp8' is no precision; there are: nf4, int8, fp32"):
+        project.merge("rewriter", folder / "merged", precision="fp8")
+
+
 def test_close_lets_go_of_the_index_even_after_an_error(folder: Path, engine: ScriptedEngine) -> None:
     """Qdrant Edge lets one owner open a collection."""
     with pytest.raises(RuntimeError), lorag.open(folder, engine=engine, embedder=HashingEmbedder(64)) as project:
