@@ -90,7 +90,7 @@ def make_project(
 
 
 def _already_exists(file: Path) -> ConfigError:
-    return ConfigError(f"{file}: is there already and stays as it is; edit it, or name another project folder")
+    return ConfigError(f"{file}: is there already and stays as it is; open its project, edit the file, or name another folder")
 
 
 def _documents_path(project: Path, documents: Path) -> str:

@@ -57,7 +57,13 @@ class DataFolder:
             path = self.folder / split / f"{role.value}.jsonl{suffix}"
             if path.is_file():
                 return path
+        self.require()
         raise DataError(f"no {split}/{role.value}.jsonl in {self.folder}; see docs/reference/rows.md for the rows it must hold")
+
+    def require(self) -> None:
+        """Raises DataError if the folder itself is missing."""
+        if not self.folder.is_dir():
+            raise DataError(f"{self.folder} is no folder; name the one whose train/, dev/ and test/ hold the rows")
 
     def has(self, split: str, role: Role) -> bool:
         return any((self.folder / split / f"{role.value}.jsonl{suffix}").is_file() for suffix in ("", ".gz"))

@@ -118,6 +118,7 @@ def held_out_split(data: DataFolder, role: Role) -> str:
     for split in ("dev", "test"):
         if data.has(split, role):
             return split
+    data.require()
     raise DataError(f"no dev/{role.value}.jsonl in {data.folder}; a few held-out rows are needed to prove the adapter's effect")
 
 

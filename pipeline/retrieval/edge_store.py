@@ -198,8 +198,8 @@ class EdgeStore:
                     self._shards[name] = edge.EdgeShard.load(str(self._path(name) / "shard"))
                 except Exception as error:
                     if "WouldBlock" in str(error):
-                        advice = "end that one, ask it where it is `lorag serve`, or let both use a Qdrant server (store.url)"
-                        raise StoreError(f"index {self._folder} is open in another process; {advice}") from error
+                        advice = "close that one, ask it where it is `lorag serve`, or let both use a Qdrant server (store.url)"
+                        raise StoreError(f"index {self._folder} is open already, here or in another process; {advice}") from error
                     raise
             return self._shards[name]
 

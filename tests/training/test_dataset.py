@@ -13,6 +13,7 @@ import pytest
 from lorag.pipeline.errors import DataError
 from lorag.pipeline.records import Role
 from lorag.training.dataset import DataFolder, judge_schemas
+from lorag.training.run import held_out_split
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -60,6 +61,13 @@ def test_what_is_not_there_is_said_with_its_folder(tmp_path: Path) -> None:
         data.file("train", Role.JUDGE)
     with pytest.raises(DataError, match=rf"no passages\.jsonl in {tmp_path}; questions name"):
         data.passages()
+
+
+def test_a_folder_that_is_missing_is_said_as_such(tmp_path: Path) -> None:
+    data = DataFolder(tmp_path / "nowhere", {})
+    for read in (lambda: data.file("train", Role.JUDGE), lambda: held_out_split(data, Role.JUDGE)):
+        with pytest.raises(DataError, match="nowhere is no folder; name the one whose train/, dev/ and test/ hold the rows"):
+            read()
 
 
 def test_schemas_are_the_built_in_ones_and_the_projects_intents() -> None:

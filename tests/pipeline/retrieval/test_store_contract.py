@@ -260,7 +260,8 @@ def test_a_second_process_is_told_that_the_index_is_open(tmp_path: Path) -> None
     code = "import sys, pathlib, lorag.pipeline.retrieval.edge_store as e; e.EdgeStore(pathlib.Path(sys.argv[1])).count('c')"
     told = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=False)
     assert told.returncode != 0
-    assert f"StoreError: index {tmp_path} is open in another process; end that one" in told.stderr.splitlines()[-1]
+    said = f"StoreError: index {tmp_path} is open already, here or in another process; close that one"
+    assert said in told.stderr.splitlines()[-1]
     store.close()
 
 
