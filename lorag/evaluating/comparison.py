@@ -14,6 +14,7 @@ from lorag.pipeline.evaluation.ablation import OWN_METRIC
 from lorag.pipeline.evaluation.answers import CITATION_RECALL
 from lorag.pipeline.evaluation.comparison import RunComparison, compare_runs
 from lorag.pipeline.evaluation.error_analysis import Loss, LostPair, question_score, waterfall, worst
+from lorag.pipeline.evaluation.judge_metrics import task_f1, tasks_of
 from lorag.pipeline.evaluation.report.read import SavedRun
 from lorag.pipeline.evaluation.report.records import Comparison, EffectRow, LossTable, Provenance, Report
 from lorag.pipeline.evaluation.report.views import QuestionView
@@ -39,7 +40,13 @@ class ComparedRuns:
 def compare_saved(first: Path, second: Path, first_configuration: str, second_configuration: str) -> ComparedRuns:
     """Read two reports or run folders and compare a configuration of each. Raises InputError."""
     runs = read_saved(first, first_configuration), read_saved(second, second_configuration)
-    return ComparedRuns(*runs, compare_runs(*runs, METRICS))
+    return ComparedRuns(*runs, compare_runs(*runs, (*METRICS, *_task_metrics(*runs))))
+
+
+def _task_metrics(first: SavedRun, second: SavedRun) -> tuple[str, ...]:
+    """The macro-F1 of each judge task that both runs have."""
+    other = set(tasks_of(second.judgments))
+    return tuple(task_f1(task) for task in tasks_of(first.judgments) if task in other)
 
 
 SIDES = ("A", "B")

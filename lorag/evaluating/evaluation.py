@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lorag.assembly import open_registry
-from lorag.evaluating.claims import held_out_claim, held_out_data
+from lorag.evaluating.claims import floor_claims, held_out_claim, held_out_data
 from lorag.evaluating.details import Details, usage_json
 from lorag.evaluating.floor_figures import FloorFigures, floor_figures
 from lorag.evaluating.measuring import (
@@ -38,7 +38,6 @@ from lorag.pipeline.evaluation import rewrites as rewrite_metrics
 from lorag.pipeline.evaluation.ablation import (
     ALL_ADAPTERS,
     BASE_CHAIN,
-    MACRO_F1,
     NDCG,
     OWN_METRIC,
     RECALL,
@@ -55,6 +54,7 @@ from lorag.pipeline.evaluation.ablation import (
 from lorag.pipeline.evaluation.bootstrap import Interval
 from lorag.pipeline.evaluation.factorial import Factorial, factorial_effects, part_of, touches
 from lorag.pipeline.evaluation.journal import Usage
+from lorag.pipeline.evaluation.judge_metrics import TASKS_F1, task_accuracy, task_f1
 from lorag.pipeline.evaluation.report.records import Ablation, AblationRow, Cell, Comparison
 from lorag.pipeline.records import Role
 from lorag.training.dataset import DataFolder
@@ -72,9 +72,9 @@ METRICS = (
     answer_metrics.CITATION_RECALL,
     answer_metrics.RIGHT_REFUSALS,
     answer_metrics.WRONG_REFUSALS,
-    MACRO_F1,
+    TASKS_F1,
 )
-"""The metrics that adapters are compared by."""
+"""The metrics that adapters are compared by, beside the macro-F1 of each judge task (`metrics_of`)."""
 
 FURTHER = (
     answer_metrics.ROUGE_L,
@@ -85,10 +85,24 @@ FURTHER = (
     rewrite_metrics.ENTITY_RECALL,
     rewrite_metrics.HARM,
 )
-"""Further metrics of the table. They are not tested, because more tests would cost the others their power."""
+"""Further metrics of the table, beside the accuracy of each judge task (`shown_metrics`). They are not tested, because more tests would cost the others their power."""
 
 STARTER_PREFIX = "starter "
 """Prefix of the adapters in the table's row of starters: they are not those of the other rows."""
+
+def metrics_of(tests: TestSet) -> tuple[str, ...]:
+    """`METRICS`, and the macro-F1 of each judge task of the test set."""
+    return (*METRICS, *map(task_f1, _tasks(tests)))
+
+
+def shown_metrics(tests: TestSet) -> tuple[str, ...]:
+    """All metrics of the table."""
+    return (*metrics_of(tests), *FURTHER, *map(task_accuracy, _tasks(tests)))
+
+
+def _tasks(tests: TestSet) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(item.schema.task for item in tests.judgments))
+
 
 LOWER_IS_BETTER = (answer_metrics.WRONG_REFUSALS, rewrite_metrics.HARM)
 
@@ -100,7 +114,8 @@ class Evaluation:
     `ablation` has the base chain, each adapter alone and all of them. `floors` compare these with `measured_floors`, the systems
     without training. `runs` has every configuration and `factorial` their effects, if all of them were measured. `usage` counts
     requests and tokens. `notes` say where a floor wins, then what was left out. If starters were measured, `ablation` and
-    `comparisons` show them too. `claims` are for each adapter's card: against what serves, then against the bare base.
+    `comparisons` show them too. `claims` are for each adapter's card: against what serves, then against
+    the bare base, then against the best floors.
     """
 
     tests: TestSet
@@ -196,7 +211,7 @@ def evaluate(
         )
         in_table = {each.name for each in one_at_a_time(roles)}
         comparisons, too_few = compare(run.measured, roles)
-        figures = floor_figures(run.floors, run.measured, roles, (*METRICS, *FURTHER), LOWER_IS_BETTER)
+        figures = floor_figures(run.floors, run.measured, roles, shown_metrics(tests), LOWER_IS_BETTER)
         shown = [each for each in run.measured if each.configuration.name in in_table]
         starter_notes: tuple[str, ...] = ()
         if run.starters is not None:
@@ -217,7 +232,7 @@ def evaluate(
             claims=_claims(settings, data, roles, serving, run),
         )
         if full:
-            factorial = factorial_effects(run.measured, tests, roles, METRICS, run.reach, seed=settings.seed)
+            factorial = factorial_effects(run.measured, tests, roles, metrics_of(tests), run.reach, seed=settings.seed)
             found = replace(found, runs=_table(run.measured, tests, run.reach), factorial=factorial)
         if run_folder is not None:
             run_folder.finish(found.to_json(), usage_json(run.usage))
@@ -257,9 +272,9 @@ def evaluate_adapter(
     sizes: Sizes | None = None,
     on_documents: Documents | None = None,
 ) -> tuple[Version, tuple[Evidence, ...]]:
-    """Measure one adapter on its own metric, on `data`/test, against what serves now and against the bare base, in one run.
+    """Measure one adapter on its own metric, on `data`/test, against what serves now, the bare base and the best floor, in one run.
 
-    The claims go on its card and are returned, first the one that decides a promotion.
+    The claims go on its card and are returned, first the one against what serves. The judge is measured on each task too.
     """
     registry = open_registry(settings)
     found, production = registry.resolve(role, version), registry.serving(role)
@@ -285,16 +300,16 @@ def evaluate_adapter(
 def _claims_of(
     registry: Registry, role: Role, data: EvidenceData, serving: Mapping[Role, Version], run: Measurements
 ) -> tuple[Evidence, ...]:
-    """The claims of one adapter: against the version that serves, if it was measured, and against the bare base.
+    """The claims of one adapter: against the version that serves, if it was measured, the bare base, and the best floors.
 
     Raises TooFew.
     """
     by_name = {each.configuration.name: each for each in run.measured}
     base, tuned = by_name[BASE_CHAIN], by_name[f"+ {role.value}"]
-    against_base = held_out_claim(role, data, BARE_BASE, base, tuned)
+    claims = (held_out_claim(role, data, BARE_BASE, base, tuned), *floor_claims(role, data, run.floors, tuned))
     if role not in run.serving:
-        return (against_base,)
-    return held_out_claim(role, data, registry.as_reference(serving[role]), run.serving[role], tuned), against_base
+        return claims
+    return held_out_claim(role, data, registry.as_reference(serving[role]), run.serving[role], tuned), *claims
 
 
 def _claims(
@@ -335,10 +350,10 @@ def _comparison(role: str, metric: str, base: Measured, tuned: Measured) -> Comp
 
 
 def _table(measured: Sequence[Measured], tests: TestSet, reach: Mapping[str, frozenset[Role]]) -> Ablation:
-    shown_metrics = (*METRICS, *FURTHER)
+    wanted = shown_metrics(tests)
     rows, known = [], dict[tuple[int, str], Interval | None]()  # configurations share the parts that their adapters do not change
     for each in measured:
-        keys = {metric: (id(getattr(each, part_of(metric))), metric) for metric in shown_metrics}
+        keys = {metric: (id(getattr(each, part_of(metric))), metric) for metric in wanted}
         for metric, key in keys.items():
             if key not in known:
                 known[key] = interval(each, metric)
@@ -347,7 +362,7 @@ def _table(measured: Sequence[Measured], tests: TestSet, reach: Mapping[str, fro
         kind = STARTER_PREFIX if each.configuration.name == STARTERS else ""
         on = tuple(f"{kind}{role.value}" for role in ROLES if role in each.configuration.on)
         rows.append(AblationRow(each.configuration.name, shown, on))
-    metrics = tuple(metric for metric in shown_metrics if any(metric in row.cells for row in rows))
+    metrics = tuple(metric for metric in wanted if any(metric in row.cells for row in rows))
     kinds = ("", STARTER_PREFIX) if any(each.configuration.name == STARTERS for each in measured) else ("",)
     touched = {
         metric: tuple(f"{kind}{role.value}" for role in ROLES if role in touches(metric, tests, reach) for kind in kinds)

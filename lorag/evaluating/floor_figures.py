@@ -10,14 +10,15 @@ from dataclasses import dataclass, field
 
 from lorag.pipeline.evaluation.ablation import ALL_ADAPTERS, OWN_METRIC, Measured, TooFew
 from lorag.pipeline.evaluation.floors.best import WITHOUT_FLOOR, against_floor, best_floors, floor_of
+from lorag.pipeline.evaluation.judge_metrics import is_judge_metric
 from lorag.pipeline.evaluation.report.records import Ablation, AblationRow, Cell, Floor, FloorComparison
 from lorag.pipeline.records import Role
 
 
 @dataclass(frozen=True, slots=True)
 class FloorFigures:
-    """`best` has the best floor of each metric, `systems` every floor, and `comparisons` pair each adapter alone on its own
-    metric, and all together (role `chain`) on every metric, with the best floor."""
+    """`best` has the best floor of each metric, `systems` every floor, and `comparisons` pair with the best floor: each adapter
+    alone on its own metric, the judge on each task too, and all adapters together (role `chain`) on every other metric."""
 
     best: tuple[Floor, ...] = ()
     comparisons: tuple[FloorComparison, ...] = ()
@@ -41,7 +42,10 @@ def floor_figures(
     best = best_floors(floors, metrics, lower_is_better)
     by_name = {each.configuration.name: each for each in measured}
     pairs = [(role.value, OWN_METRIC[role], by_name[f"+ {role.value}"]) for role in roles]
-    pairs += [("chain", metric, by_name[ALL_ADAPTERS]) for metric in best]
+    judged = [metric for metric in best if is_judge_metric(metric) and metric != OWN_METRIC[Role.JUDGE]]
+    if Role.JUDGE in roles:
+        pairs += [(Role.JUDGE.value, metric, by_name[f"+ {Role.JUDGE.value}"]) for metric in judged]
+    pairs += [("chain", metric, by_name[ALL_ADAPTERS]) for metric in best if not is_judge_metric(metric)]
     comparisons, too_few = list[FloorComparison](), list[str]()
     for role, metric, tuned in pairs:
         if metric not in best:

@@ -92,7 +92,7 @@ def deciding_claim(card: AdapterCard, serves: Against) -> Evidence:
     if leading is None:
         raise AdapterError(f"{card.role.value} {card.version} is not promoted: it only makes training data and serves nobody")
     held_out = [each for each in card.evidence if each.kind is EvidenceKind.HELD_OUT and each.metric == leading]
-    against = [each for each in held_out if each.against.weights_digest == serves.weights_digest]
+    against = [each for each in held_out if each.against.key == serves.key]
     found = next((each for each in against if each.data.origin is not DataOrigin.MADE), None)
     if found is not None:
         return found

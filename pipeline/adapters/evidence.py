@@ -17,9 +17,10 @@ LEADING_METRIC: Mapping[Role, str] = {
     Role.REWRITER: "ROUGE-1",
     Role.EMBEDDER: "nDCG@10",
     Role.SYNTHESIZER: "F1",
-    Role.JUDGE: "macro-F1",
+    Role.JUDGE: "mean task macro-F1",
 }
-"""The metric that decides a promotion. A role without one is never promoted."""
+"""The metric that decides a promotion. A role without one is never promoted. The judge's is the mean over its tasks of each task's
+macro-F1: over the classes of all tasks pooled, perfect intents hide guesses elsewhere."""
 
 MIN_GROUPS = 8
 """The fewest independent groups of items that decide anything. The smallest two-sided p of a sign-flip test on 8 is 2/2⁸ = .008,
@@ -63,16 +64,30 @@ class EvidenceData:
 
 @dataclass(frozen=True, slots=True)
 class Against:
-    """What an adapter was measured against: a version, by its weights' SHA-256, or the bare base, which has none."""
+    """What an adapter was measured against: a version, by its weights' SHA-256, or the bare base, which has none. With `is_floor`
+    it is a system without training, by its name."""
 
     version: str
     weights_digest: str
+    is_floor: bool | None = field(default=None, metadata=OPTIONAL)
+
+    @property
+    def key(self) -> str:
+        """What identifies it: two with one key are the same."""
+        return f"floor {self.version}" if self.is_floor else self.weights_digest
 
     def __str__(self) -> str:
+        if self.is_floor:
+            return f"the floor “{self.version}”"
         return f"version {self.version}" if self.weights_digest else "the bare base"
 
 
 BARE_BASE = Against("base", "")
+
+
+def floor_reference(name: str) -> Against:
+    """A floor as a reference of claims."""
+    return Against(name, "", is_floor=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +113,7 @@ class Evidence:
     @property
     def subject(self) -> tuple[str, str, str, EvidenceKind]:
         """The four fields that identify what is measured. Data without a digest is identified by its name."""
-        return self.metric, self.data.digest or f"name {self.data.name}", self.against.weights_digest, self.kind
+        return self.metric, self.data.digest or f"name {self.data.name}", self.against.key, self.kind
 
     @property
     def has_enough_groups(self) -> bool:

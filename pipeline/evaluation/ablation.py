@@ -14,8 +14,15 @@ from lorag.pipeline.errors import InputError
 from lorag.pipeline.evaluation import answers as answer_metrics
 from lorag.pipeline.evaluation import rewrites as rewrite_metrics
 from lorag.pipeline.evaluation.answers import GoldAnswer
-from lorag.pipeline.evaluation.judgments import Judged, score_judgments
-from lorag.pipeline.evaluation.label_significance import macro_f1_interval, paired_macro_f1
+from lorag.pipeline.evaluation.judge_metrics import (
+    TASKS_F1,
+    figure,
+    figure_interval,
+    is_judge_metric,
+    items_of,
+    label_pairs,
+)
+from lorag.pipeline.evaluation.judgments import Judged
 from lorag.pipeline.evaluation.rewrites import GoldRewrite
 from lorag.pipeline.evaluation.scores import ScoreTable, pair
 from lorag.pipeline.evaluation.significance import Interval, mean_interval, paired_difference
@@ -23,12 +30,11 @@ from lorag.pipeline.records import Hit, Query, Response, Rewrite, Role
 from lorag.pipeline.stages.retriever import DEPTH
 
 NDCG, RECALL = f"nDCG@{DEPTH}", "Recall@5"
-MACRO_F1 = "macro-F1"
 OWN_METRIC: Mapping[Role, str] = {
     Role.REWRITER: rewrite_metrics.ROUGE_1,
     Role.EMBEDDER: NDCG,
     Role.SYNTHESIZER: answer_metrics.F1,
-    Role.JUDGE: MACRO_F1,
+    Role.JUDGE: TASKS_F1,
 }
 """The metric an adapter is promoted by."""
 
@@ -125,9 +131,8 @@ def full_factorial(roles: Sequence[Role]) -> tuple[Configuration, ...]:
 
 def mean(measured: Measured, metric: str) -> float | None:
     """A configuration's figure; None if nothing was measured."""
-    if metric == MACRO_F1:
-        labelled = [item for item in measured.judgments if item.label is not None]
-        return score_judgments(labelled).macro_f1 if labelled else None
+    if is_judge_metric(metric):
+        return figure(metric, measured.judgments)
     table, name = _table(measured, metric)
     values = table.values(name).values()
     return sum(values) / len(values) if values else None
@@ -135,13 +140,9 @@ def mean(measured: Measured, metric: str) -> float | None:
 
 def interval(measured: Measured, metric: str) -> Interval | None:
     """A configuration's figure with its 95 % interval, clustered by group; None if nothing was measured."""
-    if metric == MACRO_F1:
-        labelled = [item for item in measured.judgments if item.label is not None]
-        if len({item.group for item in labelled}) < 2:
-            return None
-        return macro_f1_interval(
-            [item.gold for item in labelled], [str(item.label) for item in labelled], groups=[item.group for item in labelled]
-        )
+    if is_judge_metric(metric):
+        groups_of = {item.group for item in items_of(metric, measured.judgments)}
+        return figure_interval(metric, measured.judgments) if len(groups_of) > 1 else None
     table, name = _table(measured, metric)
     values = table.values(name)
     groups = table.groups(name)
@@ -163,14 +164,11 @@ def difference(base: Measured, tuned: Measured, metric: str) -> tuple[float, flo
 
     Raises TooFew if there are too few items for an interval.
     """
-    if metric == MACRO_F1:
-        tuned_by_id = {item.id: item for item in tuned.judgments}
-        both = [(b, tuned_by_id[b.id]) for b in base.judgments if b.label is not None and tuned_by_id[b.id].label is not None]
-        gold, groups = [b.gold for b, _ in both], [b.group for b, _ in both]
-        require_two(groups)
-        before, after = [str(b.label) for b, _ in both], [str(t.label) for _, t in both]
-        found = paired_macro_f1(gold, before, after, groups=groups)
-        return macro_f1_interval(gold, before, groups=groups).value, macro_f1_interval(gold, after, groups=groups).value, found
+    if is_judge_metric(metric):
+        pairs = label_pairs(metric, base.judgments, tuned.judgments)
+        require_two(pairs.groups)
+        before, after = (figure(metric, side) or 0.0 for side in (pairs.base, pairs.tuned))
+        return before, after, pairs.difference()
     (left, name), (right, _) = _table(base, metric), _table(tuned, metric)
     paired = pair(left, right, name)
     require_two(paired.groups)

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lorag.pipeline.errors import InputError
-from lorag.pipeline.evaluation.ablation import MACRO_F1, table_of
-from lorag.pipeline.evaluation.effects import ROUNDING, Effect, corrected, effect_of, macro_f1_effect
+from lorag.pipeline.evaluation.ablation import table_of
+from lorag.pipeline.evaluation.effects import ROUNDING, Effect, corrected, effect_of
 from lorag.pipeline.evaluation.error_analysis import Loss
-from lorag.pipeline.evaluation.judgments import score_judgments
+from lorag.pipeline.evaluation.judge_metrics import figure, is_judge_metric, items_of, label_pairs
 from lorag.pipeline.evaluation.report.read import SavedRun
 from lorag.pipeline.evaluation.scores import ScoreTable
 
@@ -66,7 +66,8 @@ def compare_runs(first: SavedRun, second: SavedRun, metrics: Sequence[str], *, s
     """
     found = {}
     for metric in metrics:
-        difference = _labels(first, second, seed) if metric == MACRO_F1 else _scores(first, second, metric, seed)
+        of_labels = is_judge_metric(metric)
+        difference = _labels(first, second, metric, seed) if of_labels else _scores(first, second, metric, seed)
         if difference is not None:
             found[metric] = difference
     if not found:
@@ -97,23 +98,16 @@ def _scores(first: SavedRun, second: SavedRun, metric: str, seed: int) -> Metric
     return MetricDifference(metric, part, means[0], means[1], effect, _changed(rows), len(before.keys() ^ after.keys()))
 
 
-def _labels(first: SavedRun, second: SavedRun, seed: int) -> MetricDifference | None:
+def _labels(first: SavedRun, second: SavedRun, metric: str, seed: int) -> MetricDifference | None:
     """Judgments with the same id and the same gold label."""
-    second_by_id = {item.id: item for item in second.judgments if item.label is not None}
-    both = [
-        (item, second_by_id[item.id])
-        for item in first.judgments
-        if item.label is not None and item.id in second_by_id and second_by_id[item.id].gold == item.gold
-    ]
-    groups = [before.group or before.id for before, _ in both]
-    if len(set(groups)) < 2:
+    pairs = label_pairs(metric, first.judgments, second.judgments)
+    if len(set(pairs.groups)) < 2:
         return None
-    gold = [before.gold for before, _ in both]
-    effect = macro_f1_effect(gold, [str(b.label) for b, _ in both], [str(a.label) for _, a in both], groups, seed=seed)
-    values = [score_judgments(side).macro_f1 for side in ([b for b, _ in both], [a for _, a in both])]
+    values = [figure(metric, side) or 0.0 for side in (pairs.base, pairs.tuned)]
+    both = zip(pairs.base, pairs.tuned, strict=True)
     rows = [Change(b.id, float(b.label == b.gold), float(a.label == a.gold)) for b, a in both]
-    labelled = sum(item.label is not None for item in first.judgments) + len(second_by_id)
-    return MetricDifference(MACRO_F1, "judgments", values[0], values[1], effect, _changed(rows), labelled - 2 * len(both))
+    unshared = sum(len(items_of(metric, run.judgments)) for run in (first, second)) - 2 * len(rows)
+    return MetricDifference(metric, "judgments", values[0], values[1], pairs.effect(seed=seed), _changed(rows), unshared)
 
 
 def _changed(rows: Sequence[Change]) -> tuple[Change, ...]:

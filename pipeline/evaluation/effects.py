@@ -75,15 +75,23 @@ def effect_of(differences: Sequence[float], groups: Sequence[Hashable], *, seed:
 
 
 def macro_f1_effect(
-    gold: Sequence[str], base: Sequence[str], tuned: Sequence[str], groups: Sequence[Hashable], *, seed: int = 0
+    gold: Sequence[str],
+    base: Sequence[str],
+    tuned: Sequence[str],
+    groups: Sequence[Hashable],
+    *,
+    tasks: Sequence[Hashable] | None = None,
+    seed: int = 0,
 ) -> Effect:
-    """macro-F1(tuned) − macro-F1(base); an item rises if its label becomes right. Raises InputError as `effect_of`."""
-    interval = paired_macro_f1(gold, base, tuned, groups=groups, seed=seed)
-    p = macro_f1_swap_test(gold, base, tuned, groups=groups, seed=seed)
+    """macro-F1(tuned) − macro-F1(base), averaged over `tasks`; an item rises if its label becomes right. Raises InputError as
+    `effect_of`."""
+    interval = paired_macro_f1(gold, base, tuned, tasks=tasks, groups=groups, seed=seed)
+    p = macro_f1_swap_test(gold, base, tuned, tasks=tasks, groups=groups, seed=seed)
     rows = list(zip(gold, base, tuned, strict=True))
     rose = sum(before != truth == after for truth, before, after in rows)
     fell = sum(before == truth != after for truth, before, after in rows)
-    return _effect(interval, paired_macro_f1_error(gold, base, tuned, groups=groups), p, rose, fell)
+    error = paired_macro_f1_error(gold, base, tuned, tasks=tasks, groups=groups)
+    return _effect(interval, error, p, rose, fell)
 
 
 def corrected(effects: Mapping[Name, Effect]) -> dict[Name, Effect]:

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from itertools import combinations, product
 
 from lorag.pipeline.errors import InputError
-from lorag.pipeline.evaluation.ablation import MACRO_F1, OWN_METRIC, Measured, TestSet, TooFew, require_two, table_of
-from lorag.pipeline.evaluation.effects import ROUNDING, Effect, corrected, effect_of, macro_f1_effect
+from lorag.pipeline.evaluation.ablation import OWN_METRIC, Measured, TestSet, TooFew, require_two, table_of
+from lorag.pipeline.evaluation.effects import ROUNDING, Effect, corrected, effect_of
+from lorag.pipeline.evaluation.judge_metrics import is_judge_metric, label_pairs
 from lorag.pipeline.records import Role
 
 
@@ -97,7 +98,7 @@ def touches(metric: str, tests: TestSet, reach: Mapping[str, frozenset[Role]]) -
 
 def part_of(metric: str) -> str:
     """The part of `Measured` that has a metric."""
-    return "judgments" if metric == MACRO_F1 else table_of(metric)[0]
+    return "judgments" if is_judge_metric(metric) else table_of(metric)[0]
 
 
 def contrast(values: Mapping[frozenset[Role], float], roles: Sequence[Role], about: Sequence[Role]) -> float:
@@ -115,8 +116,8 @@ def contrast(values: Mapping[frozenset[Role], float], roles: Sequence[Role], abo
 
 def _effects(measured: Sequence[Measured], metric: str, roles: Sequence[Role], seed: int) -> dict[tuple[Role, ...], Effect]:
     cells = _cells(measured, metric, roles)
-    if metric == MACRO_F1:
-        return _judge_effects(cells, roles, seed)
+    if is_judge_metric(metric):
+        return _judge_effects(cells, metric, roles, seed)
     tables = {on: getattr(each, table_of(metric)[0]) for on, each in cells.items()}
     columns = {on: table.values(table_of(metric)[1]) for on, table in tables.items()}
     items = [item for item in tables[frozenset()].items if all(item.id in column for column in columns.values())]
@@ -127,18 +128,16 @@ def _effects(measured: Sequence[Measured], metric: str, roles: Sequence[Role], s
     return {about: effect_of([contrast(each, roles, about) for each in values], groups, seed=seed) for about in tested}
 
 
-def _judge_effects(cells: Mapping[frozenset[Role], Measured], roles: Sequence[Role], seed: int) -> dict[tuple[Role, ...], Effect]:
+def _judge_effects(
+    cells: Mapping[frozenset[Role], Measured], metric: str, roles: Sequence[Role], seed: int
+) -> dict[tuple[Role, ...], Effect]:
     """macro-F1 is no mean of items, and one adapter alone can change it: its main effect is the difference itself."""
     if not roles:
         return {}
     (role,) = roles
-    tuned = {item.id: item for item in cells[frozenset({role})].judgments}
-    both = [(item, tuned[item.id]) for item in cells[frozenset()].judgments if item.label and tuned[item.id].label]
-    groups = [before.group for before, _ in both]
-    require_two(groups)
-    labels = [(before.gold, str(before.label), str(after.label)) for before, after in both]
-    gold, before, after = ([each[at] for each in labels] for at in range(3))
-    return {(role,): macro_f1_effect(gold, before, after, groups, seed=seed)}
+    pairs = label_pairs(metric, cells[frozenset()].judgments, cells[frozenset({role})].judgments)
+    require_two(pairs.groups)
+    return {(role,): pairs.effect(seed=seed)}
 
 
 def _cells(measured: Sequence[Measured], metric: str, roles: Sequence[Role]) -> dict[frozenset[Role], Measured]:

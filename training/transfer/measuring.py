@@ -15,7 +15,6 @@ from lorag.pipeline.engine.memo import Memo
 from lorag.pipeline.engine.protocol import Engine
 from lorag.pipeline.evaluation import answers, rewrites
 from lorag.pipeline.evaluation.ablation import (
-    MACRO_F1,
     REWRITE_EM,
     Configuration,
     JudgeItem,
@@ -24,6 +23,7 @@ from lorag.pipeline.evaluation.ablation import (
     TooFew,
     difference,
 )
+from lorag.pipeline.evaluation.judge_metrics import MACRO_F1
 from lorag.pipeline.evaluation.judgments import judged
 from lorag.pipeline.evaluation.scores import ScoreTable
 from lorag.pipeline.records import Role
@@ -51,7 +51,7 @@ METRICS: Mapping[Role, tuple[str, ...]] = {
     Role.REWRITER: (rewrites.ROUGE_1, REWRITE_EM, rewrites.ENTITY_RECALL, rewrites.HARM),
     Role.JUDGE: (MACRO_F1,),
 }
-"""The metrics of each role; promotion goes by the first."""
+"""The metrics of each role, the leading one first. All judgments of one set here are of one judge task."""
 
 LOWER_IS_BETTER = (answers.WRONG_REFUSALS, rewrites.HARM)
 

@@ -10,8 +10,11 @@ from collections.abc import Collection, Mapping, Sequence
 
 from lorag.pipeline.evaluation import answers as answer_metrics
 from lorag.pipeline.evaluation import rewrites as rewrite_metrics
-from lorag.pipeline.evaluation.ablation import Measured, TooFew, difference, interval, mean
+from lorag.pipeline.evaluation.ablation import Configuration, Measured, TooFew, difference, interval, mean
+from lorag.pipeline.evaluation.judge_metrics import TASKS_F1, task_f1, task_of, tasks_of
+from lorag.pipeline.evaluation.judgments import Judged
 from lorag.pipeline.evaluation.report.records import Floor, FloorComparison
+from lorag.pipeline.evaluation.scores import ScoreTable
 
 WITHOUT_FLOOR: Mapping[str, str] = {
     answer_metrics.RIGHT_REFUSALS: "always refusing reaches 1, so alone it says nothing: read it with wrong refusals",
@@ -23,22 +26,40 @@ WITHOUT_FLOOR: Mapping[str, str] = {
 """The metrics in which no floor is worth a comparison, and why."""
 
 
+BEST_OF_TASKS = "best floor of each task"
+
+
 def best_floors(
     floors: Sequence[Measured], metrics: Sequence[str], lower_is_better: Collection[str]
 ) -> dict[str, tuple[Measured, Floor]]:
     """Metric → the floor with the best mean, and its figure. A metric in `WITHOUT_FLOOR`, or that no floor has, is absent.
 
-    Of equally good floors the first is taken.
+    Of equally good floors the first is taken. That of the mean over judge tasks is `best_of_tasks`.
     """
-    found: dict[str, tuple[Measured, Floor]] = {}
+    systems, found = [*floors, *best_of_tasks(floors)], dict[str, tuple[Measured, Floor]]()
     for metric in metrics:
         if metric in WITHOUT_FLOOR:
             continue
         sign = -1 if metric in lower_is_better else 1
-        known = [(each, floor) for each in floors if (floor := floor_of(each, metric)) is not None]
+        known = [(each, floor) for each in systems if (floor := floor_of(each, metric)) is not None]
+        if metric == TASKS_F1:
+            known = known[-1:]  # others are no better in any task, and some have labels for a few tasks only
         if known:
             found[metric] = max(known, key=lambda pair: sign * pair[1].value)
     return found
+
+
+def best_of_tasks(floors: Sequence[Measured]) -> tuple[Measured, ...]:
+    """One system that judges each task by the floor with the best macro-F1 in it. Empty if no floor has a label."""
+    chosen: dict[str, Sequence[Judged]] = {}
+    for task in dict.fromkeys(task for each in floors for task in tasks_of(each.judgments)):
+        metric = task_f1(task)
+        known = [(value, each) for each in floors if (value := mean(each, metric)) is not None]
+        best = max(known, key=lambda pair: pair[0])[1]
+        chosen[task] = [item for item in best.judgments if task_of(item) == task]
+    judgments = tuple(item for items in chosen.values() for item in items)
+    nothing = ScoreTable(())
+    return (Measured(Configuration(BEST_OF_TASKS, frozenset()), nothing, nothing, nothing, judgments, {}),) if judgments else ()
 
 
 def floor_of(measured: Measured, metric: str) -> Floor | None:

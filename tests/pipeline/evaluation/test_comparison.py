@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from lorag.pipeline.errors import InputError
-from lorag.pipeline.evaluation.ablation import MACRO_F1, NDCG, REWRITE_EM
+from lorag.pipeline.evaluation.ablation import NDCG, REWRITE_EM
+from lorag.pipeline.evaluation.judge_metrics import MACRO_F1
 from lorag.pipeline.evaluation.answers import F1
 from lorag.pipeline.evaluation.comparison import Change, Flips, compare_runs
 from lorag.pipeline.evaluation.effects import effect_of
