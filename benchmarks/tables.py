@@ -22,9 +22,26 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 RESULTS = ROOT / "benchmarks" / "results"
 BLOCK = re.compile(r"(<!-- table ([\w-]+) -->\n\n).*?(\n\n<!-- end -->)", flags=re.DOTALL)
 
-DEMO_KEYS = ("title", "comparisons", "ablation", "floors", "effects", "outcomes", "notes", "provenance", "format")
+DEMO_KEYS = (
+    "title",
+    "comparisons",
+    "ablation",
+    "floors",
+    "against_floors",
+    "floor_systems",
+    "without_floor",
+    "effects",
+    "outcomes",
+    "notes",
+    "provenance",
+    "format",
+)
 RETRIEVAL = ("nDCG@10", "Recall@5")
 REWRITES = ("ROUGE-1", "rewrite EM")
+JUDGE = ("mean task macro-F1", *(f"macro-F1, {task}" for task in ("intent", "relevance", "answerability", "support")))
+POOLED = "macro-F1"
+"""Of all judge tasks' classes pooled: in results that an earlier version stored."""
+
 ANSWERS = ("EM", "F1", "citation precision", "citation recall", "right refusals", "wrong refusals")
 IN_DEMO = {"base chain": "base", "starter adapters": "starters, untrained on the domain", "all adapters": "tuned on the domain"}
 IN_FRONT = {
@@ -34,7 +51,7 @@ IN_FRONT = {
     "citation recall": "citation recall",
     "right refusals": "right refusals",
     "wrong refusals": "wrong refusals (less is better)",
-    "macro-F1": "judge, macro-F1",
+    "mean task macro-F1": "judge, macro-F1, mean of its tasks",
 }
 """The demo's metrics in the README's one table, with the names of the rows."""
 IN_PUBLIC_DOMAIN = {
@@ -58,7 +75,7 @@ def result(name: str) -> Any:
 
 def span(figure: Figure | None, digits: int = 2) -> str:
     """A mean with its 95 % interval."""
-    if figure is None or figure["low"] is None:
+    if figure is None or figure.get("low") is None:
         return ""
     return f"{figure['value']:.{digits}f} ({figure['low']:.{digits}f}–{figure['high']:.{digits}f})"
 
@@ -67,21 +84,71 @@ def difference(figure: Figure | None) -> str:
     return "" if figure is None else f"{figure['value']:+.3f} ({figure['low']:+.3f} to {figure['high']:+.3f})"
 
 
+def floor_of(found: Mapping[str, Any], metric: str) -> str:
+    """The best floor of a metric with its interval, or why it has none."""
+    floor = next((each for each in found["floors"] if each["metric"] == metric), None)
+    if floor is None:
+        return str(found.get("without_floor", {}).get(metric, ""))
+    return f"{span(floor) or format(floor['value'], '.2f')}, {floor['name']}"
+
+
+def _counts(cell: Figure) -> str:
+    """The items of a figure, and their groups if they are known."""
+    return f"n = {cell['n']}" + (f" in {cell['groups']} groups" if cell.get("groups") else "")
+
+
+def _pooled(metric: str) -> str:
+    return f"{metric} of all classes pooled" if metric == POOLED else metric
+
+
+def demo_floors() -> str:
+    """Each adapter and the chain against the best floor, those first that a floor wins."""
+    found = result("demo").get("against_floors")
+    if not found:
+        return "The stored run was made before floors were measured item by item; it has no such comparisons."
+    rows = (
+        [
+            each["role"],
+            each["metric"],
+            f"{each['reference']:.3f}, {each['floor']}",
+            f"{each['tuned']:.3f}",
+            f"{each['difference']:+.3f} ({each['low']:+.3f} to {each['high']:+.3f})",
+            _counts(each),
+            "better" if each["beaten"] else "**the floor wins**",
+        ]
+        for each in sorted(found, key=lambda each: bool(each["beaten"]))
+    )
+    return table(["role", "metric", "best floor", "tuned", "tuned − floor", "items", ""], rows)
+
+
+def demo_floor_systems() -> str:
+    """Every floor's figures, a row each."""
+    found = result("demo").get("floor_systems")
+    if not found:
+        return "The stored run has none."
+    rows = (
+        [row["configuration"], metric, span(cell) or f"{cell['value']:.2f}", _counts(cell)]
+        for row in found["rows"]
+        for metric, cell in row["cells"].items()
+    )
+    return table(["floor", "metric", "figure", "items"], rows)
+
+
 def systems(name: str, shown: Mapping[str, str], metrics: Sequence[str]) -> Callable[[], str]:
     """Configurations of an evaluation side by side; `shown` is configuration → column title."""
 
     def block() -> str:
         found = result(name)
         cells = {row["configuration"]: row["cells"] for row in found["ablation"]["rows"]}
-        floors = {floor["metric"]: f"{floor['value']:.2f}, {floor['name']}" for floor in found["floors"]}
         last = cells[list(shown)[-1]]
         rows = (
             [
-                f"{metric}, n = {last[metric]['n']}",
+                f"{_pooled(metric)}, {_counts(last[metric])}",
                 *(span(cells[configuration].get(metric)) for configuration in shown),
-                floors.get(metric, ""),
+                floor_of(found, metric),
             ]
             for metric in metrics
+            if metric in last
         )
         return table(["metric", *shown.values(), "floor"], rows)
 
@@ -92,16 +159,16 @@ def front() -> str:
     """The README's table, with the floor first, since a figure below it is of no use."""
     found = result("demo")
     cells = {row["configuration"]: row["cells"] for row in found["ablation"]["rows"]}
-    floors = {floor["metric"]: f"{floor['value']:.2f}, {floor['name']}" for floor in found["floors"]}
     rows = (
         [
-            f"{title}, n = {cells['all adapters'][metric]['n']}",
-            floors.get(metric, ""),
+            f"{title}, {_counts(cells['all adapters'][metric])}",
+            floor_of(found, metric),
             *(span(cells[configuration].get(metric)) for configuration in IN_DEMO),
         ]
         for metric, title in IN_FRONT.items()
+        if metric in cells["all adapters"]
     )
-    return table(["metric", "floor: no model", "bare base", "starters", "tuned on the domain"], rows)
+    return table(["metric", "floor: no training", "bare base", "starters", "tuned on the domain"], rows)
 
 
 def injection() -> str:
@@ -353,7 +420,9 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "load": load,
     "retrieval-crosscheck": crosscheck,
     "front": front,
-    "demo": systems("demo", IN_DEMO, (*RETRIEVAL, *REWRITES, *ANSWERS, "macro-F1")),
+    "demo": systems("demo", IN_DEMO, (*RETRIEVAL, *REWRITES, *ANSWERS, *JUDGE, POOLED)),
+    "demo-floors": demo_floors,
+    "demo-floor-systems": demo_floor_systems,
     "demo-adapters": demo_adapters,
     "starters-synthesizer": starters_synthesizer,
     "starters-rewriter": starters_rewriter,
@@ -376,7 +445,7 @@ def filled(text: str) -> str:
 def store_demo(report: Path, of: str) -> None:
     """Store the parts of a demo's report.json that the tables use, without single answers. `of` is its commit."""
     found = json.loads(report.read_text(encoding="utf-8"))
-    save(RESULTS / "demo.json", {"commit": of, **{key: found[key] for key in DEMO_KEYS}})
+    save(RESULTS / "demo.json", {"commit": of, **{key: found[key] for key in DEMO_KEYS if key in found}})
 
 
 def main() -> None:

@@ -17,8 +17,8 @@ from lorag.pipeline.engine.protocol import Engine
 from lorag.pipeline.errors import TrainingError
 from lorag.pipeline.evaluation import answers as answer_metrics
 from lorag.pipeline.evaluation import rewrites as rewrite_metrics
-from lorag.pipeline.evaluation.judge_metrics import MACRO_F1
 from lorag.pipeline.evaluation.answers import GoldAnswer, score_answers
+from lorag.pipeline.evaluation.judge_metrics import MACRO_F1
 from lorag.pipeline.evaluation.judgments import judged, score_judgments
 from lorag.pipeline.evaluation.rewrites import GoldRewrite, score_rewrites
 from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable

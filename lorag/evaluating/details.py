@@ -13,6 +13,7 @@ from lorag.pipeline.evaluation.ablation import ALL_ADAPTERS, BASE_CHAIN, Measure
 from lorag.pipeline.evaluation.bench import Parts
 from lorag.pipeline.evaluation.journal import Usage
 from lorag.pipeline.evaluation.judge_evaluation import SupportVerdicts, judge_answers, write_freely
+from lorag.pipeline.evaluation.judge_metrics import task_of, tasks_of
 from lorag.pipeline.evaluation.judgments import JudgeScores, score_judgments
 from lorag.pipeline.evaluation.rewrite_retrieval import RewriteRetrieval, compare_rewrites
 from lorag.pipeline.records import Outcome, Role
@@ -20,9 +21,11 @@ from lorag.pipeline.records import Outcome, Role
 
 @dataclass(frozen=True, slots=True)
 class JudgeDetail:
-    """A judge in full, and the share of its freely generated replies that are exactly a label (None: nothing was generated)."""
+    """A judge in full on one task, and the share of its freely generated replies that are exactly a label (None: nothing was
+    generated)."""
 
     configuration: str
+    task: str
     scores: JudgeScores | None
     written_in_format: float | None
 
@@ -68,20 +71,25 @@ def measure_details(parts: Parts, tests: TestSet, measured: Sequence[Measured]) 
     ends = [by_name[name] for name in (BASE_CHAIN, ALL_ADAPTERS) if name in by_name]
     return Details(
         rewrites=compare_rewrites(tests.chain, alone, parts.frozen),
-        judges=tuple(_judge(parts, tests, each) for each in judges) if tests.judgments else (),
+        judges=tuple(found for each in judges for found in _judge(parts, tests, each)) if tests.judgments else (),
         support=_support(parts, ends, judges[-1]),
         outcomes=tuple(found for each in measured for found in _outcomes(each)),
     )
 
 
-def _judge(parts: Parts, tests: TestSet, measured: Measured) -> JudgeDetail:
+def _judge(parts: Parts, tests: TestSet, measured: Measured) -> list[JudgeDetail]:
+    """A detail for each task."""
     judge = parts.judge(measured.configuration.on)
-    written = write_freely(parts.engine, judge.adapter, tests.judgments)
-    in_format = sum(item.outcome is Outcome.OK for item in written)
-    read = sum(item.outcome is not Outcome.FAILED for item in written)
-    labelled = any(item.label is not None for item in measured.judgments)
-    scores = score_judgments(measured.judgments) if labelled else None
-    return JudgeDetail(measured.configuration.name, scores, in_format / read if read else None)
+    written = {item.id: item for item in write_freely(parts.engine, judge.adapter, tests.judgments)}
+    found = []
+    for task in tasks_of(measured.judgments):
+        items = [item for item in measured.judgments if task_of(item) == task]
+        outcomes = [written[item.id].outcome for item in items]
+        read = len(outcomes) - outcomes.count(Outcome.FAILED)
+        scores = score_judgments(items) if any(item.label is not None for item in items) else None
+        share = outcomes.count(Outcome.OK) / read if read else None
+        found.append(JudgeDetail(measured.configuration.name, task, scores, share))
+    return found
 
 
 def _support(parts: Parts, ends: Sequence[Measured], judged: Measured) -> tuple[SupportVerdicts, ...]:

@@ -85,10 +85,12 @@ FURTHER = (
     rewrite_metrics.ENTITY_RECALL,
     rewrite_metrics.HARM,
 )
-"""Further metrics of the table, beside the accuracy of each judge task (`shown_metrics`). They are not tested, because more tests would cost the others their power."""
+"""Further metrics of the table, beside the accuracy of each judge task (`shown_metrics`). They are not tested, because more tests
+would cost the others their power."""
 
 STARTER_PREFIX = "starter "
 """Prefix of the adapters in the table's row of starters: they are not those of the other rows."""
+
 
 def metrics_of(tests: TestSet) -> tuple[str, ...]:
     """`METRICS`, and the macro-F1 of each judge task of the test set."""
@@ -272,7 +274,7 @@ def evaluate_adapter(
     sizes: Sizes | None = None,
     on_documents: Documents | None = None,
 ) -> tuple[Version, tuple[Evidence, ...]]:
-    """Measure one adapter on its own metric, on `data`/test, against what serves now, the bare base and the best floor, in one run.
+    """Measure one adapter on its own metric, on `data`/test, against what serves now, the bare base and the best floor.
 
     The claims go on its card and are returned, first the one against what serves. The judge is measured on each task too.
     """

@@ -19,8 +19,8 @@ LEADING_METRIC: Mapping[Role, str] = {
     Role.SYNTHESIZER: "F1",
     Role.JUDGE: "mean task macro-F1",
 }
-"""The metric that decides a promotion. A role without one is never promoted. The judge's is the mean over its tasks of each task's
-macro-F1: over the classes of all tasks pooled, perfect intents hide guesses elsewhere."""
+"""The metric that decides a promotion. A role without one is never promoted. The judge's is the mean over its tasks of each
+task's macro-F1: over the classes of all tasks pooled, perfect intents hide guesses elsewhere."""
 
 MIN_GROUPS = 8
 """The fewest independent groups of items that decide anything. The smallest two-sided p of a sign-flip test on 8 is 2/2⁸ = .008,

@@ -44,17 +44,18 @@ def _show_rewrites(found: RewriteRetrieval) -> None:
 def _show_judges(judges: Sequence[JudgeDetail]) -> None:
     if not judges:
         return
-    columns = (">macro-F1", ">balanced accuracy", ">kappa", ">ECE", ">ECE, equal mass", ">Brier", ">label written freely", ">n")
-    rows = table("judge", *columns, title="Judgments")
+    names = ("macro-F1", "accuracy", "balanced accuracy", "kappa", "ECE", "ECE, equal mass", "Brier", "label written freely", "n")
+    rows = table("judge", "task", *(f">{name}" for name in names), title="Judgments, task by task")
     for each in judges:
         scores = each.scores
-        figures = (
-            [scores.macro_f1, scores.balanced_accuracy, scores.kappa, scores.ece, scores.ece_mass, scores.brier]
-            if scores is not None
-            else [None] * 6
-        )
+        figures: list[float | None] = [None] * 7
+        if scores is not None:
+            figures = [scores.macro_f1, scores.accuracy, scores.balanced_accuracy, scores.kappa]
+            figures += [scores.ece, scores.ece_mass, scores.brier]
         n = str(scores.n) if scores is not None else "0"
-        rows.add_row(cell(each.configuration), *(_figure(value) for value in (*figures, each.written_in_format)), n)
+        rows.add_row(
+            cell(each.configuration), cell(each.task), *(_figure(value) for value in (*figures, each.written_in_format)), n
+        )
     out().print(rows)
 
 

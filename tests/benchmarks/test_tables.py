@@ -24,7 +24,7 @@ def test_every_table_stands_once_and_is_closed() -> None:
 def test_the_readme_has_one_table_and_shows_the_floors_first() -> None:
     (shown,) = BLOCK.findall(TEXTS["README.md"])
     assert shown[1] == "front"
-    assert TEXTS["README.md"].count("| metric | floor: no model |") == 1
+    assert TEXTS["README.md"].count("| metric | floor: no training |") == 1
 
 
 def test_another_result_changes_its_table_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,3 +43,41 @@ def test_figures_carry_their_intervals() -> None:
     assert span({"value": 40.0, "low": None, "high": None}) == ""
     assert difference({"value": 0.0123, "low": -0.01, "high": 0.02}) == "+0.012 (-0.010 to +0.020)"
     assert difference(None) == ""
+
+
+CELL = {"value": 0.15, "low": 0.1, "high": 0.2, "n": 48, "groups": 12}
+RUN = {
+    "ablation": {
+        "rows": [
+            {"configuration": "base", "cells": {"F1": {"value": 0.1, "low": 0.0, "high": 0.2, "n": 48, "groups": 12}}},
+            {"configuration": "all", "cells": {"F1": {"value": 0.4, "low": 0.3, "high": 0.5, "n": 48, "groups": 12}}},
+        ]
+    },
+    "floors": [{"metric": "F1", "name": "best sentence", **CELL}],
+    "without_floor": {"words": "a length is neither good nor bad"},
+    "against_floors": [
+        {"role": "chain", "metric": "F1", "floor": "best sentence", "reference": 0.15, "tuned": 0.4, "difference": 0.25}
+        | {"low": 0.1, "high": 0.4, "n": 48, "groups": 12, "beaten": True},
+        {"role": "embedder", "metric": "nDCG@10", "floor": "BM25", "reference": 0.7, "tuned": 0.71, "difference": 0.01}
+        | {"low": -0.1, "high": 0.1, "n": 360, "groups": 40, "beaten": False},
+    ],
+    "floor_systems": {"rows": [{"configuration": "best sentence", "cells": {"F1": CELL}}]},
+}
+
+
+def test_floors_stand_beside_their_figures_with_intervals_and_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "result", lambda name: RUN)
+    shown = tables.systems("run", {"base": "base", "all": "tuned"}, ("F1", "words"))()
+    assert shown.splitlines()[2:] == [
+        "| F1, n = 48 in 12 groups | 0.10 (0.00–0.20) | 0.40 (0.30–0.50) | 0.15 (0.10–0.20), best sentence |"
+    ]
+    assert tables.floor_of(RUN, "words") == "a length is neither good nor bad"
+    first, second = tables.demo_floors().splitlines()[2:]
+    assert first.startswith("| embedder | nDCG@10 | 0.700, BM25 | 0.710 |") and first.endswith("| **the floor wins** |")
+    assert second.startswith("| chain | F1 |") and second.endswith("| n = 48 in 12 groups | better |")
+    assert tables.demo_floor_systems().splitlines()[2:] == ["| best sentence | F1 | 0.15 (0.10–0.20) | n = 48 in 12 groups |"]
+
+
+def test_a_run_without_measured_floors_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "result", lambda name: {})
+    assert "before floors were measured item by item" in tables.demo_floors() and tables.demo_floor_systems()

@@ -68,7 +68,7 @@ def test_the_details_of_a_run() -> None:
     assert sum(usage.requests for usage in journal.usage()) - before == planned_details(TESTS, (Role.SYNTHESIZER, Role.JUDGE))
 
     base, tuned = found.judges
-    assert (base.configuration, tuned.configuration) == ("base chain", "+ judge")
+    assert [(each.configuration, each.task) for each in found.judges] == [("base chain", "support"), ("+ judge", "support")]
     assert (base.written_in_format, tuned.written_in_format) == (0.0, 1.0)
     assert base.scores is not None
     assert tuned.scores is not None

@@ -15,12 +15,14 @@ from lorag.assembly import open_base, open_chain, open_index, version_name
 from lorag.evaluating.evaluation import compare, evaluate_adapter, with_adapters
 from lorag.evaluating.measuring import run_configurations
 from lorag.evaluating.testset import Sizes
-from lorag.pipeline.adapters.evidence import BARE_BASE, DataOrigin, Evidence, EvidenceKind
+from lorag.pipeline.adapters.evidence import BARE_BASE, DataOrigin, Evidence, EvidenceKind, floor_reference
 from lorag.pipeline.adapters.registry import Registry
 from lorag.pipeline.config import load_settings
 from lorag.pipeline.errors import AdapterError, DataError, InputError
 from lorag.pipeline.evaluation.ablation import ALL_ADAPTERS, BASE_CHAIN, NDCG, ChainItem, Configuration, Measured, TestSet
 from lorag.pipeline.evaluation.answers import GoldAnswer
+from lorag.pipeline.evaluation.floors.systems import BM25, UNCHANGED
+from lorag.pipeline.evaluation.floors.systems import HISTORY as HISTORY_FIRST
 from lorag.pipeline.evaluation.report.records import Comparison
 from lorag.pipeline.evaluation.rewrites import ROUGE_1, GoldRewrite, score_rewrites
 from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable
@@ -90,7 +92,7 @@ def test_evidence_goes_on_the_card_and_decides_the_promotion(
     plain, tuned = what_rewriters_say(project.folder, version)
     assert set(plain).isdisjoint(tuned)
     seen: list[tuple[str, int, int]] = []
-    measured, (evidence,) = evaluate_adapter(
+    measured, (evidence, over_floor) = evaluate_adapter(
         settings,
         Role.REWRITER,
         "candidate",
@@ -103,6 +105,8 @@ def test_evidence_goes_on_the_card_and_decides_the_promotion(
     assert (evidence.against, evidence.kind) == (BARE_BASE, EvidenceKind.HELD_OUT)
     assert evidence.difference == pytest.approx(evidence.tuned - evidence.reference)
     assert evidence.low <= evidence.difference <= evidence.high
+    assert over_floor.against in (floor_reference(UNCHANGED), floor_reference(HISTORY_FIRST))  # the better one of both
+    assert (over_floor.metric, over_floor.tuned, over_floor.n) == (ROUGE_1, evidence.tuned, 8)
     assert measured.id == version
     assert registry.show(Role.REWRITER, version).evidence[0] == evidence  # before the made-up one it came with
     assert seen[-1] == ("+ rewriter", 16, 16)
@@ -125,7 +129,7 @@ def test_a_candidate_is_measured_against_what_serves_and_against_the_base(projec
     _, tuned = what_rewriters_say(project.folder, second)
     data = write(Role.REWRITER, turns(tuned))
     assert set(tuned).isdisjoint(served) and set(tuned).isdisjoint(plain)
-    _, (over_served, over_base) = evaluate_adapter(settings, Role.REWRITER, "candidate", data)
+    _, (over_served, over_base, _) = evaluate_adapter(settings, Role.REWRITER, "candidate", data)
     assert over_served.against == registry.as_reference(registry.resolve(Role.REWRITER, first))
     assert over_base.against == BARE_BASE
     assert over_served.tuned == over_base.tuned == 1
@@ -142,7 +146,7 @@ def test_a_candidate_is_measured_against_what_serves_and_against_the_base(projec
     done = lorag("eval", "adapter", "rewriter", "--data", data, "--project", project.folder)
     assert f"{second} is better than version {first}" in " ".join(done.out.split())
     assert registry.promote(Role.REWRITER, second).claim == over_served
-    _, (alone,) = evaluate_adapter(settings, Role.REWRITER, "production", data)
+    _, (alone, _) = evaluate_adapter(settings, Role.REWRITER, "production", data)
     assert alone == over_base  # nothing else serves
 
 
@@ -157,7 +161,7 @@ def test_what_is_measured_on_made_rows_promotes_nothing(project, publish_rewrite
     assert card.evidence[0].data.origin is DataOrigin.MADE and card.evidence[0].low > 0
     # The claim on rows of people that it came with allows it, as the command said.
     assert f"an earlier claim allows `lorag adapters promote rewriter {version}" in " ".join(done.out.split())
-    assert registry.promote(Role.REWRITER, version).claim == card.evidence[1]
+    assert registry.promote(Role.REWRITER, version).claim == card.evidence[2]
 
 
 def test_what_is_said_of_a_promotion_is_what_a_promotion_does(project, publish_rewriter, write: Write, lorag) -> None:
@@ -197,10 +201,11 @@ def test_an_embedder_is_measured_against_the_one_that_serves(
     ]
     data = write(Role.SYNTHESIZER, rows)
     settings = load_settings(project.folder)
-    _, (over_served, over_base) = evaluate_adapter(settings, Role.EMBEDDER, second, data)
-    _, (of_the_first,) = evaluate_adapter(settings, Role.EMBEDDER, first, data)
+    _, (over_served, over_base, over_floor) = evaluate_adapter(settings, Role.EMBEDDER, second, data)
+    _, (of_the_first, _) = evaluate_adapter(settings, Role.EMBEDDER, first, data)
     assert (over_served.reference, over_base.reference) == (of_the_first.tuned, of_the_first.reference)
     assert over_served.against.version == first
+    assert (over_floor.against, over_floor.tuned, over_floor.metric) == (floor_reference(BM25), over_served.tuned, NDCG)
     assert {path.name for path in (project.folder / ".lorag" / "evaluation").iterdir()} == {"frozen", first, second}
 
 
@@ -214,7 +219,8 @@ def test_an_embedder_is_measured_by_retrieval_alone(
         {"id": f"q{n}", "question": text, "answers": ["x"], "answerable": True, "passage_ids": [passages[document]]}
         for n, (text, document) in enumerate((("Who keeps the key?", "keys.md"), ("When does the ferry leave?", "ferry.md")))
     ]
-    _, (evidence,) = evaluate_adapter(load_settings(project.folder), Role.EMBEDDER, version, write(Role.SYNTHESIZER, rows))
+    _, claims = evaluate_adapter(load_settings(project.folder), Role.EMBEDDER, version, write(Role.SYNTHESIZER, rows))
+    evidence = claims[0]
     assert (evidence.metric, evidence.n) == (NDCG, 2)
     assert 0.63 < evidence.reference <= 1 and 0.63 < evidence.tuned <= 1  # first or second: 1 or 1/log2(3)
     state = project.folder / ".lorag"

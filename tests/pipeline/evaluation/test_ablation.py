@@ -18,7 +18,6 @@ from lorag.pipeline.errors import EngineError, InputError
 from lorag.pipeline.evaluation.ablation import (
     ALL_ADAPTERS,
     BASE_CHAIN,
-    MACRO_F1,
     NDCG,
     OWN_METRIC,
     RECALL,
@@ -36,6 +35,7 @@ from lorag.pipeline.evaluation.ablation import (
 )
 from lorag.pipeline.evaluation.answers import CITATION_RECALL, EM, F1, RIGHT_REFUSALS, WRONG_REFUSALS, GoldAnswer
 from lorag.pipeline.evaluation.bench import Bench, Parts
+from lorag.pipeline.evaluation.judge_metrics import MACRO_F1
 from lorag.pipeline.evaluation.rewrites import ROUGE_1, GoldRewrite
 from lorag.pipeline.records import Hit, Outcome, Passage, Query, Role, Speaker, Turn
 from lorag.pipeline.retrieval.client_store import ClientStore

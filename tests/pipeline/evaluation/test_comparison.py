@@ -9,11 +9,11 @@ import pytest
 
 from lorag.pipeline.errors import InputError
 from lorag.pipeline.evaluation.ablation import NDCG, REWRITE_EM
-from lorag.pipeline.evaluation.judge_metrics import MACRO_F1
 from lorag.pipeline.evaluation.answers import F1
 from lorag.pipeline.evaluation.comparison import Change, Flips, compare_runs
 from lorag.pipeline.evaluation.effects import effect_of
 from lorag.pipeline.evaluation.error_analysis import Loss
+from lorag.pipeline.evaluation.judge_metrics import MACRO_F1
 from lorag.pipeline.evaluation.judgments import Judged
 from lorag.pipeline.evaluation.report.read import SavedRun
 from lorag.pipeline.evaluation.report.views import ChainView, QuestionView

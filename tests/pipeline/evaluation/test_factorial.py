@@ -14,7 +14,6 @@ from lorag.pipeline.engine.scripted import ScriptedEngine
 from lorag.pipeline.errors import InputError
 from lorag.pipeline.evaluation.ablation import (
     ALL_ADAPTERS,
-    MACRO_F1,
     NDCG,
     ChainItem,
     Configuration,
@@ -27,6 +26,7 @@ from lorag.pipeline.evaluation.answers import EM, F1, GoldAnswer
 from lorag.pipeline.evaluation.bench import Parts
 from lorag.pipeline.evaluation.effects import effect_of
 from lorag.pipeline.evaluation.factorial import contrast, factorial_effects, touches
+from lorag.pipeline.evaluation.judge_metrics import MACRO_F1
 from lorag.pipeline.evaluation.judgments import Judged
 from lorag.pipeline.evaluation.rewrites import ROUGE_1, GoldRewrite
 from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable

@@ -8,7 +8,9 @@ import pytest
 
 from lorag.pipeline.evaluation.ablation import NDCG, Configuration, Measured, TooFew
 from lorag.pipeline.evaluation.answers import F1, RIGHT_REFUSALS, WORDS, WRONG_REFUSALS
-from lorag.pipeline.evaluation.floors.best import WITHOUT_FLOOR, against_floor, best_floors, floor_of
+from lorag.pipeline.evaluation.floors.best import BEST_OF_TASKS, WITHOUT_FLOOR, against_floor, best_floors, floor_of
+from lorag.pipeline.evaluation.judge_metrics import TASKS_F1, task_f1
+from lorag.pipeline.evaluation.judgments import Judged
 from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable
 from lorag.pipeline.records import Outcome
 
@@ -72,3 +74,28 @@ def test_a_floor_is_beaten_only_by_what_is_shown_to_be_better(tuned: list[float]
 def test_too_few_groups_are_named() -> None:
     with pytest.raises(TooFew, match=r"^chain by F1 against its floor: .* at least two independent groups"):
         against_floor("chain", F1, system("a", {F1: [0.1] * 4}, 1), system("b", {F1: [0.2] * 4}, 1), [])
+
+
+def judge(name: str, **labels: str) -> Measured:
+    """Judgments of a system: for each task its given labels, one letter an item; gold is `abab…`."""
+    items = tuple(
+        Judged(f"{task}{n}", f"{task}: {'ab'[n % 2]}", f"{task}: {given}", group=f"{task}{n}")
+        for task, each in labels.items()
+        for n, given in enumerate(each)
+    )
+    nothing = ScoreTable(())
+    return Measured(Configuration(name, frozenset()), nothing, nothing, nothing, items, {})
+
+
+def test_the_floor_of_the_mean_over_tasks_takes_the_best_of_each() -> None:
+    """`always a` has F1 2/3 and 0 in both tasks; `rule` is right in the first alone and has no label in the second."""
+    always, rule = judge("always a", one="aaaa", two="aaaa"), judge("rule", one="abab")
+    found = best_floors([always, rule], [TASKS_F1, task_f1("one"), task_f1("two")], [])
+    assert {metric: (floor.name, floor.value) for metric, (_, floor) in found.items()} == {
+        TASKS_F1: (BEST_OF_TASKS, pytest.approx((1 + 1 / 3) / 2)),
+        task_f1("one"): ("rule", 1),
+        task_f1("two"): ("always a", pytest.approx(1 / 3)),
+    }
+    tuned = judge("tuned", one="abab", two="abab")
+    against = against_floor("judge", TASKS_F1, found[TASKS_F1][0], tuned, [])
+    assert (against.n, against.difference) == (8, pytest.approx(1 / 3))

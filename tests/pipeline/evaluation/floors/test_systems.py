@@ -10,7 +10,6 @@ from lorag.pipeline.contracts.context import PassageText
 from lorag.pipeline.contracts.judge import JudgeInputs, LabelSchema
 from lorag.pipeline.engine.scripted import ScriptedEngine
 from lorag.pipeline.evaluation.ablation import (
-    MACRO_F1,
     NDCG,
     REWRITE_EM,
     ChainItem,
@@ -42,6 +41,7 @@ from lorag.pipeline.evaluation.floors.systems import (
     floor_systems,
 )
 from lorag.pipeline.evaluation.floors.words import WordSearcher
+from lorag.pipeline.evaluation.judge_metrics import MACRO_F1
 from lorag.pipeline.evaluation.rewrites import ROUGE_1, GoldRewrite
 from lorag.pipeline.records import Passage, Query, Speaker, Turn
 from lorag.pipeline.stages import Retriever
