@@ -347,7 +347,8 @@ def test_the_tables_set_the_starter_between_base_and_tuned(begun: Begun) -> None
 
 def test_only_what_is_better_than_the_starter_takes_its_place(begun: Begun) -> None:
     starter, tuned = begun.registry.list(Role.REWRITER)
-    over_starter, over_base = begun.registry.show(Role.REWRITER, tuned.id).evidence
+    over_starter, over_base, over_floor = begun.registry.show(Role.REWRITER, tuned.id).evidence
+    assert over_floor.against.is_floor
     assert over_starter.against == begun.registry.as_reference(starter) and over_base.against == BARE_BASE
     compared = begun.report["comparisons"][0]
     assert (over_starter.reference, over_starter.tuned) == (compared["starter"], compared["tuned"])
