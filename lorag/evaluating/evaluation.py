@@ -77,6 +77,12 @@ METRICS = (
 """The metrics that adapters are compared by, beside the macro-F1 of each judge task (`metrics_of`)."""
 
 FURTHER = (
+    answer_metrics.RIGHT,
+    answer_metrics.TRUTHFULNESS,
+    answer_metrics.SQUAD_EM,
+    answer_metrics.SQUAD_F1,
+    answer_metrics.VITAL_NUGGETS,
+    answer_metrics.NUGGETS,
     answer_metrics.ROUGE_L,
     answer_metrics.QUOTE_PRECISION,
     answer_metrics.QUOTE_RECALL,

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from lorag.pipeline.evaluation.ablation import ChainItem, Measured, Search
-from lorag.pipeline.evaluation.answers import F1, RIGHT_REFUSALS, GoldAnswer
+from lorag.pipeline.evaluation.answers import F1, RIGHT, RIGHT_REFUSALS, GoldAnswer, gold_shown
 from lorag.pipeline.evaluation.rewrites import entity_recall
 from lorag.pipeline.records import Outcome, Response
 
-GOOD_F1 = 0.5
 WORST = 50
 
 
@@ -40,11 +39,12 @@ DEFINITIONS: Mapping[Loss, str] = {
     "the gold rewrite adds to the question.",
     Loss.RETRIEVAL: "No gold passage was among those shown to the synthesizer, and no entity was missing from the rewrite.",
     Loss.REFUSED: "A gold passage was shown, the question can be answered, and the answer is a refusal.",
-    Loss.UNUSED: "A gold passage was shown; the answer cites none of them, and its token F1 is below 0.5.",
-    Loss.MISREAD: "The answer cites a gold passage, and its token F1 is below 0.5.",
-    Loss.UNSUPPORTED: "Token F1 is 0.5 or more, and no gold passage is cited.",
+    Loss.UNUSED: "A gold passage was shown; the answer cites none of them, and is not right.",
+    Loss.MISREAD: "The answer cites a gold passage, and is not right.",
+    Loss.UNSUPPORTED: "The answer is right, and no gold passage is cited.",
     Loss.UNREFUSED: "No document answers the question, and it was answered.",
-    Loss.RIGHT: "Token F1 is 0.5 or more and a gold passage is cited (where those are known), or an unanswerable question was "
+    Loss.RIGHT: "The answer is right (F1 with numbers as quantities is 0.5 or more, and no quantity contradicts the gold answer; "
+    "in a conversation: every vital nugget) and cites a gold passage (if those are known), or an unanswerable question was "
     "refused.",
 }
 """The definition of each loss; a question has the first that holds, in this order."""
@@ -72,9 +72,9 @@ def lost_at(gold: GoldAnswer, response: Response, values: Mapping[str, float], r
         return Loss.RIGHT if response.answer.refused else Loss.UNREFUSED
     gold_ids = set(gold.passage_ids)
     cited = not gold_ids or any(citation.passage_id in gold_ids for citation in response.answer.citations)
-    if values[F1] >= GOOD_F1:
+    if values[RIGHT]:
         return Loss.RIGHT if cited else Loss.UNSUPPORTED
-    if gold_ids and not any(hit.passage.id in gold_ids for hit in response.trace.hits):
+    if not gold_shown(gold, (hit.passage.id for hit in response.trace.hits)):
         return _not_found(recall)
     if response.answer.refused:
         return Loss.REFUSED
@@ -104,8 +104,9 @@ def losses_of(items: Sequence[ChainItem], measured: Measured) -> dict[str, Loss]
 
 
 def question_score(values: Mapping[str, float], loss: Loss) -> float:
-    """One figure a question: token F1, a right refusal, or for an only searched question whether gold was found."""
-    return next((values[name] for name in (F1, RIGHT_REFUSALS) if name in values), float(loss is Loss.RIGHT))
+    """One figure a question: F1, for a sentence whether it is right, a right refusal, or if it is only searched whether gold was
+    found."""
+    return next((values[name] for name in (F1, RIGHT, RIGHT_REFUSALS) if name in values), float(loss is Loss.RIGHT))
 
 
 def waterfall(losses: Iterable[Loss]) -> dict[Loss, int]:

@@ -83,10 +83,10 @@ class BestSentence:
 
 
 class AlwaysRefusing:
-    """Refuses every question."""
+    """Refuses every question. It sees the passages, so that its refusals are judged by them."""
 
     name, role = "synthesize", Role.SYNTHESIZER
-    inputs: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ("hits",)
     outputs: tuple[str, ...] = ("answer",)
 
     @property

@@ -41,7 +41,7 @@ def _chain_floors(tests: TestSet, passages: Sequence[Passage]) -> list[System]:
     if any(item.answered for item in tests.chain):
         found += [
             _system(BEST_SENTENCE, "answers", HistoryFirst(), by_words, BestSentence()),
-            _system(ALWAYS_REFUSING, "answers", AlwaysRefusing()),
+            _system(ALWAYS_REFUSING, "answers", HistoryFirst(), by_words, AlwaysRefusing()),
         ]
     return found
 

@@ -124,7 +124,8 @@ def test_a_gated_answer_is_a_refusal_and_counted_as_one() -> None:
     base, tuned = (Bench(parts, TESTS).measure(each) for each in one_at_a_time((Role.JUDGE,))[:2])
     assert [base.responses[id_].answer.refused for id_ in "0123"] == [False] * 4
     assert [tuned.responses[id_].answer.refused for id_ in "0123"] == [False, False, True, False]
-    assert (base.answers.means()[RIGHT_REFUSALS].value, tuned.answers.means()[RIGHT_REFUSALS].value) == (0, 1)
+    # none of the four has a gold passage among those shown, so refusing each would be right, and one was refused
+    assert (base.answers.means()[RIGHT_REFUSALS].value, tuned.answers.means()[RIGHT_REFUSALS].value) == (0, 1 / 4)
     assert tuned.responses["2"].trace.stages[-1].detail == {"refused": True, "gated": True}
 
 

@@ -32,24 +32,26 @@ def response(*, hits: str = "gold other", cited: str = "", refused: bool = False
 
 
 @pytest.mark.parametrize(
-    ("gold", "given", "f1", "entities", "loss"),
+    ("gold", "given", "right", "entities", "loss"),
     [
         (GOLD, response(failed=True), 0.0, None, Loss.FAILED),
-        (GOLD, response(cited="gold"), 0.5, None, Loss.RIGHT),
+        (GOLD, response(cited="gold"), 1.0, None, Loss.RIGHT),
         (GOLD, response(cited="other"), 1.0, None, Loss.UNSUPPORTED),
         (GOLD, response(hits="other"), 0.0, 0.5, Loss.REWRITE),
         (GOLD, response(hits="other"), 0.0, 1.0, Loss.RETRIEVAL),
         (GOLD, response(hits="other", refused=True), 0.0, None, Loss.RETRIEVAL),  # no passage to answer from
         (GOLD, response(refused=True), 0.0, 0.5, Loss.REFUSED),
-        (GOLD, response(cited="other"), 0.49, None, Loss.UNUSED),
-        (GOLD, response(cited="gold"), 0.49, None, Loss.MISREAD),
-        (GoldAnswer("q", ("blue",)), response(hits=""), 0.9, None, Loss.RIGHT),  # gold passages not known
+        (GOLD, response(cited="other"), 0.0, None, Loss.UNUSED),
+        (GOLD, response(cited="gold"), 0.0, None, Loss.MISREAD),
+        (GoldAnswer("q", ("blue",)), response(hits=""), 1.0, None, Loss.RIGHT),  # gold passages not known
         (UNANSWERABLE, response(refused=True), 0.0, None, Loss.RIGHT),
         (UNANSWERABLE, response(), 0.0, None, Loss.UNREFUSED),
     ],
 )
-def test_the_first_stage_that_lost_it(gold: GoldAnswer, given: Response, f1: float, entities: float | None, loss: Loss) -> None:
-    assert lost_at(gold, given, {"F1": f1}, entities) is loss
+def test_the_first_stage_that_lost_it(
+    gold: GoldAnswer, given: Response, right: float, entities: float | None, loss: Loss
+) -> None:
+    assert lost_at(gold, given, {"right answers": right}, entities) is loss
 
 
 def test_the_waterfall_counts_every_loss_in_the_order_of_the_chain() -> None:
@@ -91,7 +93,7 @@ def test_each_question_of_a_configuration_has_one_loss_and_they_add_up() -> None
         "t2": Search(Rewrite("What is her draft?", Outcome.OK), response(hits="gold").trace.hits),
     } | {id_: Search(Rewrite("q?", Outcome.OK), response().trace.hits) for id_ in ("q1", "q2", "u")}
     responses = {"q1": response(cited="gold"), "q2": response(refused=True), "u": response()}
-    scores = {"q1": {"F1": 1.0}, "q2": {"F1": 0.0}, "u": {"right refusals": 0.0}}
+    scores = {"q1": {"right answers": 1.0}, "q2": {"right answers": 0.0}, "u": {"right refusals": 0.0}}
     answers = ScoreTable(tuple(ItemScores(id_, id_, Outcome.OK, values) for id_, values in scores.items()))
     base = Configuration("base chain", frozenset())
     found = losses_of(items, Measured(base, ScoreTable(()), ScoreTable(()), answers, (), responses, searches))
@@ -117,6 +119,7 @@ def test_the_worst_come_first_and_what_is_right_never() -> None:
     ("values", "loss", "score"),
     [
         ({"F1": 0.25, "EM": 1.0}, Loss.MISREAD, 0.25),
+        ({"right answers": 1.0, "right refusals": 0.0}, Loss.RIGHT, 1.0),
         ({"right refusals": 1.0}, Loss.RIGHT, 1.0),
         ({}, Loss.RIGHT, 1.0),
         ({}, Loss.REWRITE, 0.0),

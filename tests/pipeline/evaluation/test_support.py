@@ -41,6 +41,31 @@ def test_every_sentence_must_stand_in_a_cited_passage(text: str, cited: str, exp
 
 
 @pytest.mark.parametrize(
+    ("passage", "claim", "supported"),
+    [
+        ("The doors stay open for 148 seconds.", "The doors stay open for 48 seconds.", False),
+        ("The doors stay open for 148 seconds.", "The doors stay open for 148 s.", True),
+        ("Charging stops at -5 °C.", "Charging stops at 5 °C.", False),
+        ("Charging stops at −5 °C.", "Charging stops at minus 5 °C.", True),
+        ("The hose is 15 m long.", "The hose is 1.5 m long.", False),
+        ("The hose is 150 cm long.", "The hose is 1.5 m long.", True),
+        ("Rule 17 applies at Hask.", "Rule 7 applies at Hask.", False),
+        ("Rule VII applies at Hask.", "Rule 7 applies at Hask.", True),
+        ("The gate shuts at 10:30.", "The gate shuts at 10:00.", False),
+        ("The gate shuts at 10.00.", "The gate shuts at 10:00.", True),
+        ("Ring 17-330 at once.", "Ring 7-330 at once.", False),
+        ("Form STP-1444 is used.", "Form STP-144 is used.", False),
+        ("The Dunlins sail at dawn.", "Then the Dunlin sail at dawn.", False),
+        ("The 21st berth is shut.", "The 1st berth is shut.", False),
+        ("It takes 90 minutes.", "It takes an hour and a half.", True),
+        ("Open from 10:00 to 17:00.", "Open to 17:00.", True),
+    ],
+)
+def test_numbers_are_compared_as_quantities_and_names_as_whole_words(passage: str, claim: str, supported: bool) -> None:
+    assert (unsupported(claim, [passage]) == []) is supported
+
+
+@pytest.mark.parametrize(
     "given", [answer("The passages do not say.", refused=True), answer("", outcome=Outcome.FAILED), answer("  ")]
 )
 def test_what_claims_nothing_has_no_value(given: Answer) -> None:

@@ -1,0 +1,189 @@
+"""Compares texts with their quantities as quantities: what an answer has to state to be right, and what a passage states.
+
+Official SQuAD normalisation drops signs, points and units' marks, so "1.5 m" equals "15 m" (`text`). Here a quantity is one
+token, equal to any other form of the same value, and words are compared as in SQuAD.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from lorag.pipeline.evaluation.quantities import CLOCK, DATE, NUMBER, PLACE, Quantity, Reading, read_quantities
+from lorag.pipeline.evaluation.text import normalize_answer
+from lorag.pipeline.evaluation.units import UNIT, unit_named
+
+DEGREE, TEMPERATURE = "degree", "temperature"
+RIGHT_F1 = 0.5
+"""An answer is right from this F1 on, if it contradicts no quantity."""
+
+_HEADED = re.compile(rf"[(\[|,]\s*(?:in\s+)?({UNIT})\s*[)\]|]")
+
+
+def same(left: Quantity, right: Quantity) -> bool:
+    """Whether two quantities are one value.
+
+    A number without a unit, and "degrees" beside a temperature, equal what is written with the same digits. A date without a year
+    equals that of any year. `10.00` without a unit equals the time 10:00.
+    """
+    if left.kind == right.kind:
+        years = {each.year for each in (left, right) if each.year is not None}
+        return (left.low, left.high) == (right.low, right.high) and len(years) < 2
+    kinds = {left.kind, right.kind}
+    if CLOCK in kinds and NUMBER in kinds:
+        clock, number = (left, right) if left.kind == CLOCK else (right, left)
+        return _as_time(number) == clock.low
+    loose = (NUMBER in kinds and DATE not in kinds) or kinds == {DEGREE, TEMPERATURE}
+    return loose and left.written == right.written
+
+
+def _as_time(number: Quantity) -> int | None:
+    """Seconds of a day that a number such as 10.30 means as a time."""
+    hour, minutes = divmod(number.low, 1)
+    minute = minutes * 100
+    if number.low != number.high or minute.denominator != 1 or not (0 <= hour <= 24 and minute < 60):
+        return None
+    return int(hour * 3600 + minute * 60)
+
+
+def states(source: Reading, claim: Quantity) -> bool:
+    """Whether a text states the quantity `claim`.
+
+    A claimed value may also be an end of a stated range, a claimed range may have its ends stated one by one, and a claimed date
+    may leave out day or year. A stated number without a unit counts if the text heads a column with the claim's unit.
+    """
+    return any(_states(each, claim) for each in source.quantities) or _states_ends(source, claim) or _states_headed(source, claim)
+
+
+def _states(stated: Quantity, claim: Quantity) -> bool:
+    if stated.kind == claim.kind == DATE:
+        days = claim.low == stated.low or (claim.low % 100 == 0 and claim.low == stated.low - stated.low % 100)
+        return days and claim.year in (None, stated.year)
+    if claim.kind == NUMBER:
+        number = claim.written[0]
+        if stated.kind == DATE:
+            return claim.low == claim.high and number in (stated.written[0], stated.year)
+        if claim.low == claim.high and number in stated.written:
+            return True
+    if stated.kind == NUMBER != claim.kind:
+        return claim.kind == CLOCK and same(stated, claim)
+    if same(stated, claim):
+        return True
+    return stated.kind == claim.kind and claim.low == claim.high and claim.low in (stated.low, stated.high)
+
+
+def _states_ends(source: Reading, claim: Quantity) -> bool:
+    if claim.low == claim.high:
+        return False
+    ends = [
+        Quantity(claim.kind, end, end, (written, written))
+        for end, written in ((claim.low, claim.written[0]), (claim.high, claim.written[1]))
+    ]
+    return all(states(source, end) for end in ends)
+
+
+def _states_headed(source: Reading, claim: Quantity) -> bool:
+    heads = {unit_named(" ".join(head.split())).kind for head in _HEADED.findall(source.rest)}
+    if claim.kind not in heads:
+        return False
+    return any(each.kind == NUMBER and each.written == claim.written for each in source.quantities)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tokens:
+    """A text's words, normalised as in SQuAD, and its quantities, in order."""
+
+    items: tuple[str | Quantity, ...]
+
+    @property
+    def words(self) -> list[str]:
+        return [each for each in self.items if isinstance(each, str)]
+
+    @property
+    def quantities(self) -> list[Quantity]:
+        return [each for each in self.items if isinstance(each, Quantity)]
+
+
+@lru_cache(maxsize=4096)
+def _tokens(text: str) -> _Tokens:
+    reading = read_quantities(text)
+    items: list[str | Quantity] = []
+    left = iter(reading.quantities)
+    for at, piece in enumerate(reading.rest.split(PLACE)):
+        items += [next(left)] if at else []
+        items += normalize_answer(piece).split()
+    return _Tokens(tuple(items))
+
+
+def quantity_match(text: str, golds: Sequence[str]) -> float:
+    """1.0 if `text` has the words and quantities of one of `golds` in its order, else 0.0."""
+    return float(any(_equal(_tokens(text), _tokens(gold)) for gold in golds))
+
+
+def quantity_f1(text: str, golds: Sequence[str]) -> float:
+    """F1 of words and quantities as bags, the best over `golds`. If one side has no tokens it is 1.0 only if both have none."""
+    return max((_f1(_tokens(text), _tokens(gold)) for gold in golds), default=0.0)
+
+
+def is_right_answer(text: str, golds: Sequence[str]) -> bool:
+    """What counts as right: for one of `golds`, F1 with quantities of 0.5 or more, no contradicting quantity, and no opposite of
+    its yes or no. If the gold answer is only yes or no, the same word first."""
+    return any(_is_right(_tokens(text), _tokens(gold)) for gold in golds)
+
+
+def opposite(text: str, gold: str) -> bool:
+    """Whether one text begins with yes and the other with no."""
+    return {_first(_tokens(text)), _first(_tokens(gold))} == {"yes", "no"}
+
+
+def _first(tokens: _Tokens) -> str | Quantity:
+    return tokens.items[0] if tokens.items else ""
+
+
+def _is_right(given: _Tokens, gold: _Tokens) -> bool:
+    said, wanted = _first(given), _first(gold)
+    if {said, wanted} == {"yes", "no"}:
+        return False
+    if wanted in ("yes", "no") and len(gold.items) == 1:
+        return said == wanted
+    return _f1(given, gold) >= RIGHT_F1 and not _contradicts(given, gold)
+
+
+def _contradicts(given: _Tokens, gold: _Tokens) -> bool:
+    """Whether each side has a quantity that the other lacks: one stands where another should. A missing or a further quantity
+    alone is no contradiction; F1 prices it."""
+    shared = _shared(given.quantities, gold.quantities)
+    return shared < len(given.quantities) and shared < len(gold.quantities)
+
+
+def _equal(left: _Tokens, right: _Tokens) -> bool:
+    if len(left.items) != len(right.items):
+        return False
+    pairs = zip(left.items, right.items, strict=True)
+    return all(same(a, b) if isinstance(a, Quantity) and isinstance(b, Quantity) else a == b for a, b in pairs)
+
+
+def _f1(given: _Tokens, gold: _Tokens) -> float:
+    if not given.items or not gold.items:
+        return float(given.items == gold.items)
+    words = sum((Counter(given.words) & Counter(gold.words)).values())
+    return 2 * (words + _shared(given.quantities, gold.quantities)) / (len(given.items) + len(gold.items))
+
+
+def _shared(left: Sequence[Quantity], right: Sequence[Quantity]) -> int:
+    """The most pairs of equal quantities, each used once: exact kinds first, then loose ones."""
+    rest, found = list(right), 0
+    for exact in (True, False):
+        unpaired = []
+        for each in left:
+            match = next((other for other in rest if same(each, other) and (not exact or each.kind == other.kind)), None)
+            if match is None:
+                unpaired.append(each)
+            else:
+                rest.remove(match)
+                found += 1
+        left = unpaired
+    return found

@@ -1,0 +1,185 @@
+"""Quantities of text: values worked by hand, equal forms, different values that look alike, and what is no quantity."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+
+from lorag.pipeline.evaluation.quantities import read_quantities
+from lorag.pipeline.evaluation.quantity_match import is_right_answer, quantity_f1, quantity_match, same, states
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "low", "high"),
+    [
+        ("2,640 kW", "power", 2_640_000, 2_640_000),
+        ("1.5 m", "length", Fraction(3, 2), Fraction(3, 2)),
+        ("-5 °C", "temperature", -5, -5),
+        ("41 °F", "temperature", 5, 5),
+        ("18 knots", "speed", Fraction(18 * 1852, 3600), Fraction(18 * 1852, 3600)),
+        ("between 8 and 12 °C", "temperature", 8, 12),
+        ("3–5 days", "time", 3 * 86_400, 5 * 86_400),
+        ("48 ± 2 seconds", "time", 46, 50),
+        ("1 h 30 min", "time", 5_400, 5_400),
+        ("half an hour", "time", 1_800, 1_800),
+        ("two and a half hours", "time", 9_000, 9_000),
+        ("80 per cent", "share", Fraction(4, 5), Fraction(4, 5)),
+        ("5 litres a minute", "volume/time", Fraction(5, 60_000), Fraction(5, 60_000)),
+        ("M 6,180", "money M", 6_180, 6_180),
+        ("£1.2 million", "money £", 1_200_000, 1_200_000),
+        ("1 in 14", "ratio", Fraction(1, 14), Fraction(1, 14)),
+        ("17:35", "clock", 63_300, 63_300),
+        ("5.35 pm", "clock", 63_300, 63_300),
+        ("13 September 2026", "date", 913, 913),
+        ("March 2027", "date", 300, 300),
+        ("1st", "ordinal", 1, 1),
+        ("thirty-one", "number", 31, 31),
+    ],
+)
+def test_values(text: str, kind: str, low: float | Fraction, high: float | Fraction) -> None:
+    (found,) = read_quantities(text).quantities
+    assert (found.kind, found.low, found.high) == (kind, low, high)
+
+
+EQUAL = (
+    ("1.5 m", "150 cm"),
+    ("1,500 mm", "1.5 metres"),
+    ("90 minutes", "1.5 hours"),
+    ("90 minutes", "1½ hours"),
+    ("90 minutes", "one and a half hours"),
+    ("an hour and a half", "90 min"),
+    ("24-hour", "24 hours"),
+    ("two weeks", "a fortnight or 14 days"),
+    ("12 months", "one year"),
+    ("80 %", "80 per cent"),
+    ("80%", "eighty percent"),
+    ("2,640 kW", "2.64 MW"),
+    ("2640 kW", "2 640 kW"),
+    ("1 tonne", "1,000 kg"),
+    ("3 litres", "3,000 ml"),
+    ("1 kWh", "1000 Wh"),
+    ("20 kn", "20 knots"),
+    ("−5 °C", "minus 5 °C"),
+    ("-5 °C", "5 °C below zero"),
+    ("1,5 m", "1.5 m"),
+    ("10 to 12 m", "10–12 m"),
+    ("between 10 and 12 m", "10-12 m"),
+    ("7 a.m.", "07:00"),
+    ("noon", "12:00"),
+    ("10.00", "10:00"),
+    ("13 September", "September 13, 2026"),
+    ("2026-09-13", "13th of September 2026"),
+    ("1st", "first"),
+    ("rule IV", "rule 4"),
+    ("a dozen", "12"),
+    ("2,640", "2,640 kW"),
+    ("5 degrees", "5 °C"),
+    ("½ mile", "0.5 miles"),
+    ("750 rpm", "750 rev/min"),
+    ("M 5.00", "5 marks"),
+    ("50p", "£0.50"),
+    ("36 km/h", "10 m/s"),
+)
+DIFFERENT = (
+    ("1.5 m", "15 m"),
+    ("2,640 litres", "2,640 kW"),
+    ("5 °C", "-5 °C"),
+    ("48 seconds", "148 seconds"),
+    ("48 seconds", "48 minutes"),
+    ("8 %", "80 %"),
+    ("10:00", "10:30"),
+    ("10.30", "10:00"),
+    ("10:00", "22:00"),
+    ("7 am", "7 pm"),
+    ("13 September 2026", "13 September 2027"),
+    ("13 September", "14 September"),
+    ("March 2027", "4 March 2027"),
+    ("3-5 days", "5 days"),
+    ("1st", "2nd"),
+    ("rule IV", "rule VI"),
+    ("1/2 inch", "1/4 inch"),
+    ("2.640 kW", "2,640 kW"),
+    ("£5", "M 5"),
+    ("5 m", "5 m²"),
+    ("20 knots", "20 km/h"),
+    ("1 in 14", "1 in 9"),
+    ("12 months", "12 minutes"),
+    ("thirty", "thirteen"),
+    ("5 °C", "5 °F"),
+)
+
+
+@pytest.mark.parametrize(("left", "right"), EQUAL)
+def test_equal_forms(left: str, right: str) -> None:
+    first, second = read_quantities(left).quantities[0], read_quantities(right).quantities[0]
+    assert same(first, second) and same(second, first)
+
+
+@pytest.mark.parametrize(("left", "right"), DIFFERENT)
+def test_different_values(left: str, right: str) -> None:
+    first, second = read_quantities(left).quantities, read_quantities(right).quantities
+    assert not any(same(a, b) or same(b, a) for a in first for b in second)
+
+
+@pytest.mark.parametrize("text", ["STP-144", "7-330", "lot 21-B", "v1.2.3", "2025/26", "F7-26-066", "the one on the left", "IV"])
+def test_codes_and_names_hold_no_quantity(text: str) -> None:
+    reading = read_quantities(text)
+    assert (reading.quantities, reading.rest) == ((), text)
+
+
+@pytest.mark.parametrize(
+    ("source", "claim", "stated"),
+    [
+        ("open 148 seconds", "48 seconds", False),
+        ("down to -5 °C", "5 °C", False),
+        ("a hose of 15 m", "1.5 m", False),
+        ("a hose of 150 cm", "1.5 m", True),
+        ("between 17:00 and 20:00", "17:00", True),
+        ("16:50 from Tollan and 17:35 back", "17:35", True),
+        ("halved between 8 and 12 °C", "8 °C", True),
+        ("halved between 8 and 12 °C", "10 °C", False),
+        ("from 8 °C, and up to 12 °C", "8–12 °C", True),
+        ("on 13 September 2026", "September 2026", True),
+        ("on 13 September 2026", "13 September", True),
+        ("on 13 September", "13 September 2026", False),  # the year is not stated
+        ("on 13 September 2026", "2026", True),
+        ("| Length (m) | 3.6 |", "3.6 m", True),
+        ("| Crew | 48 |", "48 seconds", False),
+        ("rule 7", "7", True),
+        ("rule 17", "7", False),
+        ("from 10 to 12 of 148", "48", False),
+        ("£1,500", "1,500", True),
+        ("the 1st berth", "first", True),
+    ],
+)
+def test_what_a_text_states(source: str, claim: str, stated: bool) -> None:
+    reading = read_quantities(source)
+    assert all(states(reading, each) for each in read_quantities(claim).quantities) is stated
+
+
+@pytest.mark.parametrize(
+    ("text", "golds", "match", "f1", "right"),
+    [
+        ("2,640 litres", ["2,640 kW"], 0, 0, False),
+        ("1.5 m", ["15 m"], 0, 0, False),
+        ("150 cm", ["1.5 m"], 1, 1, True),
+        ("2,640", ["2,640 kW"], 1, 1, True),
+        ("2,640 kW", ["2,640 kW at 750 rpm"], 0, 2 / 4, True),  # a part alone contradicts nothing
+        ("2,640 kW at 800 rpm", ["2,640 kW at 750 rpm"], 0, 2 * 2 / 6, False),  # two of three tokens, the last contradicts
+        ("the red hose at 6 bar pressure", ["red hose at 5 bar pressure"], 0, 2 * 4 / 10, False),
+        ("The Red Hose", ["red hose"], 1, 1, True),
+        ("berth 3", ["berth 2"], 0, 2 * 1 / 4, False),
+        ("16:50 to 18:00", ["16:50 to 17:35"], 0, 2 * 2 / 6, False),
+        ("Yes, up to 88 per cent", ["No, up to 88 per cent"], 0, 2 * 3 / 8, False),
+        ("No, dogs are not let in", ["No"], 0, 2 / 7, True),
+        ("Yes, dogs are let in", ["No"], 0, 0, False),
+        ("form 7", ["Form seven", "x"], 1, 1, True),
+        ("", ["x"], 0, 0, False),
+        ("15th of May 2026", ["15 May"], 1, 1, True),
+    ],
+)
+def test_answers_with_quantities(text: str, golds: list[str], match: float, f1: float, right: bool) -> None:
+    assert quantity_match(text, golds) == match
+    assert quantity_f1(text, golds) == pytest.approx(f1)
+    assert is_right_answer(text, golds) is right
