@@ -152,6 +152,7 @@ def declines(reply: str) -> bool:
 
 def _prepared(reply: str) -> str:
     """One line with each mark as U+0001, straight apostrophes, without emphasis, and with quoted words blanked."""
+    reply = reply.replace("\x01", " ")
     pieces, at = [], 0
     for mark in find_marks(reply):
         pieces += [reply[at : mark.start], " \x01 "]

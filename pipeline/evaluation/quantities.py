@@ -44,13 +44,14 @@ class Reading:
 
 def read_quantities(text: str) -> Reading:
     """The quantities of `text`. A number without a unit has the kind `number`."""
-    rest, found = with_digits(text), dict[int, Quantity]()
+    rest, found = with_digits(_RESERVED.sub(" ", text)), dict[int, Quantity]()
     for pattern, read in _RULES:
         rest = pattern.sub(lambda match, read=read: _take(match, read, found), rest)  # type: ignore[misc]
     order = [int(each.group(1)) for each in _HELD.finditer(rest)]
     return Reading(tuple(found[key] for key in order), _HELD.sub(f" {PLACE} ", rest))
 
 
+_RESERVED = re.compile(f"[{PLACE}\ue000\ue001÷]")
 _HELD = re.compile("\ue000(\\d+)\ue001")
 _HOLD = "(?<!\ue000)"
 
@@ -263,7 +264,8 @@ _RULES: tuple[Rule, ...] = (
     # "8, 10 and 12 m": each has the unit of the last; a year has not
     (
         re.compile(
-            rf"{_BEFORE}(?!(?:19|20)\d\d\b)(?P<number>{_NUM})(?=(?:\s*,\s*{_NUM})*,?\s+(?:and|or)\s+{_NUM}{_GAP}(?P<unit>{UNIT}){_PER})"
+            rf"{_BEFORE}(?!(?:19|20)\d\d\b)(?P<number>{_NUM})"
+            rf"(?=(?:\s*,\s*{_NUM}){{0,6}},?\s+(?:and|or)\s+{_NUM}{_GAP}(?P<unit>{UNIT}){_PER})"
         ),
         _listed,
     ),

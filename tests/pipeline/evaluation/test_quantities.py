@@ -183,3 +183,9 @@ def test_answers_with_quantities(text: str, golds: list[str], match: float, f1: 
     assert quantity_match(text, golds) == match
     assert quantity_f1(text, golds) == pytest.approx(f1)
     assert is_right_answer(text, golds) is right
+
+
+@pytest.mark.parametrize("text", ["\x02 5 m \ue0000\ue001", "÷2 5 m", "1/0 m and 5 m"])
+def test_characters_of_its_own_use_in_a_text_do_no_harm(text: str) -> None:
+    """An untrained model writes anything."""
+    assert "length" in {each.kind for each in read_quantities(text).quantities}
