@@ -135,6 +135,7 @@ class RecordingEmbedder:
         self._embedder = embedder
         self.identity, self.dimension = embedder.identity, embedder.dimension
         self.count_tokens = embedder.count_tokens
+        self.query_tokens, self.passage_tokens = embedder.query_tokens, embedder.passage_tokens
         self.passages: list[Vectors] = []
         self.queries: list[Vectors] = []
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lorag.pipeline.retrieval.rerank import Reranker
     from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
     from lorag.pipeline.retrieval.store import Filter, VectorStore
+    from lorag.pipeline.retrieval.weights import SearchWeights
     from lorag.pipeline.stages.retriever import Searcher
     from lorag.training.passage_search import Retrieval
 
@@ -135,8 +136,17 @@ def open_index(settings: Settings, embedder: Embedder | None = None, store: Vect
 
     chunking = Chunking(settings.chunking.max_chars, settings.chunking.min_chars)
     opened = store or open_store(settings)
-    name, owner = settings.store.collection, ProjectId(settings.project)
-    return Index(opened, embedder or open_embedder(settings), name=name, chunking=chunking, owner=owner)
+    name, owner, weights = settings.store.collection, ProjectId(settings.project), search_weights(settings)
+    encoder = embedder or open_embedder(settings)
+    return Index(opened, encoder, name=name, chunking=chunking, owner=owner, weights=weights)
+
+
+def search_weights(settings: Settings) -> SearchWeights:
+    """The weights of a hybrid search's scores. A cross-encoder, if the settings name one, takes the place of late interaction."""
+    from lorag.pipeline.retrieval.weights import SearchWeights
+
+    chosen = settings.retrieval.weights
+    return SearchWeights(chosen.words, chosen.vectors, 0.0 if settings.retrieval.rerank else chosen.tokens)
 
 
 def open_base(settings: Settings, roles: Sequence[Role] = GENERATION_ROLES) -> SharedBase:
@@ -273,7 +283,8 @@ def serving_retrieval(settings: Settings) -> Retrieval:
     """The project's retrieval for training: with the encoder, the fusion and the reranker that serve. Opens nothing yet."""
     from lorag.training.passage_search import Retrieval
 
-    return Retrieval(settings.retrieval.k, partial(open_embedder, settings), partial(open_retriever, settings))
+    chosen, weights = settings.retrieval, search_weights(settings)
+    return Retrieval(chosen.k, partial(open_embedder, settings), partial(open_retriever, settings), weights)
 
 
 def open_reranker(settings: Settings) -> Reranker | None:

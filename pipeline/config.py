@@ -161,11 +161,26 @@ class ChunkingSettings(_Strict):
         return self
 
 
+class SearchWeightSettings(_Strict):
+    """How much each score of a passage counts in a hybrid search; only the proportions matter, and 0 leaves one out."""
+
+    words: Annotated[float, Field(ge=0, le=1000)] = 0.2
+    vectors: Annotated[float, Field(ge=0, le=1000)] = 0.25
+    tokens: Annotated[float, Field(ge=0, le=1000)] = 1.0
+
+    @model_validator(mode="after")
+    def _finding(self) -> Self:
+        if self.words + self.vectors == 0:
+            raise PydanticCustomError("weights", "`words` and `vectors` are both 0, so no passage would be found; raise one")
+        return self
+
+
 class RetrievalSettings(_Strict):
     """How passages are found. `rerank` is a cross-encoder's hub id or folder."""
 
     k: Annotated[int, Field(ge=1, le=100)] = 4
     hybrid: bool = True
+    weights: SearchWeightSettings = SearchWeightSettings()
     rerank: OneLine | None = None
 
 
@@ -351,8 +366,17 @@ chunking:
 retrieval:
   # Passages handed to the synthesizer.
   k: 4
-  # true: vectors and BM25 words together. false: vectors alone.
+  # true: vectors, BM25 words and the encoder's token vectors together. false: vectors alone.
   hybrid: true
+  # How much each of the three counts. Only the proportions matter; 0 leaves one out.
+  weights:
+    # BM25 on the stemmed words of headings and text.
+    words: 0.2
+    # The cosine of question and passage.
+    vectors: 0.25
+    # Late interaction: each token of the question against the nearest token of the passage. It orders the 30 best passages of
+    # the other two and reads them with the encoder at the first need, which takes a CPU some tenths of a second.
+    tokens: 1.0
   # Cross-encoder that orders the found passages anew: a hub id or folder. null: none.
   rerank: null
 

@@ -118,8 +118,8 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A retrieved passage. `score` is the store's (cosine for dense, fused for hybrid, cross-encoder after a rerank); higher is
-    better."""
+    """A retrieved passage. `score` is the index's (cosine for dense, weighted sum for hybrid) or a cross-encoder's after it;
+    higher is better."""
 
     passage: Passage
     score: float

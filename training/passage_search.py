@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 from lorag.pipeline.errors import LoragError
 from lorag.pipeline.records import Hit, Passage
+from lorag.pipeline.retrieval.weights import SearchWeights
 from lorag.pipeline.stages.retriever import DEPTH
 from lorag.training.data.rows import PassageRow, document_of
 
@@ -36,12 +37,14 @@ QUERY_BATCH = 256
 class Retrieval:
     """How the project retrieves when it serves; `k` passages go to the synthesizer.
 
-    Encoder and retriever stage are opened if they are needed, and closed before a model trains.
+    Encoder and retriever stage are opened if they are needed, and closed before a model trains. `weights` are those of the
+    index's scores.
     """
 
     k: int
     open_embedder: Callable[[], Embedder]
     open_retriever: Callable[[Searcher], Retriever]
+    weights: SearchWeights = SearchWeights()
 
 
 def plain_retrieval(model: str, k: int) -> Retrieval:
@@ -101,7 +104,7 @@ class PassageSearch:
         from lorag.pipeline.retrieval.index import Index
 
         folder = self._opened.enter_context(tempfile.TemporaryDirectory(prefix="lorag-"))
-        index = Index(EdgeStore(Path(folder)), self._retrieval.open_embedder())
+        index = Index(EdgeStore(Path(folder)), self._retrieval.open_embedder(), weights=self._retrieval.weights)
         self._opened.callback(index.close)
         index.replace_all([as_passage(row, held_out=row.id in self._held_out) for row in self._passages.values()])
         return self._retrieval.open_retriever(index)

@@ -103,8 +103,9 @@ def evaluate_beir(
 ) -> BeirResult:
     """Embed a BEIR folder, search it and score the `k` best; `metrics` are `default_metrics(k)` unless named.
 
-    The search is exhaustive; with `hybrid` it is that of an index, fused with BM25. A `reranker` chooses the `k` from a larger
-    pool. `ignore_same_id` drops a passage with the query's own id, which ArguAna and Quora need: their queries are passages.
+    The search is exhaustive; with `hybrid` it is that of an index: vectors, BM25 words and token vectors. A `reranker` chooses
+    the `k` from a larger pool. `ignore_same_id` drops a passage with the query's own id, which ArguAna and Quora need: their
+    queries are passages.
     Raises DataError for a broken folder and InputError for `k` below 1 or an unknown metric.
     """
     if k < 1:
@@ -115,7 +116,7 @@ def evaluate_beir(
     collection = read_beir(folder, split)
     embedded = embed_collection(collection, embedder, progress)
     depth = (pool_size(k) if reranker else k) + ignore_same_id
-    found = search_hybrid(embedded, collection, depth) if hybrid else search(embedded, depth)
+    found = search_hybrid(embedded, collection, depth, embedder) if hybrid else search(embedded, depth)
     if ignore_same_id:
         found = {query: tuple(hit for hit in hits if hit.passage_id != query) for query, hits in found.items()}
     if reranker is not None:

@@ -23,7 +23,9 @@ from lorag.pipeline.retrieval.store import Point, Search, Sparse
 
 if TYPE_CHECKING:
     from lorag.pipeline.retrieval.embedder import Embedder
+    from lorag.pipeline.retrieval.late_interaction import LateInteraction
     from lorag.pipeline.retrieval.rerank import Reranker
+    from lorag.pipeline.retrieval.weights import SearchWeights
 
 Progress = Callable[[int, int], None]
 """Called with (texts embedded, texts in all)."""
@@ -75,13 +77,21 @@ def search(embedded: Embedded, k: int) -> dict[str, tuple[Scored, ...]]:
     return run
 
 
-def search_hybrid(embedded: Embedded, collection: BeirCollection, k: int) -> dict[str, tuple[Scored, ...]]:
-    """The `k` best passages of each query by vectors and BM25 words, searched and fused as in serving.
+def search_hybrid(
+    embedded: Embedded, collection: BeirCollection, k: int, embedder: Embedder, weights: SearchWeights | None = None
+) -> dict[str, tuple[Scored, ...]]:
+    """The `k` best passages of each query by vectors, BM25 words and token vectors, as an index with these weights finds them.
 
     The collection is in a temporary edge store. Equal scores are ordered as by `trec.rank`.
     """
     from lorag.pipeline.retrieval.bm25 import Bm25Encoder
     from lorag.pipeline.retrieval.edge_store import EdgeStore
+    from lorag.pipeline.retrieval.late_interaction import POOL, LateInteraction
+    from lorag.pipeline.retrieval.weights import SearchWeights
+
+    weights = weights or SearchWeights()
+    late = LateInteraction(embedder, weights.tokens_share) if weights.tokens else None
+    pool, share = (max(POOL, k) if late else k), weights.words_share
 
     words, name = Bm25Encoder(), "collection"
     with tempfile.TemporaryDirectory(prefix="lorag-") as folder:
@@ -96,14 +106,18 @@ def search_hybrid(embedded: Embedded, collection: BeirCollection, k: int) -> dic
                 )
             store.optimise(name)
             queries = zip(embedded.query_ids, embedded.queries, strict=True)
-            searches = [Search(vector.tolist(), words.query(collection.queries[query])) for query, vector in queries]
-            found = store.search(name, searches, 2 * k + _TIES)
+            searches = [
+                Search(vector.tolist(), words.query(collection.queries[query]) if share else None, share)
+                for query, vector in queries
+            ]
+            found = store.search(name, searches, 2 * pool + _TIES)
         finally:
             store.close()
-    return {
-        query: rank(Scored(str(point.payload["id"]), point.score) for point in points)[:k]
+    run = {
+        query: rank(Scored(str(point.payload["id"]), point.score) for point in points)[:pool]
         for query, points in zip(embedded.query_ids, found, strict=True)
     }
+    return run if late is None else _late(collection, run, late, k)
 
 
 def pool_size(k: int) -> int:
@@ -120,6 +134,15 @@ def rerank(collection: BeirCollection, run: Run, reranker: Reranker) -> dict[str
         hits = [Hit(_passage(scored.passage_id, collection.passages), scored.score) for scored in ranking]
         ordered = reranker.rerank(collection.queries[query], hits, len(hits))
         found[query] = rank(Scored(hit.passage.id, hit.score) for hit in ordered)
+    return found
+
+
+def _late(collection: BeirCollection, run: Run, late: LateInteraction, k: int) -> dict[str, tuple[Scored, ...]]:
+    found = {}
+    for query, ranking in run.items():
+        hits = [Hit(_passage(scored.passage_id, collection.passages), scored.score) for scored in ranking]
+        (ordered,) = late.rerank_many([collection.queries[query]], [hits], k)
+        found[query] = tuple(Scored(hit.passage.id, hit.score) for hit in ordered)
     return found
 
 

@@ -18,8 +18,17 @@ from lorag.pipeline.contracts import embed
 from lorag.pipeline.records import Passage
 from lorag.pipeline.retrieval.encoder_identity import EncoderIdentity
 from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
+from lorag.pipeline.retrieval.token_vectors import TokenVectors
 
-__all__ = ["Embedder", "EncoderIdentity", "HashingEmbedder", "SentenceTransformerEmbedder", "Vectors", "passage_text"]
+__all__ = [
+    "Embedder",
+    "EncoderIdentity",
+    "HashingEmbedder",
+    "SentenceTransformerEmbedder",
+    "TokenVectors",
+    "Vectors",
+    "passage_text",
+]
 
 Vectors = NDArray[np.float32]
 
@@ -41,6 +50,14 @@ class Embedder(Protocol):
 
     def embed_passages(self, texts: Sequence[str]) -> Vectors:
         """(n, dimension) float32, one row a text as made by `passage_text`."""
+        ...
+
+    def query_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
+        """The vectors of each question's tokens, for late interaction."""
+        ...
+
+    def passage_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
+        """The vectors of each passage's tokens; texts as for `embed_passages`."""
         ...
 
     def count_tokens(self, texts: Sequence[str]) -> int:
@@ -67,8 +84,19 @@ class HashingEmbedder:
     def embed_passages(self, texts: Sequence[str]) -> Vectors:
         return self._embed(texts)
 
+    def query_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
+        return [self._tokens(text) for text in texts]
+
+    def passage_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
+        return [self._tokens(text) for text in texts]
+
     def count_tokens(self, texts: Sequence[str]) -> int:
         return sum(len(_TOKENS.findall(text)) for text in texts)
+
+    def _tokens(self, text: str) -> TokenVectors:
+        """Each word as a text by itself, its column as its id."""
+        vectors = self._embed(_TOKENS.findall(text))
+        return TokenVectors(np.argmax(np.abs(vectors), axis=1) if len(vectors) else np.zeros(0, dtype=np.int64), vectors)
 
     def _embed(self, texts: Sequence[str]) -> Vectors:
         rows = np.zeros((len(texts), self.dimension), dtype=np.float32)

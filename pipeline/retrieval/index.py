@@ -30,14 +30,16 @@ from lorag.pipeline.retrieval.chunking import chunk
 from lorag.pipeline.retrieval.embedder import Embedder
 from lorag.pipeline.retrieval.encoder_identity import EncoderIdentity
 from lorag.pipeline.retrieval.ingest import Chunking, Ingester, IngestReport, Progress, Written, belongs
+from lorag.pipeline.retrieval.late_interaction import POOL, LateInteraction
 from lorag.pipeline.retrieval.loading import Loaded, load_folder
 from lorag.pipeline.retrieval.partition import ORIGIN, UPLOADS, Partition, check_tenant, file_name, partition_of, tenant_filter
 from lorag.pipeline.retrieval.payload import FIELDS, from_payload, payload_filter
 from lorag.pipeline.retrieval.store import Filter, Search, VectorStore, check_name
+from lorag.pipeline.retrieval.weights import SearchWeights
 
 TIES = 10
-"""Hits fetched beyond twice the requested number. The engine returns equal cosines in any order, and sums of reciprocal ranks
-are often equal. Ties are ordered by passage, so that a question always finds the same passages."""
+"""Hits fetched beyond twice the requested number. The engine returns equal cosines in any order. Ties are ordered by passage, so
+that a question always finds the same passages."""
 
 UPLOAD_BATCH = 8
 """Passages of an upload embedded at a time: few, because questions wait for the same encoder meanwhile."""
@@ -117,6 +119,7 @@ class Index:
         name: str = "passages",
         chunking: Chunking | None = None,
         bm25: Bm25Settings | None = None,
+        weights: SearchWeights | None = None,
         tenant: str = "",
         owner: Owner | None = None,
     ) -> None:
@@ -126,6 +129,8 @@ class Index:
         self._name = name
         self._chunking = chunking or Chunking()
         self._bm25 = Bm25Encoder(bm25)
+        self._weights = weights or SearchWeights()
+        self._late = LateInteraction(embedder, self._weights.tokens_share) if self._weights.tokens else None
         self._checked: set[str] = set()
         self._searchable: set[str] = set()
         self._owner = owner
@@ -244,7 +249,8 @@ class Index:
     ) -> list[list[Hit]]:
         """Hits for each question, embedded in one batch.
 
-        `hybrid` fuses the dense ranking with BM25; scores are then reciprocal-rank sums (`fusion`), else cosines.
+        `hybrid` adds up the scores of vectors, BM25 words and late interaction, as the index's weights say; otherwise hits are
+        found by vectors alone and scores are cosines.
         `filter` keys are `document_id`, `source`, `title`, `section` or metadata keys such as `folder`.
 
         Raises:
@@ -258,13 +264,17 @@ class Index:
         collection = self._current()
         if not texts:
             return []
+        late = self._late if hybrid else None
+        pool = k if late is None else max(POOL, k)
         vectors = self._embedder.embed_queries(texts)
+        share = self._weights.words_share
         searches = [
-            Search(vector.tolist(), self._bm25.query(text) if hybrid else None)
+            Search(vector.tolist(), self._bm25.query(text) if hybrid and share else None, share)
             for vector, text in zip(vectors, texts, strict=True)
         ]
-        found = self._store.search(collection, searches, 2 * k + TIES, filter=payload_filter(self._tenant, filter))
-        return [_best([Hit(from_payload(point.payload), point.score) for point in points], k) for points in found]
+        found = self._store.search(collection, searches, 2 * pool + TIES, filter=payload_filter(self._tenant, filter))
+        hits = [_best([Hit(from_payload(point.payload), point.score) for point in points], pool) for points in found]
+        return hits if late is None else late.rerank_many(texts, hits, k)
 
     def passages(self, filter: Filter | None = None) -> Iterator[Passage]:
         """All passages of the tenant, or those that match, in an arbitrary but constant order."""

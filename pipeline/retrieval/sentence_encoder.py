@@ -9,15 +9,17 @@ import hashlib
 import importlib.util
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lorag.pipeline.errors import AdapterError, BaseError, NoEffect
 from lorag.pipeline.retrieval.encoder_identity import EncoderIdentity
+from lorag.pipeline.retrieval.token_vectors import TokenVectors
 from lorag.pipeline.storage.digests import file_digest
 
 if TYPE_CHECKING:
@@ -136,6 +138,12 @@ class SentenceTransformerEmbedder:
     def embed_passages(self, texts: Sequence[str]) -> Vectors:
         return self._embed(texts, bare=self._query_side_only, side="encode_document")
 
+    def query_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
+        return self._tokens(texts, bare=False, side="encode_query", template=self.identity.query_template)
+
+    def passage_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
+        return self._tokens(texts, bare=self._query_side_only, side="encode_document", template=self.identity.passage_template)
+
     def count_tokens(self, texts: Sequence[str]) -> int:
         """The total number of tokens that the model reads of these, special tokens included."""
         with self._lock:
@@ -145,17 +153,43 @@ class SentenceTransformerEmbedder:
 
     def _embed(self, texts: Sequence[str], *, bare: bool, side: str) -> Vectors:
         with self._lock:
-            model = self.load()
+            model = self._loaded(bare)
             if not texts:
                 return np.zeros((0, self.dimension), dtype=np.float32)
-            if self._adapter is not None and bare != self._bare:
-                model.disable_adapters() if bare else model.enable_adapters()
-                self._bare = bare
             # The library sorts by length itself, so a batch has texts of similar length.
             rows = getattr(model, side)(
                 list(texts), batch_size=self._batch_size, normalize_embeddings=True, show_progress_bar=False
             )
         return np.ascontiguousarray(rows, dtype=np.float32)
+
+    def _tokens(self, texts: Sequence[str], *, bare: bool, side: str, template: str) -> list[TokenVectors]:
+        """Token vectors after the last layer, before pooling, without special tokens and the instruction's tokens."""
+        if not texts:
+            return []
+        with self._lock:
+            model = self._loaded(bare)
+            outputs = getattr(model, side)(list(texts), batch_size=self._batch_size, output_value=None, show_progress_bar=False)
+            special = np.array(sorted(model.tokenizer.all_special_ids))
+            instruction = template.removesuffix("{text}")
+            skipped = len(model.tokenizer(instruction, add_special_tokens=False)["input_ids"]) if instruction else 0
+        return [_token_vectors(output, special, skipped) for output in outputs]
+
+    def _loaded(self, bare: bool) -> Any:
+        """The model with the adapter on, or off if `bare`. Needs the lock."""
+        model = self.load()
+        if self._adapter is not None and bare != self._bare:
+            model.disable_adapters() if bare else model.enable_adapters()
+            self._bare = bare
+        return model
+
+
+def _token_vectors(output: Mapping[str, Any], special: NDArray[Any], skipped: int) -> TokenVectors:
+    """One text's tokens from the model's `output`; the first `skipped` that are not special are left out."""
+    ids, mask = output["input_ids"].cpu().numpy(), output["attention_mask"].cpu().numpy()
+    kept = np.flatnonzero((mask > 0) & ~np.isin(ids, special))[skipped:]
+    vectors = output["token_embeddings"].float().cpu().numpy()[kept]
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return TokenVectors(ids[kept], vectors / np.maximum(lengths, 1e-12))
 
 
 def _load_model(folder: Path, device: str | None, *, quantized: bool) -> Any:

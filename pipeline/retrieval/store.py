@@ -72,7 +72,7 @@ class StoredPoint:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A search result. `score` is the cosine for a dense search and the fused rank score for a hybrid one."""
+    """A search result. `score` is the cosine for a dense search and the fused score for a hybrid one."""
 
     id: str
     score: float
@@ -81,10 +81,11 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """`sparse` makes the search hybrid: both rankings are fused as `fusion.fuse` does."""
+    """`sparse` makes the search hybrid: both rankings are fused as `fusion.fuse` does, words with `words_share`."""
 
     dense: Sequence[float]
     sparse: Sparse | None = None
+    words_share: float = 0.5
 
     @property
     def words(self) -> Sparse | None:

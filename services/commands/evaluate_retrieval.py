@@ -27,7 +27,9 @@ def retrieval(
     adapter: Annotated[
         str, typer.Option("--adapter", metavar="NAME", help="Version or alias of the project's embedder adapter.")
     ] = NO_ADAPTER,
-    hybrid: Annotated[bool, typer.Option("--hybrid", help="Vectors and BM25 words together, fused as an index does.")] = False,
+    hybrid: Annotated[
+        bool, typer.Option("--hybrid", help="Vectors, BM25 words and token vectors together, as an index does.")
+    ] = False,
     reranker: Annotated[
         str | None, typer.Option("--rerank", metavar="ID", help="A cross-encoder, hub id or folder, orders the found anew.")
     ] = None,
@@ -63,7 +65,11 @@ def retrieval(
     else:
         encoder = _encoder(embedder, adapter, project)
         scores, run, qrels = _searched(beir, encoder, k, split, ignore_same_id, hybrid, reranker)
-        by = encoder.identity.describe() + (" with BM25" if hybrid else "") + (f", reranked by {reranker}" if reranker else "")
+        by = (
+            encoder.identity.describe()
+            + (" with BM25 and late interaction" if hybrid else "")
+            + (f", reranked by {reranker}" if reranker else "")
+        )
     if run_out is not None:
         write_run(run, run_out)
     if qrels_out is not None:

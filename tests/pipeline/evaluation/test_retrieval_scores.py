@@ -18,6 +18,7 @@ from lorag.pipeline.evaluation.retrieval import default_metrics, evaluate_beir, 
 from lorag.pipeline.evaluation.searching import Embedded, search
 from lorag.pipeline.evaluation.trec import Scored
 from lorag.pipeline.records import Hit
+from lorag.pipeline.retrieval.token_vectors import TokenVectors
 
 
 def ranking(*passages: str) -> tuple[Scored, ...]:
@@ -128,6 +129,17 @@ class WordEmbedder:
 
     embed_passages = embed_queries
 
+    def query_tokens(self, texts: list[str]) -> list[TokenVectors]:
+        found = [[word for word in text.lower().split() if word in WORDS] for text in texts]
+        return [
+            TokenVectors(
+                np.array([WORDS.index(word) for word in words], dtype=np.int64), self.embed_queries(["alpha", *words])[1:]
+            )
+            for words in found
+        ]
+
+    passage_tokens = query_tokens
+
 
 CORPUS = [
     {"_id": "p1", "title": "Alpha", "text": "beta"},
@@ -168,9 +180,7 @@ def test_a_beir_folder_is_read_and_evaluated(tmp_path: Path) -> None:
 
 
 def test_words_lift_what_vectors_miss(tmp_path: Path) -> None:
-    """By vectors p2 comes last for q1, whose only gold it is; by words it alone holds `zebra`, so both ranks lift it to the top.
-
-    Reciprocal ranks by hand: p1 1/61 (dense first, no word), p3 1/62, p2 1/63 + 1/61."""
+    """By vectors p2 comes last for q1, whose only gold it is; by words it alone holds `zebra`, which lifts it to the top."""
     folder = write_collection(tmp_path, "query-id\tcorpus-id\tscore\nq1\tp2\t1\n")
     corpus = [{"_id": "p1", "text": "alpha beta"}, {"_id": "p2", "text": "gamma zebra"}, {"_id": "p3", "text": "beta"}]
     (folder / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in corpus))

@@ -1,4 +1,4 @@
-"""Fusion by reciprocal ranks: sums worked out by hand, equals at one rank, and the same order in every copy of an index."""
+"""Fusion by weighted scores: sums worked out by hand, equals made equal, and the same order in every copy of an index."""
 
 from __future__ import annotations
 
@@ -14,15 +14,29 @@ from lorag.pipeline.retrieval.fusion import fuse, prefetch_depth
 from lorag.pipeline.retrieval.index import Index
 
 
-def test_reciprocal_ranks_are_summed_best_first() -> None:
-    found = fuse([[("a", 0.9), ("b", 0.8), ("c", 0.1)], [("c", 7.0), ("b", 2.0)]], 50)
-    assert found == [("c", 1 / 62 + 1 / 60), ("b", 1 / 61 + 1 / 61), ("a", 1 / 60)]
+def test_scores_are_summed_by_their_shares_best_first() -> None:
+    """By hand, words a quarter: a .675 + 0; b .6 + .25 · 2 / 8; c lacks a cosine and gets the lowest, .3, and .25."""
+    found = fuse([("a", 0.9), ("b", 0.8), ("d", 0.3)], [("c", 8.0), ("b", 2.0)], 0.25, 50)
+    expected = [("a", 0.675), ("b", 0.6625), ("c", 0.475), ("d", 0.225)]
+    assert found == [(point, pytest.approx(score)) for point, score in expected]
 
 
-def test_equals_share_the_rank_of_the_first_and_the_next_counts_all_of_them() -> None:
-    first = [("a", 2.0), ("b", 2.0), ("c", 2.0 - 1e-9), ("d", 1.0)]
-    assert fuse([first], 50) == [("a", 1 / 60), ("b", 1 / 60), ("c", 1 / 60), ("d", 1 / 63)]
-    assert fuse([[first[2], first[1], first[0], first[3]]], 50) == fuse([first], 50)
+@pytest.mark.parametrize(("share", "order"), [(0.0, "adbc"), (1.0, "cbad")])
+def test_a_share_of_0_or_1_leaves_one_ranking(share: float, order: str) -> None:
+    found = fuse([("a", 0.9), ("d", 0.8), ("b", 0.5), ("c", 0.1)], [("c", 7.0), ("b", 2.0)], share, 50)
+    assert "".join(point for point, _ in found) == order
+
+
+def test_without_any_word_found_the_cosines_decide() -> None:
+    assert fuse([("b", 0.5), ("a", 0.25)], [], 0.5, 50) == [("b", 0.25), ("a", 0.125)]
+
+
+def test_equal_scores_are_exactly_equal_whichever_came_first() -> None:
+    first = [("c", 2.0), ("b", 2.0), ("a", 2.0 - 1e-9), ("d", 1.0)]
+    assert fuse(first, [], 0.0, 50) == [("a", 2.0), ("b", 2.0), ("c", 2.0), ("d", 1.0)]
+    assert fuse([first[2], first[1], first[0], first[3]], [], 0.0, 50) == [
+        ("a", 2.0 - 1e-9), ("b", 2.0 - 1e-9), ("c", 2.0 - 1e-9), ("d", 1.0)
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -36,7 +50,7 @@ def test_equals_share_the_rank_of_the_first_and_the_next_counts_all_of_them() ->
 )
 def test_equals_that_the_cut_would_part_are_left_out_together(scores: tuple[float, ...], kept: int) -> None:
     ranking = [(str(place), score) for place, score in enumerate(scores)]
-    assert [point for point, _ in fuse([ranking], 2)] == [point for point, _ in ranking[:kept]]
+    assert [point for point, _ in fuse(ranking, [], 0.5, 2)] == [point for point, _ in ranking[:kept]]
 
 
 @pytest.mark.parametrize(("k", "depth"), [(1, 50), (12, 50), (13, 52), (100, 400)])

@@ -103,16 +103,18 @@ def test_the_engine_weighs_words_by_inverse_document_frequency(store: VectorStor
     store.upsert(name, [point(n, 10 * n, {7: 2.0}) for n in (1, 2, 3)] + [point(4, 40, {9: 1.0})])
     (found,) = store.search(name, [Search([1.0, 0.0], Sparse((7, 9), (1.0, 1.0)))], 4)
     scores = {f.id: f.score for f in found}
-    # Point 4 is last by angle (rank 3) and first by words (rank 0), ranks counted from 0.
-    assert scores[ident(4)] == pytest.approx(1 / 60 + 1 / 63, rel=1e-4)
+    # Half the cosine, and half of BM25 divided by the best.
+    assert scores[ident(4)] == pytest.approx(math.cos(math.radians(40)) / 2 + 1 / 2, rel=1e-4)
+    seven, nine = 2 * math.log(1 + 1.5 / 3.5), math.log(1 + 3.5 / 1.5)
+    assert scores[ident(1)] == pytest.approx(math.cos(math.radians(10)) / 2 + seven / nine / 2, rel=1e-4)
 
 
-def test_hybrid_search_sums_reciprocal_ranks_of_both(store: VectorStore, name: str) -> None:
-    """By hand, ranks from 0 and k = 60: dense 1 2 3 4; words 2 and 3, which tie and are both first."""
+def test_hybrid_search_sums_cosine_and_words_by_their_shares(store: VectorStore, name: str) -> None:
+    """By hand: cosines 1, √3/2, 1/2 and 0; by words 2 and 3 are equal and the best, so 1 each. Words count a quarter."""
     store.upsert(name, POINTS)
-    (found,) = store.search(name, [Search([1.0, 0.0], Sparse((8,), (1.0,)))], 4)
-    expected = [(2, 1 / 61 + 1 / 60), (3, 1 / 62 + 1 / 60), (1, 1 / 60), (4, 1 / 63)]
-    assert [(f.id, f.score) for f in found] == [(ident(n), pytest.approx(score)) for n, score in expected]
+    (found,) = store.search(name, [Search([1.0, 0.0], Sparse((8,), (1.0,)), 0.25)], 4)
+    expected = [(2, 0.75 * math.sqrt(3) / 2 + 0.25), (1, 0.75), (3, 0.75 / 2 + 0.25), (4, 0.0)]
+    assert [(f.id, f.score) for f in found] == [(ident(n), pytest.approx(score, abs=1e-6)) for n, score in expected]
     assert [f.payload for f in found] == [POINTS[n - 1].payload for n, _ in expected]
 
 

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from lorag.pipeline.retrieval.embedder import HashingEmbedder, Vectors
+from lorag.pipeline.retrieval.token_vectors import TokenVectors
 from lorag.services.api.state import Lane, Limits
 from tests.services.api.live_service import ANSWER, Live, PacedEngine, live, ready_project
 
@@ -44,6 +45,12 @@ class PacedEmbedder:
 
     def embed_passages(self, texts: Sequence[str]) -> Vectors:
         return self.inner.embed_passages(texts)
+
+    def query_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
+        return self.inner.query_tokens(texts)
+
+    def passage_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
+        return self.inner.passage_tokens(texts)
 
     def count_tokens(self, texts: Sequence[str]) -> int:
         return self.inner.count_tokens(texts)

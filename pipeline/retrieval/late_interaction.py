@@ -1,0 +1,103 @@
+"""Late interaction: passages that a search found, ordered by the encoder's token vectors (ColBERT, arXiv 2004.12832).
+
+One vector a passage loses which of its words answer a question. Here each token of the question looks for its nearest token of
+the passage, and rare tokens count more. The encoder is the one that serves, so no other model is needed. Knows no index.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorag.pipeline.contracts.embed import query_text
+from lorag.pipeline.records import Hit
+from lorag.pipeline.retrieval.embedder import passage_text
+from lorag.pipeline.retrieval.fusion import levelled
+
+if TYPE_CHECKING:
+    from lorag.pipeline.retrieval.embedder import Embedder
+    from lorag.pipeline.retrieval.token_vectors import TokenVectors
+
+POOL = 30
+"""Passages that a search finds for late interaction to order, at least. With 50 it found no more on the example domain."""
+
+TIED = 1e-5
+"""Relative difference below which two sums of cosines are equal."""
+
+CACHE_BYTES = 128 << 20
+"""Memory for token vectors of passages, in half precision: about 1,700 passages of the default size and encoder."""
+
+
+class LateInteraction:
+    """Orders hits by `share` · late interaction + (1 - share) · their own score. Safe to call from several threads.
+
+    Token vectors of passages are computed at the first need. The last used ones are kept, up to `cache_bytes`.
+    """
+
+    def __init__(self, embedder: Embedder, share: float, *, cache_bytes: int = CACHE_BYTES) -> None:
+        self._embedder = embedder
+        self._share = share
+        self._limit = cache_bytes
+        self._lock = threading.Lock()
+        self._cache: OrderedDict[str, TokenVectors] = OrderedDict()
+        self._size = 0
+
+    def rerank_many(self, questions: Sequence[str], found: Sequence[Sequence[Hit]], k: int) -> list[list[Hit]]:
+        """The best `k` hits of each question, best first, with their new scores; equals by passage id."""
+        queries = self._embedder.query_tokens([query_text(question) for question in questions]) if questions else []
+        return [self._ordered(query, hits)[:k] for query, hits in zip(queries, found, strict=True)]
+
+    def _ordered(self, query: TokenVectors, hits: Sequence[Hit]) -> list[Hit]:
+        scores = late_scores(query, self._passages([passage_text(hit.passage) for hit in hits]))
+        by_id = {
+            hit.passage.id: replace(hit, score=self._share * float(score) + (1 - self._share) * hit.score)
+            for hit, score in zip(hits, scores, strict=True)
+        }
+        ranking = sorted(((id_, hit.score) for id_, hit in by_id.items()), key=lambda each: (-each[1], each[0]))
+        level = sorted(levelled(ranking, TIED), key=lambda each: (-each[1], each[0]))
+        return [replace(by_id[id_], score=score) for id_, score in level]
+
+    def _passages(self, texts: Sequence[str]) -> list[TokenVectors]:
+        with self._lock:
+            known = {text: self._cache[text] for text in texts if text in self._cache}
+        lacking = [text for text in dict.fromkeys(texts) if text not in known]
+        made = self._embedder.passage_tokens(lacking) if lacking else []
+        known |= {text: replace(each, vectors=each.vectors.astype(np.float16)) for text, each in zip(lacking, made, strict=True)}
+        self._keep({text: known[text] for text in texts})
+        return [known[text] for text in texts]
+
+    def _keep(self, used: dict[str, TokenVectors]) -> None:
+        with self._lock:
+            for text, tokens in used.items():
+                if text not in self._cache:
+                    self._size += tokens.size
+                self._cache[text] = tokens
+                self._cache.move_to_end(text)
+            while self._size > self._limit:
+                _, dropped = self._cache.popitem(last=False)
+                self._size -= dropped.size
+
+
+def late_scores(query: TokenVectors, passages: Sequence[TokenVectors]) -> NDArray[np.float32]:
+    """For each passage, the mean over the question's tokens of the cosine of the nearest token of the passage, (n,).
+
+    The mean is weighted by inverse document frequency in these passages, ln(1 + (n - f + 0.5) / (f + 0.5)). All of them match
+    the question somehow, so a token that most of them have tells little. A passage or a question without tokens scores 0.
+    """
+    scores = np.zeros(len(passages), dtype=np.float32)
+    frequency = Counter(token for passage in passages for token in set(passage.ids.tolist()))
+    counts = np.array([frequency[token] for token in query.ids.tolist()], dtype=np.float32)
+    weights = np.log1p((len(passages) - counts + 0.5) / (counts + 0.5))
+    if not len(weights):
+        return scores
+    weights /= weights.sum()
+    for at, passage in enumerate(passages):
+        if len(passage.ids):
+            scores[at] = weights @ (query.vectors @ passage.vectors.astype(np.float32).T).max(axis=1)
+    return scores

@@ -1,0 +1,107 @@
+"""Late interaction: sums worked out by hand, the same order for equals, and a cache that keeps its bound."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from lorag.pipeline.records import Hit, Passage
+from lorag.pipeline.retrieval.embedder import HashingEmbedder, SentenceTransformerEmbedder
+from lorag.pipeline.retrieval.late_interaction import LateInteraction, late_scores
+from lorag.pipeline.retrieval.token_vectors import TokenVectors
+
+
+def tokens(**vectors: tuple[float, float]) -> TokenVectors:
+    """Tokens a, b, c as ids 1, 2, 3."""
+    return TokenVectors(np.array(["abc".index(name) + 1 for name in vectors], dtype=np.int64), np.array([*vectors.values()]))
+
+
+def hit(name: str, text: str, score: float = 0.0) -> Hit:
+    return Hit(Passage(name, name, name, "", "", text, 0, len(text)), score)
+
+
+def test_each_token_of_the_question_meets_its_nearest_weighted_by_rarity_among_the_passages() -> None:
+    """Token 1 stands in both passages, token 2 in the second alone: weights ln(1 + .5 / 2.5) and ln(1 + 1.5 / 1.5)."""
+    query = tokens(a=(1.0, 0.0), b=(0.0, 1.0))
+    first, second = tokens(a=(1.0, 0.0), c=(0.6, 0.8)), tokens(a=(0.8, 0.6), b=(0.0, 1.0))
+    common, rare = math.log(1.2), math.log(2.0)
+    expected = [(common * 1.0 + rare * 0.8) / (common + rare), (common * 0.8 + rare * 1.0) / (common + rare)]
+    assert late_scores(query, [first, second]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_without_tokens_there_is_no_score() -> None:
+    empty = TokenVectors(np.zeros(0, dtype=np.int64), np.zeros((0, 2)))
+    some = tokens(a=(1.0, 0.0))
+    assert late_scores(empty, [some]).tolist() == [0.0]
+    assert late_scores(some, [empty, some]).tolist() == pytest.approx([0.0, 1.0])
+    assert late_scores(some, []).tolist() == []
+
+
+def test_the_own_score_counts_its_share_and_equals_go_by_id() -> None:
+    hits = [hit("c", "red pump", 0.4), hit("b", "blue mast", 0.2), hit("a", "blue mast", 0.2)]
+    (ordered,) = LateInteraction(HashingEmbedder(4096), 0.75).rerank_many(["blue mast"], [hits], 3)
+    assert [each.passage.id for each in ordered] == ["a", "b", "c"]
+    assert [each.score for each in ordered] == pytest.approx([0.75 + 0.05, 0.75 + 0.05, 0.1], abs=1e-3)
+    assert ordered[0].score == ordered[1].score
+
+
+def test_no_question_and_no_hit() -> None:
+    late = LateInteraction(HashingEmbedder(), 1.0)
+    assert late.rerank_many([], [], 3) == []
+    assert late.rerank_many(["why?"], [[]], 3) == [[]]
+
+
+class Counting(HashingEmbedder):
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.read: list[str] = []
+
+    def passage_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
+        self.read += texts
+        return super().passage_tokens(texts)
+
+
+def test_passages_are_read_once_and_the_longest_unused_are_dropped_first() -> None:
+    embedder = Counting()
+    one = 8 * 2 + 2 * 8  # an id of 8 bytes and 8 half-precision numbers
+    late = LateInteraction(embedder, 1.0, cache_bytes=2 * one)
+    for name in ("ant", "bee", "ant", "cow", "ant", "bee"):
+        late.rerank_many(["which?"], [[hit(name, name)]], 1)
+    assert embedder.read == ["ant", "bee", "cow", "bee"]
+
+
+def test_a_passage_larger_than_the_cache_is_still_scored() -> None:
+    late = LateInteraction(Counting(), 1.0, cache_bytes=1)
+    ((found,),) = late.rerank_many(["ant"], [[hit("a", "ant ant")]], 1)
+    assert found.score == pytest.approx(1.0, abs=1e-3)
+
+
+def test_the_real_encoders_tokens_average_to_its_vector() -> None:
+    """Mean pooling is over all tokens, special ones too; without the two of them the mean is near, and the ids are the words'."""
+    embedder = SentenceTransformerEmbedder()
+    text = "The crane lifts nine tonnes at the north quay."
+    (query,), (passage,) = embedder.query_tokens([text]), embedder.passage_tokens([text])
+    assert query.ids.tolist() == passage.ids.tolist()
+    assert embedder.load().tokenizer.convert_ids_to_tokens(query.ids.tolist())[:3] == ["the", "crane", "lifts"]
+    assert query.vectors.shape == (len(query.ids), 384)
+    assert np.linalg.norm(query.vectors, axis=1) == pytest.approx(1.0, abs=1e-5)
+    mean = query.vectors.mean(axis=0)
+    assert float(mean / np.linalg.norm(mean) @ embedder.embed_queries([text])[0]) > 0.95
+
+
+def test_a_batch_gives_the_tokens_of_each_text_alone() -> None:
+    embedder = SentenceTransformerEmbedder()
+    texts = ["Who keeps the key?", "A much longer passage about the keeper of the key to the shed by the pontoon.", ""]
+    for text, batched in zip(texts, embedder.passage_tokens(texts), strict=True):
+        (alone,) = embedder.passage_tokens([text])
+        assert batched.ids.tolist() == alone.ids.tolist()
+        assert batched.vectors == pytest.approx(alone.vectors, abs=1e-4)
+
+
+def test_special_tokens_in_a_text_are_plain_text() -> None:
+    embedder = SentenceTransformerEmbedder()
+    (found,) = embedder.passage_tokens(["[SEP] ship"])
+    assert embedder.load().tokenizer.convert_ids_to_tokens(found.ids.tolist()) == ["[", "sep", "]", "ship"]
