@@ -35,7 +35,7 @@ from benchmarks.own_process import in_own_process, progress_lines
 from benchmarks.peak import peak_memory
 from benchmarks.provenance import provenance, save
 from lorag.pipeline.errors import LoragError
-from lorag.pipeline.evaluation.bootstrap import Interval
+from lorag.pipeline.evaluation.groups import Interval
 from lorag.pipeline.evaluation.label_significance import macro_f1_interval, paired_macro_f1
 from lorag.pipeline.evaluation.significance import mean_interval, paired_difference
 from lorag.pipeline.storage.atomic import write_file
@@ -110,7 +110,7 @@ def compare(test: Sequence[LabelledText], cells: Mapping[Tuning, VariantResult])
     predicted = {tuning: each.predicted() for tuning, each in cells.items()}
     variants = {
         tuning.value: {
-            "macro_f1": interval(macro_f1_interval(gold, labels, groups=groups, resamples=2000)),
+            "macro_f1": interval(macro_f1_interval(gold, labels, groups=groups)),
             "accuracy": interval(mean_interval([float(a == b) for a, b in zip(gold, labels, strict=True)], groups=groups)),
             **cells[tuning].figures,
         }
@@ -118,7 +118,7 @@ def compare(test: Sequence[LabelledText], cells: Mapping[Tuning, VariantResult])
     }
     pairs = [(Tuning.FROZEN, Tuning.LORA), (Tuning.FROZEN, Tuning.FULL), (Tuning.FULL, Tuning.LORA)]
     differences = {
-        f"{after} - {before}": interval(paired_macro_f1(gold, predicted[before], predicted[after], groups=groups, resamples=2000))
+        f"{after} - {before}": interval(paired_macro_f1(gold, predicted[before], predicted[after], groups=groups))
         for before, after in pairs
         if before in predicted and after in predicted
     }

@@ -22,7 +22,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -208,9 +208,14 @@ def _comparison_json(comparison: Comparison) -> dict[str, Any]:
         "learning_rate": variant.learning_rate or None,
         "cost": None if cost is None else {**asdict(cost), "share": cost.share},
         "quality": asdict(comparison.quality),
-        **{name: None if effect is None else {**asdict(effect), "shown": effect.shown} for name, effect in effects.items()},
+        **{name: None if effect is None else _effect_json(effect) for name, effect in effects.items()},
         "failed": comparison.failed,
     }
+
+
+def _effect_json(effect: Effect) -> dict[str, Any]:
+    figures = {each.name: getattr(effect, each.name) for each in fields(effect) if each.name != "test"}
+    return {**figures, "shown": effect.shown}
 
 
 def _methods(text: str) -> list[Method]:

@@ -24,7 +24,7 @@ from benchmarks.provenance import provenance, save
 from benchmarks.starter_training.sources import read_corpus
 from lorag.pipeline.contracts import embed
 from lorag.pipeline.errors import LoragError
-from lorag.pipeline.evaluation.bootstrap import Interval
+from lorag.pipeline.evaluation.groups import Interval
 from lorag.pipeline.evaluation.retrieval import score_run
 from lorag.pipeline.evaluation.searching import Embedded, search
 from lorag.pipeline.evaluation.significance import mean_interval, paired_difference

@@ -69,6 +69,8 @@ def comparison_report(first: SavedRun, second: SavedRun, found: RunComparison) -
                 each.effect.low,
                 each.effect.high,
                 each.effect.n,
+                groups=each.effect.groups,
+                level=each.effect.level,
             )
             for each in found.metrics
             if each.metric in HEADLINE_METRICS

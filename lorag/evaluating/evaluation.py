@@ -46,16 +46,18 @@ from lorag.pipeline.evaluation.ablation import (
     Measured,
     TestSet,
     TooFew,
-    difference,
     full_factorial,
     interval,
     one_at_a_time,
+    paired_test,
 )
-from lorag.pipeline.evaluation.bootstrap import Interval
 from lorag.pipeline.evaluation.factorial import Factorial, factorial_effects, part_of, touches
+from lorag.pipeline.evaluation.groups import Interval
 from lorag.pipeline.evaluation.journal import Usage
 from lorag.pipeline.evaluation.judge_metrics import TASKS_F1, task_accuracy, task_f1
 from lorag.pipeline.evaluation.report.records import Ablation, AblationRow, Cell, Comparison
+from lorag.pipeline.evaluation.sign_flips import SignFlips
+from lorag.pipeline.evaluation.significance import corrected_tests
 from lorag.pipeline.records import Role
 from lorag.training.dataset import DataFolder
 
@@ -240,7 +242,7 @@ def evaluate(
             claims=_claims(settings, data, roles, serving, run),
         )
         if full:
-            factorial = factorial_effects(run.measured, tests, roles, metrics_of(tests), run.reach, seed=settings.seed)
+            factorial = factorial_effects(run.measured, tests, roles, metrics_of(tests), run.reach)
             found = replace(found, runs=_table(run.measured, tests, run.reach), factorial=factorial)
         if run_folder is not None:
             run_folder.finish(found.to_json(), usage_json(run.usage))
@@ -334,27 +336,51 @@ def _claims(
 def compare(measured: Sequence[Measured], roles: Sequence[Role]) -> tuple[tuple[Comparison, ...], tuple[str, ...]]:
     """Each adapter alone against the base chain on its own metric, and all together (role `chain`) on answers and retrieval.
 
-    The second value has a note for each comparison with too few items.
+    Both are corrected apart, the adapters as those asked first. The second value has a note for each comparison with too few
+    items.
     """
     by_name = {each.configuration.name: each for each in measured}
     base = by_name[BASE_CHAIN]
     alone = [(role.value, OWN_METRIC[role], by_name[f"+ {role.value}"]) for role in roles]
     together = [("chain", metric, by_name[ALL_ADAPTERS]) for metric in (answer_metrics.F1, answer_metrics.CITATION_RECALL, NDCG)]
     found, too_few = list[Comparison](), list[str]()
-    for role, metric, tuned in (*alone, *together):
-        try:
-            found.append(_comparison(role, metric, base, tuned))
-        except TooFew as error:
-            too_few.append(f"Not compared: {error}.")
+    for family in (alone, together):
+        comparisons, notes = _compared(base, family)
+        found += comparisons
+        too_few += notes
     return tuple(found), tuple(too_few)
 
 
-def _comparison(role: str, metric: str, base: Measured, tuned: Measured) -> Comparison:
-    try:
-        before, after, found = difference(base, tuned, metric)
-    except TooFew as error:
-        raise TooFew(f"{role} by {metric}: {error}") from error
-    return Comparison(role, metric, before, after, found.value, found.low, found.high, found.n)
+def _compared(base: Measured, family: Sequence[tuple[str, str, Measured]]) -> tuple[list[Comparison], list[str]]:
+    """Each (role, metric, system) against the base, corrected over all of them, and notes on those with too few items."""
+    figures, tests, notes = dict[tuple[str, str], tuple[float, float]](), dict[str, SignFlips](), list[str]()
+    for role, metric, tuned in family:
+        try:
+            before, after, test = paired_test(base, tuned, metric)
+        except TooFew as error:
+            notes.append(f"Not compared: {role} by {metric}: {error}.")
+            continue
+        figures[role, metric] = before, after
+        tests[f"{role} {metric}"] = test
+    corrected = corrected_tests(tests)
+    comparisons = []
+    for (role, metric), (before, after) in figures.items():
+        found = corrected[f"{role} {metric}"].interval
+        comparisons.append(
+            Comparison(
+                role,
+                metric,
+                before,
+                after,
+                found.value,
+                found.low,
+                found.high,
+                found.n,
+                groups=found.groups,
+                level=found.level,
+            )
+        )
+    return comparisons, notes
 
 
 def _table(measured: Sequence[Measured], tests: TestSet, reach: Mapping[str, frozenset[Role]]) -> Ablation:

@@ -47,8 +47,9 @@ STAGES: Mapping[str, Role] = {"rewrite": Role.REWRITER, "retrieve": Role.EMBEDDE
 """The page's names of the stages, and the role whose adapter each uses."""
 
 NOTES = (
-    "Intervals are 95 % bootstrap intervals (BCa, 10,000 resamples), clustered by document or conversation; differences are "
-    "paired item by item.",
+    "Intervals allow for groups (documents or conversations). Figures from 0 to 1 have Wilson's at 95 %. Differences are paired "
+    "item by item; their intervals invert the sign-flip test over groups, at the level of the correction if several are tested "
+    "together. Fewer than 8 groups show nothing.",
     "The base chain is the same base model asked in its plain prompt with an example, and the frozen encoder.",
     "Retrieval is measured on all answerable test questions and on the conversation turns asked of the rewriter; turns count for "
     "retrieval only. Test documents are in the index, as they would in use; no adapter was trained on them.",
@@ -234,7 +235,7 @@ def _outcomes(measured: Sequence[Measured]) -> tuple[OutcomeCount, ...]:
 
 def _provenance(settings: Settings, data: DataFolder, versions: Mapping[Role, Version], tests: TestSet) -> Provenance:
     processor, base, registry = detect(), resolve_base(settings.base.model), open_registry(settings)
-    digests, seeds = {f"base {base.id}": base.digest}, {"intervals": 0, "test items and effects": settings.seed}
+    digests, seeds = {f"base {base.id}": base.digest}, {"flips of the tests": 0, "test items": settings.seed}
     for role in (role for role in ROLES if role in versions):
         card = registry.show(role, versions[role].id)
         identity = card.identity
@@ -274,11 +275,8 @@ def _config(settings: Settings) -> dict[str, Any]:
 
 def _summary(evaluation: Evaluation) -> str:
     alone = [each for each in evaluation.comparisons if each.role != "chain"]
-    better = [each for each in alone if each.low > 0]
-    text = (
-        f"{len(better)} of {len(alone)} adapters beat the base on their own metric, with a 95 % interval of the paired "
-        "difference that excludes zero."
-    )
+    better = [each for each in alone if each.shown and each.low > 0]
+    text = f"{len(better)} of {len(alone)} adapters are shown to beat the base on their own metric."
     won = [f"{each.role} by {each.metric} ({each.floor})" for each in evaluation.floors.winners]
     if not won:
         return text

@@ -25,7 +25,8 @@ from lorag.pipeline.evaluation.judge_metrics import (
 from lorag.pipeline.evaluation.judgments import Judged
 from lorag.pipeline.evaluation.rewrites import GoldRewrite
 from lorag.pipeline.evaluation.scores import ScoreTable, pair
-from lorag.pipeline.evaluation.significance import Interval, mean_interval, paired_difference
+from lorag.pipeline.evaluation.sign_flips import SignFlips
+from lorag.pipeline.evaluation.significance import Interval, difference_test, mean_interval
 from lorag.pipeline.records import Hit, Query, Response, Rewrite, Role
 from lorag.pipeline.stages.retriever import DEPTH
 
@@ -159,21 +160,27 @@ def require_two(groups: Sequence[str]) -> None:
         raise TooFew(f"an interval needs at least two independent groups of items, found {count}; add test items")
 
 
-def difference(base: Measured, tuned: Measured, metric: str) -> tuple[float, float, Interval]:
-    """Both figures over the items that both have a value for, and the 95 % interval of tuned − base, clustered by group.
+def difference(base: Measured, tuned: Measured, metric: str, level: float = 0.95) -> tuple[float, float, Interval]:
+    """Both figures over the items that both have a value for, and the interval of tuned − base, over groups.
 
     Raises TooFew if there are too few items for an interval.
     """
+    before, after, test = paired_test(base, tuned, metric)
+    return before, after, test.interval(level)
+
+
+def paired_test(base: Measured, tuned: Measured, metric: str) -> tuple[float, float, SignFlips]:
+    """As `difference`, with the test of tuned − base, which has a p and an interval at every level."""
     if is_judge_metric(metric):
         pairs = label_pairs(metric, base.judgments, tuned.judgments)
         require_two(pairs.groups)
         before, after = (figure(metric, side) or 0.0 for side in (pairs.base, pairs.tuned))
-        return before, after, pairs.difference()
+        return before, after, pairs.test()
     (left, name), (right, _) = _table(base, metric), _table(tuned, metric)
     paired = pair(left, right, name)
     require_two(paired.groups)
-    found = paired_difference(paired.base, paired.tuned, groups=paired.groups)
-    return sum(paired.base) / len(paired.base), sum(paired.tuned) / len(paired.tuned), found
+    test = difference_test(paired.base, paired.tuned, groups=paired.groups)
+    return sum(paired.base) / len(paired.base), sum(paired.tuned) / len(paired.tuned), test
 
 
 REWRITE_EM = "rewrite EM"

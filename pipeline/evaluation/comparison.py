@@ -59,7 +59,7 @@ class RunComparison:
     other_data: tuple[str, ...]
 
 
-def compare_runs(first: SavedRun, second: SavedRun, metrics: Sequence[str], *, seed: int = 0) -> RunComparison:
+def compare_runs(first: SavedRun, second: SavedRun, metrics: Sequence[str]) -> RunComparison:
     """Compare two runs on those of `metrics` that both have.
 
     Raises InputError if they share no metric with at least two independent groups of items.
@@ -67,7 +67,7 @@ def compare_runs(first: SavedRun, second: SavedRun, metrics: Sequence[str], *, s
     found = {}
     for metric in metrics:
         of_labels = is_judge_metric(metric)
-        difference = _labels(first, second, metric, seed) if of_labels else _scores(first, second, metric, seed)
+        difference = _labels(first, second, metric) if of_labels else _scores(first, second, metric)
         if difference is not None:
             found[metric] = difference
     if not found:
@@ -83,7 +83,7 @@ def compare_runs(first: SavedRun, second: SavedRun, metrics: Sequence[str], *, s
     return RunComparison(differences, _flips(first, second), _other_data(first.digests, second.digests))
 
 
-def _scores(first: SavedRun, second: SavedRun, metric: str, seed: int) -> MetricDifference | None:
+def _scores(first: SavedRun, second: SavedRun, metric: str) -> MetricDifference | None:
     part, name = table_of(metric)
     nothing = ScoreTable(())
     left, right = first.scores.get(part, nothing), second.scores.get(part, nothing)
@@ -93,12 +93,12 @@ def _scores(first: SavedRun, second: SavedRun, metric: str, seed: int) -> Metric
     if len(set(groups)) < 2:
         return None
     rows = [Change(item.id, before[item.id], after[item.id]) for item in shared]
-    effect = effect_of([row.second - row.first for row in rows], groups, seed=seed)
+    effect = effect_of([row.second - row.first for row in rows], groups)
     means = [sum(values) / len(rows) for values in ([row.first for row in rows], [row.second for row in rows])]
     return MetricDifference(metric, part, means[0], means[1], effect, _changed(rows), len(before.keys() ^ after.keys()))
 
 
-def _labels(first: SavedRun, second: SavedRun, metric: str, seed: int) -> MetricDifference | None:
+def _labels(first: SavedRun, second: SavedRun, metric: str) -> MetricDifference | None:
     """Judgments with the same id and the same gold label."""
     pairs = label_pairs(metric, first.judgments, second.judgments)
     if len(set(pairs.groups)) < 2:
@@ -107,7 +107,7 @@ def _labels(first: SavedRun, second: SavedRun, metric: str, seed: int) -> Metric
     both = zip(pairs.base, pairs.tuned, strict=True)
     rows = [Change(b.id, float(b.label == b.gold), float(a.label == a.gold)) for b, a in both]
     unshared = sum(len(items_of(metric, run.judgments)) for run in (first, second)) - 2 * len(rows)
-    return MetricDifference(metric, "judgments", values[0], values[1], pairs.effect(seed=seed), _changed(rows), unshared)
+    return MetricDifference(metric, "judgments", values[0], values[1], pairs.effect(), _changed(rows), unshared)
 
 
 def _changed(rows: Sequence[Change]) -> tuple[Change, ...]:

@@ -2,7 +2,7 @@
 
 The main effect of an adapter is the change of an item's value by turning it on, averaged over all settings of the others. The
 interaction of two is the first one's effect with the second on minus that with it off, likewise averaged. Above zero they help
-each other, below they have the same benefit twice. Both are one number per item, so the paired interval, the permutation test
+each other, below they have the same benefit twice. Both are one number per item, so the paired interval, the sign-flip test
 and Holm's correction apply as to any difference. Only adapters that can change a metric are tested on it: an effect that is
 zero by construction is no finding.
 """
@@ -60,8 +60,6 @@ def factorial_effects(
     roles: Sequence[Role],
     metrics: Sequence[str],
     reach: Mapping[str, frozenset[Role]],
-    *,
-    seed: int = 0,
 ) -> Factorial:
     """Main effects and two-way interactions of `roles` on each of `metrics`; `measured` are all configurations of the roles,
     and `reach` is that of the bench's `Parts`.
@@ -73,7 +71,7 @@ def factorial_effects(
     for metric in metrics:
         touching = [role for role in roles if role in touches(metric, tests, reach)]
         try:
-            found |= {(metric, names): effect for names, effect in _effects(measured, metric, touching, seed).items()}
+            found |= {(metric, names): effect for names, effect in _effects(measured, metric, touching).items()}
         except TooFew as error:
             skipped.append(Skipped(metric, str(error)))
     primary: set[tuple[str, tuple[Role, ...]]] = {(OWN_METRIC[role], (role,)) for role in roles}
@@ -114,10 +112,10 @@ def contrast(values: Mapping[frozenset[Role], float], roles: Sequence[Role], abo
     return 0.0 if abs(mean) < ROUNDING else mean
 
 
-def _effects(measured: Sequence[Measured], metric: str, roles: Sequence[Role], seed: int) -> dict[tuple[Role, ...], Effect]:
+def _effects(measured: Sequence[Measured], metric: str, roles: Sequence[Role]) -> dict[tuple[Role, ...], Effect]:
     cells = _cells(measured, metric, roles)
     if is_judge_metric(metric):
-        return _judge_effects(cells, metric, roles, seed)
+        return _judge_effects(cells, metric, roles)
     tables = {on: getattr(each, table_of(metric)[0]) for on, each in cells.items()}
     columns = {on: table.values(table_of(metric)[1]) for on, table in tables.items()}
     items = [item for item in tables[frozenset()].items if all(item.id in column for column in columns.values())]
@@ -125,11 +123,13 @@ def _effects(measured: Sequence[Measured], metric: str, roles: Sequence[Role], s
     require_two(groups)
     values = [{on: column[item.id] for on, column in columns.items()} for item in items]
     tested = [(role,) for role in roles] + list(combinations(roles, 2))
-    return {about: effect_of([contrast(each, roles, about) for each in values], groups, seed=seed) for about in tested}
+    return {
+        about: effect_of([contrast(each, roles, about) for each in values], groups, widest=float(len(about))) for about in tested
+    }
 
 
 def _judge_effects(
-    cells: Mapping[frozenset[Role], Measured], metric: str, roles: Sequence[Role], seed: int
+    cells: Mapping[frozenset[Role], Measured], metric: str, roles: Sequence[Role]
 ) -> dict[tuple[Role, ...], Effect]:
     """macro-F1 is no mean of items, and one adapter alone can change it: its main effect is the difference itself."""
     if not roles:
@@ -137,7 +137,7 @@ def _judge_effects(
     (role,) = roles
     pairs = label_pairs(metric, cells[frozenset()].judgments, cells[frozenset({role})].judgments)
     require_two(pairs.groups)
-    return {(role,): pairs.effect(seed=seed)}
+    return {(role,): pairs.effect()}
 
 
 def _cells(measured: Sequence[Measured], metric: str, roles: Sequence[Role]) -> dict[frozenset[Role], Measured]:

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lorag.pipeline.evaluation.bootstrap import Interval
 from lorag.pipeline.evaluation.effects import Effect, effect_of, macro_f1_effect
+from lorag.pipeline.evaluation.groups import Interval
 from lorag.pipeline.evaluation.judgments import Judged, score_judgments
-from lorag.pipeline.evaluation.label_significance import macro_f1_interval, paired_macro_f1
-from lorag.pipeline.evaluation.significance import mean_interval, paired_difference
+from lorag.pipeline.evaluation.label_significance import macro_f1_interval, macro_f1_test
+from lorag.pipeline.evaluation.sign_flips import SignFlips
+from lorag.pipeline.evaluation.significance import difference_test, mean_interval
 
 TASKS_F1 = "mean task macro-F1"
 MACRO_F1 = "macro-F1"
@@ -89,18 +90,22 @@ class LabelPairs:
     def groups(self) -> list[str]:
         return [each.group or each.id for each in self.base]
 
-    def difference(self) -> Interval:
+    def difference(self, level: float = 0.95) -> Interval:
         """tuned − base. Raises InputError for fewer than two groups."""
-        if self.metric.startswith(_ACCURACY_OF):
-            return paired_difference(list(map(_is_right, self.base)), list(map(_is_right, self.tuned)), groups=self.groups)
-        return paired_macro_f1(*self._labels(), tasks=_tasks(self.metric, self.base), groups=self.groups)
+        return self.test().interval(level)
 
-    def effect(self, *, seed: int = 0) -> Effect:
-        """As `difference`, with the test."""
+    def test(self) -> SignFlips:
+        """The sign-flip test of `difference`."""
+        if self.metric.startswith(_ACCURACY_OF):
+            return difference_test(list(map(_is_right, self.base)), list(map(_is_right, self.tuned)), groups=self.groups)
+        return macro_f1_test(*self._labels(), tasks=_tasks(self.metric, self.base), groups=self.groups)
+
+    def effect(self) -> Effect:
+        """As `difference`, with the test's figures."""
         if self.metric.startswith(_ACCURACY_OF):
             differences = [_is_right(after) - _is_right(before) for before, after in zip(self.base, self.tuned, strict=True)]
-            return effect_of(differences, self.groups, seed=seed)
-        return macro_f1_effect(*self._labels(), self.groups, tasks=_tasks(self.metric, self.base), seed=seed)
+            return effect_of(differences, self.groups)
+        return macro_f1_effect(*self._labels(), self.groups, tasks=_tasks(self.metric, self.base))
 
     def _labels(self) -> tuple[list[str], list[str], list[str]]:
         gold = [each.gold for each in self.base]

@@ -1,8 +1,9 @@
-"""Intervals and tests of macro-F1, which is no mean of items: it is recomputed on every resample.
+"""Intervals and tests of macro-F1, which is no mean of items.
 
-With `tasks`, one key an item, macro-F1 is that of each task, averaged over the tasks: each counts alike, however many classes it
-has. As in `significance`, whole groups of items are resampled, and everything is seeded. The classes of a resample are those that
-are gold or predicted in it, as for the figure itself.
+Each group's contribution is what leaving it out changes, scaled to its size: the jackknife (Efron 1982), exact for a mean. With
+these contributions macro-F1 has the error, the interval and the test of a mean. The classes of a figure are those that are gold
+or predicted in it. With `tasks`, one key an item, macro-F1 is that of each task, averaged over the tasks: each counts alike,
+however many classes it has.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorag.pipeline.errors import InputError
-from lorag.pipeline.evaluation.bootstrap import Floats, Interval, Method, bootstrap, group_codes, jackknife_error
-from lorag.pipeline.evaluation.permutation import swapped_p
+from lorag.pipeline.evaluation.groups import Contributions, Floats, Interval, group_codes
+from lorag.pipeline.evaluation.sign_flips import SignFlips
+from lorag.pipeline.evaluation.significance import wilson
 
 
 def macro_f1_interval(
@@ -25,14 +27,20 @@ def macro_f1_interval(
     tasks: Sequence[Hashable] | None = None,
     groups: Sequence[Hashable] | None = None,
     level: float = 0.95,
-    resamples: int = 10_000,
-    seed: int = 0,
-    method: Method = "bca",
 ) -> Interval:
-    """Bootstrap interval of macro-F1. Raises InputError for labels that do not pair up and as `bootstrap` does."""
-    codes = group_codes(groups, len(gold))
-    counts = _count(gold, predicted, codes, _classes(tasks, gold, predicted))
-    return bootstrap(counts.macro_f1, codes, level=level, resamples=resamples, seed=seed, method=method)
+    """Wilson's interval of macro-F1, as of a mean, with at most 1 / Σ_c (w_c² / n_c) effective items.
+
+    w_c is the weight of a class in the figure and n_c the mean of its gold and predicted items. A rare class decides as much as
+    a frequent one, so its few items limit what all are worth. Raises InputError for labels that do not pair up and as
+    `mean_interval` does.
+    """
+    codes, classes = group_codes(groups, len(gold)), _classes(tasks, gold, predicted)
+    counts = _count(gold, predicted, codes, classes)
+    of = _contributions(counts.macro_f1(), counts.left_out(), codes)
+    sizes = counts.either.sum(axis=0) / 2
+    weights = (sizes > 0) * counts.weights(sizes > 0)
+    most = 1 / float(np.sum(weights**2 / np.maximum(sizes, 0.5)))
+    return wilson(of, of.value, level=level, most=most)
 
 
 def paired_macro_f1(
@@ -43,61 +51,26 @@ def paired_macro_f1(
     tasks: Sequence[Hashable] | None = None,
     groups: Sequence[Hashable] | None = None,
     level: float = 0.95,
-    resamples: int = 10_000,
-    seed: int = 0,
-    method: Method = "bca",
 ) -> Interval:
-    """Bootstrap interval of macro-F1(tuned) − macro-F1(base), both on the same resampled items. Errors as above."""
-    codes, before, after = _pair(gold, base, tuned, tasks, groups)
-    return bootstrap(
-        lambda weights: after.macro_f1(weights) - before.macro_f1(weights),
-        codes,
-        level=level,
-        resamples=resamples,
-        seed=seed,
-        method=method,
-    )
+    """The interval of macro-F1(tuned) − macro-F1(base) that inverts its sign-flip test. Errors as above."""
+    return macro_f1_test(gold, base, tuned, tasks=tasks, groups=groups).interval(level)
 
 
-def paired_macro_f1_error(
+def macro_f1_test(
     gold: Sequence[str],
     base: Sequence[str],
     tuned: Sequence[str],
     *,
     tasks: Sequence[Hashable] | None = None,
     groups: Sequence[Hashable] | None = None,
-) -> float:
-    """Jackknife standard error of macro-F1(tuned) − macro-F1(base). Errors as above."""
-    codes, before, after = _pair(gold, base, tuned, tasks, groups)
-    return jackknife_error(lambda weights: after.macro_f1(weights) - before.macro_f1(weights), codes)
+) -> SignFlips:
+    """The sign-flip test of macro-F1(tuned) − macro-F1(base). Errors as above.
 
-
-def macro_f1_swap_test(
-    gold: Sequence[str],
-    base: Sequence[str],
-    tuned: Sequence[str],
-    *,
-    tasks: Sequence[Hashable] | None = None,
-    groups: Sequence[Hashable] | None = None,
-    resamples: int = 10_000,
-    seed: int = 0,
-) -> float:
-    """Two-sided p of the paired permutation test: without an effect, base and tuned labels of a group are exchangeable.
-
-    Swaps are counted as in `swapped_p`. Errors as above.
+    Exchanging the labels of whole groups instead would test that both systems err alike, which is more than equal macro-F1.
     """
-    codes, before, after = _pair(gold, base, tuned, tasks, groups)
-    count = int(codes.max()) + 1 if codes.size else 0
-
-    def differences(swaps: Floats) -> Floats:
-        """The absolute difference of both sides' macro-F1; `swaps`, shape (rows, groups), are 1 for the groups that change
-        sides."""
-        one = before.mixed(after, swaps)
-        other = after.mixed(before, swaps)
-        return np.abs(other - one)
-
-    observed = float(differences(np.zeros((1, count)))[0]) - 1e-12
-    return swapped_p(differences, observed, count, resamples=resamples, seed=seed)
+    codes, classes = group_codes(groups, len(gold)), _classes(tasks, gold, base, tuned)
+    before, after = _count(gold, base, codes, classes), _count(gold, tuned, codes, classes)
+    return SignFlips(_contributions(after.macro_f1() - before.macro_f1(), after.left_out() - before.left_out(), codes))
 
 
 Class = tuple[Hashable, str]
@@ -122,23 +95,30 @@ class _Counts:
     either: Floats
     of_task: Floats
 
-    def macro_f1(self, weights: Floats) -> Floats:
-        """Macro-F1, shape (rows,), with each group counted as often as `weights`, shape (rows, groups), says."""
-        return _macro_f1(weights @ self.hits, weights @ self.either, self.of_task)
+    def macro_f1(self) -> float:
+        return float(self._figure(self.hits.sum(axis=0), self.either.sum(axis=0)))
 
-    def mixed(self, other: _Counts, swaps: Floats) -> Floats:
-        """Macro-F1 with the groups in `swaps` taken from `other`."""
-        keep = 1 - swaps
-        return _macro_f1(keep @ self.hits + swaps @ other.hits, keep @ self.either + swaps @ other.either, self.of_task)
+    def left_out(self) -> Floats:
+        """Macro-F1 without each group in turn, shape (groups,)."""
+        return self._figure(self.hits.sum(axis=0) - self.hits, self.either.sum(axis=0) - self.either)
+
+    def weights(self, present: NDArray[np.bool_]) -> Floats:
+        """The weight of each class in the figure, shape as `present`, which says whether a class has items: alike within a
+        task, and tasks alike. A class without items has no share in it."""
+        classes = present @ self.of_task
+        found: Floats = 1 / np.maximum(classes, 1) / np.maximum((classes > 0).sum(axis=-1, keepdims=True), 1) @ self.of_task.T
+        return found
+
+    def _figure(self, hits: Floats, either: Floats) -> Floats:
+        f1 = np.divide(2 * hits, either, out=np.zeros_like(either), where=either > 0)
+        macro: Floats = (f1 * self.weights(either > 0)).sum(axis=-1)
+        return macro
 
 
-def _macro_f1(hits: Floats, either: Floats, of_task: Floats) -> Floats:
-    """The mean over tasks of the mean F1 of each task's classes; classes and tasks without any item do not count."""
-    f1 = np.divide(2 * hits, either, out=np.zeros_like(either), where=either > 0)
-    classes = (either > 0) @ of_task
-    by_task = (f1 @ of_task) / np.maximum(classes, 1)
-    macro: Floats = by_task.sum(axis=1) / np.maximum((classes > 0).sum(axis=1), 1)
-    return macro
+def _contributions(value: float, left_out: Floats, codes: NDArray[np.intp]) -> Contributions:
+    sizes = np.bincount(codes).astype(np.float64)
+    changes = (value - left_out) * (len(codes) - sizes)
+    return Contributions(value * sizes + changes - sizes * float(changes.sum()) / len(codes), sizes, len(codes))
 
 
 def _classes(tasks: Sequence[Hashable] | None, *labels: Sequence[str]) -> _Classes:
@@ -156,21 +136,10 @@ def _classes(tasks: Sequence[Hashable] | None, *labels: Sequence[str]) -> _Class
 def _count(gold: Sequence[str], predicted: Sequence[str], codes: NDArray[np.intp], classes: _Classes) -> _Counts:
     if len(gold) != len(predicted):
         raise InputError(f"{len(gold)} gold labels but {len(predicted)} predicted ones; they must pair up")
-    groups = int(codes.max()) + 1 if codes.size else 0
+    groups = int(codes.max()) + 1
     hits, either = np.zeros((groups, len(classes.places))), np.zeros((groups, len(classes.places)))
     for code, task, truth, guess in zip(codes, classes.tasks, gold, predicted, strict=True):
         either[code, classes.places[task, truth]] += 1
         either[code, classes.places[task, guess]] += 1
         hits[code, classes.places[task, truth]] += truth == guess
     return _Counts(hits, either, classes.of_task)
-
-
-def _pair(
-    gold: Sequence[str],
-    base: Sequence[str],
-    tuned: Sequence[str],
-    tasks: Sequence[Hashable] | None,
-    groups: Sequence[Hashable] | None,
-) -> tuple[NDArray[np.intp], _Counts, _Counts]:
-    codes, classes = group_codes(groups, len(gold)), _classes(tasks, gold, base, tuned)
-    return codes, _count(gold, base, codes, classes), _count(gold, tuned, codes, classes)

@@ -1,88 +1,112 @@
-"""Statistics of a figure: bootstrap intervals, paired tests, Holm's correction, and the number of items for an effect.
+"""Statistics of figures and paired differences: intervals, the sign-flip test, Holm's correction.
 
-Questions about one document or turns of one conversation are not independent. Each function takes `groups`, one key per item,
-and resamples whole groups; without it each item is its own group. Everything is seeded. It knows nothing of what the values
-measure.
+Questions about one document or turns of one conversation are not independent. Each function takes `groups`, one key per item;
+without it each item is its own group. It knows nothing of what the values measure. `benchmarks/coverage.py` simulates how often
+the intervals hold the true value.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from statistics import NormalDist
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lorag.pipeline.errors import InputError
-from lorag.pipeline.evaluation.bootstrap import Floats, Interval, Method, Statistic, bootstrap, group_codes
-from lorag.pipeline.evaluation.permutation import swapped_p
+from lorag.pipeline.evaluation.groups import (
+    Contributions,
+    Floats,
+    Interval,
+    cluster_error,
+    contributions_of,
+    group_codes,
+    require_level,
+)
+from lorag.pipeline.evaluation.sign_flips import SignFlips
 
 __all__ = [
+    "Corrected",
     "Interval",
-    "Method",
-    "detectable",
+    "corrected_tests",
+    "difference_test",
     "holm",
-    "items_needed",
+    "holm_levels",
     "mean_interval",
     "paired_difference",
     "sign_flip_test",
     "standard_error",
+    "wilson",
 ]
 
-_NORMAL = NormalDist()
+LIKENESS = 0.3
+"""The correlation of items of one group that is assumed if all values are equal, since then the data do not tell it."""
 
 
-def mean_interval(
-    values: Sequence[float],
-    *,
-    groups: Sequence[Hashable] | None = None,
-    level: float = 0.95,
-    resamples: int = 10_000,
-    seed: int = 0,
-    method: Method = "bca",
-) -> Interval:
-    """Bootstrap interval of a mean. Equal values give an interval of width zero, a limit of the bootstrap.
+def mean_interval(values: Sequence[float], *, groups: Sequence[Hashable] | None = None, level: float = 0.95) -> Interval:
+    """The interval of a mean. Values from 0 to 1 get Wilson's, which stays in that range and never has width zero.
 
-    Raises InputError for fewer than two groups, a value that is not finite or a number of groups that does not match.
+    Wilson's has the effective number of items m(1−m)/error² and Student's t (Dean and Pagano 2015), with CR2 as the error. Other
+    values get mean ± t · error. Raises InputError for fewer than two groups, a value that is not finite, a number of groups that
+    does not match, or a level outside (0, 1).
     """
     data = _finite(values, "values")
-    codes = group_codes(groups, len(data))
-    return bootstrap(_mean(data, codes), codes, level=level, resamples=resamples, seed=seed, method=method)
+    of = contributions_of(data, group_codes(groups, len(data)))
+    if data.min() < 0 or data.max() > 1:
+        require_level(level)
+        error = cluster_error(of)
+        half = t_quantile(level, error.freedom) * error.error
+        return Interval(of.value, of.value - half, of.value + half, n=of.n, groups=of.count, level=level)
+    is_rate = bool(np.all((data == 0) | (data == 1)))
+    return wilson(of, of.value, level=level, most=float(of.n) if is_rate else math.inf)
+
+
+def wilson(of: Contributions, value: float, *, level: float, most: float) -> Interval:
+    """Wilson's interval of a `value` from 0 to 1 with the effective number of items of `of`, which is at most `most`.
+
+    If all values are equal, that number is n / (1 + (k − 1) · `LIKENESS`) for groups of k items (Kish 1965).
+    """
+    require_level(level)
+    error = cluster_error(of)
+    spread = value * (1 - value)
+    if error.error**2 > 1e-12 and spread > 1e-12:
+        items = spread / error.error**2
+    else:
+        items = of.n / (1 + (float(of.sizes @ of.sizes) / of.n - 1) * LIKENESS)
+    items = max(1.0, min(items, most))
+    t = t_quantile(level, error.freedom)
+    middle, weight = value + t * t / (2 * items), 1 + t * t / items
+    half = t * math.sqrt(spread / items + t * t / (4 * items**2))
+    low, high = max(0.0, (middle - half) / weight), min(1.0, (middle + half) / weight)
+    return Interval(value, min(low, value), max(high, value), n=of.n, groups=of.count, level=level)
 
 
 def paired_difference(
-    base: Sequence[float],
-    tuned: Sequence[float],
-    *,
-    groups: Sequence[Hashable] | None = None,
-    level: float = 0.95,
-    resamples: int = 10_000,
-    seed: int = 0,
-    method: Method = "bca",
+    base: Sequence[float], tuned: Sequence[float], *, groups: Sequence[Hashable] | None = None, level: float = 0.95
 ) -> Interval:
-    """Bootstrap interval of mean(tuned − base); `base[i]` and `tuned[i]` are of the same item. Errors as `mean_interval`."""
-    differences = _differences(base, tuned)
-    return mean_interval(differences.tolist(), groups=groups, level=level, resamples=resamples, seed=seed, method=method)
+    """The interval of mean(tuned − base) that inverts the sign-flip test; `base[i]` and `tuned[i]` are of the same item.
+
+    It excludes zero exactly if `sign_flip_test` gives at most 1 − level. Errors as `mean_interval`.
+    """
+    return difference_test(base, tuned, groups=groups).interval(level)
 
 
-def sign_flip_test(
-    base: Sequence[float],
-    tuned: Sequence[float],
-    *,
-    groups: Sequence[Hashable] | None = None,
-    resamples: int = 10_000,
-    seed: int = 0,
-) -> float:
+def sign_flip_test(base: Sequence[float], tuned: Sequence[float], *, groups: Sequence[Hashable] | None = None) -> float:
     """Two-sided p of the paired permutation test: without an effect, base and tuned of a group are exchangeable.
 
-    Swaps are counted as in `swapped_p`. Raises InputError as `paired_difference` does.
+    Raises InputError as `paired_difference` does.
     """
-    differences = _differences(base, tuned)
-    codes = group_codes(groups, len(differences))
-    sums = np.bincount(codes, weights=differences)
-    observed = abs(sums.sum()) - 1e-12 * np.abs(sums).sum()  # swaps equal in theory differ in the last digit
-    return swapped_p(lambda swaps: np.abs((1.0 - 2.0 * swaps) @ sums), observed, len(sums), resamples=resamples, seed=seed)
+    return difference_test(base, tuned, groups=groups).p
+
+
+def difference_test(base: Sequence[float], tuned: Sequence[float], *, groups: Sequence[Hashable] | None = None) -> SignFlips:
+    """The sign-flip test of mean(tuned − base), with its p, intervals at any level, and groups. Errors as `mean_interval`."""
+    before, after = _finite(base, "base"), _finite(tuned, "tuned")
+    if len(before) != len(after):
+        raise InputError(f"{len(before)} base values but {len(after)} tuned ones; they must pair up item by item")
+    of = contributions_of(after - before, group_codes(groups, len(before)))
+    ends = min(0.0, before.min(), after.min()), max(1.0, before.max(), after.max())
+    return SignFlips(of, widest=float(ends[1] - ends[0]))
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
@@ -101,46 +125,52 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     return {name: adjusted[name] for name in p_values}
 
 
-def standard_error(values: Sequence[float], *, groups: Sequence[Hashable] | None = None) -> float:
-    """Standard error of the mean that allows for groups: CR1 of Liang and Zeger 1986, sqrt(G/(G−1) · Σ_g (Σ_i∈g e_i)²) / n.
+def holm_levels(p_values: Mapping[str, float], alpha: float = 0.05) -> dict[str, float]:
+    """Name → the level at which Holm's procedure compares its p: it is rejected exactly if p is at most that.
 
-    Without groups it is the usual s/√n. Raises InputError for fewer than two groups.
+    The k-th smallest of m is compared at α/(m − k + 1), until one is not rejected; all further ones stop at its level.
+    """
+    levels: dict[str, float] = {}
+    step, stopped = alpha, False
+    for place, (name, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
+        if not stopped:
+            step = alpha / (len(p_values) - place)
+            stopped = p > step * (1 + 1e-9)
+        levels[name] = step
+    return {name: levels[name] for name in p_values}
+
+
+@dataclass(frozen=True, slots=True)
+class Corrected:
+    """A test among several: its interval at the level of Holm's correction, and its corrected p. The interval excludes zero
+    exactly if the corrected test rejects."""
+
+    interval: Interval
+    p: float
+    adjusted: float
+
+
+def corrected_tests(tests: Mapping[str, SignFlips], alpha: float = 0.05) -> dict[str, Corrected]:
+    """Name → the test, corrected over all of them by Holm's procedure at `alpha`."""
+    p_values = {name: test.p for name, test in tests.items()}
+    adjusted, levels = holm(p_values), holm_levels(p_values, alpha)
+    return {name: Corrected(test.interval(1 - levels[name]), p_values[name], adjusted[name]) for name, test in tests.items()}
+
+
+def standard_error(values: Sequence[float], *, groups: Sequence[Hashable] | None = None) -> float:
+    """Standard error of the mean that allows for groups, as `cluster_error`. Without groups it is the usual one, s/√n.
+
+    Raises InputError for fewer than two groups.
     """
     data = _finite(values, "values")
-    codes = group_codes(groups, len(data))
-    count = int(codes.max()) + 1 if codes.size else 0
-    if count < 2:
-        raise InputError(f"a standard error needs at least two independent groups of items, found {count}; add test items")
-    residuals = np.bincount(codes, weights=data - data.mean())
-    return math.sqrt(count / (count - 1) * float(residuals @ residuals)) / len(data)
+    return cluster_error(contributions_of(data, group_codes(groups, len(data)))).error
 
 
-def detectable(error: float, *, level: float = 0.95, power: float = 0.8) -> float:
-    """The smallest true effect that an estimate with this standard error shows at `level` with probability `power`.
+def t_quantile(level: float, freedom: float) -> float:
+    """The quantile of Student's t that bounds a two-sided interval at `level`."""
+    from scipy.special import stdtrit
 
-    (z_(1−α/2) + z_power) · error, the normal approximation: 2.80 errors at 95 % and 80 %. With fewer than about 20 groups it is
-    slightly too small. Raises InputError for a level or power outside (0, 1).
-    """
-    if not (0 < level < 1 and 0 < power < 1):
-        raise InputError(f"level {level} and power {power} must both lie between 0 and 1")
-    return (_NORMAL.inv_cdf(1 - (1 - level) / 2) + _NORMAL.inv_cdf(power)) * error
-
-
-def items_needed(error: float, items: int, effect: float, *, level: float = 0.95, power: float = 0.8) -> int:
-    """The number of items that show a true `effect`, if `items` of the same kind and grouping have this error; at least 2.
-
-    Raises InputError for an effect of zero, which no number of items shows, and as `detectable`.
-    """
-    if effect == 0 or not math.isfinite(effect):
-        raise InputError(f"effect {effect} cannot be shown by any number of questions; give the difference that would matter")
-    return max(2, math.ceil(items * (detectable(error, level=level, power=power) / effect) ** 2 - 1e-9))
-
-
-def _mean(values: Floats, codes: NDArray[np.intp]) -> Statistic:
-    sums, sizes = np.bincount(codes, weights=values), np.bincount(codes).astype(np.float64)
-    if np.all(sizes == 1):
-        return lambda weights: weights @ sums / len(sums)
-    return lambda weights: (weights @ sums) / (weights @ sizes)
+    return float(stdtrit(freedom, 1 - (1 - level) / 2))
 
 
 def _finite(values: Sequence[float], name: str) -> Floats:
@@ -148,10 +178,3 @@ def _finite(values: Sequence[float], name: str) -> Floats:
     if data.ndim != 1 or not np.all(np.isfinite(data)):
         raise InputError(f"{name} must be a flat list of finite numbers; leave out items that have no value, and say how many")
     return data
-
-
-def _differences(base: Sequence[float], tuned: Sequence[float]) -> Floats:
-    before, after = _finite(base, "base"), _finite(tuned, "tuned")
-    if len(before) != len(after):
-        raise InputError(f"{len(before)} base values but {len(after)} tuned ones; they must pair up item by item")
-    return after - before

@@ -45,7 +45,7 @@ def compare(
 
 def _show(compared: ComparedRuns) -> None:
     from lorag.evaluating.comparison import describe, notices
-    from lorag.pipeline.evaluation.effects import UNCORRECTED, WORTH
+    from lorag.pipeline.evaluation.effects import SIMULATED, WORTH
 
     found = compared.found
     show(f"A: {describe(compared.first)}")
@@ -57,7 +57,7 @@ def _show(compared: ComparedRuns) -> None:
         ">A",
         ">B",
         ">B − A",
-        ">95 % interval",
+        ">interval",
         ">p, corrected",
         ">n",
         ">up",
@@ -71,12 +71,12 @@ def _show(compared: ComparedRuns) -> None:
         effect = each.effect
         figures = (f"{each.first:.3f}", f"{each.second:.3f}", f"{effect.value:+.3f}", f"{effect.low:+.3f} to {effect.high:+.3f}")
         counts = (f"{effect.adjusted:.3f}", str(effect.n), str(effect.rose), str(effect.fell))
-        least = "cannot be told" if effect.detectable is None else f"{effect.detectable:.3f}"
+        least = "nothing" if effect.detectable is None else f"{effect.detectable:.3f}"
         needed = effect.needed(WORTH)
         more = ("" if needed is None else str(needed), "more than noise" if effect.shown else "")
         rows.add_row(cell(each.metric), *figures, *counts, least, *more)
     out().print(rows)
-    show(UNCORRECTED)
+    show(SIMULATED)
     flips = found.flips
     if flips.n:
         show(f"of {flips.n} questions, {len(flips.gained)} are right in B alone and {len(flips.lost)} in A alone")

@@ -103,10 +103,12 @@ def _show_floors(floors: FloorFigures) -> None:
 
 
 def _show_comparisons(comparisons: Sequence[Comparison]) -> None:
-    rows = table("role", "metric", ">base", ">tuned", ">difference", ">95 % interval", ">n", title="Paired with the base")
+    columns = ("role", "metric", ">base", ">tuned", ">difference", ">interval", ">level", ">n, groups", "")
+    rows = table(*columns, title="Paired with the base")
     for each in comparisons:
         figures = (f"{each.base:.3f}", f"{each.tuned:.3f}", f"{each.difference:+.3f}", f"{each.low:+.3f} to {each.high:+.3f}")
-        rows.add_row(cell(each.role), cell(each.metric), *figures, str(each.n))
+        sizes = (f"{100 * each.level:.4g} %", f"{each.n}, {each.groups}")
+        rows.add_row(cell(each.role), cell(each.metric), *figures, *sizes, "more than noise" if each.shown else "")
     out().print(rows)
 
 

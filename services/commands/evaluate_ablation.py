@@ -58,13 +58,13 @@ def ablation(
 def _show_effects(effects: Sequence[EffectRow]) -> None:
     """`shows from` is the smallest true difference that the items show with 80 % power, before the correction of p. The next
     column is the number of items that a difference of WORTH takes."""
-    from lorag.pipeline.evaluation.effects import UNCORRECTED, WORTH
+    from lorag.pipeline.evaluation.effects import SIMULATED, WORTH
 
     columns = (
         "metric",
         "effect",
         ">difference",
-        ">95 % interval",
+        ">interval",
         ">p, corrected",
         ">n",
         ">shows from*",
@@ -73,7 +73,7 @@ def _show_effects(effects: Sequence[EffectRow]) -> None:
     )
     rows = table(*columns, title="Main effects and interactions")
     for each in effects:
-        least = "cannot be told" if each.detectable is None else f"{each.detectable:.3f}"
+        least = "nothing" if each.detectable is None else f"{each.detectable:.3f}"
         rows.add_row(
             cell(each.metric),
             cell(each.name),
@@ -86,4 +86,4 @@ def _show_effects(effects: Sequence[EffectRow]) -> None:
             "more than noise" if each.shown else "",
         )
     out().print(rows)
-    show(UNCORRECTED)
+    show(SIMULATED)

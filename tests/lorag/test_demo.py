@@ -251,8 +251,8 @@ def test_each_adapter_carries_its_evidence_and_serves_where_that_speaks_for_it(r
         evidence, over_floor, *by_task = registry.show(role, version.id).evidence
         assert over_floor.against.is_floor and over_floor.metric == evidence.metric
         assert bool(by_task) is (role is Role.JUDGE) and all(each.against.is_floor for each in by_task)
-        assert {key: getattr(evidence, key) for key in ("low", "high", "n")} == {
-            key: comparisons[role.value][key] for key in ("low", "high", "n")
+        assert {key: getattr(evidence, key) for key in ("difference", "n", "groups")} == {
+            key: comparisons[role.value][key] for key in ("difference", "n", "groups")
         }
         allowed[role] = evidence.low > 0 and evidence.has_enough_groups
         assert version.aliases == (("production",) if allowed[role] else ("candidate",))

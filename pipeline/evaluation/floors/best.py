@@ -79,6 +79,6 @@ def against_floor(role: str, metric: str, floor: Measured, tuned: Measured, lowe
         before, after, found = difference(floor, tuned, metric)
     except TooFew as error:
         raise TooFew(f"{role} by {metric} against its floor: {error}") from error
-    better = found.high < 0 if metric in lower_is_better else found.low > 0
+    better = found.is_shown and (found.high < 0 if metric in lower_is_better else found.low > 0)
     name = floor.configuration.name
     return FloorComparison(role, metric, name, before, after, found.value, found.low, found.high, found.n, found.groups, better)

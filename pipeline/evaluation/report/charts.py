@@ -34,7 +34,7 @@ def forest_strip(value: float, low: float, high: float, extent: tuple[float, flo
     return svg(
         240,
         26,
-        f"difference {signed(value)}, 95 % interval {signed(low)} to {signed(high)}",
+        f"difference {signed(value)}, interval {signed(low)} to {signed(high)}",
         *(el("line", x1=at(tick), x2=at(tick), y1=0, y2=26, class_="grid") for tick in _between(*extent) if tick),
         el("line", x1=at(0), x2=at(0), y1=0, y2=26, class_="zero"),
         el("line", x1=at(low), x2=at(high), y1=13, y2=13, class_=f"whisker {kind}"),

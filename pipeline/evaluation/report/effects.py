@@ -4,28 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lorag.pipeline.evaluation.groups import MIN_GROUPS
 from lorag.pipeline.evaluation.report.charts import difference_extent, forest_axis, forest_strip
 from lorag.pipeline.evaluation.report.markup import EN_DASH, Markup, el, join, number, signed
 from lorag.pipeline.evaluation.report.records import EffectRow, Report
-from lorag.pipeline.evaluation.report.sections import section, verdict_kind
+from lorag.pipeline.evaluation.report.sections import interval_cell, section, verdict_kind
 
-_COLUMNS = ("", "", "Difference", "95 % interval", "p, corrected", "Size d", "Items", "Shows from")
+_COLUMNS = ("", "", "Difference", "Interval", "p, corrected", "Size d", "Items", "Shows from")
 
 _FACTORIAL = (
     "The effect of an adapter is what turning it on changes, averaged over all settings of the others; a\N{NO-BREAK SPACE}×"
-    "\N{NO-BREAK SPACE}b is how much more a changes while b is on. The bar is the paired 95 % interval, clustered by document or "
-    "conversation; each metric has a scale of its own."
+    "\N{NO-BREAK SPACE}b is how much more a changes while b is on. The bar is the paired interval at the level of the corrected "
+    "test, over groups of one document or conversation; each metric has a scale of its own."
 )
 _TWO_RUNS = (
-    "The second run minus the first, item by item. The bar is the paired 95 % interval, clustered by document or conversation; "
-    "each metric has a scale of its own."
+    "The second run minus the first, item by item. The bar is the paired interval at the level of the corrected test, over "
+    "groups of one document or conversation; each metric has a scale of its own."
 )
 _HOW_TO_READ = (
-    "p is of a paired permutation test, corrected by Holm's method over {family}, the folded ones too; coloured is what both the "
-    "interval and the corrected test show. Size d is the difference over its standard error and √n. Items: how "
-    "many rose and fell. “Shows from” is the smallest true difference that these items show with 80 % power before correction, "
-    "as if nothing else were tested; with it, how many items it would take to show {worth}. Corrected, both are larger. They go "
-    "by the spread seen here, and are too hopeful where few items changed. What is not shown is not shown to be nothing."
+    "p is of the paired sign-flip test over groups, corrected by Holm's method over {family}, the folded ones too. Each "
+    "interval inverts this test at the level that the correction asks of it, so it excludes zero exactly if the corrected test "
+    "rejects: that is what is coloured, from 8 groups on. Size d is the difference over its standard error and √n. Items: how "
+    "many rose and fell. “Shows from” is the smallest true difference that this very test shows with 80 % power at its strictest "
+    "corrected level, simulated with these groups, their sizes and spread; below it, the power for {worth} and how many such "
+    "items that takes. They are too hopeful where few items changed. What is not shown is not shown to be nothing."
 )
 
 
@@ -89,8 +91,8 @@ def _row(row: EffectRow, extent: tuple[float, float], lower: bool, worth: float)
     cells = [
         ("", join(forest_strip(row.value, row.low, row.high, extent, kind), el("small", said)), "plot"),
         ("Difference", el("span", signed(row.value), class_=f"delta {kind}"), "figure"),
-        ("95 % interval", join(f"{signed(row.low)} to {signed(row.high)}"), "figure"),
-        ("p, corrected", join(probability(row.adjusted), el("small", f"alone {probability(row.p)}")), "figure"),
+        ("Interval", interval_cell(row.low, row.high, row.level), "figure"),
+        ("p, corrected", join(probability(row.adjusted), el("small", _alone(row))), "figure"),
         ("Size d", join(EN_DASH if row.standardised is None else signed(row.standardised, 2)), "figure"),
         ("Items", join(f"{row.rose} up, {row.fell} down"), "figure"),
         ("Shows from", _shows_from(row, worth), "figure"),
@@ -103,7 +105,15 @@ def _row(row: EffectRow, extent: tuple[float, float], lower: bool, worth: float)
     )
 
 
+def _alone(row: EffectRow) -> str:
+    """The p before correction, and the smallest that so many groups can give if that is not small."""
+    alone = f"alone {probability(row.p)}"
+    return f"{alone}, {row.groups} groups give {probability(row.least_p)} at least" if row.least_p > 0.001 else alone
+
+
 def _verdict(row: EffectRow, kind: str) -> str:
+    if row.groups < MIN_GROUPS:
+        return "too few groups"
     if not row.shown:
         return "no item changed" if not row.rose and not row.fell else "not shown"
     if row.interaction:
@@ -112,9 +122,12 @@ def _verdict(row: EffectRow, kind: str) -> str:
 
 
 def _shows_from(row: EffectRow, worth: float) -> Markup:
-    if row.detectable is None or row.needed is None:
+    if row.power is None:
         return join("cannot be told")
-    return join(number(row.detectable), el("small", f"{worth:g} takes {row.needed:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")))
+    items = "" if row.needed is None else f"{row.needed:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    needed = f", takes {items}" if items else ""
+    small = el("small", f"{worth:g}: power {100 * row.power:.0f} %{needed}")
+    return join("nothing" if row.detectable is None else number(row.detectable), small)
 
 
 def probability(p: float) -> str:

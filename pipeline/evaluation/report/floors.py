@@ -39,7 +39,7 @@ def floors(report: Report) -> Markup:
 
 
 def _row(each: FloorComparison, extent: tuple[float, float], lower_is_better: bool) -> Markup:
-    kind = verdict_kind(each.low, each.high, lower_is_better)
+    kind = verdict_kind(each.low, each.high, lower_is_better) if each.shown else "unclear"
     cells = [
         ("Metric", join(each.metric, el("small", " lower is better") if lower_is_better else None), ""),
         ("Best floor", join(each.floor), ""),

@@ -9,6 +9,7 @@ from typing import Any
 from lorag.pipeline.errors import InputError
 from lorag.pipeline.evaluation.effects import WORTH, Effect
 from lorag.pipeline.evaluation.error_analysis import LostPair
+from lorag.pipeline.evaluation.groups import MIN_GROUPS
 from lorag.pipeline.evaluation.judgments import Judged, ReliabilityBin
 from lorag.pipeline.evaluation.report.views import QuestionView, Showcase
 from lorag.pipeline.evaluation.scores import ItemScores
@@ -16,7 +17,8 @@ from lorag.pipeline.evaluation.scores import ItemScores
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One line of the headline: the paired difference tuned − base with its 95 % interval over `n` items.
+    """One line of the headline: the paired difference tuned − base with its interval over `n` items in `groups` independent
+    groups (0: not known). `level` is that of the correction for the lines tested together.
 
     `role` is rewriter, embedder, synthesizer, judge or chain (everything on). `starter` is the figure of the bundled adapters,
     if they were measured too.
@@ -31,6 +33,13 @@ class Comparison:
     high: float
     n: int
     starter: float | None = None
+    groups: int = 0
+    level: float = 0.95
+
+    @property
+    def shown(self) -> bool:
+        """Whether the interval excludes zero, on the groups that decide."""
+        return self.groups >= MIN_GROUPS and (self.low > 0 or self.high < 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +77,11 @@ class Ablation:
 class EffectRow:
     """One line of a forest plot: a difference in `metric` called `name`, with its statistics.
 
-    `detectable` is the smallest true difference that shows with 80 % power, `needed` the items that would show the report's
-    `worth`. These and `standardised` are None if all differences are equal. `interaction` marks an interaction of two adapters,
-    `primary` one of the few primary effects, which are corrected separately.
+    The interval is at the `level` of the correction. `detectable` is the smallest true difference that shows with 80 % power,
+    `needed` the items that would show the report's `worth`, and `power` the probability that these items show it, all of the test
+    at its strictest corrected level. These and `standardised` are None if all differences are equal. `least_p` is the smallest p
+    that so many groups can give. `interaction` marks an interaction of two adapters, `primary` one of the few primary effects,
+    which are corrected separately.
     """
 
     metric: str
@@ -90,6 +101,9 @@ class EffectRow:
     shown: bool
     interaction: bool = False
     primary: bool = False
+    level: float = 0.95
+    least_p: float = 0.0
+    power: float | None = None
 
     @classmethod
     def of(
@@ -120,6 +134,9 @@ class EffectRow:
             effect.shown,
             interaction,
             primary,
+            effect.level,
+            effect.least_p,
+            effect.power(worth),
         )
 
 
@@ -207,6 +224,11 @@ class FloorComparison:
     n: int
     groups: int
     beaten: bool
+
+    @property
+    def shown(self) -> bool:
+        """Whether the interval excludes zero, on the groups that decide."""
+        return self.groups >= MIN_GROUPS and (self.low > 0 or self.high < 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lorag.pipeline.evaluation.error_analysis import DEFINITIONS, Loss
+from lorag.pipeline.evaluation.groups import MIN_GROUPS
 from lorag.pipeline.evaluation.report.charts import (
     difference_extent,
     dot_plot,
@@ -38,7 +39,7 @@ def headline(report: Report) -> Markup:
     extent = difference_extent([(each.low, each.high) for each in report.comparisons])
     starters = any(each.starter is not None for each in report.comparisons)
     beside = ("Starter",) if starters else ()
-    head = ("Role", "Metric", "Base", *beside, "Tuned", "Difference", "95 % interval", "n", forest_axis(extent))
+    head = ("Role", "Metric", "Base", *beside, "Tuned", "Difference", "Interval", "Items, groups", forest_axis(extent))
     rows = [_comparison(each, extent, each.metric in report.lower_is_better, starters) for each in report.comparisons]
     return section(
         "headline",
@@ -54,8 +55,9 @@ def headline(report: Report) -> Markup:
             class_="headline",
             role="table",
         ),
-        lead="The same test items with and without the adapter. The bar is the 95 % interval of the paired difference; where it "
-        "does not touch the line at zero, the difference is more than noise."
+        lead="The same test items with and without the adapter. The bar is the interval of the paired difference at the level of "
+        "its corrected test (Holm, the adapters apart from the chain): a difference is shown exactly if the bar is clear of the "
+        "line at zero. Fewer than 8 groups of items show nothing."
         + (" Between base and tuned stands the bundled generic adapter, before any training on the domain." if starters else ""),
     )
 
@@ -192,17 +194,23 @@ def verdict_kind(low: float, high: float, lower_is_better: bool) -> str:
     return "better" if (low > 0) != lower_is_better else "worse"
 
 
+def interval_cell(low: float, high: float, level: float) -> Markup:
+    """An interval with its level, which the correction for other tests sets."""
+    return join(f"{signed(low)} to {signed(high)}", el("small", f"{100 * level:.4g} %"))
+
+
 def _comparison(each: Comparison, extent: tuple[float, float], lower_is_better: bool, starters: bool) -> Markup:
-    kind = verdict_kind(each.low, each.high, lower_is_better)
+    kind = verdict_kind(each.low, each.high, lower_is_better) if each.shown else "unclear"
+    said = VERDICTS[kind] if each.groups >= MIN_GROUPS else "too few groups"
     cells = [
         ("Metric", join(each.metric, el("small", " lower is better") if lower_is_better else None), ""),
         ("Base", join(number(each.base)), "figure"),
         *([("Starter", join("" if each.starter is None else number(each.starter)), "figure")] if starters else []),
         ("Tuned", el("strong", number(each.tuned)), "figure"),
         ("Difference", el("span", signed(each.difference), class_=f"delta {kind}"), "figure"),
-        ("95 % interval", join(f"{signed(each.low)} to {signed(each.high)}"), "figure"),
-        ("n", join(str(each.n)), "figure"),
-        ("", join(forest_strip(each.difference, each.low, each.high, extent, kind), el("small", VERDICTS[kind])), "plot"),
+        ("Interval", interval_cell(each.low, each.high, each.level), "figure"),
+        ("Items, groups", join(f"{each.n}, {each.groups or EN_DASH}"), "figure"),
+        ("", join(forest_strip(each.difference, each.low, each.high, extent, kind), el("small", said)), "plot"),
     ]
     return el(
         "tr",

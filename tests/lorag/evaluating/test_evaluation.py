@@ -23,7 +23,6 @@ from lorag.pipeline.evaluation.ablation import ALL_ADAPTERS, BASE_CHAIN, NDCG, C
 from lorag.pipeline.evaluation.answers import GoldAnswer
 from lorag.pipeline.evaluation.floors.systems import BM25, UNCHANGED
 from lorag.pipeline.evaluation.floors.systems import HISTORY as HISTORY_FIRST
-from lorag.pipeline.evaluation.report.records import Comparison
 from lorag.pipeline.evaluation.rewrites import ROUGE_1, GoldRewrite, score_rewrites
 from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable
 from lorag.pipeline.records import Outcome, Query, Response, Rewrite, Role, Speaker, Turn
@@ -298,13 +297,13 @@ def test_too_few_items_are_told_with_the_comparison(project, publish_rewriter, w
 
 
 def measured(name: str, f1: float, ndcg: float) -> Measured:
-    answers = ScoreTable(tuple(ItemScores(i, i, Outcome.OK, {"F1": f1, "citation recall": f1}) for i in "ab"))
-    found = ScoreTable(tuple(ItemScores(i, i, Outcome.OK, {NDCG: ndcg}) for i in "ab"))
+    answers = ScoreTable(tuple(ItemScores(i, i, Outcome.OK, {"F1": f1, "citation recall": f1}) for i in "abcdefgh"))
+    found = ScoreTable(tuple(ItemScores(i, i, Outcome.OK, {NDCG: ndcg}) for i in "abcdefgh"))
     return Measured(Configuration(name, frozenset()), ScoreTable(()), found, answers, (), {})
 
 
 def test_the_comparisons_are_each_role_alone_and_the_chain_with_everything_on() -> None:
-    """Equal differences leave an interval of no width."""
+    """Equal differences leave an interval of no width. With 8 groups p is 2/2⁸, so Holm's levels are those of rising order."""
     every = (
         measured(BASE_CHAIN, 0.25, 0.5),
         measured("+ embedder", 0.25, 0.75),
@@ -313,13 +312,15 @@ def test_the_comparisons_are_each_role_alone_and_the_chain_with_everything_on() 
     )
     found, notes = compare(every, (Role.EMBEDDER, Role.SYNTHESIZER))
     assert notes == ()
-    assert found == (
-        Comparison("embedder", NDCG, 0.5, 0.75, 0.25, 0.25, 0.25, 2),
-        Comparison("synthesizer", "F1", 0.25, 0.5, 0.25, 0.25, 0.25, 2),
-        Comparison("chain", "F1", 0.25, 1.0, 0.75, 0.75, 0.75, 2),
-        Comparison("chain", "citation recall", 0.25, 1.0, 0.75, 0.75, 0.75, 2),
-        Comparison("chain", NDCG, 0.5, 0.75, 0.25, 0.25, 0.25, 2),
-    )
+    assert [(each.role, each.metric, each.base, each.tuned, each.difference, round(each.level, 9)) for each in found] == [
+        ("embedder", NDCG, 0.5, 0.75, 0.25, 0.975),
+        ("synthesizer", "F1", 0.25, 0.5, 0.25, 0.95),
+        ("chain", "F1", 0.25, 1.0, 0.75, round(1 - 0.05 / 3, 9)),
+        ("chain", "citation recall", 0.25, 1.0, 0.75, 0.975),
+        ("chain", NDCG, 0.5, 0.75, 0.25, 0.95),
+    ]
+    assert all((each.n, each.groups, each.shown) == (8, 8, True) for each in found)
+    assert all((each.low, each.high) == pytest.approx((each.difference, each.difference)) for each in found)
 
 
 def test_comparisons_of_too_few_items_are_left_out_and_told() -> None:

@@ -19,7 +19,7 @@ from lorag.pipeline.evaluation.judge_metrics import (
     tasks_of,
 )
 from lorag.pipeline.evaluation.judgments import Judged
-from lorag.pipeline.evaluation.label_significance import macro_f1_interval, macro_f1_swap_test, paired_macro_f1
+from lorag.pipeline.evaluation.label_significance import macro_f1_interval, macro_f1_test, paired_macro_f1
 from lorag.pipeline.records import Outcome
 
 INTENTS = [f"intent: {name}" for name in "abcdef"]
@@ -93,14 +93,20 @@ def test_the_mean_over_tasks_agrees_with_scikit_learn_and_equal_labels_of_two_ta
     assert macro_f1_interval(gold, base, tasks=alike) == macro_f1_interval(gold, base)
 
 
-def test_the_swap_test_of_the_mean_over_tasks_counts_every_exchange_of_sides() -> None:
+def test_the_test_of_the_mean_over_tasks_flips_what_leaving_out_a_group_changes() -> None:
     gold, base, tuned = list("aabbab"), list("abbaab"), list("aabbaa")
     tasks, groups = list("ssttst"), [1, 2, 2, 3, 4, 4]
 
-    def difference(swapped: tuple[int, ...]) -> float:
-        sides = [(t, b) if g in swapped else (b, t) for b, t, g in zip(base, tuned, groups, strict=True)]
-        return by_task(gold, [after for _, after in sides], tasks) - by_task(gold, [before for before, _ in sides], tasks)
+    def difference(kept: list[int]) -> float:
+        of, before, after, task = ([side[at] for at in kept] for side in (gold, base, tuned, tasks))
+        return by_task(of, after, task) - by_task(of, before, task)
 
-    every = [chosen for size in range(5) for chosen in itertools.combinations((1, 2, 3, 4), size)]
-    expected = sum(abs(difference(chosen)) >= abs(difference(())) - 1e-12 for chosen in every) / 16
-    assert macro_f1_swap_test(gold, base, tuned, tasks=tasks, groups=groups) == pytest.approx(expected)
+    whole, sizes = difference(list(range(6))), [1, 2, 1, 2]
+    left_out = [difference([at for at in range(6) if groups[at] != group]) for group in (1, 2, 3, 4)]
+    changes = [(whole - each) * (6 - size) for each, size in zip(left_out, sizes, strict=True)]
+    sums = [whole * size + change - size * sum(changes) / 6 for size, change in zip(sizes, changes, strict=True)]
+    found = macro_f1_test(gold, base, tuned, tasks=tasks, groups=groups)
+    assert found.of.sums == pytest.approx(sums)
+    signs = list(itertools.product((1, -1), repeat=4))
+    reached = [abs(sum(s * c for s, c in zip(each, sums, strict=True))) >= abs(sum(sums)) - 1e-12 for each in signs]
+    assert found.p == pytest.approx(sum(reached) / 16)

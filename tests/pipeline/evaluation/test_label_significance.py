@@ -1,4 +1,4 @@
-"""Macro-F1's intervals and tests against brute-force loops, exact enumeration and the judge's own figure."""
+"""Macro-F1's intervals and tests against brute-force loops, enumeration, root finding and the judge's own figure."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from lorag.pipeline.errors import InputError
 from lorag.pipeline.evaluation.judgments import Judged, score_judgments
 from lorag.pipeline.evaluation.label_significance import (
     macro_f1_interval,
-    macro_f1_swap_test,
+    macro_f1_test,
     paired_macro_f1,
-    paired_macro_f1_error,
 )
 
 
@@ -23,25 +22,6 @@ def plain_macro_f1(gold: list[str], given: list[str]) -> float:
         hits = sum(truth == guess == label for truth, guess in zip(gold, given, strict=True))
         found.append(2 * hits / (gold.count(label) + given.count(label)))
     return sum(found) / len(found)
-
-
-def test_macro_f1_is_computed_on_the_resampled_items() -> None:
-    rng = np.random.default_rng(8)
-    gold = [str(label) for label in rng.choice(["a", "b", "c"], size=60, p=[0.6, 0.3, 0.1])]
-    base = [truth if rng.random() < 0.5 else "a" for truth in gold]
-    tuned = [truth if rng.random() < 0.8 else "b" for truth in gold]
-    differences, plains = [], []
-    for _ in range(6_000):
-        at = rng.integers(0, 60, size=60)
-        drawn = [[side[i] for i in at] for side in (gold, base, tuned)]
-        plains.append(plain_macro_f1(drawn[0], drawn[2]))
-        differences.append(plains[-1] - plain_macro_f1(drawn[0], drawn[1]))
-    one = macro_f1_interval(gold, tuned, resamples=20_000, method="percentile")
-    both = paired_macro_f1(gold, base, tuned, resamples=20_000, method="percentile")
-    assert one.value == pytest.approx(plain_macro_f1(gold, tuned))
-    assert both.value == pytest.approx(plain_macro_f1(gold, tuned) - plain_macro_f1(gold, base))
-    assert (one.low, one.high) == pytest.approx(tuple(np.quantile(plains, [0.025, 0.975])), abs=0.015)
-    assert (both.low, both.high) == pytest.approx(tuple(np.quantile(differences, [0.025, 0.975])), abs=0.015)
 
 
 def test_macro_f1_is_the_judges_own_figure() -> None:
@@ -60,41 +40,73 @@ GOLD, BASE, TUNED = list("aabbccab"), list("abbaccbb"), list("aabbacab")
 GROUPS = [1, 1, 2, 2, 3, 3, 4, 5]
 
 
-def swapped(groups: tuple[int, ...]) -> float:
-    """The difference with the sides of some groups exchanged, by plain lists."""
-    pairs = [
-        (after, before) if group in groups else (before, after) for before, after, group in zip(BASE, TUNED, GROUPS, strict=True)
+def contributions(gold: list[str], systems: list[list[str]]) -> list[float]:
+    """What each group adds to the last system's macro-F1 minus the first one's, by leaving it out; plain loops."""
+
+    def figure(kept: list[int]) -> float:
+        labels = [gold[at] for at in kept]
+        figures = [plain_macro_f1(labels, [system[at] for at in kept]) for system in systems]
+        return figures[-1] - (figures[0] if len(systems) > 1 else 0.0)
+
+    n, whole = len(gold), figure(list(range(len(gold))))
+    names = list(dict.fromkeys(GROUPS))
+    changes = [(whole - figure([at for at in range(n) if GROUPS[at] != name])) * (n - GROUPS.count(name)) for name in names]
+    return [
+        whole * GROUPS.count(name) + change - GROUPS.count(name) * sum(changes) / n
+        for name, change in zip(names, changes, strict=True)
     ]
-    return plain_macro_f1(GOLD, [after for _, after in pairs]) - plain_macro_f1(GOLD, [before for before, _ in pairs])
 
 
-def test_the_swap_test_counts_every_exchange_of_sides() -> None:
-    subsets = [chosen for size in range(6) for chosen in itertools.combinations(range(1, 6), size)]
-    observed = abs(swapped(()))
-    expected = sum(abs(swapped(chosen)) >= observed - 1e-12 for chosen in subsets) / 32
+def test_a_group_contributes_what_leaving_it_out_changes() -> None:
+    test = macro_f1_test(GOLD, BASE, TUNED, groups=GROUPS)
+    assert test.of.sums == pytest.approx(contributions(GOLD, [BASE, TUNED]))
+    assert test.of.sizes.tolist() == [2, 2, 2, 1, 1] and test.of.n == 8
+    value = plain_macro_f1(GOLD, TUNED) - plain_macro_f1(GOLD, BASE)
+    assert paired_macro_f1(GOLD, BASE, TUNED, groups=GROUPS).value == pytest.approx(value)
+
+
+def test_the_test_flips_the_signs_of_the_contributions() -> None:
+    sums = contributions(GOLD, [BASE, TUNED])
+    signs = itertools.product((1, -1), repeat=5)
+    expected = sum(abs(sum(s * c for s, c in zip(each, sums, strict=True))) >= abs(sum(sums)) - 1e-12 for each in signs) / 32
     assert 0 < expected < 1
-    assert macro_f1_swap_test(GOLD, BASE, TUNED, groups=GROUPS) == pytest.approx(expected)
+    assert macro_f1_test(GOLD, BASE, TUNED, groups=GROUPS).p == pytest.approx(expected)
 
 
-def test_drawn_swaps_agree_with_all_of_them_and_are_never_zero() -> None:
-    rng = np.random.default_rng(6)
-    gold = [str(label) for label in rng.choice(["a", "b", "c"], size=12)]
-    base = [truth if rng.random() < 0.4 else "a" for truth in gold]
-    tuned = [truth if rng.random() < 0.7 else "b" for truth in gold]
-    exact = macro_f1_swap_test(gold, base, tuned, resamples=2**12)
-    assert macro_f1_swap_test(gold, base, tuned, resamples=2**12 - 1) == pytest.approx(exact, abs=0.03)
-    assert macro_f1_swap_test(["a", "b"] * 40, ["b", "a"] * 40, ["a", "b"] * 40, resamples=999) == 1 / 1000
+def test_a_rare_class_makes_the_interval_wider() -> None:
+    """Classes of 30 and 2 items, predicted without a fault but for two frequent ones: 4 / (1/30 + 1/2) effective items."""
+    from scipy import optimize, stats
+
+    gold = ["a"] * 30 + ["b"] * 2
+    found = macro_f1_interval(gold, gold)
+    items, t = 4 / (1 / 30 + 1 / 2), stats.t.ppf(0.975, 31)
+    low = optimize.brentq(lambda p: (1 - p) ** 2 - t * t * p * (1 - p) / items, 0.0, 1 - 1e-9)
+    assert (found.value, found.high) == (1.0, 1.0) and found.low == pytest.approx(low)
+    frequent = macro_f1_interval(["a", "b"] * 16, ["a", "b"] * 16)
+    assert frequent.low > found.low
 
 
-def test_the_error_leaves_out_a_group_at_a_time() -> None:
-    left_out = []
-    for group in range(1, 6):
-        kept = [at for at in range(8) if GROUPS[at] != group]
-        gold, base, tuned = ([side[at] for at in kept] for side in (GOLD, BASE, TUNED))
-        left_out.append(plain_macro_f1(gold, tuned) - plain_macro_f1(gold, base))
-    mean = sum(left_out) / 5
-    expected = (4 / 5 * sum((each - mean) ** 2 for each in left_out)) ** 0.5
-    assert paired_macro_f1_error(GOLD, BASE, TUNED, groups=GROUPS) == pytest.approx(expected)
+@pytest.mark.parametrize("tuned_right", [0.65, 0.9])
+def test_a_difference_in_ten_groups_is_covered(tuned_right: float) -> None:
+    """Labels of four classes, each side right independently with its own probability; two classes are rare."""
+    rng, covered = np.random.default_rng(5), 0
+    groups = [at // 6 for at in range(60)]
+
+    def figure(right: float, prior: list[float]) -> float:
+        gold = np.array(prior)
+        predicted = gold * right + (gold.sum() - gold) * (1 - right) / 3
+        return float(np.mean(2 * gold * right / (gold + predicted)))
+
+    prior = [0.4, 0.3, 0.2, 0.1]
+    truth = figure(tuned_right, prior) - figure(0.65, prior)
+    for _ in range(200):
+        gold = rng.choice(4, size=60, p=prior)
+        sides = [
+            np.where(rng.random(60) < right, gold, (gold + rng.integers(1, 4, size=60)) % 4) for right in (0.65, tuned_right)
+        ]
+        found = paired_macro_f1(*([str(each) for each in side] for side in (gold, *sides)), groups=groups)
+        covered += found.low <= truth <= found.high
+    assert covered / 200 > 0.93 - 3 * (0.93 * 0.07 / 200) ** 0.5
 
 
 @pytest.mark.parametrize(
@@ -106,6 +118,34 @@ def test_the_error_leaves_out_a_group_at_a_time() -> None:
     ],
 )
 def test_bad_input_is_refused(gold: list[str], tuned: list[str], groups: list[str] | None, says: str) -> None:
-    for call in (paired_macro_f1, paired_macro_f1_error):
+    for call in (paired_macro_f1, macro_f1_test):
         with pytest.raises(InputError, match=says):
             call(gold, gold, tuned, groups=groups)
+
+
+TASKS = ["one", "one", "two", "one", "two", "two", "one", "two"]
+
+
+def by_task(gold: list[str], given: list[str]) -> float:
+    """The mean of the tasks' macro-F1, by plain lists."""
+    figures = []
+    for task in ("one", "two"):
+        at = [n for n, each in enumerate(TASKS) if each == task]
+        figures.append(plain_macro_f1([gold[n] for n in at], [given[n] for n in at]))
+    return sum(figures) / 2
+
+
+def test_tasks_count_alike_and_equal_labels_of_two_are_two_classes() -> None:
+    found = macro_f1_interval(GOLD, TUNED, tasks=TASKS, groups=GROUPS)
+    assert found.value == pytest.approx(by_task(GOLD, TUNED)) != pytest.approx(plain_macro_f1(GOLD, TUNED))
+    both = paired_macro_f1(GOLD, BASE, TUNED, tasks=TASKS, groups=GROUPS)
+    assert both.value == pytest.approx(by_task(GOLD, TUNED) - by_task(GOLD, BASE))
+    with pytest.raises(InputError, match="2 tasks for 8 items"):
+        macro_f1_test(GOLD, BASE, TUNED, tasks=["one", "two"], groups=GROUPS)
+
+
+def test_the_effective_items_of_two_tasks_are_those_of_their_classes() -> None:
+    """All right: task one has classes of 6 and 2 items, task two one class of 4. Weights 1/4, 1/4 and 1/2."""
+    gold, tasks = ["a"] * 6 + ["b"] * 2 + ["a"] * 4, ["one"] * 8 + ["two"] * 4
+    items = 1 / (1 / 16 / 6 + 1 / 16 / 2 + 1 / 4 / 4)
+    assert macro_f1_interval(gold, gold, tasks=tasks).low == pytest.approx(items / (items + 2.200985**2), rel=1e-6)  # t of 11

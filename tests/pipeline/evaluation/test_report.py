@@ -66,7 +66,7 @@ from lorag.pipeline.records import (
 )
 
 EVIL = "<script>alert('&\"x')</script>"
-LINE = Comparison("rewriter", "ROUGE-1", 0.5, 0.75, 0.25, 0.1, 0.4, 20)
+LINE = Comparison("rewriter", "ROUGE-1", 0.5, 0.75, 0.25, 0.1, 0.4, 20, groups=9, level=0.9875)
 
 
 def chain(lost_at: Loss | None = Loss.RIGHT, text: str = "forty bar") -> ChainView:
@@ -92,7 +92,20 @@ def question(name: str, base: Loss | None, tuned: Loss | None, worst: int = 0) -
 def effect(metric: str, name: str, value: float, *, shown: bool = True, interaction: bool = False) -> EffectRow:
     fields = {"n": 20, "groups": 9, "p": 0.0004, "adjusted": 0.012 if shown else 0.3, "standardised": 0.5, "detectable": 0.08}
     return EffectRow(
-        metric, name, value, value - 0.1, value + 0.1, **fields, needed=1234, rose=7, fell=2, shown=shown, interaction=interaction
+        metric,
+        name,
+        value,
+        value - 0.1,
+        value + 0.1,
+        **fields,
+        needed=1234,
+        rose=7,
+        fell=2,
+        shown=shown,
+        interaction=interaction,
+        level=0.9875,
+        least_p=2 / 2**9,
+        power=0.62,
     )
 
 
@@ -116,7 +129,7 @@ RUNS = Ablation(
 
 FULL = Report(
     title=f"Report {EVIL}",
-    comparisons=(LINE, Comparison("chain", "wrong refusals", 0.3, 0.2, -0.1, -0.2, 0.05, 20)),
+    comparisons=(LINE, Comparison("chain", "wrong refusals", 0.3, 0.2, -0.1, -0.2, 0.05, 20, groups=9)),
     ablation=Ablation(
         ("ROUGE-1", "F1"),
         (
@@ -219,6 +232,8 @@ def test_the_json_has_the_comparisons_and_all_else_as_plain_values(tmp_path: Pat
         "high": 0.4,
         "n": 20,
         "starter": None,
+        "groups": 9,
+        "level": 0.9875,
     }
     assert found["ablation"]["rows"][0]["cells"]["F1"] == {"value": 0.2, "low": None, "high": None, "n": 1, "groups": 0}
     assert found["questions"][1]["tuned"]["lost_at"] == "wrong refusal"
@@ -296,7 +311,9 @@ def test_effects_are_said_in_words_and_folded_where_the_headline_has_them_not(tm
         "not shown",
     ]
     assert page.count("1 more metrics") == 1  # F1
-    assert page.count("0.05 takes 1\N{NARROW NO-BREAK SPACE}234") == 4
+    assert page.count("0.05: power 62 %, takes 1\N{NARROW NO-BREAK SPACE}234") == 4
+    assert page.count("alone <0.001, 9 groups give 0.004 at least") == 4
+    assert page.count("98.75 %") == 4 + 1  # each effect, and the headline's own line
     assert page.count("corrected by Holm's method over all 4 differences, the folded ones too") == 1
     asked = replace(FULL, effects=(replace(FULL.effects[0], primary=True), *FULL.effects[1:]))
     page = render(asked, tmp_path)
@@ -305,6 +322,13 @@ def test_effects_are_said_in_words_and_folded_where_the_headline_has_them_not(tm
         == 1
     )
     assert page.count(" asked first") == 2
+
+
+def test_seven_groups_get_no_verdict(tmp_path: Path) -> None:
+    few = Report("Small", (replace(LINE, groups=7),), effects=(replace(FULL.effects[0], groups=7, shown=False),))
+    page = render(few, tmp_path)
+    said = [text for tag, text in page.texts if tag == "small"]
+    assert said.count("too few groups") == 2 and "better" not in said
 
 
 def test_stages_without_a_bad_item_are_only_counted(tmp_path: Path) -> None:
@@ -389,7 +413,7 @@ def test_a_forest_strip_is_drawn_to_scale() -> None:
     # grid lines at .5 and 1, zero, the interval and its two ends
     assert strip.values("line", "x1") == ["120", "232", "8", "64", "64", "176"]
     assert strip.values("line", "x2") == ["120", "232", "8", "176", "64", "176"]
-    assert strip.values("svg", "aria-label") == ["difference +0.500, 95 % interval +0.250 to +0.750"]
+    assert strip.values("svg", "aria-label") == ["difference +0.500, interval +0.250 to +0.750"]
 
 
 def test_a_dot_plot_shows_the_floor_and_leaves_out_an_interval_that_is_not_there() -> None:
