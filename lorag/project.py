@@ -29,6 +29,7 @@ from lorag.tuning import TrainingCallbacks, TrainingSpec, plan_adapter, run_fold
 if TYPE_CHECKING:
     from lorag.evaluating.comparison import ComparedRuns
     from lorag.evaluating.evaluation import Evaluation
+    from lorag.evaluating.exporting import Exported
     from lorag.evaluating.measuring import Documents, Progress
     from lorag.evaluating.one_adapter import AdapterEvaluation
     from lorag.merging import Notice
@@ -267,16 +268,41 @@ class Project:
 
     @staticmethod
     def compare(
-        before: str | Path, after: str | Path, *, configuration: str = "all adapters", after_configuration: str = ""
+        before: str | Path,
+        after: str | Path,
+        *,
+        configuration: str = "all adapters",
+        after_configuration: str = "",
+        qrels: str | Path | None = None,
     ) -> ComparedRuns:
-        """Compare two saved reports or run folders on the items that they share.
+        """Compare two saved reports or run folders on the items that they share. One may be a run file of another system.
 
-        `configuration` names the configuration to compare, `after_configuration` another one for the second run. Raises
-        InputError for a report that cannot be read.
+        `configuration` names the configuration to compare, `after_configuration` another one for the second run. `qrels` are
+        judgments for a run file, if the saved run holds none. Raises InputError for a report that cannot be read, DataError for
+        a run file.
         """
         from lorag.evaluating.comparison import compare_saved
 
-        return compare_saved(Path(before), Path(after), configuration, after_configuration or configuration)
+        judged = Path(qrels) if qrels is not None else None
+        return compare_saved(Path(before), Path(after), configuration, after_configuration or configuration, judged)
+
+    @staticmethod
+    def export(
+        run: str | Path,
+        out: str | Path,
+        form: str = "trec",
+        *,
+        qrels: str | Path | None = None,
+        configuration: str = "all adapters",
+    ) -> Exported:
+        """Write a configuration of a run folder to `out` for another tool: `form` is trec, ranx or inspect.
+
+        `qrels` is a file for the judgments, in the same form. Raises InputError for a folder that cannot be read or written.
+        """
+        from lorag.evaluating.exporting import ExportForm, export_run
+
+        judged = Path(qrels) if qrels is not None else None
+        return export_run(Path(run), Path(out), ExportForm(form), qrels=judged, configuration=configuration)
 
     def promote(self, role: Role | str, version: str = "candidate", *, not_worse: float | None = None) -> Switch:
         """Let a version serve if its evidence allows it. `not_worse` is the margin it may be worse by.

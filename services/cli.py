@@ -18,6 +18,7 @@ from lorag.services.commands.compare import compare
 from lorag.services.commands.demo import demo
 from lorag.services.commands.doctor import doctor
 from lorag.services.commands.evaluate_ablation import ablation
+from lorag.services.commands.evaluate_export import export
 from lorag.services.commands.ingest import ingest
 from lorag.services.commands.init import init
 from lorag.services.commands.merge import merge
@@ -31,6 +32,7 @@ for command in (demo, init, ingest, ask, chat, train, serve):
     app.command(command.__name__)(command)
 evaluate.app.command("ablation")(ablation)
 evaluate.app.command("compare")(compare)
+evaluate.app.command("export")(export)
 app.add_typer(evaluate.app, name="eval")
 adapters.app.command("merge")(merge)
 app.add_typer(adapters.app, name="adapters")

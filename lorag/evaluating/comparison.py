@@ -1,4 +1,4 @@
-"""Two saved reports → their differences, as records of the same report. Measures nothing and loads no model."""
+"""Two saved runs → their differences, as records of the same report. Measures nothing and loads no model."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from lorag.evaluating.evaluation import LOWER_IS_BETTER, METRICS
+from lorag.evaluating.outside_run import read_outside
 from lorag.evaluating.saved_items import read_saved
 from lorag.pipeline.adapters.card import now_utc
+from lorag.pipeline.errors import InputError
 from lorag.pipeline.evaluation.ablation import OWN_METRIC
 from lorag.pipeline.evaluation.answers import CITATION_RECALL
 from lorag.pipeline.evaluation.comparison import RunComparison, compare_runs
 from lorag.pipeline.evaluation.error_analysis import Loss, LostPair, question_score, waterfall, worst
 from lorag.pipeline.evaluation.judge_metrics import task_f1, tasks_of
-from lorag.pipeline.evaluation.report.read import SavedRun
+from lorag.pipeline.evaluation.report.read import SavedRun, is_report
 from lorag.pipeline.evaluation.report.records import Comparison, EffectRow, LossTable, Provenance, Report
 from lorag.pipeline.evaluation.report.views import QuestionView
 
@@ -37,10 +39,27 @@ class ComparedRuns:
         return to_json(self.first, self.second, self.found)
 
 
-def compare_saved(first: Path, second: Path, first_configuration: str, second_configuration: str) -> ComparedRuns:
-    """Read two reports or run folders and compare a configuration of each. Raises InputError."""
-    runs = read_saved(first, first_configuration), read_saved(second, second_configuration)
-    return ComparedRuns(*runs, compare_runs(*runs, (*METRICS, *_task_metrics(*runs))))
+def compare_saved(
+    first: Path, second: Path, first_configuration: str, second_configuration: str, qrels: Path | None = None
+) -> ComparedRuns:
+    """Read two reports or run folders and compare a configuration of each. Raises InputError.
+
+    One of the two may be a run file of another system, see `read_outside`; it has no configurations.
+    """
+    outside = tuple(path for path in (first, second) if not is_report(path))
+    if outside == (first, second):
+        raise InputError(
+            f"{first} and {second} are run files; one of the two must be a saved run, whose documents group the items"
+        )
+    if not outside and qrels is not None:
+        raise InputError("--qrels goes with a run file of another system; reports and run folders hold their own scores")
+    if outside == (first,):
+        after = read_saved(second, second_configuration)
+        before = read_outside(first, after, qrels)
+    else:
+        before = read_saved(first, first_configuration)
+        after = read_outside(second, before, qrels) if outside else read_saved(second, second_configuration)
+    return ComparedRuns(before, after, compare_runs(before, after, (*METRICS, *_task_metrics(before, after))))
 
 
 def _task_metrics(first: SavedRun, second: SavedRun) -> tuple[str, ...]:
@@ -76,7 +95,7 @@ def comparison_report(first: SavedRun, second: SavedRun, found: RunComparison) -
             if each.metric in HEADLINE_METRICS
         ),
         questions=_questions(first, second, pairs),
-        notes=tuple(notices(found)),
+        notes=(*first.notes, *second.notes, *notices(found)),
         provenance=Provenance(
             created=now_utc(),
             config={side: describe(run) for side, run in zip(SIDES, (first, second), strict=True)},
@@ -126,7 +145,7 @@ def to_json(first: SavedRun, second: SavedRun, found: RunComparison) -> dict[str
             for each in found.metrics
         },
         "flips": asdict(found.flips),
-        "notices": notices(found),
+        "notices": [*first.notes, *second.notes, *notices(found)],
     }
 
 

@@ -206,6 +206,8 @@ def evaluate(
         )
     configurations = full_factorial(roles) if full else one_at_a_time(roles)
     with _open_run_folder(out, settings, data, versions, sizes, configurations) as run_folder:
+        if run_folder is not None:
+            run_folder.keep(tests)
         run = run_configurations(
             settings,
             tests,

@@ -2,6 +2,7 @@
 
     requests.jsonl   a row per request to the model, synced as it is answered
     items.jsonl      a row per item of each configuration, synced as the configuration is done
+    tests.jsonl      a row per test item: what was asked, and the gold answers and passages
     result.json      the figures, at the end
     usage.json       requests, tokens and seconds by stage and adapter, of the process that ended the run
 
@@ -24,17 +25,18 @@ from lorag.evaluating.testset import Sizes
 from lorag.pipeline.adapters.registry import Version
 from lorag.pipeline.config import Settings
 from lorag.pipeline.contracts import contract_hash
+from lorag.pipeline.contracts.judge import JudgeInputs
 from lorag.pipeline.engine.bases import resolve_base
 from lorag.pipeline.errors import InputError
 from lorag.pipeline.evaluation.ablation import Configuration, Measured, TestSet
 from lorag.pipeline.evaluation.row_file import RowFile
-from lorag.pipeline.records import Answer, Role
+from lorag.pipeline.records import Answer, Role, Turn
 from lorag.pipeline.storage.atomic import write_file
 from lorag.pipeline.storage.jsonl import file_digests
 from lorag.training.dataset import DataFolder
 from lorag.training.publish import library_versions
 
-REQUESTS, ITEMS, RESULT, USAGE = "requests.jsonl", "items.jsonl", "result.json", "usage.json"
+REQUESTS, ITEMS, TESTS, RESULT, USAGE = "requests.jsonl", "items.jsonl", "tests.jsonl", "result.json", "usage.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,11 @@ class RunFolder:
     folder: Path
     requests: RowFile
     items: RowFile
+
+    def keep(self, tests: TestSet) -> None:
+        """Write the test items, so that the run can be exported and compared with a run of another system."""
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in test_rows(tests))
+        write_file(self.folder / TESTS, "".join(lines))
 
     def add(self, measured: Measured, tests: TestSet) -> None:
         """Write the rows of a configuration."""
@@ -113,6 +120,44 @@ def _folder_digest(folder: Path) -> str:
     return total.hexdigest()
 
 
+def test_rows(tests: TestSet) -> list[dict[str, Any]]:
+    """A row per test item, in the order of `item_rows`: what is asked, and as `target` the gold answers, rewrites or label."""
+    rows: list[dict[str, Any]] = [
+        {
+            "kind": "question",
+            "id": item.gold.id,
+            "group": item.gold.group or item.gold.id,
+            "history": _history(item.query.history),
+            "input": item.query.question,
+            "target": list(item.gold.answers),
+            "passages": list(item.gold.passage_ids),
+            "answerable": item.gold.answerable,
+        }
+        for item in tests.chain
+    ]
+    for turn in tests.rewrites:
+        asked = {"history": _history(turn.query.history), "input": turn.query.question, "target": list(turn.gold.rewrites)}
+        rows.append({"kind": "rewrite", "id": turn.gold.id, "group": turn.gold.group or turn.gold.id, **asked})
+    for each in tests.judgments:
+        asked = {"history": _history(each.inputs.history), "input": _judged_text(each.inputs)}
+        rows.append(
+            {"kind": "judgment", "id": each.id, "group": each.group, **asked, "target": [f"{each.schema.task}: {each.label}"]}
+        )
+    return rows
+
+
+def _history(turns: Sequence[Turn]) -> list[list[str]]:
+    return [[turn.speaker.value, turn.text] for turn in turns]
+
+
+def _judged_text(inputs: JudgeInputs) -> str:
+    """What the judge reads, the parts that a task uses, as text."""
+    parts = [f"Message: {inputs.message}" if inputs.message else "", f"Question: {inputs.question}" if inputs.question else ""]
+    parts += [f"[{number}] {passage.text}" for number, passage in enumerate(inputs.passages, start=1)]
+    parts.append(f"Answer: {inputs.answer}" if inputs.answer else "")
+    return "\n".join(part for part in parts if part)
+
+
 def item_rows(measured: Measured, tests: TestSet) -> list[dict[str, Any]]:
     """The results of a configuration, a row per item: questions and turns, then rewrites, then judgments."""
     name = {"configuration": measured.configuration.name}
@@ -135,12 +180,14 @@ def item_rows(measured: Measured, tests: TestSet) -> list[dict[str, Any]]:
                 "rewrite": search.rewrite.question,
                 "rewrite_outcome": search.rewrite.outcome.value,
                 "hits": [hit.passage.id for hit in search.hits],
+                "ranking": [[hit.passage.id, hit.score] for hit in search.ranking],
                 "answer": _answer(response.answer) if response is not None else None,
                 "scores": scores.get(item.gold.id, {}),
             }
         )
     for each in measured.rewrites.items:
         found: dict[str, Any] = {"group": each.group, "outcome": each.outcome.value, "scores": dict(each.values)}
+        found["rewrite"] = measured.rewritten[each.id].question if each.id in measured.rewritten else None
         rows.append({**name, "kind": "rewrite", "id": each.id, **found})
     for judged in measured.judgments:
         found = {"gold": judged.gold, "label": judged.label, "probabilities": dict(judged.probabilities)}

@@ -91,7 +91,7 @@ class Configuration:
 @dataclass(frozen=True, slots=True)
 class Measured:
     """One configuration's per-item results, by item id. `responses` are of the answered items. `searches` are of all searched
-    items: the rewrite and the passages for an answer. A part that a system does not have is empty."""
+    items: the rewrite and the passages for an answer; `rewritten` are of the turns. A part that a system lacks is empty."""
 
     configuration: Configuration
     rewrites: ScoreTable
@@ -100,14 +100,17 @@ class Measured:
     judgments: tuple[Judged, ...]
     responses: Mapping[str, Response]
     searches: Mapping[str, Search] = field(default_factory=dict)
+    rewritten: Mapping[str, Rewrite] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """The search question, and the passages for an answer, best first."""
+    """The search question, and the passages for an answer, best first. `ranking` is all that was found, which retrieval is
+    measured on."""
 
     rewrite: Rewrite
     hits: tuple[Hit, ...]
+    ranking: tuple[Hit, ...] = ()
 
 
 BASE_CHAIN, ALL_ADAPTERS = "base chain", "all adapters"

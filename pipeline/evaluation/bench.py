@@ -31,7 +31,7 @@ from lorag.pipeline.evaluation.retrieval import score_run
 from lorag.pipeline.evaluation.rewrites import score_rewrites
 from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable
 from lorag.pipeline.evaluation.trec import Scored
-from lorag.pipeline.records import Outcome, Query, Response, Role, Verdict
+from lorag.pipeline.records import Outcome, Query, Response, Rewrite, Role, Verdict
 from lorag.pipeline.stages import Judge, Retriever
 from lorag.pipeline.stages.retriever import DEPTH
 from lorag.pipeline.stages.stage import ChainState, Stage, StageResult, upstream
@@ -132,26 +132,28 @@ class Bench:
         """Measure any system on the same items; results that it shares with an earlier one are reused."""
         tests, stages, parts = self._tests, system.stages, system.parts
         rewrites, retrieval, answers = ScoreTable(()), ScoreTable(()), ScoreTable(())
-        responses, searches = dict[str, Response](), dict[str, Search]()
+        responses, searches, rewritten = dict[str, Response](), dict[str, Search](), dict[str, Rewrite]()
         judgments: tuple[Judged, ...] = ()
         if "rewrites" in parts:
-            rewrites = self._cached(_stage_key(stages, REWRITES), lambda: self._rewrites(stages))
+            rewritten |= self._rewrites(stages)
+            golds = [item.gold for item in tests.rewrites]
+            rewrites = self._cached(_stage_key(stages, REWRITES), lambda: score_rewrites(golds, rewritten))
         if "retrieval" in parts:
             searched = self._states(stages, [item.query for item in tests.chain], RETRIEVAL)
             retrieval = self._cached(_stage_key(stages, RETRIEVAL), lambda: _score_hits(tests.chain, searched))
             pairs = zip(tests.chain, searched, strict=True)
-            searches |= {item.gold.id: Search(state.rewrite, state.hits) for item, state in pairs}
+            searches |= {item.gold.id: Search(state.rewrite, state.hits, state.ranking) for item, state in pairs}
         if "answers" in parts:
             items = [item for item in tests.chain if item.answered]
             ended = self._states(stages, [item.query for item in items], ANSWERS)
             answers = self._cached(_stage_key(stages, ANSWERS), lambda: _score_answers(items, ended))
             for item, state in zip(items, ended, strict=True):
                 responses[item.gold.id] = state.response()
-                searches.setdefault(item.gold.id, Search(state.rewrite, state.hits))
+                searches.setdefault(item.gold.id, Search(state.rewrite, state.hits, state.ranking))
         if "judgments" in parts and (judge := system.judge) is not None:
             asked = [item for item in tests.judgments if system.tasks is None or item.schema.task in system.tasks]
             judgments = self._cached((judge.key, system.tasks), lambda: _judge(asked, judge))
-        return Measured(system.configuration, rewrites, retrieval, answers, judgments, responses, searches)
+        return Measured(system.configuration, rewrites, retrieval, answers, judgments, responses, searches, rewritten)
 
     def _cached(self, key: Hashable, score: Callable[[], T]) -> T:
         if key not in self._scored:
@@ -172,10 +174,9 @@ class Bench:
                     raise state.error  # a failed search says nothing about the chain: it would only lower the figures
         return states
 
-    def _rewrites(self, stages: Sequence[Stage]) -> ScoreTable:
-        golds = [item.gold for item in self._tests.rewrites]
+    def _rewrites(self, stages: Sequence[Stage]) -> dict[str, Rewrite]:
         states = self._states(stages, [item.query for item in self._tests.rewrites], REWRITES)
-        return score_rewrites(golds, {gold.id: each.rewrite for gold, each in zip(golds, states, strict=True)})
+        return {item.gold.id: each.rewrite for item, each in zip(self._tests.rewrites, states, strict=True)}
 
 
 def _stage_key(stages: Sequence[Stage], name: str) -> Hashable:

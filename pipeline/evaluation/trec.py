@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from lorag.pipeline.errors import DataError, InputError
 
 
@@ -37,6 +39,24 @@ def rank(scored: Iterable[Scored]) -> tuple[Scored, ...]:
     """
     by_id = sorted(scored, key=lambda item: item.passage_id, reverse=True)
     return tuple(sorted(by_id, key=lambda item: -item.score))
+
+
+def untied(ranking: Iterable[Scored]) -> tuple[Scored, ...]:
+    """The ranking in its order, with scores that fall strictly in single precision, which is trec_eval's.
+
+    A score that would tie or rise is lowered to the next number below the one before it. Readers sort by score and each breaks
+    ties in its own way, so without this the same file gives other figures in other tools.
+    """
+    found, last = list[Scored](), np.float32(np.inf)
+    for each in ranking:
+        single = np.float32(each.score)
+        if single < last:
+            found.append(each)
+        else:
+            single = np.nextafter(last, np.float32(-np.inf))
+            found.append(Scored(each.passage_id, float(single)))
+        last = single
+    return tuple(found)
 
 
 def read_run(path: Path) -> dict[str, tuple[Scored, ...]]:

@@ -1,4 +1,4 @@
-"""`lorag eval compare`: two saved reports, item by item."""
+"""`lorag eval compare`: two saved runs, or one and a run file of another system, item by item."""
 
 from __future__ import annotations
 
@@ -18,22 +18,30 @@ CONFIGURATION = "all adapters"
 
 
 def compare(
-    first: Annotated[Path, typer.Argument(metavar="A", help="A report (its folder, .json or .html) or a run folder.")],
+    first: Annotated[
+        Path, typer.Argument(metavar="A", help="A report (its folder, .json or .html), a run folder, or a TREC or ranx run file.")
+    ],
     second: Annotated[Path, typer.Argument(metavar="B", help="Another one, or the same with another --b.")],
     a: Annotated[str, typer.Option("--a", metavar="CONFIGURATION", help="Which of A's configurations.")] = CONFIGURATION,
     b: Annotated[str, typer.Option("--b", metavar="CONFIGURATION", help="Which of B's configurations.")] = CONFIGURATION,
+    qrels: Annotated[
+        Path | None, typer.Option("--qrels", metavar="FILE", help="Judgments for a run file, if the other run holds none.")
+    ] = None,
     page: Annotated[
         Path | None, typer.Option("--out", metavar="FILE.html", help="Write a page with both traces of each question.")
     ] = None,
     output: Output = Format.TEXT,
 ) -> None:
-    """Compare two reports on the items they share: paired differences, what is more than noise, and what flipped."""
+    """Compare two reports on the items they share: paired differences, what is more than noise, and what flipped.
+
+    One of the two may be a run file of another system, TREC text or ranx's .json: the gold passages score its rankings.
+    """
     from lorag.pipeline.evaluation.report.write import write_report
     from lorag.project import Project
     from lorag.services.options import page_at
 
     place = page_at(page) if page is not None else None
-    compared = Project.compare(first, second, configuration=a, after_configuration=b)
+    compared = Project.compare(first, second, configuration=a, after_configuration=b, qrels=qrels)
     written = write_report(compared.report(), *place) if place else None
     if output is Format.JSON:
         show_json(compared.to_json())
@@ -50,7 +58,7 @@ def _show(compared: ComparedRuns) -> None:
     found = compared.found
     show(f"A: {describe(compared.first)}")
     show(f"B: {describe(compared.second)}")
-    for notice in notices(found):
+    for notice in (*compared.first.notes, *compared.second.notes, *notices(found)):
         show(notice)
     columns = (
         "metric",

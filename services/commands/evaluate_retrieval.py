@@ -39,20 +39,24 @@ def retrieval(
         bool, typer.Option("--ignore-same-id", help="Drop passages with the query's own id: for ArguAna and Quora.")
     ] = False,
     run_in: Annotated[
-        Path | None, typer.Option("--run", metavar="FILE", help="Score this TREC run instead of searching.")
+        Path | None,
+        typer.Option("--run", metavar="FILE", help="Score this run instead of searching: TREC text, or ranx's .json."),
     ] = None,
     qrels_in: Annotated[
-        Path | None, typer.Option("--qrels", metavar="FILE", help="TREC judgments for --run if there is no --beir.")
+        Path | None,
+        typer.Option("--qrels", metavar="FILE", help="Judgments for --run if there is no --beir: TREC text, or ranx's .json."),
     ] = None,
-    run_out: Annotated[Path | None, typer.Option("--run-out", metavar="FILE", help="Write the rankings in TREC format.")] = None,
+    run_out: Annotated[
+        Path | None, typer.Option("--run-out", metavar="FILE", help="Write the rankings as TREC text, or as ranx's .json.")
+    ] = None,
     qrels_out: Annotated[
-        Path | None, typer.Option("--qrels-out", metavar="FILE", help="Write the judgments in TREC format.")
+        Path | None, typer.Option("--qrels-out", metavar="FILE", help="Write the judgments as TREC text, or as ranx's .json.")
     ] = None,
     project: Project = HERE,
     output: Output = Format.TEXT,
 ) -> None:
     """Embed a BEIR collection, search it and score the rankings; or score rankings that another tool made (--run)."""
-    from lorag.pipeline.evaluation.trec import write_qrels, write_run
+    from lorag.pipeline.evaluation.run_files import write_qrels, write_run
 
     for path in (run_out, qrels_out):
         if path is not None and not path.parent.is_dir():
@@ -105,7 +109,7 @@ def _scored(run_in: Path, beir: Path | None, qrels_in: Path | None, split: str, 
     """Score a run made elsewhere by the judgments of a TREC file or of the BEIR folder."""
     from lorag.pipeline.evaluation.beir import read_beir
     from lorag.pipeline.evaluation.retrieval import default_metrics, score_run
-    from lorag.pipeline.evaluation.trec import read_qrels, read_run
+    from lorag.pipeline.evaluation.run_files import read_qrels, read_run
 
     if (beir is None) == (qrels_in is None):
         raise InputError("--run needs judgments: name them with --qrels FILE or with --beir DIR, one of the two")

@@ -6,7 +6,7 @@ Strict: a file of another format, or one edited to be invalid, is refused with i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from lorag.pipeline.evaluation.report.views import (
     QuestionView,
 )
 from lorag.pipeline.evaluation.scores import ScoreTable
+from lorag.pipeline.evaluation.trec import Qrels
 from lorag.pipeline.storage.plain_files import parse_json
 from lorag.pipeline.storage.strict_json import build
 
@@ -28,7 +29,8 @@ from lorag.pipeline.storage.strict_json import build
 @dataclass(frozen=True, slots=True)
 class SavedRun:
     """One configuration of an evaluation. `scores` by part (rewrites, retrieval, answers); `questions` and their `views` by id,
-    both empty if the report does not show the configuration's answers."""
+    both empty if the report does not show the configuration's answers. `qrels` are the gold passages of the questions that were
+    searched for, if they were saved. `notes` say how a run of another system was read."""
 
     path: Path
     title: str
@@ -39,6 +41,8 @@ class SavedRun:
     judgments: tuple[Judged, ...]
     questions: Mapping[str, QuestionView]
     views: Mapping[str, ChainView]
+    qrels: Qrels = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def read_run(path: Path, configuration: str) -> SavedRun:
@@ -81,6 +85,17 @@ def report_file(path: Path) -> Path:
     if path.is_dir():
         return path / "report.json"
     return path.with_suffix(".json") if path.suffix == ".html" else path
+
+
+def is_report(path: Path) -> bool:
+    """False for a file of another system's run: any but a page or JSON, and JSON of objects without a report's format number."""
+    if path.suffix != ".json":
+        return path.is_dir() or path.suffix == ".html" or not path.is_file()
+    try:
+        data = parse_json(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return True  # its reader says what is wrong
+    return not isinstance(data, Mapping) or "format" in data or not any(isinstance(each, Mapping) for each in data.values())
 
 
 def _load(file: Path) -> Mapping[str, Any]:
