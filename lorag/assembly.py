@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -227,6 +227,19 @@ def chain_options(settings: Settings) -> ChainOptions:
     return ChainOptions(answerability=judge.answerability, support=judge.support, gate=judge.gate, intents=judge.intents)
 
 
+def serving_options(settings: Settings, judge: Version | None) -> ChainOptions:
+    """The same, with the tasks in which the card of `judge` shows it to be better than a floor; None is the bare base, which is
+    shown nowhere. Raises AdapterError for a broken card."""
+    from lorag.pipeline.adapters.proven_tasks import proven_tasks
+    from lorag.training.dataset import judge_schemas
+
+    options = chain_options(settings)
+    if judge is None:
+        return replace(options, proven=frozenset())
+    card = open_registry(settings).show(Role.JUDGE, judge.id)
+    return replace(options, proven=proven_tasks(card, judge_schemas(settings.judge.intents)))
+
+
 def open_chain(
     settings: Settings,
     *,
@@ -245,7 +258,8 @@ def open_chain(
     index.info()  # raises for an empty project before seconds are spent on loading a model
     base = base or open_base(settings)
     retriever = retriever or open_retriever(settings, index, filter)
-    return build_chain(base.engine, base.adapters, retriever, options or chain_options(settings))
+    options = options or serving_options(settings, chosen_version(settings, Role.JUDGE))
+    return build_chain(base.engine, base.adapters, retriever, options)
 
 
 def open_retriever(

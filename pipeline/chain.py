@@ -45,7 +45,8 @@ Progress = Callable[[str, int, int], None]
 class ChainOptions:
     """Which stages run. `gate`: an answer is refused if P(unanswerable) is at least this; None only reports the verdict.
 
-    `intents` are labels and meanings, judged for every question; if empty, no intent is judged.
+    `intents` are labels and meanings, judged for every question; if empty, no intent is judged. `proven` are the judge tasks in
+    which the judge is shown to be better than a floor (None: not known); it marks the verdicts and changes no answer.
     """
 
     rewrite: bool = True
@@ -53,6 +54,7 @@ class ChainOptions:
     support: bool = True
     gate: float | None = None
     intents: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    proven: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
         if self.gate is not None and not (self.answerability and 0 <= self.gate <= 1):
@@ -90,15 +92,15 @@ def build_chain(
     """
     options = options or ChainOptions()
     judge = Judge(engine, adapters.get(Role.JUDGE))
-    stages: list[Stage] = [intent(judge, options.intents)] if options.intents else []
+    stages: list[Stage] = [intent(judge, options.intents, options.proven)] if options.intents else []
     if options.rewrite:
         stages.append(Rewriter(engine, adapters.get(Role.REWRITER)))
     stages.append(retriever)
     if options.answerability:
-        stages.append(answerability(judge, options.gate))
+        stages.append(answerability(judge, options.gate, options.proven))
     stages.append(Synthesizer(writer or engine, adapters.get(Role.SYNTHESIZER)))
     if options.support:
-        stages.append(support(judge))
+        stages.append(support(judge, options.proven))
     return Chain(stages)
 
 

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from lorag.pipeline.errors import LoragError
+from lorag.pipeline.storage.strict_json import OPTIONAL
 
 
 def _nothing() -> Mapping[str, Any]:
@@ -166,7 +167,8 @@ class Answer:
 class Verdict:
     """A judgment: the most likely label of a closed schema. `probabilities` over all labels sum to 1.
 
-    A failed verdict has no label and no probabilities; `error` says why.
+    A failed verdict has no label and no probabilities; `error` says why. `proven` says whether the judge is shown to be better
+    than a floor in this task (None: not known). If it is not, the label is not shown to users.
     """
 
     task: str
@@ -175,6 +177,7 @@ class Verdict:
     probabilities: Mapping[str, float]
     outcome: Outcome = Outcome.OK
     error: LoragError | None = None
+    proven: bool | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "probability": verdict.probability,
         "probabilities": dict(verdict.probabilities),
         "outcome": verdict.outcome.value,
+        "proven": verdict.proven,
         **({} if verdict.error is None else {"error": str(verdict.error)}),
     }
 

@@ -30,7 +30,10 @@ def show_grounds(response: Response) -> None:
         show(f"    {citation.source}:{citation.start}–{citation.end}", style="dim")
     if response.verdicts:
         show()
-        show(" · ".join(map(_verdict, response.verdicts)), style="dim")
+        if shown := [each for each in response.verdicts if each.proven is not False or each.outcome is Outcome.FAILED]:
+            show(" · ".join(map(_verdict, shown)), style="dim")
+        if unproven := [each.task for each in response.verdicts if each not in shown]:
+            show(f"(no verdict on {', '.join(unproven)}: the judge is not shown to be better there than a rule)", style="dim")
 
 
 def show_trace(response: Response) -> None:

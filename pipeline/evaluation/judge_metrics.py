@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lorag.pipeline.adapters.proven_tasks import TASK_F1
 from lorag.pipeline.evaluation.effects import Effect, effect_of, macro_f1_effect
 from lorag.pipeline.evaluation.groups import Interval
 from lorag.pipeline.evaluation.judgments import Judged, score_judgments
@@ -21,7 +22,7 @@ TASKS_F1 = "mean task macro-F1"
 MACRO_F1 = "macro-F1"
 """Over the classes of all tasks pooled: of a single task, and on cards that an earlier version wrote."""
 
-_F1_OF, _ACCURACY_OF = "macro-F1, ", "accuracy, "
+_F1_OF, _ACCURACY_OF = TASK_F1, "accuracy, "
 
 
 def task_f1(task: str) -> str:

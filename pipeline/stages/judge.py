@@ -7,7 +7,8 @@ they support it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 from lorag.pipeline.contracts import PromptStyle, judge
@@ -60,7 +61,7 @@ class Check:
     """A verdict on what `subject` takes from a question; None from it means there is nothing to judge.
 
     With a `gate`, which is for answerability alone, the question is refused if P(unanswerable) is at least that. A failed
-    verdict then ends the question: it may not pass unchecked.
+    verdict then ends the question: it may not pass unchecked. `proven` is that of its verdicts.
     """
 
     role = Role.JUDGE
@@ -72,14 +73,15 @@ class Check:
         subject: Callable[[ChainState], JudgeInputs | None],
         inputs: tuple[str, ...] = (),
         gate: float | None = None,
+        proven: bool | None = None,
     ) -> None:
-        self._judge, self._schema, self._subject, self._gate = judge, schema, subject, gate
+        self._judge, self._schema, self._subject, self._gate, self._proven = judge, schema, subject, gate, proven
         self.name, self.inputs = schema.task, inputs
         self.outputs = ("verdicts",) if gate is None else ("verdicts", "answer")
 
     @property
     def key(self) -> Hashable:
-        return self._judge.key, self.name, self._schema.instruction, tuple(self._schema.labels.items()), self._gate
+        return self._judge.key, self.name, self._schema.instruction, tuple(self._schema.labels.items()), self._gate, self._proven
 
     def run(self, states: Sequence[ChainState]) -> list[StageResult]:
         started = time.perf_counter()
@@ -91,6 +93,7 @@ class Check:
         return [StageResult() if subject is None else next(results) for subject in subjects]
 
     def _result(self, prompt: tuple[Message, ...], verdict: Verdict, seconds: float) -> StageResult:
+        verdict = replace(verdict, proven=self._proven)
         shown = dict(verdict.probabilities)
         about = record(
             self.name,
@@ -108,19 +111,28 @@ class Check:
         return StageResult(about, verdict=verdict, answer=REFUSAL if shut else None, error=verdict.error)
 
 
-def intent(judge: Judge, intents: Mapping[str, str]) -> Check:
+Proven = Collection[str] | None
+"""The tasks in which the judge is shown to be better than a floor; None if that is not known."""
+
+
+def intent(judge: Judge, intents: Mapping[str, str], proven: Proven = None) -> Check:
     """What the user wants, judged from the question before the rewrite. `intents` are labels and meanings."""
-    return Check(judge, intent_schema(intents), _message)
+    schema = intent_schema(intents)
+    return Check(judge, schema, _message, proven=_is_proven(schema, proven))
 
 
-def answerability(judge: Judge, gate: float | None = None) -> Check:
+def answerability(judge: Judge, gate: float | None = None, proven: Proven = None) -> Check:
     """Whether the passages hold the answer. Without passages there is nothing to judge."""
-    return Check(judge, ANSWERABILITY, _evidence, ("rewrite", "hits"), gate)
+    return Check(judge, ANSWERABILITY, _evidence, ("rewrite", "hits"), gate, _is_proven(ANSWERABILITY, proven))
 
 
-def support(judge: Judge) -> Check:
+def support(judge: Judge, proven: Proven = None) -> Check:
     """Whether the passages support the answer. A refusal claims nothing, so nothing is judged."""
-    return Check(judge, SUPPORT, _claim, ("rewrite", "hits", "answer"))
+    return Check(judge, SUPPORT, _claim, ("rewrite", "hits", "answer"), proven=_is_proven(SUPPORT, proven))
+
+
+def _is_proven(schema: LabelSchema, proven: Proven) -> bool | None:
+    return None if proven is None else schema.task in proven
 
 
 def _message(state: ChainState) -> JudgeInputs:

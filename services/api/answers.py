@@ -41,12 +41,14 @@ class PassageShown(BaseModel):
 
 
 class VerdictShown(BaseModel):
-    """A judgment. One that failed has no label and no probabilities."""
+    """A judgment. One that failed has no label and no probabilities. `proven`: whether the judge is shown to be better than a
+    floor in this task; if it is not, show no label to users."""
 
     task: str
     label: str
     outcome: Literal["ok", "unparsed", "failed"]
     probabilities: dict[str, float]
+    proven: bool
 
 
 class Extension(BaseModel):
@@ -191,7 +193,11 @@ def _passage(number: int, hit: Hit) -> PassageShown:
 
 def _verdict(verdict: Verdict) -> VerdictShown:
     return VerdictShown(
-        task=verdict.task, label=verdict.label, outcome=verdict.outcome.value, probabilities=dict(verdict.probabilities)
+        task=verdict.task,
+        label=verdict.label,
+        outcome=verdict.outcome.value,
+        probabilities=dict(verdict.probabilities),
+        proven=bool(verdict.proven),
     )
 
 

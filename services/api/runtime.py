@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from lorag.assembly import GENERATION_ROLES, chain_options, chosen_version, open_registry, retriever_of, version_name
+from lorag.assembly import GENERATION_ROLES, chosen_version, open_registry, retriever_of, serving_options, version_name
 from lorag.pipeline.adapters.registry import Version
 from lorag.pipeline.chain import Chain, build_chain
 from lorag.pipeline.config import Settings
@@ -50,6 +50,7 @@ class Snapshot:
 
     adapters: Mapping[Role, str]
     encoder: Encoder
+    judge: Version | None = None
 
     def named(self) -> dict[str, str]:
         """Each role with its version, or `base`."""
@@ -172,7 +173,7 @@ class Runtime:
                 encoder = _pinned(encoder, tenant) if search else encoder
             elif search:
                 encoder = self._pinned_production(tenant)
-            yield Snapshot({role: version_name(version) for role, version in serving.items()}, encoder)
+            yield Snapshot({role: version_name(version) for role, version in serving.items()}, encoder, serving.get(Role.JUDGE))
 
     @contextmanager
     def chain(
@@ -189,7 +190,7 @@ class Runtime:
         """
         engine = engine or self.engine
         with self.snapshot(adapters, tenant, search=True) as snapshot:
-            options = chain_options(self.settings)
+            options = serving_options(self.settings, snapshot.judge)
             chain = build_chain(engine, snapshot.adapters, self.retriever(snapshot), options, writer=writer)
             yield chain, snapshot
 

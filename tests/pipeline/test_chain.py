@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -282,6 +283,17 @@ def test_json_of_a_real_index_quotes_the_source_file(tmp_path: Path) -> None:
     assert [stage["stage"] for stage in shown["trace"]["stages"]] == STAGES
     assert shown["trace"]["stages"][3]["prompt"][0]["role"] == "user"
     assert shown["verdicts"][0]["probabilities"] == {"answerable": 0.25, "unanswerable": 0.75}
+
+
+@pytest.mark.parametrize(("proven", "marks"), [(None, [None] * 3), (frozenset({"support"}), [False, False, True])])
+def test_verdicts_say_whether_the_judge_is_shown_to_beat_a_floor(proven: frozenset[str] | None, marks: list[bool | None]) -> None:
+    """It marks the verdicts and changes nothing else."""
+    options = ChainOptions(intents={"figure": "a number", "other": "else"}, proven=proven)
+    response = chain(options=options).ask(Query("How deep is Dun?"))
+    assert [verdict.proven for verdict in response.verdicts] == marks
+    assert [each["proven"] for each in response_json(response)["verdicts"]] == marks
+    plain = chain(options=replace(options, proven=None)).ask(Query("How deep is Dun?"))
+    assert (response.answer, response.trace) == (plain.answer, plain.trace)
 
 
 def test_json_of_a_failed_answer_says_why() -> None:

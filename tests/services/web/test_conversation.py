@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lorag.assembly import chain_options
 from lorag.pipeline.adapters.registry import Registry
+from lorag.pipeline.chain import ChainOptions
+from lorag.pipeline.config import Settings
 from lorag.pipeline.records import Role
 from lorag.services.api.keys import KeyRing, Scope
 from tests.services.api.live_service import Live
@@ -20,6 +24,28 @@ def setting(page: Any, side: str, stage: str) -> Any:
     return page.get_by_role("group", name=side, exact=True).get_by_label(stage)
 
 
+@pytest.fixture
+def proven_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The judge is shown to be better than a floor in every task."""
+
+    def options(settings: Settings, judge: object) -> ChainOptions:
+        return replace(chain_options(settings), proven=frozenset({"intent", "answerability", "support"}))
+
+    monkeypatch.setattr("lorag.services.api.runtime.serving_options", options)
+
+
+def test_a_judge_that_is_not_shown_to_beat_a_rule_gives_no_verdict(page: Any) -> None:
+    turn = ask(page, "Who keeps the key?")
+    chips = turn.locator(".verdict summary").all_inner_texts()
+    assert [re.sub(r"\s+", " ", chip).strip(" ▾") for chip in chips] == [
+        f"· {task}: no verdict" for task in ("intent", "answerability", "support")
+    ]
+    turn.locator(".verdict summary").last.click()
+    assert turn.locator(".verdict[open] p").inner_text().startswith("The judge is not shown to be better than a rule")
+    assert turn.locator(".verdict[open] dd").all_inner_texts() == ["75 %", "13 %", "13 %"]
+
+
+@pytest.mark.usefixtures("proven_judge")
 def test_an_answer_comes_with_its_verdicts_stages_and_sources(page: Any) -> None:
     turn = ask(page, "Who keeps the key?")
     assert turn.locator(".answer-text").inner_text().startswith("The porter keeps it")
