@@ -10,11 +10,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lorag.pipeline.evaluation.ablation import ALL_ADAPTERS, BASE_CHAIN, Measured, TestSet
+from lorag.pipeline.evaluation.alce import AlceScores, ByJudge, ByWords, Entailment, alce_scores
 from lorag.pipeline.evaluation.bench import Parts
 from lorag.pipeline.evaluation.journal import Usage
 from lorag.pipeline.evaluation.judge_evaluation import SupportVerdicts, judge_answers, write_freely
 from lorag.pipeline.evaluation.judge_metrics import task_of, tasks_of
 from lorag.pipeline.evaluation.judgments import JudgeScores, score_judgments
+from lorag.pipeline.evaluation.refusal_scores import RefusalScores, refusal_scores
 from lorag.pipeline.evaluation.rewrite_retrieval import RewriteRetrieval, compare_rewrites
 from lorag.pipeline.records import Outcome, Role
 
@@ -46,6 +48,8 @@ class Details:
     rewrites: RewriteRetrieval = RewriteRetrieval()
     judges: tuple[JudgeDetail, ...] = ()
     support: tuple[SupportVerdicts, ...] = ()
+    refusals: tuple[RefusalScores, ...] = ()
+    alce: tuple[AlceScores, ...] = ()
     outcomes: tuple[Outcomes, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -53,14 +57,16 @@ class Details:
             "rewrites": asdict(self.rewrites),
             "judges": [asdict(each) for each in self.judges],
             "support": [asdict(each) for each in self.support],
+            "refusals": [asdict(each) for each in self.refusals],
+            "alce": [asdict(each) for each in self.alce],
             "outcomes": [asdict(each) for each in self.outcomes],
         }
 
 
 def planned_details(tests: TestSet, roles: Sequence[Role]) -> int:
-    """The most requests that `measure_details` makes."""
+    """The requests that `measure_details` makes if every answer is one sentence with one citation; about that otherwise."""
     answered = sum(item.answered for item in tests.chain)
-    return (2 * answered + 2 * len(tests.judgments)) if Role.JUDGE in roles else len(tests.judgments)
+    return (4 * answered + 2 * len(tests.judgments)) if Role.JUDGE in roles else len(tests.judgments)
 
 
 def measure_details(parts: Parts, tests: TestSet, measured: Sequence[Measured]) -> Details:
@@ -73,8 +79,24 @@ def measure_details(parts: Parts, tests: TestSet, measured: Sequence[Measured]) 
         rewrites=compare_rewrites(tests.chain, alone, parts.frozen),
         judges=tuple(found for each in judges for found in _judge(parts, tests, each)) if tests.judgments else (),
         support=_support(parts, ends, judges[-1]),
+        refusals=_refusals(tests, measured),
+        alce=_alce(parts, ends),
         outcomes=tuple(found for each in measured for found in _outcomes(each)),
     )
+
+
+def _refusals(tests: TestSet, measured: Sequence[Measured]) -> tuple[RefusalScores, ...]:
+    golds = [item.gold for item in tests.chain if item.answered]
+    return tuple(refusal_scores(each.configuration.name, golds, each.responses, each.answers) for each in measured if golds)
+
+
+def _alce(parts: Parts, ends: Sequence[Measured]) -> tuple[AlceScores, ...]:
+    """Citations of the base chain and of all adapters: by words, the floor, and by the judge adapter if there is one."""
+    models: list[Entailment] = [ByWords()]
+    if Role.JUDGE in parts.adapters:
+        models.append(ByJudge(parts.judge(frozenset({Role.JUDGE}))))
+    answered = [each for each in ends if each.responses]
+    return tuple(alce_scores(each.configuration.name, each.responses, model) for each in answered for model in models)
 
 
 def _judge(parts: Parts, tests: TestSet, measured: Measured) -> list[JudgeDetail]:

@@ -101,10 +101,10 @@ def statements_of(reply: str) -> tuple[Statement, ...]:
         marks.append((max(len(plain.rstrip()) - 1, 0), mark.numbers))
         at = mark.end
     plain += reply[at:]
-    spans = sentences(plain)
     found = []
-    for start, end in spans:
-        held = [number for place, numbers in marks if start <= place < end for number in numbers]
+    for at, (start, end) in enumerate(sentences(plain)):
+        low = start if at else 0  # marks before the first sentence are its own
+        held = [number for place, numbers in marks if low <= place < end for number in numbers]
         found.append(Statement(plain[start:end], tuple(dict.fromkeys(held))))
     if len(found) > 1 and not any(each.numbers for each in found[:-1]):
         found = [Statement(each.text, found[-1].numbers) for each in found]

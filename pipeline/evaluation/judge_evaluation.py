@@ -7,7 +7,7 @@ judgments of the same test set.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lorag.pipeline.contracts import PromptStyle, judge
@@ -15,8 +15,11 @@ from lorag.pipeline.contracts.judge import SUPPORT
 from lorag.pipeline.engine.protocol import Engine, Generation
 from lorag.pipeline.errors import LoragError
 from lorag.pipeline.evaluation.ablation import JudgeItem, Measured
+from lorag.pipeline.evaluation.answers import RIGHT
 from lorag.pipeline.evaluation.judgments import Judged, JudgeScores, score_judgments
-from lorag.pipeline.records import Outcome
+from lorag.pipeline.evaluation.prediction_powered import PoweredShares, Predicted, powered_shares
+from lorag.pipeline.evaluation.risk_coverage import RiskCoverage, risk_coverage
+from lorag.pipeline.records import Outcome, Verdict
 from lorag.pipeline.stages import Judge
 from lorag.pipeline.stages.attempts import attempt
 from lorag.pipeline.stages.judge import support
@@ -36,6 +39,10 @@ class SupportVerdicts:
     `probability` is the mean P(supported) over `judged` answers, `supported` the share whose most likely label it is; None if
     none was judged. `failed` are the answers without a verdict: counted, never scored. `calibration` is the same judge's on
     labelled support judgments, None if the test set has none.
+
+    `powered` are the shares of fully, partly and not supported answers, corrected by those labels; None if there are none. The
+    labels are of answers that were written for the purpose, so it corrects this judge's bias on those. `risk` is the
+    risk–coverage curve with P(supported) as the confidence, over the judged answers; None if none was judged.
     """
 
     configuration: str
@@ -44,6 +51,8 @@ class SupportVerdicts:
     probability: float | None
     failed: tuple[str, ...]
     calibration: JudgeScores | None
+    powered: PoweredShares | None = None
+    risk: RiskCoverage | None = None
 
 
 def judge_answers(measured: Measured, judge_stage: Judge, labelled: Sequence[Judged]) -> SupportVerdicts:
@@ -62,7 +71,38 @@ def judge_answers(measured: Measured, judge_stage: Judge, labelled: Sequence[Jud
         probability=sum(verdict.probabilities[first] for verdict in ok) / len(ok) if ok else None,
         failed=tuple(id_ for id_, verdict in verdicts.items() if verdict.outcome is not Outcome.OK),
         calibration=score_judgments(own) if own else None,
+        powered=_powered(measured, verdicts, own),
+        risk=_risk(measured, verdicts),
     )
+
+
+def _powered(measured: Measured, verdicts: Mapping[str, Verdict], own: Sequence[Judged]) -> PoweredShares | None:
+    """The shares of the support labels over the judged answers; None without judged or labelled items, or in one group."""
+    groups = {item.id: item.group for item in measured.answers.items}
+    judged = [
+        Predicted(verdict.probabilities, groups.get(id_, id_))
+        for id_, verdict in verdicts.items()
+        if verdict.outcome is Outcome.OK
+    ]
+    start = len(f"{SUPPORT.task}: ")
+    labelled = [
+        Predicted({name[start:]: p for name, p in item.probabilities.items()}, item.group or item.id, item.gold[start:])
+        for item in own
+    ]
+    if not judged or not labelled or len({each.group for each in (*judged, *labelled)}) < 2:
+        return None
+    return powered_shares(judged, labelled, tuple(SUPPORT.labels))
+
+
+def _risk(measured: Measured, verdicts: Mapping[str, Verdict]) -> RiskCoverage | None:
+    """The curve over the judged answers. An answer to a question that has none is wrong; the questions not judged are silent."""
+    rights, first = measured.answers.values(RIGHT), next(iter(SUPPORT.labels))
+    sure = {id_: verdict.probabilities[first] for id_, verdict in verdicts.items() if verdict.outcome is Outcome.OK}
+    if not sure:
+        return None
+    wrong = [not rights.get(id_, 0.0) for id_ in sure]
+    name = measured.configuration.name
+    return risk_coverage(name, "the judge's P(supported)", list(sure.values()), wrong, len(measured.responses) - len(sure))
 
 
 def write_freely(engine: Engine, adapter: str | None, items: Sequence[JudgeItem]) -> list[Judged]:

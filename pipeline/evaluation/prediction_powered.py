@@ -89,7 +89,7 @@ def powered_shares(
 
 
 def _matrix(items: Sequence[Predicted], labels: Sequence[str]) -> Array:
-    return np.array([[each.probabilities[label] for label in labels] for each in items])
+    return np.array([[each.probabilities.get(label, 0.0) for label in labels] for each in items])
 
 
 def _group_sums(values: Array, groups: NDArray[np.int64], count: int) -> Array:

@@ -9,8 +9,10 @@ from lorag.services.terminal import cell, out, show, table
 
 if TYPE_CHECKING:
     from lorag.evaluating.details import Details, JudgeDetail, Outcomes
+    from lorag.pipeline.evaluation.alce import AlceScores
     from lorag.pipeline.evaluation.journal import Usage
     from lorag.pipeline.evaluation.judge_evaluation import SupportVerdicts
+    from lorag.pipeline.evaluation.refusal_scores import RefusalScores
     from lorag.pipeline.evaluation.rewrite_retrieval import RewriteRetrieval
 
 LISTED = 5
@@ -22,6 +24,8 @@ def show_details(details: Details | None, usage: Sequence[Usage]) -> None:
         _show_rewrites(details.rewrites)
         _show_judges(details.judges)
         _show_support(details.support)
+        _show_refusals(details.refusals)
+        _show_alce(details.alce)
     _show_usage(usage)
     if details is not None:
         _show_outcomes(details.outcomes)
@@ -71,6 +75,37 @@ def _show_support(found: Sequence[SupportVerdicts]) -> None:
             f"{each.configuration}: the judge finds {_figure(each.supported)} of {each.judged} answers supported, "
             f"mean probability {_figure(each.probability)}; {calibration}"
         )
+        if each.powered is not None:
+            shares = ", ".join(
+                f"{share.label} {share.value:.3f} ({share.low:.3f} to {share.high:.3f})" for share in each.powered.shares
+            )
+            show(f"{each.configuration}: corrected by {each.powered.labelled} labelled answers: {shares}")
+        if each.risk is not None:
+            show(
+                f"{each.configuration}: {each.risk.risk:.0%} of {each.risk.answered} answers are wrong; answering first what "
+                f"{each.risk.confidence} is surest of, the area under risk and coverage is {each.risk.aurc:.3f}"
+            )
+
+
+def _show_refusals(found: Sequence[RefusalScores]) -> None:
+    if not found:
+        return
+    kinds = [row.kind for row in found[0].rows]
+    columns = (*(f">refused, {kind}" for kind in kinds), ">precision", ">recall", ">F1")
+    rows = table("refusals", *columns, title="Refusals, by the passages shown")
+    for each in found:
+        shares = (f"{row.refused} of {row.n}" for row in each.rows)
+        rows.add_row(cell(each.configuration), *shares, *map(_figure, (each.precision, each.recall, each.f1)))
+    out().print(rows)
+
+
+def _show_alce(found: Sequence[AlceScores]) -> None:
+    if not found:
+        return
+    rows = table("citations", "entailed by", ">recall", ">precision", ">answers", title="Citations by statement (ALCE)")
+    for each in found:
+        rows.add_row(cell(each.configuration), each.entailment, _figure(each.recall), _figure(each.precision), str(each.answers))
+    out().print(rows)
 
 
 def _show_usage(usage: Sequence[Usage]) -> None:

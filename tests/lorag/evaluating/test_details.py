@@ -65,7 +65,8 @@ def test_the_details_of_a_run() -> None:
     measured = [bench.measure(each) for each in one_at_a_time([Role.SYNTHESIZER, Role.JUDGE])]
     before = sum(usage.requests for usage in journal.usage())
     found = measure_details(parts, TESTS, measured)
-    assert sum(usage.requests for usage in journal.usage()) - before == planned_details(TESTS, (Role.SYNTHESIZER, Role.JUDGE))
+    made = sum(usage.requests for usage in journal.usage()) - before
+    assert made + 2 == planned_details(TESTS, (Role.SYNTHESIZER, Role.JUDGE))  # the base's two answers cite nothing to judge
 
     base, tuned = found.judges
     assert [(each.configuration, each.task) for each in found.judges] == [("base chain", "support"), ("+ judge", "support")]
@@ -81,16 +82,28 @@ def test_the_details_of_a_run() -> None:
     assert all_on.probability == pytest.approx(0.8)
     assert all_on.calibration == tuned.scores  # the judge that judged them, on its own test rows
 
+    assert all_on.powered is not None and plain.risk is not None
+    assert (all_on.powered.labelled, all_on.powered.unlabelled, all_on.powered.groups) == (3, 2, 5)
+    assert [share.labels for share in all_on.powered.shares] == pytest.approx([2 / 3, 1 / 3, 0])
+    assert (plain.risk.answered, plain.risk.risk, plain.risk.aurc) == (2, 1.0, 1.0)
+    by_words = {each.configuration: (each.recall, each.precision) for each in found.alce if each.entailment == "words"}
+    assert by_words == {"base chain": (0, 0), "all adapters": (1, 1)}
+    assert [(row.kind, row.n, row.refused) for row in found.refusals[0].rows] == [
+        ("gold shown", 2, 0),
+        ("gold not shown", 0, 0),
+        ("no document answers", 0, 0),
+    ]
+
     bad = {(each.configuration, each.stage): each.unparsed for each in found.outcomes if each.unparsed or each.failed}
     assert bad == {("base chain", "synthesize"): ("q1", "q2"), ("+ judge", "synthesize"): ("q1", "q2")}
     assert found.rewrites.rows == ()
     took = {(each["stage"], each["adapter"]): each for each in usage_json(journal.usage())}
     assert (took["synthesize", "s"]["requests"], took["synthesize", "s"]["completion_tokens"]) == (2, 8)
     assert took["support", "j"]["latency"] > 0
-    assert took["support", "j"]["requests"] == 3 + 2 * 2  # labelled judgments, answers of both ends
+    assert took["support", "j"]["requests"] == 3 + 2 * 2 + 2  # labelled judgments, answers of both ends, their cited statements
     assert took["written labels", "j"]["requests"] == 3
     assert {stage for stage, _ in took} == {"synthesize", "support", "written labels"}
-    assert found.to_json().keys() == {"rewrites", "judges", "support", "outcomes"}
+    assert found.to_json().keys() == {"rewrites", "judges", "support", "refusals", "alce", "outcomes"}
 
 
 def test_without_a_judge_adapter_no_answer_is_judged() -> None:
