@@ -213,19 +213,23 @@ class Project:
         data: str | Path,
         *,
         limit: int | None = None,
+        conversations: int = 0,
         out: Path | None = None,
         on_progress: Progress | None = None,
         on_documents: Documents | None = None,
     ) -> Evaluation:
         """Measure the base chain, each adapter alone and all of them on `data`/test, each against the base item by item.
 
-        `limit` bounds the items of each kind. Replies are saved in the folder `out` as they come, and a run that was stopped
-        continues from there. Raises InputError without any adapter, DataError.
+        `limit` bounds the items of each kind. The turns of `conversations` conversations are answered too. Replies are saved in
+        the folder `out` as they come, and a run that was stopped continues from there. Raises InputError without any adapter,
+        DataError.
         """
         from lorag.evaluating.evaluation import evaluate_chain
 
         self.parts.release_models()
-        return evaluate_chain(self.settings, Path(data), limit, on_progress, out=out, on_documents=on_documents)
+        return evaluate_chain(
+            self.settings, Path(data), limit, on_progress, conversations=conversations, out=out, on_documents=on_documents
+        )
 
     def evaluate_adapter(
         self,

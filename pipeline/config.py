@@ -211,6 +211,20 @@ class JudgeSettings(_Strict):
         return self
 
 
+class EvaluationSettings(_Strict):
+    """What an evaluation pays for a right answer, for silence and for a wrong answer: the metric `truthfulness`."""
+
+    right: Annotated[float, Field(ge=-1000, le=1000)] = 1.0
+    silent: Annotated[float, Field(ge=-1000, le=1000)] = 0.0
+    wrong: Annotated[float, Field(ge=-1000, le=1000)] = -1.0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.right > self.silent > self.wrong:
+            raise PydanticCustomError("evaluation", "`right` must be larger than `silent`, and `silent` larger than `wrong`")
+        return self
+
+
 class Settings(_Strict):
     """All settings of a project. Relative paths of the file are joined to the project folder."""
 
@@ -223,6 +237,7 @@ class Settings(_Strict):
     retrieval: RetrievalSettings = RetrievalSettings()
     adapters: AdapterSettings = AdapterSettings()
     judge: JudgeSettings = JudgeSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
     _project: Path = PrivateAttr(Path())
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
 
@@ -402,6 +417,15 @@ judge:
   gate: null
   # Classes of what a user wants, judged for every question: label: meaning (at least two). {}: not judged.
   intents: {}
+
+evaluation:
+  # What an evaluation pays for an answer in `truthfulness`: right > silent > wrong. The dearer an error, the lower `wrong`.
+  # A right answer.
+  right: 1.0
+  # A refusal.
+  silent: 0.0
+  # A wrong answer.
+  wrong: -1.0
 
 # Seed of what draws at random: training by a recipe without a seed of its own, and the items of an evaluation.
 seed: 0

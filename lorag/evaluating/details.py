@@ -12,6 +12,7 @@ from typing import Any
 from lorag.pipeline.evaluation.ablation import ALL_ADAPTERS, BASE_CHAIN, Measured, TestSet
 from lorag.pipeline.evaluation.alce import AlceScores, ByJudge, ByWords, Entailment, alce_scores
 from lorag.pipeline.evaluation.bench import Parts
+from lorag.pipeline.evaluation.conversations import ConversationScores, conversation_scores
 from lorag.pipeline.evaluation.journal import Usage
 from lorag.pipeline.evaluation.judge_evaluation import SupportVerdicts, judge_answers, write_freely
 from lorag.pipeline.evaluation.judge_metrics import task_of, tasks_of
@@ -50,6 +51,7 @@ class Details:
     support: tuple[SupportVerdicts, ...] = ()
     refusals: tuple[RefusalScores, ...] = ()
     alce: tuple[AlceScores, ...] = ()
+    conversations: tuple[ConversationScores, ...] = ()
     outcomes: tuple[Outcomes, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -59,6 +61,7 @@ class Details:
             "support": [asdict(each) for each in self.support],
             "refusals": [asdict(each) for each in self.refusals],
             "alce": [asdict(each) for each in self.alce],
+            "conversations": [asdict(each) for each in self.conversations],
             "outcomes": [asdict(each) for each in self.outcomes],
         }
 
@@ -81,6 +84,7 @@ def measure_details(parts: Parts, tests: TestSet, measured: Sequence[Measured]) 
         support=_support(parts, ends, judges[-1]),
         refusals=_refusals(tests, measured),
         alce=_alce(parts, ends),
+        conversations=_conversations(tests, measured),
         outcomes=tuple(found for each in measured for found in _outcomes(each)),
     )
 
@@ -88,6 +92,12 @@ def measure_details(parts: Parts, tests: TestSet, measured: Sequence[Measured]) 
 def _refusals(tests: TestSet, measured: Sequence[Measured]) -> tuple[RefusalScores, ...]:
     golds = [item.gold for item in tests.chain if item.answered]
     return tuple(refusal_scores(each.configuration.name, golds, each.responses, each.answers) for each in measured if golds)
+
+
+def _conversations(tests: TestSet, measured: Sequence[Measured]) -> tuple[ConversationScores, ...]:
+    if not any(item.answered and item.conversation for item in tests.chain):
+        return ()
+    return tuple(conversation_scores(tests.chain, each) for each in measured)
 
 
 def _alce(parts: Parts, ends: Sequence[Measured]) -> tuple[AlceScores, ...]:

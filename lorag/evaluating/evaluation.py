@@ -161,15 +161,17 @@ def evaluate_chain(
     limit: int | None = None,
     on_progress: Progress | None = None,
     *,
+    conversations: int = 0,
     out: Path | None = None,
     on_documents: Documents | None = None,
 ) -> Evaluation:
     """Measure the base chain, each adapter alone and all of them on `data`/test, with all details.
 
-    `limit` bounds the items of each kind that the model answers. The adapters are those that the settings name, or else the
+    `limit` bounds the items of each kind that the model answers. The turns of `conversations` conversations, drawn at random, are
+    answered too. The adapters are those that the settings name, or else the
     candidates. `out` is as for `evaluate`. Raises InputError if there is no adapter at all.
     """
-    chosen, sizes = chosen_versions(settings), Sizes.at_most(limit, settings.seed)
+    chosen, sizes = chosen_versions(settings), Sizes.at_most(limit, settings.seed, conversations)
     folder = DataFolder(data, settings.judge.intents)
     return evaluate(settings, folder, chosen, sizes, on_progress, with_details=True, out=out, on_documents=on_documents)
 

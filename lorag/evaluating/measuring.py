@@ -39,6 +39,7 @@ from lorag.pipeline.evaluation.bench import Bench, Parts, System
 from lorag.pipeline.evaluation.floors.stages import NO_MODEL
 from lorag.pipeline.evaluation.floors.systems import floor_systems
 from lorag.pipeline.evaluation.journal import Journal, Usage
+from lorag.pipeline.evaluation.pricing import Prices
 from lorag.pipeline.records import Passage, Role
 from lorag.pipeline.retrieval.index import Index
 from lorag.pipeline.stages import Retriever
@@ -116,7 +117,7 @@ def run_configurations(
         model = base.engine if base else ScriptedEngine(_no_model, scorer=_no_model)
         adapters: dict[Role, str] = {role: version_name(version) for role, version in generation.items()}
         engine = Layer(Layer(model, journal), Memo(count))
-        parts = Parts(engine, adapters, searches.frozen, searches.tuned, chain_options(settings))
+        parts = Parts(engine, adapters, searches.frozen, searches.tuned, chain_options(settings), _prices(settings))
         bench = Bench(parts, tests)
         starter_bench = Bench(replace(parts, adapters=_resident(starters), tuned=None), tests)
         serving_bench = Bench(replace(parts, adapters=_resident(serving), tuned=searches.production), tests)
@@ -141,6 +142,11 @@ def run_configurations(
         name = DETAILS
         details = measure_details(parts, tests, measured) if with_details else None
     return Measurements(tuple(measured), journal.usage(), parts.reach, details, starters_measured, serving_measured, floors)
+
+
+def _prices(settings: Settings) -> Prices:
+    paid = settings.evaluation
+    return Prices(paid.right, paid.silent, paid.wrong)
 
 
 def _measure_floors(bench: Bench, systems: Sequence[System], journal: Journal) -> tuple[Measured, ...]:

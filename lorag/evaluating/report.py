@@ -55,8 +55,9 @@ NOTES = (
     "retrieval only. Test documents are in the index, as they would in use; no adapter was trained on them.",
     "A refused answerable question scores 0 in EM, F1 and citations. Unparsed replies are scored as they stand, and counted.",
     "EM and F1 compare numbers as quantities: 1.5 m is 150 cm and not 15 m. SQuAD EM and SQuAD F1 are the official figures.",
-    "A refusal is right if no gold passage was shown, and wrong if one was. Truthfulness prices them: a right answer +1, silence "
-    "0, a wrong answer -1 (always refusing reaches 0). A mark that names no passage costs citation precision.",
+    "A refusal is right if no gold passage was shown, and wrong if one was. Truthfulness prices right answers, silence "
+    "and wrong answers (+1, 0 and -1 unless `evaluation` in lorag.yaml says otherwise). A mark that names no passage costs citation "
+    "precision.",
 )
 
 
@@ -269,7 +270,7 @@ def _provenance(settings: Settings, data: DataFolder, versions: Mapping[Role, Ve
 
 def _config(settings: Settings) -> dict[str, Any]:
     """The settings that affect the figures, without addresses, names of keys and folders of the project."""
-    shown = settings.model_dump(mode="json", include={"base", "embedder", "chunking", "retrieval", "judge"})
+    shown = settings.model_dump(mode="json", include={"base", "embedder", "chunking", "retrieval", "judge", "evaluation"})
     return shown | {"engine": settings.generation.engine, "store": settings.store.kind}
 
 

@@ -102,6 +102,7 @@ def identity(
         "contracts": {role.value: contract_hash(role) for role in (Role.REWRITER, Role.SYNTHESIZER, Role.JUDGE, Role.EMBEDDER)},
         "retrieval": settings.retrieval.model_dump(mode="json"),
         "gate": settings.judge.gate,
+        "prices": settings.evaluation.model_dump(mode="json"),
         "chunking": settings.chunking.model_dump(mode="json"),
         "documents": _folder_digest(settings.documents),
         "data": {Path(name).name: digest for name, digest in file_digests(files).items()},

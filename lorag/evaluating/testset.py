@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
@@ -23,7 +23,8 @@ T = TypeVar("T")
 class Sizes:
     """The number of items that the model answers (None: all). Retrieval is always measured on every question.
 
-    `unanswerable` are part of `questions`. `judgments` is per judge task.
+    `unanswerable` are part of `questions`. `judgments` is per judge task. All turns of `conversations` are answered too: none
+    unless asked for, since each takes as long as a question.
     """
 
     questions: int | None = None
@@ -31,11 +32,14 @@ class Sizes:
     turns: int | None = None
     judgments: int | None = None
     seed: int = 0
+    conversations: int | None = 0
 
     @classmethod
-    def at_most(cls, limit: int | None, seed: int) -> Self:
+    def at_most(cls, limit: int | None, seed: int, conversations: int | None = 0) -> Self:
         """`limit` items of each kind, with a quarter of the questions unanswerable. All of them for None."""
-        return cls(seed=seed) if limit is None else cls(limit, limit // 4, limit, limit, seed)
+        if limit is None:
+            return cls(seed=seed, conversations=conversations)
+        return cls(limit, limit // 4, limit, limit, seed, conversations)
 
 
 def read_tests(data: DataFolder, sizes: Sizes, split: str = "test", roles: Sequence[Role] = tuple(Role)) -> TestSet:
@@ -47,8 +51,16 @@ def read_tests(data: DataFolder, sizes: Sizes, split: str = "test", roles: Seque
     turns = data.rewrites(split) if Role.REWRITER in roles else ()
     judgments = data.judgments(split) if Role.JUDGE in roles else ()
     chosen_turns = _draw([row for row in turns if row.history], sizes.turns, sizes.seed)
+    answered = _answered_turns(turns, sizes) if Role.SYNTHESIZER in roles else set[str]()
+    rewritten = {row.id for row in chosen_turns if row.passage_ids}
     return TestSet(
-        chain=_chain(questions, [row for row in chosen_turns if row.passage_ids], sizes, Role.SYNTHESIZER in roles),
+        chain=_chain(
+            questions,
+            [row for row in turns if row.id in rewritten | answered],
+            sizes,
+            Role.SYNTHESIZER in roles,
+            answered,
+        ),
         rewrites=tuple(
             RewriteItem(
                 Query(row.question, row.history),
@@ -88,7 +100,13 @@ def _draw(rows: Sequence[T], limit: int | None, seed: int) -> list[T]:
     return [rows[i] for i in sorted(random.Random(seed).sample(range(len(rows)), limit))]
 
 
-def _chain(questions: Sequence[QuestionRow], turns: Sequence[RewriteRow], sizes: Sizes, answered: bool) -> tuple[ChainItem, ...]:
+def _chain(
+    questions: Sequence[QuestionRow],
+    turns: Sequence[RewriteRow],
+    sizes: Sizes,
+    answered: bool,
+    answered_turns: Collection[str],
+) -> tuple[ChainItem, ...]:
     """Questions, then turns, all in one clustering: a turn and a question about one document are not independent."""
     answered_ids = _answered_ids(questions, sizes)
     chosen = [row for row in questions if row.answerable or row.id in answered_ids]
@@ -97,8 +115,19 @@ def _chain(questions: Sequence[QuestionRow], turns: Sequence[RewriteRow], sizes:
     clusters = [keys[first][0] for first in groups(keys)]
     return (
         *(_question(row, cluster, answered and row.id in answered_ids) for row, cluster in zip(chosen, clusters, strict=False)),
-        *(_turn(row, cluster) for row, cluster in zip(turns, clusters[len(chosen) :], strict=True)),
+        *(_turn(row, cluster, row.id in answered_turns) for row, cluster in zip(turns, clusters[len(chosen) :], strict=True)),
     )
+
+
+def _answered_turns(rows: Sequence[RewriteRow], sizes: Sizes) -> set[str]:
+    """The ids of all turns of the conversations that are answered whole. A conversation with a turn that has no gold answer is
+    none of them."""
+    turns: dict[str, list[RewriteRow]] = {}
+    for row in rows:
+        if row.conversation:
+            turns.setdefault(row.conversation, []).append(row)
+    whole = [each for each in turns.values() if all((row.answers and row.passage_ids) or row.answerable is False for row in each)]
+    return {row.id for each in _draw(whole, sizes.conversations, sizes.seed) for row in each}
 
 
 def _answered_ids(rows: Sequence[QuestionRow], sizes: Sizes) -> set[str]:
@@ -133,10 +162,11 @@ def _question(row: QuestionRow, cluster: str, answered: bool) -> ChainItem:
     return ChainItem(query, gold, answered=answered)
 
 
-def _turn(row: RewriteRow, cluster: str) -> ChainItem:
-    """An item that counts for retrieval only: a turn's gold answer is a whole sentence, which EM and F1 do not fit."""
-    gold = GoldAnswer(row.id, row.answers, True, row.passage_ids, row.quotes, cluster)
-    return ChainItem(Query(row.question, row.history), gold, row.rewrite, answered=False)
+def _turn(row: RewriteRow, cluster: str, answered: bool) -> ChainItem:
+    """A turn, which counts for retrieval alone unless its conversation is answered. Its gold answer is a sentence."""
+    answerable = row.answerable is not False or not answered
+    gold = GoldAnswer(row.id, row.answers, answerable, row.passage_ids if answerable else (), row.quotes, cluster, sentence=True)
+    return ChainItem(Query(row.question, row.history), gold, row.rewrite, answered, row.conversation)
 
 
 def _judgments(rows: Sequence[JudgeRow], data: DataFolder, sizes: Sizes) -> tuple[JudgeItem, ...]:

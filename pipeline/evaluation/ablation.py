@@ -42,12 +42,16 @@ OWN_METRIC: Mapping[Role, str] = {
 
 @dataclass(frozen=True, slots=True)
 class ChainItem:
-    """A test question. `gold.passage_ids` also score retrieval; `answered` says whether the synthesizer runs too."""
+    """A test question. `gold.passage_ids` also score retrieval; `answered` says whether the synthesizer runs too.
+
+    `conversation` is that of a turn, empty for a question of its own.
+    """
 
     query: Query
     gold: GoldAnswer
     gold_rewrite: str = ""
     answered: bool = True
+    conversation: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from lorag.pipeline.evaluation.ablation import (
 )
 from lorag.pipeline.evaluation.answers import score_answers
 from lorag.pipeline.evaluation.judgments import Judged
+from lorag.pipeline.evaluation.pricing import PLAIN_PRICES, Prices
 from lorag.pipeline.evaluation.retrieval import score_run
 from lorag.pipeline.evaluation.rewrites import score_rewrites
 from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable
@@ -55,6 +56,7 @@ class Parts:
     frozen: Retriever
     tuned: Retriever | None = None
     options: ChainOptions = field(default_factory=ChainOptions)
+    prices: Prices = PLAIN_PRICES
 
     def stages(self, on: frozenset[Role]) -> tuple[Stage, ...]:
         """The chain with these adapters on, as it would serve."""
@@ -146,7 +148,7 @@ class Bench:
         if "answers" in parts:
             items = [item for item in tests.chain if item.answered]
             ended = self._states(stages, [item.query for item in items], ANSWERS)
-            answers = self._cached(_stage_key(stages, ANSWERS), lambda: _score_answers(items, ended))
+            answers = self._cached(_stage_key(stages, ANSWERS), lambda: _score_answers(items, ended, self._parts.prices))
             for item, state in zip(items, ended, strict=True):
                 responses[item.gold.id] = state.response()
                 searches.setdefault(item.gold.id, Search(state.rewrite, state.hits, state.ranking))
@@ -189,11 +191,11 @@ def _untimed(result: StageResult) -> StageResult:
     return result if result.record is None else replace(result, record=replace(result.record, seconds=0.0))
 
 
-def _score_answers(items: Sequence[ChainItem], states: Sequence[ChainState]) -> ScoreTable:
+def _score_answers(items: Sequence[ChainItem], states: Sequence[ChainState], prices: Prices) -> ScoreTable:
     ended = {item.gold.id: state.response() for item, state in zip(items, states, strict=True)}
     answers = {id_: response.answer for id_, response in ended.items()}
     shown = {id_: [hit.passage for hit in response.trace.hits] for id_, response in ended.items()}
-    return score_answers([item.gold for item in items], answers, shown)
+    return score_answers([item.gold for item in items], answers, shown, prices)
 
 
 def _score_hits(items: Sequence[ChainItem], states: Sequence[ChainState]) -> ScoreTable:

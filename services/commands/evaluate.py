@@ -35,6 +35,9 @@ def chain(
     limit: Annotated[
         int | None, typer.Option("--limit", metavar="N", min=1, help="Only N test items.", show_default="all")
     ] = None,
+    conversations: Annotated[
+        int, typer.Option("--conversations", metavar="N", min=0, help="Answer every turn of N conversations too.")
+    ] = 0,
     keep: Annotated[
         Path | None,
         typer.Option("--out", metavar="DIR", help="Keep every row there as it is done; stopped, run the same command again."),
@@ -56,6 +59,7 @@ def chain(
             found = opened.evaluate(
                 data,
                 limit=limit,
+                conversations=conversations,
                 out=keep,
                 on_progress=lambda what, done, total: bars.update(REQUESTS, done, total, what),
                 on_documents=lambda done, total: bars.update(DOCUMENTS, done, total),

@@ -10,6 +10,7 @@ from lorag.services.terminal import cell, out, show, table
 if TYPE_CHECKING:
     from lorag.evaluating.details import Details, JudgeDetail, Outcomes
     from lorag.pipeline.evaluation.alce import AlceScores
+    from lorag.pipeline.evaluation.conversations import ConversationScores
     from lorag.pipeline.evaluation.journal import Usage
     from lorag.pipeline.evaluation.judge_evaluation import SupportVerdicts
     from lorag.pipeline.evaluation.refusal_scores import RefusalScores
@@ -26,6 +27,7 @@ def show_details(details: Details | None, usage: Sequence[Usage]) -> None:
         _show_support(details.support)
         _show_refusals(details.refusals)
         _show_alce(details.alce)
+        _show_conversations(details.conversations)
     _show_usage(usage)
     if details is not None:
         _show_outcomes(details.outcomes)
@@ -105,6 +107,18 @@ def _show_alce(found: Sequence[AlceScores]) -> None:
     rows = table("citations", "entailed by", ">recall", ">precision", ">answers", title="Citations by statement (ALCE)")
     for each in found:
         rows.add_row(cell(each.configuration), each.entailment, _figure(each.recall), _figure(each.precision), str(each.answers))
+    out().print(rows)
+
+
+def _show_conversations(found: Sequence[ConversationScores]) -> None:
+    if not found:
+        return
+    rows = table(
+        "conversations", ">turns right", ">all turns right", ">vital nuggets", title="Conversations, every turn answered"
+    )
+    for each in found:
+        turns, whole = f"{each.right} of {each.turns}", f"{each.whole} of {each.conversations}"
+        rows.add_row(cell(each.configuration), turns, whole, _figure(each.vital))
     out().print(rows)
 
 

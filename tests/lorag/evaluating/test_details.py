@@ -103,7 +103,7 @@ def test_the_details_of_a_run() -> None:
     assert took["support", "j"]["requests"] == 3 + 2 * 2 + 2  # labelled judgments, answers of both ends, their cited statements
     assert took["written labels", "j"]["requests"] == 3
     assert {stage for stage, _ in took} == {"synthesize", "support", "written labels"}
-    assert found.to_json().keys() == {"rewrites", "judges", "support", "refusals", "alce", "outcomes"}
+    assert found.to_json().keys() == {"rewrites", "judges", "support", "refusals", "alce", "conversations", "outcomes"}
 
 
 def test_without_a_judge_adapter_no_answer_is_judged() -> None:

@@ -222,3 +222,34 @@ def test_intents_that_the_project_does_not_name_are_told_with_what_to_do(data: D
     lay(data.folder, {"judge": [judgment(0, "intent", "ask", group="g1")]}, "train")
     with pytest.raises(DataError, match="1 items of test/judge.jsonl are in train/judge.jsonl too, such as group g1"):
         bare.check_leaks(Role.JUDGE)
+
+
+def test_the_turns_of_whole_conversations_are_answered_if_asked_for(tmp_path: Path) -> None:
+    """Each of three has a first turn without history; one lacks a gold answer, and one ends with a question that has none."""
+    gold = {"passage_ids": ["d1.md#1"], "answers": ["Soon."], "quotes": ["soon"]}
+    rows = {
+        **ROWS,
+        "rewriter": [
+            turn(1, id="a1", conversation="a", history=[], **gold),
+            turn(2, id="a2", conversation="a", **gold),
+            turn(3, id="b1", conversation="b", history=[], **gold),
+            turn(4, id="b2", conversation="b", answerable=False),
+            turn(5, id="c1", conversation="c", history=[], **gold),
+            turn(6, id="c2", conversation="c"),
+        ],
+    }
+    data = lay(tmp_path, rows)
+    turns = [item for item in read_tests(data, Sizes(conversations=None)).chain if item.gold.sentence]
+    assert [(item.gold.id, item.answered, item.gold.answerable) for item in turns] == [
+        ("a1", True, True),
+        ("a2", True, True),
+        ("b1", True, True),
+        ("b2", True, False),
+    ]
+    assert {item.conversation for item in turns} == {"a", "b"}
+    assert (
+        len({item.gold.id[0] for item in read_tests(data, Sizes(conversations=1)).chain if item.conversation and item.answered})
+        == 1
+    )
+    assert not any(item.answered for item in read_tests(data, Sizes()).chain if item.gold.sentence)
+    assert not any(item.answered for item in read_tests(data, Sizes(conversations=None), roles=(Role.REWRITER,)).chain)
