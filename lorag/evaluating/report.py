@@ -56,8 +56,8 @@ NOTES = (
     "A refused answerable question scores 0 in EM, F1 and citations. Unparsed replies are scored as they stand, and counted.",
     "EM and F1 compare numbers as quantities: 1.5 m is 150 cm and not 15 m. SQuAD EM and SQuAD F1 are the official figures.",
     "A refusal is right if no gold passage was shown, and wrong if one was. Truthfulness prices right answers, silence "
-    "and wrong answers (+1, 0 and -1 unless `evaluation` in lorag.yaml says otherwise). A mark that names no passage costs citation "
-    "precision.",
+    "and wrong answers (+1, 0 and -1 unless `evaluation` in lorag.yaml says otherwise). A mark that names no passage costs "
+    "citation precision.",
 )
 
 
