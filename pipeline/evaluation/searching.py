@@ -90,8 +90,7 @@ def search_hybrid(
     from lorag.pipeline.retrieval.weights import SearchWeights
 
     weights = weights or SearchWeights()
-    late = LateInteraction(embedder, weights.tokens_share) if weights.tokens else None
-    pool, share = (max(POOL, k) if late else k), weights.words_share
+    pool, share = (max(POOL, k) if weights.tokens else k), weights.words_share
 
     words, name = Bm25Encoder(), "collection"
     with tempfile.TemporaryDirectory(prefix="lorag-") as folder:
@@ -117,7 +116,7 @@ def search_hybrid(
         query: rank(Scored(str(point.payload["id"]), point.score) for point in points)[:pool]
         for query, points in zip(embedded.query_ids, found, strict=True)
     }
-    return run if late is None else _late(collection, run, late, k)
+    return _late(collection, run, LateInteraction(embedder), k, weights.tokens_share) if weights.tokens else run
 
 
 def pool_size(k: int) -> int:
@@ -137,11 +136,11 @@ def rerank(collection: BeirCollection, run: Run, reranker: Reranker) -> dict[str
     return found
 
 
-def _late(collection: BeirCollection, run: Run, late: LateInteraction, k: int) -> dict[str, tuple[Scored, ...]]:
+def _late(collection: BeirCollection, run: Run, late: LateInteraction, k: int, share: float) -> dict[str, tuple[Scored, ...]]:
     found = {}
     for query, ranking in run.items():
         hits = [Hit(_passage(scored.passage_id, collection.passages), scored.score) for scored in ranking]
-        (ordered,) = late.rerank_many([collection.queries[query]], [hits], k)
+        (ordered,) = late.rerank_many([collection.queries[query]], [hits], k, share)
         found[query] = tuple(Scored(hit.passage.id, hit.score) for hit in ordered)
     return found
 

@@ -30,7 +30,7 @@ from lorag.pipeline.retrieval.chunking import chunk
 from lorag.pipeline.retrieval.embedder import Embedder
 from lorag.pipeline.retrieval.encoder_identity import EncoderIdentity
 from lorag.pipeline.retrieval.ingest import Chunking, Ingester, IngestReport, Progress, Written, belongs
-from lorag.pipeline.retrieval.late_interaction import POOL, LateInteraction
+from lorag.pipeline.retrieval.late_interaction import CACHE_BYTES, POOL, LateInteraction
 from lorag.pipeline.retrieval.loading import Loaded, load_folder
 from lorag.pipeline.retrieval.partition import ORIGIN, UPLOADS, Partition, check_tenant, file_name, partition_of, tenant_filter
 from lorag.pipeline.retrieval.payload import FIELDS, from_payload, payload_filter
@@ -105,7 +105,7 @@ class IndexedFile:
 class Index:
     """One tenant's passages in `store`, embedded by `embedder`. Nothing is opened or loaded until an operation needs it.
 
-    Without `tenant` they are the project's own. `owner` is the project; without one owners of collections are not checked.
+    `token_cache` bytes hold token vectors for late interaction. Without `tenant` they are the project's own. `owner` is the project; without one owners of collections are not checked.
 
     Every operation may raise StoreError, IndexOwned if the collection is another project's; those that compare vectors raise
     IndexMismatch if another encoder filled the collection.
@@ -120,6 +120,7 @@ class Index:
         chunking: Chunking | None = None,
         bm25: Bm25Settings | None = None,
         weights: SearchWeights | None = None,
+        token_cache: int = CACHE_BYTES,
         tenant: str = "",
         owner: Owner | None = None,
     ) -> None:
@@ -130,7 +131,7 @@ class Index:
         self._chunking = chunking or Chunking()
         self._bm25 = Bm25Encoder(bm25)
         self._weights = weights or SearchWeights()
-        self._late = LateInteraction(embedder, self._weights.tokens_share) if self._weights.tokens else None
+        self._late = LateInteraction(embedder, cache_bytes=token_cache)
         self._checked: set[str] = set()
         self._searchable: set[str] = set()
         self._owner = owner
@@ -142,6 +143,12 @@ class Index:
         """The index of `tenant`, on the same store and encoder. Raises InputError for a bad name."""
         view = copy.copy(self)
         view._tenant = check_tenant(tenant)
+        return view
+
+    def weighted(self, weights: SearchWeights) -> Self:
+        """The same index, searched with other weights."""
+        view = copy.copy(self)
+        view._weights = weights
         return view
 
     def pinned(self) -> Self:
@@ -264,8 +271,8 @@ class Index:
         collection = self._current()
         if not texts:
             return []
-        late = self._late if hybrid else None
-        pool = k if late is None else max(POOL, k)
+        late = hybrid and self._weights.tokens > 0
+        pool = max(POOL, k) if late else k
         vectors = self._embedder.embed_queries(texts)
         share = self._weights.words_share
         searches = [
@@ -274,7 +281,7 @@ class Index:
         ]
         found = self._store.search(collection, searches, 2 * pool + TIES, filter=payload_filter(self._tenant, filter))
         hits = [_best([Hit(from_payload(point.payload), point.score) for point in points], pool) for points in found]
-        return hits if late is None else late.rerank_many(texts, hits, k)
+        return self._late.rerank_many(texts, hits, k, self._weights.tokens_share) if late else hits
 
     def passages(self, filter: Filter | None = None) -> Iterator[Passage]:
         """All passages of the tenant, or those that match, in an arbitrary but constant order."""

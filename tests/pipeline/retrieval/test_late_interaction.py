@@ -42,16 +42,16 @@ def test_without_tokens_there_is_no_score() -> None:
 
 def test_the_own_score_counts_its_share_and_equals_go_by_id() -> None:
     hits = [hit("c", "red pump", 0.4), hit("b", "blue mast", 0.2), hit("a", "blue mast", 0.2)]
-    (ordered,) = LateInteraction(HashingEmbedder(4096), 0.75).rerank_many(["blue mast"], [hits], 3)
+    (ordered,) = LateInteraction(HashingEmbedder(4096)).rerank_many(["blue mast"], [hits], 3, 0.75)
     assert [each.passage.id for each in ordered] == ["a", "b", "c"]
     assert [each.score for each in ordered] == pytest.approx([0.75 + 0.05, 0.75 + 0.05, 0.1], abs=1e-3)
     assert ordered[0].score == ordered[1].score
 
 
 def test_no_question_and_no_hit() -> None:
-    late = LateInteraction(HashingEmbedder(), 1.0)
-    assert late.rerank_many([], [], 3) == []
-    assert late.rerank_many(["why?"], [[]], 3) == [[]]
+    late = LateInteraction(HashingEmbedder())
+    assert late.rerank_many([], [], 3, 1.0) == []
+    assert late.rerank_many(["why?"], [[]], 3, 1.0) == [[]]
 
 
 class Counting(HashingEmbedder):
@@ -67,15 +67,15 @@ class Counting(HashingEmbedder):
 def test_passages_are_read_once_and_the_longest_unused_are_dropped_first() -> None:
     embedder = Counting()
     one = 8 * 2 + 2 * 8  # an id of 8 bytes and 8 half-precision numbers
-    late = LateInteraction(embedder, 1.0, cache_bytes=2 * one)
+    late = LateInteraction(embedder, cache_bytes=2 * one)
     for name in ("ant", "bee", "ant", "cow", "ant", "bee"):
-        late.rerank_many(["which?"], [[hit(name, name)]], 1)
+        late.rerank_many(["which?"], [[hit(name, name)]], 1, 1.0)
     assert embedder.read == ["ant", "bee", "cow", "bee"]
 
 
 def test_a_passage_larger_than_the_cache_is_still_scored() -> None:
-    late = LateInteraction(Counting(), 1.0, cache_bytes=1)
-    ((found,),) = late.rerank_many(["ant"], [[hit("a", "ant ant")]], 1)
+    late = LateInteraction(Counting(), cache_bytes=1)
+    ((found,),) = late.rerank_many(["ant"], [[hit("a", "ant ant")]], 1, 1.0)
     assert found.score == pytest.approx(1.0, abs=1e-3)
 
 
