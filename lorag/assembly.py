@@ -136,17 +136,24 @@ def open_index(settings: Settings, embedder: Embedder | None = None, store: Vect
 
     chunking = Chunking(settings.chunking.max_chars, settings.chunking.min_chars)
     opened = store or open_store(settings)
-    name, owner, weights = settings.store.collection, ProjectId(settings.project), search_weights(settings)
+    name, owner = settings.store.collection, ProjectId(settings.project)
     encoder = embedder or open_embedder(settings)
+    weights = search_weights(settings, encoder)
     return Index(opened, encoder, name=name, chunking=chunking, owner=owner, weights=weights)
 
 
-def search_weights(settings: Settings) -> SearchWeights:
-    """The weights of a hybrid search's scores. A cross-encoder, if the settings name one, takes the place of late interaction."""
-    from lorag.pipeline.retrieval.weights import SearchWeights
+def search_weights(settings: Settings, embedder: Embedder) -> SearchWeights:
+    """The weights of a hybrid search with this encoder: of lorag.yaml, else chosen by `tune_search`, else the defaults.
 
-    chosen = settings.retrieval.weights
-    return SearchWeights(chosen.words, chosen.vectors, 0.0 if settings.retrieval.rerank else chosen.tokens)
+    A cross-encoder, if the settings name one, takes the place of late interaction. Raises ConfigError for a damaged file.
+    """
+    from lorag.pipeline.retrieval.weights import SearchWeights
+    from lorag.search_tuning import stored_weights
+
+    given = settings.retrieval.weights
+    chosen = SearchWeights(given.words, given.vectors, given.tokens) if given else stored_weights(settings.project, embedder)
+    weights = chosen or SearchWeights()
+    return replace(weights, tokens=0.0) if settings.retrieval.rerank else weights
 
 
 def open_base(settings: Settings, roles: Sequence[Role] = GENERATION_ROLES) -> SharedBase:
@@ -297,8 +304,8 @@ def serving_retrieval(settings: Settings) -> Retrieval:
     """The project's retrieval for training: with the encoder, the fusion and the reranker that serve. Opens nothing yet."""
     from lorag.training.passage_search import Retrieval
 
-    chosen, weights = settings.retrieval, search_weights(settings)
-    return Retrieval(chosen.k, partial(open_embedder, settings), partial(open_retriever, settings), weights)
+    weights = partial(search_weights, settings)
+    return Retrieval(settings.retrieval.k, partial(open_embedder, settings), partial(open_retriever, settings), weights)
 
 
 def open_reranker(settings: Settings) -> Reranker | None:

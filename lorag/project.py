@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from lorag.pipeline.engine.protocol import Engine
     from lorag.pipeline.engine.weights import Precision
     from lorag.pipeline.evaluation.report.records import Report
+    from lorag.pipeline.evaluation.search_weights import ChosenWeights
     from lorag.pipeline.retrieval.embedder import Embedder
     from lorag.pipeline.retrieval.index import Index
     from lorag.pipeline.retrieval.ingest import IngestReport
@@ -189,6 +190,18 @@ class Project:
         folder = run or self.run_folder(wanted, resume=resume)
         callbacks = TrainingCallbacks(on_progress, on_notice, on_measured)
         return train_adapter(self.settings, self.registry, spec, folder, resume=resume, callbacks=callbacks)
+
+    def tune_search(self, data: str | Path, *, on_progress: Callable[[int, int], None] | None = None) -> ChosenWeights:
+        """Choose how much words, vectors and token vectors count in a search, on `data`/dev/embedder.jsonl.
+
+        The choice is stored for the encoder that serves and holds from the next question on. `on_progress` gets the choices
+        measured and their number. Raises DataError, ConfigError, NothingIngested.
+        """
+        from lorag.search_tuning import tune_search
+
+        chosen = tune_search(self.settings, Path(data), self.parts.index(), on_progress)
+        self.parts.refresh(Role.EMBEDDER)
+        return chosen
 
     def plan(
         self,

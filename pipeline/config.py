@@ -176,11 +176,12 @@ class SearchWeightSettings(_Strict):
 
 
 class RetrievalSettings(_Strict):
-    """How passages are found. `rerank` is a cross-encoder's hub id or folder."""
+    """How passages are found. `weights` null means those that were chosen on dev questions, or else the defaults. `rerank` is a
+    cross-encoder's hub id or folder."""
 
     k: Annotated[int, Field(ge=1, le=100)] = 4
     hybrid: bool = True
-    weights: SearchWeightSettings = SearchWeightSettings()
+    weights: SearchWeightSettings | None = None
     rerank: OneLine | None = None
 
 
@@ -383,15 +384,10 @@ retrieval:
   k: 4
   # true: vectors, BM25 words and the encoder's token vectors together. false: vectors alone.
   hybrid: true
-  # How much each of the three counts. Only the proportions matter; 0 leaves one out.
-  weights:
-    # BM25 on the stemmed words of headings and text.
-    words: 0.2
-    # The cosine of question and passage.
-    vectors: 0.25
-    # Late interaction: each token of the question against the nearest token of the passage. It orders the 30 best passages of
-    # the other two and reads them with the encoder at the first need, which takes a CPU some tenths of a second.
-    tokens: 1.0
+  # How much each of the three counts, such as {words: 0.2, vectors: 0.25, tokens: 1.0}; only the proportions matter, and 0
+  # leaves one out. null: as `lorag tune-search` chose on dev questions, else these. Token vectors order the 50 best passages of
+  # the other two: the encoder reads a passage again at the first need, which takes a CPU up to a second a question.
+  weights: null
   # Cross-encoder that orders the found passages anew: a hub id or folder. null: none.
   rerank: null
 

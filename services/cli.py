@@ -24,6 +24,7 @@ from lorag.services.commands.init import init
 from lorag.services.commands.merge import merge
 from lorag.services.commands.serve import serve
 from lorag.services.commands.train import train
+from lorag.services.commands.tune_search import tune_search
 from lorag.services.failures import BUG, CommandGroup, report_bug
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -38,6 +39,7 @@ adapters.app.command("merge")(merge)
 app.add_typer(adapters.app, name="adapters")
 app.add_typer(data.app, name="data")
 app.add_typer(keys.app, name="keys")
+app.command("tune-search")(tune_search)
 app.command("doctor")(doctor)
 
 

@@ -37,14 +37,14 @@ QUERY_BATCH = 256
 class Retrieval:
     """How the project retrieves when it serves; `k` passages go to the synthesizer.
 
-    Encoder and retriever stage are opened if they are needed, and closed before a model trains. `weights` are those of the
-    index's scores.
+    Encoder and retriever stage are opened if they are needed, and closed before a model trains. `weights` gives those
+    of the index's scores.
     """
 
     k: int
     open_embedder: Callable[[], Embedder]
     open_retriever: Callable[[Searcher], Retriever]
-    weights: SearchWeights = SearchWeights()
+    weights: Callable[[Embedder], SearchWeights] = lambda embedder: SearchWeights()
 
 
 def plain_retrieval(model: str, k: int) -> Retrieval:
@@ -104,7 +104,8 @@ class PassageSearch:
         from lorag.pipeline.retrieval.index import Index
 
         folder = self._opened.enter_context(tempfile.TemporaryDirectory(prefix="lorag-"))
-        index = Index(EdgeStore(Path(folder)), self._retrieval.open_embedder(), weights=self._retrieval.weights)
+        embedder = self._retrieval.open_embedder()
+        index = Index(EdgeStore(Path(folder)), embedder, weights=self._retrieval.weights(embedder))
         self._opened.callback(index.close)
         index.replace_all([as_passage(row, held_out=row.id in self._held_out) for row in self._passages.values()])
         return self._retrieval.open_retriever(index)

@@ -105,7 +105,8 @@ class IndexedFile:
 class Index:
     """One tenant's passages in `store`, embedded by `embedder`. Nothing is opened or loaded until an operation needs it.
 
-    `token_cache` bytes hold token vectors for late interaction. Without `tenant` they are the project's own. `owner` is the project; without one owners of collections are not checked.
+    Without `tenant` they are the project's own. `owner` is the project; without one owners of collections are not checked.
+    `token_cache` bytes hold token vectors for late interaction.
 
     Every operation may raise StoreError, IndexOwned if the collection is another project's; those that compare vectors raise
     IndexMismatch if another encoder filled the collection.
@@ -138,6 +139,11 @@ class Index:
         self._owned: set[str] = set()
         self._tenant = check_tenant(tenant)
         self._pinned = ""
+
+    @property
+    def embedder(self) -> Embedder:
+        """The encoder of questions and passages."""
+        return self._embedder
 
     def for_tenant(self, tenant: str) -> Self:
         """The index of `tenant`, on the same store and encoder. Raises InputError for a bad name."""

@@ -22,7 +22,6 @@ from lorag.pipeline.records import Role
 from lorag.pipeline.retrieval.chunking import chunk
 from lorag.pipeline.retrieval.loading import load_folder
 
-WEIGHTS = {"words": 0.2, "vectors": 0.25, "tokens": 1.0}
 FLOORS = {
     "rewrites": {UNCHANGED, HISTORY_FIRST},
     "retrieval": {BM25, BM25_HISTORY},
@@ -100,7 +99,7 @@ def test_the_report_has_every_combination_and_its_effects(report: Path) -> None:
     assert asked == {"rewrite", "synthesize", "support"}
     provenance = found["provenance"]
     assert provenance["tests"]["questions answered"] == 3
-    assert provenance["config"]["retrieval"] == {"k": 4, "hybrid": True, "weights": WEIGHTS, "rerank": None}
+    assert provenance["config"]["retrieval"] == {"k": 4, "hybrid": True, "weights": None, "rerank": None}
     assert provenance["config"]["judge"]["gate"] is None
     assert len(provenance["digests"]["weights of embedder"]) == 16 and "test/rewriter.jsonl" in provenance["digests"]
     page = report.read_text(encoding="utf-8")

@@ -1,0 +1,137 @@
+"""Chooses the weights of a project's search on dev questions, and stores them for the encoder that they were chosen with.
+
+    PROJECT/.lorag/search.json     digest of an encoder → weights, and the evidence for them
+
+Knows no terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lorag.pipeline.errors import ConfigError, DataError, InputError
+from lorag.pipeline.retrieval.weights import SearchWeights
+from lorag.pipeline.storage.atomic import make_folder, write_file
+from lorag.pipeline.storage.locks import locked
+
+if TYPE_CHECKING:
+    from lorag.pipeline.config import Settings
+    from lorag.pipeline.evaluation.search_weights import ChosenWeights
+    from lorag.pipeline.retrieval.embedder import Embedder
+    from lorag.pipeline.retrieval.index import Index
+    from lorag.training.data.rows import EmbedRow
+
+FILE = Path(".lorag/search.json")
+METRIC = "nDCG@10"
+DEPTH = 10
+BATCH = 16
+"""Questions searched for together."""
+
+
+def stored_weights(project: Path, embedder: Embedder) -> SearchWeights | None:
+    """The weights that were chosen with this encoder, if any. Raises ConfigError for a damaged file."""
+    entry = _read(project).get(embedder.identity.digest()) if (project / FILE).is_file() else None
+    if entry is None:
+        return None
+    try:
+        return SearchWeights.from_dict(entry["weights"])
+    except (KeyError, TypeError, ValueError, InputError) as error:
+        raise _damaged(project, str(error)) from error
+
+
+def tune_search(
+    settings: Settings, data: Path, index: Index, on_progress: Callable[[int, int], None] | None = None
+) -> ChosenWeights:
+    """Choose weights on `data`/dev/embedder.jsonl, searched in the project's `index`, and store them for its encoder.
+
+    Raises DataError if a row names a passage that the index does not hold, and for a missing file; ConfigError if lorag.yaml sets
+    the weights, which would win; StoreError for an empty index.
+    """
+    from lorag.pipeline.evaluation.search_weights import GRID, choose_weights
+    from lorag.pipeline.records import Role
+    from lorag.pipeline.storage.digests import file_digest
+    from lorag.training.dataset import DataFolder
+
+    if settings.retrieval.weights is not None:
+        raise ConfigError("lorag.yaml sets `retrieval.weights`, which would win over chosen ones; set it to null first")
+    if not settings.retrieval.hybrid:
+        raise ConfigError("lorag.yaml sets `retrieval.hybrid: false`, a search by vectors alone; weights are for a hybrid one")
+    folder = DataFolder(data, settings.judge.intents)
+    rows = folder.embed_rows("dev")
+    _require_known(rows, index)
+    late = not settings.retrieval.rerank
+    grid = GRID if late else tuple(dict.fromkeys(SearchWeights(each.words, each.vectors, 0.0) for each in GRID))
+    chosen = choose_weights(
+        lambda weights: _scores(rows, index.weighted(weights)), [_group(row) for row in rows], grid, on_progress
+    )
+    encoder = index.embedder.identity
+    evidence = {"rows": file_digest(folder.file("dev", Role.EMBEDDER)), "encoder": encoder.describe()}
+    _store(settings.project, encoder.digest(), {**as_json(chosen), **evidence})
+    return chosen
+
+
+def as_json(chosen: ChosenWeights) -> dict[str, Any]:
+    """The choice and its evidence. A standard error that is not known, of a single group, is null."""
+    tried = [each.to_dict() for each in chosen.tried]
+    return {
+        "weights": chosen.weights.to_dict(),
+        "metric": METRIC,
+        "questions": chosen.questions,
+        "groups": chosen.groups,
+        "tried": [{**each, "error": each["error"] if math.isfinite(each["error"]) else None} for each in tried],
+    }
+
+
+def _scores(rows: tuple[EmbedRow, ...], index: Index) -> list[float]:
+    from lorag.pipeline.evaluation.retrieval import score_run
+    from lorag.pipeline.evaluation.trec import Scored
+
+    run: dict[str, tuple[Scored, ...]] = {}
+    for start in range(0, len(rows), BATCH):
+        part = rows[start : start + BATCH]
+        for row, hits in zip(part, index.search_many([row.query for row in part], DEPTH), strict=True):
+            run[row.query_id] = tuple(Scored(hit.passage.id, hit.score) for hit in hits)
+    scored = score_run({row.query_id: dict.fromkeys(row.positive_ids, 1) for row in rows}, run, (METRIC,)).per_query[METRIC]
+    return [scored[row.query_id] for row in rows]
+
+
+def _group(row: EmbedRow) -> str:
+    from lorag.training.data.rows import document_of
+
+    return row.group or document_of(row.positive_ids[0])
+
+
+def _require_known(rows: tuple[EmbedRow, ...], index: Index) -> None:
+    known = {passage.id for passage in index.passages()}
+    for row in rows:
+        if lacking := [each for each in row.positive_ids if each not in known]:
+            raise DataError(
+                f"dev row {row.query_id!r} names passage {lacking[0]!r}, which the index does not hold; take rows of the "
+                "documents that were ingested"
+            )
+
+
+def _read(project: Path) -> Mapping[str, Any]:
+    try:
+        content = json.loads((project / FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise _damaged(project, str(error)) from error
+    if not isinstance(content, dict):
+        raise _damaged(project, "it is no object")
+    return content
+
+
+def _store(project: Path, encoder: str, entry: Mapping[str, Any]) -> None:
+    make_folder((project / FILE).parent)
+    with locked((project / FILE).parent):
+        write_file(project / FILE, json.dumps({**_read(project), encoder: entry}, indent=1) + "\n")
+
+
+def _damaged(project: Path, reason: str) -> ConfigError:
+    return ConfigError(f"{project / FILE}: holds no search weights ({reason}); delete it, or run `lorag tune-search` again")

@@ -1,0 +1,58 @@
+"""Choosing search weights: the best mean wins only if it is clear of the default by a standard error."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pytest
+
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.evaluation.search_weights import GRID, choose_weights
+from lorag.pipeline.retrieval.weights import SearchWeights
+
+DEFAULT, OTHER, THIRD = SearchWeights(), SearchWeights(1.0, 1.0, 0.0), SearchWeights(1.0, 0.0, 0.0)
+GROUPS = ("a", "a", "b", "b")
+
+
+def chosen_of(scores: dict[SearchWeights, Sequence[float]], groups: Sequence[str] = GROUPS) -> SearchWeights:
+    return choose_weights(scores.__getitem__, groups, tuple(scores)).weights
+
+
+def test_the_best_mean_wins_if_it_is_clear() -> None:
+    scores = {DEFAULT: (0.1, 0.2, 0.3, 0.4), OTHER: (0.5, 0.6, 0.6, 0.7), THIRD: (0.2, 0.3, 0.4, 0.5)}
+    found = choose_weights(scores.__getitem__, GROUPS, tuple(scores))
+    assert found.weights == OTHER
+    assert (found.questions, found.groups) == (4, 2)
+    assert [each.mean for each in found.tried] == pytest.approx([0.25, 0.6, 0.35])
+    assert [each.difference for each in found.tried] == pytest.approx([0.0, 0.35, 0.1])
+    # By hand: differences .4 .4 .3 .3, group sums about the mean +.1 and -.1: sqrt(2 / 1 · .02) / 4.
+    assert found.tried[1].error == pytest.approx(math.sqrt(0.04) / 4)
+
+
+def test_a_gain_within_a_standard_error_keeps_the_default() -> None:
+    """Differences .5 .5 -.4 -.4: mean .05, error sqrt(2 · 2 · .81) / 4 = .45."""
+    assert chosen_of({DEFAULT: (0.2, 0.2, 0.6, 0.6), OTHER: (0.7, 0.7, 0.2, 0.2)}) == DEFAULT
+
+
+def test_one_group_decides_nothing() -> None:
+    scores = {DEFAULT: (0.1, 0.1, 0.1, 0.1), OTHER: (0.9, 0.9, 0.9, 0.8)}
+    assert chosen_of(scores, ("a",) * 4) == DEFAULT
+    assert choose_weights(scores.__getitem__, ("a",) * 4, tuple(scores)).tried[1].error == math.inf
+
+
+def test_without_questions_it_is_refused_before_any_search() -> None:
+    with pytest.raises(InputError, match="no question to choose search weights on"):
+        choose_weights(lambda weights: pytest.fail("searched"), ())
+
+
+def test_the_grid_begins_with_the_default_and_holds_each_single_search() -> None:
+    assert GRID[0] == DEFAULT
+    assert {SearchWeights(1.0, 0.0, 0.0), SearchWeights(0.0, 1.0, 0.0)} <= set(GRID)
+    assert len(set(GRID)) == len(GRID)
+
+
+def test_progress_counts_the_choices() -> None:
+    calls: list[tuple[int, int]] = []
+    choose_weights(lambda weights: (0.5, 0.5), ("a", "b"), (DEFAULT, OTHER), lambda done, total: calls.append((done, total)))
+    assert calls == [(1, 2), (2, 2)]
