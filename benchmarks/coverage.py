@@ -3,7 +3,7 @@
     python -m benchmarks.coverage [--quick] [--out FILE]
 
 Test sets are drawn from populations whose true values are known, and go through the code that serves: `mean_interval` and
-`macro_f1_interval` for figures, `held_out_claim` for paired differences, and admission for promotions. A population has groups
+`macro_f1_interval` for figures, `held_out_claim` for paired differences, and the gate for promotions. A population has groups
 (documents, conversations) whose items are alike: the normal scores behind the values have a correlation of `LIKENESS` within a
 group, and the two systems' scores of an item one of `SHARED`. Groups are equal, or skewed (a few hold most of the items).
 
@@ -27,9 +27,9 @@ from scipy import stats
 
 from benchmarks.provenance import commit, save
 from lorag.evaluating.claims import held_out_claim
-from lorag.pipeline.adapters.admission import require_evidence
 from lorag.pipeline.adapters.card import AdapterCard, read_card
 from lorag.pipeline.adapters.evidence import BARE_BASE, DataOrigin, Evidence, EvidenceData
+from lorag.pipeline.adapters.gate import require_better
 from lorag.pipeline.adapters.starters import bundled_starters
 from lorag.pipeline.errors import AdapterError
 from lorag.pipeline.evaluation.ablation import NDCG, Configuration, Measured
@@ -203,9 +203,9 @@ def measured(name: str, values: Sequence[float] = (), judged: tuple[Judged, ...]
 
 
 def is_promoted(card: AdapterCard, claim: Evidence) -> bool:
-    """Whether admission lets an adapter with this claim alone serve instead of the bare base."""
+    """Whether the gate takes this claim, at 95 %, as better than the bare base. At a first look it asks for 97.5 %."""
     try:
-        require_evidence(replace(card, evidence=(claim,)), BARE_BASE, None)
+        require_better(card, claim, 0.0)
     except AdapterError:
         return False
     return True

@@ -44,7 +44,7 @@ class SharedBase:
 def open_registry(settings: Settings) -> Registry:
     from lorag.pipeline.adapters.registry import Registry
 
-    return Registry(settings.adapters.folder)
+    return Registry(settings.adapters.folder, settings.gate.margins)
 
 
 def chosen_version(settings: Settings, role: Role) -> Version | None:

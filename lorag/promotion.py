@@ -65,7 +65,8 @@ def require_production(settings: Settings, role: Role) -> None:
 def promote_version(
     settings: Settings, role: Role, version: str, not_worse: float | None = None, store: VectorStore | None = None
 ) -> Switch:
-    """Let a version serve if its evidence shows that it is better than what serves now, or not worse by `not_worse`.
+    """Let a version serve if its evidence shows that it is better than what serves now, or not worse by `not_worse`, that it is
+    better than the bare base and the floors, and that it loses no guard.
 
     `store` is the project's, if it is open. Raises ConfigError, AdapterError, StoreError.
     """
@@ -77,8 +78,8 @@ def promote_version(
 def promotion_refusal(settings: Settings, role: Role, version: str) -> str:
     """Why a promotion of the version would be refused now, in one line. Empty if it would not."""
     try:
-        require_production(settings, role)
         open_registry(settings).admitted(role, version)
+        require_production(settings, role)
     except (ConfigError, AdapterError) as error:
         return str(error)
     return ""

@@ -67,7 +67,7 @@ def install_starters(settings: Settings, starters: Mapping[Role, Path], on_notic
             version = registry.publish(role, folder, card, candidate=CANDIDATE not in registry.aliases(role))
         if PRODUCTION not in registry.aliases(role):
             try:
-                registry.promote(role, version.id)
+                registry.promote_starter(role, version.id)
             except AdapterError as error:
                 on_notice(str(error))
         installed[role] = registry.resolve(role, version.id)

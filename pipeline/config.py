@@ -22,6 +22,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from lorag.pipeline.adapters.guards import MARGINS
 from lorag.pipeline.config_problems import describe_problems
 from lorag.pipeline.errors import ConfigError
 from lorag.pipeline.yaml_text import read_yaml
@@ -226,6 +227,23 @@ class EvaluationSettings(_Strict):
         return self
 
 
+def _margins(margins: dict[str, float]) -> dict[str, float]:
+    if unknown := sorted(margins.keys() - MARGINS.keys()):
+        raise PydanticCustomError(
+            "guard", "{name} is no guard; guards: {known}", {"name": unknown[0], "known": ", ".join(MARGINS)}
+        )
+    return margins
+
+
+Margin = Annotated[float, Field(ge=0, le=1e6)]
+
+
+class GateSettings(_Strict):
+    """What a promotion may lose. `margins` are by guard, in the metric's units, in place of the usual ones."""
+
+    margins: Annotated[dict[OneLine, Margin], AfterValidator(_margins)] = Field(default_factory=dict)
+
+
 class Settings(_Strict):
     """All settings of a project. Relative paths of the file are joined to the project folder."""
 
@@ -239,6 +257,7 @@ class Settings(_Strict):
     adapters: AdapterSettings = AdapterSettings()
     judge: JudgeSettings = JudgeSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    gate: GateSettings = GateSettings()
     _project: Path = PrivateAttr(Path())
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
 
@@ -422,6 +441,11 @@ evaluation:
   silent: 0.0
   # A wrong answer.
   wrong: -1.0
+
+gate:
+  # What an adapter may lose beside its leading metric and still be promoted, by guard, such as {wrong refusals: 0.2}; the
+  # usual margins are in docs/explanation/gates.md.
+  margins: {}
 
 # Seed of what draws at random: training by a recipe without a seed of its own, and the items of an evaluation.
 seed: 0

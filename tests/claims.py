@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from lorag.pipeline.adapters.evidence import (
     BARE_BASE,
     LEADING_METRIC,
+    NO_OPS,
     Against,
     DataOrigin,
     Evidence,
     EvidenceData,
     EvidenceKind,
+    floor_reference,
 )
+from lorag.pipeline.adapters.looks import confidence
 from lorag.pipeline.adapters.registry import Registry
 from lorag.pipeline.records import Role
 
@@ -32,6 +36,8 @@ def claim(
     origin: DataOrigin = DataOrigin.HUMAN,
     against: Against = BARE_BASE,
     kind: EvidenceKind = EvidenceKind.HELD_OUT,
+    level: float | None = None,
+    look: int | None = 1,
 ) -> Evidence:
     """A claim whose difference lies in the middle of its interval."""
     difference = round((low + high) / 2 if tuned is None else tuned - reference, 9)
@@ -45,17 +51,27 @@ def claim(
         difference=difference,
         low=low,
         high=high,
-        level=0.95,
+        level=(confidence(look) if look else 0.95) if level is None else level,
         n=n,
         groups=groups,
+        look=look,
     )
+
+
+def measurement(role: Role, against: Against = BARE_BASE, **more: Any) -> list[Evidence]:
+    """The claims of one measurement on the role's own metric: against what serves, the bare base and the role's no-ops. `more` is
+    as for `claim`, and holds for the first; if that is not above zero, the others still are."""
+    first = claim(LEADING_METRIC[role], against=against, **more)
+    other = first if first.low > 0 else replace(first, reference=0.0, tuned=0.5, difference=0.5, low=0.4, high=0.6)
+    rest = [each for each in (BARE_BASE, *map(floor_reference, NO_OPS[role])) if each.key != against.key]
+    return [first, *(replace(other, against=each) for each in rest)]
 
 
 def speak_for(registry: Registry, role: Role, name: str, **more: Any) -> Evidence:
     """Put on the card of a version that it is better than what serves now; `more` is as for `claim`."""
-    made = claim(LEADING_METRIC[role], against=registry.as_reference(registry.serving(role)), **more)
-    registry.attach_evidence(role, name, [made])
-    return made
+    made = measurement(role, registry.as_reference(registry.serving(role)), **more)
+    registry.attach_evidence(role, name, made)
+    return made[0]
 
 
 def speak_for_each(registry: Registry, role: Role, names: Sequence[str]) -> None:
@@ -63,4 +79,4 @@ def speak_for_each(registry: Registry, role: Role, names: Sequence[str]) -> None
     for name in names:
         others = [None, *(registry.resolve(role, other) for other in names if other != name)]
         against = [registry.as_reference(other) for other in others]
-        registry.attach_evidence(role, name, [claim(LEADING_METRIC[role], against=each) for each in against])
+        registry.attach_evidence(role, name, [made for each in against for made in measurement(role, each)])

@@ -17,12 +17,11 @@ import pytest
 from benchmarks.kills import fork_server
 from benchmarks.tiny_runs import byte_tokenizer
 from lorag.pipeline.adapters.card import FORMAT, AdapterCard, DataFacts, Identity, LoraFacts, TrainingFacts
-from lorag.pipeline.adapters.evidence import LEADING_METRIC
 from lorag.pipeline.adapters.inspection import inspect_weights
 from lorag.pipeline.contracts import contract_hash
 from lorag.pipeline.engine.bases import Base
 from lorag.pipeline.records import Role
-from tests.claims import claim
+from tests.claims import measurement
 from tests.without_models import refuse_models
 
 MEMORY = Path("/dev/shm")
@@ -179,7 +178,7 @@ def tiny_card() -> MakeCard:
             data=DataFacts("made up", 3, {"train.jsonl": "0" * 64}, {"train": 2, "dev": 1}),
             training=TrainingFacts("sft", 10, 1.0, 640, 2.5, 1e-3, 4, 0, 0.25, {"exact match": 0.5}),
             libraries={"peft": "0.21.2"},
-            evidence=(claim(LEADING_METRIC[role]),),
+            evidence=tuple(measurement(role)),
             licence="apache-2.0",
             notes="",
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lorag.assembly import open_registry
-from lorag.evaluating.claims import floor_claims, held_out_claim, held_out_data
+from lorag.evaluating.claims import Candidate, Comparator, comparators, further_claims, held_out_data, leading_claims
 from lorag.evaluating.details import Details, usage_json
 from lorag.evaluating.floor_figures import FloorFigures, floor_figures
 from lorag.evaluating.measuring import (
@@ -124,8 +124,7 @@ class Evaluation:
     `ablation` has the base chain, each adapter alone and all of them. `floors` compare these with `measured_floors`, the systems
     without training. `runs` has every configuration and `factorial` their effects, if all of them were measured. `usage` counts
     requests and tokens. `notes` say where a floor wins, then what was left out. If starters were measured, `ablation` and
-    `comparisons` show them too. `claims` are for each adapter's card: against what serves, then against
-    the bare base, then against the best floors.
+    `comparisons` show them too. `claims` are for each adapter's card, as `evaluate_adapter` makes them.
     """
 
     tests: TestSet
@@ -243,7 +242,7 @@ def evaluate(
             details=run.details,
             measured_floors=run.floors,
             notes=(*figures.notes, *without_rows, *too_few, *starter_notes),
-            claims=_claims(settings, data, roles, serving, run),
+            claims=_claims(settings, data, roles, versions, serving, run),
         )
         if full:
             factorial = factorial_effects(run.measured, tests, roles, metrics_of(tests), run.reach)
@@ -286,9 +285,10 @@ def evaluate_adapter(
     sizes: Sizes | None = None,
     on_documents: Documents | None = None,
 ) -> tuple[Version, tuple[Evidence, ...]]:
-    """Measure one adapter on its own metric, on `data`/test, against what serves now, the bare base and the best floor.
+    """Measure one adapter on `data`/test against what serves now, the bare base, the no-op of its role and the best floor.
 
-    The claims go on its card and are returned, first the one against what serves. The judge is measured on each task too.
+    The claims on its own metric go on its card and are returned, first the one against what serves; then those of its guards.
+    The look at the test set is written to the registry's ledger.
     """
     registry = open_registry(settings)
     found, production = registry.resolve(role, version), registry.serving(role)
@@ -307,33 +307,40 @@ def evaluate_adapter(
         serving=serving,
         examples=read_examples(folder),
     )
-    claims = _claims_of(registry, role, held_out_data(folder, role, (role,)), serving, run)
+    claims = _claims_of(registry, found, held_out_data(folder, role, (role,)), serving, run)
     return registry.attach_evidence(role, found.id, claims), claims
 
 
 def _claims_of(
-    registry: Registry, role: Role, data: EvidenceData, serving: Mapping[Role, Version], run: Measurements
+    registry: Registry, version: Version, data: EvidenceData, serving: Mapping[Role, Version], run: Measurements
 ) -> tuple[Evidence, ...]:
-    """The claims of one adapter: against the version that serves, if it was measured, the bare base, and the best floors.
-
-    Raises TooFew.
-    """
+    """The claims of one adapter: its own metric against the version that serves, if it was measured, the bare base, the no-op and
+    the best floor, then its guards. Raises TooFew."""
+    role = version.role
     by_name = {each.configuration.name: each for each in run.measured}
-    base, tuned = by_name[BASE_CHAIN], by_name[f"+ {role.value}"]
-    claims = (held_out_claim(role, data, BARE_BASE, base, tuned), *floor_claims(role, data, run.floors, tuned))
-    if role not in run.serving:
-        return claims
-    return held_out_claim(role, data, registry.as_reference(serving[role]), run.serving[role], tuned), *claims
+    weights = registry.show(role, version.id).identity.weights_digest
+    candidate = Candidate(role, version.id, weights, by_name[f"+ {role.value}"])
+    serves = [Comparator(registry.as_reference(serving[role]), run.serving[role])] if role in run.serving else []
+    compared = comparators(role, run.floors, [*serves, Comparator(BARE_BASE, by_name[BASE_CHAIN])])
+    claims = leading_claims(registry, candidate, data, compared)
+    look = claims[0].look or 0
+    raw = run.raw_searches if role is Role.REWRITER else ()
+    return *claims, *further_claims(candidate, data, compared[0], run.floors, raw, look)
 
 
 def _claims(
-    settings: Settings, data: DataFolder, roles: Sequence[Role], serving: Mapping[Role, Version], run: Measurements
+    settings: Settings,
+    data: DataFolder,
+    roles: Sequence[Role],
+    versions: Mapping[Role, Version],
+    serving: Mapping[Role, Version],
+    run: Measurements,
 ) -> Mapping[Role, tuple[Evidence, ...]]:
     """The claims of each role that has enough items."""
     registry, found = open_registry(settings), dict[Role, tuple[Evidence, ...]]()
     for role in roles:
         with suppress(TooFew):  # `compare` reports it
-            found[role] = _claims_of(registry, role, held_out_data(data, role, roles), serving, run)
+            found[role] = _claims_of(registry, versions[role], held_out_data(data, role, roles), serving, run)
     return found
 
 

@@ -37,9 +37,10 @@ from lorag.pipeline.errors import DataError, IndexMismatch, InputError
 from lorag.pipeline.evaluation.ablation import Configuration, JudgeItem, Measured, TestSet
 from lorag.pipeline.evaluation.bench import Bench, Parts, System
 from lorag.pipeline.evaluation.floors.stages import NO_MODEL
-from lorag.pipeline.evaluation.floors.systems import floor_systems
+from lorag.pipeline.evaluation.floors.systems import floor_systems, raw_search_systems
 from lorag.pipeline.evaluation.journal import Journal, Usage
 from lorag.pipeline.evaluation.pricing import Prices
+from lorag.pipeline.evaluation.scores import ScoreTable
 from lorag.pipeline.records import Passage, Role
 from lorag.pipeline.retrieval.index import Index
 from lorag.pipeline.stages import Retriever
@@ -61,6 +62,7 @@ class Measurements:
     """Measurements and usage, with the details and the starters if they were asked for. `reach` is that of `Parts`.
 
     `serving` are the versions that serve, each alone on the base chain. `floors` are the systems without training.
+    `raw_searches` are the searches of the turns without a rewriter, by the frozen encoder.
     """
 
     measured: tuple[Measured, ...]
@@ -70,6 +72,7 @@ class Measurements:
     starters: Measured | None = None
     serving: Mapping[Role, Measured] = field(default_factory=dict)
     floors: tuple[Measured, ...] = ()
+    raw_searches: tuple[Measured, ...] = ()
 
 
 def run_configurations(
@@ -133,6 +136,7 @@ def run_configurations(
         if run_folder is not None:
             for each in floors:
                 run_folder.add(each, tests)
+        raw_searches = _raw_searches(bench, tests, searches.frozen) if Role.REWRITER in versions else ()
         name = STARTERS
         starters_measured = starter_bench.measure(starter_configuration) if starters else None
         serving_measured = {}
@@ -141,7 +145,9 @@ def run_configurations(
             serving_measured[role] = serving_bench.measure(configuration)
         name = DETAILS
         details = measure_details(parts, tests, measured) if with_details else None
-    return Measurements(tuple(measured), journal.usage(), parts.reach, details, starters_measured, serving_measured, floors)
+    return Measurements(
+        tuple(measured), journal.usage(), parts.reach, details, starters_measured, serving_measured, floors, raw_searches
+    )
 
 
 def _prices(settings: Settings) -> Prices:
@@ -159,6 +165,17 @@ def _measure_floors(bench: Bench, systems: Sequence[System], journal: Journal) -
         items = max(map(len, parts))
         journal.add(Usage(system.configuration.name, NO_MODEL, items, timed=items, seconds=time.perf_counter() - started))
     return tuple(found)
+
+
+def _raw_searches(bench: Bench, tests: TestSet, retriever: Retriever) -> tuple[Measured, ...]:
+    """The turns searched for without a rewriter; other questions are left out, which a rewriter does not change."""
+    turns = {item.gold.id for item in tests.chain if item.query.history}
+    if not turns:
+        return ()
+    found = [bench.run(system) for system in raw_search_systems(retriever)]
+    return tuple(
+        replace(each, retrieval=ScoreTable(tuple(item for item in each.retrieval.items if item.id in turns))) for each in found
+    )
 
 
 def _resident(versions: Mapping[Role, Version]) -> dict[Role, str]:

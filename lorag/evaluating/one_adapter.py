@@ -10,6 +10,7 @@ from lorag.evaluating.evaluation import Progress, evaluate_adapter
 from lorag.evaluating.general_set import measure_general, read_general
 from lorag.evaluating.measuring import Documents
 from lorag.pipeline.adapters.evidence import Evidence
+from lorag.pipeline.adapters.looks import look_line
 from lorag.pipeline.adapters.registry import Version
 from lorag.pipeline.config import Settings
 from lorag.pipeline.errors import InputError
@@ -21,14 +22,20 @@ from lorag.promotion import promotion_refusal
 class AdapterEvaluation:
     """A version with its claims on its own domain and, if there was one, on a general set.
 
-    `claims` are against what serves, unless that is the version itself, and against the bare base. `refusal` is why a promotion
-    would be refused now, empty if it would not.
+    `claims` are on its own metric, against what serves, unless that is the version itself, the bare base and the floors, and then
+    those of its guards. `refusal` is why a promotion would be refused now, empty if it would not.
     """
 
     version: Version
     claims: tuple[Evidence, ...]
     general: Evidence | None
     refusal: str
+
+    @property
+    def look(self) -> str:
+        """Which look at the test set it was, and what it may spend, in one line."""
+        first = self.claims[0]
+        return look_line(first.look or 1, first.groups, first.data)
 
 
 def evaluate_version(

@@ -22,6 +22,14 @@ LEADING_METRIC: Mapping[Role, str] = {
 """The metric that decides a promotion. A role without one is never promoted. The judge's is the mean over its tasks of each
 task's macro-F1: over the classes of all tasks pooled, perfect intents hide guesses elsewhere."""
 
+NO_OPS: Mapping[Role, tuple[str, ...]] = {
+    Role.REWRITER: ("question unchanged",),
+    Role.EMBEDDER: (),
+    Role.SYNTHESIZER: ("best sentence", "always refusing"),
+    Role.JUDGE: ("most frequent label",),
+}
+"""The floors that do a role's task without doing anything. The embedder's is the frozen encoder, which is its bare base."""
+
 MIN_GROUPS = 8
 """The fewest independent groups of items that decide anything. The smallest two-sided p of a sign-flip test on 8 is 2/2⁸ = .008,
 below .05/4, the strictest level of Holm's correction over the four adapters; on 7 it is not."""
@@ -94,7 +102,8 @@ def floor_reference(name: str) -> Against:
 class Evidence:
     """A paired comparison on `n` items in `groups` independent groups (None: not known). `difference` is tuned − reference.
 
-    `low` and `high` bound the interval of the difference at confidence `level`.
+    `low` and `high` bound the interval of the difference at confidence `level`. `look` is the number of the look at the data, as
+    the registry's ledger counts them (None: not counted).
     """
 
     metric: str
@@ -109,6 +118,7 @@ class Evidence:
     level: float
     n: int
     groups: int | None = field(default=None, metadata=OPTIONAL)
+    look: int | None = field(default=None, metadata=OPTIONAL)
 
     @property
     def subject(self) -> tuple[str, str, str, EvidenceKind]:
@@ -127,8 +137,8 @@ class Evidence:
 
     @property
     def confidence(self) -> str:
-        """The confidence level as text: `95 %`."""
-        return f"{100 * self.level:g} %"
+        """The confidence level as text: `95 %`, `99.17 %`."""
+        return f"{100 * self.level:.4g} %"
 
 
 def with_claims(known: Sequence[Evidence], new: Iterable[Evidence]) -> tuple[Evidence, ...]:

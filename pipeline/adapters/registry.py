@@ -2,6 +2,7 @@
 
     FOLDER/ROLE/versions/0003-1a2b3c4d/    adapter_config.json, adapter_model.safetensors, canaries.json, card.json, README.md, …
     FOLDER/ROLE/aliases.json               {"candidate", "production", "previous"}: version or null
+    FOLDER/ROLE/looks.jsonl                the ledger: a line for each measurement on a test set
 
 A version becomes `production` by evidence against what serves now. Versions and changes of aliases are atomic: written to a
 temporary place in the same file system, synced and renamed (design, rule 7). One lock per role serialises writers; the system
@@ -23,12 +24,12 @@ from lorag.pipeline.adapters.admission import (
     check_version,
     fill_version,
     published_card,
-    require_evidence,
-    require_margin,
 )
 from lorag.pipeline.adapters.card import CARD_FILE, AdapterCard, card_json, read_card
 from lorag.pipeline.adapters.evidence import BARE_BASE, Against, Evidence, with_claims
 from lorag.pipeline.adapters.files import build, dump_json, load_json
+from lorag.pipeline.adapters.gate import NO_MARGINS, require_evidence, require_margin, require_starter_evidence
+from lorag.pipeline.adapters.looks import LEDGER_FILE, Look, read_looks, recorded
 from lorag.pipeline.adapters.model_card import write_model_card
 from lorag.pipeline.errors import AdapterError
 from lorag.pipeline.records import Role
@@ -69,10 +70,13 @@ class Promotion:
 
 
 class Registry:
-    """The adapters in `folder`, which need not exist yet. Safe for several processes and threads."""
+    """The adapters in `folder`, which need not exist yet. Safe for several processes and threads.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    `margins` are those of the gate's guards, by name, if they are not the usual ones.
+    """
+
+    def __init__(self, folder: Path, margins: Mapping[str, float] = NO_MARGINS) -> None:
+        self.folder, self.margins = folder, margins
 
     def publish(self, role: Role, source: Path, card: AdapterCard, *, candidate: bool = True) -> Version:
         """Copy the adapter files of `source` into a new version, with `card` and a README made from it.
@@ -122,6 +126,21 @@ class Registry:
                 readme.rename(version.folder / README_FILE)
                 sync(version.folder)
         return version
+
+    def record_look(self, look: Look) -> Look:
+        """`look` with its number and its share of alpha, appended to the ledger of its role unless it is there already.
+
+        Raises AdapterError if the ledger is damaged or cannot be written.
+        """
+        home = self._home(Role(look.role))
+        with self._disk(f"writing the ledger of looks of the {look.role}"):
+            make_folder(home)
+            with locked(home):
+                return recorded(home / LEDGER_FILE, look)
+
+    def looks(self, role: Role) -> tuple[Look, ...]:
+        """The recorded looks of a role, oldest first. Raises AdapterError for a damaged ledger."""
+        return read_looks(self._home(role) / LEDGER_FILE)
 
     def resolve(self, role: Role, name: str) -> Version:
         """The version that `name`, a version or an alias, means now. Raises AdapterError if there is none."""
@@ -177,9 +196,10 @@ class Registry:
     def promote(self, role: Role, name: str, *, not_worse: float | None = None) -> Promotion:
         """Make a version, or an alias's version, `production`; the old one becomes `previous`.
 
-        Its card must claim that it is better than what serves now, or than the bare base if nothing does. The claim is on
-        held-out rows that were not made, by the role's leading metric. Its interval is above zero, or above -`not_worse` in the
-        metric's units if that is given. Raises AdapterError with the reason of a refusal; nothing is then changed.
+        Its card must claim that it is better than what serves now, the bare base, and the floors, and that it loses no guard
+        (`gate`). The claims are on held-out rows that were not made, by the role's leading metric. With `not_worse` it may be
+        worse than what serves by this much, in the metric's units. Raises AdapterError with the reason of a refusal; nothing is
+        then changed.
         """
         home = self._home(role)
         with self._disk(f"promoting a {role.value} adapter"):
@@ -205,7 +225,24 @@ class Registry:
         return version
 
     def _claim(self, role: Role, version: Version, not_worse: float | None) -> Evidence:
-        return require_evidence(self.show(role, version.id), self.as_reference(self.serving(role)), not_worse)
+        serves = self.as_reference(self.serving(role))
+        return require_evidence(self.show(role, version.id), serves, not_worse, self.margins)
+
+    def promote_starter(self, role: Role, name: str) -> Promotion:
+        """Make a bundled version `production` by the claim that it came with, if nothing is. Raises AdapterError."""
+        home = self._home(role)
+        with self._disk(f"promoting a {role.value} adapter"):
+            version = self.resolve(role, name)
+            card = self.show(role, version.id)
+            claim = require_starter_evidence(card)
+            check_version(version.folder, card)
+            with locked(home):
+                aliases = self._aliases(role)
+                if aliases.production is not None:
+                    raise AdapterError(f"{role.value} {aliases.production} serves already; a starter replaces no version")
+                candidate = None if aliases.candidate == version.id else aliases.candidate
+                self._set_aliases(home, _Aliases(candidate, version.id, aliases.previous))
+        return Promotion(self.resolve(role, version.id), claim, None)
 
     def rollback(self, role: Role, *, to: str | None = None) -> Version:
         """Swap `previous` and `production`: a second rollback undoes the first.

@@ -122,8 +122,9 @@ def promote(
     role: Role,
     body: Annotated[Promotion | None, Body(openapi_examples=PROMOTE_EXAMPLES)] = None,
 ) -> Change:
-    """Let a version serve, by default the candidate. It must be better than what serves now by a held-out comparison on its card,
-    and its effect must be proven in memory. Otherwise the request is refused (409) and the version before serves on."""
+    """Let a version serve, by default the candidate. By the held-out comparisons on its card it must be better than what serves
+    now, the bare base and the floors, and lose no guard; its effect must be proven in memory. Otherwise the request is refused
+    (409) and the version before serves on."""
     registry = state.project.registry
     _require_served(state, role)
     named = _resolve(registry, role, (body or Promotion()).version).id

@@ -97,14 +97,17 @@ def promote(
             "--not-worse",
             metavar="MARGIN",
             min=0,
-            help="Let it be worse than what serves by this much, in the metric's units.",
+            help="Let it be worse than what serves by this much, in the metric's units; never than the floors.",
             show_default="must be better",
         ),
     ] = None,
     project: Project = HERE,
     output: Output = Format.TEXT,
 ) -> None:
-    """Let a version serve if its held-out evidence says that it is better than what serves now."""
+    """Let a version serve that is better than what serves now, the bare base and the floors on held-out rows, and loses no guard.
+
+    Guards are what it must not lose meanwhile, such as citations; their margins are under `gate` in lorag.yaml.
+    """
     import lorag
 
     with lorag.open(project) as opened:

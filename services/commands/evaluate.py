@@ -128,7 +128,10 @@ def adapter(
     project: Project = HERE,
     output: Output = Format.TEXT,
 ) -> None:
-    """Compare a version with what serves now and with the bare base on FOLDER/test, item by item; the result goes on its card."""
+    """Compare a version with what serves now, the bare base and the floors on FOLDER/test; the result goes on its card.
+
+    Each look at a test set is written down, and the more there were, the more certain the next one must be.
+    """
     import lorag
     from lorag.pipeline.storage.strict_json import plain
 
@@ -145,9 +148,11 @@ def adapter(
         )
     evidence = [*found.claims, *([found.general] if found.general else [])]
     if output is Format.JSON:
-        show_json({"role": role.value, "version": found.version.id, "evidence": plain(evidence)})
+        said = {"look": found.claims[0].look, "refusal": found.refusal or None}
+        show_json({"role": role.value, "version": found.version.id, "evidence": plain(evidence), **said})
         return
     show_evidence(evidence)
+    show(found.look)
     _show_next_step(found, project)
 
 
@@ -162,12 +167,9 @@ def _show_next_step(found: AdapterEvaluation, project: Path) -> None:
         show(f"{measured.data.name} holds made rows, which promote nothing: measure {version.id} on rows that people wrote.")
     elif is_made:
         show(f"{measured.data.name} holds made rows, which promote nothing; an earlier claim allows `{promotion}`.")
-    elif not measured.has_enough_groups and found.refusal:
-        show(for_project(found.refusal, project))
-    elif measured.low <= 0:
-        better = f"{version.id} is better than {measured.against}"
-        show(f"That {better} is not shown: train it further, or evaluate it on more items.")
     elif found.refusal:
-        show(for_project(f"{version.id} is better than {measured.against}, but {found.refusal}", project))
+        show(for_project(found.refusal, project))
     else:
-        show(f"{version.id} is better than {measured.against}: let it serve with `{promotion}`.")
+        floors = "the bare base and the floors"
+        over = floors if not measured.against.weights_digest else f"{measured.against}, {floors}"
+        show(f"{version.id} is better than {over}: let it serve with `{promotion}`.")

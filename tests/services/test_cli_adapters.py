@@ -48,7 +48,7 @@ def test_list_show_promote_rollback(lorag, project, publish_rewriter) -> None:
     assert (shown["version"], shown["aliases"], shown["role"]) == (first, ["production"], "rewriter")
     text = lorag("adapters", "show", "rewriter", "previous", *command).out
     assert f"rewriter {second} (previous)" in text
-    assert "+0.400   +0.100 to +0.700   30" in text and f"Held-out, against version {first}" in text
+    assert "+0.300   -0.100 to +0.700 (97.5 %)   30" in text and f"Held-out, against version {first}" in text
     assert "ROUGE-1 +0.400 (+0.100 to +0.700), n 30, against base" in lorag("adapters", "list", *command).out
 
 
@@ -59,7 +59,7 @@ def test_only_evidence_promotes(lorag, project, publish_rewriter, margin: tuple[
     done = lorag("adapters", "promote", "rewriter", "--project", project.folder, *margin)
     assert done.code == code
     if code:
-        assert "95 % interval -0.100 to +0.200 on 30 items" in done.error_line
+        assert "97.5 % interval -0.100 to +0.200 on 30 items" in done.error_line
         assert Registry(project.adapters).aliases(Role.REWRITER) == {"candidate": version}
 
 

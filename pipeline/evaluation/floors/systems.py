@@ -26,6 +26,14 @@ def floor_systems(tests: TestSet, passages: Sequence[Passage], examples: Sequenc
     return (*_chain_floors(tests, passages), *_label_floors(tests.judgments, examples))
 
 
+def raw_search_systems(retriever: Retriever) -> tuple[System, ...]:
+    """The chain's own search without a rewriter: by the question as it is, and by the conversation before it."""
+    return (
+        _system(UNCHANGED, "retrieval", Unchanged(), retriever),
+        _system(HISTORY, "retrieval", HistoryFirst(), retriever),
+    )
+
+
 def _chain_floors(tests: TestSet, passages: Sequence[Passage]) -> list[System]:
     by_words = Retriever(WordSearcher(passages), k=READ, encoder=BM25)
     found: list[System] = []

@@ -111,7 +111,7 @@ def test_model_card(plain_adapter: Plain, plain_card: Card) -> None:
     card = plain_card(plain_adapter(1))
     text = write_model_card(card)
     assert _front(text).items() >= {"license": "apache-2.0", "library_name": "peft", "pipeline_tag": "text-generation"}.items()
-    figures = "0.200 | 0.600 | +0.400 | +0.100 to +0.700 (95 %) | 30"
+    figures = "0.200 | 0.600 | +0.400 | +0.100 to +0.700 (97.5 %) | 30"
     assert f"| ROUGE-1 | the bare base | {figures} | made-up test split (human) | held-out |" in text
     assert card.identity.weights_digest in text
 

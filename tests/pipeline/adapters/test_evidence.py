@@ -60,7 +60,8 @@ def test_subjects(one: Evidence, other: Evidence, same: bool) -> None:
 
 
 def test_words() -> None:
-    assert (claim().interval, claim().confidence) == ("+0.100 to +0.700", "95 %")
+    assert (claim().interval, claim(look=None).confidence) == ("+0.100 to +0.700", "95 %")
+    assert [claim(look=number).confidence for number in (1, 2, 3)] == ["97.5 %", "99.17 %", "99.58 %"]
     assert (str(BARE_BASE), str(EARLIER)) == ("the bare base", "version rewriter 0001-aa11bb22")
     assert str(EvidenceData("rows", "ab", DataOrigin.FEEDBACK)) == "rows (feedback)"
 
@@ -88,9 +89,10 @@ def old(plain_adapter: Plain, plain_card: Card) -> Path:
 def test_a_card_of_format_1_is_read_as_claims_against_the_base(old: Path) -> None:
     card = read_card(old)
     assert card.format == 2
-    assert card.evidence == (claim(groups=None), claim("nDCG@10", data="sea", kind=EvidenceKind.GENERAL, groups=None))
+    general = claim("nDCG@10", data="sea", kind=EvidenceKind.GENERAL, groups=None, look=None)
+    assert card.evidence == (claim(groups=None, look=None), general)
     assert card.parent is not None
-    assert card.parent.changes == (claim(low=-0.1, kind=EvidenceKind.TRANSFER, against=EARLIER, groups=None),)
+    assert card.parent.changes == (claim(low=-0.1, kind=EvidenceKind.TRANSFER, against=EARLIER, groups=None, look=None),)
     (old / "card.json").write_text(card_json(card))
     assert read_card(old) == card
 

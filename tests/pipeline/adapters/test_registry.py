@@ -20,7 +20,7 @@ from lorag.pipeline.adapters.registry import Registry, Version
 from lorag.pipeline.errors import AdapterError, NoEffect
 from lorag.pipeline.records import Role
 from lorag.pipeline.storage import atomic
-from tests.claims import claim, speak_for
+from tests.claims import claim, measurement, speak_for
 
 Plain = Callable[[int], Path]
 Card = Callable[[Path], AdapterCard]
@@ -198,7 +198,7 @@ def test_only_a_claim_against_what_serves_promotes(registry: Registry, publish: 
     assert snapshot(registry.folder) == before
     stale = speak_for(registry, REWRITER, third.id)
     speak_for(registry, REWRITER, second.id, low=-0.01)
-    assert f"from version {first.id}, 95 % interval -0.010 to" in refusal(lambda: registry.promote(REWRITER, second.id))
+    assert f"from version {first.id}, 97.5 % interval -0.010 to" in refusal(lambda: registry.promote(REWRITER, second.id))
     assert registry.promote(REWRITER, second.id, not_worse=0.02).version.id == second.id
     assert stale.against == Against(first.id, registry.show(REWRITER, first.id).identity.weights_digest)
     assert f"version {second.id} serves" in refusal(lambda: registry.promote(REWRITER, third.id, not_worse=1.0))
@@ -219,7 +219,7 @@ def test_the_newest_claim_decides_and_no_other_metric_does(registry: Registry, p
     version = publish(1)
     registry.attach_evidence(REWRITER, version.id, [claim(low=-0.2, digest="ab"), claim("rewrite EM", 0.5, 0.6)])
     assert "ROUGE-1 differs by" in refusal(lambda: registry.promote(REWRITER, version.id))
-    registry.attach_evidence(REWRITER, version.id, [claim(low=0.2, digest="cd")])
+    registry.attach_evidence(REWRITER, version.id, measurement(REWRITER, low=0.2, digest="cd"))
     assert registry.promote(REWRITER, version.id).claim == claim(low=0.2, digest="cd")
 
 
@@ -268,7 +268,7 @@ def test_what_serves_is_asked_for_when_the_aliases_change(
 
 def test_a_claim_replaces_its_own_predecessor_alone(registry: Registry, publish: Callable[[int], Version]) -> None:
     version = publish(1)
-    (first,) = registry.show(REWRITER, version.id).evidence
+    first, over_floor = registry.show(REWRITER, version.id).evidence
     others = [
         claim("rewrite EM"),
         claim(digest="ab" * 32),
@@ -276,10 +276,10 @@ def test_a_claim_replaces_its_own_predecessor_alone(registry: Registry, publish:
         claim(kind=EvidenceKind.GENERAL),
     ]
     registry.attach_evidence(REWRITER, version.id, others)
-    assert registry.show(REWRITER, version.id).evidence == (*others, first)
+    assert registry.show(REWRITER, version.id).evidence == (*others, first, over_floor)
     again = claim(low=0.3)
     registry.attach_evidence(REWRITER, version.id, [again])
-    assert registry.show(REWRITER, version.id).evidence == (again, *others)
+    assert registry.show(REWRITER, version.id).evidence == (again, *others, over_floor)
 
 
 def test_a_version_damaged_on_disk_is_not_promoted(registry: Registry, publish: Callable[[int], Version]) -> None:

@@ -65,9 +65,10 @@ def test_the_list_says_what_there_is_and_what_serves(client: TestClient, version
         "difference": 0.4,
         "low": 0.1,
         "high": 0.7,
-        "level": 0.95,
+        "level": 0.975,
         "n": 30,
         "groups": 10,
+        "look": 1,
     }
 
 
@@ -106,7 +107,7 @@ def test_evidence_against_what_does_not_serve_is_refused_with_what_to_run(
 def test_a_promotion_without_evidence_is_refused(client: TestClient, registry: Registry, body: dict[str, str] | None) -> None:
     before = dict(registry.aliases(Role.REWRITER))
     refused = client.post("/v1/adapters/rewriter/promote", json=body)
-    assert refused.status_code == 409 and "95 % interval -0.100" in refused.json()["error"]["message"]
+    assert refused.status_code == 409 and "97.5 % interval -0.100" in refused.json()["error"]["message"]
     assert dict(registry.aliases(Role.REWRITER)) == before and rewriters(client)["serving"] == "base"
 
 

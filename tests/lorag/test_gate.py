@@ -1,0 +1,269 @@
+"""The gate on the example domain's test rows: what does a role's task without doing anything is refused, what is better passes.
+
+Rows, floors, search, statistics, cards and ledger are the real ones. An engine by script plays the base and the candidate.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lorag.assembly import SharedBase, open_registry
+from lorag.evaluating.evaluation import evaluate_adapter
+from lorag.evaluating.testset import Sizes, read_examples, read_tests
+from lorag.pipeline.adapters.canaries import CANARY_FILE, Canary, canaries_json
+from lorag.pipeline.adapters.evidence import BARE_BASE, NO_OPS, Evidence, floor_reference
+from lorag.pipeline.adapters.registry import Registry
+from lorag.pipeline.config import Settings, load_settings
+from lorag.pipeline.contracts import judge, rewrite, synthesize
+from lorag.pipeline.contracts.style import PromptStyle
+from lorag.pipeline.engine.bases import Base
+from lorag.pipeline.engine.protocol import ChoiceRequest, Generation
+from lorag.pipeline.engine.scripted import ScriptedEngine
+from lorag.pipeline.errors import AdapterError
+from lorag.pipeline.evaluation.ablation import ChainItem, JudgeItem, RewriteItem
+from lorag.pipeline.evaluation.answers import F1
+from lorag.pipeline.evaluation.floors.systems import BEST_SENTENCE, MAJORITY, UNCHANGED
+from lorag.pipeline.records import Message, Role
+from lorag.training.dataset import DataFolder
+from tests.examples import kelder
+
+DATA = DataFolder(kelder.FOLDER, kelder.INTENTS)
+SIZES = Sizes(questions=120, unanswerable=30, turns=90, judgments=40)
+EXAMPLE = "at 19:30 [1]"
+"""What the small base replies to most questions: the example of its prompt."""
+
+Rewrites = Callable[[RewriteItem], str]
+Answers = Callable[[ChainItem, list[str]], str]
+Labels = Callable[[JudgeItem], str]
+
+
+@pytest.fixture(scope="module")
+def domain(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, tiny_encoder: Path) -> Path:
+    """A project on the example's documents with tiny models; the index of evaluation is made once for all tests."""
+    folder = tmp_path_factory.mktemp("domain")
+    settings = {
+        "documents": str(kelder.DOCUMENTS),
+        "base": {"model": str(tiny_base), "precision": "fp32", "device": "cpu"},
+        "embedder": {"model": str(tiny_encoder), "device": "cpu"},
+        "retrieval": {"k": 3},
+        "judge": {"intents": kelder.INTENTS},
+    }
+    (folder / "lorag.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+    return folder
+
+
+class Gate:
+    """A registry of its own on the domain, with one candidate whose replies are given."""
+
+    def __init__(self, settings: Settings, publish: Callable[[Registry, Role], str], patch: pytest.MonkeyPatch) -> None:
+        self.settings, self.registry, self._patch = settings, open_registry(settings), patch
+        self._publish = publish
+
+    def measure(self, role: Role, engine: ScriptedEngine) -> tuple[Evidence, ...]:
+        """The claims of a new candidate."""
+        self._patch.setattr("lorag.evaluating.measuring.open_base", lambda settings: SharedBase(engine, {}))
+        self.version = self._publish(self.registry, role)
+        return evaluate_adapter(self.settings, role, self.version, kelder.FOLDER, sizes=SIZES)[1]
+
+    def refusal(self, role: Role) -> str:
+        with pytest.raises(AdapterError) as caught:
+            self.registry.promote(role, self.version)
+        assert "production" not in self.registry.aliases(role)
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+
+@pytest.fixture
+def gate(
+    domain: Path, tiny_base: Path, tiny_adapter: Any, tiny_card: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Gate:
+    monkeypatch.setenv("LORAG_CACHE", str(tmp_path / "cache"))
+    read = load_settings(domain)
+    own = read.model_copy(update={"adapters": read.adapters.model_copy(update={"folder": tmp_path / "adapters"})})
+    own._project = domain
+    seeds = iter(range(3, 100))
+
+    def publish(registry: Registry, role: Role) -> str:
+        folder = tiny_adapter(tiny_base, next(seeds), role)
+        (folder / CANARY_FILE).write_text(canaries_json([Canary((Message("user", "Who?"),), "The porter.", -0.5, -3.0)]))
+        card = replace(tiny_card(folder, Base("tiny", "nowhere", "0123456789abcdef"), role), evidence=())
+        return registry.publish(role, folder, card).id
+
+    return Gate(own, publish, monkeypatch)
+
+
+def rewriter(candidate: Rewrites) -> ScriptedEngine:
+    """The base repeats the first half of each question that does not stand alone, which is worse than no rewriter."""
+    tests = read_tests(DATA, SIZES, roles=[Role.REWRITER])
+    known = {
+        rewrite.messages(item.query.history, item.query.question, style): item for style in PromptStyle for item in tests.rewrites
+    }
+
+    def reply(request: Generation) -> str:
+        item = known[request.messages]
+        words = item.query.question.split()
+        half = item.query.question if item.gold.standalone else " ".join(words[: max(1, len(words) // 2)])
+        return candidate(item) if request.adapter else half
+
+    return ScriptedEngine(reply)
+
+
+def synthesizer(candidate: Answers) -> ScriptedEngine:
+    """The base replies the example of its prompt, and repeats each question to rewrite."""
+    tests = read_tests(DATA, SIZES, roles=[Role.SYNTHESIZER])
+    known = {synthesize.messages(item.query.question, [])[0].content.split("\n\n")[0]: item for item in tests.chain}
+
+    def reply(request: Generation) -> str:
+        *blocks, question, _ = request.messages[-1].content.split("\n\n")
+        if request.stage == "rewrite":
+            return question.removeprefix("Question: ")
+        passages = re.split(r"\n\n(?=\[\d+\] )", "\n\n".join(blocks))
+        return candidate(known[question], passages) if request.adapter else EXAMPLE
+
+    return ScriptedEngine(reply)
+
+
+def judging(candidate: Labels) -> ScriptedEngine:
+    """The base gives every item the first label."""
+    items = read_tests(DATA, SIZES, roles=[Role.JUDGE]).judgments
+    known = {judge.messages(item.schema, item.inputs, style): item for style in PromptStyle for item in items}
+
+    def score(request: ChoiceRequest) -> list[float]:
+        label = candidate(known[request.messages]) if request.adapter else request.choices[0]
+        return [0.9 if choice == label else 0.1 for choice in request.choices]
+
+    return ScriptedEngine(scorer=score)
+
+
+def unchanged(item: RewriteItem) -> str:
+    return item.query.question
+
+
+def truncated(item: RewriteItem) -> str:
+    return " ".join(item.query.question.split()[:-1])
+
+
+def gold(item: RewriteItem) -> str:
+    return item.gold.rewrites[0]
+
+
+def touching_all(item: RewriteItem) -> str:
+    """Right, but for a word that every question gets: turns that stand alone do not stay as they are."""
+    return f"{gold(item)} please"
+
+
+@pytest.mark.parametrize(("candidate", "better_than_base"), [(unchanged, True), (truncated, True)])
+def test_a_rewriter_that_does_nothing_or_cuts_a_word_is_refused(gate: Gate, candidate: Rewrites, better_than_base: bool) -> None:
+    claims = gate.measure(Role.REWRITER, rewriter(candidate))
+    assert (claims[0].against, claims[0].low > 0) == (BARE_BASE, better_than_base)
+    said = gate.refusal(Role.REWRITER)
+    assert f"the floor “{UNCHANGED}”" in said and "must lie above 0" in said
+
+
+def test_a_better_rewriter_passes(gate: Gate) -> None:
+    gate.measure(Role.REWRITER, rewriter(gold))
+    assert gate.registry.promote(Role.REWRITER, gate.version).version.aliases == ("production",)
+
+
+def test_a_better_rewriter_that_changes_what_stands_alone_is_held(gate: Gate) -> None:
+    gate.measure(Role.REWRITER, rewriter(touching_all))
+    said = gate.refusal(Role.REWRITER)
+    assert "is held: it is better in ROUGE-1, but harm on standalone turns rises by" in said
+    allowed = Registry(gate.registry.folder, {"harm on standalone turns": 1.0})
+    assert allowed.promote(Role.REWRITER, gate.version).version.id == gate.version
+
+
+def refusing(item: ChainItem, passages: list[str]) -> str:
+    return synthesize.REFUSAL
+
+
+def first_passage(item: ChainItem, passages: list[str]) -> str:
+    text = passages[0].partition("\n")[2]
+    return f"{' '.join(text.split())} [1]"
+
+
+def right(item: ChainItem, passages: list[str]) -> str:
+    """The gold answer with the passage of its quote, or else the first one; a refusal if there is no answer."""
+    if not item.gold.answerable:
+        return synthesize.REFUSAL
+    shown = [kelder.plain(each) for each in passages]
+    number = next((n for n, text in enumerate(shown, 1) for quote in item.gold.quotes if kelder.plain(quote) in text), 1)
+    return f"{item.gold.answers[0]} [{number}]"
+
+
+def test_a_synthesizer_that_always_refuses_is_refused(gate: Gate) -> None:
+    gate.measure(Role.SYNTHESIZER, synthesizer(refusing))
+    assert f"{F1} differs by" in gate.refusal(Role.SYNTHESIZER)
+
+
+def test_a_synthesizer_that_copies_the_first_passage_is_refused(gate: Gate) -> None:
+    by_key = {each.against.key: each for each in gate.measure(Role.SYNTHESIZER, synthesizer(first_passage)) if each.metric == F1}
+    assert by_key[BARE_BASE.key].difference > 0 > by_key[floor_reference(BEST_SENTENCE).key].high
+    assert f"{F1} differs by" in gate.refusal(Role.SYNTHESIZER)
+
+
+def test_a_better_synthesizer_passes(gate: Gate) -> None:
+    claims = gate.measure(Role.SYNTHESIZER, synthesizer(right))
+    assert {each.against.key for each in claims if each.metric == F1} == {
+        "",
+        *(floor_reference(name).key for name in NO_OPS[Role.SYNTHESIZER]),
+    }
+    assert gate.registry.promote(Role.SYNTHESIZER, gate.version).claim == claims[0]
+
+
+def test_a_better_synthesizer_that_refuses_what_it_could_answer_is_held(gate: Gate) -> None:
+    """As on the public domain: F1 rises, and so do wrong refusals."""
+    answered = iter(range(10_000))
+    memory: dict[str, bool] = {}
+
+    def half(item: ChainItem, passages: list[str]) -> str:
+        known = memory.setdefault(item.gold.id, next(answered) % 5 > 1)
+        return right(item, passages) if known else synthesize.REFUSAL
+
+    gate.measure(Role.SYNTHESIZER, synthesizer(half))
+    said = gate.refusal(Role.SYNTHESIZER)
+    assert "is held: it is better in F1" in said and "wrong refusals rises by" in said
+    assert "the margin of `wrong refusals` is 0.2" in said
+
+
+def majority() -> Labels:
+    votes: Mapping[str, Counter[str]] = {
+        task: Counter(row.label for row in read_examples(DATA) if row.schema.task == task)
+        for task in {row.schema.task for row in read_examples(DATA)}
+    }
+    return lambda item: votes[item.schema.task].most_common(1)[0][0]
+
+
+def mostly_right(item: JudgeItem) -> str:
+    """Wrong in one of eight items."""
+    labels = list(item.schema.labels)
+    wrong = labels[(labels.index(item.label) + 1) % len(labels)]
+    return wrong if int.from_bytes(item.id.encode()[-3:]) % 8 == 0 else item.label
+
+
+def test_a_judge_that_says_the_most_frequent_label_is_refused(gate: Gate) -> None:
+    gate.measure(Role.JUDGE, judging(majority()))
+    assert f"the floor “{MAJORITY}”" in gate.refusal(Role.JUDGE) or "the bare base" in gate.refusal(Role.JUDGE)
+
+
+def test_a_better_judge_passes(gate: Gate) -> None:
+    gate.measure(Role.JUDGE, judging(mostly_right))
+    assert gate.registry.promote(Role.JUDGE, gate.version).version.id == gate.version
+
+
+def test_each_candidate_is_a_look_and_the_next_must_show_more(gate: Gate) -> None:
+    levels = [gate.measure(Role.JUDGE, judging(candidate))[0].level for candidate in (majority(), mostly_right, mostly_right)]
+    assert levels == pytest.approx([1 - 0.025, 1 - 0.05 / 6, 1 - 0.05 / 12])
+    first, second, third = gate.registry.looks(Role.JUDGE)
+    assert [each.number for each in (first, second, third)] == [1, 2, 3]
+    assert first.weights != second.weights != third.weights
+    again = evaluate_adapter(gate.settings, Role.JUDGE, gate.version, kelder.FOLDER, sizes=SIZES)[1]
+    assert again[0].look == 3 and len(gate.registry.looks(Role.JUDGE)) == 3
