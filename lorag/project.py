@@ -230,18 +230,26 @@ class Project:
         out: Path | None = None,
         on_progress: Progress | None = None,
         on_documents: Documents | None = None,
+        diagnose: bool = False,
     ) -> Evaluation:
         """Measure the base chain, each adapter alone and all of them on `data`/test, each against the base item by item.
 
         `limit` bounds the items of each kind. The turns of `conversations` conversations are answered too. Replies are saved in
-        the folder `out` as they come, and a run that was stopped continues from there. Raises InputError without any adapter,
-        DataError.
+        the folder `out` as they come, and a run that was stopped continues from there. `diagnose` also answers with the gold
+        passages shown, and without any, to show where answers are lost. Raises InputError without any adapter, DataError.
         """
         from lorag.evaluating.evaluation import evaluate_chain
 
         self.parts.release_models()
         return evaluate_chain(
-            self.settings, Path(data), limit, on_progress, conversations=conversations, out=out, on_documents=on_documents
+            self.settings,
+            Path(data),
+            limit,
+            on_progress,
+            conversations=conversations,
+            out=out,
+            on_documents=on_documents,
+            diagnose=diagnose,
         )
 
     def evaluate_adapter(

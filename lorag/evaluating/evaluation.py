@@ -14,7 +14,7 @@ from typing import Any
 from lorag.assembly import open_registry
 from lorag.evaluating.claims import Candidate, Comparator, comparators, further_claims, held_out_data, leading_claims
 from lorag.evaluating.details import Details, usage_json
-from lorag.evaluating.floor_figures import FloorFigures, floor_figures
+from lorag.evaluating.floor_figures import FloorFigures, floor_figures, floor_table, lost_notes
 from lorag.evaluating.measuring import (
     NO_VERSIONS,
     ROLES,
@@ -124,7 +124,8 @@ class Evaluation:
     `ablation` has the base chain, each adapter alone and all of them. `floors` compare these with `measured_floors`, the systems
     without training. `runs` has every configuration and `factorial` their effects, if all of them were measured. `usage` counts
     requests and tokens. `notes` say where a floor wins, then what was left out. If starters were measured, `ablation` and
-    `comparisons` show them too. `claims` are for each adapter's card, as `evaluate_adapter` makes them.
+    `comparisons` show them too. `diagnostics` show where answers are lost, if they were asked for. `claims` are for each
+    adapter's card, as `evaluate_adapter` makes them.
     """
 
     tests: TestSet
@@ -139,6 +140,7 @@ class Evaluation:
     notes: tuple[str, ...] = ()
     starters: Measured | None = None
     measured_floors: tuple[Measured, ...] = ()
+    diagnostics: Ablation = Ablation((), ())
     claims: Mapping[Role, tuple[Evidence, ...]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -148,6 +150,7 @@ class Evaluation:
             "configurations": rows,
             "comparisons": [asdict(each) for each in self.comparisons],
             "floors": [asdict(each) for each in self.floors.best],
+            "diagnostics": [asdict(each) for each in self.diagnostics.rows],
             "against_floors": [asdict(each) for each in self.floors.comparisons],
             "notes": list(self.notes),
             **({} if self.details is None else self.details.to_json()),
@@ -163,16 +166,27 @@ def evaluate_chain(
     conversations: int = 0,
     out: Path | None = None,
     on_documents: Documents | None = None,
+    diagnose: bool = False,
 ) -> Evaluation:
     """Measure the base chain, each adapter alone and all of them on `data`/test, with all details.
 
     `limit` bounds the items of each kind that the model answers. The turns of `conversations` conversations, drawn at random, are
-    answered too. The adapters are those that the settings name, or else the
-    candidates. `out` is as for `evaluate`. Raises InputError if there is no adapter at all.
+    answered too. The adapters are those that the settings name, or else the candidates. `out` and `diagnose` are as for
+    `evaluate`. Raises InputError if there is no adapter at all.
     """
     chosen, sizes = chosen_versions(settings), Sizes.at_most(limit, settings.seed, conversations)
     folder = DataFolder(data, settings.judge.intents)
-    return evaluate(settings, folder, chosen, sizes, on_progress, with_details=True, out=out, on_documents=on_documents)
+    return evaluate(
+        settings,
+        folder,
+        chosen,
+        sizes,
+        on_progress,
+        with_details=True,
+        out=out,
+        on_documents=on_documents,
+        diagnose=diagnose,
+    )
 
 
 def evaluate(
@@ -188,11 +202,13 @@ def evaluate(
     on_documents: Documents | None = None,
     starters: Mapping[Role, Version] = NO_VERSIONS,
     serving: Mapping[Role, Version] = NO_VERSIONS,
+    diagnose: bool = False,
 ) -> Evaluation:
     """As `evaluate_chain`, with everything resolved. With `full`, every set of adapters is measured, and their effects.
 
     `starters` are adapters to compare with, measured together and with the frozen encoder. Each version of `serving` is measured
-    alone, and `claims` compare the new adapter of its role with it. `with_details` measures the details too.
+    alone, and `claims` compare the new adapter of its role with it. `with_details` measures the details too. With
+    `diagnose`, all adapters answer with the gold passages shown too, and the bare base without passages.
 
     Adapters without test rows are left out, and `notes` say so. Replies are saved in the folder `out` as they come, and a killed
     run continues there. Raises InputError if `out` holds a run of other settings, DataError if no adapter has test rows.
@@ -221,6 +237,7 @@ def evaluate(
             starters=starters,
             serving={role: each for role, each in serving.items() if role in roles and each.id != versions[role].id},
             examples=read_examples(data),
+            diagnose=diagnose,
         )
         in_table = {each.name for each in one_at_a_time(roles)}
         comparisons, too_few = compare(run.measured, roles)
@@ -241,7 +258,8 @@ def evaluate(
             starters=run.starters,
             details=run.details,
             measured_floors=run.floors,
-            notes=(*figures.notes, *without_rows, *too_few, *starter_notes),
+            diagnostics=floor_table(run.diagnostics, shown_metrics(tests)),
+            notes=(*figures.notes, *lost_notes(run.diagnostics, run.measured), *without_rows, *too_few, *starter_notes),
             claims=_claims(settings, data, roles, versions, serving, run),
         )
         if full:

@@ -6,10 +6,13 @@ Measures nothing.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from lorag.pipeline.evaluation.ablation import ALL_ADAPTERS, OWN_METRIC, Measured, TooFew
+from lorag.pipeline.evaluation.ablation import ALL_ADAPTERS, OWN_METRIC, Measured, TooFew, difference, mean
+from lorag.pipeline.evaluation.answers import F1, RIGHT
 from lorag.pipeline.evaluation.floors.best import WITHOUT_FLOOR, against_floor, best_floors, floor_of
+from lorag.pipeline.evaluation.floors.diagnostics import CLOSED_BOOK, ORACLE
 from lorag.pipeline.evaluation.judge_metrics import is_judge_metric
 from lorag.pipeline.evaluation.report.records import Ablation, AblationRow, Cell, Floor, FloorComparison
 from lorag.pipeline.records import Role
@@ -57,7 +60,7 @@ def floor_figures(
     return FloorFigures(
         best=tuple(floor for _, floor in best.values()),
         comparisons=tuple(comparisons),
-        systems=_table(floors, metrics),
+        systems=floor_table(floors, metrics),
         notes=(*_winners(comparisons), *too_few),
     )
 
@@ -79,7 +82,26 @@ def _winners(comparisons: Sequence[FloorComparison]) -> list[str]:
     ]
 
 
-def _table(floors: Sequence[Measured], metrics: Sequence[str]) -> Ablation:
+def lost_notes(diagnostics: Sequence[Measured], measured: Sequence[Measured]) -> tuple[str, ...]:
+    """What the gold passages would gain for all adapters, and what the bare base answers without any, in right answers and F1."""
+    by_name = {each.configuration.name: each for each in (*measured, *diagnostics)}
+    if ORACLE not in by_name:
+        return ()
+    notes = []
+    for metric in (RIGHT, F1):
+        with suppress(TooFew):
+            before, after, found = difference(by_name[ALL_ADAPTERS], by_name[ORACLE], metric)
+            notes.append(
+                f"Lost to retrieval: with the gold passages shown, all adapters have {metric} {after:.3f}, not {before:.3f} "
+                f"({found.value:+.3f}, {found.low:+.3f} to {found.high:+.3f}, {found.n} items in {found.groups} groups)."
+            )
+        if (known := mean(by_name[CLOSED_BOOK], metric)) is not None:
+            notes.append(f"Known without passages: the bare base alone has {metric} {known:.3f}.")
+    return tuple(notes)
+
+
+def floor_table(floors: Sequence[Measured], metrics: Sequence[str]) -> Ablation:
+    """The figures of systems beside the configurations, a row each."""
     rows = []
     for each in floors:
         found = [floor for metric in metrics if (floor := floor_of(each, metric)) is not None]

@@ -36,12 +36,14 @@ from lorag.pipeline.engine.scripted import ScriptedEngine
 from lorag.pipeline.errors import DataError, IndexMismatch, InputError
 from lorag.pipeline.evaluation.ablation import Configuration, JudgeItem, Measured, TestSet
 from lorag.pipeline.evaluation.bench import Bench, Parts, System
+from lorag.pipeline.evaluation.floors.diagnostics import diagnostic_systems
 from lorag.pipeline.evaluation.floors.stages import NO_MODEL
 from lorag.pipeline.evaluation.floors.systems import floor_systems, raw_search_systems
 from lorag.pipeline.evaluation.journal import Journal, Usage
 from lorag.pipeline.evaluation.pricing import Prices
 from lorag.pipeline.evaluation.scores import ScoreTable
 from lorag.pipeline.records import Passage, Role
+from lorag.pipeline.retrieval.embedder import Embedder
 from lorag.pipeline.retrieval.index import Index
 from lorag.pipeline.stages import Retriever
 
@@ -53,6 +55,7 @@ Documents = Callable[[int, int], None]
 
 ROLES = (Role.REWRITER, Role.EMBEDDER, Role.SYNTHESIZER, Role.JUDGE)
 DETAILS = "details"
+DIAGNOSTICS = "diagnostics"
 STARTERS = "starter adapters"
 NO_VERSIONS: Mapping[Role, Version] = MappingProxyType({})
 
@@ -61,8 +64,8 @@ NO_VERSIONS: Mapping[Role, Version] = MappingProxyType({})
 class Measurements:
     """Measurements and usage, with the details and the starters if they were asked for. `reach` is that of `Parts`.
 
-    `serving` are the versions that serve, each alone on the base chain. `floors` are the systems without training.
-    `raw_searches` are the searches of the turns without a rewriter, by the frozen encoder.
+    `serving` are the versions that serve, each alone on the base chain. `floors` are the systems without training, `diagnostics`
+    those that show where answers are lost. `raw_searches` are the searches of the turns without a rewriter, by the frozen encoder.
     """
 
     measured: tuple[Measured, ...]
@@ -73,6 +76,7 @@ class Measurements:
     serving: Mapping[Role, Measured] = field(default_factory=dict)
     floors: tuple[Measured, ...] = ()
     raw_searches: tuple[Measured, ...] = ()
+    diagnostics: tuple[Measured, ...] = ()
 
 
 def run_configurations(
@@ -88,12 +92,14 @@ def run_configurations(
     starters: Mapping[Role, Version] = NO_VERSIONS,
     serving: Mapping[Role, Version] = NO_VERSIONS,
     examples: Sequence[JudgeItem] = (),
+    diagnose: bool = False,
 ) -> Measurements:
     """Measure each configuration, and `with_details` the details. Requests that `run_folder` has replies to are not sent again.
 
     `starters` are measured together, as one more configuration, and each version of `serving` alone. Items of both are not saved.
-    `examples` are the judge's training rows, from which its floors choose. `on_documents` is called while the indexes of
-    evaluation are filled. The first time this takes as long as an ingest.
+    `examples` are the judge's training rows, from which its floors choose. With `diagnose` the last configuration is measured
+    with the gold passages shown, and the bare base without passages. `on_documents` is called while the indexes of evaluation are
+    filled. The first time this takes as long as an ingest.
 
     Raises DataError if a question's gold passage is in no document.
     """
@@ -127,16 +133,20 @@ def run_configurations(
         total = bench.planned(configurations) + serving_bench.planned(serving_configurations)
         total += starter_bench.planned([starter_configuration]) if starters else 0
         total += planned_details(tests, tuple(versions)) if with_details else 0
+        systems = diagnostic_systems(parts, tests, configurations[-1].on, searches.passages) if diagnose else ()
+        total += len(systems) * sum(item.answered for item in tests.chain)
         for configuration in configurations:
             name = configuration.name
             measured.append(bench.measure(configuration))
             if run_folder is not None:
                 run_folder.add(measured[-1], tests)
-        floors = _measure_floors(bench, floor_systems(tests, searches.passages, examples), journal)
+        floors = _measure_floors(bench, floor_systems(tests, searches.passages, examples, _frozen(settings)), journal)
         if run_folder is not None:
             for each in floors:
                 run_folder.add(each, tests)
         raw_searches = _raw_searches(bench, tests, searches.frozen) if Role.REWRITER in versions else ()
+        name = DIAGNOSTICS
+        diagnostics = tuple(bench.run(system) for system in systems)
         name = STARTERS
         starters_measured = starter_bench.measure(starter_configuration) if starters else None
         serving_measured = {}
@@ -146,7 +156,15 @@ def run_configurations(
         name = DETAILS
         details = measure_details(parts, tests, measured) if with_details else None
     return Measurements(
-        tuple(measured), journal.usage(), parts.reach, details, starters_measured, serving_measured, floors, raw_searches
+        tuple(measured),
+        journal.usage(),
+        parts.reach,
+        details,
+        starters_measured,
+        serving_measured,
+        floors,
+        raw_searches,
+        diagnostics,
     )
 
 
@@ -243,6 +261,11 @@ def _retrievers(
                 _require_gold(tests, passages, settings.documents)
         tuned, production = (known[each.id] if each else None for each in encoders)
         yield _Searches(known[""], tuned, production, passages)
+
+
+def _frozen(settings: Settings) -> Embedder:
+    """The encoder without an adapter, not loaded yet."""
+    return open_embedder(with_adapters(settings, NO_VERSIONS))
 
 
 class _NoSearch:

@@ -81,6 +81,7 @@ def build_report(
         floors=evaluation.floors.best,
         against_floors=evaluation.floors.comparisons,
         floor_systems=evaluation.floors.systems,
+        diagnostics=evaluation.diagnostics,
         without_floor=why_without_floor(evaluation.ablation.metrics),
         questions=questions,
         outcomes=_outcomes([by_name[row.configuration] for row in evaluation.ablation.rows]),

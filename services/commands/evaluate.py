@@ -42,6 +42,9 @@ def chain(
         Path | None,
         typer.Option("--out", metavar="DIR", help="Keep every row there as it is done; stopped, run the same command again."),
     ] = None,
+    diagnose: Annotated[
+        bool, typer.Option("--diagnose", help="Also answer with the gold passages shown and without any: where answers are lost.")
+    ] = False,
     project: Project = HERE,
     output: Output = Format.TEXT,
 ) -> None:
@@ -61,6 +64,7 @@ def chain(
                 limit=limit,
                 conversations=conversations,
                 out=keep,
+                diagnose=diagnose,
                 on_progress=lambda what, done, total: bars.update(REQUESTS, done, total, what),
                 on_documents=lambda done, total: bars.update(DOCUMENTS, done, total),
             )

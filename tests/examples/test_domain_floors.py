@@ -8,13 +8,24 @@ from functools import cache
 import pytest
 
 from lorag.demo import SIZES
+from lorag.evaluating.evaluation import LOWER_IS_BETTER, shown_metrics
 from lorag.evaluating.testset import read_examples, read_tests
 from lorag.pipeline.engine.scripted import ScriptedEngine
-from lorag.pipeline.evaluation.ablation import NDCG, RECALL, Measured, TestSet, interval
-from lorag.pipeline.evaluation.answers import CITATION_RECALL, F1
+from lorag.pipeline.evaluation.ablation import NDCG, RECALL, Measured, TestSet, interval, mean
+from lorag.pipeline.evaluation.answers import CITATION_RECALL, SQUAD_F1
 from lorag.pipeline.evaluation.bench import Bench, Parts
-from lorag.pipeline.evaluation.floors.systems import BEST_SENTENCE, BM25, BM25_HISTORY, UNCHANGED, floor_systems
+from lorag.pipeline.evaluation.floors.best import WITHOUT_FLOOR, best_floors
+from lorag.pipeline.evaluation.floors.systems import (
+    BEST_SENTENCE,
+    BM25,
+    BM25_HISTORY,
+    MAJORITY,
+    OVERLAP,
+    UNCHANGED,
+    floor_systems,
+)
 from lorag.pipeline.evaluation.floors.words import WordSearcher
+from lorag.pipeline.evaluation.judge_metrics import TASKS_F1, task_f1
 from lorag.pipeline.evaluation.rewrites import ROUGE_1
 from lorag.pipeline.records import Passage
 from lorag.pipeline.stages import Retriever
@@ -40,7 +51,7 @@ def measured() -> tuple[TestSet, Mapping[str, Measured]]:
         (BM25, RECALL, 0.801, 360),
         (BM25_HISTORY, NDCG, 0.753, 360),
         (BM25_HISTORY, RECALL, 0.863, 360),
-        (BEST_SENTENCE, F1, 0.154, 48),
+        (BEST_SENTENCE, SQUAD_F1, 0.154, 48),
         (BEST_SENTENCE, CITATION_RECALL, 0.5, 48),
         (UNCHANGED, ROUGE_1, 0.709, 48),
     ],
@@ -63,3 +74,22 @@ def test_the_history_before_the_question_finds_what_the_question_alone_does_not(
     assert changed and not changed & alone
     turns = [id_ for id_ in plain if id_ not in alone]
     assert sum(with_history[id_] for id_ in turns) > sum(plain[id_] for id_ in turns) + 0.2 * len(turns)
+
+
+def test_every_metric_of_the_table_has_a_floor_or_a_reason() -> None:
+    tests, found = measured()
+    wanted = shown_metrics(tests)
+    best = best_floors(list(found.values()), wanted, LOWER_IS_BETTER)
+    assert [metric for metric in wanted if metric not in best and metric not in WITHOUT_FLOOR] == []
+    assert [metric for metric in wanted if metric in best and metric in WITHOUT_FLOOR] == []
+
+
+def test_the_judges_floors_are_rules_fitted_on_the_training_rows() -> None:
+    """Word overlap knows the tasks with passages; each floor is better than a constant label, or the constant is the floor."""
+    tests, found = measured()
+    assert {each.gold.partition(": ")[0] for each in found[OVERLAP].judgments} == {"relevance", "answerability", "support"}
+    tasks = ("intent", "relevance", "answerability", "support")
+    best = best_floors(list(found.values()), [TASKS_F1, *map(task_f1, tasks)], ())
+    each = [best[task_f1(task)][1].value for task in tasks]
+    assert best[TASKS_F1][1].value == pytest.approx(sum(each) / 4)
+    assert all(value >= (mean(found[MAJORITY], task_f1(task)) or 0) for task, value in zip(tasks, each, strict=True))

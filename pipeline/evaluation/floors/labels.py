@@ -6,9 +6,10 @@ Each is a `Labeller` of the bench. They know no test row.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
+from typing import Protocol
 
 from lorag.pipeline.contracts.judge import JudgeInputs, LabelSchema, label_list
 from lorag.pipeline.evaluation.ablation import JudgeItem
@@ -32,12 +33,21 @@ class MajorityLabel:
         return [voted(schema, [row.label for row in self._rows if row.schema.task == schema.task])] * len(inputs)
 
 
-class NearestLabels:
-    """The most frequent label of the `NEIGHBOURS` rows of the task that are nearest by BM25; of equally frequent ones the
-    nearest's. If no row shares a word, the most frequent label of the task."""
+class TextIndex(Protocol):
+    """Texts by id, searched by other texts."""
 
-    def __init__(self, rows: Sequence[JudgeItem]) -> None:
+    def search_many(self, texts: Sequence[str], k: int) -> list[list[tuple[str, float]]]:
+        """At most `k` texts near each, with their scores, best first."""
+        ...
+
+
+class NearestLabels:
+    """The most frequent label of the `NEIGHBOURS` nearest rows of the task; of equally frequent ones the nearest's. If no row is
+    near, the most frequent label of the task. `index` makes the index of a task's rows: by BM25 unless told."""
+
+    def __init__(self, rows: Sequence[JudgeItem], index: Callable[[Mapping[str, str]], TextIndex] = WordIndex) -> None:
         self._rows = rows
+        self._index = index
 
     @property
     def key(self) -> Hashable:
@@ -45,15 +55,15 @@ class NearestLabels:
 
     def judge(self, schema: LabelSchema, inputs: Sequence[JudgeInputs]) -> list[Verdict]:
         labels = {str(at): row.label for at, row in enumerate(self._rows) if row.schema.task == schema.task}
-        found = [self._indexes[schema.task].search(text_of(each), NEIGHBOURS) for each in inputs]
+        found = self._indexes[schema.task].search_many([text_of(each) for each in inputs], NEIGHBOURS)
         return [voted(schema, [labels[id_] for id_, _ in nearest] or list(labels.values())) for nearest in found]
 
     @cached_property
-    def _indexes(self) -> Mapping[str, WordIndex]:
+    def _indexes(self) -> Mapping[str, TextIndex]:
         texts: dict[str, dict[str, str]] = {}
         for at, row in enumerate(self._rows):
             texts.setdefault(row.schema.task, {})[str(at)] = text_of(row.inputs)
-        return {task: WordIndex(each) for task, each in texts.items()}
+        return {task: self._index(each) for task, each in texts.items()}
 
 
 def text_of(inputs: JudgeInputs) -> str:

@@ -7,23 +7,30 @@ from collections.abc import Sequence
 from lorag.pipeline.evaluation.ablation import Configuration, JudgeItem, TestSet
 from lorag.pipeline.evaluation.bench import Labeller, System
 from lorag.pipeline.evaluation.floors.labels import NEIGHBOURS, MajorityLabel, NearestLabels
+from lorag.pipeline.evaluation.floors.overlap import WordOverlap
 from lorag.pipeline.evaluation.floors.stages import AlwaysRefusing, BestSentence, HistoryFirst, Unchanged
+from lorag.pipeline.evaluation.floors.vectors import VectorIndex
 from lorag.pipeline.evaluation.floors.words import WordSearcher
 from lorag.pipeline.records import Passage
+from lorag.pipeline.retrieval.embedder import Embedder
 from lorag.pipeline.stages import Retriever
 
 UNCHANGED, HISTORY = "question unchanged", "history before the question"
 BM25, BM25_HISTORY = "BM25", "BM25 with the history"
-MAJORITY, NEAREST = "most frequent label", f"nearest {NEIGHBOURS} training rows by words"
+MAJORITY, OVERLAP = "most frequent label", "word overlap"
+NEAREST, NEAREST_BY_VECTOR = f"nearest {NEIGHBOURS} training rows by words", f"nearest {NEIGHBOURS} training rows by the encoder"
 BEST_SENTENCE, ALWAYS_REFUSING = "best sentence", "always refusing"
 
 READ = 3
 """The passages, of the best by words, that the best sentence is taken from."""
 
 
-def floor_systems(tests: TestSet, passages: Sequence[Passage], examples: Sequence[JudgeItem] = ()) -> tuple[System, ...]:
-    """The floors that `tests` can measure. `passages` are those of the index, `examples` the judge's training rows."""
-    return (*_chain_floors(tests, passages), *_label_floors(tests.judgments, examples))
+def floor_systems(
+    tests: TestSet, passages: Sequence[Passage], examples: Sequence[JudgeItem] = (), encoder: Embedder | None = None
+) -> tuple[System, ...]:
+    """The floors that `tests` can measure. `passages` are those of the index, `examples` the judge's training rows. `encoder` is
+    the frozen one; without it no rows are compared by vectors."""
+    return (*_chain_floors(tests, passages), *_label_floors(tests.judgments, examples, encoder))
 
 
 def raw_search_systems(retriever: Retriever) -> tuple[System, ...]:
@@ -54,9 +61,9 @@ def _chain_floors(tests: TestSet, passages: Sequence[Passage]) -> list[System]:
     return found
 
 
-def _label_floors(judgments: Sequence[JudgeItem], examples: Sequence[JudgeItem]) -> list[System]:
+def _label_floors(judgments: Sequence[JudgeItem], examples: Sequence[JudgeItem], encoder: Embedder | None) -> list[System]:
     """Rules that need training rows are left out of tasks without any. The most frequent label is then the test's own, which
-    favours the floor."""
+    favours the floor. Vectors are compared in tasks without passages: of longer texts an encoder reads the first part alone."""
     taught = {item.schema.task for item in examples} & {item.schema.task for item in judgments}
     if not judgments:
         return []
@@ -64,6 +71,13 @@ def _label_floors(judgments: Sequence[JudgeItem], examples: Sequence[JudgeItem])
     found = [_labeller(MAJORITY, MajorityLabel(rows), None)]
     if taught:
         found.append(_labeller(NEAREST, NearestLabels(examples), frozenset(taught)))
+    short = taught - {item.schema.task for item in examples if item.inputs.passages}
+    if short and encoder is not None:
+        by_vector = NearestLabels(examples, lambda texts: VectorIndex(texts, encoder))
+        found.append(_labeller(NEAREST_BY_VECTOR, by_vector, frozenset(short)))
+    overlap = WordOverlap(examples)
+    if fit := overlap.tasks & taught:
+        found.append(_labeller(OVERLAP, overlap, fit))
     return found
 
 

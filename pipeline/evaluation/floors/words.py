@@ -43,6 +43,10 @@ class WordIndex:
         ranked = sorted((-float(scores[at]), self._ids[at]) for at in found)
         return [(id_, -score) for score, id_ in ranked[:k]]
 
+    def search_many(self, texts: Sequence[str], k: int) -> list[list[tuple[str, float]]]:
+        """As `search`, for each of `texts`."""
+        return [self.search(text, k) for text in texts]
+
     @cached_property
     def _ids(self) -> tuple[str, ...]:
         return tuple(self._texts)

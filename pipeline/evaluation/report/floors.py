@@ -32,7 +32,8 @@ def floors(report: Report) -> Markup:
             class_="headline",
             role="table",
         ),
-        _every_floor(report.floor_systems) if report.floor_systems.rows else None,
+        _folded(report.floor_systems, "systems without training") if report.floor_systems.rows else None,
+        _folded(report.diagnostics, "systems that show where answers are lost") if report.diagnostics.rows else None,
         _without(report) if report.without_floor else None,
         lead=verdict + "The best floor of a metric is the one with the best mean on these very items, which favours the floor.",
     )
@@ -65,16 +66,16 @@ def _row(each: FloorComparison, extent: tuple[float, float], lower_is_better: bo
     )
 
 
-def _every_floor(systems: Ablation) -> Markup:
-    head = el("tr", el("th", "Floor", scope="col"), (el("th", name, scope="col", class_="figure") for name in systems.metrics))
+def _folded(systems: Ablation, what: str) -> Markup:
+    head = el("tr", el("th", "System", scope="col"), (el("th", name, scope="col", class_="figure") for name in systems.metrics))
     rows = [
         el("tr", el("th", row.configuration, scope="row"), (figure_cell(row.cells.get(name)) for name in systems.metrics))
         for row in systems.rows
     ]
     return el(
         "details",
-        el("summary", f"All {len(systems.rows)} systems without training"),
-        scrolling(el("table", el("thead", head), el("tbody", rows), class_="grid-table"), "All floors"),
+        el("summary", f"All {len(systems.rows)} {what}"),
+        scrolling(el("table", el("thead", head), el("tbody", rows), class_="grid-table"), what),
         class_="more",
     )
 

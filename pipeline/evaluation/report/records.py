@@ -298,6 +298,7 @@ class Report:
     against_floors: tuple[FloorComparison, ...] = ()
     floor_systems: Ablation = field(default_factory=lambda: Ablation((), ()))
     without_floor: Mapping[str, str] = field(default_factory=dict)
+    diagnostics: Ablation = field(default_factory=lambda: Ablation((), ()))
     showcases: tuple[Showcase, ...] = ()
     questions: tuple[QuestionView, ...] = ()
     curves: tuple[LossCurve, ...] = ()
