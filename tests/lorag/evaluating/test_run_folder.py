@@ -19,6 +19,7 @@ from lorag.evaluating.run_folder import ITEMS, REQUESTS, RESULT, USAGE
 from lorag.evaluating.saved_items import read_saved
 from lorag.pipeline.config import load_settings
 from lorag.pipeline.errors import DataError
+from lorag.pipeline.evaluation.floors.diagnostics import CLOSED_BOOK, ORACLE
 from lorag.pipeline.evaluation.floors.stages import NO_MODEL
 from lorag.pipeline.evaluation.floors.systems import ALWAYS_REFUSING, BEST_SENTENCE, BM25, BM25_HISTORY, HISTORY, UNCHANGED
 from lorag.pipeline.retrieval.chunking import chunk
@@ -203,3 +204,14 @@ def test_the_command_shows_all_tables(project, data: Path, lorag) -> None:
     assert {(each["configuration"], each["stage"]) for each in found["outcomes"]} == {
         (name, stage) for name in ("base chain", "+ rewriter", "all adapters") for stage in ("rewrite", "synthesize")
     }
+
+
+def test_diagnose_answers_with_the_gold_passages_and_without_any(project, data: Path, lorag) -> None:
+    command = ("eval", "chain", "--data", data, "--project", project.folder, "--limit", 4, "-o", "json")
+    plain, found = lorag(*command).json(), lorag(*command, "--diagnose").json()
+    assert plain["diagnostics"] == [] and not any("Lost to retrieval" in note for note in plain["notes"])
+    assert [row["configuration"] for row in found["diagnostics"]] == [ORACLE, CLOSED_BOOK]
+    assert any(note.startswith("Lost to retrieval: with the gold passages shown") for note in found["notes"])
+    assert any(note.startswith("Known without passages: the bare base alone has") for note in found["notes"])
+    assert {each["requests"] for each in found["usage"] if each["stage"] == CLOSED_BOOK} == {4}
+    assert found["configurations"] == plain["configurations"]
