@@ -65,7 +65,8 @@ class Measurements:
     """Measurements and usage, with the details and the starters if they were asked for. `reach` is that of `Parts`.
 
     `serving` are the versions that serve, each alone on the base chain. `floors` are the systems without training, `diagnostics`
-    those that show where answers are lost. `raw_searches` are the searches of the turns without a rewriter, by the frozen encoder.
+    those that show where answers are lost. `raw_searches` are the searches of the turns without a rewriter, by the frozen
+    encoder.
     """
 
     measured: tuple[Measured, ...]
