@@ -4,8 +4,8 @@
 
 DIR of --data holds the public sets `product_category` (its `val` is the test here) and `intent_clinc150` as NAME.SPLIT.jsonl.gz.
 Each variant trains in its own process, for its own peak memory, and stores its result under --work. The same command resumes a
-stopped run. Macro-F1 has 95 % bootstrap intervals, differences are paired text by text. Titles with the same first three words
-are resampled together, as the set's own split keeps them together.
+stopped run. Intervals are at 95 %, differences are paired text by text. Titles with the same first three words are one
+group, as the set's own split keeps them together.
 
 For each text the judge chooses among a drawn schema of --schema-labels intents that contains the right one. The embedder's head
 chooses in the same schemas. `--recipe` is a bundled name (classifier-minilm, classifier-qwen3) or a file.

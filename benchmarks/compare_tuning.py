@@ -12,8 +12,8 @@ Each variant is trained and measured in its own process. The journal's header na
 the variants. So a comparison that was killed, or gets further variants, continues with the missing ones; other data or settings
 are refused. Full fine-tuning has a tenth of the adapters' learning rate, since a rate that suits an adapter destroys a fully
 trained model. Alpha is the same at every rank. Peak memory is that of the variant's process, with libraries; time is that of
-the steps. Intervals are 95 % bootstrap intervals, clustered by document or
-conversation; differences are paired item by item and corrected by Holm within their column. One seed each.
+the steps. Intervals allow for groups (documents or conversations): at 95 % of a quality, at the level of Holm's correction within
+their column of a paired difference. One seed each.
 """
 
 from __future__ import annotations

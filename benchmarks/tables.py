@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.coverage_tables import coverage_rows, promotion_rows
 from benchmarks.provenance import commit, save
 
 ROOT = Path(__file__).parent.parent
@@ -78,6 +79,12 @@ def span(figure: Figure | None, digits: int = 2) -> str:
     if figure is None or figure.get("low") is None:
         return ""
     return f"{figure['value']:.{digits}f} ({figure['low']:.{digits}f}–{figure['high']:.{digits}f})"
+
+
+def at_level(figure: Figure) -> str:
+    """The level of an interval that a correction for other tests sets, if it is not 95 %."""
+    level = figure.get("level", 0.95)
+    return "" if abs(level - 0.95) < 1e-9 else f" ({100 * level:.4g} %)"
 
 
 def difference(figure: Figure | None) -> str:
@@ -194,7 +201,7 @@ def demo_adapters() -> str:
                 "" if each.get("starter") is None else f"{each['starter']:.3f}",
                 f"{each['tuned']:.3f}",
                 f"{each['difference']:+.3f}",
-                f"{each['low']:+.3f} to {each['high']:+.3f}",
+                f"{each['low']:+.3f} to {each['high']:+.3f}{at_level(each)}",
                 str(each["n"]),
             ]
             for each in result("demo")["comparisons"]
@@ -412,7 +419,17 @@ def crosscheck() -> str:
     )
 
 
+def coverage() -> str:
+    return table(*coverage_rows(result("coverage")))
+
+
+def promotions() -> str:
+    return table(*promotion_rows(result("coverage")))
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
+    "coverage": coverage,
+    "false-promotions": promotions,
     "training-speed": training_speed,
     "memory-estimate": memory_estimate,
     "kills": kills,

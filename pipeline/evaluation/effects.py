@@ -141,11 +141,11 @@ def _effect(test: SignFlips, rose: int, fell: int) -> Effect:
     return Effect(found.value, found.low, found.high, found.level, found.n, found.groups, error, p, rose, fell, p, ALPHA, test)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=16)
 def _power(test: SignFlips, alpha: float) -> Power:
     return simulate(test.of, alpha)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=16)
 def _needed(test: SignFlips, alpha: float, worth: float) -> int | None:
     return items_needed(test.of, alpha, worth)

@@ -18,6 +18,9 @@ from lorag.pipeline.errors import InputError
 
 Floats = NDArray[np.float64]
 
+LIKENESS = 0.3
+"""The correlation of items of one group that is assumed if all values are equal, since then the data do not tell it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Interval:
@@ -110,6 +113,18 @@ def cluster_error(of: Contributions) -> ClusterError:
     cross = scale * of.sizes**2 / total
     norm = float(own @ own) + float(cross.sum()) ** 2 - float(cross @ cross)
     return ClusterError(error, float(own.sum()) ** 2 / norm)
+
+
+def equal_items(of: Contributions) -> float:
+    """The effective number of items if all values are equal: n / (1 + (k − 1) · `LIKENESS`) for groups of k items (Kish 1965)."""
+    return of.n / (1 + (float(of.sizes @ of.sizes) / of.n - 1) * LIKENESS)
+
+
+def t_quantile(level: float, freedom: float) -> float:
+    """The quantile of Student's t that bounds a two-sided interval at `level`."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, 1 - (1 - level) / 2))
 
 
 def require_level(level: float) -> None:

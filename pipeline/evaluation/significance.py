@@ -20,8 +20,10 @@ from lorag.pipeline.evaluation.groups import (
     Interval,
     cluster_error,
     contributions_of,
+    equal_items,
     group_codes,
     require_level,
+    t_quantile,
 )
 from lorag.pipeline.evaluation.sign_flips import SignFlips
 
@@ -38,9 +40,6 @@ __all__ = [
     "standard_error",
     "wilson",
 ]
-
-LIKENESS = 0.3
-"""The correlation of items of one group that is assumed if all values are equal, since then the data do not tell it."""
 
 
 def mean_interval(values: Sequence[float], *, groups: Sequence[Hashable] | None = None, level: float = 0.95) -> Interval:
@@ -64,15 +63,13 @@ def mean_interval(values: Sequence[float], *, groups: Sequence[Hashable] | None 
 def wilson(of: Contributions, value: float, *, level: float, most: float) -> Interval:
     """Wilson's interval of a `value` from 0 to 1 with the effective number of items of `of`, which is at most `most`.
 
-    If all values are equal, that number is n / (1 + (k − 1) · `LIKENESS`) for groups of k items (Kish 1965).
+    If all values are equal, that number is `equal_items`.
     """
     require_level(level)
     error = cluster_error(of)
     spread = value * (1 - value)
-    if error.error**2 > 1e-12 and spread > 1e-12:
-        items = spread / error.error**2
-    else:
-        items = of.n / (1 + (float(of.sizes @ of.sizes) / of.n - 1) * LIKENESS)
+    varies = error.error**2 > 1e-12 and spread > 1e-12
+    items = spread / error.error**2 if varies else equal_items(of)
     items = max(1.0, min(items, most))
     t = t_quantile(level, error.freedom)
     middle, weight = value + t * t / (2 * items), 1 + t * t / items
@@ -164,13 +161,6 @@ def standard_error(values: Sequence[float], *, groups: Sequence[Hashable] | None
     """
     data = _finite(values, "values")
     return cluster_error(contributions_of(data, group_codes(groups, len(data)))).error
-
-
-def t_quantile(level: float, freedom: float) -> float:
-    """The quantile of Student's t that bounds a two-sided interval at `level`."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(freedom, 1 - (1 - level) / 2))
 
 
 def _finite(values: Sequence[float], name: str) -> Floats:

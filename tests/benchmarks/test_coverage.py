@@ -21,6 +21,7 @@ from benchmarks.coverage import (
     simulate,
     summary,
 )
+from benchmarks.coverage_tables import coverage_rows, promotion_rows
 from lorag.pipeline.adapters.card import read_card
 from lorag.pipeline.adapters.starters import bundled_starters
 from lorag.pipeline.records import Role
@@ -85,3 +86,36 @@ def test_every_kind_has_a_row() -> None:
     assert all((row["promoted"] is None) == (row["kind"] in {"rate", "mean", "other figure", "macro-F1"}) for row in rows)
     assert all(row["promoted"] in (None, 0.0) for row in rows if row["groups"] == 5)  # too few groups for any promotion
     assert all(row["lowest"] <= row["coverage"] <= 1 for row in rows) and REPLICATES >= 1_000
+
+
+def cell(values: str, groups: int, held: int, *, sizes: str = "equal", promoted: int = 0) -> dict[str, object]:
+    return {
+        "kind": "difference",
+        "values": values,
+        "groups": groups,
+        "sizes": sizes,
+        "replicates": 1_000,
+        "held": held,
+        "promoted": promoted,
+    }
+
+
+def test_the_tables_name_what_misses_by_more_than_two_standard_errors() -> None:
+    """At 93 % of 1,000 two standard errors are 1.6 points, at 3 % 1.1."""
+    cells = [
+        cell("even", 8, 950),
+        cell("odd", 8, 913),
+        cell("odd", 8, 950, sizes="skewed", promoted=41),
+        cell("odd", 10, 900, sizes="skewed", promoted=42),
+        cell("near", 10, 914, promoted=40),
+    ]
+    summaries = [
+        {"kind": "difference", "groups": groups, "coverage": 0.94, "lowest": 0.9, "promoted": 0.02, "highest": 0.042}
+        for groups in (8, 10)
+    ]
+    found = {"cells": cells, "summary": summaries}
+    head, (row,) = coverage_rows(found)
+    assert head == ["groups:", "8", "10", "below 93 %"]
+    assert row == ["paired differences (sign flips)", "94.0 (90.0)", "94.0 (90.0)", "odd: 8, 10*"]
+    _, (row,) = promotion_rows(found)
+    assert row == ["paired differences (sign flips)", "2.0 (4.2)", "2.0 (4.2)", "odd: 8*, 10*"]

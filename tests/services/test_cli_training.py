@@ -79,11 +79,11 @@ def test_an_adapter_is_measured_and_its_evidence_decides(train, lorag, project, 
     assert "its card has no held-out comparison with the bare base; run `lorag eval adapter rewriter 0001-" in done.error_line
     done = lorag("eval", "adapter", "rewriter", "--data", data, *here, "-o", "json")
     assert (done.code, done.err) == (0, "")
-    (measured,) = done.json()["evidence"]
+    measured, over_floor = done.json()["evidence"]
     assert measured["n"] == len(THINGS["test"])
     assert measured["difference"] == pytest.approx(measured["tuned"] - measured["reference"])
     (listed,) = lorag("adapters", "list", *here, "-o", "json").json()["adapters"]
-    assert listed["evidence"] == [measured]
+    assert listed["evidence"] == [measured, over_floor]
     assert lorag("adapters", "promote", "rewriter", *here).code == (0 if measured["low"] > 0 else 2)
     words = "serves already" if measured["low"] > 0 else "is better than the bare base is not shown"
     assert words in " ".join(lorag("eval", "adapter", "rewriter", listed["version"], "--data", data, *here).out.split())

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from lorag.pipeline.errors import InputError
+from lorag.pipeline.evaluation.groups import LIKENESS
 from lorag.pipeline.evaluation.significance import (
-    LIKENESS,
     corrected_tests,
     difference_test,
     holm,
@@ -97,6 +97,12 @@ def test_differences_are_tested_by_group() -> None:
     assert sign_flip_test(base, tuned, groups=GROUPS) == test.p == 2 / 2**6  # all rose
     assert found == test.interval() and found.low > 0  # by the test alone; six groups are too few for a verdict
     assert not found.is_shown
+
+
+def test_no_item_that_differs_is_no_proof_that_none_would() -> None:
+    found = paired_difference([0.0, 1.0] * 9, [0.0, 1.0] * 9)
+    assert found.value == 0.0 and found.high == -found.low == pytest.approx(2.109816**2 / (18 + 2.109816**2), rel=1e-6)  # t of 17
+    assert not found.is_shown and sign_flip_test([1.0] * 9, [1.0] * 9) == 1.0
 
 
 def test_a_difference_is_no_wider_than_the_values_allow() -> None:
