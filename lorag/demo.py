@@ -23,6 +23,7 @@ from lorag.opening import open_project
 from lorag.pipeline.adapters.registry import CANDIDATE, PRODUCTION, Registry, Version
 from lorag.pipeline.config import FILE_NAME
 from lorag.pipeline.errors import AdapterError, ConfigError
+from lorag.pipeline.evaluation.report.decision import decision_lines
 from lorag.pipeline.records import Query, Response, Role, Speaker, Turn
 from lorag.project import Project
 from lorag.starters import fitting_starters, install_starters
@@ -197,6 +198,8 @@ def _evaluate(run: DemoRun, versions: Mapping[Role, Version], starters: Mapping[
 def _promote(run: DemoRun, versions: Mapping[Role, Version], evaluation: Evaluation) -> None:
     """Write the evidence to the cards, and promote the adapters that are better than what serves now."""
     registry = run.project.registry
+    for line in (line for card in evaluation.decisions for line in decision_lines(card)):
+        run.progress.notice(line)
     for role, claims in evaluation.claims.items():
         registry.attach_evidence(role, versions[role].id, claims)
         try:

@@ -12,12 +12,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from lorag.evaluating.evaluation import ROLES, Progress, chosen_versions, evaluate
+from lorag.evaluating.evaluation import ROLES, Progress, chosen_versions, evaluate, serving_beside
 from lorag.evaluating.report import build_report
 from lorag.evaluating.run_folder import identity
 from lorag.evaluating.testset import Sizes
 from lorag.pipeline.config import Settings
 from lorag.pipeline.evaluation.ablation import full_factorial
+from lorag.pipeline.evaluation.report.decision import decision_json
 from lorag.pipeline.evaluation.report.records import Report
 from lorag.training.dataset import DataFolder
 
@@ -39,7 +40,8 @@ def run_ablation(
     configurations = full_factorial([role for role in ROLES if role in versions])
     run = json.dumps(identity(settings, folder, versions, sizes, configurations), sort_keys=True)
     run_folder = runs / hashlib.sha256(run.encode()).hexdigest()[:12]
-    evaluation = evaluate(settings, folder, versions, sizes, on_progress, full=True, out=run_folder)
+    serving = serving_beside(settings, versions)
+    evaluation = evaluate(settings, folder, versions, sizes, on_progress, full=True, out=run_folder, serving=serving)
     report = build_report(f"{folder.folder.name}: what each adapter buys", settings, folder, versions, evaluation)
     provenance = replace(report.provenance, seconds={"evaluation": round(time.monotonic() - started, 1)})
     skipped = tuple(f"No effects on {each.metric}: {each.reason}." for each in evaluation.factorial.skipped)
@@ -50,6 +52,8 @@ def to_json(report: Report) -> dict[str, Any]:
     """The output of `lorag eval ablation -o json`: the figures without the items."""
     runs = {row.configuration: {metric: asdict(cell) for metric, cell in row.cells.items()} for row in report.runs.rows}
     return {
+        "decisions": [decision_json(each) for each in report.decisions],
+        "floor_notes": list(report.floor_notes),
         "configurations": runs,
         "effects": [asdict(each) for each in report.effects],
         "comparisons": [asdict(each) for each in report.comparisons],

@@ -13,6 +13,7 @@ from typing import Any
 
 from lorag.assembly import open_registry
 from lorag.evaluating.claims import Candidate, Comparator, comparators, further_claims, held_out_data, leading_claims
+from lorag.evaluating.decisions import decision_card
 from lorag.evaluating.details import Details, usage_json
 from lorag.evaluating.floor_figures import FloorFigures, floor_figures, floor_table, lost_notes
 from lorag.evaluating.measuring import (
@@ -55,6 +56,7 @@ from lorag.pipeline.evaluation.factorial import Factorial, factorial_effects, pa
 from lorag.pipeline.evaluation.groups import Interval
 from lorag.pipeline.evaluation.journal import Usage
 from lorag.pipeline.evaluation.judge_metrics import TASKS_F1, task_accuracy, task_f1
+from lorag.pipeline.evaluation.report.decision import DecisionCard, decision_json
 from lorag.pipeline.evaluation.report.records import Ablation, AblationRow, Cell, Comparison
 from lorag.pipeline.evaluation.sign_flips import SignFlips
 from lorag.pipeline.evaluation.significance import corrected_tests
@@ -123,9 +125,9 @@ class Evaluation:
 
     `ablation` has the base chain, each adapter alone and all of them. `floors` compare these with `measured_floors`, the systems
     without training. `runs` has every configuration and `factorial` their effects, if all of them were measured. `usage` counts
-    requests and tokens. `notes` say where a floor wins, then what was left out. If starters were measured, `ablation` and
+    requests and tokens. `notes` say what was left out; `floors` have their own. If starters were measured, `ablation` and
     `comparisons` show them too. `diagnostics` show where answers are lost, if they were asked for. `claims` are for each
-    adapter's card, as `evaluate_adapter` makes them.
+    adapter's card, as `evaluate_adapter` makes them, and `decisions` say what the gate makes of them.
     """
 
     tests: TestSet
@@ -142,17 +144,19 @@ class Evaluation:
     measured_floors: tuple[Measured, ...] = ()
     diagnostics: Ablation = Ablation((), ())
     claims: Mapping[Role, tuple[Evidence, ...]] = field(default_factory=dict)
+    decisions: tuple[DecisionCard, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The figures without the items."""
         rows = {row.configuration: {m: asdict(cell) for m, cell in row.cells.items()} for row in self.ablation.rows}
         return {
+            "decisions": [decision_json(each) for each in self.decisions],
             "configurations": rows,
             "comparisons": [asdict(each) for each in self.comparisons],
             "floors": [asdict(each) for each in self.floors.best],
             "diagnostics": [asdict(each) for each in self.diagnostics.rows],
             "against_floors": [asdict(each) for each in self.floors.comparisons],
-            "notes": list(self.notes),
+            "notes": [*self.floors.wins, *self.notes],
             **({} if self.details is None else self.details.to_json()),
         }
 
@@ -175,10 +179,9 @@ def evaluate_chain(
     `evaluate`. Raises InputError if there is no adapter at all.
     """
     chosen, sizes = chosen_versions(settings), Sizes.at_most(limit, settings.seed, conversations)
-    folder = DataFolder(data, settings.judge.intents)
     return evaluate(
         settings,
-        folder,
+        DataFolder(data, settings.judge.intents),
         chosen,
         sizes,
         on_progress,
@@ -186,7 +189,15 @@ def evaluate_chain(
         out=out,
         on_documents=on_documents,
         diagnose=diagnose,
+        serving=serving_beside(settings, chosen),
     )
+
+
+def serving_beside(settings: Settings, versions: Mapping[Role, Version]) -> dict[Role, Version]:
+    """What serves in the place of `versions`, to be measured beside them; generation roles only on a base in this process."""
+    registry, is_local = open_registry(settings), settings.generation.engine == "local"
+    found = {role: registry.serving(role) for role in versions if is_local or role is Role.EMBEDDER}
+    return {role: each for role, each in found.items() if each is not None}
 
 
 def evaluate(
@@ -248,6 +259,7 @@ def evaluate(
             shown.insert(1, run.starters)
             comparisons = tuple(with_starter(each, run.starters) for each in comparisons)
             starter_notes = against_starters(run.starters, run.measured, roles)
+        claims = _claims(settings, data, roles, versions, serving, run)
         found = Evaluation(
             tests=tests,
             measured=run.measured,
@@ -260,7 +272,8 @@ def evaluate(
             measured_floors=run.floors,
             diagnostics=floor_table(run.diagnostics, shown_metrics(tests)),
             notes=(*figures.notes, *lost_notes(run.diagnostics, run.measured), *without_rows, *too_few, *starter_notes),
-            claims=_claims(settings, data, roles, versions, serving, run),
+            claims=claims,
+            decisions=_decisions(settings, versions, claims, run),
         )
         if full:
             factorial = factorial_effects(run.measured, tests, roles, metrics_of(tests), run.reach)
@@ -293,6 +306,15 @@ def _open_run_folder(
         yield run_folder
 
 
+@dataclass(frozen=True, slots=True)
+class MeasuredAdapter:
+    """A measured version, the claims that are on its card now, and what the measurement took."""
+
+    version: Version
+    claims: tuple[Evidence, ...]
+    usage: tuple[Usage, ...]
+
+
 def evaluate_adapter(
     settings: Settings,
     role: Role,
@@ -302,7 +324,7 @@ def evaluate_adapter(
     *,
     sizes: Sizes | None = None,
     on_documents: Documents | None = None,
-) -> tuple[Version, tuple[Evidence, ...]]:
+) -> MeasuredAdapter:
     """Measure one adapter on `data`/test against what serves now, the bare base, the no-op of its role and the best floor.
 
     The claims on its own metric go on its card and are returned, first the one against what serves; then those of its guards.
@@ -326,7 +348,7 @@ def evaluate_adapter(
         examples=read_examples(folder),
     )
     claims = _claims_of(registry, found, held_out_data(folder, role, (role,)), serving, run)
-    return registry.attach_evidence(role, found.id, claims), claims
+    return MeasuredAdapter(registry.attach_evidence(role, found.id, claims), claims, run.usage)
 
 
 def _claims_of(
@@ -360,6 +382,14 @@ def _claims(
         with suppress(TooFew):  # `compare` reports it
             found[role] = _claims_of(registry, versions[role], held_out_data(data, role, roles), serving, run)
     return found
+
+
+def _decisions(
+    settings: Settings, versions: Mapping[Role, Version], claims: Mapping[Role, tuple[Evidence, ...]], run: Measurements
+) -> tuple[DecisionCard, ...]:
+    """The card of each role that has claims."""
+    registry = open_registry(settings)
+    return tuple(decision_card(registry, versions[role], found, run.usage) for role, found in claims.items())
 
 
 def compare(measured: Sequence[Measured], roles: Sequence[Role]) -> tuple[tuple[Comparison, ...], tuple[str, ...]]:

@@ -26,6 +26,7 @@ class FloorFigures:
     best: tuple[Floor, ...] = ()
     comparisons: tuple[FloorComparison, ...] = ()
     systems: Ablation = field(default_factory=lambda: Ablation((), ()))
+    wins: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -61,7 +62,8 @@ def floor_figures(
         best=tuple(floor for _, floor in best.values()),
         comparisons=tuple(comparisons),
         systems=floor_table(floors, metrics),
-        notes=(*_winners(comparisons), *too_few),
+        wins=tuple(_winners(comparisons)),
+        notes=tuple(too_few),
     )
 
 

@@ -6,14 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from lorag.assembly import open_registry
+from lorag.evaluating.decisions import decision_card
 from lorag.evaluating.evaluation import Progress, evaluate_adapter
 from lorag.evaluating.general_set import measure_general, read_general
 from lorag.evaluating.measuring import Documents
 from lorag.pipeline.adapters.evidence import Evidence
-from lorag.pipeline.adapters.looks import look_line
 from lorag.pipeline.adapters.registry import Version
 from lorag.pipeline.config import Settings
 from lorag.pipeline.errors import InputError
+from lorag.pipeline.evaluation.report.decision import DecisionCard
 from lorag.pipeline.records import Role
 from lorag.promotion import promotion_refusal
 
@@ -23,19 +25,14 @@ class AdapterEvaluation:
     """A version with its claims on its own domain and, if there was one, on a general set.
 
     `claims` are on its own metric, against what serves, unless that is the version itself, the bare base and the floors, and then
-    those of its guards. `refusal` is why a promotion would be refused now, empty if it would not.
+    those of its guards. `refusal` is why a promotion would be refused now, empty if it would not. `decision` is the card of all.
     """
 
     version: Version
     claims: tuple[Evidence, ...]
     general: Evidence | None
     refusal: str
-
-    @property
-    def look(self) -> str:
-        """Which look at the test set it was, and what it may spend, in one line."""
-        first = self.claims[0]
-        return look_line(first.look or 1, first.groups, first.data)
+    decision: DecisionCard
 
 
 def evaluate_version(
@@ -57,6 +54,9 @@ def evaluate_version(
     if general is not None and role is not Role.EMBEDDER:
         raise InputError(f"--general is for the embedder; the {role.value} answers no search")
     tests = None if general is None else read_general(general)
-    measured, claims = evaluate_adapter(settings, role, version, data, on_progress, on_documents=on_documents)
-    general_claim = None if tests is None else measure_general(settings, measured.id, tests, on_texts)[1]
-    return AdapterEvaluation(measured, claims, general_claim, promotion_refusal(settings, role, measured.id))
+    measured = evaluate_adapter(settings, role, version, data, on_progress, on_documents=on_documents)
+    found = measured.version
+    general_claim = None if tests is None else measure_general(settings, found.id, tests, on_texts)[1]
+    refusal, registry = promotion_refusal(settings, role, found.id), open_registry(settings)
+    card = decision_card(registry, found, measured.claims, measured.usage, refusal or None)
+    return AdapterEvaluation(found, measured.claims, general_claim, refusal, card)

@@ -21,6 +21,7 @@ from lorag.pipeline.errors import InputError
 from lorag.pipeline.evaluation.ablation import ALL_ADAPTERS, BASE_CHAIN, ChainItem, Measured, TestSet
 from lorag.pipeline.evaluation.error_analysis import Loss, LostPair, losses_of, question_score, waterfall, worst
 from lorag.pipeline.evaluation.judgments import score_judgments
+from lorag.pipeline.evaluation.report.decision import decision_summary
 from lorag.pipeline.evaluation.report.records import (
     Calibration,
     EffectRow,
@@ -77,6 +78,8 @@ def build_report(
     return Report(
         title=title,
         comparisons=evaluation.comparisons,
+        decisions=evaluation.decisions,
+        floor_notes=evaluation.floors.wins,
         ablation=evaluation.ablation,
         floors=evaluation.floors.best,
         against_floors=evaluation.floors.comparisons,
@@ -279,7 +282,9 @@ def _summary(evaluation: Evaluation) -> str:
     alone = [each for each in evaluation.comparisons if each.role != "chain"]
     better = [each for each in alone if each.shown and each.low > 0]
     text = f"{len(better)} of {len(alone)} adapters are shown to beat the base on their own metric."
+    if decided := decision_summary(evaluation.decisions):
+        text = f"{decided} {text}"
     won = [f"{each.role} by {each.metric} ({each.floor})" for each in evaluation.floors.winners]
     if not won:
         return text
-    return f"Not shown to be better than the best floor, a system without training: {', '.join(won)}. {text}"
+    return f"{text} Not shown to be better than the best floor, a system without training: {', '.join(won)}."

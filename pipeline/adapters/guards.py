@@ -5,7 +5,7 @@ A guard holds a candidate if the loss is beyond its margin and the 95 % interval
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
@@ -45,11 +45,31 @@ class Guard:
         floor = bool(claim.against.is_floor)
         return named and (floor if self.reference is Reference.FLOORS else not floor and claim.against.key == serves)
 
+    def is_worse(self, claim: Evidence) -> bool:
+        """Whether the interval shows a loss."""
+        return claim.has_enough_groups and (claim.low > 0 if self.lower_is_better else claim.high < 0)
+
     def is_lost(self, claim: Evidence, margin: float) -> bool:
         """Whether the loss is beyond the margin and more than noise."""
         loss = claim.difference if self.lower_is_better else -claim.difference
-        is_shown = claim.low > 0 if self.lower_is_better else claim.high < 0
-        return claim.has_enough_groups and loss > margin and is_shown
+        return self.is_worse(claim) and loss > margin
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """A guard's claim and the margin that was asked for."""
+
+    guard: Guard
+    claim: Evidence
+    margin: float
+
+    @property
+    def is_worse(self) -> bool:
+        return self.guard.is_worse(self.claim)
+
+    @property
+    def is_lost(self) -> bool:
+        return self.guard.is_lost(self.claim, self.margin)
 
 
 GUARDS: Mapping[Role, tuple[Guard, ...]] = {
@@ -78,16 +98,26 @@ MARGINS: Mapping[str, float] = MappingProxyType({guard.name: guard.margin for ea
 """Name of a guard → its margin, unless `gate.margins` of lorag.yaml has another."""
 
 
+def guarded(role: Role, claims: Iterable[Evidence], serves: str, margins: Mapping[str, float]) -> tuple[Guarded, ...]:
+    """The claims that a guard of the role watches, in the order of the guards."""
+    known = tuple(claims)
+    return tuple(
+        Guarded(guard, claim, margins.get(guard.name, guard.margin))
+        for guard in GUARDS.get(role, ())
+        for claim in known
+        if guard.watches(claim, serves)
+    )
+
+
 def losses(role: Role, claims: tuple[Evidence, ...], serves: str, margins: Mapping[str, float]) -> list[str]:
     """A line for each guard that is lost by one of `claims`."""
     found = []
-    for guard in GUARDS.get(role, ()):
-        margin = margins.get(guard.name, guard.margin)
-        for claim in claims:
-            if guard.watches(claim, serves) and guard.is_lost(claim, margin):
-                verb = "rises" if guard.lower_is_better else "falls"
-                found.append(
-                    f"{claim.metric} {verb} by {abs(claim.difference):.3f} against {claim.against} ({claim.confidence} interval "
-                    f"{claim.interval}, {claim.n} items of {claim.data}), and the margin of `{guard.name}` is {margin:g}"
-                )
+    for each in guarded(role, claims, serves, margins):
+        guard, claim = each.guard, each.claim
+        if each.is_lost:
+            verb = "rises" if guard.lower_is_better else "falls"
+            found.append(
+                f"{claim.metric} {verb} by {abs(claim.difference):.3f} against {claim.against} ({claim.confidence} interval "
+                f"{claim.interval}, {claim.n} items of {claim.data}), and the margin of `{guard.name}` is {each.margin:g}"
+            )
     return found

@@ -10,11 +10,12 @@ import typer
 
 from lorag.pipeline.adapters.evidence import DataOrigin
 from lorag.services.commands.adapters import show_evidence
+from lorag.services.commands.decision import show_decisions
 from lorag.services.commands.evaluate_details import show_details
 from lorag.services.commands.evaluate_retrieval import retrieval
 from lorag.services.failures import Interrupted
 from lorag.services.options import HERE, DataFolder, Format, Output, Project, Tuned
-from lorag.services.terminal import cell, command, for_project, out, progress_bars, show, show_json, table
+from lorag.services.terminal import cell, command, out, progress_bars, show, show_json, table
 
 if TYPE_CHECKING:
     from lorag.evaluating.floor_figures import FloorFigures
@@ -74,13 +75,14 @@ def chain(
     if output is Format.JSON:
         show_json({**found.to_json(), "usage": usage_json(found.usage)})
     else:
-        for note in found.floors.notes:
-            show(note)
+        show_decisions(found.decisions, project)
+        for line in found.floors.wins:
+            show(line)
         _show_ablation(found.ablation)
         _show_floors(found.floors)
         _show_comparisons(found.comparisons)
         show_details(found.details, found.usage)
-        for note in found.notes[len(found.floors.notes) :]:
+        for note in found.notes:
             show(note)
 
 
@@ -152,28 +154,21 @@ def adapter(
         )
     evidence = [*found.claims, *([found.general] if found.general else [])]
     if output is Format.JSON:
-        said = {"look": found.claims[0].look, "refusal": found.refusal or None}
+        said = {"decision": plain(found.decision), "look": found.claims[0].look, "refusal": found.refusal or None}
         show_json({"role": role.value, "version": found.version.id, "evidence": plain(evidence), **said})
         return
+    show_decisions([found.decision], project)
     show_evidence(evidence)
-    show(found.look)
     _show_next_step(found, project)
 
 
 def _show_next_step(found: AdapterEvaluation, project: Path) -> None:
-    """Whether the evidence on the card allows a promotion, and the command for it."""
+    """The command for a promotion, if the evidence on the adapter's card allows one."""
     version, measured = found.version, found.claims[0]
-    is_made = measured.data.origin is DataOrigin.MADE
     promotion = command("adapters", "promote", version.role.value, version.id, project=project)
-    if "production" in version.aliases:
-        show(f"{version.id} serves already.")
-    elif is_made and found.refusal:
-        show(f"{measured.data.name} holds made rows, which promote nothing: measure {version.id} on rows that people wrote.")
-    elif is_made:
-        show(f"{measured.data.name} holds made rows, which promote nothing; an earlier claim allows `{promotion}`.")
-    elif found.refusal:
-        show(for_project(found.refusal, project))
+    if found.refusal or "production" in version.aliases:
+        return
+    if measured.data.origin is DataOrigin.MADE:
+        show(f"These rows are made, but an earlier claim allows `{promotion}`.")
     else:
-        floors = "the bare base and the floors"
-        over = floors if not measured.against.weights_digest else f"{measured.against}, {floors}"
-        show(f"{version.id} is better than {over}: let it serve with `{promotion}`.")
+        show(f"The evidence allows it: let it serve with `{promotion}`.")

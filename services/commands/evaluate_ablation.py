@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lorag.services.commands.decision import show_decisions
 from lorag.services.failures import Interrupted
 from lorag.services.options import HERE, DataFolder, Format, Output, Project
 from lorag.services.terminal import cell, out, progress_bars, show, show_json, table
@@ -51,6 +52,9 @@ def ablation(
     if output is Format.JSON:
         show_json({"report": str(written), **to_json(report)})
         return
+    show_decisions(report.decisions, project)
+    for line in report.floor_notes:
+        show(line)
     _show_effects(report.effects)
     show(f"report: {written}")
 

@@ -261,6 +261,13 @@ def test_each_adapter_carries_its_evidence_and_serves_where_that_speaks_for_it(r
         assert not allowed[role] or all(each.low > 0 and each.has_enough_groups for each in leading)
     refused = [line for line in runs.finished.lines if line.startswith("not promoted: ")]
     assert len(refused) == len(ROLES) - sum(allowed.values())
+    cards = {each["role"]: each for each in runs.finished.report["decisions"]}
+    assert {role: card["decision"] == "promote" for role, card in cards.items()} == {
+        role.value: is_allowed for role, is_allowed in allowed.items()
+    }
+    for role, card in cards.items():
+        assert f"{card['decision'].upper()} {role} {card['version']}" in runs.finished.lines
+        assert f"not promoted: {card['reason']}" in runs.finished.lines or not card["reason"]
 
 
 def test_the_libraries_add_nothing_to_what_the_user_is_told(runs: Runs) -> None:

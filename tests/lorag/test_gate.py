@@ -71,7 +71,7 @@ class Gate:
         """The claims of a new candidate."""
         self._patch.setattr("lorag.evaluating.measuring.open_base", lambda settings: SharedBase(engine, {}))
         self.version = self._publish(self.registry, role)
-        return evaluate_adapter(self.settings, role, self.version, kelder.FOLDER, sizes=SIZES)[1]
+        return evaluate_adapter(self.settings, role, self.version, kelder.FOLDER, sizes=SIZES).claims
 
     def refusal(self, role: Role) -> str:
         with pytest.raises(AdapterError) as caught:
@@ -265,5 +265,5 @@ def test_each_candidate_is_a_look_and_the_next_must_show_more(gate: Gate) -> Non
     first, second, third = gate.registry.looks(Role.JUDGE)
     assert [each.number for each in (first, second, third)] == [1, 2, 3]
     assert first.weights != second.weights != third.weights
-    again = evaluate_adapter(gate.settings, Role.JUDGE, gate.version, kelder.FOLDER, sizes=SIZES)[1]
+    again = evaluate_adapter(gate.settings, Role.JUDGE, gate.version, kelder.FOLDER, sizes=SIZES).claims
     assert again[0].look == 3 and len(gate.registry.looks(Role.JUDGE)) == 3

@@ -79,14 +79,19 @@ def test_an_adapter_is_measured_and_its_evidence_decides(train, lorag, project, 
     assert "its card has no held-out comparison with the bare base; run `lorag eval adapter rewriter 0001-" in done.error_line
     done = lorag("eval", "adapter", "rewriter", "--data", data, *here, "-o", "json")
     assert (done.code, done.err) == (0, "")
-    measured, over_floor = done.json()["evidence"]
+    said = done.json()
+    measured = said["evidence"][0]
     assert measured["n"] == len(THINGS["test"])
     assert measured["difference"] == pytest.approx(measured["tuned"] - measured["reference"])
     (listed,) = lorag("adapters", "list", *here, "-o", "json").json()["adapters"]
-    assert listed["evidence"] == [measured, over_floor]
-    assert lorag("adapters", "promote", "rewriter", *here).code == (0 if measured["low"] > 0 else 2)
-    words = "serves already" if measured["low"] > 0 else "is better than the bare base is not shown"
-    assert words in " ".join(lorag("eval", "adapter", "rewriter", listed["version"], "--data", data, *here).out.split())
+    assert listed["evidence"] == said["evidence"]
+    assert (said["decision"]["decision"] == "promote") is (not said["refusal"])
+    assert said["decision"]["cost"]["requests"] > 0 and said["decision"]["cost"]["trained_tokens"] > 0
+    assert lorag("adapters", "promote", "rewriter", *here).code == (2 if said["refusal"] else 0)
+    words = f"why: {said['refusal']}" if said["refusal"] else "it serves already"
+    text = lorag("eval", "adapter", "rewriter", listed["version"], "--data", data, *here).out
+    assert text.startswith(f"{said['decision']['decision'].upper()} rewriter {listed['version']}")
+    assert words.split(";")[0] in " ".join(text.split())
 
 
 def test_a_chain_without_adapters_is_not_measured(lorag, project, data: Path) -> None:

@@ -29,7 +29,7 @@ def floors(report: Report) -> Markup:
             "table",
             el("thead", el("tr", head, role="row"), role="rowgroup"),
             el("tbody", rows, role="rowgroup"),
-            class_="headline",
+            class_="headline against",
             role="table",
         ),
         _folded(report.floor_systems, "systems without training") if report.floor_systems.rows else None,

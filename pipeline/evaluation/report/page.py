@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-from lorag.pipeline.evaluation.report import appendix, browser, effects, floors, sections
+from lorag.pipeline.evaluation.report import appendix, browser, cards, effects, floors, sections
 from lorag.pipeline.evaluation.report.markup import Markup, el
 from lorag.pipeline.evaluation.report.records import Report
 
 _NAMES = {
+    "decision": "Decision",
     "floors": "Floors",
     "headline": "Headline",
     "effects": "Effects",
@@ -52,6 +53,8 @@ def render_page(report: Report) -> str:
 
 def _parts(report: Report) -> dict[str, Markup]:
     found: dict[str, Markup] = {}
+    if report.decisions or report.floor_notes:
+        found["decision"] = cards.decisions(report)
     if report.against_floors:
         found["floors"] = floors.floors(report)
     if report.comparisons and not report.of_two_runs:  # there the effects have the same figures

@@ -11,6 +11,7 @@ from lorag.pipeline.evaluation.effects import WORTH, Effect
 from lorag.pipeline.evaluation.error_analysis import LostPair
 from lorag.pipeline.evaluation.groups import MIN_GROUPS
 from lorag.pipeline.evaluation.judgments import Judged, ReliabilityBin
+from lorag.pipeline.evaluation.report.decision import DecisionCard
 from lorag.pipeline.evaluation.report.views import QuestionView, Showcase
 from lorag.pipeline.evaluation.scores import ItemScores
 
@@ -285,6 +286,8 @@ FORMAT = 2
 class Report:
     """The whole report. Empty parts are left out of the page; `lower_is_better` names the metrics that should fall.
 
+    `decisions` are the adapters' cards, which the page begins with, and `floor_notes` say beside them where a floor wins.
+
     `sides` are the names of the two systems whose questions, losses and calibration are shown side by side. `ablation` has the
     few main configurations, `runs` all of them, `floor_systems` all floors. `floors` are the best of each metric, and
     `without_floor` says why a metric has none. `effects` are corrected together; `worth` is the difference that `needed` is
@@ -293,6 +296,8 @@ class Report:
 
     title: str
     comparisons: tuple[Comparison, ...]
+    decisions: tuple[DecisionCard, ...] = ()
+    floor_notes: tuple[str, ...] = ()
     ablation: Ablation = field(default_factory=lambda: Ablation((), ()))
     floors: tuple[Floor, ...] = ()
     against_floors: tuple[FloorComparison, ...] = ()
@@ -337,6 +342,12 @@ def check(report: Report) -> None:
     for ablation, metric in [(each, metric) for each in (report.ablation, report.runs) for metric in each.metrics]:
         if not any(metric in row.cells for row in ablation.rows):
             raise InputError(f"ablation: no configuration has a figure for {metric!r}; leave the column out")
+    for card in report.decisions:
+        if not card.comparators:
+            raise InputError(f"card of {card.role} {card.version}: it was compared with nothing; leave it out")
+        for low, high in [(each.low, each.high) for each in card.comparators] + [(each.low, each.high) for each in card.guards]:
+            if not low <= high:
+                raise InputError(f"card of {card.role} {card.version}: interval {low} to {high} is upside down")
     ids = [question.id for question in report.questions]
     if len(set(ids)) != len(ids):
         raise InputError("a question id stands twice in the report; ids must be unique")

@@ -91,13 +91,14 @@ def test_evidence_goes_on_the_card_and_decides_the_promotion(
     plain, tuned = what_rewriters_say(project.folder, version)
     assert set(plain).isdisjoint(tuned)
     seen: list[tuple[str, int, int]] = []
-    measured, (evidence, *over_floors) = evaluate_adapter(
+    found = evaluate_adapter(
         settings,
         Role.REWRITER,
         "candidate",
         write(Role.REWRITER, turns(tuned if gold_is_tuned else plain)),
         lambda *told: seen.append(told),
     )
+    measured, (evidence, *over_floors) = found.version, found.claims
     right, wrong = (evidence.tuned, evidence.reference) if gold_is_tuned else (evidence.reference, evidence.tuned)
     assert right == 1 > wrong
     assert (evidence.metric, evidence.n, evidence.groups, evidence.level) == (ROUGE_1, 8, 8, 0.975)
@@ -129,7 +130,7 @@ def test_a_candidate_is_measured_against_what_serves_and_against_the_base(projec
     _, tuned = what_rewriters_say(project.folder, second)
     data = write(Role.REWRITER, turns(tuned))
     assert set(tuned).isdisjoint(served) and set(tuned).isdisjoint(plain)
-    _, (over_served, over_base, *_) = evaluate_adapter(settings, Role.REWRITER, "candidate", data)
+    over_served, over_base, *_ = evaluate_adapter(settings, Role.REWRITER, "candidate", data).claims
     assert over_served.against == registry.as_reference(registry.resolve(Role.REWRITER, first))
     assert over_base.against == BARE_BASE
     assert over_served.tuned == over_base.tuned == 1
@@ -144,9 +145,11 @@ def test_a_candidate_is_measured_against_what_serves_and_against_the_base(projec
     assert over_served.data == over_base.data and over_served.data.origin is DataOrigin.HUMAN
     assert registry.show(Role.REWRITER, second).evidence[:2] == (over_served, over_base)
     done = lorag("eval", "adapter", "rewriter", "--data", data, "--project", project.folder)
-    assert f"{second} is better than version {first}" in " ".join(done.out.split())
+    said = " ".join(done.out.split())
+    assert said.startswith(f"PROMOTE rewriter {second} {ROUGE_1} ")
+    assert f"version {first}" in said and "better than the bare base" in said and "looks: This is look 1" in said
     assert registry.promote(Role.REWRITER, second).claim == over_served
-    _, (alone, *_) = evaluate_adapter(settings, Role.REWRITER, "production", data)
+    alone, *_ = evaluate_adapter(settings, Role.REWRITER, "production", data).claims
     assert alone == over_base  # nothing else serves
 
 
@@ -202,8 +205,8 @@ def test_an_embedder_is_measured_against_the_one_that_serves(
     ]
     data = write(Role.SYNTHESIZER, rows)
     settings = load_settings(project.folder)
-    _, (over_served, over_base, over_floor, recall) = evaluate_adapter(settings, Role.EMBEDDER, second, data)
-    _, (of_the_first, *_) = evaluate_adapter(settings, Role.EMBEDDER, first, data)
+    over_served, over_base, over_floor, recall = evaluate_adapter(settings, Role.EMBEDDER, second, data).claims
+    of_the_first, *_ = evaluate_adapter(settings, Role.EMBEDDER, first, data).claims
     assert (over_served.reference, over_base.reference) == (of_the_first.tuned, of_the_first.reference)
     assert (recall.metric, recall.against, recall.level) == ("Recall@5", over_served.against, 0.95)
     assert over_served.against.version == first
@@ -221,7 +224,7 @@ def test_an_embedder_is_measured_by_retrieval_alone(
         {"id": f"q{n}", "question": text, "answers": ["x"], "answerable": True, "passage_ids": [passages[document]]}
         for n, (text, document) in enumerate((("Who keeps the key?", "keys.md"), ("When does the ferry leave?", "ferry.md")))
     ]
-    _, claims = evaluate_adapter(load_settings(project.folder), Role.EMBEDDER, version, write(Role.SYNTHESIZER, rows))
+    claims = evaluate_adapter(load_settings(project.folder), Role.EMBEDDER, version, write(Role.SYNTHESIZER, rows)).claims
     evidence = claims[0]
     assert (evidence.metric, evidence.n) == (NDCG, 2)
     assert 0.63 < evidence.reference <= 1 and 0.63 < evidence.tuned <= 1  # first or second: 1 or 1/log2(3)
@@ -274,7 +277,7 @@ def test_another_encoder_in_the_settings_makes_the_index_of_evaluation_anew(
     data = write(Role.REWRITER, rows)
 
     def measure() -> tuple[Evidence, ...]:
-        return evaluate_adapter(load_settings(project.folder), Role.REWRITER, "candidate", data, sizes=Sizes(turns=2))[1]
+        return evaluate_adapter(load_settings(project.folder), Role.REWRITER, "candidate", data, sizes=Sizes(turns=2)).claims
 
     first = measure()
     project.set(encoder=save_tiny_encoder(tmp_path / "other", seed=1))

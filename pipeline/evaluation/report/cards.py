@@ -1,0 +1,91 @@
+"""The page's first section: a card for each adapter, and where a system without training wins."""
+
+from __future__ import annotations
+
+from lorag.pipeline.evaluation.report.decision import Comparator, Decision, DecisionCard, GuardLine, costs, sizes
+from lorag.pipeline.evaluation.report.markup import Markup, el, join, number, signed
+from lorag.pipeline.evaluation.report.records import Report
+from lorag.pipeline.evaluation.report.sections import section
+
+_CHIPS = {Decision.PROMOTE: "good", Decision.HOLD: "held", Decision.REJECT: "bad"}
+
+
+def decisions(report: Report) -> Markup:
+    """The cards, then a line for each comparison that a floor wins."""
+    floors = el("ul", (el("li", note) for note in report.floor_notes), class_="floor-notes") if report.floor_notes else None
+    return section(
+        "decision",
+        "Promote, hold or reject",
+        el("div", (_card(card) for card in report.decisions), class_="decisions") if report.decisions else None,
+        join(el("h3", "Where a system without training wins"), floors) if floors else None,
+    )
+
+
+def _card(card: DecisionCard) -> Markup:
+    first = card.comparators[0]
+    chip = el("span", card.decision.value.capitalize(), class_=f"chip {_CHIPS[card.decision]}")
+    return el(
+        "article",
+        el("h3", chip, el("span", card.role, class_="role"), el("small", card.version)),
+        el("p", _lead(card, first), class_="verdict-line"),
+        el("p", card.reason, class_="why") if card.reason else None,
+        el(
+            "dl",
+            _row("Against", el("ul", (el("li", _comparator(each)) for each in card.comparators))),
+            _row("Got worse", _guards(card)),
+            _row("Groups", f"{sizes(first)} of {card.data}"),
+            _row("Looks", card.looks) if card.looks else None,
+            _row("Cost", cost) if (cost := costs(card.cost)) else None,
+        ),
+        class_=f"card decision {card.decision.value}",
+        aria_label=card.title,
+    )
+
+
+def _lead(card: DecisionCard, first: Comparator) -> Markup:
+    kind = "better" if first.beaten else "unclear"
+    return join(
+        el("span", signed(first.difference), class_=f"delta {kind}"),
+        f" {card.metric} ({number(first.reference)} → {number(first.tuned)}) against {first.against}",
+        ". It serves already" if card.serving else None,
+    )
+
+
+def _comparator(each: Comparator) -> Markup:
+    kind = "better" if each.beaten else "unclear"
+    said = "better than " if each.beaten else "not shown better than "
+    return join(
+        el("span", f"{said}{each.against}", class_=kind),
+        " ",
+        el("small", signed(each.difference), " ", _interval(each.low, each.high, f"{100 * each.level:.4g}\N{NO-BREAK SPACE}% ")),
+    )
+
+
+def _guards(card: DecisionCard) -> Markup:
+    if not card.guards:
+        return join("not known: no guard was measured")
+    fallen = [each for each in card.guards if each.worse]
+    if not fallen:
+        return join(f"nothing that is shown, of {len(card.guards)} guards")
+    return el("ul", (el("li", _guard(each)) for each in fallen))
+
+
+def _guard(each: GuardLine) -> Markup:
+    return join(
+        el("span", f"{each.metric} {signed(each.difference)}", class_="worse" if each.lost else "unclear"),
+        " ",
+        el(
+            "small",
+            _interval(each.low, each.high),
+            f" against {each.against}, {'beyond' if each.lost else 'within'} the margin of {each.margin:g}",
+        ),
+    )
+
+
+def _interval(low: float, high: float, level: str = "") -> Markup:
+    """An interval that no line break divides."""
+    return el("span", f"({level}{signed(low)} to {signed(high)})", class_="interval")
+
+
+def _row(name: str, body: str) -> Markup:
+    return join(el("dt", name), el("dd", body))
