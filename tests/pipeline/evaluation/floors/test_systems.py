@@ -37,6 +37,8 @@ from lorag.pipeline.evaluation.floors.systems import (
     HISTORY,
     MAJORITY,
     NEAREST,
+    NEAREST_BY_VECTOR,
+    OVERLAP,
     UNCHANGED,
     floor_systems,
 )
@@ -44,6 +46,7 @@ from lorag.pipeline.evaluation.floors.words import WordSearcher
 from lorag.pipeline.evaluation.judge_metrics import MACRO_F1
 from lorag.pipeline.evaluation.rewrites import ROUGE_1, GoldRewrite
 from lorag.pipeline.records import Passage, Query, Speaker, Turn
+from lorag.pipeline.retrieval.embedder import HashingEmbedder
 from lorag.pipeline.stages import Retriever
 
 HISTORY_TURNS = (Turn(Speaker.USER, "Who keeps the key?"),)
@@ -175,3 +178,17 @@ def test_rows_with_passages_are_compared_by_all_their_text() -> None:
 
 def test_what_is_not_measured_has_no_floor() -> None:
     assert measure(TestSet((), (), ())) == {}
+
+
+def test_vectors_are_compared_in_tasks_without_passages_if_there_is_an_encoder() -> None:
+    """`sunset` has the vector of the row with that word; word overlap is a rule of tasks with passages alone."""
+    examples = [label("e1", COLOUR, "sunset", "yes"), *(label(f"e{n}", COLOUR, f"moss {n}", "no") for n in range(2, 9))]
+    shown = JudgeInputs(question="sunset?", passages=(PassageText("", "The sunset."),))
+    examples += [JudgeItem(f"s{n}", SIZE, shown, "yes", f"s{n}") for n in range(3)]
+    tests = TestSet((), (), (label("a", COLOUR, "sunset", "yes"), JudgeItem("b", SIZE, shown, "yes", "b")))
+    bench = Bench(Parts(ScriptedEngine(), {}, Retriever(WordSearcher(PASSAGES))), tests)
+    systems = {each.configuration.name: each for each in floor_systems(tests, (), examples, HashingEmbedder())}
+    assert systems[NEAREST_BY_VECTOR].tasks == {"colour"} and systems[OVERLAP].tasks == {"size"}
+    (judged,) = bench.run(systems[NEAREST_BY_VECTOR]).judgments
+    assert judged.probabilities == {"colour: yes": pytest.approx(1 / 5), "colour: no": pytest.approx(4 / 5)}
+    assert NEAREST_BY_VECTOR not in {each.configuration.name for each in floor_systems(tests, (), examples)}
