@@ -150,10 +150,13 @@ def search_weights(settings: Settings, embedder: Embedder) -> SearchWeights:
     from lorag.pipeline.retrieval.weights import SearchWeights
     from lorag.search_tuning import stored_weights
 
-    given = settings.retrieval.weights
-    chosen = SearchWeights(given.words, given.vectors, given.tokens) if given else stored_weights(settings.project, embedder)
-    weights = chosen or SearchWeights()
-    return replace(weights, tokens=0.0) if settings.retrieval.rerank else weights
+    given, rerank = settings.retrieval.weights, settings.retrieval.rerank
+    chosen = stored_weights(settings.project, embedder) or SearchWeights()
+    return SearchWeights(
+        chosen.words if given.words is None else given.words,
+        chosen.vectors if given.vectors is None else given.vectors,
+        0.0 if rerank else chosen.tokens if given.tokens is None else given.tokens,
+    )
 
 
 def open_base(settings: Settings, roles: Sequence[Role] = GENERATION_ROLES) -> SharedBase:

@@ -56,7 +56,7 @@ def tune_search(
     from lorag.pipeline.storage.digests import file_digest
     from lorag.training.dataset import DataFolder
 
-    if settings.retrieval.weights is not None:
+    if settings.retrieval.weights.are_given:
         raise ConfigError("lorag.yaml sets `retrieval.weights`, which would win over chosen ones; set it to null first")
     if not settings.retrieval.hybrid:
         raise ConfigError("lorag.yaml sets `retrieval.hybrid: false`, a search by vectors alone; weights are for a hybrid one")

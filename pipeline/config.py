@@ -162,27 +162,36 @@ class ChunkingSettings(_Strict):
         return self
 
 
-class SearchWeightSettings(_Strict):
-    """How much each score of a passage counts in a hybrid search; only the proportions matter, and 0 leaves one out."""
+Weight = Annotated[float, Field(ge=0, le=1000)]
 
-    words: Annotated[float, Field(ge=0, le=1000)] = 0.2
-    vectors: Annotated[float, Field(ge=0, le=1000)] = 0.25
-    tokens: Annotated[float, Field(ge=0, le=1000)] = 1.0
+
+class SearchWeightSettings(_Strict):
+    """How much each score of a passage counts in a hybrid search; only the proportions matter, and 0 leaves one out.
+
+    null means as it was chosen on dev questions, or else the default.
+    """
+
+    words: Weight | None = None
+    vectors: Weight | None = None
+    tokens: Weight | None = None
 
     @model_validator(mode="after")
     def _finding(self) -> Self:
-        if self.words + self.vectors == 0:
+        if self.words == 0 and self.vectors == 0:
             raise PydanticCustomError("weights", "`words` and `vectors` are both 0, so no passage would be found; raise one")
         return self
 
+    @property
+    def are_given(self) -> bool:
+        return self != SearchWeightSettings()
+
 
 class RetrievalSettings(_Strict):
-    """How passages are found. `weights` null means those that were chosen on dev questions, or else the defaults. `rerank` is a
-    cross-encoder's hub id or folder."""
+    """How passages are found. `rerank` is a cross-encoder's hub id or folder."""
 
     k: Annotated[int, Field(ge=1, le=100)] = 4
     hybrid: bool = True
-    weights: SearchWeightSettings | None = None
+    weights: SearchWeightSettings = SearchWeightSettings()
     rerank: OneLine | None = None
 
 
@@ -403,10 +412,16 @@ retrieval:
   k: 4
   # true: vectors, BM25 words and the encoder's token vectors together. false: vectors alone.
   hybrid: true
-  # How much each of the three counts, such as {words: 0.2, vectors: 0.25, tokens: 1.0}; only the proportions matter, and 0
-  # leaves one out. null: as `lorag tune-search` chose on dev questions, else these. Token vectors order the 50 best passages of
-  # the other two: the encoder reads a passage again at the first need, which takes a CPU up to a second a question.
-  weights: null
+  # How much each of the three counts; only the proportions matter, and 0 leaves one out. null: as `lorag tune-search` chose it
+  # on dev questions, else the default.
+  weights:
+    # BM25 on stemmed words of headings and text. Default 0.2.
+    words: null
+    # The cosine of question and passage. Default 0.25.
+    vectors: null
+    # Late interaction, each token of the question against the nearest token of the passage. It orders the 50 best passages of
+    # the other two; the encoder reads each again at the first need, which takes a CPU up to a second a question. Default 1.
+    tokens: null
   # Cross-encoder that orders the found passages anew: a hub id or folder. null: none.
   rerank: null
 

@@ -99,7 +99,12 @@ def test_the_report_has_every_combination_and_its_effects(report: Path) -> None:
     assert asked == {"rewrite", "synthesize", "support"}
     provenance = found["provenance"]
     assert provenance["tests"]["questions answered"] == 3
-    assert provenance["config"]["retrieval"] == {"k": 4, "hybrid": True, "weights": None, "rerank": None}
+    assert provenance["config"]["retrieval"] == {
+        "k": 4,
+        "hybrid": True,
+        "weights": {"words": None, "vectors": None, "tokens": None},
+        "rerank": None,
+    }
     assert provenance["config"]["judge"]["gate"] is None
     assert len(provenance["digests"]["weights of embedder"]) == 16 and "test/rewriter.jsonl" in provenance["digests"]
     page = report.read_text(encoding="utf-8")
