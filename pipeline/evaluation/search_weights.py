@@ -56,8 +56,9 @@ def choose_weights(
     grid: Sequence[SearchWeights] = GRID,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> ChosenWeights:
-    """The weights with the best mean score, if they beat the first of `grid` by more than a standard error, else that first one.
+    """The weights with the best mean score; the first of `grid` if none is better, or if the questions are of a single group.
 
+    A choice is not a claim, so it need not be clear of chance: the best mean is the best guess. Its standard error is reported.
     `groups` names the group of each question: questions about one document depend on each other. `on_progress` gets the choices
     measured and their number. Raises InputError without a question.
     """
@@ -74,5 +75,5 @@ def choose_weights(
         if on_progress is not None:
             on_progress(len(tried), len(grid))
     best = max(tried, key=lambda each: each.mean)
-    chosen = best if best.difference > best.error else tried[0]
+    chosen = best if best.difference > 0 and math.isfinite(best.error) else tried[0]
     return ChosenWeights(chosen.weights, tuple(tried), len(groups), len(set(groups)))

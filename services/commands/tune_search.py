@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def tune_search(data: DataFolder, project: Project = HERE, output: Output = Format.TEXT) -> None:
     """Choose how much words, vectors and token vectors count, on FOLDER/dev/embedder.jsonl. They serve from the next question on.
 
-    A choice must beat the default weights by more than a standard error. Run it again after a new embedder adapter serves.
+    Run it again after a new embedder adapter serves.
     """
     import lorag
     from lorag.search_tuning import as_json
