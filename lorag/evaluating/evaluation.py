@@ -252,7 +252,7 @@ def evaluate(
         )
         in_table = {each.name for each in one_at_a_time(roles)}
         comparisons, too_few = compare(run.measured, roles)
-        figures = floor_figures(run.floors, run.measured, roles, shown_metrics(tests), LOWER_IS_BETTER)
+        figures = floor_figures(run.floors, run.measured, roles, shown_metrics(tests), LOWER_IS_BETTER, run.starters)
         shown = [each for each in run.measured if each.configuration.name in in_table]
         starter_notes: tuple[str, ...] = ()
         if run.starters is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lorag.pipeline.evaluation.ablation import ALL_ADAPTERS, OWN_METRIC, Measured, TooFew, difference, mean
 from lorag.pipeline.evaluation.answers import F1, RIGHT
@@ -17,11 +17,15 @@ from lorag.pipeline.evaluation.judge_metrics import is_judge_metric
 from lorag.pipeline.evaluation.report.records import Ablation, AblationRow, Cell, Floor, FloorComparison
 from lorag.pipeline.records import Role
 
+STARTER = "starter "
+"""Begins the role of a comparison of a starter."""
+
 
 @dataclass(frozen=True, slots=True)
 class FloorFigures:
     """`best` has the best floor of each metric, `systems` every floor, and `comparisons` pair with the best floor: each adapter
-    alone on its own metric, the judge on each task too, and all adapters together (role `chain`) on every other metric."""
+    alone on its own metric, the judge on each task too, all adapters together (role `chain`) on every other metric, and each
+    starter (role `starter …`) on its own metric."""
 
     best: tuple[Floor, ...] = ()
     comparisons: tuple[FloorComparison, ...] = ()
@@ -31,8 +35,8 @@ class FloorFigures:
 
     @property
     def winners(self) -> tuple[FloorComparison, ...]:
-        """The comparisons in which the system is not shown to be better than the floor."""
-        return tuple(each for each in self.comparisons if not each.beaten)
+        """The comparisons in which what was trained here is not shown to be better than the floor."""
+        return tuple(each for each in self.comparisons if not each.beaten and not each.role.startswith(STARTER))
 
 
 def floor_figures(
@@ -41,8 +45,9 @@ def floor_figures(
     roles: Sequence[Role],
     metrics: Sequence[str],
     lower_is_better: Collection[str],
+    starters: Measured | None = None,
 ) -> FloorFigures:
-    """The floors' figures by `metrics`, and those of `measured` against them."""
+    """The floors' figures by `metrics`, and those of `measured` and of `starters` against them."""
     best = best_floors(floors, metrics, lower_is_better)
     by_name = {each.configuration.name: each for each in measured}
     pairs = [(role.value, OWN_METRIC[role], by_name[f"+ {role.value}"]) for role in roles]
@@ -50,6 +55,8 @@ def floor_figures(
     if Role.JUDGE in roles:
         pairs += [(Role.JUDGE.value, metric, by_name[f"+ {Role.JUDGE.value}"]) for metric in judged]
     pairs += [("chain", metric, by_name[ALL_ADAPTERS]) for metric in best if not is_judge_metric(metric)]
+    if starters is not None:
+        pairs += [(f"{STARTER}{role.value}", OWN_METRIC[role], starters) for role in roles if role in starters.configuration.on]
     comparisons, too_few = list[FloorComparison](), list[str]()
     for role, metric, tuned in pairs:
         if metric not in best:
@@ -58,13 +65,13 @@ def floor_figures(
             comparisons.append(against_floor(role, metric, best[metric][0], tuned, lower_is_better))
         except TooFew as error:
             too_few.append(f"Not compared: {error}.")
-    return FloorFigures(
+    figures = FloorFigures(
         best=tuple(floor for _, floor in best.values()),
         comparisons=tuple(comparisons),
         systems=floor_table(floors, metrics),
-        wins=tuple(_winners(comparisons)),
         notes=tuple(too_few),
     )
+    return replace(figures, wins=tuple(map(_win, figures.winners)))
 
 
 def why_without_floor(metrics: Sequence[str]) -> dict[str, str]:
@@ -72,16 +79,14 @@ def why_without_floor(metrics: Sequence[str]) -> dict[str, str]:
     return {metric: WITHOUT_FLOOR[metric] for metric in metrics if metric in WITHOUT_FLOOR}
 
 
-def _winners(comparisons: Sequence[FloorComparison]) -> list[str]:
-    """A line for each comparison that a floor wins: it says first what training has not bought."""
-    return [
+def _win(each: FloorComparison) -> str:
+    """A comparison that a floor wins, in a line: it says first what training has not bought."""
+    return (
         f"A floor wins: {each.role} by {each.metric}. {each.floor} has {each.reference:.3f} without training, "
         f"{'all adapters' if each.role == 'chain' else 'the adapter'} {each.tuned:.3f}; the paired difference "
         f"{each.difference:+.3f} ({each.low:+.3f} to {each.high:+.3f}, {each.n} items in {each.groups} groups) "
         "does not show it to be better."
-        for each in comparisons
-        if not each.beaten
-    ]
+    )
 
 
 def lost_notes(diagnostics: Sequence[Measured], measured: Sequence[Measured]) -> tuple[str, ...]:
