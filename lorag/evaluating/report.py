@@ -279,12 +279,13 @@ def _config(settings: Settings) -> dict[str, Any]:
 
 
 def _summary(evaluation: Evaluation) -> str:
+    """The decisions, how often a floor wins, and how many adapters beat the base. The lines on floors say where."""
     alone = [each for each in evaluation.comparisons if each.role != "chain"]
     better = [each for each in alone if each.shown and each.low > 0]
-    text = f"{len(better)} of {len(alone)} adapters are shown to beat the base on their own metric."
-    if decided := decision_summary(evaluation.decisions):
-        text = f"{decided} {text}"
-    won = [f"{each.role} by {each.metric} ({each.floor})" for each in evaluation.floors.winners]
-    if not won:
-        return text
-    return f"{text} Not shown to be better than the best floor, a system without training: {', '.join(won)}."
+    won, of = len(evaluation.floors.winners), len(evaluation.floors.comparisons)
+    said = [
+        decision_summary(evaluation.decisions),
+        f"A system without training is not shown to be beaten in {won} of {of} comparisons." if won else "",
+        f"{len(better)} of {len(alone)} adapters are shown to beat the base on their own metric.",
+    ]
+    return " ".join(part for part in said if part)

@@ -111,6 +111,19 @@ def test_the_report_has_every_combination_and_its_effects(report: Path) -> None:
     assert "All 4 combinations of adapters" not in page and "rewriter × embedder" in page  # four are all in the first table
 
 
+def test_the_report_begins_with_the_decisions_and_counts_the_floors_that_win(report: Path) -> None:
+    """Five items decide nothing: everything is held, for too few groups."""
+    found = json.loads(report.with_suffix(".json").read_text(encoding="utf-8"))
+    assert [(each["role"], each["decision"]) for each in found["decisions"]] == [("rewriter", "hold"), ("embedder", "hold")]
+    assert all("independent groups of items" in each["reason"] for each in found["decisions"])
+    won = [each for each in found["against_floors"] if not each["beaten"]]
+    assert len(found["floor_notes"]) == len(won) > 0
+    of = len(found["against_floors"])
+    assert found["summary"].startswith(
+        f"Hold rewriter, embedder. A system without training is not shown to be beaten in {len(won)} of {of} comparisons. "
+    )
+
+
 def test_every_item_stands_once_for_all_configurations_that_have_it_alike(report: Path) -> None:
     results = json.loads(report.with_suffix(".json").read_text(encoding="utf-8"))["results"]
     names = {each.name for each in full_factorial((Role.REWRITER, Role.EMBEDDER))}

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lorag.pipeline.evaluation.report.decision import Comparator, Decision, DecisionCard, GuardLine, costs, sizes
 from lorag.pipeline.evaluation.report.markup import Markup, el, join, number, signed
 from lorag.pipeline.evaluation.report.records import Report
 from lorag.pipeline.evaluation.report.sections import section
+
+NOTES_SHOWN = 5
+"""The lines on floors that are not folded: the adapters' come first, then those of the chain."""
 
 _CHIPS = {Decision.PROMOTE: "good", Decision.HOLD: "held", Decision.REJECT: "bad"}
 
 
 def decisions(report: Report) -> Markup:
     """The cards, then a line for each comparison that a floor wins."""
-    floors = el("ul", (el("li", note) for note in report.floor_notes), class_="floor-notes") if report.floor_notes else None
+    shown, folded = report.floor_notes[:NOTES_SHOWN], report.floor_notes[NOTES_SHOWN:]
+    more = el("details", el("summary", f"{len(folded)} more"), _notes(folded), class_="more") if folded else None
     return section(
         "decision",
         "Promote, hold or reject",
         el("div", (_card(card) for card in report.decisions), class_="decisions") if report.decisions else None,
-        join(el("h3", "Where a system without training wins"), floors) if floors else None,
+        join(el("h3", "Where a system without training wins"), _notes(shown), more) if shown else None,
     )
+
+
+def _notes(notes: Sequence[str]) -> Markup:
+    return el("ul", (el("li", note) for note in notes), class_="floor-notes")
 
 
 def _card(card: DecisionCard) -> Markup:

@@ -148,6 +148,14 @@ def test_the_page_begins_with_the_cards_and_where_a_floor_wins() -> None:
     assert text.index("Reject") < text.index("A floor wins")
 
 
+@pytest.mark.parametrize(("count", "folded"), [(5, ""), (7, "2 more")])
+def test_many_lines_on_floors_are_folded_and_none_is_lost(count: int, folded: str) -> None:
+    notes = tuple(f"A floor wins: {number}." for number in range(count))
+    text = "".join(read(render_page(Report("t", (), floor_notes=notes))).text)
+    assert all(note in text for note in notes)
+    assert (" more" in text) is bool(folded) and folded in text
+
+
 def test_the_page_and_the_text_have_the_same_figures() -> None:
     text = "".join(read(render_page(Report("t", (), decisions=(HELD,)))).text).replace("\N{MINUS SIGN}", "-")
     for figure in ("+0.125", "0.500", "0.625", "+0.062", "-0.137", "-0.190", "0.42 s a request", "60 items in 21 groups"):
