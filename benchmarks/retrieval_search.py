@@ -38,7 +38,7 @@ from lorag.pipeline.evaluation.significance import paired_difference
 from lorag.pipeline.evaluation.trec import Scored
 from lorag.pipeline.records import Passage, Role
 from lorag.pipeline.retrieval.edge_store import EdgeStore
-from lorag.pipeline.retrieval.embedder import SentenceTransformerEmbedder, passage_text
+from lorag.pipeline.retrieval.embedder import Embedder, SentenceTransformerEmbedder, passage_text
 from lorag.pipeline.retrieval.index import Index
 from lorag.pipeline.retrieval.weights import SearchWeights
 from lorag.pipeline.stages import Rewriter
@@ -174,7 +174,7 @@ def _scores(questions: Sequence[Question], found: Mapping[str, Sequence[str]]) -
     return {metric: [scored[metric][each.id] for each in questions] for metric in METRICS}
 
 
-def measure(found: SearchSet, embedder: SentenceTransformerEmbedder) -> dict[str, Any]:
+def measure(found: SearchSet, embedder: Embedder) -> dict[str, Any]:
     """The result of one set: the weights chosen on dev, and the test figures of every search."""
     with (
         tempfile.TemporaryDirectory(prefix="lorag-") as folder,
