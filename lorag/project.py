@@ -22,7 +22,7 @@ from lorag.conversation import query_of
 from lorag.parts import Parts
 from lorag.pipeline.errors import InputError
 from lorag.pipeline.records import Query, Response, Role, Turn
-from lorag.promotion import Switch, promote_version, roll_back
+from lorag.promotion import SealedTest, Switch, promote_version, roll_back
 from lorag.serving_lock import ingesting
 from lorag.tuning import TrainingCallbacks, TrainingSpec, plan_adapter, run_folder_for, train_adapter
 
@@ -329,13 +329,27 @@ class Project:
         judged = Path(qrels) if qrels is not None else None
         return export_run(Path(run), Path(out), ExportForm(form), qrels=judged, configuration=configuration)
 
-    def promote(self, role: Role | str, version: str = "candidate", *, not_worse: float | None = None) -> Switch:
-        """Let a version serve if its evidence allows it. `not_worse` is the margin it may be worse by.
+    def promote(
+        self,
+        role: Role | str,
+        version: str = "candidate",
+        *,
+        not_worse: float | None = None,
+        data: str | Path | None = None,
+        on_progress: Progress | None = None,
+        on_documents: Documents | None = None,
+    ) -> Switch:
+        """Let a version serve if its evidence allows it. `not_worse` is the margin it may be worse than what serves by.
 
-        Raises AdapterError, and ConfigError if lorag.yaml names another version than `production`.
+        If the folder `data` has a sealed part, the version is measured there once, with the callbacks of `evaluate_adapter`, and
+        that decides. Raises AdapterError, DataError, and ConfigError if lorag.yaml names another version than `production`.
         """
-        wanted = as_role(role)
-        return self._switched(promote_version(self.settings, wanted, version, not_worse, self._store_of(wanted)))
+        wanted, sealed = as_role(role), None
+        if data is not None:
+            self.parts.release_models()
+            sealed = SealedTest(Path(data), on_progress, on_documents)
+        switch = promote_version(self.settings, wanted, version, not_worse, self._store_of(wanted), sealed)
+        return self._switched(switch)
 
     def rollback(self, role: Role | str) -> Switch:
         """Restore the previous version, for the embedder with its index. A second rollback undoes the first."""

@@ -7,15 +7,19 @@ that collection has. The change of the index's name only follows it. Loads no mo
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorag.assembly import open_index, open_registry, open_store, unproven_embedder
+from lorag.pipeline.adapters.evidence import EvidenceKind
 from lorag.pipeline.adapters.registry import PREVIOUS, PRODUCTION
-from lorag.pipeline.errors import AdapterError, ConfigError
+from lorag.pipeline.errors import AdapterError, ConfigError, DataError
 from lorag.pipeline.records import Role
 from lorag.serving_lock import is_served
+from lorag.training.dataset import SEALED
 
 if TYPE_CHECKING:
+    from lorag.evaluating.measuring import Documents, Progress
     from lorag.pipeline.adapters.evidence import Evidence
     from lorag.pipeline.config import Settings
     from lorag.pipeline.retrieval.index import Index
@@ -62,17 +66,48 @@ def require_production(settings: Settings, role: Role) -> None:
         raise ConfigError(f"`adapters.{role.value}: {choice}` in lorag.yaml decides what serves; set it to `{PRODUCTION}` first")
 
 
+@dataclass(frozen=True, slots=True)
+class SealedTest:
+    """A data folder whose sealed part decides, and the callbacks of its measurement: requests and documents."""
+
+    data: Path
+    on_progress: Progress | None = None
+    on_documents: Documents | None = None
+
+
 def promote_version(
-    settings: Settings, role: Role, version: str, not_worse: float | None = None, store: VectorStore | None = None
+    settings: Settings,
+    role: Role,
+    version: str,
+    not_worse: float | None = None,
+    store: VectorStore | None = None,
+    sealed: SealedTest | None = None,
 ) -> Switch:
     """Let a version serve if its evidence shows that it is better than what serves now, or not worse by `not_worse`, that it is
     better than the bare base and the floors, and that it loses no guard.
 
-    `store` is the project's, if it is open. Raises ConfigError, AdapterError, StoreError.
+    With the data folder of a `sealed` part, a version that passes on the test split is measured there too, once, and what that
+    says decides, then and later. `store` is the project's, if it is open. Raises ConfigError, AdapterError, StoreError, and
+    DataError for sealed rows that cannot be used.
     """
     require_production(settings, role)
+    if sealed is not None:
+        _open_sealed(settings, role, version, not_worse, sealed)
     promotion = open_registry(settings).promote(role, version, not_worse=not_worse)
     return replace(_switch(settings, role, store), claim=promotion.claim, margin=promotion.margin)
+
+
+def _open_sealed(settings: Settings, role: Role, version: str, not_worse: float | None, sealed: SealedTest) -> None:
+    """Measure the version on the sealed part, if the folder has one and the test split allows the promotion."""
+    from lorag.evaluating.sealed import has_sealed, measure_sealed
+
+    if not sealed.data.is_dir():
+        raise DataError(f"{sealed.data}: no such data folder; give the one that holds {SEALED}/")
+    if not has_sealed(settings, role, sealed.data):
+        return
+    found = open_registry(settings).admitted(role, version, not_worse=not_worse, kind=EvidenceKind.HELD_OUT)
+    if PRODUCTION not in found.aliases:
+        measure_sealed(settings, role, found.id, sealed.data, sealed.on_progress, sealed.on_documents)
 
 
 def promotion_refusal(settings: Settings, role: Role, version: str) -> str:

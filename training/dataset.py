@@ -33,6 +33,10 @@ from lorag.training.data.rows import (
 
 HELD_OUT = ("dev", "test")
 SPLITS = ("train", *HELD_OUT)
+SEALED = "sealed"
+"""The part of the test rows, with documents of its own, that is opened for promotion alone. No training and no other evaluation
+reads it."""
+
 PASSAGES = "passages.jsonl"
 
 
@@ -101,13 +105,13 @@ class DataFolder:
         }
         return {id_: row for id_, row in self.passages().items() if document_of(id_) not in held_out}
 
-    def check_leaks(self, role: Role) -> None:
-        """Raises DataError if a dev or test row of any role shares a source with a training row of `role`.
+    def check_leaks(self, role: Role, splits: Sequence[str] = HELD_OUT) -> None:
+        """Raises DataError if a held-out row of any role shares a source with a training row of `role`.
 
         A source is a conversation, a group, or a passage that is gold or judged.
         """
         train = self._source_keys("train", role)
-        for split in HELD_OUT:
+        for split in splits:
             for other in (r for r in Role if self.has(split, r)):
                 held_out = self._source_keys(split, other)
                 shared = sorted(train.keys() & held_out.keys())

@@ -32,14 +32,17 @@ from lorag.training.dataset import DataFolder
 SPLIT = "test"
 
 
-def held_out_data(data: DataFolder, role: Role, together: Collection[Role]) -> EvidenceData:
-    """The test rows that `role` is measured on in an evaluation of the roles `together`. Raises DataError if there are none."""
+def held_out_data(data: DataFolder, role: Role, together: Collection[Role], split: str = SPLIT) -> EvidenceData:
+    """The rows of `split` that `role` is measured on in an evaluation of the roles `together`.
+
+    Raises DataError if there are none.
+    """
     # The embedder is measured on every question that is searched for, which includes the conversation turns.
     turns = {Role.REWRITER} if role is Role.EMBEDDER and Role.REWRITER in together else set[Role]()
-    read = [each for each in Role if each in {rows_of(role), *turns} and data.has(SPLIT, each)] or [rows_of(role)]
-    digest = text_digest("".join(f"{each.value}\0{file_digest(data.file(SPLIT, each))}\n" for each in read))
-    origin = DataOrigin.of(data.origin(SPLIT, each) for each in read)
-    return EvidenceData(f"{data.folder.name}/{SPLIT}", digest, origin)
+    read = [each for each in Role if each in {rows_of(role), *turns} and data.has(split, each)] or [rows_of(role)]
+    digest = text_digest("".join(f"{each.value}\0{file_digest(data.file(split, each))}\n" for each in read))
+    origin = DataOrigin.of(data.origin(split, each) for each in read)
+    return EvidenceData(f"{data.folder.name}/{split}", digest, origin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +55,13 @@ class Comparator:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """The adapter that is measured: its version, the SHA-256 of its weights, and its measurement."""
+    """The adapter that is measured: its version, the SHA-256 of its weights, its measurement, and the items' kind."""
 
     role: Role
     version: str
     weights: str
     measured: Measured
+    kind: EvidenceKind = EvidenceKind.HELD_OUT
 
 
 def comparators(role: Role, floors: Sequence[Measured], others: Sequence[Comparator]) -> tuple[Comparator, ...]:
@@ -99,7 +103,8 @@ def leading_claims(
         alpha=0.0,
     )
     number = registry.record_look(look).number
-    at = partial(held_out_claim, role, data, tuned=candidate.measured, level=confidence(number), look=number)
+    level, kind = confidence(number), candidate.kind
+    at = partial(held_out_claim, role, data, tuned=candidate.measured, level=level, look=number, kind=kind)
     return tuple(at(against=each.against, reference=each.measured) for each in compared)
 
 
@@ -125,11 +130,11 @@ def further_claims(
             asked += [(guard.metric, *pair) for pair in raw]
     best = best_floors(floors, [task_f1(task) for task in tasks_of(tuned.judgments)] if role is Role.JUDGE else (), ())
     asked += [(metric, Comparator(floor_reference(floor.name), each), tuned) for metric, (each, floor) in best.items()]
+    at = partial(held_out_claim, role, data, level=GUARD_LEVEL, look=look, kind=candidate.kind)
     found = []
     for metric, reference, of in asked:
         with suppress(TooFew):
-            claim = held_out_claim(role, data, reference.against, reference.measured, of, metric, level=GUARD_LEVEL, look=look)
-            found.append(claim)
+            found.append(at(against=reference.against, reference=reference.measured, tuned=of, metric=metric))
     return tuple(found)
 
 
@@ -154,6 +159,7 @@ def held_out_claim(
     *,
     level: float = 0.95,
     look: int | None = None,
+    kind: EvidenceKind = EvidenceKind.HELD_OUT,
 ) -> Evidence:
     """The claim of `tuned` on `metric`, or else the role's own, against `reference`, which measured `against`, item by item.
 
@@ -168,7 +174,7 @@ def held_out_claim(
         metric=metric,
         data=data,
         against=against,
-        kind=EvidenceKind.HELD_OUT,
+        kind=kind,
         reference=before,
         tuned=after,
         difference=found.value,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lorag.assembly import open_registry
-from lorag.evaluating.claims import Candidate, Comparator, comparators, further_claims, held_out_data, leading_claims
+from lorag.evaluating.claims import SPLIT, Candidate, Comparator, comparators, further_claims, held_out_data, leading_claims
 from lorag.evaluating.decisions import decision_card
 from lorag.evaluating.details import Details, usage_json
 from lorag.evaluating.floor_figures import FloorFigures, floor_figures, floor_table, lost_notes
@@ -29,7 +29,7 @@ from lorag.evaluating.measuring import (
 from lorag.evaluating.run_folder import RunFolder, identity, open_run
 from lorag.evaluating.starter_figures import against_starters, with_starter
 from lorag.evaluating.testset import Sizes, read_examples, read_tests, roles_tested, rows_of
-from lorag.pipeline.adapters.evidence import BARE_BASE, Evidence, EvidenceData
+from lorag.pipeline.adapters.evidence import BARE_BASE, Evidence, EvidenceData, EvidenceKind
 from lorag.pipeline.adapters.registry import CANDIDATE, PRODUCTION, Registry, Version
 from lorag.pipeline.adapters.starters import is_starter
 from lorag.pipeline.config import Settings
@@ -61,7 +61,7 @@ from lorag.pipeline.evaluation.report.records import Ablation, AblationRow, Cell
 from lorag.pipeline.evaluation.sign_flips import SignFlips
 from lorag.pipeline.evaluation.significance import corrected_tests
 from lorag.pipeline.records import Role
-from lorag.training.dataset import DataFolder
+from lorag.training.dataset import HELD_OUT, DataFolder
 
 __all__ = ["METRICS", "ROLES", "Evaluation", "Progress", "evaluate", "evaluate_adapter", "evaluate_chain", "with_adapters"]
 
@@ -324,8 +324,9 @@ def evaluate_adapter(
     *,
     sizes: Sizes | None = None,
     on_documents: Documents | None = None,
+    split: str = SPLIT,
 ) -> MeasuredAdapter:
-    """Measure one adapter on `data`/test against what serves now, the bare base, the no-op of its role and the best floor.
+    """Measure one adapter on `data`/`split` against what serves now, the bare base, the no-op of its role and the best floor.
 
     The claims on its own metric go on its card and are returned, first the one against what serves; then those of its guards.
     The look at the test set is written to the registry's ledger.
@@ -333,8 +334,8 @@ def evaluate_adapter(
     registry = open_registry(settings)
     found, production = registry.resolve(role, version), registry.serving(role)
     folder = DataFolder(data, settings.judge.intents)
-    folder.check_leaks(role)
-    tests = read_tests(folder, sizes or Sizes(), roles=(role,))
+    folder.check_leaks(role, HELD_OUT if split == SPLIT else (split,))
+    tests = read_tests(folder, sizes or Sizes(), split, roles=(role,))
     both = (Configuration(BASE_CHAIN, frozenset()), Configuration(f"+ {role.value}", frozenset({role})))
     serving = {role: production} if production is not None and production.id != found.id else {}
     run = run_configurations(
@@ -347,19 +348,25 @@ def evaluate_adapter(
         serving=serving,
         examples=read_examples(folder),
     )
-    claims = _claims_of(registry, found, held_out_data(folder, role, (role,)), serving, run)
+    kind = EvidenceKind.HELD_OUT if split == SPLIT else EvidenceKind.SEALED
+    claims = _claims_of(registry, found, held_out_data(folder, role, (role,), split), serving, run, kind)
     return MeasuredAdapter(registry.attach_evidence(role, found.id, claims), claims, run.usage)
 
 
 def _claims_of(
-    registry: Registry, version: Version, data: EvidenceData, serving: Mapping[Role, Version], run: Measurements
+    registry: Registry,
+    version: Version,
+    data: EvidenceData,
+    serving: Mapping[Role, Version],
+    run: Measurements,
+    kind: EvidenceKind = EvidenceKind.HELD_OUT,
 ) -> tuple[Evidence, ...]:
     """The claims of one adapter: its own metric against the version that serves, if it was measured, the bare base, the no-op and
     the best floor, then its guards. Raises TooFew."""
     role = version.role
     by_name = {each.configuration.name: each for each in run.measured}
     weights = registry.show(role, version.id).identity.weights_digest
-    candidate = Candidate(role, version.id, weights, by_name[f"+ {role.value}"])
+    candidate = Candidate(role, version.id, weights, by_name[f"+ {role.value}"], kind)
     serves = [Comparator(registry.as_reference(serving[role]), run.serving[role])] if role in run.serving else []
     compared = comparators(role, run.floors, [*serves, Comparator(BARE_BASE, by_name[BASE_CHAIN])])
     claims = leading_claims(registry, candidate, data, compared)

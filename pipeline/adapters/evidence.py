@@ -50,10 +50,12 @@ class DataOrigin(StrEnum):
 
 
 class EvidenceKind(StrEnum):
-    """The items of a test. `HELD_OUT`: held-out ones of the adapter's own task. `GENERAL`: a set of another domain, which shows
-    losses. `TRANSFER`: held-out ones of public sets, which show what a further training changed."""
+    """The items of a test. `HELD_OUT`: held-out ones of the adapter's own task. `SEALED`: those opened for promotion alone.
+    `GENERAL`: a set of another domain, which shows losses. `TRANSFER`: held-out ones of public sets, which show what a further
+    training changed."""
 
     HELD_OUT = "held-out"
+    SEALED = "sealed"
     GENERAL = "general"
     TRANSFER = "transfer"
 

@@ -37,15 +37,20 @@ def require_margin(not_worse: float | None) -> None:
 
 
 def require_evidence(
-    card: AdapterCard, serves: Against, not_worse: float | None, margins: Mapping[str, float] = NO_MARGINS
+    card: AdapterCard,
+    serves: Against,
+    not_worse: float | None,
+    margins: Mapping[str, float] = NO_MARGINS,
+    kind: EvidenceKind | None = None,
 ) -> Evidence:
     """The claim by which the adapter may replace what `serves`: better than it, or not worse by more than `not_worse`.
 
     It must be better than the bare base and the floors in any case, and lose no guard. `margins` are those of guards, by name.
-    Raises AdapterError if the card lacks a claim, or if its claims do not allow it.
+    Claims of one `kind` decide: of the sealed part if there are any, else of the test split. Raises AdapterError if the card
+    lacks a claim, or if its claims do not allow it.
     """
     require_margin(not_worse)
-    claim = deciding_claim(card, serves)
+    claim = deciding_claim(card, serves, kind)
     require_better(card, claim, not_worse or 0.0)
     others = _others(card, claim, serves)
     for each in (claim, *others):
@@ -77,27 +82,34 @@ def require_starter_evidence(card: AdapterCard) -> Evidence:
     return claim
 
 
-def deciding_claim(card: AdapterCard, serves: Against) -> Evidence:
+def deciding_claim(card: AdapterCard, serves: Against, kind: EvidenceKind | None = None) -> Evidence:
     """The claim that decides whether the adapter may replace what `serves`: the newest one against that, by the role's leading
-    metric, on held-out rows that were not made.
+    metric, on held-out rows that were not made. What the sealed part said of it, the test split does not undo.
 
     Raises AdapterError with the command to run if there is none.
     """
+    if kind is None:
+        sealed = any(each.kind is EvidenceKind.SEALED for each in card.evidence)
+        kind = EvidenceKind.SEALED if sealed else EvidenceKind.HELD_OUT
     leading = LEADING_METRIC.get(card.role)
     if leading is None:
         raise AdapterError(f"{_name(card)} is not promoted: it only makes training data and serves nobody")
-    held_out = [each for each in card.evidence if each.kind is EvidenceKind.HELD_OUT and each.metric == leading]
+    held_out = [each for each in card.evidence if each.kind is kind and each.metric == leading]
     against = [each for each in held_out if each.against.key == serves.key]
     found = next((each for each in against if each.data.origin is not DataOrigin.MADE), None)
     if found is not None:
         return found
-    if against:
+    run = _command(card)
+    if kind is EvidenceKind.SEALED:
+        why = f"{serves} serves, and it was measured on the sealed part against another"
+        run = f"`lorag adapters promote {_name(card)} --data FOLDER`"
+    elif against:
         why = f"it was measured against {serves} on made rows only, which promote nothing"
     elif held_out and serves.weights_digest:
         why = f"{serves} serves, and its card has no held-out comparison with that one"
     else:
         why = f"its card has no held-out comparison with {serves}"
-    raise AdapterError(f"{_name(card)} is not promoted: {why}; run {_command(card)}")
+    raise AdapterError(f"{_name(card)} is not promoted: {why}; run {run}")
 
 
 def _others(card: AdapterCard, claim: Evidence, serves: Against) -> list[Evidence]:
@@ -118,12 +130,12 @@ def _others(card: AdapterCard, claim: Evidence, serves: Against) -> list[Evidenc
 
 def _measured_with(card: AdapterCard, claim: Evidence) -> tuple[Evidence, ...]:
     """The claims of the measurement that `claim` is of, and those on general sets."""
-    same = [each for each in card.evidence if (each.data.digest, each.data.name, each.look) == _measurement(claim)]
+    same = [each for each in card.evidence if _measurement(each) == _measurement(claim)]
     return (*same, *(each for each in card.evidence if each.kind is EvidenceKind.GENERAL and each not in same))
 
 
-def _measurement(claim: Evidence) -> tuple[str, str, int | None]:
-    return claim.data.digest, claim.data.name, claim.look
+def _measurement(claim: Evidence) -> tuple[str, str, int | None, EvidenceKind]:
+    return claim.data.digest, claim.data.name, claim.look, claim.kind
 
 
 def require_better(card: AdapterCard, claim: Evidence, margin: float) -> None:

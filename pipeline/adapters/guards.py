@@ -40,7 +40,7 @@ class Guard:
         named = claim.metric.startswith(self.metric) if self.metric.endswith(" ") else claim.metric == self.metric
         if self.reference is Reference.GENERAL:
             return named and claim.kind is EvidenceKind.GENERAL
-        if claim.kind is not EvidenceKind.HELD_OUT:
+        if claim.kind is EvidenceKind.GENERAL:
             return False
         floor = bool(claim.against.is_floor)
         return named and (floor if self.reference is Reference.FLOORS else not floor and claim.against.key == serves)

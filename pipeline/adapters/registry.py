@@ -26,7 +26,7 @@ from lorag.pipeline.adapters.admission import (
     published_card,
 )
 from lorag.pipeline.adapters.card import CARD_FILE, AdapterCard, card_json, read_card
-from lorag.pipeline.adapters.evidence import BARE_BASE, Against, Evidence, with_claims
+from lorag.pipeline.adapters.evidence import BARE_BASE, Against, Evidence, EvidenceKind, with_claims
 from lorag.pipeline.adapters.files import build, dump_json, load_json
 from lorag.pipeline.adapters.gate import NO_MARGINS, require_evidence, require_margin, require_starter_evidence
 from lorag.pipeline.adapters.looks import LEDGER_FILE, Look, read_looks, recorded
@@ -212,21 +212,21 @@ class Registry:
                     self._set_aliases(home, _Aliases(candidate, version.id, aliases.production))
         return Promotion(self.resolve(role, version.id), claim, not_worse)
 
-    def admitted(self, role: Role, name: str, *, not_worse: float | None = None) -> Version:
+    def admitted(self, role: Role, name: str, *, not_worse: float | None = None, kind: EvidenceKind | None = None) -> Version:
         """The version, if its files are intact and its evidence allows to `promote` it, or it serves already.
 
-        Raises AdapterError with the reason.
+        Only claims of `kind` are asked if it is given. Raises AdapterError with the reason.
         """
         require_margin(not_worse)
         version = self.resolve(role, name)
         if PRODUCTION not in version.aliases:
-            self._claim(role, version, not_worse)
+            self._claim(role, version, not_worse, kind)
         check_version(version.folder, self.show(role, version.id))
         return version
 
-    def _claim(self, role: Role, version: Version, not_worse: float | None) -> Evidence:
+    def _claim(self, role: Role, version: Version, not_worse: float | None, kind: EvidenceKind | None = None) -> Evidence:
         serves = self.as_reference(self.serving(role))
-        return require_evidence(self.show(role, version.id), serves, not_worse, self.margins)
+        return require_evidence(self.show(role, version.id), serves, not_worse, self.margins, kind)
 
     def promote_starter(self, role: Role, name: str) -> Promotion:
         """Make a bundled version `production` by the claim that it came with, if nothing is. Raises AdapterError."""

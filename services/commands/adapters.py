@@ -12,7 +12,7 @@ import typer
 from lorag.pipeline.records import Role
 from lorag.pipeline.storage.strict_json import plain
 from lorag.services.options import HERE, DataFolder, Format, Output, Project, Tuned
-from lorag.services.terminal import cell, command, for_project, out, show, show_json, table
+from lorag.services.terminal import cell, command, for_project, out, progress_bars, show, show_json, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -101,6 +101,12 @@ def promote(
             show_default="must be better",
         ),
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data", metavar="FOLDER", help="Open the sealed part of this data folder: it decides, and is opened once."
+        ),
+    ] = None,
     project: Project = HERE,
     output: Output = Format.TEXT,
 ) -> None:
@@ -110,8 +116,16 @@ def promote(
     """
     import lorag
 
-    with lorag.open(project) as opened:
-        _show_switch(opened.promote(role, version, not_worse=not_worse), project, output)
+    with lorag.open(project) as opened, progress_bars() as bars:
+        switch = opened.promote(
+            role,
+            version,
+            not_worse=not_worse,
+            data=data,
+            on_progress=lambda what, done, total: bars.update("requests", done, total, what),
+            on_documents=lambda done, total: bars.update("documents", done, total),
+        )
+    _show_switch(switch, project, output)
 
 
 @app.command("rollback")

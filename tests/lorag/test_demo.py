@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,16 +83,16 @@ def rows_of(thing: str, passage: str, near: str) -> Mapping[Role, list[dict[str,
     }
 
 
-def lay_example(folder: Path, base: Path, encoder: Path) -> Path:
-    """A small domain in the form of the bundled one, on tiny models."""
+def lay_example(folder: Path, base: Path, encoder: Path, named: Mapping[str, Sequence[str]] = THINGS) -> Path:
+    """A small domain in the form of the bundled one, on tiny models. `named` are the things of each split."""
     (folder / "documents").mkdir(parents=True)
-    for things in THINGS.values():
+    for things in named.values():
         for thing in things:
             (folder / "documents" / f"{thing}.md").write_text(document(thing), encoding="utf-8")
     passages = {d.id.removesuffix(".md"): chunk(d)[0] for d in load_folder(folder / "documents").documents}
     lines = [json.dumps({"id": p.id, "title": p.title, "text": p.text}) for p in passages.values()]
     (folder / "passages.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    for split, things in THINGS.items():
+    for split, things in named.items():
         (folder / split).mkdir()
         made = [rows_of(thing, passages[thing].id, passages[things[n - 1]].id) for n, thing in enumerate(things)]
         for role in ROLES:

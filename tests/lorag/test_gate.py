@@ -6,6 +6,7 @@ Rows, floors, search, statistics, cards and ledger are the real ones. An engine 
 from __future__ import annotations
 
 import re
+import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -16,10 +17,10 @@ import pytest
 import yaml
 
 from lorag.assembly import SharedBase, open_registry
-from lorag.evaluating.evaluation import evaluate_adapter
+from lorag.evaluating.evaluation import evaluate, evaluate_adapter
 from lorag.evaluating.testset import Sizes, read_examples, read_tests
 from lorag.pipeline.adapters.canaries import CANARY_FILE, Canary, canaries_json
-from lorag.pipeline.adapters.evidence import BARE_BASE, NO_OPS, Evidence, floor_reference
+from lorag.pipeline.adapters.evidence import BARE_BASE, NO_OPS, Evidence, EvidenceKind, floor_reference
 from lorag.pipeline.adapters.registry import Registry
 from lorag.pipeline.config import Settings, load_settings
 from lorag.pipeline.contracts import judge, rewrite, synthesize
@@ -27,11 +28,12 @@ from lorag.pipeline.contracts.style import PromptStyle
 from lorag.pipeline.engine.bases import Base
 from lorag.pipeline.engine.protocol import ChoiceRequest, Generation
 from lorag.pipeline.engine.scripted import ScriptedEngine
-from lorag.pipeline.errors import AdapterError
-from lorag.pipeline.evaluation.ablation import ChainItem, JudgeItem, RewriteItem
+from lorag.pipeline.errors import AdapterError, DataError
+from lorag.pipeline.evaluation.ablation import ChainItem, JudgeItem, RewriteItem, TestSet
 from lorag.pipeline.evaluation.answers import F1
 from lorag.pipeline.evaluation.floors.systems import BEST_SENTENCE, MAJORITY, UNCHANGED
 from lorag.pipeline.records import Message, Role
+from lorag.promotion import SealedTest, Switch, promote_version, promotion_refusal
 from lorag.training.dataset import DataFolder
 from tests.examples import kelder
 
@@ -67,11 +69,11 @@ class Gate:
         self.settings, self.registry, self._patch = settings, open_registry(settings), patch
         self._publish = publish
 
-    def measure(self, role: Role, engine: ScriptedEngine) -> tuple[Evidence, ...]:
+    def measure(self, role: Role, engine: ScriptedEngine, data: Path = kelder.FOLDER) -> tuple[Evidence, ...]:
         """The claims of a new candidate."""
         self._patch.setattr("lorag.evaluating.measuring.open_base", lambda settings: SharedBase(engine, {}))
         self.version = self._publish(self.registry, role)
-        return evaluate_adapter(self.settings, role, self.version, kelder.FOLDER, sizes=SIZES).claims
+        return evaluate_adapter(self.settings, role, self.version, data, sizes=SIZES).claims
 
     def refusal(self, role: Role) -> str:
         with pytest.raises(AdapterError) as caught:
@@ -100,12 +102,14 @@ def gate(
     return Gate(own, publish, monkeypatch)
 
 
+def _tests(sizes: Sizes, role: Role, split: str = "test") -> TestSet:
+    return read_tests(DATA, sizes, split, roles=[role])
+
+
 def rewriter(candidate: Rewrites) -> ScriptedEngine:
     """The base repeats the first half of each question that does not stand alone, which is worse than no rewriter."""
-    tests = read_tests(DATA, SIZES, roles=[Role.REWRITER])
-    known = {
-        rewrite.messages(item.query.history, item.query.question, style): item for style in PromptStyle for item in tests.rewrites
-    }
+    items = [*_tests(SIZES, Role.REWRITER).rewrites, *_tests(Sizes(), Role.REWRITER, "sealed").rewrites]
+    known = {rewrite.messages(item.query.history, item.query.question, style): item for style in PromptStyle for item in items}
 
     def reply(request: Generation) -> str:
         item = known[request.messages]
@@ -133,7 +137,7 @@ def synthesizer(candidate: Answers) -> ScriptedEngine:
 
 def judging(candidate: Labels) -> ScriptedEngine:
     """The base gives every item the first label."""
-    items = read_tests(DATA, SIZES, roles=[Role.JUDGE]).judgments
+    items = [*_tests(SIZES, Role.JUDGE).judgments, *_tests(Sizes(), Role.JUDGE, "sealed").judgments]
     known = {judge.messages(item.schema, item.inputs, style): item for style in PromptStyle for item in items}
 
     def score(request: ChoiceRequest) -> list[float]:
@@ -257,6 +261,78 @@ def test_a_judge_that_says_the_most_frequent_label_is_refused(gate: Gate) -> Non
 def test_a_better_judge_passes(gate: Gate) -> None:
     gate.measure(Role.JUDGE, judging(mostly_right))
     assert gate.registry.promote(Role.JUDGE, gate.version).version.id == gate.version
+
+
+@pytest.fixture
+def sealed(tmp_path: Path) -> Path:
+    """The example's data without its documents, to be changed at will."""
+    folder = tmp_path / "kelder-sound-line"
+    for name in ("train", "dev", "test", "sealed"):
+        shutil.copytree(kelder.FOLDER / name, folder / name)
+    shutil.copy(kelder.FOLDER / "passages.jsonl", folder)
+    return folder
+
+
+def promote(gate: Gate, role: Role, data: Path) -> Switch:
+    return promote_version(gate.settings, role, gate.version, sealed=SealedTest(data))
+
+
+def test_the_sealed_part_decides_and_is_opened_once(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The candidate is as good there, on documents that the project's own do not hold."""
+    claims = gate.measure(Role.REWRITER, rewriter(gold))
+    switch = promote(gate, Role.REWRITER, kelder.FOLDER)
+    assert switch.claim is not None and switch.claim.kind is EvidenceKind.SEALED
+    assert switch.claim.data.digest != claims[0].data.digest and switch.claim.data.name == "kelder-sound-line/sealed"
+    assert switch.claim.look == 1 and switch.claim.groups is not None and switch.claim.groups > 20
+    on_sealed = [each for each in gate.registry.show(Role.REWRITER, gate.version).evidence if each.kind is EvidenceKind.SEALED]
+    assert {(each.metric, each.against.key) for each in on_sealed} >= {
+        ("ROUGE-1", floor_reference(UNCHANGED).key),
+        ("nDCG@10", floor_reference(UNCHANGED).key),
+    }
+    assert [each.data.name for each in gate.registry.looks(Role.REWRITER)] == [
+        "kelder-sound-line/test",
+        "kelder-sound-line/sealed",
+    ]
+    assert not any("sealed" in str(path) for path in gate.settings.documents.rglob("*"))
+    gate.registry.undo(Role.REWRITER, {"candidate": gate.version}, gate.version)
+    monkeypatch.setattr("lorag.evaluating.sealed.evaluate_adapter", None)
+    assert promote(gate, Role.REWRITER, kelder.FOLDER).claim == switch.claim  # not measured again
+
+
+def test_what_fails_on_the_sealed_part_is_refused_there_and_later(gate: Gate) -> None:
+    """Right on the test rows alone, as a candidate that was chosen by them."""
+    tests = {item.id for item in _tests(Sizes(), Role.JUDGE).judgments}
+    label = majority()
+    gate.measure(Role.JUDGE, judging(lambda item: mostly_right(item) if item.id in tests else label(item)))
+    assert gate.registry.admitted(Role.JUDGE, gate.version).id == gate.version
+    with pytest.raises(AdapterError, match=f"the floor “{MAJORITY}”|the bare base"):
+        promote(gate, Role.JUDGE, kelder.FOLDER)
+    assert "kelder-sound-line/sealed" in gate.refusal(Role.JUDGE)  # without the folder too
+
+
+def test_only_a_promotion_opens_it_and_only_for_what_passes_before(gate: Gate, sealed: Path) -> None:
+    """Its files are damaged, so whoever reads one fails."""
+    for path in sealed.glob("sealed/*.jsonl"):
+        path.write_text("no JSON\n")
+    gate.measure(Role.JUDGE, judging(majority()), sealed)
+    with pytest.raises(AdapterError, match="must lie above 0"):
+        promote(gate, Role.JUDGE, sealed)
+    gate.measure(Role.JUDGE, judging(mostly_right), sealed)
+    assert promotion_refusal(gate.settings, Role.JUDGE, gate.version) == ""
+    data = DataFolder(sealed, kelder.INTENTS)
+    assert data.training_passages() and not data.repeats(Role.JUDGE)
+    data.check_leaks(Role.JUDGE)
+    evaluate(gate.settings, data, {Role.JUDGE: gate.registry.resolve(Role.JUDGE, gate.version)}, SIZES, full=True)
+    with pytest.raises(DataError, match=r"sealed/judge.jsonl:1: not JSON"):
+        promote(gate, Role.JUDGE, sealed)
+    with pytest.raises(DataError, match="no such data folder"):
+        promote(gate, Role.JUDGE, sealed / "nowhere")
+
+
+def test_without_a_sealed_part_the_test_split_decides(gate: Gate, sealed: Path) -> None:
+    shutil.rmtree(sealed / "sealed")
+    claims = gate.measure(Role.JUDGE, judging(mostly_right))
+    assert promote(gate, Role.JUDGE, sealed).claim == claims[0]
 
 
 def test_each_candidate_is_a_look_and_the_next_must_show_more(gate: Gate) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from lorag.pipeline.adapters.registry import Registry
@@ -122,3 +124,12 @@ def test_the_index_goes_with_the_embedder(lorag, project, publish_embedder) -> N
     assert done["index"] == "The index is back at collection documents-2, which it filled."
     assert works()
     assert collection() == "documents-2"
+
+
+def test_a_data_folder_without_a_sealed_part_changes_nothing(lorag, project, publish_rewriter, tmp_path: Path) -> None:
+    version, here = publish_rewriter(), ("--project", project.folder)
+    command = ("adapters", "promote", "rewriter", version, *here, "--data")
+    refused = lorag(*command, tmp_path / "nowhere")
+    assert refused.code == 2 and "nowhere: no such data folder; give the one that holds sealed/" in refused.error_line
+    (tmp_path / "rows").mkdir()
+    assert f"rewriter {version} is production now" in lorag(*command, tmp_path / "rows").out
