@@ -53,7 +53,7 @@ def _card(card: DecisionCard) -> Markup:
 
 
 def _lead(card: DecisionCard, first: Comparator) -> Markup:
-    kind = "better" if first.beaten else "unclear"
+    kind = _kind(first)
     return join(
         el("span", signed(first.difference), class_=f"delta {kind}"),
         f" {card.metric} ({number(first.reference)} → {number(first.tuned)}) against {first.against}",
@@ -62,13 +62,15 @@ def _lead(card: DecisionCard, first: Comparator) -> Markup:
 
 
 def _comparator(each: Comparator) -> Markup:
-    kind = "better" if each.beaten else "unclear"
-    said = "better than " if each.beaten else "not shown better than "
     return join(
-        el("span", f"{said}{each.against}", class_=kind),
+        el("span", f"{each.verdict} than {each.against}", class_=_kind(each)),
         " ",
         el("small", signed(each.difference), " ", _interval(each.low, each.high, f"{100 * each.level:.4g}\N{NO-BREAK SPACE}% ")),
     )
+
+
+def _kind(each: Comparator) -> str:
+    return "better" if each.beaten else "worse" if each.is_worse else "unclear"
 
 
 def _guards(card: DecisionCard) -> Markup:

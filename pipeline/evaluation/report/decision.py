@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from lorag.pipeline.evaluation.groups import MIN_GROUPS
 from lorag.pipeline.evaluation.report.markup import duration
 
 
@@ -38,6 +39,15 @@ class Comparator:
     n: int
     groups: int | None
     beaten: bool
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether the interval shows a loss, on the groups that decide."""
+        return self.high < 0 and self.groups is not None and self.groups >= MIN_GROUPS
+
+    @property
+    def verdict(self) -> str:
+        return "better" if self.beaten else "worse" if self.is_worse else "not shown to be better"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +110,7 @@ def decision_lines(card: DecisionCard) -> tuple[str, ...]:
     lines = [
         f"{card.decision.value.upper()} {card.role} {card.version}",
         f"  {card.metric} {first.reference:.3f} → {first.tuned:.3f}: {compared(first)}; {sizes(first)} of {card.data}",
-        *(f"  {'better' if each.beaten else 'not shown to be better'} than {each.against}: {span(each)}" for each in others),
+        *(f"  {each.verdict} than {each.against}: {span(each)}" for each in others),
         f"  got worse: {worse(card)}",
         f"  looks: {card.looks}" if card.looks else "",
         f"  cost: {cost}" if (cost := costs(card.cost)) else "",
@@ -117,8 +127,7 @@ def decision_json(card: DecisionCard) -> dict[str, Any]:
 
 def compared(each: Comparator) -> str:
     """The difference from one reference: `+0.091 (95 % +0.041 to +0.140) against the bare base`."""
-    verdict = "" if each.beaten else ", which does not show it to be better"
-    return f"{span(each)} against {each.against}{verdict}"
+    return f"{span(each)} against {each.against}{'' if each.beaten else f', {each.verdict}'}"
 
 
 def span(each: Comparator) -> str:

@@ -79,9 +79,26 @@ def test_a_lost_guard_comes_with_its_margin_and_the_reason() -> None:
 
 
 def test_a_comparator_that_is_not_beaten_says_so() -> None:
-    assert ", which does not show it to be better; 60 items" in decision_lines(REJECTED)[1]
+    assert " against the floor “kNN”, not shown to be better; 60 items" in decision_lines(REJECTED)[1]
     two = replace(REJECTED, comparators=(*REJECTED.comparators, comparator("the bare base", -0.01, False)))
     assert "  not shown to be better than the bare base: " in decision_lines(two)[2]
+
+
+@pytest.mark.parametrize(
+    ("high", "groups", "verdict"),
+    [
+        (-0.01, 8, "worse"),
+        (-0.01, 7, "not shown to be better"),
+        (-0.01, None, "not shown to be better"),
+        (0.0, 8, "not shown to be better"),
+    ],
+)
+def test_a_loss_that_is_shown_is_called_one(high: float, groups: int | None, verdict: str) -> None:
+    lost = replace(comparator("the bare base", -0.25, False), difference=-0.125, high=high, groups=groups)
+    assert f", {verdict}; " in decision_lines(replace(REJECTED, comparators=(lost,)))[1]
+    assert (f"{verdict} than the bare base") in "".join(
+        read(render_page(Report("t", (), decisions=(replace(REJECTED, comparators=(lost,)),)))).text
+    )
 
 
 def test_what_is_not_known_is_said_or_left_out() -> None:
