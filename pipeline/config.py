@@ -420,7 +420,7 @@ retrieval:
     # The cosine of question and passage. Default 0.25.
     vectors: null
     # Late interaction, each token of the question against the nearest token of the passage. It orders the 50 best passages of
-    # the other two; the encoder reads each again at the first need, which takes a CPU up to a second a question. Default 1.
+    # the other two; the encoder reads each again at the first need, one or two seconds a question on a CPU. Default 1.
     tokens: null
   # Cross-encoder that orders the found passages anew: a hub id or folder. null: none.
   rerank: null
