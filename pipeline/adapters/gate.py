@@ -72,13 +72,16 @@ def require_starter_evidence(card: AdapterCard) -> Evidence:
     """The claim by which a bundled adapter may serve while nothing does: better than the bare base on other people's data.
 
     A starter is no candidate of the project: it was measured before it was bundled, and the project's own data knows nothing of
-    it. Raises AdapterError if the card has no such claim, or one that does not show it.
+    it. The bundled cards are older than the count of groups, so theirs may be unknown here. Raises AdapterError if the card has
+    no such claim, or one that does not show it.
     """
     found = [each for each in card.evidence if each.kind is EvidenceKind.HELD_OUT and each.against.key == BARE_BASE.key]
     claim = next((each for each in found if each.metric in (LEADING_METRIC.get(card.role), "macro-F1")), None)
     if claim is None:
         raise AdapterError(f"{_name(card)} is not promoted: its card has no held-out comparison with the bare base")
-    require_better(card, claim, 0.0)
+    if claim.groups is not None:
+        _require_groups(card, claim)
+    _require_above(card, claim, 0.0)
     return claim
 
 
@@ -141,7 +144,11 @@ def _measurement(claim: Evidence) -> tuple[str, str, int | None, EvidenceKind]:
 def require_better(card: AdapterCard, claim: Evidence, margin: float) -> None:
     """Raises AdapterError if the claim is on too few groups, or its interval does not lie above −`margin`."""
     _require_groups(card, claim)
-    floor = 0.0 - margin
+    _require_above(card, claim, 0.0 - margin)
+
+
+def _require_above(card: AdapterCard, claim: Evidence, floor: float) -> None:
+    """Raises AdapterError if the claim's interval does not lie above `floor`."""
     if not claim.low > floor:
         raise AdapterError(
             f"{_name(card)} is not promoted: {claim.metric} differs by {claim.difference:+.3f} from "

@@ -17,6 +17,7 @@ import lorag.pipeline.adapters.starters
 from lorag.evaluating.evaluation import chosen_versions
 from lorag.pipeline.adapters.canaries import CANARY_FILE
 from lorag.pipeline.adapters.card import card_json, read_card
+from lorag.pipeline.adapters.gate import require_starter_evidence
 from lorag.pipeline.adapters.inspection import inspect_folder
 from lorag.pipeline.adapters.registry import Registry
 from lorag.pipeline.adapters.starters import STARTER_DATA, bundled_starters
@@ -258,6 +259,11 @@ The library opens at 09:30 from Tuesday to Saturday. On Sundays and Mondays it i
 
 Books are lent for 21 days, films for 7 days. The fee for a lost card is 4 euros. Ms Ortega keeps the list of lost cards.
 """
+
+
+def test_the_evidence_of_each_bundled_adapter_lets_it_serve() -> None:
+    for folder in bundled_starters().values():
+        assert require_starter_evidence(read_card(folder)).low > 0
 
 
 @pytest.mark.skipif(Role.SYNTHESIZER not in bundled_starters(), reason="no synthesizer is bundled in this checkout")

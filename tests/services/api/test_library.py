@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -143,14 +144,19 @@ def test_a_sweep_keeps_the_files_of_unfinished_jobs_alone(library: Library, tmp_
     assert [path.name for path in (tmp_path / "uploads/.incoming").iterdir()] == ["kept"]
 
 
-def test_an_index_that_was_lost_gets_its_uploads_back(library: Library, index: Index, store: VectorStore, tmp_path: Path) -> None:
+def test_an_index_that_was_lost_gets_its_uploads_back(
+    library: Library, embedder: Failing, store: VectorStore, tmp_path: Path
+) -> None:
     library.run(arrive(library, "j1", a="One.", b="Two."), nothing)
     assert run_orders(library) == []
     store.close()
     shutil.rmtree(tmp_path / "index")
-    assert run_orders(library) == [Order(RECHECK, "red", ("a.md", "b.md"))]
-    assert texts(index) == {"One.", "Two."}
-    assert run_orders(library) == []
+    with closing(EdgeStore(tmp_path / "index")) as empty:
+        index = Index(empty, embedder, chunking=Chunking(40, 0))
+        restarted = Library(tmp_path / "uploads", lambda: index)
+        assert run_orders(restarted) == [Order(RECHECK, "red", ("a.md", "b.md"))]
+        assert texts(index) == {"One.", "Two."}
+        assert run_orders(restarted) == []
 
 
 def test_another_collection_gets_what_changed_since_it_was_left(library: Library, index: Index, tmp_path: Path) -> None:
