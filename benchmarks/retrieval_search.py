@@ -42,6 +42,7 @@ from lorag.pipeline.retrieval.embedder import Embedder, SentenceTransformerEmbed
 from lorag.pipeline.retrieval.index import Index
 from lorag.pipeline.retrieval.weights import SearchWeights
 from lorag.pipeline.stages import Rewriter
+from lorag.pipeline.stages.retriever import CONTEXT_CHARS
 from lorag.training.data.rows import PassageRow
 from lorag.training.dataset import DataFolder
 from lorag.training.passage_search import as_passage
@@ -69,6 +70,11 @@ class Question:
     raw: str
     gold: tuple[str, ...]
     group: str
+
+    @property
+    def context(self) -> str:
+        """What the retriever stage gives to the search beside the question."""
+        return self.words[-CONTEXT_CHARS:] if self.words != self.raw else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +164,9 @@ class Searches:
         index, found = self._index.weighted(weights), {}
         for start in range(0, len(questions), BATCH):
             part = questions[start : start + BATCH]
-            for question, hits in zip(part, index.search_many([each.text for each in part], 10), strict=True):
+            for question, hits in zip(
+                part, index.search_many([each.text for each in part], 10, contexts=[each.context for each in part]), strict=True
+            ):
                 found[question.id] = [hit.passage.id for hit in hits]
         return _scores(questions, found)
 

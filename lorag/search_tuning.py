@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +65,7 @@ def tune_search(
     rows = folder.embed_rows("dev")
     _require_known(rows, index)
     late = not settings.retrieval.rerank
-    grid = GRID if late else tuple(dict.fromkeys(SearchWeights(each.words, each.vectors, 0.0) for each in GRID))
+    grid = GRID if late else tuple(dict.fromkeys(replace(each, tokens=0.0) for each in GRID))
     chosen = choose_weights(
         lambda weights: _scores(rows, index.weighted(weights)), [_group(row) for row in rows], grid, on_progress
     )

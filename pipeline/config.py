@@ -174,6 +174,7 @@ class SearchWeightSettings(_Strict):
     words: Weight | None = None
     vectors: Weight | None = None
     tokens: Weight | None = None
+    history: Weight | None = None
 
     @model_validator(mode="after")
     def _finding(self) -> Self:
@@ -422,6 +423,8 @@ retrieval:
     # Late interaction, each token of the question against the nearest token of the passage. It orders the 50 best passages of
     # the other two; the encoder reads each again at the first need, one or two seconds a question on a CPU. Default 1.
     tokens: null
+    # Words and tokens of the conversation before, beside 1 for those of the question. Default 0.3.
+    history: null
   # Cross-encoder that orders the found passages anew: a hub id or folder. null: none.
   rerank: null
 

@@ -34,7 +34,7 @@ from lorag.pipeline.retrieval.late_interaction import CACHE_BYTES, POOL, LateInt
 from lorag.pipeline.retrieval.loading import Loaded, load_folder
 from lorag.pipeline.retrieval.partition import ORIGIN, UPLOADS, Partition, check_tenant, file_name, partition_of, tenant_filter
 from lorag.pipeline.retrieval.payload import FIELDS, from_payload, payload_filter
-from lorag.pipeline.retrieval.store import Filter, Search, VectorStore, check_name
+from lorag.pipeline.retrieval.store import Filter, Search, Sparse, VectorStore, check_name
 from lorag.pipeline.retrieval.weights import SearchWeights
 
 TIES = 10
@@ -258,9 +258,18 @@ class Index:
         return self.search_many([question], k, hybrid=hybrid, filter=filter)[0]
 
     def search_many(
-        self, questions: Sequence[str], k: int, *, hybrid: bool = True, filter: Filter | None = None
+        self,
+        questions: Sequence[str],
+        k: int,
+        *,
+        hybrid: bool = True,
+        filter: Filter | None = None,
+        contexts: Sequence[str] = (),
     ) -> list[list[Hit]]:
         """Hits for each question, embedded in one batch.
+
+        `contexts` are the conversations before, one a question, '' for none; a hybrid search counts their words and tokens with
+        the weight of the history.
 
         `hybrid` adds up the scores of vectors, BM25 words and late interaction, as the index's weights say; otherwise hits are
         found by vectors alone and scores are cosines.
@@ -281,13 +290,25 @@ class Index:
         pool = max(POOL, k) if late else k
         vectors = self._embedder.embed_queries(texts)
         share = self._weights.words_share
+        before = contexts or [""] * len(texts)
         searches = [
-            Search(vector.tolist(), self._bm25.query(text) if hybrid and share else None, share)
-            for vector, text in zip(vectors, texts, strict=True)
+            Search(vector.tolist(), self._words(text, context) if hybrid and share else None, share)
+            for vector, text, context in zip(vectors, texts, before, strict=True)
         ]
         found = self._store.search(collection, searches, 2 * pool + TIES, filter=payload_filter(self._tenant, filter))
         hits = [_best([Hit(from_payload(point.payload), point.score) for point in points], pool) for points in found]
-        return self._late.rerank_many(texts, hits, k, self._weights.tokens_share) if late else hits
+        if not late:
+            return hits
+        return self._late.rerank_many(texts, hits, k, self._weights.tokens_share, before, self._weights.history)
+
+    def _words(self, question: str, context: str) -> Sparse:
+        """The question's words, each with weight 1, and those that only the context has."""
+        words = self._bm25.query(question)
+        if not (context and self._weights.history):
+            return words
+        held = set(words.indices)
+        more = tuple(index for index in self._bm25.query(context).indices if index not in held)
+        return Sparse(words.indices + more, words.values + (self._weights.history,) * len(more))
 
     def passages(self, filter: Filter | None = None) -> Iterator[Passage]:
         """All passages of the tenant, or those that match, in an arbitrary but constant order."""

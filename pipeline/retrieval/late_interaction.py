@@ -19,10 +19,10 @@ from lorag.pipeline.contracts.embed import query_text
 from lorag.pipeline.records import Hit
 from lorag.pipeline.retrieval.embedder import passage_text
 from lorag.pipeline.retrieval.fusion import levelled
+from lorag.pipeline.retrieval.token_vectors import TokenVectors
 
 if TYPE_CHECKING:
     from lorag.pipeline.retrieval.embedder import Embedder
-    from lorag.pipeline.retrieval.token_vectors import TokenVectors
 
 POOL = 50
 """Passages that a search finds for late interaction to order, at least. With 100 it found hardly more on the example domain."""
@@ -47,13 +47,39 @@ class LateInteraction:
         self._cache: OrderedDict[str, TokenVectors] = OrderedDict()
         self._size = 0
 
-    def rerank_many(self, questions: Sequence[str], found: Sequence[Sequence[Hit]], k: int, share: float) -> list[list[Hit]]:
-        """The best `k` hits of each question, best first, with their new scores; equals by passage id."""
-        queries = self._embedder.query_tokens([query_text(question) for question in questions]) if questions else []
-        return [self._ordered(query, hits, share)[:k] for query, hits in zip(queries, found, strict=True)]
+    def rerank_many(
+        self,
+        questions: Sequence[str],
+        found: Sequence[Sequence[Hit]],
+        k: int,
+        share: float,
+        contexts: Sequence[str] = (),
+        history: float = 0.0,
+    ) -> list[list[Hit]]:
+        """The best `k` hits of each question, best first, with their new scores; equals by passage id.
 
-    def _ordered(self, query: TokenVectors, hits: Sequence[Hit], share: float) -> list[Hit]:
-        scores = late_scores(query, self._passages([passage_text(hit.passage) for hit in hits]))
+        `contexts` are the conversations before, one a question, '' for none; their tokens count `history` times as much.
+        """
+        if not questions:
+            return []
+        queries = self._embedder.query_tokens([query_text(question) for question in questions])
+        before = [query_text(context) if history else "" for context in contexts] or [""] * len(questions)
+        read = iter(self._embedder.query_tokens([text for text in before if text]))
+        extra = [next(read) if text else None for text in before]
+        return [
+            self._ordered(query, more, history, hits, share)[:k] for query, more, hits in zip(queries, extra, found, strict=True)
+        ]
+
+    def _ordered(
+        self, query: TokenVectors, before: TokenVectors | None, history: float, hits: Sequence[Hit], share: float
+    ) -> list[Hit]:
+        passages = self._passages([passage_text(hit.passage) for hit in hits])
+        if before is None:
+            scores = late_scores(query, passages)
+        else:
+            both = TokenVectors(np.concatenate([query.ids, before.ids]), np.concatenate([query.vectors, before.vectors]))
+            importance = np.repeat(np.array([1.0, history], dtype=np.float32), [len(query.ids), len(before.ids)])
+            scores = late_scores(both, passages, importance)
         by_id = {
             hit.passage.id: replace(hit, score=share * float(score) + (1 - share) * hit.score)
             for hit, score in zip(hits, scores, strict=True)
@@ -83,17 +109,22 @@ class LateInteraction:
                 self._size -= dropped.size
 
 
-def late_scores(query: TokenVectors, passages: Sequence[TokenVectors]) -> NDArray[np.float32]:
+def late_scores(
+    query: TokenVectors, passages: Sequence[TokenVectors], importance: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
     """For each passage, the mean over the question's tokens of the cosine of the nearest token of the passage, (n,).
 
     The mean is weighted by inverse document frequency in these passages, ln(1 + (n - f + 0.5) / (f + 0.5)). All of them match
-    the question somehow, so a token that most of them have tells little. A passage or a question without tokens scores 0.
+    the question somehow, so a token that most of them have tells little. `importance` (tokens,) multiplies these weights. A
+    passage or a question without tokens scores 0.
     """
     scores = np.zeros(len(passages), dtype=np.float32)
     frequency = Counter(token for passage in passages for token in set(passage.ids.tolist()))
     counts = np.array([frequency[token] for token in query.ids.tolist()], dtype=np.float32)
     weights = np.log1p((len(passages) - counts + 0.5) / (counts + 0.5))
-    if not len(weights):
+    if importance is not None:
+        weights = weights * importance
+    if not weights.any():
         return scores
     weights /= weights.sum()
     for at, passage in enumerate(passages):

@@ -16,13 +16,17 @@ class SearchWeights:
 
     `words` weighs BM25 divided by the question's best, `vectors` the cosine, and `tokens` the late interaction of the question's
     and the passage's token vectors; 0 leaves a score out. The defaults were chosen on public questions and on the training
-    questions of the example domain (benchmarks/retrieval_search.py). Raises InputError for a weight that is no finite number
+    questions of the example domain (benchmarks/retrieval_search.py).
+
+    `history` weighs the words and tokens of the conversation before, 1 being those of the question: what a rewrite left out is
+    still searched for. Raises InputError for a weight that is no finite number
     of 0 or more, and if words and vectors are both 0: no passage would be found.
     """
 
     words: float = 0.2
     vectors: float = 0.25
     tokens: float = 1.0
+    history: float = 0.3
 
     def __post_init__(self) -> None:
         for name, weight in asdict(self).items():
@@ -47,4 +51,5 @@ class SearchWeights:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> SearchWeights:
         """Raises KeyError, TypeError or ValueError if a weight is missing or no number, InputError as the class does."""
-        return cls(float(data["words"]), float(data["vectors"]), float(data["tokens"]))
+        history = float(data.get("history", cls().history))
+        return cls(float(data["words"]), float(data["vectors"]), float(data["tokens"]), history)

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 from typing import Protocol
 
 from lorag.pipeline.errors import InputError, LoragError
-from lorag.pipeline.records import Hit, Outcome, Role
+from lorag.pipeline.records import Hit, Outcome, Query, Role
 from lorag.pipeline.retrieval.rerank import Reranker
 from lorag.pipeline.retrieval.store import Filter
 from lorag.pipeline.stages.attempts import attempt
@@ -21,13 +21,24 @@ RERANK_POOL = 20
 """Hits that a reranker orders, at least; four times k if that is more."""
 
 
+CONTEXT_CHARS = 1000
+"""Characters of the conversation that a search takes into account, the last ones: about as much as a small encoder reads."""
+
+
 class Searcher(Protocol):
     """The part of an index that this stage needs."""
 
     def search_many(
-        self, questions: Sequence[str], k: int, *, hybrid: bool = True, filter: Filter | None = None
+        self,
+        questions: Sequence[str],
+        k: int,
+        *,
+        hybrid: bool = True,
+        filter: Filter | None = None,
+        contexts: Sequence[str] = (),
     ) -> list[list[Hit]]:
-        """At most `k` hits a question, best first."""
+        """At most `k` hits a question, best first. `contexts` are the conversations before, one a question, '' for none; without
+        any there is no need to take them."""
         ...
 
 
@@ -64,7 +75,7 @@ class Retriever:
 
     def run(self, states: Sequence[ChainState]) -> list[StageResult]:
         started = time.perf_counter()
-        found = self.rank([state.rewrite.question for state in states])
+        found = self.rank([state.rewrite.question for state in states], contexts=[_context(state.query) for state in states])
         seconds = share(started, len(states))
         return [self._result(ranking, seconds) for ranking in found]
 
@@ -82,21 +93,27 @@ class Retriever:
         return results
 
     def rank(
-        self, questions: Sequence[str], *, k: int | None = None, filter: Filter | None = None
+        self, questions: Sequence[str], *, k: int | None = None, filter: Filter | None = None, contexts: Sequence[str] = ()
     ) -> list[tuple[Hit, ...] | LoragError]:
-        """All that is found for each question, at most `DEPTH` hits or `k` if that is more, or its error in its place."""
+        """All that is found for each question, at most `DEPTH` hits or `k` if that is more, or its error in its place.
+
+        `contexts` are the conversations before, one a question, '' for none.
+        """
         chosen = self._filter if filter is None else filter
         count = self.k if k is None else k
 
-        def search(batch: Sequence[str]) -> list[tuple[Hit, ...]]:
+        def search(batch: Sequence[tuple[str, str]]) -> list[tuple[Hit, ...]]:
             if count < 1:
                 raise InputError(f"k={count}: ask for at least one passage")
             depth = max(DEPTH, count)
             pool = max(RERANK_POOL, 4 * count) if self._reranker else depth
-            found = self._index.search_many(batch, pool, hybrid=self.hybrid, filter=chosen)
-            return [self._best(question, hits, depth) for question, hits in zip(batch, found, strict=True)]
+            asked, before = [question for question, _ in batch], [context for _, context in batch]
+            options = {"contexts": before} if any(before) else {}
+            found = self._index.search_many(asked, pool, hybrid=self.hybrid, filter=chosen, **options)
+            return [self._best(question, hits, depth) for question, hits in zip(asked, found, strict=True)]
 
-        return attempt(self.name, self.encoder, questions, search, str)
+        items = list(zip(questions, contexts or [""] * len(questions), strict=True))
+        return attempt(self.name, self.encoder, items, search, lambda item: item[0])
 
     def _best(self, question: str, hits: Sequence[Hit], count: int) -> tuple[Hit, ...]:
         return tuple(self._reranker.rerank(question, hits, count) if self._reranker else hits)
@@ -108,3 +125,8 @@ class Retriever:
         outcome = Outcome.FAILED if error else Outcome.OK
         about = record(self.name, self.encoder, seconds, outcome, k=self.k, hybrid=self.hybrid, found=shown, error=error)
         return StageResult(about, ranking=ranking, hits=hits, error=error)
+
+
+def _context(query: Query) -> str:
+    """The end of the conversation with the question as it was asked; '' if there is no conversation."""
+    return " ".join([*(turn.text for turn in query.history), query.question])[-CONTEXT_CHARS:] if query.history else ""

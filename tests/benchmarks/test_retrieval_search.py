@@ -52,7 +52,7 @@ def test_the_figures_of_a_made_set(capsys: pytest.CaptureFixture[str]) -> None:
     for name in (HISTORY, VECTORS, DEFAULT, CHOSEN):
         assert means[name] == {"nDCG@10": 1.0, "Recall@5": 1.0}
     assert (result["passages"], result["test"]["questions"], result["test"]["groups"]) == (4, 4, 4)
-    assert result["weights"] == {"words": 0.2, "vectors": 0.25, "tokens": 1.0}
+    assert result["weights"] == {"words": 0.2, "vectors": 0.25, "tokens": 1.0, "history": 0.3}
     assert result["best single search"] == HISTORY
     assert {each["difference"] for each in result["differences"].values()} == {0.0}
     show(result)

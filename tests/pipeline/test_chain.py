@@ -27,7 +27,7 @@ class Shelf:
     """An index of two passages: `Dun` for questions that name it, `Kell` for the rest, none for `nothing`."""
 
     def search_many(
-        self, questions: Sequence[str], k: int, *, hybrid: bool = True, filter: Filter | None = None
+        self, questions: Sequence[str], k: int, *, hybrid: bool = True, filter: Filter | None = None, contexts: Sequence[str] = ()
     ) -> list[list[Hit]]:
         if any("torn" in question for question in questions):
             raise StoreError("index x: torn; run `lorag ingest`")

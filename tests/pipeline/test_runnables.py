@@ -33,7 +33,7 @@ class Shelf:
         self.asked: list[int] = []
 
     def search_many(
-        self, questions: Sequence[str], k: int, *, hybrid: bool = True, filter: Filter | None = None
+        self, questions: Sequence[str], k: int, *, hybrid: bool = True, filter: Filter | None = None, contexts: Sequence[str] = ()
     ) -> list[list[Hit]]:
         self.filters.append(filter)
         self.asked.append(k)

@@ -15,7 +15,7 @@ PASSAGE = Passage("keys.md#1", "keys.md", "docs/keys.md", "Keys", "", "The porte
 
 
 class OnePassage:
-    def search_many(self, questions, k, *, hybrid=True, filter=None):
+    def search_many(self, questions, k, *, hybrid=True, filter=None, contexts=()):
         return [[Hit(PASSAGE, 1.0)] for _ in questions]
 
 

@@ -69,9 +69,18 @@ class WordSearcher:
         self._index = WordIndex({id_: passage_text(each) for id_, each in self._passages.items()})
 
     def search_many(
-        self, questions: Sequence[str], k: int, *, hybrid: bool = True, filter: Filter | None = None
+        self,
+        questions: Sequence[str],
+        k: int,
+        *,
+        hybrid: bool = True,
+        filter: Filter | None = None,
+        contexts: Sequence[str] = (),
     ) -> list[list[Hit]]:
-        """At most `k` hits a question, best first. `hybrid` changes nothing. Raises InputError for a filter."""
+        """At most `k` hits a question, best first. `hybrid` and `contexts` change nothing: a baseline searches for what it says.
+
+        Raises InputError for a filter.
+        """
         if filter:
             raise InputError("a search by words alone takes no filter")
         return [[Hit(self._passages[id_], score) for id_, score in self._index.search(text, k)] for text in questions]

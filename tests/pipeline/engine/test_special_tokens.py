@@ -158,7 +158,7 @@ class Shelf:
         self._text = text
 
     def search_many(
-        self, questions: Sequence[str], k: int, *, hybrid: bool = True, filter: Filter | None = None
+        self, questions: Sequence[str], k: int, *, hybrid: bool = True, filter: Filter | None = None, contexts: Sequence[str] = ()
     ) -> list[list[Hit]]:
         passage = Passage("a#1", "a", f"{self._text}.md", self._text, self._text, f"A {self._text} B.", 0, len(self._text) + 5)
         return [[Hit(passage, 1.0)] for _ in questions]

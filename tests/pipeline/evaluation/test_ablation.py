@@ -60,7 +60,7 @@ class Shelf:
         self.asked: list[str] = []
 
     def search_many(
-        self, questions: Sequence[str], k: int, *, hybrid: bool = True, filter: Filter | None = None
+        self, questions: Sequence[str], k: int, *, hybrid: bool = True, filter: Filter | None = None, contexts: Sequence[str] = ()
     ) -> list[list[Hit]]:
         self.asked += questions
         return [[self._hit(letter, rank) for rank, letter in enumerate(self._found[q][:k])] for q in questions]
@@ -259,7 +259,13 @@ def test_retrieval_looks_deep_enough_for_its_metrics_and_for_k(k: int, asked: in
 
     class Deep(Shelf):
         def search_many(
-            self, questions: Sequence[str], k: int, *, hybrid: bool = True, filter: Filter | None = None
+            self,
+            questions: Sequence[str],
+            k: int,
+            *,
+            hybrid: bool = True,
+            filter: Filter | None = None,
+            contexts: Sequence[str] = (),
         ) -> list[list[Hit]]:
             depths.append(k)
             return super().search_many(questions, k)

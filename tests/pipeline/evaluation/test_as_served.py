@@ -37,7 +37,7 @@ class Alphabet:
         self._letters, self._fails = first, fails
 
     def search_many(
-        self, questions: Sequence[str], k: int, *, hybrid: bool = True, filter: Filter | None = None
+        self, questions: Sequence[str], k: int, *, hybrid: bool = True, filter: Filter | None = None, contexts: Sequence[str] = ()
     ) -> list[list[Hit]]:
         if any(self._fails in question for question in questions):
             raise StoreError("index x: torn")
@@ -202,7 +202,7 @@ class ByDepth(Alphabet):
     """Orders its hits by how many are asked for, as an index may that fuses what it fetched."""
 
     def search_many(
-        self, questions: Sequence[str], k: int, *, hybrid: bool = True, filter: Filter | None = None
+        self, questions: Sequence[str], k: int, *, hybrid: bool = True, filter: Filter | None = None, contexts: Sequence[str] = ()
     ) -> list[list[Hit]]:
         found = super().search_many(questions, 20)
         return [(hits[k:] + hits[:k])[:k] for hits in found]

@@ -32,6 +32,13 @@ def test_each_token_of_the_question_meets_its_nearest_weighted_by_rarity_among_t
     assert late_scores(query, [first, second]) == pytest.approx(expected, rel=1e-6)
 
 
+def test_a_token_counts_by_its_importance() -> None:
+    """One passage: both tokens have the same frequency weight, so .8 and .6 with importance 1 and .5 give (.8 + .3) / 1.5."""
+    query, passage = tokens(a=(1.0, 0.0), b=(0.0, 1.0)), tokens(a=(0.8, 0.6), b=(0.8, 0.6))
+    importance = np.array([1.0, 0.5], dtype=np.float32)
+    assert late_scores(query, [passage], importance).tolist() == pytest.approx([1.1 / 1.5])
+
+
 def test_without_tokens_there_is_no_score() -> None:
     empty = TokenVectors(np.zeros(0, dtype=np.int64), np.zeros((0, 2)))
     some = tokens(a=(1.0, 0.0))

@@ -60,3 +60,18 @@ def test_each_weight_orders_by_its_own_score(tmp_path: Path, weights: SearchWeig
     assert hits[0].passage.text.startswith(f"by {first}")
     assert index.search("words of the question", 1, hybrid=False)[0].passage.text == "by vectors"
     index.close()
+
+
+@pytest.mark.parametrize("weights", [SearchWeights(1.0, 0.0, 0.0), SearchWeights(0.1, 0.1, 1.0)], ids=["words", "tokens"])
+def test_the_conversation_before_decides_between_passages_that_the_question_does_not_tell_apart(
+    tmp_path: Path, weights: SearchWeights
+) -> None:
+    texts = ["pump opening hours", "mast opening hours", "keel opening hours"]
+    index = Index(EdgeStore(tmp_path), HashingEmbedder(4096), weights=weights)
+    index.replace_all([Passage(f"{n}#0", f"{n}", f"{n}", "", "", text, 0, len(text)) for n, text in enumerate(texts)])
+    asked, before = ["opening hours", "opening hours", "opening pump hours"], ["the keel", "", "the keel"]
+    found = index.search_many(asked, 1, contexts=before)
+    assert [hits[0].passage.text for hits in found] == [texts[2], texts[0], texts[0]]  # the question's own words count more
+    without = index.weighted(SearchWeights(weights.words, weights.vectors, weights.tokens, 0.0))
+    assert without.search_many(asked, 1, contexts=before) == without.search_many(asked, 1)
+    index.close()

@@ -151,11 +151,13 @@ class Shelf:
 
     def __init__(self) -> None:
         self.asked: list[tuple[int, bool, Filter | None]] = []
+        self.contexts: list[Sequence[str]] = []
 
     def search_many(
-        self, questions: Sequence[str], k: int, *, hybrid: bool = True, filter: Filter | None = None
+        self, questions: Sequence[str], k: int, *, hybrid: bool = True, filter: Filter | None = None, contexts: Sequence[str] = ()
     ) -> list[list[Hit]]:
         self.asked.append((k, hybrid, filter))
+        self.contexts.append(contexts)
         if any("bad" in question for question in questions):
             raise StoreError("index x: torn")
         return [[hit(f"{question} {n}", n) for n in range(1, k + 1)] for question in questions]
@@ -174,6 +176,17 @@ def test_retrieval_passes_k_mode_and_filter_on() -> None:
     assert [[h.passage.text for h in hits] for hits in retriever.retrieve(["p", "q"])] == [["p 1", "p 2"], ["q 1", "q 2"]]
     retriever.retrieve(["p"], filter={"document_id": "b.md"})
     assert shelf.asked == [(10, False, {"document_id": "a.md"}), (10, False, {"document_id": "b.md"})]
+
+
+def test_the_conversation_goes_to_the_search_with_the_question_as_it_was_asked() -> None:
+    shelf = Shelf()
+    history = (Turn(Speaker.USER, "x" * 2000), Turn(Speaker.ASSISTANT, "By the porter."))
+    follow_up, alone = ChainState.start(Query("And today?", history)), ChainState.start(Query("Who keeps the key?"))
+    Retriever(shelf).run([follow_up, alone])
+    Retriever(shelf).run([alone])
+    (context, none), nothing = shelf.contexts
+    assert context.endswith("x By the porter. And today?") and len(context) == 1000
+    assert (none, nothing) == ("", ())
 
 
 def test_a_search_looks_as_deep_as_it_is_measured_and_shows_k() -> None:

@@ -21,7 +21,7 @@ ENGINE, OTHER = ScriptedEngine(), ScriptedEngine()
 
 class One:
     def search_many(
-        self, questions: Sequence[str], k: int, *, hybrid: bool = True, filter: Filter | None = None
+        self, questions: Sequence[str], k: int, *, hybrid: bool = True, filter: Filter | None = None, contexts: Sequence[str] = ()
     ) -> list[list[Hit]]:
         return [[Hit(PASSAGE, 1.0)] for _ in questions]
 
