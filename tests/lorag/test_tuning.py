@@ -63,7 +63,7 @@ def test_the_setting_chooses_the_embedders_recipe_if_none_is_named(
 def test_a_folder_to_compare_on_is_read_before_the_training(tmp_path: Path, trained: dict[str, Any]) -> None:
     turn = {"id": "t", "history": ["User: Is a red?"], "question": "And b?", "rewrite": "Is b red?"}
     spec = TrainingSpec(Role.REWRITER, tmp_path, begin="starter", public=tmp_path / "other")
-    with pytest.raises(DataError, match=r"no test/rewriter\.jsonl in .*other"):
+    with pytest.raises(DataError, match=r"other is no folder; name the one"):
         train_adapter(settings(tmp_path, ""), Registry(tmp_path), spec, tmp_path / "run")
     assert trained == {}
     (tmp_path / "other" / "test").mkdir(parents=True)

@@ -48,7 +48,7 @@ def _set(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (_set("identity.extra", 1), ["identity", "unknown key 'extra'"]),
         (_set("evidence.0.low", "0.1"), ["evidence[0]: low", "float", "str"]),
         (_set("evidence.0.n", 3.5), ["evidence[0]: n", "int"]),
-        (_set("evidence.0.kind", "guess"), ["evidence[0]: kind is 'guess'", "held-out, general, transfer"]),
+        (_set("evidence.0.kind", "guess"), ["evidence[0]: kind is 'guess'", "held-out, sealed, general, transfer"]),
         (_set("evidence.0.data.origin", "bot"), ["evidence[0]: data: origin is 'bot'", "human, made, feedback"]),
         (_set("evidence.0.against", "base"), ["evidence[0]: against", "must be an object"]),
         (_set("evidence.0.tuned", 0.1), ["evidence[0]: ROUGE-1 0.1 against 0.2", "no difference of +0.4", "lorag eval adapter"]),
