@@ -17,7 +17,7 @@ from typing import Any
 
 from lorag.bundled import EXAMPLE, example_folder
 from lorag.demo_report import write_demo_report
-from lorag.evaluating.evaluation import ROLES, Evaluation, evaluate
+from lorag.evaluating.evaluation import ROLES, Evaluation, evaluate, serving_beside
 from lorag.evaluating.testset import Sizes
 from lorag.opening import open_project
 from lorag.pipeline.adapters.registry import CANDIDATE, PRODUCTION, Registry, Version
@@ -189,8 +189,8 @@ def _evaluate(run: DemoRun, versions: Mapping[Role, Version], starters: Mapping[
         run.progress.update(stage, done, total, name)
 
     with run.timed(stage):
-        registry, settings = run.project.registry, run.project.settings
-        serving = {role: version for role in versions if (version := registry.serving(role)) is not None}
+        settings = run.project.settings
+        serving = serving_beside(settings, versions)
         sizes = FULL if full else SIZES
         return evaluate(settings, run.data, versions, sizes, on_progress, full=True, starters=starters, serving=serving)
 

@@ -21,10 +21,9 @@ from lorag.pipeline.adapters.evidence import (
 from lorag.pipeline.adapters.guards import GUARD_LEVEL, GUARDS, Reference
 from lorag.pipeline.adapters.looks import Look, Result, confidence
 from lorag.pipeline.adapters.registry import Registry
-from lorag.pipeline.evaluation.ablation import OWN_METRIC, Measured, TooFew, difference, paired_test
+from lorag.pipeline.evaluation.ablation import OWN_METRIC, Measured, TooFew, difference, evidence_of, paired_test
 from lorag.pipeline.evaluation.floors.best import best_floors
 from lorag.pipeline.evaluation.judge_metrics import task_f1, tasks_of
-from lorag.pipeline.evaluation.scores import ScoreTable
 from lorag.pipeline.records import Role
 from lorag.pipeline.storage.digests import file_digest, text_digest
 from lorag.training.dataset import DataFolder
@@ -141,7 +140,7 @@ def further_claims(
 def _searches_of(few: Measured, many: Measured) -> Measured:
     """`many` with the searches of the items that `few` searched for alone."""
     ids = {item.id for item in few.retrieval.items}
-    return replace(many, retrieval=ScoreTable(tuple(item for item in many.retrieval.items if item.id in ids)))
+    return replace(many, retrieval=many.retrieval.only(ids))
 
 
 def _metrics_of(metric: str, tuned: Measured) -> tuple[str, ...]:
@@ -167,21 +166,7 @@ def held_out_claim(
     """
     metric = metric or OWN_METRIC[role]
     try:
-        before, after, found = difference(reference, tuned, metric, level)
+        figures = difference(reference, tuned, metric, level)
     except TooFew as error:
         raise TooFew(f"{role.value} by {metric}: {error}") from error
-    return Evidence(
-        metric=metric,
-        data=data,
-        against=against,
-        kind=kind,
-        reference=before,
-        tuned=after,
-        difference=found.value,
-        low=found.low,
-        high=found.high,
-        level=found.level,
-        n=found.n,
-        groups=found.groups,
-        look=look,
-    )
+    return evidence_of(figures, metric, data, against, kind, look)

@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lorag.evaluating.evaluation import LOWER_IS_BETTER, METRICS
+from lorag.evaluating.evaluation import METRICS
 from lorag.evaluating.outside_run import read_outside
 from lorag.evaluating.saved_items import read_saved
 from lorag.pipeline.adapters.card import now_utc
 from lorag.pipeline.errors import InputError
-from lorag.pipeline.evaluation.ablation import OWN_METRIC
+from lorag.pipeline.evaluation.ablation import LOWER_IS_BETTER, OWN_METRIC
 from lorag.pipeline.evaluation.answers import CITATION_RECALL
 from lorag.pipeline.evaluation.comparison import RunComparison, compare_runs
 from lorag.pipeline.evaluation.error_analysis import Loss, LostPair, question_score, waterfall, worst

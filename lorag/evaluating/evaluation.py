@@ -15,7 +15,7 @@ from lorag.assembly import open_registry
 from lorag.evaluating.claims import SPLIT, Candidate, Comparator, comparators, further_claims, held_out_data, leading_claims
 from lorag.evaluating.decisions import decision_card
 from lorag.evaluating.details import Details, usage_json
-from lorag.evaluating.floor_figures import FloorFigures, floor_figures, floor_table, lost_notes
+from lorag.evaluating.floor_figures import STARTER, FloorFigures, floor_figures, floor_table, lost_notes
 from lorag.evaluating.measuring import (
     NO_VERSIONS,
     ROLES,
@@ -39,6 +39,7 @@ from lorag.pipeline.evaluation import rewrites as rewrite_metrics
 from lorag.pipeline.evaluation.ablation import (
     ALL_ADAPTERS,
     BASE_CHAIN,
+    LOWER_IS_BETTER,
     NDCG,
     OWN_METRIC,
     RECALL,
@@ -98,9 +99,6 @@ FURTHER = (
 """Further metrics of the table, beside the accuracy of each judge task (`shown_metrics`). They are not tested, because more tests
 would cost the others their power."""
 
-STARTER_PREFIX = "starter "
-"""Prefix of the adapters in the table's row of starters: they are not those of the other rows."""
-
 
 def metrics_of(tests: TestSet) -> tuple[str, ...]:
     """`METRICS`, and the macro-F1 of each judge task of the test set."""
@@ -114,9 +112,6 @@ def shown_metrics(tests: TestSet) -> tuple[str, ...]:
 
 def _tasks(tests: TestSet) -> tuple[str, ...]:
     return tuple(dict.fromkeys(item.schema.task for item in tests.judgments))
-
-
-LOWER_IS_BETTER = (answer_metrics.WRONG_REFUSALS, rewrite_metrics.HARM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -459,11 +454,11 @@ def _table(measured: Sequence[Measured], tests: TestSet, reach: Mapping[str, fro
                 known[key] = interval(each, metric)
         cells = {metric: found for metric, key in keys.items() if (found := known[key]) is not None}
         shown = {metric: Cell(found.value, found.low, found.high, found.n, found.groups) for metric, found in cells.items()}
-        kind = STARTER_PREFIX if each.configuration.name == STARTERS else ""
+        kind = STARTER if each.configuration.name == STARTERS else ""
         on = tuple(f"{kind}{role.value}" for role in ROLES if role in each.configuration.on)
         rows.append(AblationRow(each.configuration.name, shown, on))
     metrics = tuple(metric for metric in wanted if any(metric in row.cells for row in rows))
-    kinds = ("", STARTER_PREFIX) if any(each.configuration.name == STARTERS for each in measured) else ("",)
+    kinds = ("", STARTER) if any(each.configuration.name == STARTERS for each in measured) else ("",)
     touched = {
         metric: tuple(f"{kind}{role.value}" for role in ROLES if role in touches(metric, tests, reach) for kind in kinds)
         for metric in metrics

@@ -18,7 +18,7 @@ from lorag.pipeline.evaluation.report.records import Ablation, AblationRow, Cell
 from lorag.pipeline.records import Role
 
 STARTER = "starter "
-"""Begins the role of a comparison of a starter."""
+"""Begins the name of a starter's role, in comparisons and in the table: its adapters are not those of the other rows."""
 
 
 @dataclass(frozen=True, slots=True)

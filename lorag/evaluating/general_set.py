@@ -16,6 +16,7 @@ from lorag.pipeline.adapters.registry import Version
 from lorag.pipeline.config import Settings
 from lorag.pipeline.contracts import embed
 from lorag.pipeline.errors import InputError
+from lorag.pipeline.evaluation.ablation import evidence_of
 from lorag.pipeline.evaluation.beir import BeirCollection, read_beir
 from lorag.pipeline.evaluation.retrieval import score_run
 from lorag.pipeline.evaluation.searching import embed_collection, search
@@ -74,20 +75,9 @@ def measure_general(
     base, tuned = (_ndcg(with_adapters(settings, {Role.EMBEDDER: v}), tests, on_texts) for v in (None, version))
     groups = [tests.groups.get(query, query) for query in base]
     found = paired_difference(list(base.values()), [tuned[query] for query in base], groups=groups)
-    evidence = Evidence(
-        metric=NDCG,
-        data=EvidenceData(tests.name, tests.digest, DataOrigin.HUMAN),
-        against=BARE_BASE,
-        kind=EvidenceKind.GENERAL,
-        reference=sum(base.values()) / len(base),
-        tuned=sum(tuned.values()) / len(tuned),
-        difference=found.value,
-        low=found.low,
-        high=found.high,
-        level=found.level,
-        n=found.n,
-        groups=found.groups,
-    )
+    figures = sum(base.values()) / len(base), sum(tuned.values()) / len(tuned), found
+    data = EvidenceData(tests.name, tests.digest, DataOrigin.HUMAN)
+    evidence = evidence_of(figures, NDCG, data, BARE_BASE, EvidenceKind.GENERAL)
     return registry.attach_evidence(Role.EMBEDDER, version.id, (evidence,)), evidence
 
 

@@ -41,7 +41,6 @@ from lorag.pipeline.evaluation.floors.stages import NO_MODEL
 from lorag.pipeline.evaluation.floors.systems import floor_systems, raw_search_systems
 from lorag.pipeline.evaluation.journal import Journal, Usage
 from lorag.pipeline.evaluation.pricing import Prices
-from lorag.pipeline.evaluation.scores import ScoreTable
 from lorag.pipeline.records import Passage, Role
 from lorag.pipeline.retrieval.embedder import Embedder
 from lorag.pipeline.retrieval.index import Index
@@ -141,7 +140,7 @@ def run_configurations(
             measured.append(bench.measure(configuration))
             if run_folder is not None:
                 run_folder.add(measured[-1], tests)
-        floors = _measure_floors(bench, floor_systems(tests, searches.passages, examples, _frozen(settings)), journal)
+        floors = _measure_floors(bench, floor_systems(tests, searches.passages, examples, searches.encoder), journal)
         if run_folder is not None:
             for each in floors:
                 run_folder.add(each, tests)
@@ -192,9 +191,7 @@ def _raw_searches(bench: Bench, tests: TestSet, retriever: Retriever) -> tuple[M
     if not turns:
         return ()
     found = [bench.run(system) for system in raw_search_systems(retriever)]
-    return tuple(
-        replace(each, retrieval=ScoreTable(tuple(item for item in each.retrieval.items if item.id in turns))) for each in found
-    )
+    return tuple(replace(each, retrieval=each.retrieval.only(turns)) for each in found)
 
 
 def _resident(versions: Mapping[Role, Version]) -> dict[Role, str]:
@@ -230,8 +227,9 @@ def _no_model(request: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class _Searches:
-    """The retrievers of an evaluation, and the passages that they search."""
+    """The retrievers of an evaluation, the passages that they search, and the encoder without an adapter."""
 
+    encoder: Embedder
     frozen: Retriever
     tuned: Retriever | None = None
     production: Retriever | None = None
@@ -244,15 +242,16 @@ def _retrievers(
 ) -> Iterator[_Searches]:
     """Retrievers by the settings, on updated indexes of the project's documents: one of the frozen encoder, one of each of
     `encoders`."""
+    frozen = open_embedder(with_adapters(settings, NO_VERSIONS))
     if not tests.chain:
-        yield _Searches(Retriever(_NoSearch()))
+        yield _Searches(frozen, Retriever(_NoSearch()))
         return
     reranker = open_reranker(settings)
     with contextlib.ExitStack() as opened:
         known: dict[str, Retriever] = {}
         passages: tuple[Passage, ...] = ()
         for encoder in (None, *filter(None, encoders)):
-            index = opened.enter_context(contextlib.closing(_index(settings, encoder)))
+            index = opened.enter_context(contextlib.closing(_index(settings, encoder, frozen)))
             _update(index, settings.documents, on_documents)
             known[encoder.id if encoder else ""] = retriever_of(
                 settings, index, version_name(encoder) if encoder else "", reranker
@@ -261,12 +260,7 @@ def _retrievers(
                 passages = tuple(index.passages())
                 _require_gold(tests, passages, settings.documents)
         tuned, production = (known[each.id] if each else None for each in encoders)
-        yield _Searches(known[""], tuned, production, passages)
-
-
-def _frozen(settings: Settings) -> Embedder:
-    """The encoder without an adapter, not loaded yet."""
-    return open_embedder(with_adapters(settings, NO_VERSIONS))
+        yield _Searches(frozen, known[""], tuned, production, passages)
 
 
 class _NoSearch:
@@ -276,12 +270,12 @@ class _NoSearch:
         return []
 
 
-def _index(settings: Settings, embedder: Version | None) -> Index:
+def _index(settings: Settings, embedder: Version | None, frozen: Embedder) -> Index:
     own = with_adapters(settings, {Role.EMBEDDER: embedder})
     folder = settings.store.path.with_name("evaluation") / (embedder.id if embedder else "frozen")
     store = settings.store.model_copy(update={"kind": "edge", "path": folder, "url": None, "api_key_env": None})
     own = own.model_copy(update={"store": store})
-    return open_index(own, open_embedder(own))
+    return open_index(own, open_embedder(own) if embedder else frozen)
 
 
 def _update(index: Index, documents: Path, on_documents: Documents | None) -> None:

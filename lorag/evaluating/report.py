@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from lorag.assembly import open_registry, version_name
-from lorag.evaluating.evaluation import LOWER_IS_BETTER, ROLES, Evaluation
+from lorag.evaluating.evaluation import ROLES, Evaluation
 from lorag.evaluating.floor_figures import why_without_floor
 from lorag.pipeline.adapters.card import now_utc
 from lorag.pipeline.adapters.registry import Version
@@ -18,7 +18,7 @@ from lorag.pipeline.config import Settings
 from lorag.pipeline.engine.bases import resolve_base
 from lorag.pipeline.engine.processor import compute_dtype, detect, probe_threads
 from lorag.pipeline.errors import InputError
-from lorag.pipeline.evaluation.ablation import ALL_ADAPTERS, BASE_CHAIN, ChainItem, Measured, TestSet
+from lorag.pipeline.evaluation.ablation import ALL_ADAPTERS, BASE_CHAIN, LOWER_IS_BETTER, ChainItem, Measured, TestSet
 from lorag.pipeline.evaluation.error_analysis import Loss, LostPair, losses_of, question_score, waterfall, worst
 from lorag.pipeline.evaluation.judgments import score_judgments
 from lorag.pipeline.evaluation.report.decision import decision_summary

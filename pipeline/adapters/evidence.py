@@ -68,6 +68,11 @@ class EvidenceData:
     digest: str
     origin: DataOrigin
 
+    @property
+    def identity(self) -> str:
+        """What tells the items from others: the digest, or the name if there is none."""
+        return self.digest or f"name {self.name}"
+
     def __str__(self) -> str:
         return f"{self.name} ({self.origin.value})"
 
@@ -125,7 +130,7 @@ class Evidence:
     @property
     def subject(self) -> tuple[str, str, str, EvidenceKind]:
         """The four fields that identify what is measured. Data without a digest is identified by its name."""
-        return self.metric, self.data.digest or f"name {self.data.name}", self.against.key, self.kind
+        return self.metric, self.data.identity, self.against.key, self.kind
 
     @property
     def has_enough_groups(self) -> bool:

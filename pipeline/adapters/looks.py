@@ -39,7 +39,7 @@ def confidence(number: int) -> float:
 
 
 MOST_FLIPS = 10_000
-"""The most flips of signs that the test counts; more groups have their flips drawn."""
+"""The most flips of signs that the test counts. With up to 14 groups these are all of them; more have their flips drawn."""
 
 
 def least_p(groups: int) -> float:
@@ -76,11 +76,6 @@ class Look:
     results: tuple[Result, ...]
     alpha: float
 
-    @property
-    def test_set(self) -> str:
-        """What the looks are counted by."""
-        return self.data.digest or f"name {self.data.name}"
-
 
 def read_looks(path: Path) -> tuple[Look, ...]:
     """The lines of a ledger, oldest first; none if there is no file. Raises AdapterError that names file and line."""
@@ -104,7 +99,7 @@ def recorded(path: Path, look: Look) -> Look:
     The same version with the same figures is the same look, also if it is compared with fewer or with further references.
     Raises AdapterError for a damaged ledger, OSError if it cannot be written.
     """
-    known = [each for each in read_looks(path) if each.test_set == look.test_set]
+    known = [each for each in read_looks(path) if each.data.identity == look.data.identity]
     numbers = sorted({each.number for each in known})
     same = next((number for number in numbers if _is_same([each for each in known if each.number == number], look)), None)
     number = same or max(numbers, default=0) + 1
@@ -125,12 +120,6 @@ def _is_same(lines: Sequence[Look], look: Look) -> bool:
     shared = before.keys() & now.keys()
     agree = all(abs(before[key] - now[key]) <= _ROUNDED for key in shared)
     return bool(shared) and agree and (before.keys() <= now.keys() or now.keys() <= before.keys())
-
-
-def looks_of(looks: Sequence[Look], data: EvidenceData) -> int:
-    """How many looks at the data are recorded."""
-    test_set = data.digest or f"name {data.name}"
-    return max((each.number for each in looks if each.test_set == test_set), default=0)
 
 
 def look_line(number: int, groups: int | None, data: EvidenceData) -> str:

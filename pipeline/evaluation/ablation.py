@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
+from lorag.pipeline.adapters.evidence import Against, Evidence, EvidenceData, EvidenceKind
 from lorag.pipeline.contracts.judge import JudgeInputs, LabelSchema
 from lorag.pipeline.errors import InputError
 from lorag.pipeline.evaluation import answers as answer_metrics
@@ -38,6 +39,8 @@ OWN_METRIC: Mapping[Role, str] = {
     Role.JUDGE: TASKS_F1,
 }
 """The metric an adapter is promoted by."""
+
+LOWER_IS_BETTER = (answer_metrics.WRONG_REFUSALS, rewrite_metrics.HARM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +177,33 @@ def difference(base: Measured, tuned: Measured, metric: str, level: float = 0.95
     """
     before, after, test = paired_test(base, tuned, metric)
     return before, after, test.interval(level)
+
+
+def evidence_of(
+    figures: tuple[float, float, Interval],
+    metric: str,
+    data: EvidenceData,
+    against: Against,
+    kind: EvidenceKind,
+    look: int | None = None,
+) -> Evidence:
+    """The claim that `figures` make, which are those of `difference`: the reference's, the tuned one's, and the interval."""
+    reference, tuned, found = figures
+    return Evidence(
+        metric=metric,
+        data=data,
+        against=against,
+        kind=kind,
+        reference=reference,
+        tuned=tuned,
+        difference=found.value,
+        low=found.low,
+        high=found.high,
+        level=found.level,
+        n=found.n,
+        groups=found.groups,
+        look=look,
+    )
 
 
 def paired_test(base: Measured, tuned: Measured, metric: str) -> tuple[float, float, SignFlips]:

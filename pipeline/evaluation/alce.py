@@ -15,7 +15,7 @@ from typing import Protocol
 from lorag.pipeline.contracts.citations import find_marks
 from lorag.pipeline.contracts.context import PassageText
 from lorag.pipeline.contracts.judge import SUPPORT, JudgeInputs
-from lorag.pipeline.evaluation.support import unsupported
+from lorag.pipeline.evaluation.support import unsupported, words_of
 from lorag.pipeline.records import Outcome, Passage, Response
 from lorag.pipeline.retrieval.sentences import sentences
 from lorag.pipeline.stages import Judge
@@ -54,7 +54,7 @@ class ByWords:
     name: str = "words"
 
     def entails(self, claims: Sequence[Claim]) -> list[bool | None]:
-        return [not unsupported(each.statement, [_text(passage) for passage in each.passages]) for each in claims]
+        return [not unsupported(each.statement, [words_of(passage) for passage in each.passages]) for each in claims]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,3 @@ def _score(cited: Sequence[_Cited], verdicts: Mapping[Key, bool | None]) -> tupl
 def _claims(response: Response) -> bool:
     answer = response.answer
     return not answer.refused and answer.outcome is not Outcome.FAILED and any(each.isalnum() for each in answer.text)
-
-
-def _text(passage: Passage) -> str:
-    return f"{passage.title} {passage.section} {passage.text}"

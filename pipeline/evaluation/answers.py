@@ -26,7 +26,7 @@ from lorag.pipeline.evaluation.nuggets import nugget_recall
 from lorag.pipeline.evaluation.pricing import PLAIN_PRICES, Prices
 from lorag.pipeline.evaluation.quantity_match import is_right_answer, quantity_f1, quantity_match
 from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable, require_unique
-from lorag.pipeline.evaluation.support import is_supported
+from lorag.pipeline.evaluation.support import is_supported, words_of
 from lorag.pipeline.evaluation.text import exact_match, longest_shared_run, normalize_answer, rouge_f1, token_f1
 from lorag.pipeline.records import Answer, Outcome, Passage
 
@@ -119,7 +119,7 @@ def _score(gold: GoldAnswer, answers: Mapping[str, Answer], shown: Sequence[Pass
         if not answer.refused:
             values[WORDS] = float(len(_text(answer).split()))
         if shown is not None:
-            supported = is_supported(answer, {each.id: f"{each.title} {each.section} {each.text}" for each in shown})
+            supported = is_supported(answer, {each.id: words_of(each) for each in shown})
             values |= {} if supported is None else {SUPPORTED: float(supported)}
     return ItemScores(gold.id, gold.group or gold.id, answer.outcome, values)
 

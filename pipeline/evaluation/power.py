@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lorag.pipeline.adapters.looks import MOST_FLIPS
 from lorag.pipeline.evaluation.groups import MIN_GROUPS, Contributions, Floats
-from lorag.pipeline.evaluation.sign_flips import FLIPS, SEED, allowed, flips, reach
+from lorag.pipeline.evaluation.sign_flips import SEED, allowed, flips, reach
 
 DRAWS = 300
 FEWEST_FLIPS = 1_000
@@ -50,7 +51,7 @@ def simulate(of: Contributions, alpha: float, groups: int | None = None) -> Powe
     drawn = np.random.default_rng(SEED).integers(0, of.count, size=(count, DRAWS))
     residuals, sizes = spread[drawn], of.sizes[drawn]
     estimates = residuals.sum(axis=0) / sizes.sum(axis=0)
-    signs = flips(count, min(FLIPS, max(FEWEST_FLIPS, math.ceil(4 / alpha))))
+    signs = flips(count, min(MOST_FLIPS, max(FEWEST_FLIPS, math.ceil(4 / alpha))))
     below, _ = reach(residuals - estimates * sizes, sizes, signs)
     rank = allowed(alpha, len(signs))
     limit = -np.partition(-below, rank, axis=0)[rank]

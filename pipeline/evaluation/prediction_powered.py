@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorag.pipeline.errors import InputError
+from lorag.pipeline.evaluation.groups import t_quantile
 
 Array = NDArray[np.float64]
 
@@ -60,8 +61,6 @@ def powered_shares(
 ) -> PoweredShares:
     """Estimate the share of each of `labels`. Raises InputError without items of both kinds, without labels, or in fewer than two
     groups: there is no variance then."""
-    from scipy.special import stdtrit
-
     names = sorted({each.group for each in (*unlabelled, *labelled)})
     if not unlabelled or not labelled or len(names) < 2:
         raise InputError(
@@ -81,7 +80,7 @@ def powered_shares(
     power = float(np.clip(-(own * shift).sum() / spread, 0.0, 1.0)) if spread else 0.0
     value = truth.mean(axis=0) + power * (seen.mean(axis=0) - judged.mean(axis=0))
     variance = ((own + power * shift) ** 2).sum(axis=0) * len(names) / (len(names) - 1)
-    half = stdtrit(len(names) - 1, (1 + level) / 2) * np.sqrt(variance)
+    half = t_quantile(level, len(names) - 1) * np.sqrt(variance)
     low, high = np.clip(value - half, 0.0, 1.0), np.clip(value + half, 0.0, 1.0)
     columns = zip(labels, seen.mean(axis=0), truth.mean(axis=0), value, low, high, strict=True)
     shares = tuple(PoweredShare(label, *map(float, figures)) for label, *figures in columns)

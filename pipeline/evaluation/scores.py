@@ -6,7 +6,7 @@ guess. It knows no particular metric.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from lorag.pipeline.errors import InputError
@@ -51,6 +51,10 @@ class ScoreTable:
     def values(self, metric: str) -> dict[str, float]:
         """Item id → value, of the items that have one."""
         return {item.id: item.values[metric] for item in self.items if metric in item.values}
+
+    def only(self, ids: Collection[str]) -> ScoreTable:
+        """The table of these items alone."""
+        return ScoreTable(tuple(item for item in self.items if item.id in ids))
 
     def groups(self, metric: str) -> tuple[str, ...]:
         """The group of each item of `values(metric)`, in its order."""

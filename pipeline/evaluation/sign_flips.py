@@ -20,12 +20,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from lorag.pipeline.adapters.looks import MOST_FLIPS
 from lorag.pipeline.evaluation.groups import Contributions, Floats, Interval, equal_items, require_level, t_quantile
 
 Signs = NDArray[np.int8]
-
-FLIPS = 10_000
-"""The most flips that are counted. With up to 14 groups these are all of them."""
 
 SEED = 0
 CELLS = 1 << 20
@@ -43,7 +41,7 @@ class SignFlips:
     def __init__(self, of: Contributions, *, widest: float = 1.0) -> None:
         self.of, self.widest = of, widest
         self._tie = TIE * float(np.abs(of.sums).sum() / of.sizes.sum())
-        below, above = reach(of.residuals()[:, None], of.sizes[:, None], flips(of.count, FLIPS))
+        below, above = reach(of.residuals()[:, None], of.sizes[:, None], flips(of.count, MOST_FLIPS))
         self._below, self._above = np.sort(below[:, 0])[::-1], np.sort(above[:, 0])[::-1]
 
     @property

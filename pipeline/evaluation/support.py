@@ -16,7 +16,7 @@ from lorag.pipeline.evaluation.quantities import NUMBER, PLACE, Reading, read_qu
 from lorag.pipeline.evaluation.quantity_match import states
 from lorag.pipeline.evaluation.rewrites import named_entities
 from lorag.pipeline.evaluation.text import normalize_answer
-from lorag.pipeline.records import Answer, Outcome
+from lorag.pipeline.records import Answer, Outcome, Passage
 from lorag.pipeline.retrieval.sentences import sentences
 
 CONTAINED = 0.8
@@ -32,6 +32,11 @@ def is_supported(answer: Answer, passages: Mapping[str, str]) -> bool | None:
         return None
     cited = [passages[each.passage_id] for each in answer.citations if each.passage_id in passages]
     return bool(cited) and not unsupported(answer.text, cited)
+
+
+def words_of(passage: Passage) -> str:
+    """All of a passage that may support a statement."""
+    return f"{passage.title} {passage.section} {passage.text}"
 
 
 def unsupported(text: str, passages: Sequence[str]) -> list[str]:

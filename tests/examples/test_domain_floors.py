@@ -8,10 +8,10 @@ from functools import cache
 import pytest
 
 from lorag.demo import SIZES
-from lorag.evaluating.evaluation import LOWER_IS_BETTER, shown_metrics
+from lorag.evaluating.evaluation import shown_metrics
 from lorag.evaluating.testset import read_examples, read_tests
 from lorag.pipeline.engine.scripted import ScriptedEngine
-from lorag.pipeline.evaluation.ablation import NDCG, RECALL, Measured, TestSet, interval, mean
+from lorag.pipeline.evaluation.ablation import LOWER_IS_BETTER, NDCG, RECALL, Measured, TestSet, interval, mean
 from lorag.pipeline.evaluation.answers import CITATION_RECALL, SQUAD_F1
 from lorag.pipeline.evaluation.bench import Bench, Parts
 from lorag.pipeline.evaluation.floors.best import WITHOUT_FLOOR, best_floors

@@ -15,6 +15,7 @@ from lorag.pipeline.engine.memo import Memo
 from lorag.pipeline.engine.protocol import Engine
 from lorag.pipeline.evaluation import answers, rewrites
 from lorag.pipeline.evaluation.ablation import (
+    LOWER_IS_BETTER,
     REWRITE_EM,
     Configuration,
     JudgeItem,
@@ -22,6 +23,7 @@ from lorag.pipeline.evaluation.ablation import (
     RewriteItem,
     TooFew,
     difference,
+    evidence_of,
 )
 from lorag.pipeline.evaluation.judge_metrics import MACRO_F1
 from lorag.pipeline.evaluation.judgments import judged
@@ -53,7 +55,6 @@ METRICS: Mapping[Role, tuple[str, ...]] = {
 }
 """The metrics of each role, the leading one first. All judgments of one set here are of one judge task."""
 
-LOWER_IS_BETTER = (answers.WRONG_REFUSALS, rewrites.HARM)
 
 ITEMS = 60
 """Items of a task, unless the caller says."""
@@ -139,26 +140,11 @@ def differences(
     found = []
     for metric in METRICS[role]:
         try:
-            before, after, interval = difference(first, second, metric)
+            figures = difference(first, second, metric)
         except TooFew:
             continue
         name = f"{metric} (lower is better)" if metric in LOWER_IS_BETTER else metric
-        found.append(
-            Evidence(
-                metric=name,
-                data=EvidenceData(task.name, "", task.origin),
-                against=against,
-                kind=kind,
-                reference=before,
-                tuned=after,
-                difference=interval.value,
-                low=interval.low,
-                high=interval.high,
-                level=interval.level,
-                n=interval.n,
-                groups=interval.groups,
-            )
-        )
+        found.append(evidence_of(figures, name, EvidenceData(task.name, "", task.origin), against, kind))
     return found
 
 

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from lorag.pipeline.adapters.looks import MOST_FLIPS as FLIPS
 from lorag.pipeline.errors import InputError
 from lorag.pipeline.evaluation.groups import Contributions
-from lorag.pipeline.evaluation.sign_flips import FLIPS, SignFlips, flips
+from lorag.pipeline.evaluation.sign_flips import SignFlips, flips
 
 
 def test_of(sums: Sequence[float], sizes: Sequence[int], widest: float = 1e9) -> SignFlips:
