@@ -17,8 +17,9 @@ from typing import Any
 
 from lorag.bundled import EXAMPLE, example_folder
 from lorag.demo_report import write_demo_report
-from lorag.evaluating.evaluation import ROLES, Evaluation, evaluate, serving_beside
+from lorag.evaluating.evaluation import ROLES, Evaluation, evaluate
 from lorag.evaluating.testset import Sizes
+from lorag.evaluating.versions import serving_beside
 from lorag.opening import open_project
 from lorag.pipeline.adapters.registry import CANDIDATE, PRODUCTION, Registry, Version
 from lorag.pipeline.config import FILE_NAME

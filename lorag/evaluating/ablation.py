@@ -12,10 +12,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from lorag.evaluating.evaluation import ROLES, Progress, chosen_versions, evaluate, serving_beside
+from lorag.evaluating.evaluation import ROLES, Progress, evaluate
 from lorag.evaluating.report import build_report
 from lorag.evaluating.run_folder import identity
 from lorag.evaluating.testset import Sizes
+from lorag.evaluating.versions import chosen_versions, serving_beside
 from lorag.pipeline.config import Settings
 from lorag.pipeline.evaluation.ablation import full_factorial
 from lorag.pipeline.evaluation.report.decision import decision_json

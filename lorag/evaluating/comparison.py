@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lorag.evaluating.evaluation import METRICS
+from lorag.evaluating.figures import METRICS
 from lorag.evaluating.outside_run import read_outside
 from lorag.evaluating.saved_items import read_saved
 from lorag.pipeline.adapters.card import now_utc

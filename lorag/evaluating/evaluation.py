@@ -15,11 +15,11 @@ from lorag.assembly import open_registry
 from lorag.evaluating.claims import SPLIT, Candidate, Comparator, comparators, further_claims, held_out_data, leading_claims
 from lorag.evaluating.decisions import decision_card
 from lorag.evaluating.details import Details, usage_json
-from lorag.evaluating.floor_figures import STARTER, FloorFigures, floor_figures, floor_table, lost_notes
+from lorag.evaluating.figures import compare, metrics_of, shown_metrics, table
+from lorag.evaluating.floor_figures import FloorFigures, floor_figures, floor_table, lost_notes
 from lorag.evaluating.measuring import (
     NO_VERSIONS,
     ROLES,
-    STARTERS,
     Documents,
     Measurements,
     Progress,
@@ -29,89 +29,29 @@ from lorag.evaluating.measuring import (
 from lorag.evaluating.run_folder import RunFolder, identity, open_run
 from lorag.evaluating.starter_figures import against_starters, with_starter
 from lorag.evaluating.testset import Sizes, read_examples, read_tests, roles_tested, rows_of
+from lorag.evaluating.versions import chosen_versions, serving_beside
 from lorag.pipeline.adapters.evidence import BARE_BASE, Evidence, EvidenceData, EvidenceKind
-from lorag.pipeline.adapters.registry import CANDIDATE, PRODUCTION, Registry, Version
-from lorag.pipeline.adapters.starters import is_starter
+from lorag.pipeline.adapters.registry import Registry, Version
 from lorag.pipeline.config import Settings
-from lorag.pipeline.errors import DataError, InputError
-from lorag.pipeline.evaluation import answers as answer_metrics
-from lorag.pipeline.evaluation import rewrites as rewrite_metrics
+from lorag.pipeline.errors import DataError
 from lorag.pipeline.evaluation.ablation import (
-    ALL_ADAPTERS,
     BASE_CHAIN,
     LOWER_IS_BETTER,
-    NDCG,
-    OWN_METRIC,
-    RECALL,
-    REWRITE_EM,
     Configuration,
     Measured,
     TestSet,
     TooFew,
     full_factorial,
-    interval,
     one_at_a_time,
-    paired_test,
 )
-from lorag.pipeline.evaluation.factorial import Factorial, factorial_effects, part_of, touches
-from lorag.pipeline.evaluation.groups import Interval
+from lorag.pipeline.evaluation.factorial import Factorial, factorial_effects
 from lorag.pipeline.evaluation.journal import Usage
-from lorag.pipeline.evaluation.judge_metrics import TASKS_F1, task_accuracy, task_f1
 from lorag.pipeline.evaluation.report.decision import DecisionCard, decision_json
-from lorag.pipeline.evaluation.report.records import Ablation, AblationRow, Cell, Comparison
-from lorag.pipeline.evaluation.sign_flips import SignFlips
-from lorag.pipeline.evaluation.significance import corrected_tests
+from lorag.pipeline.evaluation.report.records import Ablation, Comparison
 from lorag.pipeline.records import Role
 from lorag.training.dataset import HELD_OUT, DataFolder
 
-__all__ = ["METRICS", "ROLES", "Evaluation", "Progress", "evaluate", "evaluate_adapter", "evaluate_chain", "with_adapters"]
-
-METRICS = (
-    NDCG,
-    RECALL,
-    rewrite_metrics.ROUGE_1,
-    REWRITE_EM,
-    answer_metrics.EM,
-    answer_metrics.F1,
-    answer_metrics.CITATION_PRECISION,
-    answer_metrics.CITATION_RECALL,
-    answer_metrics.RIGHT_REFUSALS,
-    answer_metrics.WRONG_REFUSALS,
-    TASKS_F1,
-)
-"""The metrics that adapters are compared by, beside the macro-F1 of each judge task (`metrics_of`)."""
-
-FURTHER = (
-    answer_metrics.RIGHT,
-    answer_metrics.TRUTHFULNESS,
-    answer_metrics.SQUAD_EM,
-    answer_metrics.SQUAD_F1,
-    answer_metrics.VITAL_NUGGETS,
-    answer_metrics.NUGGETS,
-    answer_metrics.ROUGE_L,
-    answer_metrics.QUOTE_PRECISION,
-    answer_metrics.QUOTE_RECALL,
-    answer_metrics.SUPPORTED,
-    answer_metrics.WORDS,
-    rewrite_metrics.ENTITY_RECALL,
-    rewrite_metrics.HARM,
-)
-"""Further metrics of the table, beside the accuracy of each judge task (`shown_metrics`). They are not tested, because more tests
-would cost the others their power."""
-
-
-def metrics_of(tests: TestSet) -> tuple[str, ...]:
-    """`METRICS`, and the macro-F1 of each judge task of the test set."""
-    return (*METRICS, *map(task_f1, _tasks(tests)))
-
-
-def shown_metrics(tests: TestSet) -> tuple[str, ...]:
-    """All metrics of the table."""
-    return (*metrics_of(tests), *FURTHER, *map(task_accuracy, _tasks(tests)))
-
-
-def _tasks(tests: TestSet) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(item.schema.task for item in tests.judgments))
+__all__ = ["ROLES", "Evaluation", "Progress", "evaluate", "evaluate_adapter", "evaluate_chain", "with_adapters"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,13 +128,6 @@ def evaluate_chain(
     )
 
 
-def serving_beside(settings: Settings, versions: Mapping[Role, Version]) -> dict[Role, Version]:
-    """What serves in the place of `versions`, to be measured beside them; generation roles only on a base in this process."""
-    registry, is_local = open_registry(settings), settings.generation.engine == "local"
-    found = {role: registry.serving(role) for role in versions if is_local or role is Role.EMBEDDER}
-    return {role: each for role, each in found.items() if each is not None}
-
-
 def evaluate(
     settings: Settings,
     data: DataFolder,
@@ -258,7 +191,7 @@ def evaluate(
         found = Evaluation(
             tests=tests,
             measured=run.measured,
-            ablation=_table(shown, tests, run.reach),
+            ablation=table(shown, tests, run.reach),
             comparisons=comparisons,
             floors=figures,
             usage=run.usage,
@@ -272,7 +205,7 @@ def evaluate(
         )
         if full:
             factorial = factorial_effects(run.measured, tests, roles, metrics_of(tests), run.reach)
-            found = replace(found, runs=_table(run.measured, tests, run.reach), factorial=factorial)
+            found = replace(found, runs=table(run.measured, tests, run.reach), factorial=factorial)
         if run_folder is not None:
             run_folder.finish(found.to_json(), usage_json(run.usage))
     return found
@@ -392,101 +325,3 @@ def _decisions(
     """The card of each role that has claims."""
     registry = open_registry(settings)
     return tuple(decision_card(registry, versions[role], found, run.usage) for role, found in claims.items())
-
-
-def compare(measured: Sequence[Measured], roles: Sequence[Role]) -> tuple[tuple[Comparison, ...], tuple[str, ...]]:
-    """Each adapter alone against the base chain on its own metric, and all together (role `chain`) on answers and retrieval.
-
-    Both are corrected apart, the adapters as those asked first. The second value has a note for each comparison with too few
-    items.
-    """
-    by_name = {each.configuration.name: each for each in measured}
-    base = by_name[BASE_CHAIN]
-    alone = [(role.value, OWN_METRIC[role], by_name[f"+ {role.value}"]) for role in roles]
-    together = [("chain", metric, by_name[ALL_ADAPTERS]) for metric in (answer_metrics.F1, answer_metrics.CITATION_RECALL, NDCG)]
-    found, too_few = list[Comparison](), list[str]()
-    for family in (alone, together):
-        comparisons, notes = _compared(base, family)
-        found += comparisons
-        too_few += notes
-    return tuple(found), tuple(too_few)
-
-
-def _compared(base: Measured, family: Sequence[tuple[str, str, Measured]]) -> tuple[list[Comparison], list[str]]:
-    """Each (role, metric, system) against the base, corrected over all of them, and notes on those with too few items."""
-    figures, tests, notes = dict[tuple[str, str], tuple[float, float]](), dict[str, SignFlips](), list[str]()
-    for role, metric, tuned in family:
-        try:
-            before, after, test = paired_test(base, tuned, metric)
-        except TooFew as error:
-            notes.append(f"Not compared: {role} by {metric}: {error}.")
-            continue
-        figures[role, metric] = before, after
-        tests[f"{role} {metric}"] = test
-    corrected = corrected_tests(tests)
-    comparisons = []
-    for (role, metric), (before, after) in figures.items():
-        found = corrected[f"{role} {metric}"].interval
-        comparisons.append(
-            Comparison(
-                role,
-                metric,
-                before,
-                after,
-                found.value,
-                found.low,
-                found.high,
-                found.n,
-                groups=found.groups,
-                level=found.level,
-            )
-        )
-    return comparisons, notes
-
-
-def _table(measured: Sequence[Measured], tests: TestSet, reach: Mapping[str, frozenset[Role]]) -> Ablation:
-    wanted = shown_metrics(tests)
-    rows, known = [], dict[tuple[int, str], Interval | None]()  # configurations share the parts that their adapters do not change
-    for each in measured:
-        keys = {metric: (id(getattr(each, part_of(metric))), metric) for metric in wanted}
-        for metric, key in keys.items():
-            if key not in known:
-                known[key] = interval(each, metric)
-        cells = {metric: found for metric, key in keys.items() if (found := known[key]) is not None}
-        shown = {metric: Cell(found.value, found.low, found.high, found.n, found.groups) for metric, found in cells.items()}
-        kind = STARTER if each.configuration.name == STARTERS else ""
-        on = tuple(f"{kind}{role.value}" for role in ROLES if role in each.configuration.on)
-        rows.append(AblationRow(each.configuration.name, shown, on))
-    metrics = tuple(metric for metric in wanted if any(metric in row.cells for row in rows))
-    kinds = ("", STARTER) if any(each.configuration.name == STARTERS for each in measured) else ("",)
-    touched = {
-        metric: tuple(f"{kind}{role.value}" for role in ROLES if role in touches(metric, tests, reach) for kind in kinds)
-        for metric in metrics
-    }
-    return Ablation(metrics, tuple(rows), touched)
-
-
-def chosen_versions(settings: Settings) -> dict[Role, Version]:
-    """The adapters to measure: those that the settings name. While nothing or a starter serves, the candidate takes its place.
-
-    Raises InputError if there is none at all, AdapterError if a name resolves to no version.
-    """
-    registry = open_registry(settings)
-    found = {}
-    for role in ROLES:
-        choice = str(getattr(settings.adapters, role.value))
-        aliases = registry.aliases(role)
-        if choice == PRODUCTION and CANDIDATE in aliases and _serves_no_trained(registry, role):
-            choice = CANDIDATE
-        if choice == PRODUCTION and choice not in aliases:
-            choice = "none"
-        if choice != "none":
-            found[role] = registry.resolve(role, choice)
-    if not found:
-        raise InputError("no adapter is published in this project; train one first with `lorag train`")
-    return found
-
-
-def _serves_no_trained(registry: Registry, role: Role) -> bool:
-    """True if the role has no production version, or a starter."""
-    return PRODUCTION not in registry.aliases(role) or is_starter(registry.show(role, PRODUCTION))

@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 
 from lorag.demo import SIZES
-from lorag.evaluating.evaluation import shown_metrics
+from lorag.evaluating.figures import shown_metrics
 from lorag.evaluating.testset import read_examples, read_tests
 from lorag.pipeline.engine.scripted import ScriptedEngine
 from lorag.pipeline.evaluation.ablation import LOWER_IS_BETTER, NDCG, RECALL, Measured, TestSet, interval, mean

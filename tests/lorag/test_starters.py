@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import lorag.pipeline.adapters.starters
-from lorag.evaluating.evaluation import chosen_versions
+from lorag.evaluating.versions import chosen_versions
 from lorag.pipeline.adapters.canaries import CANARY_FILE
 from lorag.pipeline.adapters.card import card_json, read_card
 from lorag.pipeline.adapters.gate import require_starter_evidence

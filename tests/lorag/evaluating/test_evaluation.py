@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from lorag.assembly import open_base, open_chain, open_index, version_name
-from lorag.evaluating.evaluation import compare, evaluate_adapter, with_adapters
+from lorag.evaluating.evaluation import evaluate_adapter, with_adapters
+from lorag.evaluating.figures import compare
 from lorag.evaluating.measuring import run_configurations
 from lorag.evaluating.testset import Sizes
 from lorag.pipeline.adapters.evidence import BARE_BASE, DataOrigin, Evidence, EvidenceKind, floor_reference
