@@ -35,9 +35,16 @@ BATCH = 16
 
 def stored_weights(project: Path, embedder: Embedder) -> SearchWeights | None:
     """The weights that were chosen with this encoder, if any. Raises ConfigError for a damaged file."""
-    entry = _read(project).get(embedder.identity.digest()) if (project / FILE).is_file() else None
-    if entry is None:
-        return None
+    entry = _read(project).get(embedder.identity.digest())
+    return None if entry is None else _weights(project, entry)
+
+
+def all_stored_weights(project: Path) -> dict[str, SearchWeights]:
+    """The digest of each encoder that has chosen weights → those weights. Raises ConfigError for a damaged file."""
+    return {digest: _weights(project, entry) for digest, entry in sorted(_read(project).items())}
+
+
+def _weights(project: Path, entry: Any) -> SearchWeights:
     try:
         return SearchWeights.from_dict(entry["weights"])
     except (KeyError, TypeError, ValueError, InputError) as error:

@@ -23,7 +23,8 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from lorag.pipeline.adapters.guards import MARGINS
-from lorag.pipeline.config_problems import describe_problems
+from lorag.pipeline.config_problems import describe_problems, require_compute
+from lorag.pipeline.engine.weights import Precision
 from lorag.pipeline.errors import ConfigError
 from lorag.pipeline.yaml_text import read_yaml
 
@@ -78,12 +79,20 @@ class _Strict(BaseModel):
 
 
 class BaseModelSettings(_Strict):
-    """The language model that all generation adapters share."""
+    """The language model that all generation adapters share.
+
+    Only nf4 and int8 weights leave `compute` open; with another precision, another type than its own is an error.
+    """
 
     model: OneLine = DEFAULT_BASE
     precision: Literal["nf4", "int8", "fp32", "bf16", "fp16"] = "nf4"
     compute: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device: Device = "auto"
+
+    @model_validator(mode="after")
+    def _one_type(self) -> Self:
+        require_compute(Precision(self.precision), self.compute)
+        return self
 
 
 class ServedNames(_Strict):
@@ -345,7 +354,7 @@ base:
   model: smollm2-135m
   # How its weights are kept: nf4 (4 bit), int8, fp32, bf16 or fp16.
   precision: nf4
-  # What nf4 and int8 weights compute in: auto (what is fast here), float32, bfloat16 or float16.
+  # What nf4 and int8 weights compute in: auto (what is fast here), float32, bfloat16 or float16; others have their own.
   compute: auto
   # auto, cpu, cuda, cuda:N or mps.
   device: auto

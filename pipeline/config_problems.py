@@ -10,8 +10,9 @@ from collections.abc import Callable
 from typing import get_args
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticCustomError
 
+from lorag.pipeline.engine.weights import OWN_TYPE, Precision
 from lorag.pipeline.yaml_text import KeyPath, ParsedYaml
 
 Explain = Callable[[str, KeyPath], str | None]
@@ -26,6 +27,17 @@ _TYPES = {
     "model_type": "must be a group of `key: value` lines",
     "dict_type": "must be a group of `label: meaning` lines",
 }
+
+
+def require_compute(precision: Precision, compute: str) -> None:
+    """Raises pydantic's error if weights of this precision compute in a type of their own, and `compute` names another."""
+    own = OWN_TYPE.get(precision, compute)
+    if compute not in ("auto", own):
+        raise PydanticCustomError(
+            "compute",
+            "`compute` {compute} does nothing for {precision} weights, which compute in {own}; remove it",
+            {"compute": compute, "precision": precision.value, "own": own},
+        )
 
 
 def describe_problems(

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, cast, overload
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
-from pydantic_core import PydanticCustomError
 
-from lorag.pipeline.config_problems import describe_problems
-from lorag.pipeline.engine.weights import OWN_TYPE, Precision
+from lorag.pipeline.config_problems import describe_problems, require_compute
+from lorag.pipeline.engine.weights import Precision
 from lorag.pipeline.errors import ConfigError
 from lorag.pipeline.records import Role
 from lorag.pipeline.yaml_text import KeyPath, read_yaml
@@ -54,13 +53,7 @@ class GenerationRecipe(Part):
 
     @model_validator(mode="after")
     def _one_type(self) -> Self:
-        own = OWN_TYPE.get(self.precision, self.compute)
-        if self.compute not in ("auto", own):
-            raise PydanticCustomError(
-                "compute",
-                "`compute` {compute} does nothing for {precision} weights, which compute in {own}; remove it",
-                {"compute": self.compute, "precision": self.precision.value, "own": own},
-            )
+        require_compute(self.precision, self.compute)
         return self
 
 

@@ -33,6 +33,7 @@ from lorag.pipeline.evaluation.row_file import RowFile
 from lorag.pipeline.records import Answer, Role, Turn
 from lorag.pipeline.storage.atomic import write_file
 from lorag.pipeline.storage.jsonl import file_digests
+from lorag.search_tuning import all_stored_weights
 from lorag.training.dataset import DataFolder
 from lorag.training.publish import library_versions
 
@@ -101,6 +102,7 @@ def identity(
         "adapters": {role.value: f"{card.version} {card.identity.weights_digest}" for role, card in cards.items()},
         "contracts": {role.value: contract_hash(role) for role in (Role.REWRITER, Role.SYNTHESIZER, Role.JUDGE, Role.EMBEDDER)},
         "retrieval": settings.retrieval.model_dump(mode="json"),
+        "search": {encoder[:12]: str(each.to_dict()) for encoder, each in all_stored_weights(settings.project).items()},
         "gate": settings.judge.gate,
         "prices": settings.evaluation.model_dump(mode="json"),
         "chunking": settings.chunking.model_dump(mode="json"),

@@ -259,7 +259,7 @@ def test_each_adapter_carries_its_evidence_and_serves_where_that_speaks_for_it(r
         }
         allowed[role] = version.aliases == ("production",)
         assert not allowed[role] or all(each.low > 0 and each.has_enough_groups for each in leading)
-    refused = [line for line in runs.finished.lines if line.startswith("not promoted: ")]
+    refused = [line for line in runs.finished.lines if line.startswith("  why: ")]
     assert len(refused) == len(ROLES) - sum(allowed.values())
     cards = {each["role"]: each for each in runs.finished.report["decisions"]}
     assert {role: card["decision"] == "promote" for role, card in cards.items()} == {
@@ -267,7 +267,7 @@ def test_each_adapter_carries_its_evidence_and_serves_where_that_speaks_for_it(r
     }
     for role, card in cards.items():
         assert f"{card['decision'].upper()} {role} {card['version']}" in runs.finished.lines
-        assert f"not promoted: {card['reason']}" in runs.finished.lines or not card["reason"]
+        assert f"  why: {card['reason']}" in runs.finished.lines or not card["reason"]
 
 
 def test_the_libraries_add_nothing_to_what_the_user_is_told(runs: Runs) -> None:
@@ -366,4 +366,4 @@ def test_only_what_is_better_than_the_starter_takes_its_place(begun: Begun) -> N
     serves = begun.registry.aliases(Role.REWRITER)["production"]
     decide = [each for each in evidence if each.metric == over_starter.metric]
     assert serves == starter.id or all(each.low > 0 and each.has_enough_groups for each in decide)
-    assert any(line.startswith(f"not promoted: rewriter {tuned.id}") for line in begun.lines) is (serves == starter.id)
+    assert any(line.startswith(f"  why: rewriter {tuned.id}") for line in begun.lines) is (serves == starter.id)

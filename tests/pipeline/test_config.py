@@ -74,6 +74,7 @@ adapters: {folder: a}
         ("base: {colour: red}", "base.colour: unknown key; known here: model, precision, compute, device"),
         ("bass: 1", "bass: unknown key; did you mean 'base'?"),
         ("base: {precision: nf5}", "base.precision: must be one of nf4, int8, fp32, bf16, fp16"),
+        ("base: {precision: bf16, compute: float16}", "base: `compute` float16 does nothing for bf16 weights, which compute in"),
         ("base: {device: gpu}", "base.device: must be auto, cpu, cuda, cuda:N or mps"),
         ("base: nf4", "base: must be a group of `key: value` lines"),
         ("generation: {engine: vllm}", "generation.engine: must be one of local, openai"),

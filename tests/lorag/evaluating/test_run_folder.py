@@ -24,6 +24,8 @@ from lorag.pipeline.evaluation.floors.stages import NO_MODEL
 from lorag.pipeline.evaluation.floors.systems import ALWAYS_REFUSING, BEST_SENTENCE, BM25, BM25_HISTORY, HISTORY, UNCHANGED
 from lorag.pipeline.retrieval.chunking import chunk
 from lorag.pipeline.retrieval.loading import load_folder
+from lorag.pipeline.retrieval.weights import SearchWeights
+from lorag.search_tuning import FILE
 
 ROOT = Path(__file__).resolve().parents[2]
 ASKED = ("Who keeps the key?", "When does the ferry leave?", "Which room is it?", "Where does it go?", "Who rings?", "How often?")
@@ -156,6 +158,7 @@ def test_a_row_an_item_of_each_configuration(project, data: Path, tmp_path: Path
         ("row", "was begun with another data.synthesizer.jsonl ("),
         ("document", "was begun with another documents ("),
         ("adapter", "was begun with another adapters.rewriter ("),
+        ("search", "was begun with another search.abc "),
     ],
 )
 def test_a_run_of_other_settings_is_refused(
@@ -171,6 +174,8 @@ def test_a_run_of_other_settings_is_refused(
         (project.documents / "new.md").write_text("Swans sleep by the pier.\n")
     elif change == "adapter":
         publish_rewriter(seed=4)
+    elif change == "search":
+        (project.folder / FILE).write_text(json.dumps({"abc": {"weights": SearchWeights(1.0).to_dict()}}))
     else:
         project.set(change)
     done = lorag(*command)
