@@ -89,7 +89,7 @@ def run_demo(out: Path, full: bool = False, *, from_starters: bool = True, progr
     Raises what the stages raise. Finished stages stay, and a second run continues after them.
     """
     started = time.monotonic()
-    with _project(out) as project:
+    with project_in(out) as project:
         data = DataFolder(example_folder(EXAMPLE), project.settings.judge.intents)
         run = DemoRun(out, project, data, progress or SilentListener())
         _ingest(run)
@@ -104,8 +104,8 @@ def run_demo(out: Path, full: bool = False, *, from_starters: bool = True, progr
     return page
 
 
-def _project(out: Path) -> Project:
-    """The demo's own project: the example's settings, with the absolute path of its documents."""
+def project_in(out: Path) -> Project:
+    """The demo's own project in `out`: the example's settings, with the absolute path of its documents."""
     example = example_folder(EXAMPLE)
     folder = out / "project"
     folder.mkdir(parents=True, exist_ok=True)
