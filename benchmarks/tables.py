@@ -228,13 +228,29 @@ class Starters:
         return f"{self._figures[task, metric, 'base']['value']:.2f} → {self.span(task, metric, 'starter')}"
 
 
+def starter_floor(task: str, metric: str) -> str:
+    """The best rule without a model on the items of a starter's task, with its name."""
+    known = [each for each in result("starters_floors")["figures"] if (each["task"], each["metric"]) == (task, metric)]
+    best = max(known, key=lambda each: float(each["value"]))
+    return f"{span(best)}, {best['system']}"
+
+
+def starter_task(task: str) -> str:
+    """A task's name; that of invented rows says where they come from."""
+    return f"{task} of the training rows' grammar" if "invented" in task else task
+
+
 def starters_synthesizer() -> str:
-    found, metrics = Starters("synthesizer"), ("F1", "citation recall", "right refusals", "wrong refusals")
+    found, (f1, cited, *refusals) = Starters("synthesizer"), ("F1", "citation recall", "right refusals", "wrong refusals")
     return table(
-        ["synthesizer, base → starter", *metrics],
+        ["synthesizer, base → starter", f1, f"{f1} of a floor", cited, f"{cited} of a floor", *refusals],
         (
-            [f"{task}, n = {found.n(task, 'F1')} and {found.n(task, 'right refusals')}", *(found.both(task, m) for m in metrics)]
-            for task in found.tasks("F1")
+            [
+                f"{starter_task(task)}, n = {found.n(task, f1)} and {found.n(task, refusals[0])}",
+                *(cell for metric in (f1, cited) for cell in (found.both(task, metric), starter_floor(task, metric))),
+                *(found.both(task, metric) for metric in refusals),
+            ]
+            for task in found.tasks(f1)
         ),
     )
 
@@ -245,7 +261,7 @@ def starters_rewriter() -> str:
         ["rewriter, ROUGE-1", "raw question", "base", "starter", "entity recall", "harm on standalone turns"],
         (
             [
-                f"{task}, n = {found.n(task, 'ROUGE-1')}",
+                f"{starter_task(task)}, n = {found.n(task, 'ROUGE-1')}",
                 *(found.span(task, "ROUGE-1", system) for system in ("raw question", "base", "starter")),
                 *(found.both(task, metric) for metric in ("entity recall", "harm on standalone turns")),
             ]
@@ -257,9 +273,14 @@ def starters_rewriter() -> str:
 def starters_judge() -> str:
     found, metric = Starters("judge"), "macro-F1"
     return table(
-        ["judge, macro-F1", "base", "starter", "n"],
+        ["judge, macro-F1", "floor", "base", "starter", "n"],
         (
-            [task, *(found.span(task, metric, system) for system in ("base", "starter")), str(found.n(task, metric))]
+            [
+                starter_task(task),
+                starter_floor(task, metric),
+                *(found.span(task, metric, system) for system in ("base", "starter")),
+                str(found.n(task, metric)),
+            ]
             for task in found.tasks(metric)
         ),
     )

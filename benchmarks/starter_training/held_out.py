@@ -11,7 +11,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.starter_training.replies import reply_of
-from benchmarks.starter_training.sources import Corpus, SourcePassage, SourceQuestion, corpus, history_of, read_rows, read_turns
+from benchmarks.starter_training.sources import (
+    Corpus,
+    SourcePassage,
+    SourceQuestion,
+    Split,
+    corpus,
+    history_of,
+    read_rows,
+    read_turns,
+)
 from lorag.pipeline.contracts.context import PassageText
 from lorag.pipeline.contracts.judge import ANSWERABILITY, RELEVANCE, SUPPORT, JudgeInputs, LabelSchema, intent_schema
 from lorag.pipeline.evaluation.ablation import JudgeItem, RewriteItem
@@ -65,12 +74,15 @@ def turn_items(data: Path, name: str, count: int, seed: int = 0) -> list[Rewrite
     ]
 
 
-def judge_items(data: Path, count: int, seed: int = 0) -> dict[str, list[JudgeItem]]:
-    """Task → items of the held-out split, about `count` each, with labels as balanced as possible."""
+def judge_items(data: Path, count: int, seed: int = 0, split: Split = "test") -> dict[str, list[JudgeItem]]:
+    """Task → items of the held-out split, about `count` each, with labels as balanced as possible.
+
+    Those of another `split` are for a rule that needs rows to fit itself to; unseen intents are the same in each.
+    """
     rng = random.Random(f"judge {seed}")
     found: dict[str, list[JudgeItem]] = {schema.task: [] for schema in (RELEVANCE, ANSWERABILITY, SUPPORT)}
     for name in ("squad_newwiki", "squad_reddit"):
-        whole = corpus(data, name, "test")
+        whole = corpus(data, name, split)
         for question in rng.sample(whole.questions, min(count, len(whole.questions))):
             for item in _judged(whole, question, rng):
                 found[item.schema.task].append(item)
