@@ -24,9 +24,9 @@ from benchmarks.own_process import progress_lines
 from benchmarks.provenance import provenance, save
 from lorag.bundled import EXAMPLE, example_folder
 from lorag.demo import project_in
-from lorag.evaluating.evaluation import BASE_CHAIN, Configuration
 from lorag.evaluating.measuring import run_configurations
 from lorag.evaluating.testset import Sizes, read_tests
+from lorag.pipeline.evaluation.ablation import BASE_CHAIN, Configuration
 from lorag.pipeline.evaluation.groups import Interval, cluster_error, contributions_of, group_codes, t_quantile
 from lorag.pipeline.records import Role
 from lorag.project import Project

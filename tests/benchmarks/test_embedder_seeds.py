@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.embedder_seeds import BASE_CHAIN, TUNED, report, with_seeds
+from benchmarks.embedder_seeds import TUNED, report, with_seeds
 from lorag.pipeline.errors import InputError
+from lorag.pipeline.evaluation.ablation import BASE_CHAIN
 
 
 def test_without_a_spread_of_seeds_it_is_students_interval_of_the_items() -> None:
