@@ -33,7 +33,7 @@ from lorag.pipeline.adapters.registry import CANDIDATE
 from lorag.pipeline.evaluation.ablation import ChainItem
 from lorag.pipeline.evaluation.floors.words import WordIndex
 from lorag.pipeline.evaluation.retrieval import score_run
-from lorag.pipeline.evaluation.search_weights import ChosenWeights, choose_weights
+from lorag.pipeline.evaluation.search_weights import GRID, ChosenWeights, choose_weights
 from lorag.pipeline.evaluation.significance import paired_difference
 from lorag.pipeline.evaluation.trec import Scored
 from lorag.pipeline.records import Passage, Role
@@ -54,8 +54,10 @@ QUESTIONS = 300
 PASSAGES = 1500
 """Questions and passages that are drawn of a larger public set; its gold passages are always there."""
 
-BATCH = 16
-CACHE = 2 << 30
+CACHE = 1 << 30
+"""Bytes for token vectors: those of a set's passages fit, so each is read once."""
+
+PROGRESS = 50
 BM25, HISTORY, VECTORS = "BM25", "BM25, history before the turn", "vectors"
 DEFAULT, CHOSEN = "default weights", "weights chosen on dev"
 
@@ -157,18 +159,19 @@ class Searches:
     """The rankings of a set's questions, each with its scores by metric and question, in order."""
 
     def __init__(self, index: Index, passages: Sequence[Passage]) -> None:
-        self._index = index
+        self._index = index.remembering()
         self._words = WordIndex({passage.id: passage_text(passage) for passage in passages})
 
-    def weighted(self, questions: Sequence[Question], weights: SearchWeights) -> dict[str, list[float]]:
-        index, found = self._index.weighted(weights), {}
-        for start in range(0, len(questions), BATCH):
-            part = questions[start : start + BATCH]
-            for question, hits in zip(
-                part, index.search_many([each.text for each in part], 10, contexts=[each.context for each in part]), strict=True
-            ):
+    def weighted(self, questions: Sequence[Question], *weights: SearchWeights) -> list[dict[str, list[float]]]:
+        """The scores with each of `weights`. A question is searched for with all of them before the next."""
+        searches = [(self._index.weighted(each), dict[str, list[str]]()) for each in weights]
+        for done, question in enumerate(questions, 1):
+            for index, found in searches:
+                (hits,) = index.search_many([question.text], 10, contexts=[question.context])
                 found[question.id] = [hit.passage.id for hit in hits]
-        return _scores(questions, found)
+            if done % PROGRESS == 0:
+                print(f"question {done} of {len(questions)}, {len(weights)} weights", file=sys.stderr, flush=True)
+        return [_scores(questions, found) for _, found in searches]
 
     def words(self, questions: Sequence[Question], *, history: bool) -> dict[str, list[float]]:
         texts = {each.id: each.words if history else each.raw for each in questions}
@@ -190,17 +193,13 @@ def measure(found: SearchSet, embedder: Embedder) -> dict[str, Any]:
     ):
         index.replace_all(found.passages)
         searches = Searches(index, found.passages)
-        chosen = choose_weights(
-            lambda weights: searches.weighted(found.dev, weights)["nDCG@10"],
-            [each.group for each in found.dev],
-            on_progress=lambda done, total: print(f"{found.name}: weights {done} of {total}", file=sys.stderr, flush=True),
-        )
+        dev = [scores["nDCG@10"] for scores in searches.weighted(found.dev, *GRID)]
+        chosen = choose_weights(dict(zip(GRID, dev, strict=True)), [each.group for each in found.dev])
         tests = {BM25: searches.words(found.test, history=False)}
         if any(each.words != each.raw for each in found.test):
             tests[HISTORY] = searches.words(found.test, history=True)
-        tests[VECTORS] = searches.weighted(found.test, SearchWeights(0.0, 1.0, 0.0))
-        tests[DEFAULT] = searches.weighted(found.test, SearchWeights())
-        tests[CHOSEN] = searches.weighted(found.test, chosen.weights)
+        weights = {VECTORS: SearchWeights(0.0, 1.0, 0.0), DEFAULT: SearchWeights(), CHOSEN: chosen.weights}
+        tests |= zip(weights, searches.weighted(found.test, *weights.values()), strict=True)
     return {"set": found.name, "passages": len(found.passages), **_chosen(chosen), **_compared(found, tests)}
 
 

@@ -194,8 +194,8 @@ class Project:
     def tune_search(self, data: str | Path, *, on_progress: Callable[[int, int], None] | None = None) -> ChosenWeights:
         """Choose how much words, vectors and token vectors count in a search, on `data`/dev/embedder.jsonl.
 
-        The choice is stored for the encoder that serves and holds from the next question on. `on_progress` gets the choices
-        measured and their number. Raises DataError, ConfigError, NothingIngested.
+        The choice is stored for the encoder that serves and holds from the next question on. `on_progress` gets the questions
+        searched for and their number. Raises DataError, ConfigError, NothingIngested.
         """
         from lorag.search_tuning import tune_search
 

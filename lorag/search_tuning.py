@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 FILE = Path(".lorag/search.json")
 METRIC = "nDCG@10"
 DEPTH = 10
-BATCH = 16
-"""Questions searched for together."""
 
 
 def stored_weights(project: Path, embedder: Embedder) -> SearchWeights | None:
@@ -57,7 +55,7 @@ def tune_search(
     """Choose weights on `data`/dev/embedder.jsonl, searched in the project's `index`, and store them for its encoder.
 
     Raises DataError if a row names a passage that the index does not hold, and for a missing file; ConfigError if lorag.yaml sets
-    the weights, which would win; StoreError for an empty index.
+    the weights, which would win; StoreError for an empty index. `on_progress` gets the questions done and their number.
     """
     from lorag.pipeline.evaluation.search_weights import GRID, choose_weights
     from lorag.pipeline.records import Role
@@ -73,9 +71,7 @@ def tune_search(
     _require_known(rows, index)
     late = not settings.retrieval.rerank
     grid = GRID if late else tuple(dict.fromkeys(replace(each, tokens=0.0) for each in GRID))
-    chosen = choose_weights(
-        lambda weights: _scores(rows, index.weighted(weights)), [_group(row) for row in rows], grid, on_progress
-    )
+    chosen = choose_weights(_measured(rows, index, grid, on_progress), [_group(row) for row in rows])
     encoder = index.embedder.identity
     evidence = {"rows": file_digest(folder.file("dev", Role.EMBEDDER)), "encoder": encoder.describe()}
     _store(settings.project, encoder.digest(), {**as_json(chosen), **evidence})
@@ -94,17 +90,29 @@ def as_json(chosen: ChosenWeights) -> dict[str, Any]:
     }
 
 
-def _scores(rows: tuple[EmbedRow, ...], index: Index) -> list[float]:
+def _measured(
+    rows: Sequence[EmbedRow], index: Index, grid: Sequence[SearchWeights], on_progress: Callable[[int, int], None] | None
+) -> dict[SearchWeights, list[float]]:
+    """The score of each row with each weights.
+
+    A question is searched for with all weights before the next. So it is embedded once, and a passage is read once for it if the
+    index can keep the token vectors of one question's passages.
+    """
     from lorag.pipeline.evaluation.retrieval import score_run
     from lorag.pipeline.evaluation.trec import Scored
 
-    run: dict[str, tuple[Scored, ...]] = {}
-    for start in range(0, len(rows), BATCH):
-        part = rows[start : start + BATCH]
-        for row, hits in zip(part, index.search_many([row.query for row in part], DEPTH), strict=True):
-            run[row.query_id] = tuple(Scored(hit.passage.id, hit.score) for hit in hits)
-    scored = score_run({row.query_id: dict.fromkeys(row.positive_ids, 1) for row in rows}, run, (METRIC,)).per_query[METRIC]
-    return [scored[row.query_id] for row in rows]
+    remembering = index.remembering()
+    searches = {weights: remembering.weighted(weights) for weights in grid}
+    runs: dict[SearchWeights, dict[str, tuple[Scored, ...]]] = {weights: {} for weights in grid}
+    for done, row in enumerate(rows, 1):
+        for weights, search in searches.items():
+            hits = search.search(row.query, DEPTH)
+            runs[weights][row.query_id] = tuple(Scored(hit.passage.id, hit.score) for hit in hits)
+        if on_progress is not None:
+            on_progress(done, len(rows))
+    qrels = {row.query_id: dict.fromkeys(row.positive_ids, 1) for row in rows}
+    scored = {weights: score_run(qrels, run, (METRIC,)).per_query[METRIC] for weights, run in runs.items()}
+    return {weights: [scores[row.query_id] for row in rows] for weights, scores in scored.items()}
 
 
 def _group(row: EmbedRow) -> str:

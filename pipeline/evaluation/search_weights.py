@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +22,6 @@ GRID = (
     *(SearchWeights(words, vectors, 0.0) for words, vectors in ((1.0, 2.0), (1.0, 1.0), (2.0, 1.0), (1.0, 0.0), (0.0, 1.0))),
 )
 """The weights that are tried, the default first: mixes, and each of words and vectors alone."""
-
-Measure = Callable[[SearchWeights], Sequence[float]]
-"""The score of each question with these weights, in a constant order; higher is better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,30 +47,24 @@ class ChosenWeights:
     groups: int
 
 
-def choose_weights(
-    measure: Measure,
-    groups: Sequence[str],
-    grid: Sequence[SearchWeights] = GRID,
-    on_progress: Callable[[int, int], None] | None = None,
-) -> ChosenWeights:
-    """The weights with the best mean score; the first of `grid` if none is better, or if the questions are of a single group.
+def choose_weights(measured: Mapping[SearchWeights, Sequence[float]], groups: Sequence[str]) -> ChosenWeights:
+    """The weights with the best mean score; the default, the first of `measured`, if none is better, or if the questions are of
+    a single group.
 
-    A choice is not a claim, so it need not be clear of chance: the best mean is the best guess. Its standard error is reported.
-    `groups` names the group of each question: questions about one document depend on each other. `on_progress` gets the choices
-    measured and their number. Raises InputError without a question.
+    `measured` has the score of each question with each choice of weights; higher is better. A choice is not a claim, so it need
+    not be clear of chance: the best mean is the best guess. Its standard error is reported. `groups` names the group of each
+    question: questions about one document depend on each other. Raises InputError without a question.
     """
     if not groups:
         raise InputError("no question to choose search weights on; give questions with their passages")
     tried: list[Tried] = []
     default: NDArray[np.float64] | None = None
-    for weights in grid:
-        scores = np.asarray(measure(weights), dtype=np.float64)
+    for weights, found in measured.items():
+        scores = np.asarray(found, dtype=np.float64)
         default = scores if default is None else default
         apart = scores - default
         error = standard_error(apart.tolist(), groups=groups) if len(set(groups)) > 1 else math.inf
         tried.append(Tried(weights, float(scores.mean()), float(apart.mean()), error))
-        if on_progress is not None:
-            on_progress(len(tried), len(grid))
     best = max(tried, key=lambda each: each.mean)
     chosen = best if best.difference > 0 and math.isfinite(best.error) else tried[0]
     return ChosenWeights(chosen.weights, tuple(tried), len(groups), len(set(groups)))

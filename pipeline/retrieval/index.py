@@ -34,7 +34,9 @@ from lorag.pipeline.retrieval.late_interaction import CACHE_BYTES, POOL, LateInt
 from lorag.pipeline.retrieval.loading import Loaded, load_folder
 from lorag.pipeline.retrieval.partition import ORIGIN, UPLOADS, Partition, check_tenant, file_name, partition_of, tenant_filter
 from lorag.pipeline.retrieval.payload import FIELDS, from_payload, payload_filter
+from lorag.pipeline.retrieval.remembered import RememberedQuestions
 from lorag.pipeline.retrieval.store import Filter, Search, Sparse, VectorStore, check_name
+from lorag.pipeline.retrieval.token_cache import TokenCache
 from lorag.pipeline.retrieval.weights import SearchWeights
 
 TIES = 10
@@ -132,7 +134,8 @@ class Index:
         self._chunking = chunking or Chunking()
         self._bm25 = Bm25Encoder(bm25)
         self._weights = weights or SearchWeights()
-        self._late = LateInteraction(embedder, cache_bytes=token_cache)
+        self._tokens = TokenCache(token_cache)
+        self._late = LateInteraction(embedder, self._tokens)
         self._checked: set[str] = set()
         self._searchable: set[str] = set()
         self._owner = owner
@@ -155,6 +158,13 @@ class Index:
         """The same index, searched with other weights."""
         view = copy.copy(self)
         view._weights = weights
+        return view
+
+    def remembering(self) -> Self:
+        """The same index, which embeds each question once, for those who search for the same questions many times."""
+        view = copy.copy(self)
+        view._embedder = RememberedQuestions(self._embedder)
+        view._late = LateInteraction(view._embedder, self._tokens)
         return view
 
     def pinned(self) -> Self:

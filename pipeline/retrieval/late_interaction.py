@@ -6,8 +6,7 @@ the passage, and rare tokens count more. The encoder is the one that serves, so 
 
 from __future__ import annotations
 
-import threading
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -19,7 +18,8 @@ from lorag.pipeline.contracts.embed import query_text
 from lorag.pipeline.records import Hit
 from lorag.pipeline.retrieval.embedder import passage_text
 from lorag.pipeline.retrieval.fusion import levelled
-from lorag.pipeline.retrieval.token_vectors import TokenVectors
+from lorag.pipeline.retrieval.token_cache import TokenCache
+from lorag.pipeline.retrieval.token_vectors import TokenVectors, joined
 
 if TYPE_CHECKING:
     from lorag.pipeline.retrieval.embedder import Embedder
@@ -37,15 +37,12 @@ CACHE_BYTES = 128 << 20
 class LateInteraction:
     """Orders hits by `share` · late interaction + (1 - share) · their own score. Safe to call from several threads.
 
-    Token vectors of passages are computed at the first need. The last used ones are kept, up to `cache_bytes`.
+    Token vectors of passages are computed at the first need, and kept in `cache`.
     """
 
-    def __init__(self, embedder: Embedder, *, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(self, embedder: Embedder, cache: TokenCache | None = None) -> None:
         self._embedder = embedder
-        self._limit = cache_bytes
-        self._lock = threading.Lock()
-        self._cache: OrderedDict[str, TokenVectors] = OrderedDict()
-        self._size = 0
+        self._cache = cache or TokenCache(CACHE_BYTES)
 
     def rerank_many(
         self,
@@ -73,13 +70,12 @@ class LateInteraction:
     def _ordered(
         self, query: TokenVectors, before: TokenVectors | None, history: float, hits: Sequence[Hit], share: float
     ) -> list[Hit]:
-        passages = self._passages([passage_text(hit.passage) for hit in hits])
+        passages = self._cache.read([passage_text(hit.passage) for hit in hits], self._embedder.passage_tokens)
         if before is None:
             scores = late_scores(query, passages)
         else:
-            both = TokenVectors(np.concatenate([query.ids, before.ids]), np.concatenate([query.vectors, before.vectors]))
             importance = np.repeat(np.array([1.0, history], dtype=np.float32), [len(query.ids), len(before.ids)])
-            scores = late_scores(both, passages, importance)
+            scores = late_scores(joined([query, before]), passages, importance)
         by_id = {
             hit.passage.id: replace(hit, score=share * float(score) + (1 - share) * hit.score)
             for hit, score in zip(hits, scores, strict=True)
@@ -87,26 +83,6 @@ class LateInteraction:
         ranking = sorted(((id_, hit.score) for id_, hit in by_id.items()), key=lambda each: (-each[1], each[0]))
         level = sorted(levelled(ranking, TIED), key=lambda each: (-each[1], each[0]))
         return [replace(by_id[id_], score=score) for id_, score in level]
-
-    def _passages(self, texts: Sequence[str]) -> list[TokenVectors]:
-        with self._lock:
-            known = {text: self._cache[text] for text in texts if text in self._cache}
-        lacking = [text for text in dict.fromkeys(texts) if text not in known]
-        made = self._embedder.passage_tokens(lacking) if lacking else []
-        known |= {text: replace(each, vectors=each.vectors.astype(np.float16)) for text, each in zip(lacking, made, strict=True)}
-        self._keep({text: known[text] for text in texts})
-        return [known[text] for text in texts]
-
-    def _keep(self, used: dict[str, TokenVectors]) -> None:
-        with self._lock:
-            for text, tokens in used.items():
-                if text not in self._cache:
-                    self._size += tokens.size
-                self._cache[text] = tokens
-                self._cache.move_to_end(text)
-            while self._size > self._limit:
-                _, dropped = self._cache.popitem(last=False)
-                self._size -= dropped.size
 
 
 def late_scores(

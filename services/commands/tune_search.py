@@ -20,8 +20,8 @@ def tune_search(data: DataFolder, project: Project = HERE, output: Output = Form
     from lorag.search_tuning import as_json
 
     with lorag.open(project) as opened, progress_bars() as bars:
-        bars.begin("weights")
-        chosen = opened.tune_search(data, on_progress=lambda done, total: bars.update("weights", done, total))
+        bars.begin("questions")
+        chosen = opened.tune_search(data, on_progress=lambda done, total: bars.update("questions", done, total))
     if output is Format.JSON:
         show_json(as_json(chosen))
     else:

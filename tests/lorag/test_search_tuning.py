@@ -11,7 +11,8 @@ import pytest
 import lorag
 from lorag.assembly import search_weights
 from lorag.pipeline.errors import ConfigError, DataError, NothingIngested
-from lorag.pipeline.retrieval.embedder import HashingEmbedder, Vectors
+from lorag.pipeline.evaluation.search_weights import GRID
+from lorag.pipeline.retrieval.embedder import HashingEmbedder, TokenVectors, Vectors
 from lorag.pipeline.retrieval.weights import SearchWeights
 from lorag.search_tuning import FILE
 
@@ -73,6 +74,36 @@ def test_weights_are_chosen_stored_and_used(folder: Path) -> None:
     assert entry["weights"] == chosen.weights.to_dict()
     assert (entry["metric"], entry["questions"], entry["groups"]) == ("nDCG@10", 4, 4)
     assert entry["tried"][0]["difference"] == 0.0
+
+
+class Counting(HashingEmbedder):
+    """Counts the texts that it reads."""
+
+    def __init__(self) -> None:
+        super().__init__(64)
+        self.read: list[tuple[str, str]] = []
+
+    def embed_queries(self, texts: Sequence[str]) -> Vectors:
+        self.read += [("question", text) for text in texts]
+        return super().embed_queries(texts)
+
+    def query_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
+        self.read += [("question's tokens", text) for text in texts]
+        return super().query_tokens(texts)
+
+    def passage_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
+        self.read += [("passage's tokens", text) for text in texts]
+        return super().passage_tokens(texts)
+
+
+def test_tuning_embeds_each_question_and_each_passage_once(folder: Path) -> None:
+    embedder, done = Counting(), list[tuple[int, int]]()
+    with lorag.open(folder, embedder=embedder) as project:
+        project.ingest()
+        chosen = project.tune_search(rows(folder, ids(project)), on_progress=lambda at, of: done.append((at, of)))
+    assert len(chosen.tried) == len(GRID) > 10
+    assert len(embedder.read) == len(set(embedder.read)) == 2 * len(THINGS) + len(THINGS)
+    assert done == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 def test_weights_in_the_settings_win_and_are_not_tuned(folder: Path) -> None:

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from lorag.pipeline.records import Hit, Passage
+from lorag.pipeline.retrieval import token_cache
 from lorag.pipeline.retrieval.embedder import HashingEmbedder, SentenceTransformerEmbedder
 from lorag.pipeline.retrieval.late_interaction import LateInteraction, late_scores
+from lorag.pipeline.retrieval.token_cache import TokenCache
 from lorag.pipeline.retrieval.token_vectors import TokenVectors
 
 
@@ -74,16 +76,30 @@ class Counting(HashingEmbedder):
 def test_passages_are_read_once_and_the_longest_unused_are_dropped_first() -> None:
     embedder = Counting()
     one = 8 * 2 + 2 * 8  # an id of 8 bytes and 8 half-precision numbers
-    late = LateInteraction(embedder, cache_bytes=2 * one)
+    late = LateInteraction(embedder, TokenCache(2 * one))
     for name in ("ant", "bee", "ant", "cow", "ant", "bee"):
         late.rerank_many(["which?"], [[hit(name, name)]], 1, 1.0)
     assert embedder.read == ["ant", "bee", "cow", "bee"]
 
 
 def test_a_passage_larger_than_the_cache_is_still_scored() -> None:
-    late = LateInteraction(Counting(), cache_bytes=1)
+    late = LateInteraction(Counting(), TokenCache(1))
     ((found,),) = late.rerank_many(["ant"], [[hit("a", "ant ant")]], 1, 1.0)
     assert found.score == pytest.approx(1.0, abs=1e-3)
+
+
+def test_many_passages_are_read_in_parts_of_similar_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_cache, "READ_TOGETHER", 2)
+    made: list[list[str]] = []
+
+    def make(texts: Sequence[str]) -> list[TokenVectors]:
+        made.append(list(texts))
+        return HashingEmbedder(8).passage_tokens(texts)
+
+    found = TokenCache(1 << 20).read(["one two three", "one", "one two", "one"], make)
+    assert made == [["one", "one two"], ["one two three"]]
+    assert [len(each.ids) for each in found] == [3, 1, 2, 1]
+    assert {each.vectors.dtype for each in found} == {np.dtype(np.float16)}
 
 
 def test_the_real_encoders_tokens_average_to_its_vector() -> None:
