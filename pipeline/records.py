@@ -168,7 +168,7 @@ class Verdict:
     """A judgment: the most likely label of a closed schema. `probabilities` over all labels sum to 1.
 
     A failed verdict has no label and no probabilities; `error` says why. `proven` says whether the judge is shown to be better
-    than a floor in this task (None: not known). If it is not, the label is not shown to users.
+    than a floor in this task (None: not known). If it is not, the label is not shown to users (`shown_verdicts`).
     """
 
     task: str

@@ -6,13 +6,15 @@ from dataclasses import asdict
 from typing import Any
 
 from lorag.pipeline.records import Hit, Response, StageRecord, Verdict
+from lorag.pipeline.shown_verdicts import for_users
 
 
 def response_json(response: Response) -> dict[str, Any]:
     """`{"question", "rewrite", "answer", "outcome", "refused", "citations", "verdicts", "trace"}`, ready for `json.dumps`.
 
     `citations` hold number, passage_id, source, quote, start and end; `quote` is at `start:end` of `source`, in characters of
-    the decoded file.
+    the decoded file. A verdict in a task in which the judge is not `proven` to be better than a floor has no label and no
+    probabilities; what the judge replied is in the trace.
     """
     answer = response.answer
     return {
@@ -22,7 +24,7 @@ def response_json(response: Response) -> dict[str, Any]:
         "outcome": answer.outcome.value,
         "refused": answer.refused,
         "citations": [asdict(citation) for citation in answer.citations],
-        "verdicts": [_verdict(verdict) for verdict in response.verdicts],
+        "verdicts": [_verdict(for_users(verdict)) for verdict in response.verdicts],
         "trace": {
             "stages": [stage_json(record) for record in response.trace.stages],
             "hits": [_hit(hit) for hit in response.trace.hits],

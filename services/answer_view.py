@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lorag.pipeline.records import Outcome, Response, StageRecord, Verdict
+from lorag.pipeline.shown_verdicts import is_withheld
 from lorag.services.terminal import cell, out, show, table
 
 EXCERPT = 90
@@ -30,10 +31,10 @@ def show_grounds(response: Response) -> None:
         show(f"    {citation.source}:{citation.start}–{citation.end}", style="dim")
     if response.verdicts:
         show()
-        if shown := [each for each in response.verdicts if each.proven is not False or each.outcome is Outcome.FAILED]:
+        if shown := [each for each in response.verdicts if not is_withheld(each)]:
             show(" · ".join(map(_verdict, shown)), style="dim")
-        if unproven := [each.task for each in response.verdicts if each not in shown]:
-            show(f"(no verdict on {', '.join(unproven)}: the judge is not shown to be better there than a rule)", style="dim")
+        if withheld := [each.task for each in response.verdicts if is_withheld(each)]:
+            show(f"(no verdict on {', '.join(withheld)}: the judge is not shown to be better there than a rule)", style="dim")
 
 
 def show_trace(response: Response) -> None:

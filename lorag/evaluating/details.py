@@ -6,16 +6,19 @@ Measures with the engine and the index of the run while they are open.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from lorag.pipeline.evaluation.ablation import ALL_ADAPTERS, BASE_CHAIN, Measured, TestSet
+from lorag.pipeline.contracts.judge import SUPPORT
+from lorag.pipeline.evaluation.ablation import ALL_ADAPTERS, BASE_CHAIN, Measured, TestSet, TooFew
 from lorag.pipeline.evaluation.alce import AlceScores, ByJudge, ByWords, Entailment, alce_scores
 from lorag.pipeline.evaluation.bench import Parts
 from lorag.pipeline.evaluation.conversations import ConversationScores, conversation_scores
+from lorag.pipeline.evaluation.floors.best import against_floor, best_floors
 from lorag.pipeline.evaluation.journal import Usage
 from lorag.pipeline.evaluation.judge_evaluation import SupportVerdicts, judge_answers, write_freely
-from lorag.pipeline.evaluation.judge_metrics import task_of, tasks_of
+from lorag.pipeline.evaluation.judge_metrics import task_f1, task_of, tasks_of
 from lorag.pipeline.evaluation.judgments import JudgeScores, score_judgments
 from lorag.pipeline.evaluation.refusal_scores import RefusalScores, refusal_scores
 from lorag.pipeline.evaluation.rewrite_retrieval import RewriteRetrieval, compare_rewrites
@@ -25,12 +28,19 @@ from lorag.pipeline.records import Outcome, Role
 @dataclass(frozen=True, slots=True)
 class JudgeDetail:
     """A judge in full on one task, and the share of its freely generated replies that are exactly a label (None: nothing was
-    generated)."""
+    generated).
+
+    `floor` is the name of the task's best floor by macro-F1, with its figure; empty and None if none was measured. `beaten`: a
+    paired difference shows the judge to be better. If not, its labels in this task are no verdicts.
+    """
 
     configuration: str
     task: str
     scores: JudgeScores | None
     written_in_format: float | None
+    floor: str = ""
+    floor_f1: float | None = None
+    beaten: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +82,18 @@ def planned_details(tests: TestSet, roles: Sequence[Role]) -> int:
     return (4 * answered + 2 * len(tests.judgments)) if Role.JUDGE in roles else len(tests.judgments)
 
 
-def measure_details(parts: Parts, tests: TestSet, measured: Sequence[Measured]) -> Details:
-    """Measure the details. `measured` are the base chain, each adapter alone and all of them."""
+def measure_details(parts: Parts, tests: TestSet, measured: Sequence[Measured], floors: Sequence[Measured] = ()) -> Details:
+    """Measure the details. `measured` are the base chain, each adapter alone and all of them, `floors` the systems without
+    training."""
     by_name = {each.configuration.name: each for each in measured}
     alone = [by_name[name] for name in (BASE_CHAIN, f"+ {Role.REWRITER.value}") if name in by_name]
     judges = [by_name[name] for name in (BASE_CHAIN, f"+ {Role.JUDGE.value}") if name in by_name]
     ends = [by_name[name] for name in (BASE_CHAIN, ALL_ADAPTERS) if name in by_name]
+    judged = tuple(found for each in judges for found in _judge(parts, tests, each, floors)) if tests.judgments else ()
     return Details(
         rewrites=compare_rewrites(tests.chain, alone, parts.frozen),
-        judges=tuple(found for each in judges for found in _judge(parts, tests, each)) if tests.judgments else (),
-        support=_support(parts, ends, judges[-1]),
+        judges=judged,
+        support=_support(parts, ends, judges[-1], judged),
         refusals=_refusals(tests, measured),
         alce=_alce(parts, ends),
         conversations=_conversations(tests, measured),
@@ -109,8 +121,9 @@ def _alce(parts: Parts, ends: Sequence[Measured]) -> tuple[AlceScores, ...]:
     return tuple(alce_scores(each.configuration.name, each.responses, model) for each in answered for model in models)
 
 
-def _judge(parts: Parts, tests: TestSet, measured: Measured) -> list[JudgeDetail]:
+def _judge(parts: Parts, tests: TestSet, measured: Measured, floors: Sequence[Measured]) -> list[JudgeDetail]:
     """A detail for each task."""
+    best = best_floors(floors, [task_f1(task) for task in tasks_of(measured.judgments)], ())
     judge = parts.judge(measured.configuration.on)
     written = {item.id: item for item in write_freely(parts.engine, judge.adapter, tests.judgments)}
     found = []
@@ -120,16 +133,32 @@ def _judge(parts: Parts, tests: TestSet, measured: Measured) -> list[JudgeDetail
         read = len(outcomes) - outcomes.count(Outcome.FAILED)
         scores = score_judgments(items) if any(item.label is not None for item in items) else None
         share = outcomes.count(Outcome.OK) / read if read else None
-        found.append(JudgeDetail(measured.configuration.name, task, scores, share))
+        detail = JudgeDetail(measured.configuration.name, task, scores, share)
+        if (floor := best.get(task_f1(task))) is not None:
+            beaten = _is_better(measured, floor[0], task_f1(task))
+            detail = replace(detail, floor=floor[1].name, floor_f1=floor[1].value, beaten=beaten)
+        found.append(detail)
     return found
 
 
-def _support(parts: Parts, ends: Sequence[Measured], judged: Measured) -> tuple[SupportVerdicts, ...]:
-    """Verdicts of the judge adapter on the answers of the base chain and of all adapters. `judged` calibrates the judge."""
+def _is_better(measured: Measured, floor: Measured, metric: str) -> bool:
+    """Whether a paired difference shows `measured` to be better than `floor`; not if there are too few items."""
+    with suppress(TooFew):
+        return against_floor(Role.JUDGE.value, metric, floor, measured, ()).beaten
+    return False
+
+
+def _support(
+    parts: Parts, ends: Sequence[Measured], labelled: Measured, judged: Sequence[JudgeDetail]
+) -> tuple[SupportVerdicts, ...]:
+    """Verdicts of the judge adapter on the answers of the base chain and of all adapters. `labelled` calibrates the judge, and
+    `judged` says whether it is shown to be better than a floor."""
     if Role.JUDGE not in parts.adapters:
         return ()
     judge = parts.judge(frozenset({Role.JUDGE}))
-    return tuple(judge_answers(each, judge, judged.judgments) for each in ends if each.responses)
+    name = labelled.configuration.name
+    proven = any(each.beaten for each in judged if (each.configuration, each.task) == (name, SUPPORT.task))
+    return tuple(judge_answers(each, judge, labelled.judgments, proven) for each in ends if each.responses)
 
 
 def _outcomes(measured: Measured) -> list[Outcomes]:

@@ -15,15 +15,13 @@ from lorag.pipeline.adapters.card import now_utc
 from lorag.pipeline.errors import InputError
 from lorag.pipeline.evaluation import ranx, trec
 from lorag.pipeline.evaluation.inspect_log import LogHeader, LogItem, LogUsage, log_json
+from lorag.pipeline.evaluation.judge_metrics import task_accuracy
 from lorag.pipeline.evaluation.trec import Qrels, Run, Scored, untied
 from lorag.pipeline.records import Message, Outcome, Speaker
 from lorag.pipeline.storage.atomic import write_file
 
 REASONS = {Outcome.UNPARSED: "invalid_response_format", Outcome.FAILED: "no_response"}
 """Inspect's word for an outcome without a score (`ScoreReason`)."""
-
-LABEL = "label"
-"""The scorer of judgments in an Inspect log."""
 
 
 class ExportForm(StrEnum):
@@ -102,8 +100,14 @@ def _export_log(saved: SavedRows, folder: Path, out: Path, configuration: str) -
 
 
 def _kind(row: Row, test: Row) -> str:
-    """Items of one kind have the same metrics, unless something failed."""
-    return f"{row['kind']} {test.get('answerable')} {row.get('answer') is not None}"
+    """Items of one kind have the same metrics, unless something failed. Each judge task is a kind."""
+    task = _label_metric(row) if row["kind"] == "judgment" else ""
+    return f"{row['kind']} {test.get('answerable')} {row.get('answer') is not None} {task}"
+
+
+def _label_metric(row: Row) -> str:
+    """The scorer of a judgment in an Inspect log: a mean over all judge tasks would say nothing of any."""
+    return task_accuracy(str(row["gold"]).partition(": ")[0])
 
 
 def _expected(saved: SavedRows) -> Mapping[str, frozenset[str]]:
@@ -112,7 +116,7 @@ def _expected(saved: SavedRows) -> Mapping[str, frozenset[str]]:
     for row in saved.rows:
         kind = _kind(row, saved.tests[str(row["kind"]), str(row["id"])])
         if row["kind"] == "judgment":
-            found[kind] = {LABEL}
+            found[kind] = {_label_metric(row)}
         elif _outcome(row) is Outcome.OK:
             found.setdefault(kind, set()).update(row["scores"])
     return {kind: frozenset(metrics) for kind, metrics in found.items()}
@@ -125,7 +129,8 @@ def _outcome(row: Row) -> Outcome:
 
 def _log_item(row: Row, test: Row, expected: Mapping[str, frozenset[str]]) -> LogItem:
     scores = {str(name): float(value) for name, value in row.get("scores", {}).items()}
-    labels = {LABEL: row["label"] == row["gold"]} if row["kind"] == "judgment" and row["label"] is not None else {}
+    judged = row["kind"] == "judgment" and row["label"] is not None
+    labels = {_label_metric(row): row["label"] == row["gold"]} if judged else {}
     outcome = _outcome(row)
     lacking = expected.get(_kind(row, test), frozenset()) - scores.keys() - labels.keys() if outcome is not Outcome.OK else ()
     return LogItem(

@@ -154,7 +154,7 @@ def run_configurations(
             name = configuration.name
             serving_measured[role] = serving_bench.measure(configuration)
         name = DETAILS
-        details = measure_details(parts, tests, measured) if with_details else None
+        details = measure_details(parts, tests, measured, floors) if with_details else None
     return Measurements(
         tuple(measured),
         journal.usage(),

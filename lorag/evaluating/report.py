@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from lorag.assembly import open_registry, version_name
@@ -17,9 +18,9 @@ from lorag.pipeline.adapters.registry import Version
 from lorag.pipeline.config import Settings
 from lorag.pipeline.engine.bases import resolve_base
 from lorag.pipeline.engine.processor import compute_dtype, detect, probe_threads
-from lorag.pipeline.errors import InputError
 from lorag.pipeline.evaluation.ablation import ALL_ADAPTERS, BASE_CHAIN, LOWER_IS_BETTER, ChainItem, Measured, TestSet
 from lorag.pipeline.evaluation.error_analysis import Loss, LostPair, losses_of, question_score, waterfall, worst
+from lorag.pipeline.evaluation.judge_metrics import task_f1, task_of, tasks_of
 from lorag.pipeline.evaluation.judgments import score_judgments
 from lorag.pipeline.evaluation.report.decision import decision_summary
 from lorag.pipeline.evaluation.report.records import (
@@ -70,8 +71,8 @@ def build_report(
     by_name = {each.configuration.name: each for each in (*evaluation.measured, *starters)}
     tests = evaluation.tests
     sides = [
-        Side(each, losses_of(tests.chain, each), {item.id: item.values for item in each.answers.items})
-        for each in (by_name[BASE_CHAIN], by_name[ALL_ADAPTERS])
+        Side(each, losses_of(tests.chain, each), {item.id: item.values for item in each.answers.items}, proven)
+        for each, proven in ((by_name[BASE_CHAIN], frozenset()), (by_name[ALL_ADAPTERS], _proven_tasks(evaluation)))
     ]
     pairs = _pairs(tests, *sides)
     questions = _questions(tests, sides, pairs, versions)
@@ -99,7 +100,7 @@ def build_report(
             for each in evaluation.factorial.effects
         ),
         losses=_losses(tests, *(side.lost for side in sides)),
-        calibration=_calibration([side.measured for side in sides]),
+        calibration=calibration_by_task([side.measured for side in sides]),
         usage=tuple(
             UsageRow(each.stage, each.adapter, each.requests, each.prompt_tokens, each.completion_tokens, each.latency)
             for each in evaluation.usage
@@ -109,11 +110,19 @@ def build_report(
 
 
 class Side(NamedTuple):
-    """One of the two compared systems: the stage where it lost each question, and the scores of its answers, by id."""
+    """One of the two compared systems: the stage where it lost each question, and the scores of its answers, by id. `proven` are
+    the tasks in which its judge is shown to be better than the best floor."""
 
     measured: Measured
     lost: Mapping[str, Loss]
     scores: Mapping[str, Mapping[str, float]]
+    proven: frozenset[str]
+
+
+def _proven_tasks(evaluation: Evaluation) -> frozenset[str]:
+    """The tasks in which this evaluation shows the judge adapter to be better than the best floor."""
+    beaten = {each.metric for each in evaluation.floors.comparisons if each.role == Role.JUDGE.value and each.beaten}
+    return frozenset(item.schema.task for item in evaluation.tests.judgments if task_f1(item.schema.task) in beaten)
 
 
 def _questions(
@@ -127,7 +136,7 @@ def _questions(
     for item in shown:
         if item.gold.id not in on_page:
             continue
-        base, tuned = (_view(item, measured, lost, scores, versions) for measured, lost, scores in sides)
+        base, tuned = (_view(item, side, versions) for side in sides)
         views.append(
             QuestionView(
                 id=item.gold.id,
@@ -163,22 +172,18 @@ def _pairs(tests: TestSet, base: Side, tuned: Side) -> tuple[LostPair, ...]:
     )
 
 
-def _view(
-    item: ChainItem,
-    measured: Measured,
-    lost: Mapping[str, Loss],
-    scores: Mapping[str, Mapping[str, float]],
-    versions: Mapping[Role, Version],
-) -> ChainView:
+def _view(item: ChainItem, side: Side, versions: Mapping[Role, Version]) -> ChainView:
+    measured, lost, scores, proven = side
     id_, search = item.gold.id, measured.searches[item.gold.id]
     response = measured.responses.get(id_) or Response(
         item.query.question, search.rewrite, Answer("", False, (), Outcome.OK), trace=Trace(hits=search.hits)
     )
+    verdicts = tuple(replace(each, proven=each.task in proven) for each in response.verdicts)
     on = measured.configuration.on
     adapters = {
         stage: version_name(versions[role]) if role in on and role in versions else "base" for stage, role in STAGES.items()
     }
-    return chain_view(response, item.gold.passage_ids, scores.get(id_, {}), lost[id_], adapters)
+    return chain_view(replace(response, verdicts=verdicts), item.gold.passage_ids, scores.get(id_, {}), lost[id_], adapters)
 
 
 def _losses(tests: TestSet, base: Mapping[str, Loss], tuned: Mapping[str, Loss]) -> tuple[LossTable, ...]:
@@ -192,16 +197,18 @@ def _losses(tests: TestSet, base: Mapping[str, Loss], tuned: Mapping[str, Loss])
     return tuple(tables)
 
 
-def _calibration(measured: Sequence[Measured]) -> tuple[Calibration, ...]:
+def calibration_by_task(measured: Sequence[Measured]) -> tuple[Calibration, ...]:
+    """Task by task, the sides of a task beside each other. A task without a judgment that has probabilities is left out."""
     found = []
-    for each in measured:
-        try:
-            scores = score_judgments(each.judgments)
-        except InputError:
-            continue  # nothing was judged, or every judgment failed; the table of outcomes shows which
-        if scores.ece is not None and scores.brier is not None:
-            name, n = each.configuration.name, scores.with_probabilities
-            found.append(Calibration(name, n, scores.ece, scores.brier, scores.reliability))
+    for task in dict.fromkeys(task for each in measured for task in tasks_of(each.judgments)):
+        for each in measured:
+            sure = [item for item in each.judgments if task_of(item) == task and item.label is not None and item.probabilities]
+            if not sure:
+                continue
+            scores = score_judgments(sure)
+            assert scores.ece is not None and scores.brier is not None and scores.brier_floor is not None
+            figures = (scores.ece, scores.brier, scores.brier_floor, scores.reliability)
+            found.append(Calibration(each.configuration.name, task, scores.n, scores.groups, *figures))
     return tuple(found)
 
 

@@ -36,9 +36,10 @@ WRITTEN = "written labels"
 class SupportVerdicts:
     """A judge's verdicts on the answers of one configuration.
 
-    `probability` is the mean P(supported) over `judged` answers, `supported` the share whose most likely label it is; None if
-    none was judged. `failed` are the answers without a verdict: counted, never scored. `calibration` is the same judge's on
-    labelled support judgments, None if the test set has none.
+    `probability` is the mean P(supported) over `judged` answers, `supported` the share whose most likely label it is. Both are
+    None if none was judged, and if the judge is not `proven` to be better than a floor in this task. `failed` are the answers
+    without a verdict: counted, never scored. `calibration` is the same judge's on labelled support judgments, None if the test
+    set has none.
 
     `powered` are the shares of fully, partly and not supported answers, corrected by those labels; None if there are none. The
     labels are of answers that were written for the purpose, so it corrects this judge's bias on those. `risk` is the
@@ -53,10 +54,12 @@ class SupportVerdicts:
     calibration: JudgeScores | None
     powered: PoweredShares | None = None
     risk: RiskCoverage | None = None
+    proven: bool = False
 
 
-def judge_answers(measured: Measured, judge_stage: Judge, labelled: Sequence[Judged]) -> SupportVerdicts:
-    """Judge the support of each answer that makes a claim. `labelled` are the judge's own test judgments."""
+def judge_answers(measured: Measured, judge_stage: Judge, labelled: Sequence[Judged], proven: bool = False) -> SupportVerdicts:
+    """Judge the support of each answer that makes a claim. `labelled` are the judge's own test judgments; `proven` says whether
+    they show it to be better than a floor."""
     results = support(judge_stage).run([ChainState.of(response) for response in measured.responses.values()])
     verdicts = {
         id_: result.verdict for id_, result in zip(measured.responses, results, strict=True) if result.verdict is not None
@@ -67,12 +70,13 @@ def judge_answers(measured: Measured, judge_stage: Judge, labelled: Sequence[Jud
     return SupportVerdicts(
         configuration=measured.configuration.name,
         judged=len(ok),
-        supported=sum(verdict.label == first for verdict in ok) / len(ok) if ok else None,
-        probability=sum(verdict.probabilities[first] for verdict in ok) / len(ok) if ok else None,
+        supported=sum(verdict.label == first for verdict in ok) / len(ok) if ok and proven else None,
+        probability=sum(verdict.probabilities[first] for verdict in ok) / len(ok) if ok and proven else None,
         failed=tuple(id_ for id_, verdict in verdicts.items() if verdict.outcome is not Outcome.OK),
         calibration=score_judgments(own) if own else None,
         powered=_powered(measured, verdicts, own),
         risk=_risk(measured, verdicts),
+        proven=proven,
     )
 
 

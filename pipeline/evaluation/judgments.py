@@ -6,6 +6,7 @@ and left out of every other figure; `format_share` is the share of replies in th
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -44,14 +45,16 @@ class ReliabilityBin:
 
 @dataclass(frozen=True, slots=True)
 class JudgeScores:
-    """Scores of a judge over `n` labelled items.
+    """Scores of a judge over `n` labelled items in `groups` groups.
 
     `confusion[i][j]` counts items with gold `labels[i]` and given `labels[j]`. `kappa` is None if chance alone always agrees.
     `ece`, `brier` and `reliability` are over the `with_probabilities` items; None and empty if there are none. `ece` and
-    `reliability` are over bins of equal width, `ece_mass` and `reliability_mass` over bins of equally many items.
+    `reliability` are over bins of equal width, `ece_mass` and `reliability_mass` over bins of equally many items. `brier_floor`
+    is the Brier score of who always gives the gold labels' frequencies in these very items.
     """
 
     n: int
+    groups: int
     accuracy: float
     macro_f1: float
     balanced_accuracy: float
@@ -62,6 +65,7 @@ class JudgeScores:
     with_probabilities: int
     ece: float | None
     brier: float | None
+    brier_floor: float | None
     reliability: tuple[ReliabilityBin, ...]
     ece_mass: float | None
     reliability_mass: tuple[ReliabilityBin, ...]
@@ -95,6 +99,7 @@ def score_judgments(items: Sequence[Judged]) -> JudgeScores:
     unparsed = tuple(item.id for item in items if item.outcome is Outcome.UNPARSED)
     return JudgeScores(
         n=len(labelled),
+        groups=len({item.group or item.id for item in labelled}),
         accuracy=float(np.trace(confusion) / confusion.sum()),
         macro_f1=float(f1.mean()),
         balanced_accuracy=balanced_accuracy(confusion),
@@ -105,6 +110,7 @@ def score_judgments(items: Sequence[Judged]) -> JudgeScores:
         with_probabilities=len(sure),
         ece=expected_calibration_error(reliability) if sure else None,
         brier=brier_score(sure) if sure else None,
+        brier_floor=brier_of_frequencies([item.gold for item in sure]) if sure else None,
         reliability=reliability,
         ece_mass=expected_calibration_error(by_mass) if sure else None,
         reliability_mass=by_mass,
@@ -184,6 +190,11 @@ def expected_calibration_error(bins: Sequence[ReliabilityBin]) -> float:
 def brier_score(items: Sequence[Judged]) -> float:
     """Mean over items of Σ over labels of (probability − 1[label is gold])², 0 to 2 (Brier 1950)."""
     return float(np.mean([sum((p - (label == item.gold)) ** 2 for label, p in item.probabilities.items()) for item in items]))
+
+
+def brier_of_frequencies(golds: Sequence[str]) -> float:
+    """1 − Σ over labels of frequency²: the Brier score of forecasting the frequencies themselves (Murphy 1973: uncertainty)."""
+    return 1.0 - sum((count / len(golds)) ** 2 for count in Counter(golds).values())
 
 
 def _check(item: Judged) -> None:

@@ -14,6 +14,7 @@ from lorag.pipeline.contracts.context import PassageText
 from lorag.pipeline.records import Answer, Citation, Hit, Passage, Response, StageRecord, Verdict
 from lorag.pipeline.response_json import stage_json
 from lorag.pipeline.retrieval.partition import file_name
+from lorag.pipeline.shown_verdicts import for_users
 from lorag.services.api.metering import Usage
 
 
@@ -41,8 +42,8 @@ class PassageShown(BaseModel):
 
 
 class VerdictShown(BaseModel):
-    """A judgment. One that failed has no label and no probabilities. `proven`: whether the judge is shown to be better than a
-    floor in this task; if it is not, show no label to users."""
+    """A judgment. `proven`: whether the judge is shown to be better than a floor in this task. If it is not, or if the judgment
+    failed, there is no label and no probability."""
 
     task: str
     label: str
@@ -150,7 +151,7 @@ def extension(response: Response, adapters: Mapping[str, str], *, trace: bool, i
         refused=answer.refused,
         citations=[_citation(citation, passages[citation.passage_id]) for citation in answer.citations],
         passages=[_passage(number, hit) for number, hit in enumerate(hits, 1)],
-        verdicts=[_verdict(verdict) for verdict in response.verdicts],
+        verdicts=[_verdict(for_users(verdict)) for verdict in response.verdicts],
         adapters=dict(adapters),
         timings=timings,
         ignored=ignored,

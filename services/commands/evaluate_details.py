@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lorag.pipeline.evaluation.conversations import ConversationScores
     from lorag.pipeline.evaluation.journal import Usage
     from lorag.pipeline.evaluation.judge_evaluation import SupportVerdicts
+    from lorag.pipeline.evaluation.judgments import JudgeScores
     from lorag.pipeline.evaluation.refusal_scores import RefusalScores
     from lorag.pipeline.evaluation.rewrite_retrieval import RewriteRetrieval
 
@@ -24,6 +25,7 @@ def show_details(details: Details | None, usage: Sequence[Usage]) -> None:
     if details is not None:
         _show_rewrites(details.rewrites)
         _show_judges(details.judges)
+        _show_calibration(details.judges)
         _show_support(details.support)
         _show_refusals(details.refusals)
         _show_alce(details.alce)
@@ -50,19 +52,34 @@ def _show_rewrites(found: RewriteRetrieval) -> None:
 def _show_judges(judges: Sequence[JudgeDetail]) -> None:
     if not judges:
         return
-    names = ("macro-F1", "accuracy", "balanced accuracy", "kappa", "ECE", "ECE, equal mass", "Brier", "label written freely", "n")
-    rows = table("judge", "task", *(f">{name}" for name in names), title="Judgments, task by task")
+    names = (">macro-F1", "best floor", ">floor", ">accuracy", ">balanced accuracy", ">kappa", ">label written freely")
+    rows = table("judge", "task", *names, ">n, groups", "", title="Judgments, task by task")
     for each in judges:
-        scores = each.scores
-        figures: list[float | None] = [None] * 7
-        if scores is not None:
+        figures: list[float | None] = [None] * 4
+        if (scores := each.scores) is not None:
             figures = [scores.macro_f1, scores.accuracy, scores.balanced_accuracy, scores.kappa]
-            figures += [scores.ece, scores.ece_mass, scores.brier]
-        n = str(scores.n) if scores is not None else "0"
-        rows.add_row(
-            cell(each.configuration), cell(each.task), *(_figure(value) for value in (*figures, each.written_in_format)), n
-        )
+        leading, *others = map(_figure, (*figures, each.written_in_format))
+        verdict = "better" if each.beaten else "not shown to be better"
+        floor = (cell(each.floor), _figure(each.floor_f1))
+        rows.add_row(cell(each.configuration), cell(each.task), leading, *floor, *others, _sizes(scores), verdict)
     out().print(rows)
+
+
+def _show_calibration(judges: Sequence[JudgeDetail]) -> None:
+    found = [each for each in judges if each.scores is not None and each.scores.with_probabilities]
+    if not found:
+        return
+    columns = (">ECE", ">ECE, equal mass", ">Brier", ">Brier floor", ">n, groups")
+    rows = table("judge", "task", *columns, title="Calibration, task by task; the floor gives the labels' frequencies")
+    for each in found:
+        if (scores := each.scores) is not None:
+            figures = map(_figure, (scores.ece, scores.ece_mass, scores.brier, scores.brier_floor))
+            rows.add_row(cell(each.configuration), cell(each.task), *figures, _sizes(scores))
+    out().print(rows)
+
+
+def _sizes(scores: JudgeScores | None) -> str:
+    return "0, 0" if scores is None else f"{scores.n}, {scores.groups}"
 
 
 def _show_support(found: Sequence[SupportVerdicts]) -> None:
@@ -73,10 +90,14 @@ def _show_support(found: Sequence[SupportVerdicts]) -> None:
             if measured is None
             else f"its ECE on {measured.n} labelled answers is {_figure(measured.ece)}"
         )
-        show(
-            f"{each.configuration}: the judge finds {_figure(each.supported)} of {each.judged} answers supported, "
-            f"mean probability {_figure(each.probability)}; {calibration}"
-        )
+        if each.supported is None:
+            why = "it is not shown to be better than a rule there" if each.judged else "there was no answer to judge"
+            show(f"{each.configuration}: no verdict of the judge on the support of answers, since {why}; {calibration}")
+        else:
+            show(
+                f"{each.configuration}: the judge finds {_figure(each.supported)} of {each.judged} answers supported, "
+                f"mean probability {_figure(each.probability)}; {calibration}"
+            )
         if each.powered is not None:
             shares = ", ".join(
                 f"{share.label} {share.value:.3f} ({share.low:.3f} to {share.high:.3f})" for share in each.powered.shares

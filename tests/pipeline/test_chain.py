@@ -282,7 +282,8 @@ def test_json_of_a_real_index_quotes_the_source_file(tmp_path: Path) -> None:
     assert text[citation["start"] : citation["end"]] == citation["quote"]
     assert [stage["stage"] for stage in shown["trace"]["stages"]] == STAGES
     assert shown["trace"]["stages"][3]["prompt"][0]["role"] == "user"
-    assert shown["verdicts"][0]["probabilities"] == {"answerable": 0.25, "unanswerable": 0.75}
+    assert shown["verdicts"][0]["probabilities"] == {}, "the judge is not shown to be better than a floor"
+    assert shown["trace"]["stages"][2]["detail"]["probabilities"] == {"answerable": 0.25, "unanswerable": 0.75}
 
 
 @pytest.mark.parametrize(("proven", "marks"), [(None, [None] * 3), (frozenset({"support"}), [False, False, True])])
@@ -291,7 +292,12 @@ def test_verdicts_say_whether_the_judge_is_shown_to_beat_a_floor(proven: frozens
     options = ChainOptions(intents={"figure": "a number", "other": "else"}, proven=proven)
     response = chain(options=options).ask(Query("How deep is Dun?"))
     assert [verdict.proven for verdict in response.verdicts] == marks
-    assert [each["proven"] for each in response_json(response)["verdicts"]] == marks
+    given = response_json(response)["verdicts"]
+    assert [each["proven"] for each in given] == marks
+    for verdict, each in zip(response.verdicts, given, strict=True):
+        assert verdict.label and verdict.probabilities, "the record keeps them"
+        told = (verdict.label, verdict.probability, dict(verdict.probabilities)) if verdict.proven else ("", 0.0, {})
+        assert (each["label"], each["probability"], each["probabilities"]) == told
     plain = chain(options=replace(options, proven=None)).ask(Query("How deep is Dun?"))
     assert (response.answer, response.trace) == (plain.answer, plain.trace)
 

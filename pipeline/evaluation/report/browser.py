@@ -15,6 +15,7 @@ from lorag.pipeline.evaluation.report.views import (
     Showcase,
 )
 from lorag.pipeline.records import Outcome, Turn, Verdict
+from lorag.pipeline.shown_verdicts import is_withheld
 
 SHOWN_CHARACTERS = 320
 
@@ -188,11 +189,13 @@ def _citations(citations: Sequence[CitationView], mark_gold: bool) -> Markup | N
 def _verdicts(verdicts: Sequence[Verdict]) -> Markup | None:
     if not verdicts:
         return None
-    return el(
-        "p",
-        (el("span", f"{each.task}: {each.label} {number(each.probability, 2)}", class_="chip") for each in verdicts),
-        class_="chips",
-    )
+    return el("p", (el("span", _verdict(each), class_="chip") for each in verdicts), class_="chips")
+
+
+def _verdict(each: Verdict) -> str:
+    if each.outcome is Outcome.FAILED:
+        return f"{each.task}: not judged"
+    return f"{each.task}: no verdict" if is_withheld(each) else f"{each.task}: {each.label} {number(each.probability, 2)}"
 
 
 def _hits(hits: Sequence[HitView]) -> Markup | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-from lorag.pipeline.evaluation.report import appendix, browser, cards, effects, floors, sections
+from lorag.pipeline.evaluation.report import appendix, browser, calibration, cards, effects, floors, sections
 from lorag.pipeline.evaluation.report.markup import Markup, el
 from lorag.pipeline.evaluation.report.records import Report
 
@@ -68,7 +68,7 @@ def _parts(report: Report) -> dict[str, Markup]:
     if report.ablation.rows:
         found["ablation"] = sections.ablation_table(report.ablation, report.runs, report.floors, report.lower_is_better)
     if report.calibration:
-        found["calibration"] = sections.calibration(report.calibration)
+        found["calibration"] = calibration.calibration(report.calibration)
     if report.questions:
         found["questions"] = browser.question_browser(report.questions, report.sides)
     if any(curve.points for curve in report.curves):

@@ -156,13 +156,21 @@ class LossTable:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """A judge's calibration: the reliability plot's bins over `n` judgments."""
+    """The calibration of the judge of a configuration in one task: the reliability plot's bins over `n` judgments in `groups`
+    groups. `floor` is the Brier score of who always gives the labels' frequencies; a judge that is not below it knows no more."""
 
-    name: str
+    configuration: str
+    task: str
     n: int
+    groups: int
     ece: float
     brier: float
+    floor: float
     bins: tuple[ReliabilityBin, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.task or 'all judgments'}, {self.configuration}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,14 +11,12 @@ from lorag.pipeline.evaluation.report.charts import (
     dot_plot,
     forest_axis,
     forest_strip,
-    reliability_chart,
     waterfall_chart,
 )
 from lorag.pipeline.evaluation.report.markup import EN_DASH, Markup, el, join, number, signed
 from lorag.pipeline.evaluation.report.records import (
     Ablation,
     AblationRow,
-    Calibration,
     Cell,
     Comparison,
     Floor,
@@ -156,29 +154,6 @@ def losses(tables: Sequence[LossTable], sides: Sequence[str]) -> Markup:
         el("div", figures, class_="figures wide"),
         el("details", el("summary", "What exactly each of these means"), meanings, class_="more"),
         lead="Each question counts once, at the first stage after which the right answer could not come.",
-    )
-
-
-def calibration(found: Sequence[Calibration]) -> Markup:
-    """The calibration of a judge's probabilities."""
-    figures = [
-        el(
-            "figure",
-            el(
-                "figcaption",
-                el("strong", each.name),
-                el("small", f" calibration error {number(each.ece)}, Brier score {number(each.brier)}, n = {each.n}"),
-            ),
-            reliability_chart(each),
-        )
-        for each in found
-    ]
-    return section(
-        "calibration",
-        "Can the judge's probabilities be believed?",
-        el("div", figures, class_="figures"),
-        lead="A dot is a tenth of the scale of confidence, its size the number of judgments. On the dashed line confidence is "
-        "the share that was right; below it the judge is surer than it should be.",
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from lorag.pipeline.evaluation.error_analysis import Loss
 from lorag.pipeline.records import Outcome, Response, Turn, Verdict
+from lorag.pipeline.shown_verdicts import for_users
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def chain_view(
 ) -> ChainView:
     """The view of a chain's response, without prompts and timings of single stages.
 
-    A citation names its document, not the file on this machine.
+    A citation names its document, not the file on this machine. A verdict that is not proven is withheld.
     """
     documents = {hit.passage.id: hit.passage.document_id for hit in response.trace.hits}
     return ChainView(
@@ -106,7 +107,7 @@ def chain_view(
             )
             for each in response.answer.citations
         ),
-        verdicts=response.verdicts,
+        verdicts=tuple(map(for_users, response.verdicts)),
         scores=dict(scores or {}),
         lost_at=lost_at,
         seconds=sum(stage.seconds for stage in response.trace.stages),

@@ -17,21 +17,20 @@ export function verdictList(verdicts) {
   return el("ul", { class: "verdicts", "aria-label": "Verdicts of the judge" }, chips);
 }
 
-/** A chip that unfolds into the probability of every label. A sign as well as its colour shows the verdict, if it is proven. */
+/** A chip that unfolds into the probability of every label, or into why there is no verdict. A sign shows it as well as its colour. */
 function verdict({ task, label, outcome, probabilities, proven }) {
   if (outcome === "failed") return el("span", { class: "chip bad" }, `! ${task}: not judged`);
   const [tone, sign] = (proven && TONES[label]) || ["", "·"];
   const hidden = el("span", { "aria-hidden": "true" }, `${sign} `);
   const said = proven ? [el("strong", {}, label), ` ${percent(probabilities[label])}`] : ["no verdict"];
-  const summary = [hidden, `${task}: `, said];
-  const why = proven ? null : el("p", {}, "The judge is not shown to be better than a rule in this task. Its guess:");
   const sorted = Object.entries(probabilities).sort(([, one], [, other]) => other - one);
   return el(
     "details",
     { class: "verdict" },
-    el("summary", { class: `chip ${tone}` }, summary),
-    why,
-    el("dl", { class: "shares" }, sorted.map(share)),
+    el("summary", { class: `chip ${tone}` }, hidden, `${task}: `, said),
+    proven
+      ? el("dl", { class: "shares" }, sorted.map(share))
+      : el("p", {}, "The judge is not shown to be better than a rule in this task."),
   );
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,10 +13,11 @@ from lorag.pipeline.contracts.context import PassageText
 from lorag.pipeline.contracts.judge import SUPPORT, JudgeInputs
 from lorag.pipeline.engine.layer import Layer
 from lorag.pipeline.engine.protocol import ChoiceRequest, Completion, Finish, Generation
-from lorag.pipeline.evaluation.ablation import ChainItem, JudgeItem, TestSet, one_at_a_time
+from lorag.pipeline.evaluation.ablation import ChainItem, Configuration, JudgeItem, TestSet, one_at_a_time
 from lorag.pipeline.evaluation.answers import GoldAnswer
 from lorag.pipeline.evaluation.bench import Bench, Parts
 from lorag.pipeline.evaluation.journal import Journal
+from lorag.pipeline.evaluation.judgments import Judged
 from lorag.pipeline.records import Hit, Passage, Query, Role
 from lorag.pipeline.stages import Retriever
 
@@ -78,8 +80,7 @@ def test_the_details_of_a_run() -> None:
 
     plain, all_on = found.support
     assert (plain.configuration, all_on.configuration) == ("base chain", "all adapters")
-    assert [(each.judged, each.supported) for each in found.support] == [(2, 1.0), (2, 1.0)]
-    assert all_on.probability == pytest.approx(0.8)
+    assert [(each.judged, each.supported, each.proven) for each in found.support] == [(2, None, False)] * 2, "no floor is beaten"
     assert all_on.calibration == tuned.scores  # the judge that judged them, on its own test rows
 
     assert all_on.powered is not None and plain.risk is not None
@@ -104,6 +105,30 @@ def test_the_details_of_a_run() -> None:
     assert took["written labels", "j"]["requests"] == 3
     assert {stage for stage, _ in took} == {"synthesize", "support", "written labels"}
     assert found.to_json().keys() == {"rewrites", "judges", "support", "refusals", "alce", "conversations", "outcomes"}
+
+
+@pytest.mark.parametrize(("groups", "beaten"), [(8, True), (7, False)])
+def test_a_judge_stands_beside_the_best_floor_of_its_task_and_speaks_if_it_is_better(groups: int, beaten: bool) -> None:
+    """Two labels in turn, of which the judge has every one right and the floor half: macro-F1 1 and (2/3 + 0) / 2 = 1/3."""
+    labels = ["supported", "partly"] * groups
+    tests = replace(
+        TESTS, judgments=tuple(replace(judgment(f"j{n}", label), group=f"d{n // 2}") for n, label in enumerate(labels))
+    )
+    parts = Parts(Scripted(), {Role.SYNTHESIZER: "s", Role.JUDGE: "j"}, Retriever(One(), k=1))
+    bench = Bench(parts, tests)
+    measured = [bench.measure(each) for each in one_at_a_time([Role.SYNTHESIZER, Role.JUDGE])]
+    right = tuple(replace(each, label=each.gold) for each in measured[2].judgments)
+    measured[2] = replace(measured[2], judgments=right)
+    always = tuple(Judged(each.id, each.gold, "support: supported", {}, group=each.group) for each in right)
+    never = tuple(replace(each, label="support: unsupported") for each in always)
+    floors = [
+        replace(measured[0], configuration=Configuration(name, frozenset()), judgments=given)
+        for name, given in (("never right", never), ("most frequent label", always))
+    ]
+    found = measure_details(parts, tests, measured, floors)
+    _, tuned = found.judges
+    assert (tuned.floor, tuned.floor_f1, tuned.beaten) == ("most frequent label", pytest.approx(1 / 3), beaten)
+    assert [(each.proven, each.supported) for each in found.support] == [(beaten, 1.0 if beaten else None)] * 2
 
 
 def test_without_a_judge_adapter_no_answer_is_judged() -> None:

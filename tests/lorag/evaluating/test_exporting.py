@@ -58,7 +58,7 @@ def test_an_inspect_log_has_a_sample_an_item(run: Path, tmp_path: Path) -> None:
     assert first["scores"]["F1"] == {"value": 0.0, "answer": "Answer 0. [1]"}
     assert first["metadata"]["gold passages"] == ["d0#g"]
     assert samples["rewrite/t0"]["output"]["completion"] == "Who keeps the key?"
-    assert samples["judgment/j0"]["scores"]["label"]["value"] == "C"
+    assert samples["judgment/j0"]["scores"]["accuracy, support"]["value"] == "C"
     assert log["stats"]["model_usage"] == {"synthesize: base": {"input_tokens": 900, "output_tokens": 80, "total_tokens": 980}}
 
 
@@ -72,7 +72,7 @@ def test_what_failed_is_unscored_with_its_reason_and_in_no_mean(run: Path, tmp_p
     assert failed["F1"]["reason"] == "no_response"
     assert "right refusals" not in failed, "which an answerable question never has"
     assert failed["nDCG@10"]["value"] == pytest.approx(0.6309, abs=1e-4)
-    unparsed = samples["judgment/j1"]["scores"]["label"]
+    unparsed = samples["judgment/j1"]["scores"]["accuracy, support"]
     assert math.isnan(unparsed["value"])
     assert (unparsed["explanation"], unparsed["reason"]) == ("unparsed", "invalid_response_format")
     f1 = next(each for each in log["results"]["scores"] if each["name"] == "F1")

@@ -104,6 +104,7 @@ def test_answers_that_claim_something_are_judged_and_failures_listed() -> None:
         ),
         Judge(engine, "judge-1"),
         LABELLED,
+        proven=True,
     )
     assert (found.judged, found.supported, found.failed) == (2, 0.5, ("q5",))
     assert found.probability == pytest.approx((0.9 + 0.25) / 2)
@@ -114,6 +115,14 @@ def test_answers_that_claim_something_are_judged_and_failures_listed() -> None:
     assert ("Text of b." in cited, "Text of a." in cited) == (True, False)
     assert ("Text of b." in all_shown, "Text of a." in all_shown) == (True, True)
     assert "Question: What is that?" in cited
+
+
+def test_a_judge_that_is_not_shown_to_beat_a_floor_gives_no_verdict_on_answers() -> None:
+    """The figures that do not rest on its word stay: its calibration, and the shares that labels correct."""
+    answers = {"q1": response("0.9"), "q2": response("0.25")}
+    proven, not_proven = (judge_answers(measured(**answers), Judge(Told(), "judge-1"), LABELLED, each) for each in (True, False))
+    assert (proven.supported, not_proven.supported, not_proven.probability) == (0.5, None, None)
+    assert (not_proven.judged, not_proven.calibration, not_proven.powered) == (2, proven.calibration, proven.powered)
 
 
 def test_without_answers_or_labels_nothing_is_said() -> None:

@@ -12,6 +12,7 @@ from lorag.pipeline.errors import EngineError, InputError
 from lorag.pipeline.evaluation.judgments import (
     Judged,
     ReliabilityBin,
+    brier_of_frequencies,
     expected_calibration_error,
     judged,
     reliability_bins,
@@ -81,6 +82,19 @@ def test_brier_and_calibration_of_verdicts() -> None:
     assert scores.ece == pytest.approx((abs(1 - 0.8) + abs(0 - 0.6)) / 2)
     assert scores.ece_mass == pytest.approx(scores.ece)
     assert [(each.low, each.accuracy) for each in scores.reliability_mass] == [(0.6, 0.0), (0.8, 1.0)]
+    assert (scores.groups, scores.brier_floor) == (2, 0.5)  # one label each: 1 − ¼ − ¼
+
+
+def test_the_floor_of_the_brier_score_forecasts_the_frequencies() -> None:
+    golds = ["a", "a", "a", "b", "c", "a"]
+    frequencies = {"a": 4 / 6, "b": 1 / 6, "c": 1 / 6}
+    always = [Judged(str(n), gold, "a", frequencies, group=f"d{n % 2}") for n, gold in enumerate(golds)]
+    scores = score_judgments(always)
+    assert scores.brier == pytest.approx(brier_of_frequencies(golds)) == pytest.approx(1 - (16 + 1 + 1) / 36)
+    assert scores.brier_floor == pytest.approx(0.5) and scores.groups == 2
+    assert scores.ece == pytest.approx(0), "as sure as it is right, though it knows nothing: only the Brier score tells"
+    assert brier_of_frequencies(["a", "a"]) == 0
+    assert score_judgments(plain("ab", "ab")).brier_floor is None
 
 
 def test_a_verdict_that_failed_is_no_wrong_label() -> None:

@@ -15,6 +15,7 @@ import pytest
 from lorag.pipeline.errors import InputError
 from lorag.pipeline.evaluation.error_analysis import Loss
 from lorag.pipeline.evaluation.judgments import Judged, ReliabilityBin
+from lorag.pipeline.evaluation.report import calibration
 from lorag.pipeline.evaluation.report.charts import (
     dot_plot,
     forest_axis,
@@ -175,7 +176,10 @@ FULL = Report(
             {Loss.REFUSED.value: 0, Loss.UNUSED.value: 1, Loss.RIGHT.value: 3},
         ),
     ),
-    calibration=(Calibration("base chain", 9, 0.125, 0.5, (ReliabilityBin(0.4, 0.5, 5, 0.5, 0.25),)),),
+    calibration=(
+        Calibration("base chain", f"support {EVIL}", 9, 8, 0.125, 0.5, 0.4, (ReliabilityBin(0.4, 0.5, 5, 0.5, 0.25),)),
+        Calibration("all adapters", f"support {EVIL}", 9, 8, 0.1, 0.3, 0.4, (ReliabilityBin(0.4, 0.5, 5, 0.5, 0.25),)),
+    ),
     usage=(UsageRow("synthesize", "base", 4, 2_000, 50, 0.5), UsageRow("judge", "judge-1", 3, 0, 0, None)),
     results=Results(
         (scores("base chain", 0.0, 0.5), scores("all adapters", 1.0, 0.5)),
@@ -268,8 +272,8 @@ def test_every_drawing_is_said_in_words_and_every_link_has_its_target(tmp_path: 
     page = render(FULL, tmp_path)
     drawings = [tag for tag, name, _ in page.attributes if (tag, name) == ("svg", "role")]
     # Two strips of the floors, two of the headline and four of the effects, with their axes; waterfalls, dot plots,
-    # reliability, a loss curve. The combinations are spans.
-    assert len(drawings) == len(page.values("svg", "aria-label")) == 2 * (1 + 2) + (3 + 4) + 2 + 2 + 1 + 1
+    # reliability by task and system, a loss curve. The combinations are spans.
+    assert len(drawings) == len(page.values("svg", "aria-label")) == 2 * (1 + 2) + (3 + 4) + 2 + 2 + 2 + 1
     assert page.values("span", "aria-label") == ["base chain", "+ rewriter", "+ synthesizer", "all adapters"]
     targets = set(page.values("section", "id"))
     assert {link.removeprefix("#") for link in page.values("a", "href")} == targets
@@ -290,6 +294,31 @@ def test_questions_carry_the_kind_that_the_filter_asks_for(tmp_path: Path) -> No
     assert page.values("details", "data-loss") == ["right", "refused", "right", "unused", "right"]
     assert page.values("details", "data-worst") == ["1"]
     assert page.count("gold at 1") == 10
+
+
+def test_calibration_is_by_task_with_the_floor_of_its_brier_score(tmp_path: Path) -> None:
+    page = render(FULL, tmp_path)
+    assert page.count("9, 8") == 2, "items and groups of each row"
+    assert page.count(f"support {EVIL}, base chain") == 1, "the plot's own name"
+    assert page.count(calibration.NO_BETTER) == 1, "0.5 is above the floor of 0.4, 0.3 below"
+    found = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["calibration"]
+    assert [(each["task"], each["configuration"], each["n"], each["groups"], each["floor"]) for each in found] == [
+        (f"support {EVIL}", "base chain", 9, 8, 0.4),
+        (f"support {EVIL}", "all adapters", 9, 8, 0.4),
+    ]
+
+
+@pytest.mark.parametrize(("proven", "said"), [(True, "support: yes 0.90"), (False, "support: no verdict"), (None, "support: no")])
+def test_a_judge_that_is_not_shown_to_beat_a_floor_gives_no_verdict(proven: bool | None, said: str, tmp_path: Path) -> None:
+    judged = chain().verdicts[0]
+    answered = Response(
+        "Why?", Rewrite("Why?", Outcome.OK), Answer("So.", False, (), Outcome.OK), (replace(judged, proven=proven),)
+    )
+    page = render(Report("Small", (LINE,), showcases=(Showcase("Why?", chain_view(answered)),)), tmp_path)
+    assert page.count(said) == 1
+    assert page.count("0.90") == (proven is True)
+    shown = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["showcases"][0]["chain"]["verdicts"][0]
+    assert shown["probabilities"] == ({"yes": 0.9, "no": 0.1} if proven else {})
 
 
 def test_a_question_that_was_only_searched_for_shows_no_answer(tmp_path: Path) -> None:

@@ -72,9 +72,10 @@ def test_a_question(client: OpenAI) -> None:
     assert passage["text"][citation["start"] : citation["end"]] == citation["quote"] == "The porter keeps the key in room 4."
     assert citation["passage_id"] == passage["id"]
     assert [(verdict["task"], verdict["label"], verdict["proven"]) for verdict in said["verdicts"]] == [
-        ("answerability", "answerable", False),  # the bare base is not shown to be better than a floor
-        ("support", "supported", False),
+        ("answerability", "", False),  # the bare base is not shown to be better than a floor, so it gives no verdict
+        ("support", "", False),
     ]
+    assert [verdict["probabilities"] for verdict in said["verdicts"]] == [{}, {}]
     assert said["adapters"] == dict.fromkeys(("rewriter", "synthesizer", "judge", "embedder"), "base")
     assert list(said["timings"]) == ["rewrite", "retrieve", "answerability", "synthesize", "support"]
     assert "trace" not in said

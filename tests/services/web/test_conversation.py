@@ -42,7 +42,7 @@ def test_a_judge_that_is_not_shown_to_beat_a_rule_gives_no_verdict(page: Any) ->
     ]
     turn.locator(".verdict summary").last.click()
     assert turn.locator(".verdict[open] p").inner_text().startswith("The judge is not shown to be better than a rule")
-    assert turn.locator(".verdict[open] dd").all_inner_texts() == ["75 %", "13 %", "13 %"]
+    assert turn.locator(".verdict[open] dd").all_inner_texts() == []
 
 
 @pytest.mark.usefixtures("proven_judge")
