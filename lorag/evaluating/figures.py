@@ -50,7 +50,7 @@ FURTHER = (
     answer_metrics.SQUAD_EM,
     answer_metrics.SQUAD_F1,
     answer_metrics.VITAL_NUGGETS,
-    answer_metrics.NUGGETS,
+    answer_metrics.NUGGET_F,
     answer_metrics.ROUGE_L,
     answer_metrics.QUOTE_PRECISION,
     answer_metrics.QUOTE_RECALL,

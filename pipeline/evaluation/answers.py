@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 from lorag.pipeline.contracts.citations import cited_numbers, without_marks
 from lorag.pipeline.errors import InputError
-from lorag.pipeline.evaluation.nuggets import nugget_recall
+from lorag.pipeline.evaluation.nuggets import score_nuggets
 from lorag.pipeline.evaluation.pricing import PLAIN_PRICES, Prices
 from lorag.pipeline.evaluation.quantity_match import is_right_answer, quantity_f1, quantity_match
 from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable, require_unique
@@ -37,7 +37,7 @@ SQUAD_F1 = "SQuAD F1"
 RIGHT = "right answers"
 TRUTHFULNESS = "truthfulness"
 VITAL_NUGGETS = "vital nuggets"
-NUGGETS = "nuggets"
+NUGGET_F = "nugget F3"
 ROUGE_L = "ROUGE-L"
 CITATION_PRECISION = "citation precision"
 CITATION_RECALL = "citation recall"
@@ -89,12 +89,12 @@ def gold_shown(gold: GoldAnswer, passage_ids: Iterable[str]) -> bool:
 
 def is_right(gold: GoldAnswer, answer: Answer) -> bool:
     """What counts as right, defined once: an answer to an answerable question that is right by `is_right_answer`. One that is a
-    sentence is right if it holds every vital nugget."""
+    sentence is right if it holds every vital nugget within its length allowance: who copies the passage has not answered."""
     if answer.refused or answer.outcome is Outcome.FAILED or not gold.answerable:
         return False
     if gold.sentence:
-        held = nugget_recall(_text(answer), gold.answers, gold.quotes)
-        return held is not None and held.vital == 1.0
+        held = score_nuggets(_text(answer), gold.answers, gold.quotes)
+        return held is not None and held.is_complete
     return is_right_answer(_text(answer), gold.answers)
 
 
@@ -138,8 +138,8 @@ def _text(answer: Answer) -> str:
 def _text_values(gold: GoldAnswer, answer: Answer) -> dict[str, float]:
     text = "" if answer.refused else _text(answer)
     values: dict[str, float] = {}
-    if gold.quotes and (held := nugget_recall(text, gold.answers, gold.quotes)):
-        values = {VITAL_NUGGETS: held.vital, NUGGETS: held.weighted}
+    if gold.quotes and (held := score_nuggets(text, gold.answers, gold.quotes)):
+        values = {VITAL_NUGGETS: held.vital, NUGGET_F: held.f}
     if gold.sentence:
         return values
     if answer.refused:

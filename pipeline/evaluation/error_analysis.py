@@ -44,8 +44,8 @@ DEFINITIONS: Mapping[Loss, str] = {
     Loss.UNSUPPORTED: "The answer is right, and no gold passage is cited.",
     Loss.UNREFUSED: "No document answers the question, and it was answered.",
     Loss.RIGHT: "The answer is right (F1 with numbers as quantities is 0.5 or more, and no quantity contradicts the gold answer; "
-    "in a conversation: every vital nugget) and cites a gold passage (if those are known), or an unanswerable question was "
-    "refused.",
+    "in a conversation: every vital nugget, within 100 characters for each nugget held) and cites a gold passage (if those are "
+    "known), or an unanswerable question was refused.",
 }
 """The definition of each loss; a question has the first that holds, in this order."""
 

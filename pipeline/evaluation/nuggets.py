@@ -3,6 +3,10 @@
 EM and F1 fit short answers; a turn of a conversation is answered by a sentence. What a gold quote shares with a gold answer is
 vital, a quote that shares nothing is okay. Each shared quantity is a nugget by itself. An answer holds a nugget of words if it
 has half of them, one of a quantity if it states the value. Rules, no model: a paraphrase without the words is missed.
+
+Recall alone would favour who copies the whole passage. So length costs precision, by the official measure of the TREC QA tracks
+(Voorhees 2003; Lin and Demner-Fushman 2005): with r vital and a okay nuggets held, of R vital ones, and a length of l characters
+that are no white space, recall is r / R, precision 1 up to 100 · (r + a) characters and 100 · (r + a) / l beyond.
 """
 
 from __future__ import annotations
@@ -18,8 +22,11 @@ from lorag.pipeline.evaluation.text import normalize_answer
 HELD = 0.5
 """Share of a nugget's words that an answer must have."""
 
-OKAY_WEIGHT = 0.5
-"""Weight of an okay nugget beside a vital one, as in TREC RAG."""
+ALLOWANCE = 100
+"""Characters without white space that each nugget held allows an answer, as at TREC."""
+
+BETA = 3.0
+"""Recall weighs as three times precision, as at TREC from 2004 on."""
 
 _ENDING = re.compile(r"(?<=\w{3})(?:ies|es|s|ed|ing|y)$")
 _FUNCTION_WORDS = """
@@ -40,11 +47,23 @@ class Nugget:
 
 
 @dataclass(frozen=True, slots=True)
-class NuggetRecall:
-    """The share of vital nuggets that an answer holds, and of all with okay ones at half weight."""
+class NuggetScores:
+    """The share of vital nuggets that an answer holds, and its precision: 1 within the length allowance."""
 
     vital: float
-    weighted: float
+    precision: float
+
+    @property
+    def f(self) -> float:
+        """(β² + 1) · precision · recall / (β² · precision + recall); 0 without a vital nugget."""
+        if not self.vital:
+            return 0.0
+        return (BETA**2 + 1) * self.precision * self.vital / (BETA**2 * self.precision + self.vital)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the answer holds every vital nugget within its length allowance."""
+        return self.vital == self.precision == 1.0
 
 
 def nuggets_of(answers: Sequence[str], quotes: Sequence[str]) -> tuple[Nugget, ...]:
@@ -69,8 +88,9 @@ def nuggets_of(answers: Sequence[str], quotes: Sequence[str]) -> tuple[Nugget, .
     return tuple(dict.fromkeys(found))
 
 
-def nugget_recall(text: str, answers: Sequence[str], quotes: Sequence[str]) -> NuggetRecall | None:
-    """How much of the nuggets `text` holds; nothing if its yes or no is the opposite of the gold answer's. None without any."""
+def score_nuggets(text: str, answers: Sequence[str], quotes: Sequence[str]) -> NuggetScores | None:
+    """How much of the nuggets `text` holds, and at what length; nothing if its yes or no is the opposite of the gold answer's.
+    None without any vital nugget."""
     nuggets = nuggets_of(answers, quotes)
     if not any(nugget.vital for nugget in nuggets):
         return None
@@ -78,9 +98,8 @@ def nugget_recall(text: str, answers: Sequence[str], quotes: Sequence[str]) -> N
     wrong_way = opposite(text, answers[0])
     held = [not wrong_way and _holds(reading, nugget) for nugget in nuggets]
     vital = [each for each, nugget in zip(held, nuggets, strict=True) if nugget.vital]
-    weights = [1.0 if nugget.vital else OKAY_WEIGHT for nugget in nuggets]
-    weighted = sum(weight for weight, each in zip(weights, held, strict=True) if each) / sum(weights)
-    return NuggetRecall(sum(vital) / len(vital), weighted)
+    length, allowed = sum(len(word) for word in text.split()), ALLOWANCE * sum(held)
+    return NuggetScores(sum(vital) / len(vital), 1.0 if length <= allowed else allowed / length)
 
 
 def _holds(reading: Reading, nugget: Nugget) -> bool:

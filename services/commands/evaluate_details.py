@@ -134,12 +134,11 @@ def _show_alce(found: Sequence[AlceScores]) -> None:
 def _show_conversations(found: Sequence[ConversationScores]) -> None:
     if not found:
         return
-    rows = table(
-        "conversations", ">turns right", ">all turns right", ">vital nuggets", title="Conversations, every turn answered"
-    )
+    columns = (">turns right", ">all turns right", ">vital nuggets", ">nugget F3")
+    rows = table("conversations", *columns, title="Conversations, every turn answered")
     for each in found:
         turns, whole = f"{each.right} of {each.turns}", f"{each.whole} of {each.conversations}"
-        rows.add_row(cell(each.configuration), turns, whole, _figure(each.vital))
+        rows.add_row(cell(each.configuration), turns, whole, _figure(each.vital), _figure(each.nugget_f))
     out().print(rows)
 
 

@@ -9,6 +9,7 @@ from lorag.pipeline.evaluation.answers import (
     CITATION_PRECISION,
     EM,
     F1,
+    NUGGET_F,
     QUOTE_PRECISION,
     RIGHT,
     RIGHT_REFUSALS,
@@ -125,3 +126,13 @@ def test_a_sentence_is_scored_by_its_nuggets_alone() -> None:
         assert found[VITAL_NUGGETS] == found[RIGHT] == held
         assert EM not in found and F1 not in found
     assert values(gold, REFUSED, "gold")[VITAL_NUGGETS] == 0
+
+
+def test_a_copied_passage_is_no_right_answer_to_a_turn() -> None:
+    """One vital nugget allows 100 characters. The copy has 150: F3 10 · ⅔ / (9 · ⅔ + 1) = 20/21, and it is not right."""
+    gold = GoldAnswer("t", ("88 per cent.",), passage_ids=("gold",), quotes=("Up to 88 per cent is allowed",), sentence=True)
+    copied = values(gold, answer("88 per cent " + "x" * 141, "gold"), "gold")
+    assert (copied[VITAL_NUGGETS], copied[RIGHT], copied[TRUTHFULNESS]) == (1, 0, -1)
+    assert copied[NUGGET_F] == pytest.approx((20 / 3) / 7)
+    short = values(gold, answer("88 per cent " + "x" * 91, "gold"), "gold")
+    assert (short[NUGGET_F], short[RIGHT], short[TRUTHFULNESS]) == (1, 1, 1)
