@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from lorag.evaluating.reader_figures import refusals_of
 from lorag.pipeline.contracts.judge import SUPPORT
 from lorag.pipeline.evaluation.ablation import ALL_ADAPTERS, BASE_CHAIN, Measured, TestSet, TooFew
 from lorag.pipeline.evaluation.alce import AlceScores, ByJudge, ByWords, Entailment, alce_scores
@@ -20,7 +21,7 @@ from lorag.pipeline.evaluation.journal import Usage
 from lorag.pipeline.evaluation.judge_evaluation import SupportVerdicts, judge_answers, write_freely
 from lorag.pipeline.evaluation.judge_metrics import task_f1, task_of, tasks_of
 from lorag.pipeline.evaluation.judgments import JudgeScores, score_judgments
-from lorag.pipeline.evaluation.refusal_scores import RefusalScores, refusal_scores
+from lorag.pipeline.evaluation.refusal_scores import RefusalScores
 from lorag.pipeline.evaluation.rewrite_retrieval import RewriteRetrieval, compare_rewrites
 from lorag.pipeline.records import Outcome, Role
 
@@ -94,16 +95,11 @@ def measure_details(parts: Parts, tests: TestSet, measured: Sequence[Measured], 
         rewrites=compare_rewrites(tests.chain, alone, parts.frozen),
         judges=judged,
         support=_support(parts, ends, judges[-1], judged),
-        refusals=_refusals(tests, measured),
+        refusals=refusals_of(tests, measured),
         alce=_alce(parts, ends),
         conversations=_conversations(tests, measured),
         outcomes=tuple(found for each in measured for found in _outcomes(each)),
     )
-
-
-def _refusals(tests: TestSet, measured: Sequence[Measured]) -> tuple[RefusalScores, ...]:
-    golds = [item.gold for item in tests.chain if item.answered]
-    return tuple(refusal_scores(each.configuration.name, golds, each.responses, each.answers) for each in measured if golds)
 
 
 def _conversations(tests: TestSet, measured: Sequence[Measured]) -> tuple[ConversationScores, ...]:

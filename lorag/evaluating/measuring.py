@@ -24,6 +24,7 @@ from lorag.assembly import (
     version_name,
 )
 from lorag.evaluating.details import Details, measure_details, planned_details
+from lorag.evaluating.reader_figures import prices_of
 from lorag.evaluating.run_folder import RunFolder
 from lorag.pipeline.adapters.proof import load_proven
 from lorag.pipeline.adapters.registry import Version
@@ -40,7 +41,6 @@ from lorag.pipeline.evaluation.floors.diagnostics import diagnostic_systems
 from lorag.pipeline.evaluation.floors.stages import NO_MODEL
 from lorag.pipeline.evaluation.floors.systems import floor_systems, raw_search_systems
 from lorag.pipeline.evaluation.journal import Journal, Usage
-from lorag.pipeline.evaluation.pricing import Prices
 from lorag.pipeline.records import Passage, Role
 from lorag.pipeline.retrieval.embedder import Embedder
 from lorag.pipeline.retrieval.index import Index
@@ -126,7 +126,7 @@ def run_configurations(
         model = base.engine if base else ScriptedEngine(_no_model, scorer=_no_model)
         adapters: dict[Role, str] = {role: version_name(version) for role, version in generation.items()}
         engine = Layer(Layer(model, journal), Memo(count))
-        parts = Parts(engine, adapters, searches.frozen, searches.tuned, chain_options(settings), _prices(settings))
+        parts = Parts(engine, adapters, searches.frozen, searches.tuned, chain_options(settings), prices_of(settings))
         bench = Bench(parts, tests)
         starter_bench = Bench(replace(parts, adapters=_resident(starters), tuned=None), tests)
         serving_bench = Bench(replace(parts, adapters=_resident(serving), tuned=searches.production), tests)
@@ -166,11 +166,6 @@ def run_configurations(
         raw_searches,
         diagnostics,
     )
-
-
-def _prices(settings: Settings) -> Prices:
-    paid = settings.evaluation
-    return Prices(paid.right, paid.silent, paid.wrong)
 
 
 def _measure_floors(bench: Bench, systems: Sequence[System], journal: Journal) -> tuple[Measured, ...]:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from lorag.assembly import open_registry, version_name
 from lorag.evaluating.evaluation import ROLES, Evaluation
 from lorag.evaluating.floor_figures import why_without_floor
+from lorag.evaluating.reader_figures import priced_answers, prices_of, refusals_of, risk_curves
 from lorag.pipeline.adapters.card import now_utc
 from lorag.pipeline.adapters.registry import Version
 from lorag.pipeline.config import Settings
@@ -75,6 +76,7 @@ def build_report(
         for each, proven in ((by_name[BASE_CHAIN], frozenset()), (by_name[ALL_ADAPTERS], _proven_tasks(evaluation)))
     ]
     pairs = _pairs(tests, *sides)
+    answered = [sides[0].measured, *starters, sides[1].measured]
     questions = _questions(tests, sides, pairs, versions)
     return Report(
         title=title,
@@ -100,6 +102,9 @@ def build_report(
             for each in evaluation.factorial.effects
         ),
         losses=_losses(tests, *(side.lost for side in sides)),
+        refusals=refusals_of(tests, answered),
+        priced=priced_answers([*answered, *evaluation.measured_floors], prices_of(settings)),
+        risks=risk_curves(answered, () if evaluation.details is None else evaluation.details.support),
         calibration=calibration_by_task([side.measured for side in sides]),
         usage=tuple(
             UsageRow(each.stage, each.adapter, each.requests, each.prompt_tokens, each.completion_tokens, each.latency)

@@ -37,6 +37,12 @@ class RefusalScores:
     recall: float | None
     f1: float | None
 
+    @property
+    def floor(self) -> float | None:
+        """F1 of refusing every one of these questions: precision is the share without a shown gold passage, recall 1."""
+        total, wanted = sum(row.n for row in self.rows), sum(row.n for row in self.rows if row.kind != SHOWN)
+        return 2 * wanted / (total + wanted) if total else None
+
 
 def refusal_scores(
     configuration: str, golds: Sequence[GoldAnswer], responses: Mapping[str, Response], answers: ScoreTable

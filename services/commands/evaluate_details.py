@@ -114,11 +114,11 @@ def _show_refusals(found: Sequence[RefusalScores]) -> None:
     if not found:
         return
     kinds = [row.kind for row in found[0].rows]
-    columns = (*(f">refused, {kind}" for kind in kinds), ">precision", ">recall", ">F1")
+    columns = (*(f">refused, {kind}" for kind in kinds), ">precision", ">recall", ">F1", ">F1 of always refusing")
     rows = table("refusals", *columns, title="Refusals, by the passages shown")
     for each in found:
         shares = (f"{row.refused} of {row.n}" for row in each.rows)
-        rows.add_row(cell(each.configuration), *shares, *map(_figure, (each.precision, each.recall, each.f1)))
+        rows.add_row(cell(each.configuration), *shares, *map(_figure, (each.precision, each.recall, each.f1, each.floor)))
     out().print(rows)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from lorag.pipeline.evaluation.error_analysis import Loss
 from lorag.pipeline.evaluation.report.markup import Markup, el, number, signed
 from lorag.pipeline.evaluation.report.records import Calibration, Cell, Floor, LossCurve, LossTable
+from lorag.pipeline.evaluation.risk_coverage import RiskCoverage
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,31 @@ def reliability_chart(found: Calibration) -> Markup:
         marks.append(el("circle", el("title", said), cx=x(each.confidence), cy=y(each.accuracy), r=radius, class_="dot bubble"))
     said = "; ".join(f"{each.confidence:.2f} is right {each.accuracy:.2f} of {each.n}" for each in found.bins)
     return svg(300, 292, f"{found.name}, expected calibration error {number(found.ece)}: {said}", *marks, class_="reliability")
+
+
+def risk_chart(found: RiskCoverage) -> Markup:
+    """Risk by coverage, a step for each value of the confidence; the dashed line is the risk if everything is answered."""
+    most = max(0.1, *(point.risk for point in found.points))
+    _, high, step = ticks(0.0, most)
+    x, y = Scale(0, 1, 44, 324), Scale(0, high, 156, 12)
+    marks: list[Markup] = []
+    for place in range(round(high / step) + 1):
+        value = place * step
+        marks.append(el("line", x1=x(0), x2=x(1), y1=y(value), y2=y(value), class_="grid"))
+        marks.append(el("text", f"{value:.2g}", x=x(0) - 6, y=y(value) + 4, text_anchor="end", class_="tick"))
+    for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
+        marks.append(el("text", f"{tick:g}", x=x(tick), y=y(0) + 15, text_anchor="middle", class_="tick"))
+    marks.append(el("text", "coverage", x=x(0.5), y=y(0) + 30, text_anchor="middle", class_="tick"))
+    turned = f"rotate(-90 11 {y(high / 2):g})"
+    marks.append(el("text", "risk", x=11, y=y(high / 2), text_anchor="middle", transform=turned, class_="tick"))
+    marks.append(el("line", x1=x(0), x2=x(1), y1=y(found.risk), y2=y(found.risk), class_="floor"))
+    points = " ".join(f"{x(point.coverage):.1f},{y(point.risk):.1f}" for point in found.points)
+    marks.append(el("polyline", points=points, class_="curve"))
+    last = found.points[-1]
+    marks.append(el("circle", cx=x(last.coverage), cy=y(last.risk), r=4, class_="dot with"))
+    quarters = [found.points[round(share * (len(found.points) - 1))] for share in (0, 0.25, 0.5, 0.75, 1)]
+    said = "; ".join(f"coverage {point.coverage:.2f} has risk {point.risk:.2f}" for point in quarters)
+    return svg(340, 192, f"{found.configuration}, by {found.confidence}: {said}", *marks, class_="risk")
 
 
 def loss_chart(curve: LossCurve) -> Markup:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-from lorag.pipeline.evaluation.report import appendix, browser, calibration, cards, effects, floors, sections
+from lorag.pipeline.evaluation.report import appendix, browser, calibration, cards, effects, floors, reader, sections
 from lorag.pipeline.evaluation.report.markup import Markup, el
 from lorag.pipeline.evaluation.report.records import Report
 
@@ -14,6 +14,7 @@ _NAMES = {
     "headline": "Headline",
     "effects": "Effects",
     "losses": "Losses",
+    "reader": "Refusals",
     "answers": "Answers",
     "ablation": "Ablation",
     "calibration": "Calibration",
@@ -63,6 +64,8 @@ def _parts(report: Report) -> dict[str, Markup]:
         found["effects"] = effects.effects(report)
     if report.losses:
         found["losses"] = sections.losses(report.losses, report.sides)
+    if report.refusals or report.priced or report.risks:
+        found["reader"] = reader.reader(report)
     if report.showcases:
         found["answers"] = browser.showcases(report.showcases)
     if report.ablation.rows:

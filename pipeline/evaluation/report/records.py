@@ -11,8 +11,11 @@ from lorag.pipeline.evaluation.effects import WORTH, Effect
 from lorag.pipeline.evaluation.error_analysis import LostPair
 from lorag.pipeline.evaluation.groups import MIN_GROUPS
 from lorag.pipeline.evaluation.judgments import Judged, ReliabilityBin
+from lorag.pipeline.evaluation.pricing import Prices
+from lorag.pipeline.evaluation.refusal_scores import RefusalScores
 from lorag.pipeline.evaluation.report.decision import DecisionCard
 from lorag.pipeline.evaluation.report.views import QuestionView, Showcase
+from lorag.pipeline.evaluation.risk_coverage import RiskCoverage
 from lorag.pipeline.evaluation.scores import ItemScores
 
 
@@ -152,6 +155,18 @@ class LossTable:
     end: str
     base: Mapping[str, int]
     tuned: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class PricedAnswers:
+    """A system's right answers, refusals and wrong answers, and the mean of their `prices`; failed answers count nowhere."""
+
+    configuration: str
+    right: int
+    silent: int
+    wrong: int
+    prices: Prices
+    score: Cell
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +314,8 @@ class Report:
     `sides` are the names of the two systems whose questions, losses and calibration are shown side by side. `ablation` has the
     few main configurations, `runs` all of them, `floor_systems` all floors. `floors` are the best of each metric, and
     `without_floor` says why a metric has none. `effects` are corrected together; `worth` is the difference that `needed` is
-    about. In a report `of_two_runs` each effect is the second minus the first.
+    about. `refusals`, `priced` and `risks` are of the answers. In a report `of_two_runs` each effect is the second minus the
+    first.
     """
 
     title: str
@@ -325,6 +341,9 @@ class Report:
     effects: tuple[EffectRow, ...] = ()
     worth: float = WORTH
     losses: tuple[LossTable, ...] = ()
+    refusals: tuple[RefusalScores, ...] = ()
+    priced: tuple[PricedAnswers, ...] = ()
+    risks: tuple[RiskCoverage, ...] = ()
     calibration: tuple[Calibration, ...] = ()
     usage: tuple[UsageRow, ...] = ()
     results: Results = field(default_factory=Results)

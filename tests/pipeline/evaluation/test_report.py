@@ -15,6 +15,8 @@ import pytest
 from lorag.pipeline.errors import InputError
 from lorag.pipeline.evaluation.error_analysis import Loss
 from lorag.pipeline.evaluation.judgments import Judged, ReliabilityBin
+from lorag.pipeline.evaluation.pricing import Prices
+from lorag.pipeline.evaluation.refusal_scores import RefusalRow, RefusalScores
 from lorag.pipeline.evaluation.report import calibration
 from lorag.pipeline.evaluation.report.charts import (
     dot_plot,
@@ -42,6 +44,7 @@ from lorag.pipeline.evaluation.report.records import (
     LossCurve,
     LossTable,
     OutcomeCount,
+    PricedAnswers,
     Provenance,
     Report,
     Results,
@@ -50,6 +53,7 @@ from lorag.pipeline.evaluation.report.records import (
 from lorag.pipeline.evaluation.report.sections import distinct, verdict_kind
 from lorag.pipeline.evaluation.report.views import ChainView, CitationView, HitView, QuestionView, Showcase, chain_view
 from lorag.pipeline.evaluation.report.write import write_report
+from lorag.pipeline.evaluation.risk_coverage import risk_coverage
 from lorag.pipeline.evaluation.scores import ItemScores
 from lorag.pipeline.records import (
     Answer,
@@ -176,6 +180,15 @@ FULL = Report(
             {Loss.REFUSED.value: 0, Loss.UNUSED.value: 1, Loss.RIGHT.value: 3},
         ),
     ),
+    refusals=(
+        RefusalScores("base chain", (RefusalRow("gold shown", 3, 1, 1), RefusalRow("gold not shown", 2, 2, 0)), 2 / 3, 1.0, 0.8),
+        RefusalScores(f"{EVIL}", (RefusalRow("gold shown", 3, 0, 1), RefusalRow("gold not shown", 2, 0, 0)), None, 0.0, 0.0),
+    ),
+    priced=(
+        PricedAnswers("base chain", 11, 12, 13, Prices(1, 0, -2), Cell(-0.417, -0.6, -0.2, 36, 9)),
+        PricedAnswers("one group", 1, 0, 0, Prices(1, 0, -2), Cell(1.0, None, None, 1)),
+    ),
+    risks=(risk_coverage(f"all {EVIL}", "a score", [0.9, 0.8, 0.8, 0.5], [False, True, False, True], 4),),
     calibration=(
         Calibration("base chain", f"support {EVIL}", 9, 8, 0.125, 0.5, 0.4, (ReliabilityBin(0.4, 0.5, 5, 0.5, 0.25),)),
         Calibration("all adapters", f"support {EVIL}", 9, 8, 0.1, 0.3, 0.4, (ReliabilityBin(0.4, 0.5, 5, 0.5, 0.25),)),
@@ -272,12 +285,14 @@ def test_every_drawing_is_said_in_words_and_every_link_has_its_target(tmp_path: 
     page = render(FULL, tmp_path)
     drawings = [tag for tag, name, _ in page.attributes if (tag, name) == ("svg", "role")]
     # Two strips of the floors, two of the headline and four of the effects, with their axes; waterfalls, dot plots,
-    # reliability by task and system, a loss curve. The combinations are spans.
-    assert len(drawings) == len(page.values("svg", "aria-label")) == 2 * (1 + 2) + (3 + 4) + 2 + 2 + 2 + 1
+    # risk and coverage, reliability by task and system, a loss curve. The combinations are spans.
+    assert len(drawings) == len(page.values("svg", "aria-label")) == 2 * (1 + 2) + (3 + 4) + 2 + 2 + 1 + 2 + 1
     assert page.values("span", "aria-label") == ["base chain", "+ rewriter", "+ synthesizer", "all adapters"]
     targets = set(page.values("section", "id"))
     assert {link.removeprefix("#") for link in page.values("a", "href")} == targets
-    names = "floors headline effects losses answers ablation calibration questions training outcomes usage notes provenance"
+    names = (
+        "floors headline effects losses reader answers ablation calibration questions training outcomes usage notes provenance"
+    )
     assert targets == set(names.split())
 
 
@@ -294,6 +309,22 @@ def test_questions_carry_the_kind_that_the_filter_asks_for(tmp_path: Path) -> No
     assert page.values("details", "data-loss") == ["right", "refused", "right", "unused", "right"]
     assert page.values("details", "data-worst") == ["1"]
     assert page.count("gold at 1") == 10
+
+
+def test_refusals_prices_and_risk_are_on_the_page(tmp_path: Path) -> None:
+    page = render(FULL, tmp_path)
+    cells = [text for tag, text in page.texts if tag in {"td", "strong"}]
+    at = cells.index("1 of 3")
+    assert cells[at - 4 : at + 2] == ["0.800", "0.571", "0.667", "1.000", "1 of 3", "2 of 2"]  # always refusing: 2 · ⅖ / 1.4
+    assert cells[cells.index("11") - 1 :][:5] == ["\N{MINUS SIGN}0.417", "11", "12", "13", "36, 9"]
+    assert page.count("\N{MINUS SIGN}0.600 to \N{MINUS SIGN}0.200") == 1 and page.count("no interval") == 1
+    assert page.count("right +1, silent 0, wrong \N{MINUS SIGN}2") == 1
+    # Right, then two of which one is wrong, then wrong: risks 0, ⅓, ½. The area is (0 + ¼ + ⅓ + ½) / 4.
+    assert page.count("4 of 8 answered: risk 0.500, area under the curve 0.271") == 1
+    said = next(text for text in page.values("svg", "aria-label") if "a score" in text)
+    assert said.startswith(f"all {EVIL}, by a score: coverage 0.12 has risk 0.00") and said.endswith(
+        "coverage 0.50 has risk 0.50"
+    )
 
 
 def test_calibration_is_by_task_with_the_floor_of_its_brier_score(tmp_path: Path) -> None:
