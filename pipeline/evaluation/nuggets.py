@@ -15,7 +15,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lorag.pipeline.evaluation.quantities import PLACE, Quantity, Reading, read_quantities
+from lorag.pipeline.evaluation.quantities import PLACE, Reading, read_quantities
+from lorag.pipeline.evaluation.quantity import Quantity
 from lorag.pipeline.evaluation.quantity_match import opposite, same, states
 from lorag.pipeline.evaluation.text import normalize_answer
 

@@ -35,6 +35,19 @@ _MIXED = re.compile(rf"(?<![\w.,/÷])(?:(\d+)\s+)?(\d)/(\d{{1,2}})(?=[\s-]*{UNIT
 _PART_OF = re.compile(
     rf"\b(?:(\d+|one)\s+and\s+)?(?:an?\s+|(3)\s+|one\s+)?(half|quarters?|third)\s+(?:(?:of\s+)?an?\s+)?(?={WORD_UNIT})", re.I
 )
+_PART_NAMES = ["half", "third", "quarter", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"]
+_FRACTION = re.compile(
+    rf"(?<![\w-])(?P<above>{_WORD}|an?|[1-9])[\s-]+(?P<below>{'|'.join(_PART_NAMES[1:])})(?P<s>s)?\b"
+    rf"(?!\s+(?:of\s+an?\s+)?{WORD_UNIT})(?P<of>(?=\s+of\b))?",
+    re.I,
+)
+_OFTEN = re.compile(
+    rf"\b(?P<times>once|twice|thrice|{_WORD}\s+times|\d+\s+times)\s+"
+    rf"(?:(?P<each>hourly|daily|weekly|monthly|yearly)\b|(?=(?:an?|per|each|every)\s+{WORD_UNIT}))",
+    re.I,
+)
+_EACH = {"hourly": "hour", "daily": "day", "weekly": "week", "monthly": "month", "yearly": "year"}
+_TIMES = {"once": "1 times", "twice": "2 times", "thrice": "3 times"}
 _AND_HALF = re.compile(rf"\b(an?|\d+)\s+({WORD_UNIT})\s+and\s+a\s+(half|quarter)\b", re.I)
 _ONE_UNIT = re.compile(
     rf"\b(within|for|after|in|about|over|under|than|least|most|takes?|lasts?|only|every)\s+an?\s+(?={WORD_UNIT})", re.I
@@ -55,6 +68,8 @@ def with_digits(text: str) -> str:
     text = _GLYPH.sub(lambda found: _mixed(found.group(1), *_GLYPHS[found.group(2)].split("/")), text)
     text = _MIXED.sub(lambda found: _mixed(found.group(1), found.group(2), found.group(3)), text)
     text = _DOZEN.sub(_dozen, text)
+    text = _OFTEN.sub(_often, text)
+    text = _FRACTION.sub(_fraction, text)
     text = _WORDS.sub(_number, text)
     text = _AND_HALF.sub(_unit_and_half, text)
     text = _PART_OF.sub(_part, text)
@@ -105,6 +120,20 @@ def _value(words: list[str]) -> int:
         else:
             part += _VALUES[word]
     return total + part
+
+
+def _often(found: re.Match[str]) -> str:
+    times = _TIMES.get(found["times"].lower(), found["times"])
+    return f"{times} a {_EACH[found['each'].lower()]}" if found["each"] else f"{times} "
+
+
+def _fraction(found: re.Match[str]) -> str:
+    """Two thirds, or a third of something; a third boat and the third are ordinals."""
+    above = found["above"].lower()
+    count = 1 if above in ("a", "an") else int(above) if above.isdigit() else _VALUES.get(above, 0)
+    if not 0 < count < 10 or (count == 1 and found["of"] is None) or (count > 1 and not found["s"]):
+        return found.group()
+    return _written(Fraction(count, _PART_NAMES.index(found["below"].lower()) + 2))
 
 
 def _dozen(found: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""Reads the quantities of a text: numbers with units, ranges, times of day, dates, money, ratios, ordinals.
+"""Reads the quantities of a text: numbers with units, ranges, rates, times of day, weekdays, dates, money, ratios, ordinals.
 
 Values are exact fractions in the base unit of their kind, so 1.5 m equals 150 cm and 90 minutes equal 1.5 hours, while "1.5 m" is
 not "15 m" and "2,640 litres" are not "2,640 kW". Digits inside a code or name (STP-144, 7-330, v1.2.3) are no quantities: they
@@ -9,29 +9,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from lorag.pipeline.evaluation.bounds import SIDED, bound_of, side_of
 from lorag.pipeline.evaluation.number_words import with_digits
-from lorag.pipeline.evaluation.units import PAIRS, SIGNS, UNIT, Unit, unit_named
+from lorag.pipeline.evaluation.quantity import NUMBER, ORDINAL, RATIO, Quantity, one
+from lorag.pipeline.evaluation.times import (
+    DAY,
+    HALF_DAY,
+    MONTH,
+    TIME,
+    WEEKDAYS,
+    YEAR,
+    clock,
+    decade,
+    month_day,
+    named_hour,
+    spoken_time,
+    weekday,
+)
+from lorag.pipeline.evaluation.units import PAIRS, SIGNS, UNIT, WORD_UNIT, Unit, unit_named
 
-NUMBER, CLOCK, DATE, ORDINAL, RATIO = "number", "clock", "date", "ordinal", "ratio"
 PLACE = "\x02"
 """Stands in `Reading.rest` where a quantity was."""
-
-
-@dataclass(frozen=True, slots=True)
-class Quantity:
-    """`low` to `high` (equal unless it is a range) in the base unit of `kind`; `written` are both as they were written.
-
-    A date is month · 100 + day, day 0 for a month alone, with its `year` if it was given. A time of day is in seconds.
-    """
-
-    kind: str
-    low: Fraction
-    high: Fraction
-    written: tuple[Fraction, Fraction]
-    year: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,15 @@ def read_quantities(text: str) -> Reading:
     rest, found = with_digits(_RESERVED.sub(" ", text)), dict[int, Quantity]()
     for pattern, read in _RULES:
         rest = pattern.sub(lambda match, read=read: _take(match, read, found), rest)  # type: ignore[misc]
-    order = [int(each.group(1)) for each in _HELD.finditer(rest)]
-    return Reading(tuple(found[key] for key in order), _HELD.sub(f" {PLACE} ", rest))
+    placed = [(found[int(each.group(1))], rest[: each.start()], rest[each.end() :]) for each in _HELD.finditer(rest)]
+    return Reading(tuple(_placed(*each) for each in placed), _HELD.sub(f" {PLACE} ", rest))
+
+
+def _placed(quantity: Quantity, before: str, after: str) -> Quantity:
+    """The quantity with what the words beside it say."""
+    if quantity.low != quantity.high:
+        return quantity
+    return replace(quantity, bound=bound_of(before, after), side=side_of(after) if quantity.kind in SIDED else 0)
 
 
 _RESERVED = re.compile(f"[{PLACE}\ue000\ue001÷]")
@@ -72,22 +80,9 @@ _SCALE = r"(?:\s+(?P<scale>hundred|thousand|million|billion))?"
 _GAP = r"(?:\s?|-)"
 _PER = rf"(?:\s*(?:/|\bper\b|\ban?\b)\s*(?P<per>{UNIT}))?"
 _TO = r"\s*(?:[-–—]|±|\bto\b)\s*"
-_MONTHS = {
-    name: number
-    for number, names in enumerate(
-        (
-            "January Jan", "February Feb", "March Mar", "April Apr", "May", "June Jun", "July Jul", "August Aug",
-            "September Sept Sep", "October Oct", "November Nov", "December Dec",
-        ),
-        1,
-    )
-    for name in names.split()
-}  # fmt: skip
-_MONTH = rf"(?P<month>{'|'.join(sorted(_MONTHS, key=len, reverse=True))})\b\.?"
-_DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
-_YEAR = r"(?:,?\s+(?P<year>(?:1[5-9]|20|21)\d\d)(?![\d:.]\d|\w))?"
-_TIME = r"(?P<hour>\d{1,2})(?:[:.](?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?)?"
-_HALF_DAY = r"\s*(?P<half>[ap])\.?m\b\.?"
+
+
+_LETTERS = {"k": "thousand", "K": "thousand", "m": "million", "M": "million", "mn": "million", "bn": "billion"}
 
 
 def _value(text: str, scale: str | None = None) -> Fraction:
@@ -96,11 +91,6 @@ def _value(text: str, scale: str | None = None) -> Fraction:
     if below and not int(below):
         return Fraction(above)
     return Fraction(above) / int(below or 1) * times
-
-
-def _one(kind: str, value: Fraction, written: Fraction | None = None, year: int | None = None) -> Quantity:
-    shown = value if written is None else written
-    return Quantity(kind, value, value, (shown, shown), year)
 
 
 def _in_unit(low: Fraction, high: Fraction, unit: Unit, per: Unit | None) -> Quantity:
@@ -132,7 +122,7 @@ def _compound(match: re.Match[str]) -> Quantity | None:
     if large.kind != small.kind or large.kind not in ("time", "months", "mass", "length") or large.factor <= small.factor:
         return None
     first, then = _value(match["first"]), _value(match["then"])
-    return _one(large.kind, first * large.factor + then * small.factor, first)
+    return one(large.kind, first * large.factor + then * small.factor, first)
 
 
 def _listed(match: re.Match[str]) -> Quantity:
@@ -155,40 +145,23 @@ def _bare_span(match: re.Match[str]) -> Quantity | None:
 
 
 def _money(match: re.Match[str]) -> Quantity:
-    ends = sorted((_value(match["low"], match["scale"]), _value(match["high"] or match["low"], match["scale"])))
+    scale = _LETTERS[match["letter"]] if match["letter"] else match["scale"]
+    ends = sorted((_value(match["low"], scale), _value(match["high"] or match["low"], scale)))
     ends = [-end for end in reversed(ends)] if match["sign"] else ends
     return Quantity(SIGNS[match["money"]], ends[0], ends[1], (ends[0], ends[1]))
 
 
-def _clock(match: re.Match[str]) -> Quantity | None:
-    parts = match.groupdict()
-    hour, minute, second = (int(parts.get(name) or 0) for name in ("hour", "minute", "second"))
-    if half := parts.get("half"):
-        if not 1 <= hour <= 12:
-            return None
-        hour = hour % 12 + (12 if half.lower() == "p" else 0)
-    if hour > 24 or minute > 59:
+def _rate(match: re.Match[str]) -> Quantity | None:
+    """A number of times a day, a week or a year."""
+    value, per = _value(match["number"], match["scale"]), unit_named(match["per"])
+    if per.kind not in ("time", "months"):
         return None
-    return _one(CLOCK, Fraction((hour * 3600 + minute * 60 + second) % 86_400))
-
-
-def _named_hour(match: re.Match[str]) -> Quantity:
-    return _one(CLOCK, Fraction(0 if match.group().lower() == "midnight" else 43_200))
-
-
-def _month_day(match: re.Match[str]) -> Quantity | None:
-    parts = match.groupdict()
-    month = parts["month"]
-    number, day = int(month) if month.isdigit() else _MONTHS[month], int(parts.get("day") or 0)
-    if not (1 <= number <= 12 and day <= 31):
-        return None
-    year = parts.get("year")
-    return _one(DATE, Fraction(number * 100 + day), Fraction(day or 0), int(year) if year else None)
+    return Quantity(f"{NUMBER}/{per.kind}", value / per.factor, value / per.factor, (value, value))
 
 
 def _ratio(match: re.Match[str]) -> Quantity | None:
     below = _value(match["below"])
-    return _one(RATIO, _value(match["above"]) / below) if below else None
+    return one(RATIO, _value(match["above"]) / below) if below else None
 
 
 _ORDINAL_NAMES = "third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth"
@@ -201,48 +174,59 @@ _ROMAN = {"I": 1, "V": 5, "X": 10, "L": 50}
 
 def _ordinal(match: re.Match[str]) -> Quantity:
     word = match.group().lower()
-    return _one(ORDINAL, Fraction(_ORDINALS[word] if word in _ORDINALS else int(match["number"])))
+    return one(ORDINAL, Fraction(_ORDINALS[word] if word in _ORDINALS else int(match["number"])))
 
 
 def _roman(match: re.Match[str]) -> Quantity:
     values = [_ROMAN[letter] for letter in match["roman"]]
     total = sum(-value if value < after else value for value, after in zip(values, [*values[1:], 0], strict=True))
-    return _one(NUMBER, Fraction(total))
+    return one(NUMBER, Fraction(total))
 
 
 def _bare(match: re.Match[str]) -> Quantity:
-    return _one(NUMBER, _value(match["number"], match["scale"]))
+    return one(NUMBER, _value(match["number"], match["scale"]))
 
 
 Rule = tuple[re.Pattern[str], Callable[[re.Match[str]], Quantity | None]]
 _FROM = r"(?:\b(?:from|between)\s+)?"
 _RULES: tuple[Rule, ...] = (
-    (re.compile(rf"{_BEFORE}(?P<year>\d{{4}})-(?P<month>\d\d)-(?P<day>\d\d)(?!\d|-\w)"), _month_day),
-    (re.compile(rf"{_BEFORE}(?P<day>\d{{1,2}})\.(?P<month>\d{{1,2}})\.(?P<year>(?:19|20)\d\d)(?!\d)"), _month_day),
+    (re.compile(rf"{_BEFORE}(?P<decade>(?:19|20)\d0)['’]?s\b|(?<=\bthe\s)(?P<early>1[5-8]\d0)['’]?s\b"), decade),
+    (
+        re.compile(
+            rf"(?:\ba\s+)?(?<![\w.:,÷-])(?P<part>half(?=\s+past)|quarter|\d{{1,2}}(?:\s+minutes|(?=\s+past)))\s+(?P<way>past|to)\s+"
+            rf"(?P<hour>\d{{1,2}})(?![\w:÷]|[.,]\d|\s*{UNIT})(?:{HALF_DAY})?",
+            re.I,
+        ),
+        spoken_time,
+    ),
+    (re.compile(rf"{_BEFORE}(?P<year>\d{{4}})-(?P<month>\d\d)-(?P<day>\d\d)(?!\d|-\w)"), month_day),
+    (re.compile(rf"{_BEFORE}(?P<day>\d{{1,2}})\.(?P<month>\d{{1,2}})\.(?P<year>(?:19|20)\d\d)(?!\d)"), month_day),
     # "8–10 May" and "14 and 15 September": the first day stands before the month too
     (
         re.compile(
-            rf"{_BEFORE}{_DAY}(?=\s*(?:[-–—]|\bto\b|\band\b|\bor\b|,)\s*\d{{1,2}}(?:st|nd|rd|th)?\s+(?:of\s+)?{_MONTH}{_YEAR})"
+            rf"{_BEFORE}{DAY}(?=\s*(?:[-–—]|\bto\b|\band\b|\bor\b|,)\s*\d{{1,2}}(?:st|nd|rd|th)?\s+(?:of\s+)?{MONTH}{YEAR})"
         ),
-        _month_day,
+        month_day,
     ),
-    (re.compile(rf"(?<!\d){_HOLD}(?<![\w.,:])\b{_DAY}\s+(?:of\s+)?{_MONTH}{_YEAR}"), _month_day),
-    (re.compile(rf"\b{_MONTH}\s+{_DAY}(?![\d:]|\.\d|,\d)(?!\s*{UNIT}){_YEAR}"), _month_day),
-    (re.compile(rf"\b{_MONTH}\s+(?P<year>(?:19|20)\d\d)\b"), _month_day),
+    (re.compile(rf"(?<!\d){_HOLD}(?<![\w.,:])\b{DAY}\s+(?:of\s+)?{MONTH}{YEAR}"), month_day),
+    (re.compile(rf"\b{MONTH}\s+{DAY}(?![\d:]|\.\d|,\d)(?!\s*{UNIT}){YEAR}"), month_day),
+    (re.compile(rf"\b{MONTH}\s+(?P<year>(?:19|20)\d\d)\b"), month_day),
+    # the weekday beside a date says nothing of its own
+    (re.compile(rf"\b(?P<weekday>{'|'.join(WEEKDAYS)})s?\b(?!,?\s+(?:the\s+)?\ue000)", re.I), weekday),
     # "from 5 to 6 pm": the first hour is of the same half of the day
     (
-        re.compile(rf"{_BEFORE}(?P<hour>\d{{1,2}})(?=\s*(?:[-–—]|\bto\b|\band\b)\s*\d{{1,2}}(?:[:.]\d\d)?{_HALF_DAY})", re.I),
-        _clock,
+        re.compile(rf"{_BEFORE}(?P<hour>\d{{1,2}})(?=\s*(?:[-–—]|\bto\b|\band\b)\s*\d{{1,2}}(?:[:.]\d\d)?{HALF_DAY})", re.I),
+        clock,
     ),
-    (re.compile(rf"{_BEFORE}{_TIME}{_HALF_DAY}", re.I), _clock),
-    (re.compile(rf"{_HOLD}(?<![\w.:/])(?P<hour>[01]?\d|2[0-4]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?(?![\d:])"), _clock),
-    (re.compile(rf"{_BEFORE}(?P<hour>[01]\d|2[0-3])(?P<minute>[0-5]\d)\s*(?:hrs?|h)\b"), _clock),
-    (re.compile(rf"{_BEFORE}(?P<hour>\d{{1,2}})\s+o'clock\b", re.I), _clock),
-    (re.compile(r"\b(?:noon|midday|midnight)\b", re.I), _named_hour),
+    (re.compile(rf"{_BEFORE}{TIME}{HALF_DAY}", re.I), clock),
+    (re.compile(rf"{_HOLD}(?<![\w.:/])(?P<hour>[01]?\d|2[0-4]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?(?![\d:])"), clock),
+    (re.compile(rf"{_BEFORE}(?P<hour>[01]\d|2[0-3])(?P<minute>[0-5]\d)\s*(?:hrs?|h)\b"), clock),
+    (re.compile(rf"{_BEFORE}(?P<hour>\d{{1,2}})\s+o'clock\b", re.I), clock),
+    (re.compile(r"\b(?:noon|midday|midnight)\b", re.I), named_hour),
     (
         re.compile(
             rf"(?P<sign>(?<!\w)-)?(?<!\w)(?P<money>[£€$]|(?:M|GBP|EUR)(?=\s|\d+[.,]\d))\s?(?P<low>{_DIGITS})"
-            rf"(?:{_TO}(?P<high>{_DIGITS}))?{_SCALE}(?![\w÷])"
+            rf"(?:{_TO}(?P<high>{_DIGITS}))?(?:{_SCALE}|(?P<letter>{'|'.join(_LETTERS)}))(?![\w÷]|[.,]\d)"
         ),
         _money,
     ),
@@ -270,6 +254,12 @@ _RULES: tuple[Rule, ...] = (
         _listed,
     ),
     (re.compile(rf"{_BEFORE}(?P<number>{_NUM}){_SCALE}{_GAP}(?P<unit>{UNIT}){_PER}"), _measure),
+    (
+        re.compile(
+            rf"{_BEFORE}(?P<number>{_NUM}){_SCALE}(?:\s+times)?\s*(?:/|\b(?:per|an?|each|every)\b)\s*(?P<per>{WORD_UNIT})", re.I
+        ),
+        _rate,
+    ),
     (re.compile(rf"\bbetween\s+{_BEFORE}(?P<low>{_NUM})\s+and\s+(?P<high>{_NUM}){_AFTER}"), _bare_span),
     (re.compile(rf"{_FROM}{_BEFORE}(?P<low>{_NUM}){_TO}(?P<high>{_NUM}){_AFTER}"), _bare_span),
     (re.compile(rf"{_BEFORE}(?P<number>\d+)(?:st|nd|rd|th)\b|\b(?:{'|'.join(_ORDINALS)})\b", re.I), _ordinal),

@@ -12,11 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from lorag.pipeline.evaluation.quantities import CLOCK, DATE, NUMBER, PLACE, Quantity, Reading, read_quantities
+from lorag.pipeline.evaluation.quantities import PLACE, Reading, read_quantities
+from lorag.pipeline.evaluation.quantity import CLOCK, DATE, DECADE, NUMBER, WEEKDAY, Quantity
 from lorag.pipeline.evaluation.text import normalize_answer
 from lorag.pipeline.evaluation.units import UNIT, unit_named
 
 DEGREE, TEMPERATURE = "degree", "temperature"
+NO_PLAIN_NUMBERS = frozenset({DATE, WEEKDAY, DECADE})
+"""Kinds that no number without a unit equals."""
+
 RIGHT_F1 = 0.5
 """An answer is right from this F1 on, if it contradicts no quantity."""
 
@@ -36,8 +40,14 @@ def same(left: Quantity, right: Quantity) -> bool:
     if CLOCK in kinds and NUMBER in kinds:
         clock, number = (left, right) if left.kind == CLOCK else (right, left)
         return _as_time(number) == clock.low
-    loose = (NUMBER in kinds and DATE not in kinds) or kinds == {DEGREE, TEMPERATURE}
+    loose = (NUMBER in kinds and kinds.isdisjoint(NO_PLAIN_NUMBERS)) or kinds == {DEGREE, TEMPERATURE}
     return loose and left.written == right.written
+
+
+def agrees(left: Quantity, right: Quantity) -> bool:
+    """Whether two answers to one question say the same: one value, and not "at least" beside "at most" or "before" beside
+    "after". A source may state a limit from its other side ("refused under 5 kg"), so `states` does not ask for this."""
+    return same(left, right) and left.bound * right.bound >= 0 and left.side * right.side >= 0
 
 
 def _as_time(number: Quantity) -> int | None:
@@ -59,6 +69,8 @@ def states(source: Reading, claim: Quantity) -> bool:
 
 
 def _states(stated: Quantity, claim: Quantity) -> bool:
+    if stated.kind in (WEEKDAY, DECADE):
+        return same(stated, claim)
     if stated.kind == claim.kind == DATE:
         days = claim.low == stated.low or (claim.low % 100 == 0 and claim.low == stated.low - stated.low % 100)
         return days and claim.year in (None, stated.year)
@@ -105,6 +117,11 @@ class _Tokens:
     @property
     def quantities(self) -> list[Quantity]:
         return [each for each in self.items if isinstance(each, Quantity)]
+
+    @property
+    def codes(self) -> list[str]:
+        """Words with digits: names, versions, and values that no rule reads."""
+        return [word for word in self.words if any(letter.isdigit() for letter in word)]
 
 
 @lru_cache(maxsize=4096)
@@ -153,17 +170,27 @@ def _is_right(given: _Tokens, gold: _Tokens) -> bool:
 
 
 def _contradicts(given: _Tokens, gold: _Tokens) -> bool:
-    """Whether each side has a quantity that the other lacks: one stands where another should. A missing or a further quantity
-    alone is no contradiction; F1 prices it."""
-    shared = _shared(given.quantities, gold.quantities)
-    return shared < len(given.quantities) and shared < len(gold.quantities)
+    """Whether each side has a quantity or a code that the other lacks: one stands where another should. A missing or a further
+    one alone is no contradiction; F1 prices it. A quantity is a code's equal if it has the same digits ("7" and "7a")."""
+    left, right = _unpaired(given.quantities, gold.quantities)
+    here, there = Counter(given.codes) - Counter(gold.codes), Counter(gold.codes) - Counter(given.codes)
+    for quantities, codes in ((left, there), (right, here)):
+        for each in [*quantities]:
+            if alike := next((code for code in codes.elements() if _digits(code) == _digits(str(each.written[0]))), None):
+                quantities.remove(each)
+                codes -= Counter([alike])
+    return bool(left or here) and bool(right or there)
+
+
+def _digits(text: str) -> str:
+    return "".join(letter for letter in text if letter.isdigit())
 
 
 def _equal(left: _Tokens, right: _Tokens) -> bool:
     if len(left.items) != len(right.items):
         return False
     pairs = zip(left.items, right.items, strict=True)
-    return all(same(a, b) if isinstance(a, Quantity) and isinstance(b, Quantity) else a == b for a, b in pairs)
+    return all(agrees(a, b) if isinstance(a, Quantity) and isinstance(b, Quantity) else a == b for a, b in pairs)
 
 
 def _f1(given: _Tokens, gold: _Tokens) -> float:
@@ -174,16 +201,20 @@ def _f1(given: _Tokens, gold: _Tokens) -> float:
 
 
 def _shared(left: Sequence[Quantity], right: Sequence[Quantity]) -> int:
-    """The most pairs of equal quantities, each used once: exact kinds first, then loose ones."""
-    rest, found = list(right), 0
+    """The most pairs of equal quantities, each used once."""
+    return len(left) - len(_unpaired(left, right)[0])
+
+
+def _unpaired(left: Sequence[Quantity], right: Sequence[Quantity]) -> tuple[list[Quantity], list[Quantity]]:
+    """What is left of both sides without the pairs of equal quantities: exact kinds are paired first, then loose ones."""
+    rest = list(right)
     for exact in (True, False):
         unpaired = []
         for each in left:
-            match = next((other for other in rest if same(each, other) and (not exact or each.kind == other.kind)), None)
+            match = next((other for other in rest if agrees(each, other) and (not exact or each.kind == other.kind)), None)
             if match is None:
                 unpaired.append(each)
             else:
                 rest.remove(match)
-                found += 1
         left = unpaired
-    return found
+    return list(left), rest

@@ -12,7 +12,8 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from lorag.pipeline.evaluation.quantities import NUMBER, PLACE, Reading, read_quantities
+from lorag.pipeline.evaluation.quantities import PLACE, Reading, read_quantities
+from lorag.pipeline.evaluation.quantity import NUMBER
 from lorag.pipeline.evaluation.quantity_match import states
 from lorag.pipeline.evaluation.rewrites import named_entities
 from lorag.pipeline.evaluation.text import normalize_answer

@@ -41,6 +41,7 @@ volume        1/100000    cl                 centilitre centilitres
 mass          1           kg                 kilo kilos kilogram kilograms kilogramme kilogrammes
 mass          1/1000      g                  gram grams gramme grammes
 mass          1/1000000   mg                 milligram milligrams
+mass          1/1000000000 µg,μg             microgram micrograms
 mass          1000        t                  tonne tonnes metric·ton metric·tons
 mass          45359237/100000000 lb,lbs      -
 time          1           s,sec,secs         second seconds
@@ -61,8 +62,10 @@ speed         1852/3600   kn,kt,kts          knot knots
 speed         1000/3600   km/h,kph,kmh       -
 speed         1609344/3600000 mph            -
 power         1           W                  watt watts
+power         1/1000      mW                 milliwatt milliwatts
 power         1000        kW                 kilowatt kilowatts
 power         1000000     MW                 megawatt megawatts
+power         1000000000  GW                 gigawatt gigawatts
 power         7457/10     hp                 horsepower
 energy        1           J                  joule joules
 energy        1000        kJ                 kilojoule kilojoules
@@ -90,6 +93,7 @@ resistance    1000000     MΩ                 megohm megohms
 frequency     1           Hz                 hertz
 frequency     1000        kHz                kilohertz
 frequency     1000000     MHz                megahertz
+frequency     1000000000  GHz                gigahertz
 rotation      1           rpm,rev/min,r/min  revolutions·per·minute revs·per·minute
 sound         1           dB,dBA,dB(A)       decibel decibels
 light         1           lx                 lux

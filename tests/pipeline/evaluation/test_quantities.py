@@ -35,6 +35,22 @@ from lorag.pipeline.evaluation.quantity_match import is_right_answer, quantity_f
         ("March 2027", "date", 300, 300),
         ("1st", "ordinal", 1, 1),
         ("thirty-one", "number", 31, 31),
+        ("two thirds", "number", Fraction(2, 3), Fraction(2, 3)),
+        ("a quarter of them", "number", Fraction(1, 4), Fraction(1, 4)),
+        ("£2.5m", "money £", 2_500_000, 2_500_000),
+        ("€7k", "money €", 7_000, 7_000),
+        ("half past ten", "clock", 37_800, 37_800),
+        ("a quarter to nine", "clock", 31_500, 31_500),
+        ("ten past six pm", "clock", 65_400, 65_400),
+        ("on Fridays", "weekday", 5, 5),
+        ("Friday, 8 May 2026", "date", 508, 508),  # the weekday of a date is no value of its own
+        ("the 1990s", "decade", 1990, 1990),
+        ("the 1800s", "decade", 1800, 1800),
+        ("1800s", "time", 1800, 1800),
+        ("twice a day", "number/time", Fraction(2, 86_400), Fraction(2, 86_400)),
+        ("three times weekly", "number/time", Fraction(3, 604_800), Fraction(3, 604_800)),
+        ("5/day", "number/time", Fraction(5, 86_400), Fraction(5, 86_400)),
+        ("20 µg", "mass", Fraction(20, 10**9), Fraction(20, 10**9)),
     ],
 )
 def test_values(text: str, kind: str, low: float | Fraction, high: float | Fraction) -> None:
@@ -80,6 +96,11 @@ EQUAL = (
     ("M 5.00", "5 marks"),
     ("50p", "£0.50"),
     ("36 km/h", "10 m/s"),
+    ("half past ten", "10:30"),
+    ("twice daily", "2 times a day"),
+    ("Fridays", "friday"),
+    ("$2bn", "2 billion dollars"),
+    ("three-quarters", "3 quarters"),
 )
 DIFFERENT = (
     ("1.5 m", "15 m"),
@@ -107,6 +128,16 @@ DIFFERENT = (
     ("12 months", "12 minutes"),
     ("thirty", "thirteen"),
     ("5 °C", "5 °F"),
+    ("£2.5m", "£2.9m"),
+    ("£2.5m", "£2"),
+    ("half past ten", "10:00"),
+    ("a quarter past nine", "a quarter to nine"),
+    ("Friday", "Saturday"),
+    ("Friday", "5"),
+    ("the 1990s", "1990"),
+    ("two thirds", "two fifths"),
+    ("5 a day", "5 a week"),
+    ("5 µg", "5 mg"),
 )
 
 
@@ -151,6 +182,8 @@ def test_codes_and_names_hold_no_quantity(text: str) -> None:
         ("from 10 to 12 of 148", "48", False),
         ("£1,500", "1,500", True),
         ("the 1st berth", "first", True),
+        ("the 1990s", "1990", False),
+        ("refused under 5 kg", "at least 5 kg", True),  # a limit from its other side
     ],
 )
 def test_what_a_text_states(source: str, claim: str, stated: bool) -> None:
@@ -177,6 +210,20 @@ def test_what_a_text_states(source: str, claim: str, stated: bool) -> None:
         ("form 7", ["Form seven", "x"], 1, 1, True),
         ("", ["x"], 0, 0, False),
         ("15th of May 2026", ["15 May"], 1, 1, True),
+        ("at least 5 kg", ["at most 5 kg"], 0, 2 * 1 / 6, False),
+        ("5 kg or more", ["5 kg or less"], 0, 2 * 1 / 6, False),
+        (">5 kg", ["<5 kg"], 0, 0, False),
+        ("not before 10:00", ["after 10:00"], 0, 2 * 1 / 5, False),  # F1 alone: a negation turns the bound
+        ("no more than 5 kg", ["more than 5 kg"], 0, 2 * 2 / 7, False),
+        ("5 kg", ["at most 5 kg"], 0, 2 / 4, True),
+        ("before 10:00", ["after 10:00"], 0, 0, False),
+        ("10 minutes before departure", ["10 minutes after departure"], 0, 2 * 1 / 6, False),
+        ("on Monday at 10:00", ["on Tuesday at 10:00"], 0, 2 * 3 / 8, False),
+        ("berth STP-144", ["berth STP-145"], 0, 2 / 4, False),
+        ("berth STP-144", ["the berth STP-144"], 1, 1, True),
+        ("Rule 7(a)", ["rule 7a"], 0, 2 / 4, True),  # the same digits, read as a number here and as a code there
+        ("valve 3/4 open", ["valve 1/4 open"], 0, 2 * 2 / 6, False),
+        ("a 3-man crew", ["a 4-man crew"], 0, 2 / 4, False),
     ],
 )
 def test_answers_with_quantities(text: str, golds: list[str], match: float, f1: float, right: bool) -> None:

@@ -1,0 +1,52 @@
+"""Reads from the words beside a quantity whether it is a lower or an upper bound, and on which side of something it lies.
+
+"At least 5 kg" is not "at most 5 kg", nor is "10 minutes before departure" the same as "10 minutes after departure". Rules, not
+a model; pure text.
+"""
+
+from __future__ import annotations
+
+import re
+
+UP, DOWN = 1, -1
+SIDED = frozenset({"time", "months", "length"})
+"""Kinds of quantities that lie before or after, above or below something."""
+
+_MORE = (
+    r"at\s+(?:the\s+)?least|(?:more|greater|higher|larger|longer|older|later|further)\s+than|(?:an?\s+|the\s+)?minimum(?:\s+of)?"
+    r"|over|above|after|beyond|exceed(?:s|ed|ing)?|upwards?\s+of|from|since"
+)
+_LESS = (
+    r"at\s+(?:the\s+)?most|(?:less|fewer|lower|smaller|shorter|younger|earlier|sooner)\s+than|(?:an?\s+|the\s+)?maximum(?:\s+of)?"
+    r"|under|below|before|until|till|up\s+to|within"
+)
+_BEFORE_IT = re.compile(
+    rf"(?:(?P<not>\b(?:not?|never|cannot)|n't)\s+(?:(?:be|to|have)\s+)*)?\b(?:(?P<more>{_MORE})|(?P<less>{_LESS}))"
+    r"\s+(?:(?:about|the|an?|around)\s+)?$",
+    re.IGNORECASE,
+)
+_SIGN = re.compile(r"(?P<sign>[<>]=?|[≤≥])\s*$")
+_OR = r"^[\s,]*(?:or|and)\s+"
+_OR_MORE = re.compile(
+    rf"{_OR}(?:more|over|above|longer|later|older|greater|higher|upwards?|after)\b|^\s*(?:at\s+(?:the\s+)?least|minimum)\b", re.I
+)
+_OR_LESS = re.compile(
+    rf"{_OR}(?:less|fewer|under|below|shorter|earlier|younger|lower|before)\b|^\s*(?:at\s+(?:the\s+)?most|maximum)\b", re.I
+)
+_LATER = re.compile(r"^\s+(?:after|later|above|over)\b", re.IGNORECASE)
+_EARLIER = re.compile(r"^\s+(?:before|earlier|prior\s+to|below|under|beneath)\b", re.IGNORECASE)
+
+
+def bound_of(before: str, after: str) -> int:
+    """Of the text on both sides of a quantity: `UP` if it is at least or more than that, `DOWN` if at most or less, else 0."""
+    if sign := _SIGN.search(before):
+        return UP if sign["sign"][0] in ">≥" else DOWN
+    if found := _BEFORE_IT.search(before):
+        bound = UP if found["more"] else DOWN
+        return -bound if found["not"] else bound
+    return UP if _OR_MORE.match(after) else DOWN if _OR_LESS.match(after) else 0
+
+
+def side_of(after: str) -> int:
+    """Of the text behind a quantity: `UP` if it is one after or above something, `DOWN` if before or below it, else 0."""
+    return UP if _LATER.match(after) else DOWN if _EARLIER.match(after) else 0

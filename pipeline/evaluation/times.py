@@ -1,0 +1,77 @@
+"""Patterns of dates, weekdays, decades and times of day, and how their matches are read."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+from lorag.pipeline.evaluation.quantity import CLOCK, DATE, DECADE, WEEKDAY, Quantity, one
+
+MONTHS = {
+    name: number
+    for number, names in enumerate(
+        (
+            "January Jan", "February Feb", "March Mar", "April Apr", "May", "June Jun", "July Jul", "August Aug",
+            "September Sept Sep", "October Oct", "November Nov", "December Dec",
+        ),
+        1,
+    )
+    for name in names.split()
+}  # fmt: skip
+MONTH = rf"(?P<month>{'|'.join(sorted(MONTHS, key=len, reverse=True))})\b\.?"
+DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
+YEAR = r"(?:,?\s+(?P<year>(?:1[5-9]|20|21)\d\d)(?![\d:.]\d|\w))?"
+WEEKDAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+TIME = r"(?P<hour>\d{1,2})(?:[:.](?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?)?"
+HALF_DAY = r"\s*(?P<half>[ap])\.?m\b\.?"
+
+
+def clock(match: re.Match[str]) -> Quantity | None:
+    """A time of day in digits; None for an hour or a minute that no day has."""
+    parts = match.groupdict()
+    hour, minute, second = (int(parts.get(name) or 0) for name in ("hour", "minute", "second"))
+    if half := parts.get("half"):
+        if not 1 <= hour <= 12:
+            return None
+        hour = hour % 12 + (12 if half.lower() == "p" else 0)
+    if hour > 24 or minute > 59:
+        return None
+    return one(CLOCK, Fraction((hour * 3600 + minute * 60 + second) % 86_400))
+
+
+def spoken_time(match: re.Match[str]) -> Quantity | None:
+    """A time of day in words: half past ten, a quarter to nine, 10 minutes past 6 pm."""
+    part, hour = match["part"].split()[0].lower(), int(match["hour"])
+    minutes = {"half": 30, "quarter": 15}.get(part) or int(part)
+    if hour > 24 or minutes > 59:
+        return None
+    if match["half"]:
+        hour = hour % 12 + (12 if match["half"].lower() == "p" else 0)
+    seconds = hour * 3600 + minutes * (60 if match["way"].lower() == "past" else -60)
+    return one(CLOCK, Fraction(seconds % 86_400))
+
+
+def weekday(match: re.Match[str]) -> Quantity:
+    """Monday is 1."""
+    return one(WEEKDAY, Fraction(WEEKDAYS.index(match["weekday"].lower()) + 1))
+
+
+def decade(match: re.Match[str]) -> Quantity:
+    """The 1990s, by their first year."""
+    return one(DECADE, Fraction(match["decade"] or match["early"]))
+
+
+def named_hour(match: re.Match[str]) -> Quantity:
+    """Noon, midday or midnight."""
+    return one(CLOCK, Fraction(0 if match.group().lower() == "midnight" else 43_200))
+
+
+def month_day(match: re.Match[str]) -> Quantity | None:
+    """A date, or a month of a year; None for a month or day that no year has."""
+    parts = match.groupdict()
+    month = parts["month"]
+    number, day = int(month) if month.isdigit() else MONTHS[month], int(parts.get("day") or 0)
+    if not (1 <= number <= 12 and day <= 31):
+        return None
+    year = parts.get("year")
+    return one(DATE, Fraction(number * 100 + day), Fraction(day or 0), int(year) if year else None)
