@@ -121,9 +121,16 @@ def test_a_sentence_is_scored_by_its_nuggets_alone() -> None:
         quotes=("Up to 88 per cent is allowed once a week, for balancing",),
         sentence=True,
     )
-    for text, held in (("Yes, 88 % at most", 1), ("up to 86 per cent once a week", 0), ("No, at most 88 %", 0), ("yes", 0)):
+    for text, held, right in (
+        ("Yes, 88 % at most, once a week", 1, 1),
+        ("Yes, 88 % at most", 1 / 2, 0),  # how often is a fact too
+        ("up to 86 per cent once a week", 1 / 2, 0),
+        ("up to 86 per cent twice a week", 0, 0),
+        ("No, at most 88 %", 0, 0),
+        ("yes", 0, 0),
+    ):
         found = values(gold, answer(text, "gold"), "gold")
-        assert found[VITAL_NUGGETS] == found[RIGHT] == held
+        assert (found[VITAL_NUGGETS], found[RIGHT]) == (held, right)
         assert EM not in found and F1 not in found
     assert values(gold, REFUSED, "gold")[VITAL_NUGGETS] == 0
 
