@@ -1,4 +1,4 @@
-"""Citation marks in a reply: `[1]`, `[1][2]`, `[1, 2]`, `[1-3]`, `[1–3]`, `[1; 3]`, `[1 and 2]`, `[passage 1]`, `【1】`. Pure text.
+"""Citation marks in a reply: `[1]`, `[1][2]`, `[1, 2]`, `[1-3]`, `[1–3]`, `[1 and 2]`, `[passage 1]`, `【1】`. Pure text.
 
 A mark names passages by the numbers they were shown with. Whether such a passage was shown is for the caller to check.
 """
