@@ -300,7 +300,7 @@ class Project:
         after_configuration: str = "",
         qrels: str | Path | None = None,
     ) -> ComparedRuns:
-        """Compare two saved reports or run folders on the items that they share. One may be a run file of another system.
+        """Compare two saved reports or run folders on the items that they share. One may be another system's run file or log.
 
         `configuration` names the configuration to compare, `after_configuration` another one for the second run. `qrels` are
         judgments for a run file, if the saved run holds none. Raises InputError for a report that cannot be read, DataError for

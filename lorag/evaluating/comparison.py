@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lorag.evaluating.figures import METRICS
+from lorag.evaluating.outside_log import read_logged
 from lorag.evaluating.outside_run import read_outside
 from lorag.evaluating.saved_items import read_saved
 from lorag.pipeline.adapters.card import now_utc
@@ -16,6 +17,7 @@ from lorag.pipeline.evaluation.ablation import LOWER_IS_BETTER, OWN_METRIC
 from lorag.pipeline.evaluation.answers import CITATION_RECALL
 from lorag.pipeline.evaluation.comparison import RunComparison, compare_runs
 from lorag.pipeline.evaluation.error_analysis import Loss, LostPair, question_score, waterfall, worst
+from lorag.pipeline.evaluation.inspect_read import is_log
 from lorag.pipeline.evaluation.judge_metrics import task_f1, tasks_of
 from lorag.pipeline.evaluation.report.read import SavedRun, is_report
 from lorag.pipeline.evaluation.report.records import Comparison, EffectRow, LossTable, Provenance, Report
@@ -44,22 +46,27 @@ def compare_saved(
 ) -> ComparedRuns:
     """Read two reports or run folders and compare a configuration of each. Raises InputError.
 
-    One of the two may be a run file of another system, see `read_outside`; it has no configurations.
+    One of the two may be a run file of another system, see `read_outside`, or a log of Inspect, see `read_logged`; they have no
+    configurations.
     """
-    outside = tuple(path for path in (first, second) if not is_report(path))
+    outside = tuple(path for path in (first, second) if is_log(path) or not is_report(path))
     if outside == (first, second):
         raise InputError(
             f"{first} and {second} are run files; one of the two must be a saved run, whose documents group the items"
         )
-    if not outside and qrels is not None:
-        raise InputError("--qrels goes with a run file of another system; reports and run folders hold their own scores")
+    if qrels is not None and not (outside and not is_log(outside[0])):
+        raise InputError("--qrels goes with a run file of another system; reports, run folders and logs hold their own scores")
     if outside == (first,):
         after = read_saved(second, second_configuration)
-        before = read_outside(first, after, qrels)
+        before = _read_other(first, after, qrels)
     else:
         before = read_saved(first, first_configuration)
-        after = read_outside(second, before, qrels) if outside else read_saved(second, second_configuration)
+        after = _read_other(second, before, qrels) if outside else read_saved(second, second_configuration)
     return ComparedRuns(before, after, compare_runs(before, after, (*METRICS, *_task_metrics(before, after))))
+
+
+def _read_other(path: Path, saved: SavedRun, qrels: Path | None) -> SavedRun:
+    return read_logged(path, saved) if is_log(path) else read_outside(path, saved, qrels)
 
 
 def _task_metrics(first: SavedRun, second: SavedRun) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ def read_outside(path: Path, saved: SavedRun, qrels: Path | None = None) -> Save
         {},
         {},
         judged,
-        _notes(path, found, judged),
+        notes=_notes(path, found, judged),
     )
 
 

@@ -75,17 +75,23 @@ def _read_items(folder: Path, configuration: str) -> SavedRun:
             "rewrites": ScoreTable(tuple(_scored(row, row["outcome"]) for row in saved.rows if row["kind"] == "rewrite")),
         }
         judgments = tuple(_judged(row) for row in saved.rows if row["kind"] == "judgment")
-        qrels = gold_passages(saved.tests.values())
+        qrels, golds = gold_passages(saved.tests.values()), gold_answers(saved.tests.values())
     except (KeyError, TypeError, ValueError) as error:
         raise broken(saved.file, error) from error
     digests = {f"test/{name}": str(digest)[:16] for name, digest in data.items()}
-    return SavedRun(saved.file, folder.name, configuration, "", digests, scores, judgments, {}, {}, qrels)
+    return SavedRun(saved.file, folder.name, configuration, "", digests, scores, judgments, {}, {}, qrels, golds)
 
 
 def gold_passages(tests: Iterable[Row]) -> dict[str, dict[str, int]]:
     """The judgments of the test items that retrieval is scored on: relevance 1 for each gold passage."""
     asked = [row for row in tests if row["kind"] == "question" and row["answerable"] and row["passages"]]
     return {str(row["id"]): {str(each): 1 for each in row["passages"]} for row in asked}
+
+
+def gold_answers(tests: Iterable[Row]) -> dict[str, tuple[str, ...]]:
+    """The gold answers of the questions that have one."""
+    asked = [row for row in tests if row["kind"] == "question" and row["answerable"] and row["target"]]
+    return {str(row["id"]): tuple(map(str, row["target"])) for row in asked}
 
 
 def _rows(file: Path) -> list[Row]:

@@ -1,4 +1,4 @@
-"""`lorag eval compare`: two saved runs, or one and a run file of another system, item by item."""
+"""`lorag eval compare`: two saved runs, or one and a run file or log of another system, item by item."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ CONFIGURATION = "all adapters"
 
 def compare(
     first: Annotated[
-        Path, typer.Argument(metavar="A", help="A report (its folder, .json or .html), a run folder, or a TREC or ranx run file.")
+        Path,
+        typer.Argument(
+            metavar="A", help="A report (its folder, .json or .html), a run folder, a TREC or ranx run file, or an Inspect log."
+        ),
     ],
     second: Annotated[Path, typer.Argument(metavar="B", help="Another one, or the same with another --b.")],
     a: Annotated[str, typer.Option("--a", metavar="CONFIGURATION", help="Which of A's configurations.")] = CONFIGURATION,
@@ -34,7 +37,8 @@ def compare(
 ) -> None:
     """Compare two reports on the items they share: paired differences, what is more than noise, and what flipped.
 
-    One of the two may be a run file of another system, TREC text or ranx's .json: the gold passages score its rankings.
+    One of the two may be another system's: a run file, TREC text or ranx's .json, of which the gold passages score the rankings,
+    or a log of Inspect as .json, of which the gold answers score the outputs.
     """
     from lorag.pipeline.evaluation.report.write import write_report
     from lorag.project import Project

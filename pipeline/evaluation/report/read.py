@@ -30,7 +30,8 @@ from lorag.pipeline.storage.strict_json import build
 class SavedRun:
     """One configuration of an evaluation. `scores` by part (rewrites, retrieval, answers); `questions` and their `views` by id,
     both empty if the report does not show the configuration's answers. `qrels` are the gold passages of the questions that were
-    searched for, if they were saved. `notes` say how a run of another system was read."""
+    searched for, `golds` the gold answers of those that have one, both if they were saved. `notes` say how a run of another
+    system was read."""
 
     path: Path
     title: str
@@ -42,6 +43,7 @@ class SavedRun:
     questions: Mapping[str, QuestionView]
     views: Mapping[str, ChainView]
     qrels: Qrels = field(default_factory=dict)
+    golds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -77,6 +79,7 @@ def read_run(path: Path, configuration: str) -> SavedRun:
         judgments=next((table.items for table in results.labels if configuration in table.configurations), ()),
         questions={each.id: each for each in questions} if views else {},
         views=views,
+        golds={each.id: each.gold_answers for each in questions if each.answered and each.answerable},
     )
 
 
