@@ -32,6 +32,7 @@ from lorag.pipeline.one_thread import in_one_thread
 from lorag.pipeline.records import Query, Response, Speaker, Turn
 from lorag.pipeline.response_json import response_json
 from lorag.pipeline.retrieval.store import Filter
+from lorag.pipeline.shown_verdicts import is_judgment
 from lorag.pipeline.stage_callbacks import StageCallbacks
 from lorag.pipeline.stages.retriever import Retriever
 
@@ -71,10 +72,10 @@ def _turn(value: object) -> Turn:
 class ChainRunnable(Runnable[ChainInput, dict[str, Any]]):
     """The chain: question in, the dict of `response_json` out, with the passages as `documents` (see `shown_documents`).
 
-    A stream yields `{"delta": text}` for each piece of the reply, `{"stages": [record]}` as stages end, and last the whole
-    response. Their sum is the response with the raw reply under `delta`. Callbacks get each stage as a child run of the chain's
-    (see `StageCallbacks`). Calls raise as `Chain.ask`; in `batch` with `return_exceptions` each question's error is in its
-    place.
+    A stream yields `{"delta": text}` for each piece of the reply, `{"stages": [record]}` as stages end, without what the judge
+    says, and last the whole response. Their sum is the response with the raw reply under `delta`. Callbacks get each stage as a
+    child run of the chain's (see `StageCallbacks`). Calls raise as `Chain.ask`; in `batch` with `return_exceptions` each
+    question's error is in its place.
     """
 
     def __init__(self, chain: Chain) -> None:
@@ -152,7 +153,8 @@ class ChainRunnable(Runnable[ChainInput, dict[str, Any]]):
                     case TextDelta(text):
                         yield AddableDict(delta=text)
                     case StageDone(record):
-                        yield AddableDict(stages=[{"stage": record.stage, "seconds": record.seconds, "reply": record.reply}])
+                        said = "" if is_judgment(record) else record.reply
+                        yield AddableDict(stages=[{"stage": record.stage, "seconds": record.seconds, "reply": said}])
                     case Final(response):
                         yield AddableDict(_result(response))
 

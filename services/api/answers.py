@@ -228,8 +228,8 @@ class Envelope:
         return {**self._head(), "choices": choices, **({} if lorag is None else {"lorag": dict(lorag)})}
 
     def stage(self, record: StageRecord) -> dict[str, Any]:
-        """A chunk without text that reports a stage. A judge's label is sent with its probabilities."""
-        detail = {**record.detail, **({"label": record.reply} if "probabilities" in record.detail else {})}
+        """A chunk without text that reports a stage. The judge's label comes in the last chunk, if it may be shown."""
+        detail = {name: value for name, value in record.detail.items() if name != "probabilities"}
         seconds = round(record.seconds, 6)
         stage = {
             "name": record.stage,

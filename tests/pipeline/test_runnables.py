@@ -179,6 +179,8 @@ def test_stream_chunks_add_up_to_the_response() -> None:
     chunks = list(runnable().stream("Kell?"))
     assert [c["delta"] for c in chunks if "delta" in c] == ["4", " m", " [1]"]
     assert [s["stage"] for c in chunks if "stages" in c for s in c["stages"]] == ["rewrite", "retrieve", "synthesize", "support"]
+    said = {s["stage"]: s["reply"] for c in chunks if "stages" in c for s in c["stages"]}
+    assert said["synthesize"] == "4 m [1]" and said["support"] == "", "the judge's label comes last, if it may be shown"
     assert list(chunks[-1])[:3] == ["question", "rewrite", "answer"]
     whole = functools.reduce(lambda a, b: a + b, chunks)  # type: ignore[arg-type, return-value]
     assert (whole["delta"], whole["answer"], len(whole["stages"])) == ("4 m [1]", "4 m", 4)

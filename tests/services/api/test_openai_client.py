@@ -111,6 +111,9 @@ def test_a_stream_tells_stages_text_and_last_how_it_came(client: OpenAI) -> None
     *body, end, usage = chunks
     said = [chunk.model_extra["lorag"]["stage"]["name"] for chunk in body if "lorag" in (chunk.model_extra or {})]
     assert said == ["rewrite", "retrieve", "answerability", "synthesize", "support"]
+    details = [chunk.model_extra["lorag"]["stage"]["detail"] for chunk in body if "lorag" in (chunk.model_extra or {})]
+    assert not any("label" in each or "probabilities" in each for each in details), "the bare base gives no verdict"
+    assert [verdict["label"] for verdict in end.lorag["verdicts"]] == ["", ""]
     pieces = [chunk.choices[0].delta.content for chunk in body if chunk.choices[0].delta.content]
     assert len(pieces) == 6
     assert "".join(pieces) == ANSWER
