@@ -50,8 +50,8 @@ from lorag.training.passage_search import as_passage
 EXAMPLE_SET = "example"
 PUBLIC = ("squad_newwiki", "squad_reddit", "cisi", "qed_nq", "medquad", "pubmedqa", "pacific_finance")
 METRICS = ("nDCG@10", "Recall@5")
-QUESTIONS = 300
-PASSAGES = 1500
+QUESTIONS = 240
+PASSAGES = 500
 """Questions and passages that are drawn of a larger public set; its gold passages are always there."""
 
 CACHE = 1 << 30
@@ -249,7 +249,8 @@ def main() -> None:
         results.append(json.loads(file.read_text(encoding="utf-8")))
         show(results[-1])
     if given.out is not None:
-        save(given.out, {"sets": results, **provenance([])})
+        files = [] if given.data is None else [file for name in given.sets for file in sorted(given.data.glob(f"{name}.*"))]
+        save(given.out, {"sets": results, **provenance(files)})
 
 
 def show(result: Mapping[str, Any]) -> None:

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from lorag.pipeline.errors import AdapterError, BaseError, NoEffect
 from lorag.pipeline.retrieval.encoder_identity import EncoderIdentity
-from lorag.pipeline.retrieval.token_vectors import TokenVectors
+from lorag.pipeline.retrieval.token_vectors import TokenVectors, joined
+from lorag.pipeline.retrieval.windows import windows
 from lorag.pipeline.storage.digests import file_digest
 
 if TYPE_CHECKING:
@@ -163,16 +164,28 @@ class SentenceTransformerEmbedder:
         return np.ascontiguousarray(rows, dtype=np.float32)
 
     def _tokens(self, texts: Sequence[str], *, bare: bool, side: str, template: str) -> list[TokenVectors]:
-        """Token vectors after the last layer, before pooling, without special tokens and the instruction's tokens."""
+        """Token vectors after the last layer, before pooling, without special tokens and the instruction's tokens.
+
+        A text longer than the model reads is read in windows, each with the instruction.
+        """
         if not texts:
             return []
         with self._lock:
             model = self._loaded(bare)
-            outputs = getattr(model, side)(list(texts), batch_size=self._batch_size, output_value=None, show_progress_bar=False)
             special = np.array(sorted(model.tokenizer.all_special_ids))
             instruction = template.removesuffix("{text}")
             skipped = len(model.tokenizer(instruction, add_special_tokens=False)["input_ids"]) if instruction else 0
-        return [_token_vectors(output, special, skipped) for output in outputs]
+            room = (model.max_seq_length or 0) - model.tokenizer.num_special_tokens_to_add() - skipped
+            parts = windows(model.tokenizer, texts, room)
+            outputs = iter(
+                getattr(model, side)(
+                    [window for part in parts for window in part],
+                    batch_size=self._batch_size,
+                    output_value=None,
+                    show_progress_bar=False,
+                )
+            )
+        return [joined([_token_vectors(next(outputs), special, skipped) for _ in part]) for part in parts]
 
     def _loaded(self, bare: bool) -> Any:
         """The model with the adapter on, or off if `bare`. Needs the lock."""
