@@ -22,6 +22,7 @@ from lorag.pipeline.adapters.guards import GUARD_LEVEL, GUARDS, Reference
 from lorag.pipeline.adapters.looks import Look, Result, confidence
 from lorag.pipeline.adapters.registry import Registry
 from lorag.pipeline.evaluation.ablation import OWN_METRIC, Measured, TooFew, difference, evidence_of, paired_test
+from lorag.pipeline.evaluation.failures import failures_as_wrong
 from lorag.pipeline.evaluation.floors.best import best_floors
 from lorag.pipeline.evaluation.judge_metrics import task_f1, tasks_of
 from lorag.pipeline.records import Role
@@ -83,7 +84,7 @@ def leading_claims(
     tests = []
     for each in compared:
         try:
-            tests.append(paired_test(each.measured, candidate.measured, metric)[2])
+            tests.append(paired_test(each.measured, failures_as_wrong(each.measured, candidate.measured, metric), metric)[2])
         except TooFew as error:
             raise TooFew(f"{role.value} by {metric}: {error}") from error
     named = zip(compared, tests, strict=True)
@@ -162,11 +163,13 @@ def held_out_claim(
 ) -> Evidence:
     """The claim of `tuned` on `metric`, or else the role's own, against `reference`, which measured `against`, item by item.
 
+    What `tuned` failed to answer counts as wrong.
+
     Raises TooFew if there are too few items for an interval.
     """
     metric = metric or OWN_METRIC[role]
     try:
-        figures = difference(reference, tuned, metric, level)
+        figures = difference(reference, failures_as_wrong(reference, tuned, metric), metric, level)
     except TooFew as error:
         raise TooFew(f"{role.value} by {metric}: {error}") from error
     return evidence_of(figures, metric, data, against, kind, look)

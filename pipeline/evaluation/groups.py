@@ -127,6 +127,14 @@ def t_quantile(level: float, freedom: float) -> float:
     return float(stdtrit(freedom, 1 - (1 - level) / 2))
 
 
+def wilson_bounds(value: float, items: float, t: float) -> tuple[float, float]:
+    """Both ends of Wilson's interval (1927) of a `value` from 0 to 1 worth `items` independent items; `t` is the quantile."""
+    middle, weight = value + t * t / (2 * items), 1 + t * t / items
+    half = t * math.sqrt(value * (1 - value) / items + t * t / (4 * items**2))
+    low, high = max(0.0, (middle - half) / weight), min(1.0, (middle + half) / weight)
+    return min(low, value), max(high, value)
+
+
 def require_level(level: float) -> None:
     """Raises InputError for a level outside (0, 1)."""
     if not 0 < level < 1:

@@ -4,9 +4,11 @@ The estimate of a share is mean(Y) + λ (mean of the judge's f on the unlabelled
 2023), with the power λ that has the least variance (PPI++, Angelopoulos, Duchi & Zrnic 2023). A judge that says nothing gets λ 0,
 and the estimate is that of the labels alone. One λ serves all labels, so their shares add up to 1.
 
-Items of one group are dependent, also across the two sets, so the variance is that of group sums and the interval uses
-Student's t with one degree of freedom less than groups. The method assumes that both sets are drawn from one population; if the
-labelled items were written for the purpose, the estimate shifts what it corrects. The caller says so.
+Items of one group are dependent, also across the two sets, so the variance is that of group sums. The interval is Wilson's with
+the items that this variance is worth, and Student's t with one degree of freedom less than groups: estimate ± t · error covers
+77 to 94 % of shares from .6 to .97 with 60 to 150 labels, and has no width if all labels are equal. The method assumes that both
+sets are drawn from one population; if the labelled items were written for the purpose, the estimate shifts what it corrects. The
+caller says so.
 """
 
 from __future__ import annotations
@@ -18,9 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorag.pipeline.errors import InputError
-from lorag.pipeline.evaluation.groups import t_quantile
+from lorag.pipeline.evaluation.groups import contributions_of, equal_items, t_quantile, wilson_bounds
 
 Array = NDArray[np.float64]
+
+VARIES = 1e-12
+"""A smaller variance is a rounding error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +85,22 @@ def powered_shares(
     power = float(np.clip(-(own * shift).sum() / spread, 0.0, 1.0)) if spread else 0.0
     value = truth.mean(axis=0) + power * (seen.mean(axis=0) - judged.mean(axis=0))
     variance = ((own + power * shift) ** 2).sum(axis=0) * len(names) / (len(names) - 1)
-    half = t_quantile(level, len(names) - 1) * np.sqrt(variance)
-    low, high = np.clip(value - half, 0.0, 1.0), np.clip(value + half, 0.0, 1.0)
-    columns = zip(labels, seen.mean(axis=0), truth.mean(axis=0), value, low, high, strict=True)
-    shares = tuple(PoweredShare(label, *map(float, figures)) for label, *figures in columns)
+    alike = equal_items(contributions_of(truth[:, 0], np.unique(at_judged, return_inverse=True)[1]))
+    most = np.where(truth.std(axis=0) > 0, len(unlabelled) + len(labelled), alike)
+    value_in, t = np.clip(value, 0.0, 1.0), t_quantile(level, len(names) - 1)
+    bounds = [wilson_bounds(*each, t) for each in zip(value_in.tolist(), _items(value_in, variance, most), strict=True)]
+    columns = zip(labels, seen.mean(axis=0), truth.mean(axis=0), value, bounds, strict=True)
+    shares = tuple(
+        PoweredShare(label, float(judge), float(known), float(each), *ends) for label, judge, known, each, ends in columns
+    )
     return PoweredShares(shares, power, len(labelled), len(unlabelled), len(names), level)
+
+
+def _items(value: Array, variance: Array, most: Array) -> list[float]:
+    """The independent items that each share is worth, from 1 to `most`."""
+    spread = value * (1 - value)
+    found = np.where((spread > VARIES) & (variance > VARIES), spread / np.maximum(variance, VARIES), np.inf)
+    return [float(each) for each in np.clip(found, 1, most)]
 
 
 def _matrix(items: Sequence[Predicted], labels: Sequence[str]) -> Array:

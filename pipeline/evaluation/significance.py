@@ -24,6 +24,7 @@ from lorag.pipeline.evaluation.groups import (
     group_codes,
     require_level,
     t_quantile,
+    wilson_bounds,
 )
 from lorag.pipeline.evaluation.sign_flips import SignFlips
 
@@ -72,10 +73,8 @@ def wilson(of: Contributions, value: float, *, level: float, most: float) -> Int
     items = spread / error.error**2 if varies else equal_items(of)
     items = max(1.0, min(items, most))
     t = t_quantile(level, error.freedom)
-    middle, weight = value + t * t / (2 * items), 1 + t * t / items
-    half = t * math.sqrt(spread / items + t * t / (4 * items**2))
-    low, high = max(0.0, (middle - half) / weight), min(1.0, (middle + half) / weight)
-    return Interval(value, min(low, value), max(high, value), n=of.n, groups=of.count, level=level)
+    low, high = wilson_bounds(value, items, t)
+    return Interval(value, low, high, n=of.n, groups=of.count, level=level)
 
 
 def paired_difference(

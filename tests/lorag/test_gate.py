@@ -28,7 +28,7 @@ from lorag.pipeline.contracts.style import PromptStyle
 from lorag.pipeline.engine.bases import Base
 from lorag.pipeline.engine.protocol import ChoiceRequest, Generation
 from lorag.pipeline.engine.scripted import ScriptedEngine
-from lorag.pipeline.errors import AdapterError, DataError
+from lorag.pipeline.errors import AdapterError, DataError, EngineError
 from lorag.pipeline.evaluation.ablation import ChainItem, JudgeItem, RewriteItem, TestSet
 from lorag.pipeline.evaluation.answers import F1
 from lorag.pipeline.evaluation.floors.systems import BEST_SENTENCE, MAJORITY, UNCHANGED
@@ -261,6 +261,20 @@ def test_a_judge_that_says_the_most_frequent_label_is_refused(gate: Gate) -> Non
 def test_a_better_judge_passes(gate: Gate) -> None:
     gate.measure(Role.JUDGE, judging(mostly_right))
     assert gate.registry.promote(Role.JUDGE, gate.version).version.id == gate.version
+
+
+def test_a_judge_that_fails_where_it_would_be_wrong_is_refused(gate: Gate) -> None:
+    """What it answers is all right; a judge that says the most frequent label would have been wrong on the rest."""
+    easy = majority()
+
+    def right_or_silent(item: JudgeItem) -> str:
+        if easy(item) != item.label:
+            raise EngineError("no reply")
+        return item.label
+
+    claims = gate.measure(Role.JUDGE, judging(right_or_silent))
+    assert claims[0].n == 160 and claims[0].tuned < 0.5  # 40 of each task, the failed ones as wrong
+    assert "must lie above 0" in gate.refusal(Role.JUDGE)
 
 
 @pytest.fixture

@@ -36,7 +36,9 @@ def test_independent_items_give_the_closed_form() -> None:
     share = found.shares[0]
     assert share.value == pytest.approx(y.mean() + power * (g.mean() - f.mean()))
     variance = ((y - power * f).var() / n + power**2 * g.var() / size) * (n + size) / (n + size - 1)
-    assert (share.high - share.low) / 2 == pytest.approx(1.9631 * variance**0.5, rel=1e-3)  # t with 749 degrees of freedom
+    for end in (share.low, share.high):  # Wilson: both ends are as many errors of their own from the value
+        own = variance * end * (1 - end) / (share.value * (1 - share.value))
+        assert abs(end - share.value) == pytest.approx(1.9631 * own**0.5, rel=1e-3)  # t with 749 degrees of freedom
     assert (share.judge, share.labels) == (pytest.approx(g.mean()), pytest.approx(y.mean()))
     assert sum(each.value for each in found.shares) == pytest.approx(1)
 
@@ -64,6 +66,31 @@ def test_it_covers_with_groups_that_stand_in_both_sets() -> None:
         share = powered_shares(both[100:], both[:100], LABELS).shares[0]
         covered += share.low <= 0.6 <= share.high
     assert covered / 400 >= 0.93
+
+
+def test_it_covers_a_share_near_1_that_few_labels_miss() -> None:
+    """In one of five draws all labels are `full`: estimate ± t · error then has no width."""
+    rng = np.random.default_rng(3)
+    covered, narrow = 0, 0
+    for _ in range(400):
+        groups, truth = rng.integers(0, 10, 180), rng.random(180) < 0.97
+        p = np.clip(np.where(truth, 0.7, 0.3) + rng.normal(0, 0.15, 180), 0, 1)
+        items = [
+            Predicted({"full": float(q), "none": 1 - float(q)}, f"g{group}", "full" if full else "none")
+            for q, group, full in zip(p, groups, truth, strict=True)
+        ]
+        share = powered_shares(items[60:], items[:60], LABELS).shares[0]
+        covered += share.low <= 0.97 <= share.high
+        narrow += share.high - share.low < 0.02
+    assert covered / 400 >= 0.93 and narrow == 0
+
+
+def test_equal_labels_leave_a_width() -> None:
+    """20 of 20 in as many groups: 20 / (20 + t²) with t of 19 degrees of freedom, 2.093."""
+    flat = [Predicted({"full": 0.5, "none": 0.5}, f"g{at}", "full") for at in range(20)]
+    first, second = powered_shares(flat, flat, LABELS).shares
+    assert (first.value, first.high, second.value, second.low) == (1, 1, 0, 0)
+    assert first.low == pytest.approx(1 - second.high) == pytest.approx(20 / (20 + 2.093**2), abs=1e-4)
 
 
 def test_a_judge_that_says_nothing_leaves_the_labels_alone() -> None:
