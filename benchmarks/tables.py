@@ -115,7 +115,7 @@ def demo_floors() -> str:
             each["metric"],
             f"{each['reference']:.3f}, {each['floor']}",
             f"{each['tuned']:.3f}",
-            f"{each['difference']:+.3f} ({each['low']:+.3f} to {each['high']:+.3f})",
+            f"{each['difference']:+.3f} ({each['low']:+.3f} to {each['high']:+.3f}){at_level(each)}",
             _counts(each),
             "better" if each["beaten"] else "**the floor wins**",
         ]

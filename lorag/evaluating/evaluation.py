@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lorag.assembly import open_registry
+from lorag.evaluating.claimed_figures import comparisons_as_claimed, floors_as_claimed
 from lorag.evaluating.claims import SPLIT, Candidate, Comparator, comparators, further_claims, held_out_data, leading_claims
 from lorag.evaluating.decisions import decision_card
 from lorag.evaluating.details import Details, usage_json
@@ -188,6 +189,7 @@ def evaluate(
             comparisons = tuple(with_starter(each, run.starters) for each in comparisons)
             starter_notes = against_starters(run.starters, run.measured, roles)
         claims = _claims(settings, data, roles, versions, serving, run)
+        comparisons, figures = comparisons_as_claimed(comparisons, claims), floors_as_claimed(figures, claims)
         found = Evaluation(
             tests=tests,
             measured=run.measured,

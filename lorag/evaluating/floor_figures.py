@@ -71,7 +71,7 @@ def floor_figures(
         systems=floor_table(floors, metrics),
         notes=tuple(too_few),
     )
-    return replace(figures, wins=tuple(map(_win, figures.winners)))
+    return replace(figures, wins=tuple(map(win, figures.winners)))
 
 
 def why_without_floor(metrics: Sequence[str]) -> dict[str, str]:
@@ -79,7 +79,7 @@ def why_without_floor(metrics: Sequence[str]) -> dict[str, str]:
     return {metric: WITHOUT_FLOOR[metric] for metric in metrics if metric in WITHOUT_FLOOR}
 
 
-def _win(each: FloorComparison) -> str:
+def win(each: FloorComparison) -> str:
     """A comparison that a floor wins, in a line: it says first what training has not bought."""
     return (
         f"A floor wins: {each.role} by {each.metric}. {each.floor} has {each.reference:.3f} without training, "

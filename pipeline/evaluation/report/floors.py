@@ -5,9 +5,9 @@ from __future__ import annotations
 from lorag.pipeline.evaluation.report.charts import difference_extent, forest_axis, forest_strip
 from lorag.pipeline.evaluation.report.markup import EN_DASH, Markup, el, join, number, signed
 from lorag.pipeline.evaluation.report.records import Ablation, FloorComparison, Report
-from lorag.pipeline.evaluation.report.sections import figure_cell, scrolling, section, verdict_kind
+from lorag.pipeline.evaluation.report.sections import figure_cell, interval_cell, scrolling, section, verdict_kind
 
-_COLUMNS = ("Role", "Metric", "Best floor", "Floor", "Tuned", "Difference", "95 % interval", "Items, groups")
+_COLUMNS = ("Role", "Metric", "Best floor", "Floor", "Tuned", "Difference", "Interval", "Items, groups")
 
 
 def floors(report: Report) -> Markup:
@@ -47,7 +47,7 @@ def _row(each: FloorComparison, extent: tuple[float, float], lower_is_better: bo
         ("Floor", join(number(each.reference)), "figure"),
         ("Tuned", el("strong", number(each.tuned)), "figure"),
         ("Difference", el("span", signed(each.difference), class_=f"delta {kind}"), "figure"),
-        ("95 % interval", join(f"{signed(each.low)} to {signed(each.high)}"), "figure"),
+        ("Interval", interval_cell(each.low, each.high, each.level), "figure"),
         ("Items, groups", join(f"{each.n}, {each.groups}"), "figure"),
         (
             "",

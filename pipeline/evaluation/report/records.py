@@ -232,7 +232,7 @@ class Floor:
 
 @dataclass(frozen=True, slots=True)
 class FloorComparison:
-    """A system against the best floor of a metric: the paired difference tuned − floor with its 95 % interval.
+    """A system against the best floor of a metric: the paired difference tuned − floor with its interval at `level`.
 
     `role` is as in `Comparison`. `beaten`: the interval shows that the system is better. If not, the floor wins.
     """
@@ -248,6 +248,7 @@ class FloorComparison:
     n: int
     groups: int
     beaten: bool
+    level: float = 0.95
 
     @property
     def shown(self) -> bool:

@@ -53,9 +53,9 @@ def headline(report: Report) -> Markup:
             class_="headline",
             role="table",
         ),
-        lead="The same test items with and without the adapter. The bar is the interval of the paired difference at the level of "
-        "its corrected test (Holm, the adapters apart from the chain): a difference is shown exactly if the bar is clear of the "
-        "line at zero. Fewer than 8 groups of items show nothing."
+        lead="The same test items with and without the adapter. The bar is the interval of the paired difference: that of the "
+        "adapter's card at the level of its look, and for the chain at the level of its corrected test (Holm). A difference is "
+        "shown exactly if the bar is clear of the line at zero. Fewer than 8 groups of items show nothing."
         + (" Between base and tuned stands the bundled generic adapter, before any training on the domain." if starters else ""),
     )
 
