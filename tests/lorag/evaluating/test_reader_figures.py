@@ -63,6 +63,8 @@ def test_answers_are_priced_and_a_failed_one_counts_nowhere() -> None:
     assert (found.right, found.silent, found.wrong) == (1, 2, 2)
     assert found.score.value == pytest.approx((1 - 2 * 0.25 - 2) / 5)
     assert (found.score.n, found.score.groups) == (5, 5)
+    (silent,) = priced_answers([system("silent", {"c": RESPONSES["c"], "d": RESPONSES["d"]})], PRICES)
+    assert (silent.score.value, silent.score.low, silent.score.high, silent.score.groups) == (-0.25, None, None, 2)
     (alone,) = priced_answers([system("one", {"a": RESPONSES["a"]})], PRICES)
     assert (alone.score.value, alone.score.low, alone.score.high, alone.score.n) == (1, None, None, 1)
 
