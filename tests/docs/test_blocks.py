@@ -106,7 +106,7 @@ def test_the_readme_answers_within_two_minutes_by_the_starters(
         started = time.process_time()  # of this process, whatever else the machine does meanwhile
         printed = [world.run_line(line, asked.place) for line in commands(asked)]
         took = time.process_time() - started
-    assert "\nanswerability: " in printed[-1]
+    assert "(no verdict on answerability, support: " in printed[-1], "the starter judge is not compared with a rule yet"
     assert took < 120
     with at(tmp_path / "python", None) as world:
         world.run(lines)

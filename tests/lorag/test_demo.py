@@ -291,13 +291,13 @@ def test_the_page_stands_beside_it_and_needs_nothing_else(runs: Runs) -> None:
 
 
 def test_the_bundled_settings_have_the_line_that_the_demo_replaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = lorag.demo._project(tmp_path)
+    made = lorag.demo.project_in(tmp_path)
     assert made.settings.documents == example_folder(EXAMPLE) / "documents"
     (tmp_path / "example").mkdir()
     (tmp_path / "example" / "lorag.yaml").write_text("documents: elsewhere\n")
     monkeypatch.setattr(lorag.demo, "example_folder", lambda name: tmp_path / "example")
     with pytest.raises(ConfigError, match="must hold the line `documents: documents`"):
-        lorag.demo._project(tmp_path)
+        lorag.demo.project_in(tmp_path)
 
 
 @dataclass

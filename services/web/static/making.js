@@ -17,7 +17,7 @@ export function verdictList(verdicts) {
   return el("ul", { class: "verdicts", "aria-label": "Verdicts of the judge" }, chips);
 }
 
-/** A chip that unfolds into the probability of every label, or into why there is no verdict. A sign shows it as well as its colour. */
+/** A chip that unfolds into the probability of every label, or into why there is no verdict. A sign says what its colour says. */
 function verdict({ task, label, outcome, probabilities, proven }) {
   if (outcome === "failed") return el("span", { class: "chip bad" }, `! ${task}: not judged`);
   const [tone, sign] = (proven && TONES[label]) || ["", "·"];
