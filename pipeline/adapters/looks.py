@@ -137,6 +137,8 @@ def require_counted(look: int | None, level: float, what: str, run: str) -> None
     """Raises AdapterError for a claim that is of no recorded look, or whose interval is narrower than its look allows."""
     if look is None:
         raise AdapterError(f"{what} was measured before looks at test sets were counted; run {run}")
-    if look < 1 or level < confidence(look) - 1e-9:
+    if look < 1:
+        raise AdapterError(f"{what} is of look {look}, and looks are counted from 1; run {run}")
+    if level < confidence(look) - 1e-9:
         wanted = f"{100 * confidence(look):.4g} %"
         raise AdapterError(f"{what} has an interval at {100 * level:.4g} %, and look {look} must show it at {wanted}; run {run}")

@@ -115,6 +115,8 @@ def test_a_later_look_must_be_at_its_level() -> None:
     said = refusal(card(Role.REWRITER, *second))
     assert "has an interval at 97.5 %, and look 2 must show it at 99.17 %" in said
     assert require_evidence(card(Role.REWRITER, *measurement(Role.REWRITER, SERVES, look=2)), SERVES, None).look == 2
+    none = [dataclasses.replace(each, look=0, level=0.5) for each in second]
+    assert "is of look 0, and looks are counted from 1" in refusal(card(Role.REWRITER, *none))
 
 
 def test_the_synthesizer_of_the_public_domain_is_held() -> None:
