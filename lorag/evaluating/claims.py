@@ -116,8 +116,8 @@ def further_claims(
     raw_searches: Sequence[Measured],
     look: int,
 ) -> tuple[Evidence, ...]:
-    """The claims of the role's guards against what serves, or for a rewriter's searches against those without it, and the judge's
-    of each task against its best floor. What has too few items is left out."""
+    """The claims of the role's guards against what serves or the best floor, or for a rewriter's searches against those without
+    it, and the judge's of each task against its best floor. What has too few items is left out."""
     role, tuned = candidate.role, candidate.measured
     asked: list[tuple[str, Comparator, Measured]] = []
     for guard in GUARDS[role]:
@@ -128,7 +128,10 @@ def further_claims(
                 (Comparator(floor_reference(each.configuration.name), each), _searches_of(each, tuned)) for each in raw_searches
             ]
             asked += [(guard.metric, *pair) for pair in raw]
-    best = best_floors(floors, [task_f1(task) for task in tasks_of(tuned.judgments)] if role is Role.JUDGE else (), ())
+    with_floor = [task_f1(task) for task in tasks_of(tuned.judgments)] if role is Role.JUDGE else []
+    if role is not Role.REWRITER:
+        with_floor += [guard.metric for guard in GUARDS[role] if guard.reference is Reference.FLOORS]
+    best = best_floors(floors, with_floor, ())
     asked += [(metric, Comparator(floor_reference(floor.name), each), tuned) for metric, (each, floor) in best.items()]
     at = partial(held_out_claim, role, data, level=GUARD_LEVEL, look=look, kind=candidate.kind)
     found = []

@@ -18,7 +18,10 @@ GUARD_LEVEL = 0.95
 
 
 class Reference(StrEnum):
-    """What a guard's loss is against: what serves now, the systems without training, or the bare encoder on a general set."""
+    """What a guard's loss is against: what serves now, systems without training, or the bare encoder on a general set.
+
+    Where what serves may be worthless (a base that cites nothing), a floor guards too.
+    """
 
     SERVING = "serving"
     FLOORS = "floors"
@@ -75,6 +78,7 @@ class Guarded:
 GUARDS: Mapping[Role, tuple[Guard, ...]] = {
     Role.SYNTHESIZER: (
         Guard("citation precision", "citation precision", 0.05),
+        Guard("citation precision of the floor", "citation precision", 0.05, Reference.FLOORS),
         Guard("citation recall", "citation recall", 0.05),
         Guard("right refusals", "right refusals", 0.1),
         Guard("wrong refusals", "wrong refusals", 0.2, lower_is_better=True),

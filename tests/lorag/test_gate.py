@@ -238,6 +238,23 @@ def test_a_better_synthesizer_that_refuses_what_it_could_answer_is_held(gate: Ga
     assert "the margin of `wrong refusals` is 0.2" in said
 
 
+def citing_all(item: ChainItem, passages: list[str]) -> str:
+    """Right, with every passage as its source."""
+    said = right(item, passages)
+    marks = "".join(f"[{n}]" for n in range(1, len(passages) + 1))
+    return said if said == synthesize.REFUSAL else f"{said.rpartition(' ')[0]} {marks}"
+
+
+def test_a_better_synthesizer_that_cites_all_is_held_though_the_base_cites_nothing(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.lorag.test_gate.EXAMPLE", "at 19:30")
+    gate.measure(Role.SYNTHESIZER, synthesizer(citing_all))
+    said = gate.refusal(Role.SYNTHESIZER)
+    assert "is held: it is better in F1" in said and f"against the floor “{BEST_SENTENCE}”" in said
+    assert "the margin of `citation precision of the floor` is 0.05" in said
+
+
 def majority() -> Labels:
     votes: Mapping[str, Counter[str]] = {
         task: Counter(row.label for row in read_examples(DATA) if row.schema.task == task)

@@ -145,6 +145,8 @@ def test_the_synthesizer_of_the_public_domain_is_held() -> None:
         (Role.SYNTHESIZER, guard("words", 25.0), True),
         (Role.SYNTHESIZER, guard("supported answers", -0.1), True),
         (Role.SYNTHESIZER, guard("citation recall", -0.2, against=BARE_BASE), False),  # it does not serve
+        (Role.SYNTHESIZER, guard("citation precision", -0.2, against=floor_reference(BEST_SENTENCE)), True),
+        (Role.SYNTHESIZER, guard("citation recall", -0.2, against=floor_reference(BEST_SENTENCE)), False),
         (Role.SYNTHESIZER, guard("EM", -0.9), False),
         (Role.REWRITER, guard("harm on standalone turns", 0.1), True),
         (Role.REWRITER, guard("Recall@5", -0.08, against=floor_reference(UNCHANGED)), True),
