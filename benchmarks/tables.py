@@ -38,6 +38,7 @@ DEMO_KEYS = (
     "format",
 )
 RETRIEVAL = ("nDCG@10", "Recall@5")
+SEARCHES = ("default weights", "weights chosen on dev")
 REWRITES = ("ROUGE-1", "rewrite EM")
 JUDGE = ("mean task macro-F1", *(f"macro-F1, {task}" for task in ("intent", "relevance", "answerability", "support")))
 POOLED = "macro-F1"
@@ -438,6 +439,31 @@ def crosscheck() -> str:
     )
 
 
+def searches() -> str:
+    """The search of each set beside the best of one kind, by words or by vectors, with paired differences."""
+    rows = []
+    for found in result("retrieval_search")["sets"]:
+        single, test, chosen = found["best single search"], found["test"], found["weights"]
+        title = f"{found['set']}, {found['passages']:,} passages, n = {test['questions']} in {test['groups']} groups"
+        mix = " / ".join(f"{chosen[name]:g}" for name in ("words", "vectors", "tokens"))
+        for metric in RETRIEVAL:
+            means = {name: f"{figures[metric]:.3f}" for name, figures in test["means"].items()}
+            apart = [found["differences"][f"{name}, {metric}"] for name in SEARCHES]
+            shown = zip(SEARCHES, apart, strict=True)
+            cells = [
+                f"{means[name]}, {difference({**each, 'value': each['difference']})}{_verdict(each)}" for name, each in shown
+            ]
+            rows.append([title, metric, f"{means[single]}, {single}", *cells, mix])
+            title, mix = "", ""
+    head = ["set", "metric", "best search of one kind", *SEARCHES, "chosen: words / vectors / tokens"]
+    return table(head, rows)
+
+
+def _verdict(each: Figure) -> str:
+    """What an interval of a difference shows."""
+    return " **worse**" if each["high"] < 0 else " better" if each["low"] > 0 else ""
+
+
 def coverage() -> str:
     return table(*coverage_rows(result("coverage")))
 
@@ -455,6 +481,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "merged": merged,
     "load": load,
     "retrieval-crosscheck": crosscheck,
+    "searches": searches,
     "front": front,
     "demo": systems("demo", IN_DEMO, (*RETRIEVAL, *REWRITES, *ANSWERS, *JUDGE)),
     "demo-floors": demo_floors,

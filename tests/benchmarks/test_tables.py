@@ -65,6 +65,31 @@ RUN = {
 }
 
 
+def test_searches_stand_beside_the_best_of_one_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    means = {"BM25": (0.5, 0.6), "vectors": (0.25, 0.7), "default weights": (0.625, 0.6), "weights chosen on dev": (0.375, 0.65)}
+    apart = {
+        "default weights, nDCG@10": (0.125, 0.0625, 0.1875),
+        "default weights, Recall@5": (0.0, -0.1, 0.1),
+        "weights chosen on dev, nDCG@10": (-0.125, -0.25, -0.03125),
+        "weights chosen on dev, Recall@5": (0.05, -0.1, 0.2),
+    }
+    found = {
+        "set": "cisi",
+        "passages": 1460,
+        "best single search": "BM25",
+        "weights": {"words": 0.1, "vectors": 0.25, "tokens": 1.0, "history": 0.3},
+        "test": {"questions": 38, "groups": 38}
+        | {"means": {name: {"nDCG@10": first, "Recall@5": second} for name, (first, second) in means.items()}},
+        "differences": {name: {"difference": value, "low": low, "high": high} for name, (value, low, high) in apart.items()},
+    }
+    monkeypatch.setattr(tables, "result", lambda name: {"sets": [found]})
+    assert tables.searches().splitlines()[2:] == [
+        "| cisi, 1,460 passages, n = 38 in 38 groups | nDCG@10 | 0.500, BM25 | 0.625, +0.125 (+0.062 to +0.188) better"
+        " | 0.375, -0.125 (-0.250 to -0.031) **worse** | 0.1 / 0.25 / 1 |",
+        "|  | Recall@5 | 0.600, BM25 | 0.600, +0.000 (-0.100 to +0.100) | 0.650, +0.050 (-0.100 to +0.200) |  |",
+    ]
+
+
 def test_floors_stand_beside_their_figures_with_intervals_and_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "result", lambda name: RUN)
     shown = tables.systems("run", {"base": "base", "all": "tuned"}, ("F1", "words"))()
