@@ -207,6 +207,30 @@ def demo_adapters() -> str:
     )
 
 
+def sealed() -> str:
+    """What a promotion by the sealed part saw of each adapter that the test split allowed."""
+    rows = []
+    for role, found in result("sealed")["roles"].items():
+        if not found["claims"]:
+            rows.append([f"{role} {found['version']}", "not opened", "", "", "", "", found["reason"]])
+        for each in found["claims"]:
+            counts = f"n = {each['n']} in {each['groups']} groups"
+            span = f"{each['difference']:+.3f} ({each['low']:+.3f} to {each['high']:+.3f}){at_level(each)}"
+            verdict = "promoted" if found["promoted"] else "held or rejected"
+            rows.append(
+                [
+                    f"{role} {found['version']}",
+                    each["metric"],
+                    each["against"],
+                    f"{each['reference']:.3f}",
+                    f"{each['tuned']:.3f}",
+                    f"{span}, {counts}",
+                    verdict,
+                ]
+            )
+    return table(["adapter", "metric", "against", "reference", "tuned", "difference", ""], rows)
+
+
 class Starters:
     """The figures of a starter's benchmark."""
 
