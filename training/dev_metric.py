@@ -18,8 +18,8 @@ from lorag.pipeline.errors import TrainingError
 from lorag.pipeline.evaluation import answers as answer_metrics
 from lorag.pipeline.evaluation import rewrites as rewrite_metrics
 from lorag.pipeline.evaluation.answers import GoldAnswer, score_answers
-from lorag.pipeline.evaluation.judge_metrics import MACRO_F1
-from lorag.pipeline.evaluation.judgments import judged, score_judgments
+from lorag.pipeline.evaluation.judge_metrics import MACRO_F1, task_f1
+from lorag.pipeline.evaluation.judgments import JudgeScores, judged, score_judgments
 from lorag.pipeline.evaluation.rewrites import GoldRewrite, score_rewrites
 from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable
 from lorag.pipeline.records import Answer, Hit, Outcome, Query, Rewrite, Role, Verdict
@@ -99,19 +99,21 @@ class JudgeDev:
     metric: str = MACRO_F1
 
     def measure(self, engine: Engine, adapter: str) -> dict[str, float]:
-        """The unweighted mean over the tasks of macro-F1 and of accuracy; a task without any verdict has neither."""
-        judge, scores = Judge(engine, adapter), []
+        """The unweighted mean over the tasks of macro-F1 and of accuracy, and macro-F1 of each; a task without any verdict has
+        none."""
+        judge, scores = Judge(engine, adapter), dict[str, JudgeScores]()
         found: list[Verdict] = []
         for task in dict.fromkeys(row.task for row in self.rows):
             rows = [row for row in self.rows if row.task == task]
             verdicts = judge.judge(self.schemas[task], [row.inputs for row in rows])
             found += verdicts
             if any(verdict.outcome is Outcome.OK for verdict in verdicts):
-                scores.append(score_judgments([judged(r.id, r.label, v) for r, v in zip(rows, verdicts, strict=True)]))
+                scores[task] = score_judgments([judged(r.id, r.label, v) for r, v in zip(rows, verdicts, strict=True)])
         figures: dict[str, float] = {}
         if scores:
-            figures[MACRO_F1] = sum(each.macro_f1 for each in scores) / len(scores)
-            figures[ACCURACY] = sum(each.accuracy for each in scores) / len(scores)
+            figures[MACRO_F1] = sum(each.macro_f1 for each in scores.values()) / len(scores)
+            figures[ACCURACY] = sum(each.accuracy for each in scores.values()) / len(scores)
+            figures |= {task_f1(task): each.macro_f1 for task, each in scores.items()}
         return _with_outcomes(figures, self.metric, found)
 
 

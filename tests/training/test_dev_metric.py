@@ -58,7 +58,7 @@ def test_judgments_are_measured_by_macro_f1_each_task_alike() -> None:
 
     figures = dev.measure(ScriptedEngine(scorer=choice_probabilities, adapters=("default",)), "default")
     # supported: 2 hits of 3 given, 2 gold: F1 .8; unsupported: never given, F1 0.
-    assert figures == {"macro-F1": pytest.approx(0.4), "accuracy": pytest.approx(2 / 3)}
+    assert figures == {name: pytest.approx(0.4) for name in ("macro-F1", "macro-F1, support")} | {"accuracy": pytest.approx(2 / 3)}
 
 
 def test_a_failed_verdict_has_no_label_and_is_counted() -> None:
@@ -74,7 +74,7 @@ def test_a_failed_verdict_has_no_label_and_is_counted() -> None:
 
     engine = ScriptedEngine(scorer=choice_probabilities, adapters=("default",))
     figures = judge_dev([*rows, *answerable], BUILT_IN, 9).measure(engine, "default")
-    assert figures == {"macro-F1": 1.0, "accuracy": 1.0, "failed": 2.0}
+    assert figures == {"macro-F1": 1.0, "macro-F1, support": 1.0, "accuracy": 1.0, "failed": 2.0}
     with pytest.raises(TrainingError, match=r"'macro-F1' has no value: none of 1 dev items .* such as: .*out of memory"):
         judge_dev(answerable, BUILT_IN, 9).measure(engine, "default")
 
