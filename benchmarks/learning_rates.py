@@ -21,7 +21,6 @@ from lorag.bundled import EXAMPLE, example_folder
 from lorag.demo import DATA, MAX_LENGTH, project_in
 from lorag.pipeline.records import Role
 from lorag.starters import fitting_starters, install_starters
-from lorag.training.early_stopping import PREFIX
 from lorag.training.progress import LOSS_FILE, loss_entries
 from lorag.training.recipe import changed, load_recipe
 from lorag.training.recipe_parts import Stopping
@@ -65,16 +64,11 @@ def run_once(role: Role, start: str, rate: float, rows: int, items: int, work: P
             opened.ingest()
         spec = TrainingSpec(role, DOMAIN, recipe, begin, measured=False)
         callbacks = TrainingCallbacks(on_progress=progress_lines(folder.name))
-        train_adapter(opened.settings, opened.registry, spec, folder / "run", resume=True, callbacks=callbacks)
+        version = train_adapter(opened.settings, opened.registry, spec, folder / "run", resume=True, callbacks=callbacks)
+        dev = dict(opened.registry.show(role, version.id).training.dev)
     entries = [json.loads(line) for line in (folder / "run" / LOSS_FILE).read_text(encoding="utf-8").splitlines()]
     losses = [float(entry["loss"]) for entry in loss_entries(entries)]
     tail = losses[-max(1, len(losses) // 10) :]
-    dev = {
-        name.removeprefix(PREFIX): value
-        for entry in entries
-        for name, value in entry.items()
-        if name.startswith(PREFIX) and isinstance(value, float)
-    }
     result = Result(
         role.value, start, rate, rows, len(losses), round(time.monotonic() - begun, 1), round(sum(tail) / len(tail), 4), dev
     )
