@@ -3,7 +3,8 @@
     python -m benchmarks.sealed_test --demo demo-out --work DIR [--out FILE]
 
 A copy of the demo's project is set back to what served before, and each adapter is promoted with the sealed part as the judge.
-One that the test split refuses is not measured: its rows stay closed. What is measured stays in the copy; the same command resumes.
+One that the test split refuses is not measured: its rows stay closed. What is measured stays in the copy, and the same command
+resumes.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ DATA: Mapping[Role, Mapping[str, Any]] = {
 MAX_LENGTH = 768
 """Tokens of a training row in the demo. It keeps memory below 6 GiB even if the base computes in float32."""
 
-SIZES = Sizes(questions=66, unanswerable=18, turns=48, judgments=36)
+SIZES = Sizes(questions=150, unanswerable=40, turns=120, judgments=60)
 FULL = Sizes()
 
 SHOWCASES = (
