@@ -3,7 +3,7 @@
     python -m benchmarks.retrieval_search --work DIR --data DIR [--sets example squad_newwiki] [--adapter FOLDER]
 
 Weights are chosen on dev questions, and each set's test questions are looked at once, with the weights chosen and with the
-defaults. Of the example domain these are the items of the demo's evaluation; its turns are rewritten by the bundled rewriter.
+defaults. Of the example domain these are 360 fixed items; its turns are rewritten by the bundled rewriter.
 Public sets are cut in two halves by gold passage. Differences are paired question by question against the best searcher of one
 kind, by groups of documents. Each set's result is stored under --work; the same command resumes.
 """
@@ -27,7 +27,6 @@ from benchmarks.provenance import provenance, save
 from benchmarks.starter_training.sources import read_rows
 from lorag.assembly import open_base
 from lorag.bundled import EXAMPLE, example_folder
-from lorag.demo import SIZES
 from lorag.evaluating.testset import Sizes, read_tests
 from lorag.pipeline.adapters.registry import CANDIDATE
 from lorag.pipeline.evaluation.ablation import ChainItem
@@ -48,6 +47,9 @@ from lorag.training.dataset import DataFolder
 from lorag.training.passage_search import as_passage
 
 EXAMPLE_SET = "example"
+SIZES = Sizes(questions=66, unanswerable=18, turns=48, judgments=36)
+"""The 360 test items of the example domain that all figures of the training log are of."""
+
 PUBLIC = ("squad_newwiki", "squad_reddit", "cisi", "qed_nq", "medquad", "pubmedqa", "pacific_finance")
 METRICS = ("nDCG@10", "Recall@5")
 QUESTIONS = 240

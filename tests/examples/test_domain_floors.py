@@ -1,4 +1,4 @@
-"""The floors of the example domain on the demo's test items: what a chain must beat there, without any model."""
+"""The floors of the example domain on fixed test items: what a chain must beat there, without any model."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from functools import cache
 
 import pytest
 
-from lorag.demo import SIZES
 from lorag.evaluating.figures import shown_metrics
-from lorag.evaluating.testset import read_examples, read_tests
+from lorag.evaluating.testset import Sizes, read_examples, read_tests
 from lorag.pipeline.engine.scripted import ScriptedEngine
 from lorag.pipeline.evaluation.ablation import LOWER_IS_BETTER, NDCG, RECALL, Measured, TestSet, interval, mean
 from lorag.pipeline.evaluation.answers import CITATION_RECALL, SQUAD_F1
@@ -31,6 +30,9 @@ from lorag.pipeline.records import Passage
 from lorag.pipeline.stages import Retriever
 from lorag.training.dataset import DataFolder
 from tests.examples.kelder import FOLDER, INTENTS, passages
+
+SIZES = Sizes(questions=66, unanswerable=18, turns=48, judgments=36)
+"""360 items to search for: those that figures of the training log are of."""
 
 
 @cache
