@@ -90,6 +90,7 @@ _WEAK = _any(
     r"|concerning|whether)\b))",
     r"\bnothing\s+(?:about|on|regarding|is (?:said|mentioned|stated|given)|that answers)\b",
     rf"\b(?:it|they)\s+(?:do|does)(?:\s+not|n't){_LY}\s+(?:say|mention|specify|state|tell)\b",
+    rf"\bwe\s+(?:do(?:\s+not|n't)\s+have|have\s+no|lack)\s+(?:(?:any|enough|sufficient|such)\s+)?(?:answer|{_INFORMATION})\b",
     rf"\bwe\s+{_CANNOT}{_LY}\s+(?:{_KNOW}|{_FIND})\b",
     rf"\bi\s+{_CANNOT}{_LY}\s+(?:{_FIND}|have)\b",
     r"\bi(?:'m|\s+am)\s+not\s+(?:sure|certain)\b",
@@ -111,6 +112,7 @@ _BARE = _any(
 _YOU_MAY = r"you (?:may|can|could|should|might|would|will)(?: \w+)?"
 _ONLY = r"(?:(?:do|does|only|just|merely|simply|all|also|mainly)\s+)*"
 _IDLE = _any(
+    r"as an? (?:ai|language model|assistant)$",
     r"(?:but |however,? |and |so |though |although |yet |instead,? )*(?:"
     r"(?:i'?m |i am |we are |we're )?(?:very |so |truly )?sorry\b.{0,40}$|(?:my )?apologies\b|i apologi[sz]e\b"
     r"|(?:unfortunately|regrettably)[,. ]*$|(?:please|try|ask|contact|check|consult|refer to|see the|let me know|feel free)\b"

@@ -67,6 +67,9 @@ DECLINES = (
     "The passages fail to mention the deposit.",
     "The text never states the year.",
     "The passages do not say, so I cannot answer.",
+    "We do not have enough evidence.",
+    "We have no information about the winter timetable.",
+    "As an AI, I have no access to the rota.",
 )
 
 ANSWERS = (
@@ -132,4 +135,7 @@ ANSWERS = (
     "",
     "[1]",
     "yes yes yes",
+    "We have no dogs on board.",
+    "As an AI system, the pump controller restarts itself at 04:00.",
+    "We do not have information boards on the quay [1].",
 )
