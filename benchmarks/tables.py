@@ -25,6 +25,7 @@ BLOCK = re.compile(r"(<!-- table ([\w-]+) -->\n\n).*?(\n\n<!-- end -->)", flags=
 
 DEMO_KEYS = (
     "title",
+    "decisions",
     "comparisons",
     "ablation",
     "floors",
@@ -123,6 +124,23 @@ def demo_floors() -> str:
         for each in sorted(found, key=lambda each: bool(each["beaten"]))
     )
     return table(["role", "metric", "best floor", "tuned", "tuned − floor", "items", ""], rows)
+
+
+def demo_decisions() -> str:
+    """What the gate made of each adapter: each comparator that it must beat, then each guard that it lost."""
+    rows = []
+    for card in result("demo")["decisions"]:
+        title, decision = card["role"], f"**{card['decision']}**"
+        for each in card["comparators"]:
+            moved, sizes = f"{each['reference']:.3f} → {each['tuned']:.3f}", f"{each['n']} in {each['groups']} groups"
+            span = f"{each['difference']:+.3f} ({each['low']:+.3f} to {each['high']:+.3f}){at_level(each)}"
+            verdict = "better" if each["beaten"] else "not shown"
+            rows.append([title, decision, card["metric"], each["against"], moved, span, sizes, verdict])
+        for guard in card["guards"]:
+            if guard["lost"]:
+                span = f"{guard['difference']:+.3f} ({guard['low']:+.3f} to {guard['high']:+.3f})"
+                rows.append([title, decision, guard["metric"], guard["against"], "", span, "", "lost"])
+    return table(["adapter", "decision", "metric", "against", "from → to", "difference", "items", ""], rows)
 
 
 def demo_floor_systems() -> str:
@@ -508,6 +526,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "searches": searches,
     "front": front,
     "demo": systems("demo", IN_DEMO, (*RETRIEVAL, *REWRITES, *ANSWERS, *JUDGE)),
+    "demo-decisions": demo_decisions,
     "demo-floors": demo_floors,
     "demo-floor-systems": demo_floor_systems,
     "demo-adapters": demo_adapters,

@@ -53,6 +53,21 @@ RUN = {
             {"configuration": "all", "cells": {"F1": {"value": 0.4, "low": 0.3, "high": 0.5, "n": 48, "groups": 12}}},
         ]
     },
+    "decisions": [
+        {
+            "role": "rewriter",
+            "decision": "hold",
+            "metric": "ROUGE-1",
+            "comparators": [
+                {"against": "the bare base", "reference": 0.5, "tuned": 0.6, "difference": 0.1, "low": 0.02, "high": 0.2}
+                | {"level": 0.975, "n": 48, "groups": 12, "beaten": True}
+            ],
+            "guards": [
+                {"metric": "harm", "against": "the bare base", "difference": 0.2, "low": 0.1, "high": 0.3, "lost": True},
+                {"metric": "kept", "against": "the bare base", "difference": 0.0, "low": -0.1, "high": 0.1, "lost": False},
+            ],
+        }
+    ],
     "floors": [{"metric": "F1", "name": "best sentence", **CELL}],
     "without_floor": {"words": "a length is neither good nor bad"},
     "against_floors": [
@@ -100,6 +115,10 @@ def test_floors_stand_beside_their_figures_with_intervals_and_groups(monkeypatch
     first, second = tables.demo_floors().splitlines()[2:]
     assert first.startswith("| embedder | nDCG@10 | 0.700, BM25 | 0.710 |") and first.endswith("| **the floor wins** |")
     assert second.startswith("| chain | F1 |") and second.endswith("| n = 48 in 12 groups | better |")
+    assert tables.demo_decisions().splitlines()[2:] == [
+        "| rewriter | **hold** | ROUGE-1 | the bare base | 0.500 → 0.600 | +0.100 (+0.020 to +0.200) (97.5 %) | 48 in 12 groups | better |",
+        "| rewriter | **hold** | harm | the bare base |  | +0.200 (+0.100 to +0.300) |  | lost |",
+    ]
     assert tables.demo_floor_systems().splitlines()[2:] == ["| best sentence | F1 | 0.15 (0.10–0.20) | n = 48 in 12 groups |"]
 
 
