@@ -116,7 +116,8 @@ def test_floors_stand_beside_their_figures_with_intervals_and_groups(monkeypatch
     assert first.startswith("| embedder | nDCG@10 | 0.700, BM25 | 0.710 |") and first.endswith("| **the floor wins** |")
     assert second.startswith("| chain | F1 |") and second.endswith("| n = 48 in 12 groups | better |")
     assert tables.demo_decisions().splitlines()[2:] == [
-        "| rewriter | **hold** | ROUGE-1 | the bare base | 0.500 → 0.600 | +0.100 (+0.020 to +0.200) (97.5 %) | 48 in 12 groups | better |",
+        "| rewriter | **hold** | ROUGE-1 | the bare base | 0.500 → 0.600 | +0.100 (+0.020 to +0.200) (97.5 %) "
+        "| 48 in 12 groups | better |",
         "| rewriter | **hold** | harm | the bare base |  | +0.200 (+0.100 to +0.300) |  | lost |",
     ]
     assert tables.demo_floor_systems().splitlines()[2:] == ["| best sentence | F1 | 0.15 (0.10–0.20) | n = 48 in 12 groups |"]
