@@ -29,17 +29,29 @@ class Scale:
         return self.left + (value - self.low) / span * (self.right - self.left)
 
 
+WIDE = 12
+"""How many times as wide as the narrowest an interval may be and still stretch the axis of a forest plot."""
+
+
 def forest_strip(value: float, low: float, high: float, extent: tuple[float, float], kind: str) -> Markup:
-    """One line of a forest plot: zero, the interval and the difference. `extent` is shared by all lines; `kind` a class."""
-    at = Scale(*extent, 8, 232)
+    """One line of a forest plot: zero, the interval and the difference. `extent` is shared by all lines; `kind` a class.
+
+    An interval that leaves the extent is cut off there, without an end.
+    """
+    at, (first, last) = Scale(*extent, 8, 232), extent
+    ends = [end for end in (low, high) if first <= end <= last]
     return svg(
         240,
         26,
         f"difference {signed(value)}, interval {signed(low)} to {signed(high)}",
         *(el("line", x1=at(tick), x2=at(tick), y1=0, y2=26, class_="grid") for tick in _between(*extent) if tick),
         el("line", x1=at(0), x2=at(0), y1=0, y2=26, class_="zero"),
-        el("line", x1=at(low), x2=at(high), y1=13, y2=13, class_=f"whisker {kind}"),
-        *(el("line", x1=at(end), x2=at(end), y1=8, y2=18, class_=f"whisker {kind}") for end in (low, high)),
+        el("line", x1=at(max(low, first)), x2=at(min(high, last)), y1=13, y2=13, class_=f"whisker {kind}"),
+        *(
+            el("line", x1=at(end), x2=at(end), y1=8, y2=18, class_=f"whisker {kind}")
+            for end in (low, high)
+            if first <= end <= last
+        ),
         el("circle", cx=at(value), cy=13, r=5, class_=f"dot {kind}"),
         class_="strip",
     )
@@ -56,9 +68,17 @@ def forest_axis(extent: tuple[float, float]) -> Markup:
     return svg(240, 14, "axis of the differences", *marks, class_="strip axis")
 
 
-def difference_extent(intervals: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """The range of a shared axis: zero and every interval, with a margin."""
-    low, high = min(0.0, *(each[0] for each in intervals)), max(0.0, *(each[1] for each in intervals))
+def difference_extent(differences: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
+    """The range of a shared axis, from the low, value and high of each difference: zero and all of these, with a margin.
+
+    Of an interval over `WIDE` times as wide as the narrowest the value alone counts: with too few groups to show anything it
+    holds all possible values, and the others would be points beside it.
+    """
+    narrowest = min((high - low for low, _, high in differences if high > low), default=0.0)
+    ends = [0.0]
+    for low, value, high in differences:
+        ends += [low, high] if high - low <= WIDE * narrowest else [value]
+    low, high = min(ends), max(ends)
     air = 0.06 * (high - low or 1.0)
     return low - air, high + air
 

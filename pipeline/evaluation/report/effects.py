@@ -73,7 +73,7 @@ def _family(rows: Sequence[EffectRow]) -> str:
 
 
 def _group(rows: Sequence[EffectRow], lower: bool, worth: float) -> Markup:
-    first, extent = rows[0], difference_extent([(row.low, row.high) for row in rows])
+    first, extent = rows[0], difference_extent([(row.low, row.value, row.high) for row in rows])
     said = f"{first.n} items in {first.groups} groups" + (", lower is better" if lower else "")
     title = [
         el("th", first.metric, scope="rowgroup", role="rowheader"),

@@ -12,7 +12,7 @@ _COLUMNS = ("Role", "Metric", "Best floor", "Floor", "Tuned", "Difference", "Int
 
 def floors(report: Report) -> Markup:
     """The comparisons with the best floor, those that the floor wins first, then every floor and the metrics without one."""
-    extent = difference_extent([(each.low, each.high) for each in report.against_floors])
+    extent = difference_extent([(each.low, each.difference, each.high) for each in report.against_floors])
     ordered = sorted(report.against_floors, key=lambda each: each.beaten)
     head = [el("th", name, scope="col", role="columnheader") for name in (*_COLUMNS, forest_axis(extent))]
     rows = [_row(each, extent, each.metric in report.lower_is_better) for each in ordered]

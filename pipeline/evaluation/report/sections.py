@@ -34,7 +34,7 @@ def section(anchor: str, title: str, *body: Markup | None, lead: str = "") -> Ma
 
 def headline(report: Report) -> Markup:
     """The table of comparisons, a forest plot in its last column."""
-    extent = difference_extent([(each.low, each.high) for each in report.comparisons])
+    extent = difference_extent([(each.low, each.difference, each.high) for each in report.comparisons])
     starters = any(each.starter is not None for each in report.comparisons)
     beside = ("Starter",) if starters else ()
     head = ("Role", "Metric", "Base", *beside, "Tuned", "Difference", "Interval", "Items, groups", forest_axis(extent))

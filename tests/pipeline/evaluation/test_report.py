@@ -19,6 +19,7 @@ from lorag.pipeline.evaluation.pricing import Prices
 from lorag.pipeline.evaluation.refusal_scores import RefusalRow, RefusalScores
 from lorag.pipeline.evaluation.report import calibration
 from lorag.pipeline.evaluation.report.charts import (
+    difference_extent,
     dot_plot,
     forest_axis,
     forest_strip,
@@ -474,6 +475,20 @@ def test_a_forest_strip_is_drawn_to_scale() -> None:
     assert strip.values("line", "x1") == ["120", "232", "8", "64", "64", "176"]
     assert strip.values("line", "x2") == ["120", "232", "8", "176", "64", "176"]
     assert strip.values("svg", "aria-label") == ["difference +0.500, interval +0.250 to +0.750"]
+
+
+def test_an_interval_that_tells_nothing_does_not_squeeze_the_others() -> None:
+    """-0.1 … 0.3 is .4 wide, -1 … 1 five times that, -3 … 3 fifteen times: its value alone stretches the axis."""
+    wide = difference_extent([(-0.1, 0.1, 0.3), (-1.0, 0.2, 1.0)])
+    assert wide == pytest.approx((-1.12, 1.12))
+    extent = difference_extent([(-0.1, 0.1, 0.3), (-3.0, 0.5, 3.0)])
+    assert extent == pytest.approx((-0.136, 0.536))
+    strip = Page(forest_strip(0.5, -3.0, 3.0, (-1.0, 1.0), "unclear"))
+    whiskers = [
+        at for at, kind in zip(strip.values("line", "x1"), strip.values("line", "class"), strict=True) if "whisker" in kind
+    ]
+    assert whiskers == ["8"]  # cut off at both sides, without ends
+    assert difference_extent([(0.2, 0.2, 0.2)]) == pytest.approx((-0.012, 0.212))
 
 
 def test_a_dot_plot_shows_the_floor_and_leaves_out_an_interval_that_is_not_there() -> None:
