@@ -47,11 +47,7 @@ def forest_strip(value: float, low: float, high: float, extent: tuple[float, flo
         *(el("line", x1=at(tick), x2=at(tick), y1=0, y2=26, class_="grid") for tick in _between(*extent) if tick),
         el("line", x1=at(0), x2=at(0), y1=0, y2=26, class_="zero"),
         el("line", x1=at(max(low, first)), x2=at(min(high, last)), y1=13, y2=13, class_=f"whisker {kind}"),
-        *(
-            el("line", x1=at(end), x2=at(end), y1=8, y2=18, class_=f"whisker {kind}")
-            for end in (low, high)
-            if first <= end <= last
-        ),
+        *(el("line", x1=at(end), x2=at(end), y1=8, y2=18, class_=f"whisker {kind}") for end in ends),
         el("circle", cx=at(value), cy=13, r=5, class_=f"dot {kind}"),
         class_="strip",
     )
