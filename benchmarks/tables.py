@@ -230,7 +230,7 @@ def sealed() -> str:
     rows = []
     for role, found in result("sealed")["roles"].items():
         if not found["claims"]:
-            rows.append([f"{role} {found['version']}", "not opened", "", "", "", "", found["reason"]])
+            rows.append([f"{role} {found['version']}", "", "", "", "", "", "not opened: refused on the test split"])
         for each in found["claims"]:
             counts = f"n = {each['n']} in {each['groups']} groups"
             span = f"{each['difference']:+.3f} ({each['low']:+.3f} to {each['high']:+.3f}){at_level(each)}"
@@ -527,6 +527,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "front": front,
     "demo": systems("demo", IN_DEMO, (*RETRIEVAL, *REWRITES, *ANSWERS, *JUDGE)),
     "demo-decisions": demo_decisions,
+    "sealed": sealed,
     "demo-floors": demo_floors,
     "demo-floor-systems": demo_floor_systems,
     "demo-adapters": demo_adapters,
