@@ -22,7 +22,7 @@ from lorag.pipeline.contracts import contract_hash
 from lorag.pipeline.engine.bases import Base
 from lorag.pipeline.records import Role
 from tests.claims import measurement
-from tests.without_models import refuse_models
+from tests.without_models import REASON, refuse_models
 
 MEMORY = Path("/dev/shm")
 ROOM = 4 << 30
@@ -41,6 +41,13 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
     if config.getoption("without_models"):
         refuse_models(config)
+
+
+@pytest.fixture(scope="session")
+def model_elsewhere(request: pytest.FixtureRequest) -> None:
+    """For tests whose model is loaded by a process of its own, which `--without-models` does not see: it skips them."""
+    if request.config.getoption("without_models"):
+        pytest.skip(REASON)
 
 
 MakeAdapter = Callable[[Path, int, Role], Path]

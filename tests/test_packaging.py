@@ -183,6 +183,7 @@ print(response.answer.text, response.answer.citations)
 """
 
 
+@pytest.mark.usefixtures("model_elsewhere")
 def test_the_five_lines_answer_in_a_folder_that_has_rooms_of_its_own(fresh: Path, tmp_path: Path) -> None:
     """The wheel alone, the bundled base and starters, and a user's own `services`, `pipeline` and `training` beside them."""
     for room in ROOMS:

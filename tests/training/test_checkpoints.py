@@ -224,7 +224,7 @@ def _curve(folder: Path) -> list[tuple[int, float]]:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(forks: Any, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[int, float]]:
+def uninterrupted(model_elsewhere: None, forks: Any, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[int, float]]:
     folder = tmp_path_factory.mktemp("uninterrupted")
     process = _start(forks, folder)
     process.join(120)
