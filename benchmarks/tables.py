@@ -249,6 +249,17 @@ def sealed() -> str:
     return table(["adapter", "metric", "against", "reference", "tuned", "difference", ""], rows)
 
 
+def embedder_seeds() -> str:
+    """The tuned encoder against the frozen one, over seeds of its training."""
+    found, rows = result("embedder_seeds"), []
+    for metric in RETRIEVAL:
+        each, apart = found[metric], found[metric]["difference"]
+        seeds = ", ".join(f"{mean:.3f}" for mean in each["tuned by seed"])
+        span = f"{apart['value']:+.3f} ({apart['low']:+.3f} to {apart['high']:+.3f})"
+        rows.append([f"{metric}, {_counts(apart)}", f"{each['frozen']:.3f}", seeds, f"{each['spread of seeds']:.4f}", span])
+    return table(["metric", "frozen", "tuned, by seed", "standard deviation of seeds", "difference"], rows)
+
+
 class Starters:
     """The figures of a starter's benchmark."""
 
@@ -528,6 +539,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "demo": systems("demo", IN_DEMO, (*RETRIEVAL, *REWRITES, *ANSWERS, *JUDGE)),
     "demo-decisions": demo_decisions,
     "sealed": sealed,
+    "embedder-seeds": embedder_seeds,
     "demo-floors": demo_floors,
     "demo-floor-systems": demo_floor_systems,
     "demo-adapters": demo_adapters,
