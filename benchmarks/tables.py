@@ -42,9 +42,6 @@ RETRIEVAL = ("nDCG@10", "Recall@5")
 SEARCHES = ("default weights", "weights chosen on dev")
 REWRITES = ("ROUGE-1", "rewrite EM")
 JUDGE = ("mean task macro-F1", *(f"macro-F1, {task}" for task in ("intent", "relevance", "answerability", "support")))
-POOLED = "macro-F1"
-"""Of all judge tasks' classes pooled, in results that an earlier version stored. It says nothing of any task: left out."""
-
 ANSWERS = ("EM", "F1", "citation precision", "citation recall", "right refusals", "wrong refusals")
 IN_DEMO = {"base chain": "base", "starter adapters": "starters, untrained on the domain", "all adapters": "tuned on the domain"}
 IN_FRONT = {
@@ -93,6 +90,11 @@ def difference(figure: Figure | None) -> str:
     return "" if figure is None else f"{figure['value']:+.3f} ({figure['low']:+.3f} to {figure['high']:+.3f})"
 
 
+def claimed(each: Figure) -> str:
+    """The difference of a claim, a comparison or a guard, with the level of its interval."""
+    return f"{difference({**each, 'value': each['difference']})}{at_level(each)}"
+
+
 def floor_of(found: Mapping[str, Any], metric: str) -> str:
     """The best floor of a metric with its interval, or why it has none."""
     floor = next((each for each in found["floors"] if each["metric"] == metric), None)
@@ -117,7 +119,7 @@ def demo_floors() -> str:
             each["metric"],
             f"{each['reference']:.3f}, {each['floor']}",
             f"{each['tuned']:.3f}",
-            f"{each['difference']:+.3f} ({each['low']:+.3f} to {each['high']:+.3f}){at_level(each)}",
+            claimed(each),
             _counts(each),
             "better" if each["beaten"] else "**the floor wins**",
         ]
@@ -133,13 +135,11 @@ def demo_decisions() -> str:
         title, decision = card["role"], f"**{card['decision']}**"
         for each in card["comparators"]:
             moved, sizes = f"{each['reference']:.3f} → {each['tuned']:.3f}", f"{each['n']} in {each['groups']} groups"
-            span = f"{each['difference']:+.3f} ({each['low']:+.3f} to {each['high']:+.3f}){at_level(each)}"
             verdict = "better" if each["beaten"] else "not shown"
-            rows.append([title, decision, card["metric"], each["against"], moved, span, sizes, verdict])
+            rows.append([title, decision, card["metric"], each["against"], moved, claimed(each), sizes, verdict])
         for guard in card["guards"]:
             if guard["lost"]:
-                span = f"{guard['difference']:+.3f} ({guard['low']:+.3f} to {guard['high']:+.3f})"
-                rows.append([title, decision, guard["metric"], guard["against"], "", span, "", "lost"])
+                rows.append([title, decision, guard["metric"], guard["against"], "", claimed(guard), "", "lost"])
     return table(["adapter", "decision", "metric", "against", "from → to", "difference", "items", ""], rows)
 
 
@@ -220,7 +220,6 @@ def demo_adapters() -> str:
                 str(each["n"]),
             ]
             for each in result("demo")["comparisons"]
-            if each["metric"] != POOLED
         ),
     )
 
@@ -232,8 +231,6 @@ def sealed() -> str:
         if not found["claims"]:
             rows.append([f"{role} {found['version']}", "", "", "", "", "", "not opened: refused on the test split"])
         for each in found["claims"]:
-            counts = f"n = {each['n']} in {each['groups']} groups"
-            span = f"{each['difference']:+.3f} ({each['low']:+.3f} to {each['high']:+.3f}){at_level(each)}"
             verdict = "promoted" if found["promoted"] else "held or rejected"
             rows.append(
                 [
@@ -242,7 +239,7 @@ def sealed() -> str:
                     each["against"],
                     f"{each['reference']:.3f}",
                     f"{each['tuned']:.3f}",
-                    f"{span}, {counts}",
+                    f"{claimed(each)}, {_counts(each)}",
                     verdict,
                 ]
             )
@@ -255,8 +252,8 @@ def embedder_seeds() -> str:
     for metric in RETRIEVAL:
         each, apart = found[metric], found[metric]["difference"]
         seeds = ", ".join(f"{mean:.3f}" for mean in each["tuned by seed"])
-        span = f"{apart['value']:+.3f} ({apart['low']:+.3f} to {apart['high']:+.3f})"
-        rows.append([f"{metric}, {_counts(apart)}", f"{each['frozen']:.3f}", seeds, f"{each['spread of seeds']:.4f}", span])
+        spread = f"{each['spread of seeds']:.4f}"
+        rows.append([f"{metric}, {_counts(apart)}", f"{each['frozen']:.3f}", seeds, spread, difference(apart)])
     return table(["metric", "frozen", "tuned, by seed", "standard deviation of seeds", "difference"], rows)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from lorag.evaluating.floor_figures import FloorFigures, win
 from lorag.pipeline.adapters.evidence import BARE_BASE, Evidence, floor_reference
@@ -37,33 +38,15 @@ def _claim(claims: Claims, role: str, metric: str, against: str) -> Evidence | N
 
 
 def _comparison(each: Comparison, claim: Evidence | None) -> Comparison:
-    if claim is None:
-        return each
-    return replace(
-        each,
-        base=claim.reference,
-        tuned=claim.tuned,
-        difference=claim.difference,
-        low=claim.low,
-        high=claim.high,
-        n=claim.n,
-        groups=claim.groups or 0,
-        level=claim.level,
-    )
+    return each if claim is None else replace(each, base=claim.reference, **_figures(claim))
 
 
 def _floor(each: FloorComparison, claim: Evidence | None) -> FloorComparison:
-    if claim is None:
-        return each
-    return replace(
-        each,
-        reference=claim.reference,
-        tuned=claim.tuned,
-        difference=claim.difference,
-        low=claim.low,
-        high=claim.high,
-        n=claim.n,
-        groups=claim.groups or 0,
-        beaten=claim.has_enough_groups and claim.low > 0,  # in these metrics more is better
-        level=claim.level,
-    )
+    """In the metrics that claims are made of, more is better."""
+    return each if claim is None else replace(each, reference=claim.reference, beaten=claim.shows_gain, **_figures(claim))
+
+
+def _figures(claim: Evidence) -> dict[str, Any]:
+    """What both kinds of comparison show of a claim, under the names that they share."""
+    shared = ("tuned", "difference", "low", "high", "n", "level")
+    return {name: getattr(claim, name) for name in shared} | {"groups": claim.groups or 0}

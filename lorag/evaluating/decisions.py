@@ -85,7 +85,7 @@ def _comparator(claim: Evidence) -> Comparator:
         level=claim.level,
         n=claim.n,
         groups=claim.groups,
-        beaten=claim.has_enough_groups and claim.low > 0,
+        beaten=claim.shows_gain,
     )
 
 

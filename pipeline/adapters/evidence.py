@@ -138,6 +138,11 @@ class Evidence:
         return self.groups is not None and self.groups >= MIN_GROUPS
 
     @property
+    def shows_gain(self) -> bool:
+        """Whether the interval lies above 0, on the groups that decide: a gain if more is better."""
+        return self.has_enough_groups and self.low > 0
+
+    @property
     def interval(self) -> str:
         """The interval as text: `+0.100 to +0.700`."""
         return f"{self.low:+.3f} to {self.high:+.3f}"
