@@ -10,7 +10,6 @@ under --work; the same command resumes a stopped benchmark.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import statistics
 import sys
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.own_process import progress_lines
-from benchmarks.provenance import provenance, save
+from benchmarks.provenance import provenance, save, stored
 from lorag.bundled import EXAMPLE, example_folder
 from lorag.demo import project_in
 from lorag.evaluating.measuring import run_configurations
@@ -59,9 +58,8 @@ def with_seeds(differences: Sequence[Sequence[float]], groups: Sequence[Hashable
 
 def run_once(project: Project, seed: int, work: Path) -> dict[str, Any]:
     """Train with this seed and search, or read the stored result."""
-    stored = work / f"{seed}.json"
-    if stored.exists():
-        known: dict[str, Any] = json.loads(stored.read_text(encoding="utf-8"))
+    file = work / f"{seed}.json"
+    if (known := stored(file)) is not None:
         return known
     data = DataFolder(example_folder(EXAMPLE), project.settings.judge.intents)
     spec = TrainingSpec(Role.EMBEDDER, data.folder, changed(load_recipe(Role.EMBEDDER), seed=seed), measured=False)
@@ -74,7 +72,7 @@ def run_once(project: Project, seed: int, work: Path) -> dict[str, Any]:
     for each in run.measured:
         found[each.configuration.name] = {item.id: dict(item.values) for item in each.retrieval.items}
     found["groups"] = {item.gold.id: item.gold.group or item.gold.id for item in tests.chain}
-    save(stored, found)
+    save(file, found)
     return found
 
 

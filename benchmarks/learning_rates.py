@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.own_process import progress_lines
-from benchmarks.provenance import provenance, save
+from benchmarks.provenance import provenance, save, stored
 from lorag.bundled import EXAMPLE, example_folder
 from lorag.demo import DATA, MAX_LENGTH, project_in
 from lorag.pipeline.records import Role
@@ -49,10 +49,9 @@ class Result:
 def run_once(role: Role, start: str, rate: float, rows: int, items: int, work: Path) -> dict[str, Any]:
     """Train once and measure, or read the stored result. Raises what training raises."""
     folder = work / f"{role.value}-{start}-{rate:g}-{rows}-{items}"
-    stored = folder / "result.json"
-    if stored.exists():
-        found: dict[str, Any] = json.loads(stored.read_text(encoding="utf-8"))
-        return found
+    file = folder / "result.json"
+    if (known := stored(file)) is not None:
+        return known
     begun = time.monotonic()
     with project_in(folder) as opened:
         starters = install_starters(opened.settings, fitting_starters(opened.settings)[0], lambda _: None)
@@ -73,7 +72,7 @@ def run_once(role: Role, start: str, rate: float, rows: int, items: int, work: P
         role.value, start, rate, rows, len(losses), round(time.monotonic() - begun, 1), round(sum(tail) / len(tail), 4), dev
     )
     found = {name: getattr(result, name) for name in Result.__slots__}
-    save(stored, found)
+    save(file, found)
     return found
 
 

@@ -32,6 +32,14 @@ def save(path: Path, content: Mapping[str, Any]) -> None:
     write_file(path, json.dumps(content, indent=1) + "\n")
 
 
+def stored(path: Path) -> dict[str, Any] | None:
+    """A result that `save` wrote, or None if there is none yet."""
+    if not path.exists():
+        return None
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
 def commit() -> str:
     here = Path(__file__).parent
 

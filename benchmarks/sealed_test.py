@@ -10,7 +10,6 @@ resumes.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import sys
 from collections.abc import Mapping
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import lorag
-from benchmarks.provenance import provenance, save
+from benchmarks.provenance import provenance, save, stored
 from lorag.bundled import EXAMPLE, example_folder
 from lorag.evaluating.evaluation import ROLES
 from lorag.pipeline.adapters.evidence import EvidenceKind
@@ -45,9 +44,8 @@ def copied(demo: Path, work: Path) -> Path:
 
 def measure(project: Project, role: Role, work: Path) -> dict[str, Any]:
     """Promote by the sealed part, or read the stored result."""
-    stored = work / f"{role.value}-{FILE}"
-    if stored.exists():
-        known: dict[str, Any] = json.loads(stored.read_text(encoding="utf-8"))
+    file = work / f"{role.value}-{FILE}"
+    if (known := stored(file)) is not None:
         return known
     version, reason = project.registry.list(role)[-1].id, ""  # the starter came before
     if project.registry.aliases(role).get(PRODUCTION) == version:
@@ -64,7 +62,7 @@ def measure(project: Project, role: Role, work: Path) -> dict[str, Any]:
     evidence = project.registry.show(role, version).evidence
     claims = [{**asdict(each), "against": str(each.against)} for each in evidence if each.kind is EvidenceKind.SEALED]
     found = {"version": version, "promoted": not reason, "reason": reason, "claims": claims}
-    save(stored, found)
+    save(file, found)
     return found
 
 
