@@ -42,7 +42,7 @@ class GenerationRecipe(Part):
     Only nf4 and int8 weights leave `compute` open; with another precision, another type than its own is an error.
     """
 
-    role: Literal["rewriter", "synthesizer", "judge"]
+    role: Literal["rewriter", "synthesizer", "judge", "questioner"]
     precision: Annotated[Precision, Field(strict=False)] = Precision.NF4
     compute: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     lora: GenerationLora = GenerationLora()
@@ -77,6 +77,12 @@ class JudgeRecipe(GenerationRecipe):
     data: JudgeMix = JudgeMix()
 
 
+class QuestionerRecipe(GenerationRecipe):
+    """Supervised training of the questioner's adapter. `precision` and `compute` are of its base while it trains."""
+
+    role: Literal["questioner"]
+
+
 class EmbeddingRecipe(Part):
     """Contrastive training of an adapter on the text encoder."""
 
@@ -97,6 +103,7 @@ FORMS: Mapping[Role, type[Recipe]] = {
     Role.EMBEDDER: EmbeddingRecipe,
     Role.SYNTHESIZER: SynthesizerRecipe,
     Role.JUDGE: JudgeRecipe,
+    Role.QUESTIONER: QuestionerRecipe,
 }
 
 

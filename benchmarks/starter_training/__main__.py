@@ -15,7 +15,7 @@ from benchmarks.starter_training.bundle import bundle_starter
 from lorag.pipeline.errors import LoragError
 from lorag.pipeline.records import Role
 
-ROLES = ("rewriter", "synthesizer", "judge")
+ROLES = ("rewriter", "synthesizer", "judge", "questioner")
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
     role = Role(chosen.role)
     try:
         if chosen.command == "train":
-            train_starter(role, chosen.data, chosen.out, recipe=chosen.recipe, resume=chosen.resume)
+            train_starter(role, chosen.data, chosen.out, recipe=chosen.recipe, resume=chosen.resume, without=chosen.without)
         else:
             card = bundle_starter(role, chosen.run, chosen.data, recipe=chosen.recipe)
             print(f"bundled the {role.value}: weights {card.identity.weights_digest[:16]}, {len(card.evidence)} comparisons kept")
@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--recipe", type=Path, help="another recipe than the bundled one")
     train.add_argument("--out", type=Path, required=True, help="run folder: checkpoints, loss curve, and the adapter at the end")
     train.add_argument("--resume", action="store_true", help="go on from the newest complete checkpoint")
+    train.add_argument("--without", nargs="*", default=[], help="sets that the questioner is not to learn from")
     bundle.add_argument("--run", type=Path, required=True, help="run folder of a finished training")
     return parser
 

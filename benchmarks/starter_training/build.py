@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-from benchmarks.starter_training.mixtures import judge_examples, rewriter_examples, synthesizer_examples
+from benchmarks.starter_training.mixtures import (
+    SETS,
+    judge_examples,
+    questioner_examples,
+    rewriter_examples,
+    synthesizer_examples,
+)
 from benchmarks.starter_training.sources import Split
 from lorag.pipeline.adapters.starters import bundled_starters
 from lorag.pipeline.engine.bases import resolve_base
@@ -22,6 +29,7 @@ EXAMPLES: dict[Role, Callable[[Path, Split, int], list[Example]]] = {
     Role.REWRITER: rewriter_examples,
     Role.SYNTHESIZER: synthesizer_examples,
     Role.JUDGE: judge_examples,
+    Role.QUESTIONER: questioner_examples,
 }
 
 STARTS_FROM: dict[Role, Role] = {Role.JUDGE: Role.SYNTHESIZER}
@@ -42,13 +50,17 @@ def load_starter_recipe(role: Role, recipe: Path | None = None) -> GenerationRec
     return found
 
 
-def train_starter(role: Role, data: Path, out: Path, *, recipe: Path | None = None, resume: bool = False) -> TrainedAdapter:
+def train_starter(
+    role: Role, data: Path, out: Path, *, recipe: Path | None = None, resume: bool = False, without: Sequence[str] = ()
+) -> TrainedAdapter:
     """Train the starter of `role` in the run folder `out`, from the bundled starter of `STARTS_FROM`, if there is one.
 
-    Raises DataError, ConfigError, and TrainingError, also if the starter to begin with is not bundled.
+    A questioner may be trained `without` some of its sets. Raises DataError, ConfigError, and TrainingError, also if the starter
+    to begin with is not bundled.
     """
     chosen = load_starter_recipe(role, recipe)
-    examples = EXAMPLES[role](data, "train", chosen.optimiser.seed)
+    make = partial(questioner_examples, without=_known(without)) if without else EXAMPLES[role]
+    examples = make(data, "train", chosen.optimiser.seed)
     print(f"{len(examples)} examples", file=sys.stderr)
     return train_adapter(
         examples,
@@ -60,6 +72,13 @@ def train_starter(role: Role, data: Path, out: Path, *, recipe: Path | None = No
         on_progress=_print_progress,
         on_notice=lambda line: print(line, file=sys.stderr),
     )
+
+
+def _known(without: Sequence[str]) -> Sequence[str]:
+    sets = SETS[Role.QUESTIONER]
+    if unknown := sorted(set(without) - set(sets)):
+        raise ConfigError(f"the questioner does not learn from {', '.join(unknown)}; its sets: {', '.join(sets)}")
+    return without
 
 
 def _parent(role: Role) -> Path | None:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks.starter_training import grounded, invented, judgments, rewriting
+from benchmarks.starter_training import grounded, invented, judgments, questions, rewriting
 from benchmarks.starter_training.grounded import Context
 from benchmarks.starter_training.replies import extract, reply_of
 from benchmarks.starter_training.sets import read_labels
 from benchmarks.starter_training.sources import Corpus, SourceQuestion, SourceTurn, Split, corpus, read_turns
 from lorag.pipeline.contracts import synthesize
+from lorag.pipeline.contracts.question import Manner
 from lorag.pipeline.records import Role
 from lorag.training.sft import Example
 
@@ -58,10 +59,21 @@ INTENTS = 1600
 
 INTENT_SET = "intent_clinc150"
 
+ASKED = {"squad_newwiki": 1.0, "squad_reddit": 0.45, "pacific_finance": 1.0, "medquad": 0.04, "qed_nq": 1.0}
+"""Share of a set's passages that the questioner sees."""
+
+TERSE_SETS = ("qed_nq",)
+"""Sets whose questions were typed into a search engine."""
+
+ASKED_SHEETS = 180
+SAID = {"rewrite_canard": 600, "rewrite_cast": 300, "rewrite_ikat23": 150, "rewrite_gecor": 250, "rewrite_alexa_cqr": 100}
+"""Number of turns of a set that the questioner learns to say."""
+
 SETS: Mapping[Role, tuple[str, ...]] = {
     Role.SYNTHESIZER: tuple(ROUNDS),
     Role.REWRITER: tuple(TURNS),
     Role.JUDGE: (*JUDGED, INTENT_SET),
+    Role.QUESTIONER: (*ASKED, *SAID),
 }
 """The public sets that each role learns from."""
 
@@ -118,6 +130,25 @@ def _without_shared(turns: Sequence[SourceTurn], data: Path, split: Split) -> tu
     }
     mixed = {turn.conversation for turn in turns if {turn.question.casefold(), turn.rewrites[0].casefold()} & elsewhere}
     return tuple(turn for turn in turns if turn.conversation not in mixed)
+
+
+def questioner_examples(data: Path, split: Split, seed: int, *, without: Sequence[str] = ()) -> list[Example]:
+    """The questioner's examples of `split`, none of them of the sets in `without`.
+
+    A set that is to test rows made from its documents must not have taught the questioner (leave one set out).
+    """
+    rng = random.Random(seed)
+    made: list[Example] = []
+    for name, share in ASKED.items():
+        if name not in without:
+            manner = Manner.TERSE if name in TERSE_SETS else Manner.FULL
+            made += questions.reading_examples(corpus(data, name, split), manner, rng, share=share)
+    made += questions.sheet_examples(ASKED_SHEETS if split == "train" else ASKED_SHEETS // 10, rng, split)
+    for name, count in SAID.items():
+        if name not in without:
+            turns = read_turns(data, name, split)
+            made += questions.follow_up_examples(turns, count if split == "train" else count // 10, rng)
+    return made
 
 
 def judge_examples(data: Path, split: Split, seed: int) -> list[Example]:

@@ -6,9 +6,8 @@ import hashlib
 import json
 from collections.abc import Callable
 
-from lorag.pipeline.contracts import embed, judge, rewrite, synthesize
+from lorag.pipeline.contracts import embed, judge, question, rewrite, synthesize
 from lorag.pipeline.contracts.context import PassageText
-from lorag.pipeline.errors import InputError
 from lorag.pipeline.records import Message, Role, Speaker, Turn
 
 # Long enough to be cut, and with white space to be normalised: a change of those rules changes the hash.
@@ -48,20 +47,21 @@ def _embedder() -> object:
     ]
 
 
+def _questioner() -> object:
+    prompts = [_lines(question.messages(_PASSAGES[0], "room\n4", manner)) for manner in question.Manner]
+    return [prompts, _lines(question.follow_up_messages(_TURNS, "Where is the key?")), question.target("Who\nhas it?")]
+
+
 _SAMPLES: dict[Role, Callable[[], object]] = {
     Role.REWRITER: _rewriter,
     Role.SYNTHESIZER: _synthesizer,
     Role.JUDGE: _judge,
     Role.EMBEDDER: _embedder,
+    Role.QUESTIONER: _questioner,
 }
 
 
 def contract_hash(role: Role) -> str:
-    """16 hex digits over the tuned prompts and targets of `role` for fixed inputs.
-
-    Raises InputError for a role that has no contract.
-    """
-    if role not in _SAMPLES:
-        raise InputError(f"role {role.value!r} has no contract; roles with one: {', '.join(r.value for r in _SAMPLES)}")
+    """16 hex digits over the tuned prompts and targets of `role` for fixed inputs."""
     text = json.dumps(_SAMPLES[role](), ensure_ascii=False, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

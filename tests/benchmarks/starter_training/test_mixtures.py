@@ -21,14 +21,17 @@ from benchmarks.starter_training.grounded import contexts, crop
 from benchmarks.starter_training.mixtures import (
     intent_meanings,
     judge_examples,
+    questioner_examples,
     rewriter_examples,
     synthesizer_examples,
 )
+from benchmarks.starter_training.questions import keywords, put, stands_alone
 from benchmarks.starter_training.replies import extract
 from benchmarks.starter_training.rewriting import follow_up_examples
 from benchmarks.starter_training.sets import read_labels
 from benchmarks.starter_training.sources import BY_TITLE, SourceQuestion, Split, read_corpus, read_turns
 from lorag.pipeline.contracts import judge, synthesize
+from lorag.pipeline.contracts.question import Manner
 from lorag.pipeline.retrieval.sentences import sentences
 from lorag.training.sft import Example
 
@@ -39,6 +42,7 @@ BUILDERS: dict[str, Callable[[Path, Split, int], list[Example]]] = {
     "rewriter": rewriter_examples,
     "synthesizer": synthesizer_examples,
     "judge": judge_examples,
+    "questioner": questioner_examples,
 }
 
 PUBLIC = pytest.param(
@@ -202,3 +206,48 @@ def test_a_refusal_is_learnt_where_no_passage_answers(data: Path) -> None:
 
 def test_labels_keep_their_own_split(data: Path) -> None:
     assert {row.text.split()[0] for row in read_labels(data, "intent_clinc150", "dev")} == {"val"}
+
+
+def test_a_questioner_that_leaves_a_set_out_has_nothing_of_it(data: Path) -> None:
+    learnt = questioner_examples(data, "train", 0)
+    left = questioner_examples(data, "train", 0, without=("squad_newwiki", "rewrite_cast"))
+    assert any("the set squad_newwiki" in prompt(example) for example in learnt)
+    assert not any("the set squad_newwiki" in prompt(example) for example in left)
+    assert {example.id for example in left} < {example.id for example in learnt}
+
+
+def test_a_questioner_learns_questions_whose_span_stands_in_the_passage(data: Path) -> None:
+    asked = [example for example in questioner_examples(data, "train", 0) if "\n\nAnswer: " in prompt(example)]
+    for example in asked:
+        shown, _, rest = prompt(example).rpartition("\n\nAnswer: ")
+        assert squeezed(rest.split("\n\n")[0]) in squeezed(shown)
+    assert {"Ask", "Search"} <= {prompt(example).rpartition("\n\n")[2].split()[0] for example in asked}
+
+
+def test_a_questioner_says_a_turn_as_the_user_said_it(data: Path) -> None:
+    turns = {turn.rewrites[0]: turn.question for turn in read_turns(data, "rewrite_cast", "train")}
+    said = [example for example in questioner_examples(data, "train", 0) if "next turn" in prompt(example)]
+    known = [example for example in said if example.id.startswith("cast")]
+    assert known and all(turns[prompt(each).rpartition("Question: ")[2].split("\n")[0]] == each.target for each in known)
+
+
+@pytest.mark.parametrize(
+    ("asked", "alone"),
+    [
+        ("When was the mill of Arvik built?", True),
+        ("how many episodes are there in dragon ball z", True),
+        ("When was it built by the guild?", False),
+        ("What does the author ask for?", False),
+        ("Did the church of Sis move?", False),
+        ("Which mill?", False),
+    ],
+)
+def test_a_question_that_leans_on_its_passage_is_not_learnt(asked: str, alone: bool) -> None:
+    assert stands_alone(asked) is alone
+
+
+def test_manners() -> None:
+    assert keywords("When does the reading room of the town library close?") == "reading room town library close"
+    assert keywords("What is it?") == ""
+    assert put("who built the mill ?", Manner.FULL) == "Who built the mill?"
+    assert put(" who built the mill", Manner.TERSE) == "who built the mill"
