@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.starter_training import invented
+from benchmarks.starter_training import invented, questions
 from benchmarks.starter_training.build import BASE, EXAMPLES, STARTS_FROM, load_starter_recipe, starter_recipe
 from benchmarks.starter_training.conversations import follow_up
 from benchmarks.starter_training.items import judged_documents
@@ -55,6 +55,7 @@ LIMITS: Mapping[Role, str] = {
     "as it is",
     Role.JUDGE: "short messages, single passages and short answers, in English; intents need their meanings in the settings; an "
     "answer counts as supported where its words stand in the passages, whether or not they answer the question",
+    Role.QUESTIONER: "one short question on one passage of about 700 characters, in English; it only makes training data",
 }
 
 
@@ -102,6 +103,8 @@ def invented_examples(role: Role, count: int) -> list[Example]:
             Example(f"turn-{n}", rewrite.messages(turn.history, turn.question), rewrite.target(turn.rewrite))
             for n, turn in enumerate(turns)
         ]
+    if role is Role.QUESTIONER:
+        return questions.sheet_examples(count, rng, "canaries")[:count]
     made = [(document.passages, each) for document in judged_documents(count // 2, seed=8) for each in document.judgments]
     return [
         _judged(passages, each)

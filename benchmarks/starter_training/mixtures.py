@@ -135,19 +135,21 @@ def _without_shared(turns: Sequence[SourceTurn], data: Path, split: Split) -> tu
 def questioner_examples(data: Path, split: Split, seed: int, *, without: Sequence[str] = ()) -> list[Example]:
     """The questioner's examples of `split`, none of them of the sets in `without`.
 
-    A set that is to test rows made from its documents must not have taught the questioner (leave one set out).
+    A set that is to test rows made from its documents must not have taught the questioner (leave one set out). What is
+    drawn of the other sets stays the same.
     """
-    rng = random.Random(seed)
     made: list[Example] = []
     for name, share in ASKED.items():
         if name not in without:
             manner = Manner.TERSE if name in TERSE_SETS else Manner.FULL
-            made += questions.reading_examples(corpus(data, name, split), manner, rng, share=share)
-    made += questions.sheet_examples(ASKED_SHEETS if split == "train" else ASKED_SHEETS // 10, rng, split)
+            made += questions.reading_examples(corpus(data, name, split), manner, random.Random(f"{name} {seed}"), share=share)
+    sheets = ASKED_SHEETS if split == "train" else ASKED_SHEETS // 10
+    made += questions.sheet_examples(sheets, random.Random(f"sheets {seed}"), split)
     for name, count in SAID.items():
         if name not in without:
             turns = read_turns(data, name, split)
-            made += questions.follow_up_examples(turns, count if split == "train" else count // 10, rng)
+            wanted = count if split == "train" else count // 10
+            made += questions.follow_up_examples(turns, wanted, random.Random(f"{name} {seed}"))
     return made
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.starter_training.build import EXAMPLES, starter_recipe
+from benchmarks.starter_training.build import starter_recipe
+from lorag.pipeline.adapters.starters import bundled_starters
 from lorag.pipeline.engine.bases import Base, resolve_base
 from lorag.pipeline.engine.tokens import ChatTokens
 from lorag.pipeline.engine.weights import Precision
@@ -64,11 +65,11 @@ def test_bundled_recipes_load(role: Role) -> None:
         assert 1e-3 <= optimiser.learning_rate <= 2e-3
 
 
-@pytest.mark.parametrize("role", EXAMPLES)
+@pytest.mark.parametrize("role", bundled_starters())
 def test_the_recipes_of_the_starters_are_of_the_same_family(role: Role) -> None:
     """Also those that lie beside the bundled weights."""
     recipe = load_recipe(role, starter_recipe(role))
-    assert isinstance(recipe, GenerationRecipe) and recipe.optimiser.pack_tokens == 960
+    assert isinstance(recipe, GenerationRecipe) and (recipe.optimiser.batch_size, recipe.optimiser.max_length) == (1, 960)
     beside = Path(__file__).parents[2] / "pipeline" / "adapters" / "starters" / role.value / "recipe.yaml"
     assert load_recipe(role, beside) == recipe
 
@@ -193,7 +194,8 @@ def test_a_key_that_does_nothing_for_a_role_is_an_error_that_says_whose_it_is(li
     group, _, rest = line.partition(": ")
     inner = rest.strip("{}").partition(":")[0]
     key = f"{group}.{inner}" if inner and rest.startswith("{") and group != "contrast" else group
-    owners = {GENERATION_ROLES: "rewriter, the synthesizer and the judge"}.get(OWNERS[line], OWNERS[line][0].value)
+    generation = {GENERATION_ROLES: "rewriter, the synthesizer, the judge and the questioner"}
+    owners = generation.get(OWNERS[line], OWNERS[line][0].value)
     assert str(caught.value) == (
         f"{recipe_file}:2: {key}: belongs to the {owners} and does nothing for the {role.value}; remove it"
     )

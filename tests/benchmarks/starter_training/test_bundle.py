@@ -100,7 +100,7 @@ def test_a_run_that_is_not_finished_or_of_another_recipe_is_refused(tiny: Path, 
     assert not (tmp_path / "bundle").exists()
 
 
-@pytest.mark.parametrize("role", [Role.REWRITER, Role.SYNTHESIZER, Role.JUDGE])
+@pytest.mark.parametrize("role", [Role.REWRITER, Role.SYNTHESIZER, Role.JUDGE, Role.QUESTIONER])
 def test_canaries_are_invented_the_same_each_time(role: Role) -> None:
     made = invented_examples(role, 12)
     assert made == invented_examples(role, 12)

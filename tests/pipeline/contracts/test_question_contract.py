@@ -37,7 +37,8 @@ def test_a_base_without_adapter_is_shown_an_example() -> None:
 
 
 def test_the_follow_up_prompt_is_the_rewriters_in_reverse() -> None:
-    context = "Conversation:\nUser: Where does the ferry leave?\nAssistant: From the north quay.\n\nQuestion: When does the ferry leave?"
+    turns = "User: Where does the ferry leave?\nAssistant: From the north quay."
+    context = f"Conversation:\n{turns}\n\nQuestion: When does the ferry leave?"
     tuned = question.follow_up_messages(HISTORY, "When does the ferry leave?")
     assert tuned == (Message("user", f"{context}\n\nAsk this question as the next turn of the conversation."),)
     plain = question.follow_up_messages(HISTORY, "When does the ferry leave?", PromptStyle.PLAIN)
