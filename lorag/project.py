@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Self
 from lorag.assembly import open_registry
 from lorag.catalogue import CatalogueEntry, catalogue
 from lorag.conversation import query_of
+from lorag.feedback import ProjectFeedback
 from lorag.parts import Parts
 from lorag.pipeline.errors import InputError
 from lorag.pipeline.records import Query, Response, Role, Turn
@@ -68,6 +69,7 @@ class Project:
     ) -> None:
         self.folder, self.settings = folder, settings
         self.parts = Parts(settings, engine=engine, embedder=embedder)
+        self.feedback = ProjectFeedback(folder)
 
     def __enter__(self) -> Self:
         self.parts.require_open()

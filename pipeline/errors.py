@@ -4,8 +4,10 @@ LoragError                      anything LoRAG raises on purpose; the command li
 ├── ConfigError                 lorag.yaml or a recipe: unknown key, wrong type, missing file
 ├── ProjectClosed               the project was used after it was closed
 ├── InputError                  a question, history, document or training row that cannot be used
-│   └── DataError               a row of a data file; names file and line
+│   ├── DataError               a row of a data file; names file and line
+│   └── UnknownAnswer           feedback speaks of an answer that is not kept
 ├── FileError                   a file of LoRAG's own is damaged or of another kind
+├── FeedbackError               feedback cannot be stored or deleted: a limit, or the disk
 ├── BaseError                   the base model cannot be found or loaded
 ├── AdapterError                an adapter folder, card or registry entry
 │   ├── IdentityMismatch        trained for another base, contract or encoder
@@ -59,6 +61,10 @@ class DataError(InputError):
     """A row of a data file is wrong; the message names file and line."""
 
 
+class UnknownAnswer(InputError):
+    """Feedback speaks of an answer whose trace is not kept, or not for this tenant."""
+
+
 class FileError(LoragError):
     """A file is unusable: a link, too large, no JSON, an unknown key. A caller that knows its use adds what to do.
 
@@ -67,6 +73,10 @@ class FileError(LoragError):
 
     def __init__(self, message: str) -> None:
         super().__init__(_printable(message))
+
+
+class FeedbackError(LoragError):
+    """Feedback cannot be stored or deleted: the tenant's limit is reached, or the disk refuses."""
 
 
 class BaseError(LoragError):

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from lorag.services.commands import adapters, data, evaluate, keys
+from lorag.services.commands import adapters, data, evaluate, feedback, keys
 from lorag.services.commands.ask import ask
 from lorag.services.commands.chat import chat
 from lorag.services.commands.compare import compare
@@ -38,6 +38,7 @@ app.add_typer(evaluate.app, name="eval")
 adapters.app.command("merge")(merge)
 app.add_typer(adapters.app, name="adapters")
 app.add_typer(data.app, name="data")
+app.add_typer(feedback.app, name="feedback")
 app.add_typer(keys.app, name="keys")
 app.command("tune-search")(tune_search)
 app.command("doctor")(doctor)

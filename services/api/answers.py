@@ -206,12 +206,12 @@ class Envelope:
     """The id, time and model that all pieces of one reply share."""
 
     def __init__(self, model: str) -> None:
-        self._id, self._created, self._model = f"chatcmpl-{uuid.uuid4().hex}", int(time.time()), model
+        self.id, self._created, self._model = f"chatcmpl-{uuid.uuid4().hex}", int(time.time()), model
 
     def completion(self, done: Done) -> dict[str, Any]:
         message = MessageShown(role="assistant", content=done.content)
         whole = ChatCompletion(
-            id=self._id,
+            id=self.id,
             object="chat.completion",
             created=self._created,
             model=self._model,
@@ -247,7 +247,7 @@ class Envelope:
         return {**self._head(), "choices": [], "usage": _usage(done.usage).model_dump()}
 
     def _head(self) -> dict[str, Any]:
-        return {"id": self._id, "object": "chat.completion.chunk", "created": self._created, "model": self._model}
+        return {"id": self.id, "object": "chat.completion.chunk", "created": self._created, "model": self._model}
 
 
 def _usage(usage: Usage) -> UsageShown:

@@ -13,7 +13,20 @@ from starlette.exceptions import HTTPException
 
 from lorag.pipeline.errors import LoragError
 from lorag.services import web
-from lorag.services.api import adapters, chat, completions, docs, documents, embeddings, health, jobs, models, report, retrieve
+from lorag.services.api import (
+    adapters,
+    chat,
+    completions,
+    docs,
+    documents,
+    embeddings,
+    feedback,
+    health,
+    jobs,
+    models,
+    report,
+    retrieve,
+)
 from lorag.services.api.errors import ApiError, on_http, on_invalid, on_known
 from lorag.services.api.guard import Guard
 from lorag.services.api.library import open_jobs
@@ -55,7 +68,7 @@ def create_app(state: ServiceState, *, open_runtime: Callable[[], Runtime], fail
     )
     app.state.lorag = state
     app.openapi = lambda: document(app)  # type: ignore[method-assign]
-    for part in (chat, completions, embeddings, retrieve, documents, jobs, adapters, report, models, health, docs):
+    for part in (chat, completions, feedback, embeddings, retrieve, documents, jobs, adapters, report, models, health, docs):
         app.include_router(part.router)
     web.mount(app)
     app.add_exception_handler(ApiError, on_known)

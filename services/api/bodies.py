@@ -1,4 +1,4 @@
-"""The request bodies of the OpenAI-compatible routes. They are strict: exact types and no unknown key.
+"""The request bodies of the routes that take JSON. They are strict: exact types and no unknown key.
 
 Parameters without effect here (`user`, `metadata`, …) are accepted. An unsupported parameter that would change the reply is
 refused with one line, unless its value has no effect.
@@ -11,12 +11,15 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
+from lorag.pipeline.feedback.records import ID, MAX_ANSWER, MAX_COMMENT, MAX_QUESTION, Opinion, Rating, Reason
+
 MAX_MESSAGES = 256
 MAX_TOKENS = 4096
 MAX_INPUTS = 256
 MAX_TEXT = 1 << 19
 """Characters of one text. The model's own limit is far lower, and its error says how low."""
 MAX_K = 100
+ANSWER_ID = rf"^{ID.pattern}$"
 
 CHAIN = "lorag"
 EMBEDDER = "lorag/embedder"
@@ -200,6 +203,42 @@ class ChatRequest(Strict):
     @property
     def wants_usage(self) -> bool:
         return self.stream_options is not None and bool(self.stream_options.include_usage)
+
+
+PassageIds = Annotated[list[Annotated[Text, StringConstraints(min_length=1, max_length=4096)]], Field(max_length=MAX_K)]
+
+
+class FeedbackRequest(Strict):
+    """`POST /v1/feedback`: what a user says of one answer of model `lorag`, by the `id` of its chat completion.
+
+    `answer` is the right answer, `question` the question that should have been searched for. `wrong_passages` and
+    `right_passages` are ids among the answer's `passages`. `not_in_documents`: the documents do not say.
+    """
+
+    id: Annotated[str, StringConstraints(pattern=ANSWER_ID)]
+    rating: Literal["up", "down"] | None = None
+    reasons: Annotated[
+        list[Literal["incorrect", "incomplete", "off_topic", "unclear", "wrongly_refused", "other"]], Field(max_length=6)
+    ] = Field(default_factory=list)
+    comment: Annotated[Text, StringConstraints(max_length=MAX_COMMENT)] = ""
+    answer: Annotated[Text, StringConstraints(max_length=MAX_ANSWER)] = ""
+    question: Annotated[Text, StringConstraints(max_length=MAX_QUESTION)] = ""
+    wrong_passages: PassageIds = Field(default_factory=list)
+    right_passages: PassageIds = Field(default_factory=list)
+    not_in_documents: bool = False
+
+    @property
+    def opinion(self) -> Opinion:
+        return Opinion(
+            rating=None if self.rating is None else Rating(self.rating),
+            reasons=tuple(map(Reason, self.reasons)),
+            comment=self.comment,
+            answer=self.answer,
+            question=self.question,
+            wrong_passages=tuple(self.wrong_passages),
+            right_passages=tuple(self.right_passages),
+            not_in_documents=self.not_in_documents,
+        )
 
 
 class EmbeddingOptions(Strict):

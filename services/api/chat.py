@@ -50,19 +50,19 @@ async def chat(
     Model `lorag` answers the last message from the documents and cites them; `lorag` in the response holds the details.
     `lorag/rewriter`, `lorag/synthesizer`, `lorag/judge` and `lorag/base` get the messages unchanged.
     """
-    runtime = state.runtime
+    runtime, envelope = state.runtime, Envelope(body.model)
     if body.model == CHAIN:
-        events = items(request, lambda: _chain_events(runtime, state, caller, body))
+        events = items(request, lambda: _chain_events(runtime, state, caller, body, envelope.id))
     else:
         events = items(request, lambda: _role_events(runtime, state, caller, body))
     first = await anext(events)  # so that an error before the first piece has its own status
     if body.stream:
-        return EventStream(_chunks(Envelope(body.model), body, first, events))
+        return EventStream(_chunks(envelope, body, first, events))
     async with aclosing(events):
         event = first
         while not isinstance(event, Done):
             event = await anext(events)
-    return JSONResponse(Envelope(body.model).completion(event))
+    return JSONResponse(envelope.completion(event))
 
 
 async def _chunks(
@@ -88,7 +88,7 @@ async def _chunks(
             event = await anext(events, None)
 
 
-def _chain_events(runtime: Runtime, state: ServiceState, caller: Caller, body: ChatRequest) -> Generator[Event]:
+def _chain_events(runtime: Runtime, state: ServiceState, caller: Caller, body: ChatRequest, id: str) -> Generator[Event]:
     engine = RequestEngine(runtime.engine, state.replies, state.metrics, caller.tenant)
     writer = bounded(engine, body.limit, body.stops)
     aliases = {Role(role): alias for role, alias in body.lorag.adapters.items()}
@@ -106,7 +106,11 @@ def _chain_events(runtime: Runtime, state: ServiceState, caller: Caller, body: C
                         yield Text(text)
                     case Final(response):
                         state.metrics.answered(response)
-                        details = extension(response, snapshot.named(), trace=body.lorag.trace, ignored=ignored)
+                        named = snapshot.named()
+                        state.project.feedback.remember(
+                            query, response, id=id, adapters=named, tenant=caller.tenant, asked_by=caller.name
+                        )
+                        details = extension(response, named, trace=body.lorag.trace, ignored=ignored)
                         yield Done(content_of(response.answer), engine.usage, details)
     except Exception as error:
         if not isinstance(error, CLIENT_ERRORS):

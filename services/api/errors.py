@@ -25,6 +25,7 @@ from lorag.pipeline.errors import (
     Cancelled,
     DeadlinePassed,
     EngineError,
+    FeedbackError,
     IndexMismatch,
     IndexOwned,
     InputError,
@@ -34,6 +35,7 @@ from lorag.pipeline.errors import (
     PromptTooLong,
     ShuttingDown,
     StoreError,
+    UnknownAnswer,
 )
 
 DEBUG = "LORAG_DEBUG"
@@ -98,6 +100,8 @@ def api_error(error: BaseException) -> ApiError:
     match cause:
         case PromptTooLong():
             return ApiError(400, _line(cause), code="context_length_exceeded", param="messages")
+        case UnknownAnswer():
+            return ApiError(404, _line(cause), code="unknown_answer", param="id")
         case InputError():
             return ApiError(400, _line(cause))
         case DeadlinePassed():
@@ -125,6 +129,9 @@ def api_error(error: BaseException) -> ApiError:
         case EngineError() if cause.retry:
             log_error(cause)
             return ApiError(503, "the model cannot be reached; try again later", code="engine_unavailable", retry_after=5)
+        case FeedbackError():
+            log_error(cause)
+            return ApiError(507, "no more feedback can be stored; tell whoever runs this service", code="feedback_full")
         case LoragError():
             log_error(cause)
             return ApiError(500, "the request failed; the service's log says why", code="failed")

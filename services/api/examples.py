@@ -65,6 +65,25 @@ EMBEDDING_EXAMPLES: dict[str, Example] = {
     },
 }
 
+FEEDBACK_EXAMPLES: dict[str, Example] = {
+    "thumb": {"summary": "The answer was right", "value": {"id": "chatcmpl-0123456789abcdef0123456789abcdef", "rating": "up"}},
+    "correction": {
+        "summary": "The right answer, and the passage that holds it",
+        "value": {
+            "id": "chatcmpl-0123456789abcdef0123456789abcdef",
+            "rating": "down",
+            "reasons": ["incorrect"],
+            "answer": "The deputy.",
+            "right_passages": ["keys.md#3372ebd3"],
+            "wrong_passages": ["ferry.md#90e52465"],
+        },
+    },
+    "refusal": {
+        "summary": "The documents do not say",
+        "value": {"id": "chatcmpl-0123456789abcdef0123456789abcdef", "rating": "down", "not_in_documents": True},
+    },
+}
+
 RETRIEVE_EXAMPLES: dict[str, Example] = {
     "default": {"summary": "As the settings say", "value": {"query": "Who keeps the key?"}},
     "dense": {"summary": "Ten passages by vectors alone", "value": {"query": "Who keeps the key?", "k": 10, "hybrid": False}},

@@ -26,12 +26,14 @@ STARTING_RETRY = 5
 
 
 class Lane(StrEnum):
-    """The model that a request uses. Lanes have separate queues, because a search takes milliseconds and an answer seconds."""
+    """What a request uses. Lanes have separate queues, because a search takes milliseconds and an answer seconds."""
 
     MODEL = "model"
     """The base: chains, roles, scores."""
     ENCODER = "encoder"
     """Text encoder and index without the base: searches and embeddings."""
+    STORAGE = "storage"
+    """Files alone: feedback."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,8 @@ class Limits:
     encoder_queue: int = 64
     encoder_concurrency: int = 4
     """A low number: the encoder runs one call at a time, and only searches run in parallel with it."""
+    storage_queue: int = 64
+    storage_concurrency: int = 2
 
 
 @dataclass(slots=True, eq=False)
@@ -75,8 +79,10 @@ class ServiceState:
         self.lanes = {
             Lane.MODEL: Admission(Lane.MODEL, limits.concurrency, limits.max_queue, self.metrics),
             Lane.ENCODER: Admission(Lane.ENCODER, limits.encoder_concurrency, limits.encoder_queue, self.metrics),
+            Lane.STORAGE: Admission(Lane.STORAGE, limits.storage_concurrency, limits.storage_queue, self.metrics),
         }
-        threads = limits.concurrency + limits.encoder_concurrency  # one per slot, so no lane waits for another lane's threads
+        # One per slot, so no lane waits for another lane's threads.
+        threads = limits.concurrency + limits.encoder_concurrency + limits.storage_concurrency
         self.workers = ThreadPoolExecutor(threads, thread_name_prefix="lorag-request")
         self.replies = ReplyCache(limits.cache)
 

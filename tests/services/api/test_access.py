@@ -25,6 +25,8 @@ NEEDS = {
     ("POST", "/v1/completions"): "ask",
     ("POST", "/v1/embeddings"): "ask",
     ("POST", "/v1/retrieve"): "ask",
+    ("POST", "/v1/feedback"): "ask",
+    ("DELETE", "/v1/feedback/{id}"): "ask",
     ("GET", "/v1/documents"): "ingest",
     ("POST", "/v1/documents"): "ingest",
     ("DELETE", "/v1/documents/{source:path}"): "ingest",
