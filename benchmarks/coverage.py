@@ -33,7 +33,7 @@ from lorag.pipeline.adapters.gate import require_better
 from lorag.pipeline.adapters.starters import bundled_starters
 from lorag.pipeline.errors import AdapterError
 from lorag.pipeline.evaluation.ablation import NDCG, Configuration, Measured
-from lorag.pipeline.evaluation.groups import Interval
+from lorag.pipeline.evaluation.groups import SHARE, UNBOUNDED, Interval, Range
 from lorag.pipeline.evaluation.judgments import Judged
 from lorag.pipeline.evaluation.label_significance import macro_f1_interval
 from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable
@@ -60,11 +60,12 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """A distribution of per-item values with mean `mean`; `quantile` maps probabilities to values."""
+    """A distribution of per-item values `within` a range, with mean `mean`; `quantile` maps probabilities to values."""
 
     name: str
     mean: float
     quantile: Callable[[Floats], Floats]
+    within: Range = SHARE
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,7 @@ FIGURES: tuple[tuple[str, Values], ...] = (
     ("mean", beta("F1, 80 % zeros", 2, 1.5, 0.8)),
     ("mean", ranks()),
     ("mean", beta("tiny spread", 500, 500)),
-    ("other figure", Values("heavy tail", 1.0, lambda u: np.exp(stats.norm.ppf(u) - 0.5))),
+    ("other figure", Values("heavy tail", 1.0, lambda u: np.exp(stats.norm.ppf(u) - 0.5), UNBOUNDED)),
 )
 OTHER_SHAPE: tuple[tuple[Values, Values], ...] = (
     (rate(0.3), beta("other shape, 0.3", 1.5, 3.5)),
@@ -194,12 +195,18 @@ def draw_labels(rng: np.random.Generator, of: Labels, sizes: Sequence[int]) -> t
     return [str(each) for each in gold], [[str(each) for each in side] for side in given]
 
 
-def measured(name: str, values: Sequence[float] = (), judged: tuple[Judged, ...] = (), groups: Sequence[str] = ()) -> Measured:
+def measured(
+    name: str,
+    values: Sequence[float] = (),
+    judged: tuple[Judged, ...] = (),
+    groups: Sequence[str] = (),
+    within: Range = SHARE,
+) -> Measured:
     """A configuration with these values as its nDCG@10, or these judgments."""
     pairs = enumerate(zip(values, groups, strict=True)) if values else ()
     rows = (ItemScores(str(at), group, Outcome.OK, {NDCG: value}) for at, (value, group) in pairs)
     empty = ScoreTable(())
-    return Measured(Configuration(name, frozenset()), empty, ScoreTable(tuple(rows)), empty, judged, {})
+    return Measured(Configuration(name, frozenset()), empty, ScoreTable(tuple(rows), {NDCG: within}), empty, judged, {})
 
 
 def is_promoted(card: AdapterCard, claim: Evidence) -> bool:
@@ -236,8 +243,9 @@ class Simulation:
         names, parts = group_names(sizes), scores(rng, sizes)
         values = [of.quantile(part).tolist() for of, part in zip((first, second), parts, strict=True)]
         if first is second:
-            self._count_figure(kind, first.name, mean_interval(values[0], groups=names), first.mean)
-        pair = [measured(name, each, groups=names) for name, each in zip("ab", values, strict=True)]
+            self._count_figure(kind, first.name, mean_interval(values[0], groups=names, within=first.within), first.mean)
+        systems = zip("ab", values, (first, second), strict=True)
+        pair = [measured(name, each, groups=names, within=of.within) for name, each, of in systems]
         name = first.name if first is second else f"{first.name} → {second.name}"
         self._count_claim("difference" if first is second else "other shape", name, Role.EMBEDDER, *pair)
 

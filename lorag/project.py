@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from lorag.pipeline.config import Settings
     from lorag.pipeline.engine.protocol import Engine
     from lorag.pipeline.engine.weights import Precision
+    from lorag.pipeline.evaluation.report.decision import DecisionCard
     from lorag.pipeline.evaluation.report.records import Report
     from lorag.pipeline.evaluation.search_weights import ChosenWeights
     from lorag.pipeline.retrieval.embedder import Embedder
@@ -340,16 +341,18 @@ class Project:
         data: str | Path | None = None,
         on_progress: Progress | None = None,
         on_documents: Documents | None = None,
+        on_card: Callable[[DecisionCard], None] | None = None,
     ) -> Switch:
         """Let a version serve if its evidence allows it. `not_worse` is the margin it may be worse than what serves by.
 
         If the folder `data` has a sealed part, the version is measured there once, with the callbacks of `evaluate_adapter`, and
-        that decides. Raises AdapterError, DataError, and ConfigError if lorag.yaml names another version than `production`.
+        that decides; `on_card` gets the card of that decision, before a refusal is raised. Raises AdapterError, DataError, and
+        ConfigError if lorag.yaml names another version than `production`.
         """
         wanted, sealed = as_role(role), None
         if data is not None:
             self.parts.release_models()
-            sealed = SealedTest(Path(data), on_progress, on_documents)
+            sealed = SealedTest(Path(data), on_progress, on_documents, on_card)
         switch = promote_version(self.settings, wanted, version, not_worse, self._store_of(wanted), sealed)
         return self._switched(switch)
 

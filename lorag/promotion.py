@@ -19,9 +19,12 @@ from lorag.serving_lock import is_served
 from lorag.training.dataset import SEALED
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lorag.evaluating.measuring import Documents, Progress
     from lorag.pipeline.adapters.evidence import Evidence
     from lorag.pipeline.config import Settings
+    from lorag.pipeline.evaluation.report.decision import DecisionCard
     from lorag.pipeline.retrieval.index import Index
     from lorag.pipeline.retrieval.store import VectorStore
 
@@ -68,11 +71,13 @@ def require_production(settings: Settings, role: Role) -> None:
 
 @dataclass(frozen=True, slots=True)
 class SealedTest:
-    """A data folder whose sealed part decides, and the callbacks of its measurement: requests and documents."""
+    """A data folder whose sealed part decides, and the callbacks of its measurement: requests, documents, and the card of the
+    decision, which comes before a refusal is raised."""
 
     data: Path
     on_progress: Progress | None = None
     on_documents: Documents | None = None
+    on_card: Callable[[DecisionCard], None] | None = None
 
 
 def promote_version(
@@ -107,7 +112,9 @@ def _open_sealed(settings: Settings, role: Role, version: str, not_worse: float 
         return
     found = open_registry(settings).admitted(role, version, not_worse=not_worse, kind=EvidenceKind.HELD_OUT)
     if PRODUCTION not in found.aliases:
-        measure_sealed(settings, role, found.id, sealed.data, sealed.on_progress, sealed.on_documents)
+        card = measure_sealed(settings, role, found.id, sealed.data, sealed.on_progress, sealed.on_documents)
+        if sealed.on_card is not None:
+            sealed.on_card(card)
 
 
 def promotion_refusal(settings: Settings, role: Role, version: str) -> str:

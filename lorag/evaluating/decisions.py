@@ -22,7 +22,7 @@ def decision_card(
 ) -> DecisionCard:
     """The card of a version by `claims`, those of one measurement, which need not be on the adapter's own card yet.
 
-    At least one is on the role's leading metric. `refusal` is why a promotion would be refused; None asks the gate. A version
+    At least one is on the role's leading metric, and that one's kind (test split or sealed part) is the card's. `refusal` is why a promotion would be refused; None asks the gate. A version
     that serves is weighed against the bare base.
     """
     card = registry.show(version.role, version.id)
@@ -31,7 +31,7 @@ def decision_card(
     is_serving = serving is not None and serving.id == version.id
     serves = BARE_BASE if is_serving else registry.as_reference(serving)
     metric = LEADING_METRIC.get(version.role, "")
-    leading = [each for each in claims if each.metric == metric and each.kind is EvidenceKind.HELD_OUT]
+    leading = [each for each in claims if each.metric == metric and each.kind in (EvidenceKind.HELD_OUT, EvidenceKind.SEALED)]
     first = leading[0]
     reason = _refusal(card, serves, registry) if refusal is None else refusal
     if first.data.origin is DataOrigin.MADE:

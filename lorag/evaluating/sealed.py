@@ -13,12 +13,14 @@ from pathlib import Path
 
 from lorag.assembly import open_registry
 from lorag.evaluating.claims import held_out_data
+from lorag.evaluating.decisions import decision_card
 from lorag.evaluating.evaluation import Progress, evaluate_adapter
 from lorag.evaluating.measuring import Documents
 from lorag.evaluating.testset import rows_of
 from lorag.pipeline.adapters.evidence import EvidenceKind
 from lorag.pipeline.config import Settings
 from lorag.pipeline.errors import DataError
+from lorag.pipeline.evaluation.report.decision import DecisionCard
 from lorag.pipeline.records import Role
 from lorag.training.dataset import SEALED, DataFolder
 
@@ -35,8 +37,10 @@ def measure_sealed(
     data: Path,
     on_progress: Progress | None = None,
     on_documents: Documents | None = None,
-) -> None:
+) -> DecisionCard:
     """Measure the version on `data`/sealed and put the claims on its card, unless it has them against what serves now.
+
+    Returns the card of the decision by these claims; one that was not measured anew says nothing of requests.
 
     Raises DataError for sealed rows or documents that cannot be used, and as `evaluate_adapter`.
     """
@@ -44,10 +48,13 @@ def measure_sealed(
     serves = registry.as_reference(registry.serving(role))
     sealed = held_out_data(folder, role, (role,), SEALED)
     known = [each for each in registry.show(role, version).evidence if each.kind is EvidenceKind.SEALED]
-    if any((each.data.digest, each.against.key) == (sealed.digest, serves.key) for each in known):
-        return
+    same = [each for each in known if each.data.digest == sealed.digest]
+    if any(each.against.key == serves.key for each in same):
+        look = same[0].look
+        return decision_card(registry, registry.resolve(role, version), [each for each in same if each.look == look])
     with _with_documents(settings, data / SEALED / "documents") as own:
-        evaluate_adapter(own, role, version, data, on_progress, on_documents=on_documents, split=SEALED)
+        found = evaluate_adapter(own, role, version, data, on_progress, on_documents=on_documents, split=SEALED)
+    return decision_card(registry, found.version, found.claims, found.usage)
 
 
 @contextlib.contextmanager

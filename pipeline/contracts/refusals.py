@@ -50,6 +50,21 @@ def _any(*patterns: str) -> re.Pattern[str]:
     return re.compile("|".join(patterns), re.IGNORECASE)
 
 
+_JOINED = r"(?:(?:unfortunately|regrettably|sorry|no|but|and|so|however|as far as i can (?:see|tell))\b,?\s+)*"
+_IT = (
+    r"it|this|that|they|these|those|(?:this|that|the)\s+(?:topic|subject|point|matter|detail|question|answer|information"
+    r"|issue|figure|fact|part)|such (?:information|details?)|(?:this|that|the)\s+kind\s+of\s+\w+|details?|information"
+)
+"""What speaks of the question itself and not of a subject of its own."""
+_SEEN = "covered|listed|shown|addressed|discussed|described|recorded|reported|documented|indicated|answered"
+_AUX_NOT = (
+    r"(?:is|are|was|were|has|have|had|does|do|did|can|could|will|would)(?:\s+not|n?'t|nt)|cannot"
+    r"|(?:is|are|was|were)\s+(?:nowhere|never)"
+)
+_ANYWHERE = (
+    r"anywhere|at all|here|there|explicitly|directly|clearly|yet|(?:for|to|by)\s+(?:me|us)|as such|either|in (?:any )?detail"
+)
+
 _STRONG = _any(
     # "The passages do not say", "the context has no information", "the text is silent"
     rf"{_SOURCE}{_NOT}\s+(?:{_TELL})\b",
@@ -73,6 +88,8 @@ _STRONG = _any(
     rf"\bi\s+{_CANNOT}\s+(?:{_FIND})\s+(?:(?:anything|it|this|that)\b|{_WH})",
     rf"\bi\s+(?:do(?:\s+not|n't)\s+have|have\s+(?:no|not enough|insufficient|too little))\s+(?:\w+\s+){{0,2}}"
     rf"(?:answer|idea|access|way of knowing|{_INFORMATION})",
+    # "That is not something I can find", "this is not something the passages cover"
+    rf"(?:\bnot|n't)\s+something\s+(?:that\s+)?(?:(?:i|we)\s+can\s+(?:{_KNOW}|{_FIND})|{_SOURCE}{_LY}\s+(?:{_TELL}))\b",
     # "The answer is not given", "no answer can be found", "not enough information to answer"
     rf"{_ANSWER}\s+(?:\w+\s+){{0,3}}?(?:(?:is|was|are|were|has|have|can|could|do|does)(?:\s+not|n?'t)|cannot"
     r"|is un(?:known|clear|answerable)|remains un\w+|is missing)\b",
@@ -85,6 +102,9 @@ _STRONG = _any(
 _WEAK = _any(
     r"\b(?:is|are|was|were|be|been)(?:\s+not|n't)(?:\s+\w+ly)?\s+(?:mentioned|provided|stated|specified|indicated|disclosed"
     r"|addressed|discussed|described|answered|explained|known|said)\b",
+    rf"^{_JOINED}(?:{_IT})\s+(?:{_AUX_NOT}){_LY}\s+(?:be\s+|been\s+|get\s+|seem(?:s|ed)?\s+(?:to\s+be\s+)?)?(?:{_TOLD})"
+    rf"(?:\s+(?:{_ANYWHERE}))*$",
+    rf"^{_JOINED}(?:{_IT})\s+(?:does|did|do)(?:\s+not|n't){_LY}\s+(?:appear|come up|get a mention)(?:\s+(?:{_ANYWHERE}))*$",
     rf"\bno\s+(?:passage\b|(?:further |specific |such |clear |explicit |direct )*(?:mention|indication|reference|answer"
     rf"|{_INFORMATION})(?:$|[.,]|\s+(?:about|on|of|regarding|for|in|is|was|are|given|provided|available|to|that|as to"
     r"|concerning|whether)\b))",
@@ -105,6 +125,10 @@ _BARE = _any(
     r"(?:stated|mentioned|specified|given|provided|available|found|known|answerable|answer|sure|clear|idea|say|tell|disclosed"
     rf"|(?:sufficient |enough )?(?:{_INFORMATION})|mention|comment|in the (?:{_NOUN})|answer this|answer found"
     r"|information found)",
+    rf"not (?:explicitly |clearly )?(?:{_SEEN})(?:\s+(?:{_ANYWHERE}))*",
+    rf"(?:is|are|was|were|has|have)(?:\s+not|n't|nt)\s+(?:been\s+)?(?:{_SEEN}|mentioned|stated|specified|given|provided|found|known)"
+    rf"(?:\s+(?:{_ANYWHERE}))*",
+    r"(?:does|do|did)(?:\s+not|n't)\s+(?:say|specify|mention|state)",
     r"n/?a|(?:i )?don't know|unknown|unanswerable|unclear|no idea",
 )
 """The whole of a clause that declines."""
@@ -136,6 +160,7 @@ _CONCESSION = re.compile(r"^(?:although|though|even though|while|whereas|since|b
 _PRONOUN = re.compile(r"^((?:(?:but|and|however|so|though|although|therefore),?\s+)*)(?:they|it)\b", re.IGNORECASE)
 _NAMES_SOURCE = re.compile(_SOURCE, re.IGNORECASE)
 _QUOTED = re.compile(r"[\"“][^\"“”]*[\"”]|(?<!\w)[‘'][^‘’']*[’'](?!\w)")
+_IS = re.compile(r"\b(it|that|this|there|answer|question)'s(?=\s+(?:not|never|nowhere|un\w+|no)\b)", re.IGNORECASE)
 _LEAD = re.compile(r"^\s*(?:(?:final )?answer|a|reply|response)\s*:\s*", re.IGNORECASE)
 
 
@@ -161,6 +186,7 @@ def _prepared(reply: str) -> str:
         at = mark.end
     text = " ".join("".join([*pieces, reply[at:]]).split()).replace("’", "'")
     text = _LEAD.sub("", re.sub(r"[*_`#]+", "", text)).strip()
+    text = _IS.sub(r"\1 is", text)
     whole = re.fullmatch(r"[\"“']([^\"“”]*)[\"”'](\s*[.\x01 ]*)", text)
     return whole.group(1) + whole.group(2) if whole else _QUOTED.sub('"x"', text)
 

@@ -157,7 +157,7 @@ def interval(measured: Measured, metric: str) -> Interval | None:
     table, name = _table(measured, metric)
     values = table.values(name)
     groups = table.groups(name)
-    return mean_interval(list(values.values()), groups=groups) if len(set(groups)) > 1 else None
+    return mean_interval(list(values.values()), groups=groups, within=table.range_of(name)) if len(set(groups)) > 1 else None
 
 
 class TooFew(InputError):
@@ -216,7 +216,7 @@ def paired_test(base: Measured, tuned: Measured, metric: str) -> tuple[float, fl
     (left, name), (right, _) = _table(base, metric), _table(tuned, metric)
     paired = pair(left, right, name)
     require_two(paired.groups)
-    test = difference_test(paired.base, paired.tuned, groups=paired.groups)
+    test = difference_test(paired.base, paired.tuned, groups=paired.groups, within=right.range_of(name))
     return sum(paired.base) / len(paired.base), sum(paired.tuned) / len(paired.tuned), test
 
 

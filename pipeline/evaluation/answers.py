@@ -17,11 +17,13 @@ constants below. It knows nothing of models, prompts or retrieval.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lorag.pipeline.contracts.citations import cited_numbers, without_marks
 from lorag.pipeline.errors import InputError
+from lorag.pipeline.evaluation.groups import Range
 from lorag.pipeline.evaluation.nuggets import score_nuggets
 from lorag.pipeline.evaluation.pricing import PLAIN_PRICES, Prices
 from lorag.pipeline.evaluation.quantity_match import is_right_answer, quantity_f1, quantity_match
@@ -79,7 +81,8 @@ def score_answers(
     """
     require_unique(tuple(gold.id for gold in golds), "question")
     seen = {gold.id: None if shown is None else shown.get(gold.id, ()) for gold in golds}
-    return ScoreTable(tuple(_score(gold, answers, seen[gold.id], prices) for gold in golds))
+    ranges = {TRUTHFULNESS: prices.range, WORDS: Range(0.0, math.inf)}
+    return ScoreTable(tuple(_score(gold, answers, seen[gold.id], prices) for gold in golds), ranges)
 
 
 def gold_shown(gold: GoldAnswer, passage_ids: Iterable[str]) -> bool:

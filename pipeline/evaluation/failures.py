@@ -34,7 +34,7 @@ def failures_as_wrong(reference: Measured, candidate: Measured, metric: str) -> 
     after: ScoreTable = getattr(candidate, part)
     known, worst = set(before.values(name)), 1.0 if metric in LOWER_IS_BETTER else 0.0
     items = (_scored(item, name, worst) if _failed(item, name) and item.id in known else item for item in after.items)
-    changed: dict[str, Any] = {part: ScoreTable(tuple(items))}
+    changed: dict[str, Any] = {part: replace(after, items=tuple(items))}
     return replace(candidate, **changed)
 
 

@@ -23,6 +23,30 @@ LIKENESS = 0.3
 
 
 @dataclass(frozen=True, slots=True)
+class Range:
+    """The least and the greatest value that a metric can have, by its definition and not by what a sample happens to hold.
+
+    An end without limit is infinite.
+    """
+
+    least: float = 0.0
+    most: float = 1.0
+
+    @property
+    def width(self) -> float:
+        return self.most - self.least
+
+    @property
+    def is_finite(self) -> bool:
+        return math.isfinite(self.width)
+
+
+SHARE = Range()
+"""The range of shares, and of nearly every metric."""
+UNBOUNDED = Range(-math.inf, math.inf)
+
+
+@dataclass(frozen=True, slots=True)
 class Interval:
     """A value with its confidence interval at `level`, from `n` items in `groups` independent groups."""
 

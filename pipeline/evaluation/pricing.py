@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lorag.pipeline.errors import InputError
+from lorag.pipeline.evaluation.groups import Range
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,11 @@ class Prices:
                 f"prices right {self.right:g}, silent {self.silent:g}, wrong {self.wrong:g}: a right answer must be worth more "
                 "than silence, and silence more than a wrong one"
             )
+
+    @property
+    def range(self) -> Range:
+        """The least and the greatest price."""
+        return Range(self.wrong, self.right)
 
     def of(self, *, right: bool, refused: bool) -> float:
         if refused:

@@ -7,9 +7,10 @@ guess. It knows no particular metric.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from lorag.pipeline.errors import InputError
+from lorag.pipeline.evaluation.groups import SHARE, Range
 from lorag.pipeline.records import Outcome
 
 
@@ -44,9 +45,14 @@ class Paired:
 
 @dataclass(frozen=True, slots=True)
 class ScoreTable:
-    """The scores of one system over a set of items, in their order."""
+    """The scores of one system over a set of items, in their order. `ranges` are those of metrics that are no shares."""
 
     items: tuple[ItemScores, ...]
+    ranges: Mapping[str, Range] = field(default_factory=dict)
+
+    def range_of(self, metric: str) -> Range:
+        """The values that the metric can have: 0 to 1 unless `ranges` says otherwise."""
+        return self.ranges.get(metric, SHARE)
 
     def values(self, metric: str) -> dict[str, float]:
         """Item id → value, of the items that have one."""
@@ -54,7 +60,7 @@ class ScoreTable:
 
     def only(self, ids: Collection[str]) -> ScoreTable:
         """The table of these items alone."""
-        return ScoreTable(tuple(item for item in self.items if item.id in ids))
+        return replace(self, items=tuple(item for item in self.items if item.id in ids))
 
     def groups(self, metric: str) -> tuple[str, ...]:
         """The group of each item of `values(metric)`, in its order."""

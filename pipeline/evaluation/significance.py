@@ -15,9 +15,11 @@ import numpy as np
 
 from lorag.pipeline.errors import InputError
 from lorag.pipeline.evaluation.groups import (
+    SHARE,
     Contributions,
     Floats,
     Interval,
+    Range,
     cluster_error,
     contributions_of,
     equal_items,
@@ -27,6 +29,9 @@ from lorag.pipeline.evaluation.groups import (
     wilson_bounds,
 )
 from lorag.pipeline.evaluation.sign_flips import SignFlips
+
+_ROUNDED = 1e-9
+"""What a value may lie beyond its range by rounding."""
 
 __all__ = [
     "Corrected",
@@ -43,22 +48,30 @@ __all__ = [
 ]
 
 
-def mean_interval(values: Sequence[float], *, groups: Sequence[Hashable] | None = None, level: float = 0.95) -> Interval:
-    """The interval of a mean. Values from 0 to 1 get Wilson's, which stays in that range and never has width zero.
+def mean_interval(
+    values: Sequence[float], *, groups: Sequence[Hashable] | None = None, level: float = 0.95, within: Range = SHARE
+) -> Interval:
+    """The interval of a mean of values `within` the range of their metric.
 
-    Wilson's has the effective number of items m(1−m)/error² and Student's t (Dean and Pagano 2015), with CR2 as the error. Other
-    values get mean ± t · error. Raises InputError for fewer than two groups, a value that is not finite, a number of groups that
-    does not match, or a level outside (0, 1).
+    A finite range is mapped to 0 … 1 and gets Wilson's interval, which stays in the range and never has width zero: with the
+    effective number of items m(1−m)/error² and Student's t (Dean and Pagano 2015), and CR2 as the error. Another gets mean ± t ·
+    error. Raises InputError for fewer than two groups, a value that is not finite or out of range, a number of groups that does
+    not match, or a level outside (0, 1).
     """
-    data = _finite(values, "values")
-    of = contributions_of(data, group_codes(groups, len(data)))
-    if data.min() < 0 or data.max() > 1:
+    data = _within(_finite(values, "values"), within)
+    codes = group_codes(groups, len(data))
+    if not within.is_finite:
         require_level(level)
+        of = contributions_of(data, codes)
         error = cluster_error(of)
         half = t_quantile(level, error.freedom) * error.error
         return Interval(of.value, of.value - half, of.value + half, n=of.n, groups=of.count, level=level)
-    is_rate = bool(np.all((data == 0) | (data == 1)))
-    return wilson(of, of.value, level=level, most=float(of.n) if is_rate else math.inf)
+    scaled = (data - within.least) / within.width
+    of = contributions_of(scaled, codes)
+    is_rate = bool(np.all((scaled == 0) | (scaled == 1)))
+    found = wilson(of, of.value, level=level, most=float(of.n) if is_rate else math.inf)
+    ends = (within.least + within.width * each for each in (found.value, found.low, found.high))
+    return Interval(*ends, n=found.n, groups=found.groups, level=level)
 
 
 def wilson(of: Contributions, value: float, *, level: float, most: float) -> Interval:
@@ -78,31 +91,43 @@ def wilson(of: Contributions, value: float, *, level: float, most: float) -> Int
 
 
 def paired_difference(
-    base: Sequence[float], tuned: Sequence[float], *, groups: Sequence[Hashable] | None = None, level: float = 0.95
+    base: Sequence[float],
+    tuned: Sequence[float],
+    *,
+    groups: Sequence[Hashable] | None = None,
+    level: float = 0.95,
+    within: Range = SHARE,
 ) -> Interval:
     """The interval of mean(tuned − base) that inverts the sign-flip test; `base[i]` and `tuned[i]` are of the same item.
 
     It excludes zero exactly if `sign_flip_test` gives at most 1 − level. Errors as `mean_interval`.
     """
-    return difference_test(base, tuned, groups=groups).interval(level)
+    return difference_test(base, tuned, groups=groups, within=within).interval(level)
 
 
-def sign_flip_test(base: Sequence[float], tuned: Sequence[float], *, groups: Sequence[Hashable] | None = None) -> float:
+def sign_flip_test(
+    base: Sequence[float], tuned: Sequence[float], *, groups: Sequence[Hashable] | None = None, within: Range = SHARE
+) -> float:
     """Two-sided p of the paired permutation test: without an effect, base and tuned of a group are exchangeable.
 
     Raises InputError as `paired_difference` does.
     """
-    return difference_test(base, tuned, groups=groups).p
+    return difference_test(base, tuned, groups=groups, within=within).p
 
 
-def difference_test(base: Sequence[float], tuned: Sequence[float], *, groups: Sequence[Hashable] | None = None) -> SignFlips:
-    """The sign-flip test of mean(tuned − base), with its p, intervals at any level, and groups. Errors as `mean_interval`."""
-    before, after = _finite(base, "base"), _finite(tuned, "tuned")
+def difference_test(
+    base: Sequence[float], tuned: Sequence[float], *, groups: Sequence[Hashable] | None = None, within: Range = SHARE
+) -> SignFlips:
+    """The sign-flip test of mean(tuned − base), with its p, intervals at any level, and groups. Errors as `mean_interval`.
+
+    A difference is at most as wide as the metric's range; in one without limit, as what the sample holds.
+    """
+    before, after = _within(_finite(base, "base"), within), _within(_finite(tuned, "tuned"), within)
     if len(before) != len(after):
         raise InputError(f"{len(before)} base values but {len(after)} tuned ones; they must pair up item by item")
     of = contributions_of(after - before, group_codes(groups, len(before)))
-    ends = min(0.0, before.min(), after.min()), max(1.0, before.max(), after.max())
-    return SignFlips(of, widest=float(ends[1] - ends[0]))
+    seen = max(1.0, before.max(), after.max()) - min(0.0, before.min(), after.min())
+    return SignFlips(of, widest=within.width if within.is_finite else float(seen))
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
@@ -160,6 +185,14 @@ def standard_error(values: Sequence[float], *, groups: Sequence[Hashable] | None
     """
     data = _finite(values, "values")
     return cluster_error(contributions_of(data, group_codes(groups, len(data)))).error
+
+
+def _within(data: Floats, within: Range) -> Floats:
+    outside = data[(data < within.least - _ROUNDED) | (data > within.most + _ROUNDED)]
+    if outside.size:
+        raise InputError(f"value {outside[0]:g} is out of the metric's range, {within.least:g} to {within.most:g}")
+    clipped: Floats = np.clip(data, within.least, within.most)
+    return clipped
 
 
 def _finite(values: Sequence[float], name: str) -> Floats:

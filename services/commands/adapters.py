@@ -11,6 +11,7 @@ import typer
 
 from lorag.pipeline.records import Role
 from lorag.pipeline.storage.strict_json import plain
+from lorag.services.commands.decision import show_decisions
 from lorag.services.options import HERE, DataFolder, Format, Output, Project, Tuned
 from lorag.services.terminal import cell, command, for_project, out, progress_bars, show, show_json, table
 
@@ -124,6 +125,7 @@ def promote(
             data=data,
             on_progress=lambda what, done, total: bars.update("requests", done, total, what),
             on_documents=lambda done, total: bars.update("documents", done, total),
+            on_card=lambda card: show_decisions((card,), project) if output is Format.TEXT else None,
         )
     _show_switch(switch, project, output)
 

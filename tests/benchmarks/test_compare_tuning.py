@@ -163,7 +163,7 @@ def table(values: list[float]) -> ScoreTable:
 
 
 def test_differences_are_paired_and_corrected() -> None:
-    untuned = [0.1 * n for n in range(10)]
+    untuned = [0.05 * n for n in range(10)]
     full, lora = [value + 0.5 for value in untuned], [value + 0.3 for value in untuned]
     lines = compare(
         [
@@ -173,7 +173,7 @@ def test_differences_are_paired_and_corrected() -> None:
         ],
         "F1",
     )
-    assert [line.quality.value for line in lines] == pytest.approx([0.45, 0.95, 0.75])
+    assert [line.quality.value for line in lines] == pytest.approx([0.225, 0.725, 0.525])
     assert lines[0].gain is None and lines[0].against_full is None and lines[1].against_full is None
     gain, against = lines[2].gain, lines[2].against_full
     assert gain is not None and against is not None

@@ -32,6 +32,7 @@ from lorag.pipeline.errors import AdapterError, DataError, EngineError
 from lorag.pipeline.evaluation.ablation import ChainItem, JudgeItem, RewriteItem, TestSet
 from lorag.pipeline.evaluation.answers import F1
 from lorag.pipeline.evaluation.floors.systems import BEST_SENTENCE, MAJORITY, UNCHANGED
+from lorag.pipeline.evaluation.report.decision import Decision, DecisionCard
 from lorag.pipeline.records import Message, Role
 from lorag.promotion import SealedTest, Switch, promote_version, promotion_refusal
 from lorag.training.dataset import DataFolder
@@ -304,15 +305,19 @@ def sealed(tmp_path: Path) -> Path:
     return folder
 
 
-def promote(gate: Gate, role: Role, data: Path) -> Switch:
-    return promote_version(gate.settings, role, gate.version, sealed=SealedTest(data))
+def promote(gate: Gate, role: Role, data: Path, cards: list[DecisionCard] | None = None) -> Switch:
+    on_card = None if cards is None else cards.append
+    return promote_version(gate.settings, role, gate.version, sealed=SealedTest(data, on_card=on_card))
 
 
 def test_the_sealed_part_decides_and_is_opened_once(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     """The candidate is as good there, on documents that the project's own do not hold."""
     claims = gate.measure(Role.REWRITER, rewriter(gold))
-    switch = promote(gate, Role.REWRITER, kelder.FOLDER)
+    cards: list[DecisionCard] = []
+    switch = promote(gate, Role.REWRITER, kelder.FOLDER, cards)
     assert switch.claim is not None and switch.claim.kind is EvidenceKind.SEALED
+    assert [(each.decision, each.reason, each.data) for each in cards] == [(Decision.PROMOTE, "", str(switch.claim.data))]
+    assert cards[0].cost.requests and len(cards[0].guards) >= 4
     assert switch.claim.data.digest != claims[0].data.digest and switch.claim.data.name == "kelder-sound-line/sealed"
     assert switch.claim.look == 1 and switch.claim.groups is not None and switch.claim.groups > 20
     on_sealed = [each for each in gate.registry.show(Role.REWRITER, gate.version).evidence if each.kind is EvidenceKind.SEALED]
@@ -327,7 +332,8 @@ def test_the_sealed_part_decides_and_is_opened_once(gate: Gate, monkeypatch: pyt
     assert not any("sealed" in str(path) for path in gate.settings.documents.rglob("*"))
     gate.registry.undo(Role.REWRITER, {"candidate": gate.version}, gate.version)
     monkeypatch.setattr("lorag.evaluating.sealed.evaluate_adapter", None)
-    assert promote(gate, Role.REWRITER, kelder.FOLDER).claim == switch.claim  # not measured again
+    assert promote(gate, Role.REWRITER, kelder.FOLDER, cards).claim == switch.claim  # not measured again
+    assert replace(cards[1], cost=cards[0].cost) == cards[0] and not cards[1].cost.requests
 
 
 def test_what_fails_on_the_sealed_part_is_refused_there_and_later(gate: Gate) -> None:
@@ -336,8 +342,10 @@ def test_what_fails_on_the_sealed_part_is_refused_there_and_later(gate: Gate) ->
     label = majority()
     gate.measure(Role.JUDGE, judging(lambda item: mostly_right(item) if item.id in tests else label(item)))
     assert gate.registry.admitted(Role.JUDGE, gate.version).id == gate.version
+    cards: list[DecisionCard] = []
     with pytest.raises(AdapterError, match=f"the floor “{MAJORITY}”|the bare base"):
-        promote(gate, Role.JUDGE, kelder.FOLDER)
+        promote(gate, Role.JUDGE, kelder.FOLDER, cards)
+    assert [each.decision for each in cards] == [Decision.REJECT] and "kelder-sound-line/sealed" in cards[0].reason
     assert "kelder-sound-line/sealed" in gate.refusal(Role.JUDGE)  # without the folder too
 
 

@@ -16,10 +16,11 @@ from lorag.pipeline.evaluation.significance import paired_difference, sign_flip_
 def test_an_effect_holds_what_its_parts_say() -> None:
     differences, groups = [0.5, 0.0, 0.25, -0.25, 0.5, 0.5], ["a", "a", "b", "c", "d", "e"]
     effect = effect_of(differences, groups)
-    interval = paired_difference([0.5] * 6, [0.5 + each for each in differences], groups=groups)
-    assert (effect.value, effect.low, effect.high, effect.level) == (interval.value, interval.low, interval.high, 0.95)
+    interval = paired_difference([0.4] * 6, [0.4 + each for each in differences], groups=groups)
+    assert (effect.value, effect.low, effect.high) == pytest.approx((interval.value, interval.low, interval.high))
+    assert effect.level == 0.95
     assert (effect.n, effect.groups, effect.rose, effect.fell) == (6, 5, 4, 1)
-    assert effect.p == effect.adjusted == sign_flip_test([0.0] * 6, differences, groups=groups)
+    assert effect.p == effect.adjusted == sign_flip_test([0.4] * 6, [0.4 + each for each in differences], groups=groups)
     assert effect.least_p == 2 / 2**5
     # mean .25; residuals summed by group: 0, 0, -.5, .25, .25; each over √(1 − its share of the items)
     assert effect.error == pytest.approx(math.sqrt((0.25 + 0.0625 + 0.0625) / (5 / 6)) / 6)

@@ -9,6 +9,7 @@ import pytest
 
 from lorag.pipeline.errors import InputError
 from lorag.pipeline.evaluation.groups import LIKENESS
+from lorag.pipeline.evaluation.groups import UNBOUNDED, Range
 from lorag.pipeline.evaluation.significance import (
     corrected_tests,
     difference_test,
@@ -71,9 +72,25 @@ def test_other_values_have_students_interval() -> None:
     from scipy import stats
 
     values = np.random.default_rng(4).normal(30, 8, size=15)
-    found = mean_interval(values.tolist())
+    found = mean_interval(values.tolist(), within=UNBOUNDED)
     reference = stats.t.interval(0.95, 14, values.mean(), stats.sem(values))
     assert (found.low, found.high) == pytest.approx(reference)
+
+
+def test_the_range_is_the_metrics_and_not_what_a_sample_holds() -> None:
+    """A score of −1 to 1 with no negative in the sample is no share: its interval reaches twice as far, mapped from 0 to 1."""
+    share = mean_interval([1.0] * 18)
+    signed = mean_interval([1.0] * 18, within=Range(-1, 1))
+    assert (signed.value, signed.high) == (1.0, 1.0)
+    assert signed.low == pytest.approx(1 - 2 * (1 - share.low)) and share.low == pytest.approx(18 / (18 + 2.109816**2), rel=1e-6)
+    # 12 right, 6 silent: mapped to 1 and ½, mean 5/6, variance of the mean (1/18)·s², items ·(5/36)
+    values = [1.0] * 12 + [0.0] * 6
+    variance = float(np.var([1.0] * 12 + [0.5] * 6, ddof=1)) / 18
+    low, high = score_interval(5 / 6, (5 / 36) / variance, 2.109816)
+    found = mean_interval(values, within=Range(-1, 1))
+    assert (found.low, found.high) == pytest.approx((2 * low - 1, 2 * high - 1), rel=1e-5)
+    none = paired_difference([1.0] * 18, [1.0] * 18, within=Range(-1, 1))
+    assert none.high == pytest.approx(2 * paired_difference([1.0] * 18, [1.0] * 18).high)
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.5, 0.95])
@@ -91,10 +108,12 @@ def test_a_rate_in_ten_groups_is_covered(rate: float) -> None:
 def test_differences_are_tested_by_group() -> None:
     base = [0.0] * 13
     tuned = [0.5, 0.5, 0.0, 1.0, 0.25, 0.5, -0.25, 0.5, 0.25, 1.0, 0.75, 0.5, 0.25]
-    found, test = paired_difference(base, tuned, groups=GROUPS), difference_test(base, tuned, groups=GROUPS)
+    signed = Range(-1, 1)
+    found = paired_difference(base, tuned, groups=GROUPS, within=signed)
+    test = difference_test(base, tuned, groups=GROUPS, within=signed)
     assert (found.value, found.n, found.groups) == (pytest.approx(sum(tuned) / 13), 13, 6)
     assert test.of.sums.tolist() == [2.0, 0.75, 0.5, 1.0, 0.75, 0.75] and test.of.sizes.tolist() == [4, 2, 3, 1, 1, 2]
-    assert sign_flip_test(base, tuned, groups=GROUPS) == test.p == 2 / 2**6  # all rose
+    assert sign_flip_test(base, tuned, groups=GROUPS, within=signed) == test.p == 2 / 2**6  # all rose
     assert found == test.interval() and found.low > 0  # by the test alone; six groups are too few for a verdict
     assert not found.is_shown
 
@@ -107,7 +126,7 @@ def test_no_item_that_differs_is_no_proof_that_none_would() -> None:
 
 def test_a_difference_is_no_wider_than_the_values_allow() -> None:
     assert paired_difference([0.0, 0.5, 1.0], [1.0, 1.0, 1.0]).low == -1.0
-    words = paired_difference([10.0, 20.0, 15.0], [40.0, 30.0, 20.0])
+    words = paired_difference([10.0, 20.0, 15.0], [40.0, 30.0, 20.0], within=Range(0, math.inf))
     assert (words.low, words.high) == (-40.0, 40.0)
 
 
@@ -151,13 +170,15 @@ def test_standard_error_by_hand() -> None:
     [
         (lambda: mean_interval([1.0]), "at least two independent groups of items, found 1"),
         (lambda: mean_interval([]), "found 0"),
-        (lambda: mean_interval([1.0, 2.0], groups=["a", "a"]), "found 1"),
-        (lambda: mean_interval([1.0, 2.0], groups=["a"]), "1 group keys for 2 items"),
+        (lambda: mean_interval([1.0, 0.5], groups=["a", "a"]), "found 1"),
+        (lambda: mean_interval([1.0, 0.5], groups=["a"]), "1 group keys for 2 items"),
         (lambda: mean_interval([1.0, math.nan]), "finite numbers"),
-        (lambda: mean_interval([1.0, 2.0], level=95), "level 95"),
+        (lambda: mean_interval([1.0, 2.0], level=95, within=UNBOUNDED), "level 95"),
+        (lambda: mean_interval([1.0, 2.0]), "value 2 is out of the metric's range, 0 to 1"),
+        (lambda: paired_difference([0.0, 1.0], [-0.5, 1.0]), "value -0.5 is out of the metric's range, 0 to 1"),
         (lambda: mean_interval([0.0, 1.0], level=95), "level 95"),
-        (lambda: paired_difference([1.0, 1.0], [1.0, 2.0], level=0.0), "level 0.0"),
-        (lambda: paired_difference([1.0], [1.0, 2.0]), "1 base values but 2 tuned"),
+        (lambda: paired_difference([1.0, 1.0], [1.0, 0.0], level=0.0), "level 0.0"),
+        (lambda: paired_difference([1.0], [1.0, 0.0]), "1 base values but 2 tuned"),
         (lambda: standard_error([1.0]), "found 1"),
     ],
 )

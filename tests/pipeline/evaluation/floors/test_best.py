@@ -26,7 +26,7 @@ def system(name: str, values: Mapping[str, Sequence[float]], groups: int = 20) -
     return Measured(Configuration(name, frozenset()), nothing, nothing, ScoreTable(items), (), {})
 
 
-LOW, HIGH = system("low", {F1: [0.1] * 20, "cost": [1.0] * 20}), system("high", {F1: [0.3, 0.5] * 10, "cost": [2.0] * 20})
+LOW, HIGH = system("low", {F1: [0.1] * 20, "cost": [0.1] * 20}), system("high", {F1: [0.3, 0.5] * 10, "cost": [0.2] * 20})
 
 
 def test_the_best_is_by_mean_and_in_the_metrics_direction() -> None:
