@@ -22,7 +22,7 @@ def decision_card(
 ) -> DecisionCard:
     """The card of a version by `claims`, those of one measurement, which need not be on the adapter's own card yet.
 
-    At least one is on the role's leading metric, and that one's kind (test split or sealed part) is the card's. `refusal` is why a promotion would be refused; None asks the gate. A version
+    At least one is on the role's leading metric. `refusal` is why a promotion would be refused; None asks the gate. A version
     that serves is weighed against the bare base.
     """
     card = registry.show(version.role, version.id)

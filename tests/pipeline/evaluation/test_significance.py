@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from lorag.pipeline.errors import InputError
-from lorag.pipeline.evaluation.groups import LIKENESS
-from lorag.pipeline.evaluation.groups import UNBOUNDED, Range
+from lorag.pipeline.evaluation.groups import LIKENESS, UNBOUNDED, Range
 from lorag.pipeline.evaluation.significance import (
     corrected_tests,
     difference_test,
