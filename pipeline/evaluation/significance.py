@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -70,8 +70,8 @@ def mean_interval(
     of = contributions_of(scaled, codes)
     is_rate = bool(np.all((scaled == 0) | (scaled == 1)))
     found = wilson(of, of.value, level=level, most=float(of.n) if is_rate else math.inf)
-    ends = (within.least + within.width * each for each in (found.value, found.low, found.high))
-    return Interval(*ends, n=found.n, groups=found.groups, level=level)
+    value, low, high = (within.least + within.width * each for each in (found.value, found.low, found.high))
+    return replace(found, value=value, low=low, high=high)
 
 
 def wilson(of: Contributions, value: float, *, level: float, most: float) -> Interval:
