@@ -26,8 +26,12 @@ from lorag.pipeline.records import Query, Response, Role, Turn
 from lorag.promotion import SealedTest, Switch, promote_version, roll_back
 from lorag.serving_lock import ingesting
 from lorag.tuning import TrainingCallbacks, TrainingSpec, plan_adapter, run_folder_for, train_adapter
+from lorag.watching import ProgressListener, SilentListener
 
 if TYPE_CHECKING:
+    from lorag.closed_loop.loop import LoopResult
+    from lorag.closed_loop.plan import StagePlan
+    from lorag.closed_loop.state import LoopSpec
     from lorag.evaluating.comparison import ComparedRuns
     from lorag.evaluating.evaluation import Evaluation
     from lorag.evaluating.exporting import Exported
@@ -205,6 +209,21 @@ class Project:
         chosen = tune_search(self.settings, Path(data), self.parts.index(), on_progress)
         self.parts.refresh(Role.EMBEDDER)
         return chosen
+
+    def tune(self, spec: LoopSpec, progress: ProgressListener | None = None) -> LoopResult:
+        """The whole loop in one call: train each role, measure, and promote what the gate allows. Goes on if it was stopped.
+
+        Raises InputError and DataError before any work, and what its stages raise; a later call goes on from there.
+        """
+        from lorag.closed_loop.loop import tune
+
+        return tune(self, spec, progress or SilentListener())
+
+    def plan_tune(self, spec: LoopSpec) -> tuple[StagePlan, ...]:
+        """What `tune` would do in its time: rows and seconds of each stage. Trains and writes nothing."""
+        from lorag.closed_loop.plan import plan_loop
+
+        return plan_loop(self.settings, self.registry, spec)
 
     def plan(
         self,

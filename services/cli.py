@@ -24,12 +24,13 @@ from lorag.services.commands.init import init
 from lorag.services.commands.merge import merge
 from lorag.services.commands.serve import serve
 from lorag.services.commands.train import train
+from lorag.services.commands.tune import tune
 from lorag.services.commands.tune_search import tune_search
 from lorag.services.failures import BUG, CommandGroup, report_bug
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
-for command in (demo, init, ingest, ask, chat, train, serve):
+for command in (demo, init, ingest, ask, chat, tune, train, serve):
     app.command(command.__name__)(command)
 evaluate.app.command("ablation")(ablation)
 evaluate.app.command("compare")(compare)

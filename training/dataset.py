@@ -92,7 +92,7 @@ class DataFolder:
 
     def origin(self, split: str, role: Role) -> DataOrigin:
         """The origin of a file's rows: made if any row is made, else feedback if any row is, else human."""
-        return DataOrigin.of(row.origin for row in self._rows(split, role))
+        return DataOrigin.of(row.origin for row in self.rows(split, role))
 
     def training_passages(self) -> dict[str, PassageRow]:
         """The passages that training may show: none of a document with a gold or judged passage of a dev or test row."""
@@ -152,7 +152,7 @@ class DataFolder:
         A source is a group, a conversation, or a passage that is gold or judged, each with its kind.
         """
         found: dict[str, int] = {}
-        for number, row in enumerate(self._rows(split, role)):
+        for number, row in enumerate(self.rows(split, role)):
             for key in _keys_of(row):
                 found.setdefault(key, number)
         return found
@@ -160,11 +160,11 @@ class DataFolder:
     def _inputs(self, split: str, role: Role) -> dict[str, int]:
         """The inputs of the rows of `role`, as plain words → the number of the first row with each."""
         found: dict[str, int] = {}
-        for number, row in enumerate(self._rows(split, role)):
+        for number, row in enumerate(self.rows(split, role)):
             found.setdefault(_words(row), number)
         return found
 
-    def _rows(self, split: str, role: Role) -> Sequence[RewriteRow | QuestionRow | EmbedRow | JudgeRow]:
+    def rows(self, split: str, role: Role) -> Sequence[RewriteRow | QuestionRow | EmbedRow | JudgeRow]:
         """The rows of a file, which may be missing."""
         if not self.has(split, role):
             return ()

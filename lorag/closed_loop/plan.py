@@ -1,0 +1,68 @@
+"""What a run of the closed loop would do in its time: the rows and the seconds of each stage. Trains and writes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lorag.closed_loop.budget import EVALUATE, INDEX, rows_within, share_of
+from lorag.closed_loop.state import LoopSpec
+from lorag.pipeline.adapters.registry import PRODUCTION, Registry
+from lorag.pipeline.config import Settings
+from lorag.pipeline.errors import DataError, InputError
+from lorag.pipeline.records import Role
+from lorag.training.dataset import DataFolder
+from lorag.training.recipe import load_recipe
+from lorag.tuning import TrainingSpec, plan_adapter
+
+
+@dataclass(frozen=True, slots=True)
+class StagePlan:
+    """A stage: how many rows it reads (0: not known before it begins), and how long it takes (None: as long as it takes)."""
+
+    stage: str
+    rows: int
+    seconds: float | None
+
+
+def rows_folder(settings: Settings, spec: LoopSpec) -> DataFolder:
+    """The data folder of the run. Raises InputError, and DataError for rows that cannot be trained on."""
+    if not spec.data:
+        raise InputError("give a folder of rows with --data")
+    if not spec.roles:
+        raise InputError("name at least one role to tune")
+    data = DataFolder(Path(spec.data), settings.judge.intents)
+    data.require()
+    lacking = [role.value for role in spec.roles if not data.has("train", role)]
+    if lacking:
+        raise DataError(f"no train/{lacking[0]}.jsonl in {data.folder}; add it, or leave the {lacking[0]} out with --roles")
+    for role in spec.roles:
+        data.check_leaks(role)
+    return data
+
+
+def training_spec(data: DataFolder, registry: Registry, role: Role, spec: LoopSpec) -> TrainingSpec:
+    """The training of a role by its bundled recipe, on from the version that serves if that is asked for."""
+    begin = PRODUCTION if spec.from_starters and PRODUCTION in registry.aliases(role) else None
+    return TrainingSpec(role, data.folder, load_recipe(role), begin, measured=False)
+
+
+def plan_loop(settings: Settings, registry: Registry, spec: LoopSpec) -> tuple[StagePlan, ...]:
+    """The stages of a run in their order. Raises InputError, DataError and TrainingError as the run would."""
+    data = rows_folder(settings, spec)
+    left, spent, planned = [*(role.value for role in spec.roles), EVALUATE, INDEX], 0.0, []
+    for role in spec.roles:
+        estimate = plan_adapter(settings, registry, training_spec(data, registry, role, spec)).seconds
+        rows, seconds = len(data.rows("train", role)), estimate
+        if spec.minutes:
+            within = share_of(role.value, left, 60 * spec.minutes, spent)
+            fitting = rows_within(within, estimate, rows) or rows
+            rows, seconds = fitting, estimate * fitting / rows
+        planned.append(StagePlan(role.value, rows, seconds))
+        left.remove(role.value)
+        spent += seconds
+    for stage in (EVALUATE, INDEX):
+        planned.append(StagePlan(stage, 0, share_of(stage, left, 60 * spec.minutes, spent) if spec.minutes else None))
+        left.remove(stage)
+        spent += planned[-1].seconds or 0.0
+    return tuple(planned)
