@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Self
 from lorag.assembly import open_registry
 from lorag.catalogue import CatalogueEntry, catalogue
 from lorag.conversation import query_of
+from lorag.corpus import current_passages
 from lorag.feedback import ProjectFeedback
 from lorag.parts import Parts
 from lorag.pipeline.errors import InputError
@@ -74,7 +75,7 @@ class Project:
     ) -> None:
         self.folder, self.settings = folder, settings
         self.parts = Parts(settings, engine=engine, embedder=embedder)
-        self.feedback = ProjectFeedback(folder)
+        self.feedback = ProjectFeedback(folder, partial(current_passages, settings, folder))
 
     def __enter__(self) -> Self:
         self.parts.require_open()

@@ -140,6 +140,11 @@ class DataFolder:
                 )
         return tuple(lines)
 
+    def names(self, split: str) -> frozenset[str]:
+        """The conversations, groups and documents that the rows of a split come from."""
+        keys = [key.partition(" ") for role in Role for key in self._source_keys(split, role)]
+        return frozenset(document_of(name) if kind == "passage" else name for kind, _, name in keys)
+
     def place(self, split: str, role: Role, row: int) -> str:
         """`FILE:LINE` of a row by its number, from 0, below this folder."""
         path = self.file(split, role)

@@ -1,6 +1,7 @@
 """Feedback on disk: one file for each answer, which later feedback on the same answer replaces.
 
-    PROJECT/feedback/TENANT/ID.json     TENANT is `_project` for the project's own
+    PROJECT/feedback/TENANT/ID.json      TENANT is `_project` for the project's own
+    PROJECT/feedback/TENANT/splits.json  the split of each conversation that rows were made of
 
 A file is written aside, synced and renamed, so a kill or a full disk leaves the old feedback or the new. Writers of several
 processes wait for each other. A file that cannot be read is named and left alone.
@@ -8,19 +9,19 @@ processes wait for each other. A file that cannot be read is named and left alon
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from lorag.pipeline.errors import FeedbackError, FileError, InputError
 from lorag.pipeline.feedback.records import FORMAT, ID, Feedback
-from lorag.pipeline.retrieval.partition import check_tenant
+from lorag.pipeline.retrieval.partition import OWN_FOLDER, check_tenant, tenant_folder
 from lorag.pipeline.storage.atomic import OWNER_ONLY, clear_aside_files, make_folder, sync, write_file
 from lorag.pipeline.storage.locks import locked
 from lorag.pipeline.storage.strict_json import build, dump_json, load_json
 
 HOME = Path("feedback")
-_OWN = "_project"
+_SPLITS = "splits.json"
 MOST = 10_000
 """Answers of one tenant with feedback."""
 MOST_BYTES = 128 << 20
@@ -34,6 +35,11 @@ class StoredFeedback:
 
     entries: tuple[Feedback, ...]
     problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Splits:
+    conversations: Mapping[str, str]
 
 
 class FeedbackFolder:
@@ -91,8 +97,23 @@ class FeedbackFolder:
         found = {}
         for folder in sorted(self.home.glob("*/")):
             if number := sum(1 for _ in self._files(folder)):
-                found["" if folder.name == _OWN else folder.name] = number
+                found["" if folder.name == OWN_FOLDER else folder.name] = number
         return found
+
+    def splits(self, tenant: str) -> dict[str, str]:
+        """The split of each conversation that rows were made of before, by its id. Raises FileError for a damaged file."""
+        path = self._folder(tenant) / _SPLITS
+        return dict(build(_Splits, load_json(path, limit=MOST_BYTES), str(path)).conversations) if path.exists() else {}
+
+    def keep_splits(self, tenant: str, splits: Mapping[str, str]) -> None:
+        """Add to the splits of conversations, durably. Raises FileError, FeedbackError if the disk refuses."""
+        path = self._folder(tenant) / _SPLITS
+        try:
+            with locked(path.parent):
+                held = _Splits({**self.splits(tenant), **splits})
+                write_file(path, dump_json(held, path.name), mode=OWNER_ONLY)
+        except OSError as error:
+            raise FeedbackError(f"{path}: cannot be written ({error.strerror}); nothing was changed") from error
 
     def _require_room(self, path: Path, size: int) -> None:
         others = [other for other in self._files(path.parent) if other != path]
@@ -109,7 +130,7 @@ class FeedbackFolder:
         return self._folder(tenant) / f"{id}.json"
 
     def _folder(self, tenant: str) -> Path:
-        return self.home / (check_tenant(tenant) or _OWN)
+        return self.home / tenant_folder(check_tenant(tenant))
 
     @staticmethod
     def _files(folder: Path) -> Iterator[Path]:

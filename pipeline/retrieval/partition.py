@@ -17,6 +17,7 @@ from lorag.pipeline.retrieval.store import MISSING, FieldKind, Filter
 
 TENANT, ORIGIN = "tenant", "origin"
 UPLOAD = "upload"
+OWN_FOLDER = "_project"
 UPLOADS = "uploads"
 """Prefix of the ids of uploaded documents, as in `uploads/keys.md`."""
 PARTITION_FIELDS: Mapping[str, FieldKind] = MappingProxyType({TENANT: FieldKind.TENANT, ORIGIN: FieldKind.KEYWORD})
@@ -30,6 +31,11 @@ def check_tenant(tenant: str) -> str:
     if tenant and not _TENANT.fullmatch(tenant):
         raise InputError(f"tenant {tenant!r}: use lower-case letters, digits, - and _, at most 63, a letter or digit first")
     return tenant
+
+
+def tenant_folder(tenant: str) -> str:
+    """The name of a tenant's folder; no tenant has the name that stands for the project's own."""
+    return tenant or OWN_FOLDER
 
 
 def tenant_filter(tenant: str) -> Filter:

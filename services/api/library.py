@@ -17,16 +17,17 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from lorag.corpus import UPLOADS_FOLDER
 from lorag.pipeline.errors import InputError, NothingIngested
 from lorag.pipeline.records import Document
 from lorag.pipeline.retrieval.index import Index
 from lorag.pipeline.retrieval.loading import load_file
+from lorag.pipeline.retrieval.partition import OWN_FOLDER, tenant_folder
 from lorag.pipeline.storage.atomic import OWNER_ONLY, make_folder, new_folder, sync, write_file
 from lorag.services.api.background import Job, Jobs, Order, Progress, TenantFile
 
-JOBS_FOLDER, UPLOADS_FOLDER = Path(".lorag/jobs"), Path(".lorag/uploads")
+JOBS_FOLDER = Path(".lorag/jobs")
 INGEST, RECHECK = "ingest", "recheck"
-_OWN = "_project"
 _INCOMING = ".incoming"
 _SEEN = ".collection.json"
 
@@ -58,7 +59,7 @@ class Library:
         now, for all uploads of a tenant."""
         orders = []
         for folder in sorted(path for path in self._folder.glob("*") if path.is_dir() and path.name[0] != "."):
-            tenant = "" if folder.name == _OWN else folder.name
+            tenant = "" if folder.name == OWN_FOLDER else folder.name
             to_read, to_remove = self._differences(tenant)
             if files := to_read | {name for name in to_remove if (tenant, name) not in busy}:
                 orders.append(Order(RECHECK, tenant, tuple(sorted(files))))
@@ -161,7 +162,7 @@ class Library:
         sync(path.parent)
 
     def _home(self, tenant: str) -> Path:
-        return self._folder / (tenant or _OWN)
+        return self._folder / tenant_folder(tenant)
 
     def _incoming(self, job: str) -> Path:
         return self._folder / _INCOMING / job

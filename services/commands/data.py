@@ -69,10 +69,11 @@ def import_(
     if output is Format.JSON:
         show_json(report.to_json())
         return
-    _show(report, out_folder)
+    show_import(report, out_folder)
 
 
-def _show(report: ImportReport, folder: Path) -> None:
+def show_import(report: ImportReport, folder: Path) -> None:
+    """The rows of a data folder that was made, and what was left out."""
     from lorag.training.data.formats.folder import INTENTS
 
     roles = list(dict.fromkeys(role for held in report.rows.values() for role in held))

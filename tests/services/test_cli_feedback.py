@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,42 @@ def test_bad_input_is_one_line(lorag, folder: Path, arguments: tuple[str, ...]) 
     done = lorag("feedback", "list", *options)
     assert done.code == 2
     assert done.error_line
+
+
+# --- export and rows ---
+
+
+@pytest.mark.parametrize(("form", "lines"), [("lorag", 1), ("langfuse", 2), ("openwebui", 1)])
+def test_export_writes_a_file_for_each_tool(lorag, folder: Path, form: str, lines: int) -> None:
+    FeedbackFolder(folder).put(feedback(1, opinion=Opinion(Rating.UP)))
+    FeedbackFolder(folder).put(feedback(2, tenant="acme"))
+    done = lorag("feedback", "export", "--project", folder, "--out", folder / "out.jsonl", "--format", form)
+    assert (done.code, done.out) == (0, f"{folder / 'out.jsonl'}: feedback on 1 answer.\n")
+    assert "acme 1" in done.err
+    assert len((folder / "out.jsonl").read_text().splitlines()) == lines
+
+
+@pytest.mark.parametrize("command", ["export", "rows"])
+def test_without_feedback_there_is_nothing_to_write(lorag, folder: Path, command: str) -> None:
+    done = lorag("feedback", command, "--project", folder, "--out", folder / "out")
+    assert done.code == 2
+    assert "there is no feedback of the project's own users yet" in done.error_line
+    assert not (folder / "out").exists()
+
+
+def test_rows_say_what_was_made_and_what_was_not(lorag, project) -> None:
+    assert lorag("ingest", "--project", project.folder).code == 0
+    stored = FeedbackFolder(project.folder)
+    stored.put(feedback(1, opinion=Opinion(Rating.DOWN, question="Who holds the key?")))
+    stored.put(feedback(2, opinion=Opinion(Rating.UP)))
+    out = project.folder / "rows"
+    done = lorag("feedback", "rows", "--project", project.folder, "--out", out)
+    assert done.code == 0, done.err
+    assert "left out: 1, a rating or a comment alone makes no row" in done.out
+    assert "Nothing was held out for test" in done.err
+    (row,) = (json.loads(line) for line in (out / "train/rewriter.jsonl").read_text().splitlines())
+    assert (row["rewrite"], row["origin"]) == ("Who holds the key?", "feedback")
+    again = lorag("feedback", "rows", "--project", project.folder, "--out", out)
+    assert "is there already" in again.error_line
+    report = lorag("feedback", "rows", "--project", project.folder, "--out", project.folder / "more", "-o", "json").json()
+    assert report["rows"]["train"] == {"rewriter": 1}

@@ -24,7 +24,7 @@ from lorag.pipeline.storage.jsonl import write_jsonl
 from lorag.training.data.formats.documents import lay_out
 from lorag.training.data.formats.placing import Placed, as_they_are, normalised, place, withhold
 from lorag.training.data.formats.source import LeftOut, Source
-from lorag.training.data.formats.splitting import DEV, TEST, TRAIN, Shares, deal, groups
+from lorag.training.data.formats.splitting import DEV, TEST, TRAIN, Earlier, Shares, deal, groups
 from lorag.training.data.rows import INTENT, EmbedRow, JudgeRow, PassageRow, QuestionRow, RewriteRow, document_of
 from lorag.training.data.writing import write_rows
 from lorag.training.dataset import PASSAGES, DataFolder
@@ -67,21 +67,30 @@ class ImportReport:
 _Row = QuestionRow | RewriteRow | JudgeRow | EmbedRow
 
 
-def write_folder(source: Source, out: Path, options: Options, origin: Mapping[str, str]) -> ImportReport:
+def write_folder(
+    source: Source, out: Path, options: Options, origin: Mapping[str, str], earlier: Earlier | None = None
+) -> ImportReport:
     """Turn `source` into the data folder `out`, which must not exist. `origin` names the files it was read from, by digest.
 
-    Raises DataError if no row is left or none can be held out, InputError if `out` exists.
+    With `earlier` rows stay where those that they are tied to were, and a split may stay empty.
+
+    Raises DataError if no row is left or (without `earlier`) none can be held out, InputError if `out` exists.
     """
-    if out.exists():
-        raise InputError(f"{out}: is there already; name another folder, or delete it first")
+    require_new(out)
     try:
         with new_folder(out) as aside:
-            return _write(source, aside, options, origin)
+            return _write(source, aside, options, origin, earlier)
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror or error})") from error
 
 
-def _write(source: Source, out: Path, options: Options, origin: Mapping[str, str]) -> ImportReport:
+def require_new(out: Path) -> None:
+    """Raises InputError if there is something at `out`."""
+    if out.exists():
+        raise InputError(f"{out}: is there already; name another folder, or delete it first")
+
+
+def _write(source: Source, out: Path, options: Options, origin: Mapping[str, str], earlier: Earlier | None) -> ImportReport:
     _require_ids(source)
     source = _sample_documents(source, options)
     if source.final:
@@ -92,7 +101,7 @@ def _write(source: Source, out: Path, options: Options, origin: Mapping[str, str
         corpus = lay_out(source.passages, out / DOCUMENTS, options.chunking)
         passages, documents = corpus.rows(), len(corpus.texts)
         placed = place(source, corpus)
-    counts, on_both_sides = _write_rows(placed, out, options)
+    counts, on_both_sides = _write_rows(placed, out, options, earlier)
     if passages:
         write_rows(passages, out / PASSAGES)
     left_out = [*source.left_out, *placed.left_out, *on_both_sides]
@@ -127,7 +136,9 @@ def _sample_documents(source: Source, options: Options) -> Source:
     return replace(source, passages=tuple(passage for passage in source.passages if passage.document in chosen))
 
 
-def _write_rows(placed: Placed, out: Path, options: Options) -> tuple[dict[str, dict[str, int]], list[LeftOut]]:
+def _write_rows(
+    placed: Placed, out: Path, options: Options, earlier: Earlier | None
+) -> tuple[dict[str, dict[str, int]], list[LeftOut]]:
     """Split the rows by group and write them. Returns the row counts by split and role, and the rows that no split can take."""
     roles: Sequence[tuple[Role, Sequence[_Row]]] = (
         (Role.SYNTHESIZER, placed.questions),
@@ -140,8 +151,10 @@ def _write_rows(placed: Placed, out: Path, options: Options) -> tuple[dict[str, 
         raise DataError("no row is left to write; give the files with the questions, rewrites or labels too")
     keys_by_row = [_group_keys(row) for _, row in rows]
     grouped = groups(keys_by_row)
-    split = deal(Counter(grouped), options.shares, options.seed)
-    homes = {key: split[group] for keys, group in zip(keys_by_row, grouped, strict=True) for key in keys}
+    split = _dealt(grouped, keys_by_row, options, earlier)
+    before = earlier.splits if earlier else {}
+    homes: dict[Hashable, str] = {("named", name): side for name, side in before.items()}
+    homes |= {key: split[group] for keys, group in zip(keys_by_row, grouped, strict=True) for key in keys}
     sides: dict[str, dict[Role, list[_Row]]] = {name: {} for name in (TRAIN, DEV, TEST)}
     on_both_sides: list[LeftOut] = []
     for (role, row), group in zip(rows, grouped, strict=True):
@@ -152,11 +165,26 @@ def _write_rows(placed: Placed, out: Path, options: Options) -> tuple[dict[str, 
         else:
             homes |= dict.fromkeys(judged, side)
             sides[side].setdefault(role, []).append(row)
-    _require_rows(sides, options.shares, len(rows), len(split))
+    if earlier is None:
+        _require_rows(sides, options.shares, len(rows), len(split))
     return {
         side: {role.value: write_rows(chosen, out / side / f"{role.value}.jsonl") for role, chosen in held.items()}
         for side, held in sides.items()
     }, on_both_sides
+
+
+def _dealt(
+    grouped: Sequence[int], keys_by_row: Sequence[set[Hashable]], options: Options, earlier: Earlier | None
+) -> dict[int, str]:
+    """Group → split, and the names in each are recorded with what came earlier."""
+    if earlier is None:
+        return deal(Counter(grouped), options.shares, options.seed)
+    names: dict[int, set[str]] = {}
+    for group, keys in zip(grouped, keys_by_row, strict=True):
+        names.setdefault(group, set()).update(key[1] for key in keys if isinstance(key, tuple) and key[0] == "named")
+    split = deal(Counter(grouped), options.shares, options.seed, earlier.settled(names))
+    earlier.record({name: split[group] for group, held in names.items() for name in held})
+    return split
 
 
 def _require_rows(sides: Mapping[str, Mapping[Role, Sequence[_Row]]], shares: Shares, rows: int, groups_: int) -> None:

@@ -6,12 +6,16 @@ Rows that share a document or a conversation are one group; a seed draws the spl
 from __future__ import annotations
 
 import random
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TypeVar
 
 from lorag.pipeline.errors import InputError
 
 TRAIN, DEV, TEST = "train", "dev", "test"
+Group = TypeVar("Group", bound=Hashable)
+NOTHING_SETTLED: Mapping[int, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +48,45 @@ def groups(keys_by_row: Sequence[Iterable[Hashable]]) -> list[int]:
     return [root(row) for row in range(len(keys_by_row))]
 
 
-def deal(sizes: Mapping[int, int], shares: Shares, seed: int) -> dict[int, str]:
-    """Group → split. In random order, a group goes to test if it fits, then to dev, else to train.
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The splits of earlier data, which hold on: what was trained on is never tested on later.
+
+    `splits` gives the split of a conversation, a group or a document by its name. `record` gets all names and their splits before
+    the new data is there to be used.
+    """
+
+    splits: Mapping[str, str]
+    record: Callable[[Mapping[str, str]], None] = lambda splits: None
+
+    def settled(self, names_by_group: Mapping[Group, Iterable[str]]) -> dict[Group, str]:
+        """The split of each group that holds an earlier name: train if any of them was in train, else dev, else test."""
+        found = {group: {self.splits[name] for name in names if name in self.splits} for group, names in names_by_group.items()}
+        return {group: _most_trained(splits) for group, splits in found.items() if splits}
+
+    def joined(self, more: Mapping[str, str]) -> Earlier:
+        """With the splits of further data. A name that is in both is in train if either says so, else in dev, else in test."""
+        both = {name: _most_trained({split, self.splits.get(name, split)}) for name, split in more.items()}
+        return replace(self, splits={**self.splits, **both})
+
+
+def _most_trained(splits: set[str]) -> str:
+    return next(split for split in (TRAIN, DEV, TEST) if split in splits)
+
+
+def deal(sizes: Mapping[int, int], shares: Shares, seed: int, settled: Mapping[int, str] = NOTHING_SETTLED) -> dict[int, str]:
+    """Group → split. In random order, a group goes to test if it fits, then to dev, else to train; a `settled` one stays.
 
     `sizes` are the rows of each group. Dev and test may get fewer rows than their share, by less than one group.
     """
-    order = sorted(sizes)
+    order = sorted(sizes.keys() - settled.keys())
     random.Random(seed).shuffle(order)
     total = sum(sizes.values())
     room = {TEST: shares.test * total, DEV: shares.dev * total}
-    split = {}
+    split = dict(settled)
+    for group, where in settled.items():
+        if where in room:
+            room[where] -= sizes[group]
     for group in order:
         chosen = next((name for name, left in room.items() if sizes[group] <= left), TRAIN)
         split[group] = chosen

@@ -1,0 +1,49 @@
+"""The passages of a project as its documents are now, cut as an ingest cuts them. Needs no index and no encoder.
+
+So it works while `lorag serve` has the project's index open. Knows where uploaded files lie:
+
+    PROJECT/.lorag/uploads/TENANT/NAME     TENANT is `_project` for the project's own
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from lorag.pipeline.config import Settings
+from lorag.pipeline.errors import InputError
+from lorag.pipeline.records import Document, Passage
+from lorag.pipeline.retrieval.chunking import chunk
+from lorag.pipeline.retrieval.loading import load_file, load_folder
+from lorag.pipeline.retrieval.partition import UPLOADS, check_tenant, tenant_folder
+
+UPLOADS_FOLDER = Path(".lorag/uploads")
+
+
+def current_passages(settings: Settings, project: Path, tenant: str = "") -> tuple[Passage, ...]:
+    """The passages that an ingest of the documents folder, for the project's own, and of the tenant's uploads gives now.
+
+    Files that cannot be read are left out, as at an ingest. Raises InputError if there is no document at all.
+    """
+    uploads = list(_uploads(project / UPLOADS_FOLDER / tenant_folder(check_tenant(tenant))))
+    own: tuple[Document, ...] = ()
+    if not tenant:
+        try:
+            own = load_folder(settings.documents).documents
+        except InputError:
+            if not uploads:
+                raise
+    if not own and not uploads:
+        raise InputError(f"the tenant {tenant} has no documents; upload some with one of its keys")
+    sizes = {"max_chars": settings.chunking.max_chars, "min_chars": settings.chunking.min_chars}
+    return tuple(passage for document in (*own, *uploads) for passage in chunk(document, **sizes))
+
+
+def _uploads(folder: Path) -> Iterator[Document]:
+    for path in sorted(folder.glob("*")):
+        try:
+            found = load_file(path, folder) if path.is_file() else ()
+        except (InputError, UnicodeError):
+            continue
+        yield from (replace(document, id=f"{UPLOADS}/{document.id}", source=path.name) for document in found)
