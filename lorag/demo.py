@@ -196,7 +196,17 @@ def _evaluate(run: DemoRun, versions: Mapping[Role, Version], starters: Mapping[
         settings = run.project.settings
         serving = serving_beside(settings, versions)
         sizes = FULL if full else SIZES
-        return evaluate(settings, run.data, versions, sizes, on_progress, full=True, starters=starters, serving=serving)
+        return evaluate(
+            settings,
+            run.data,
+            versions,
+            sizes,
+            on_progress,
+            full=True,
+            starters=starters,
+            serving=serving,
+            diagnose=True,
+        )
 
 
 def _promote(run: DemoRun, versions: Mapping[Role, Version], evaluation: Evaluation) -> None:

@@ -34,7 +34,7 @@ class Switch:
     """The version that serves for a role now and the previous one (empty: the bare base). `index` is a line on its index.
 
     A promotion has the `claim` that allowed it, unless the version served already, and the `margin` if one was given. With
-    `is_served` a service that runs in another process still answers with the version before.
+    `is_served` a service that runs in another process takes the version up within seconds.
     """
 
     role: Role

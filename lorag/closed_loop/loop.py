@@ -163,6 +163,7 @@ class Loop:
                 self._sizes(),
                 lambda name, done, total: self._progress.update(EVALUATE, done, total, name),
                 with_details=True,
+                diagnose=True,
                 out=self._run.folder / "evaluation",
                 serving=before,
             )

@@ -5,6 +5,7 @@ A version is named by alias or id, never by a path. The registry checks the evid
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
@@ -25,8 +26,11 @@ from lorag.services.api.access import State, needs
 from lorag.services.api.errors import ApiError, log_error
 from lorag.services.api.jobs import jobs_of
 from lorag.services.api.keys import Caller, Scope
+from lorag.services.api.state import ServiceState
 
 T = TypeVar("T")
+
+log = logging.getLogger("lorag.service")
 
 router = APIRouter(prefix="/v1/adapters", tags=["adapters"])
 
@@ -183,6 +187,17 @@ def _change(
         if runtime.encoder is not encoder:
             jobs_of(state).check_uploads()  # the index may be another collection now, which lacks later uploads
         return Change(role=role, aliases=dict(registry.aliases(role)), notes=list(notes))
+
+
+def take_up(state: ServiceState) -> None:
+    """Serve what the registry names now, as after a promotion by another process. Raises as `Runtime.refresh`."""
+    runtime = state.runtime
+    with _change_lock:
+        encoder = runtime.encoder
+        for line in runtime.refresh():
+            log.warning(line)
+        if runtime.encoder is not encoder and state.jobs is not None:
+            state.jobs.check_uploads()
 
 
 def _conflict_if_refused(registry: Registry, step: Callable[[], T]) -> T:

@@ -27,6 +27,7 @@ from lorag.services.api import (
     report,
     retrieve,
 )
+from lorag.services.api.alias_watch import AliasWatch
 from lorag.services.api.errors import ApiError, on_http, on_invalid, on_known
 from lorag.services.api.guard import Guard
 from lorag.services.api.library import open_jobs
@@ -91,6 +92,7 @@ async def _open(state: ServiceState, open_runtime: Callable[[], Runtime], failed
 
 
 def _start(state: ServiceState, open_runtime: Callable[[], Runtime]) -> None:
+    watch = AliasWatch(state.project.registry, lambda: adapters.take_up(state))  # what is promoted from now on is seen
     runtime = open_runtime()
     work = open_jobs(state.project.folder, lambda: runtime.index)
     try:
@@ -99,10 +101,14 @@ def _start(state: ServiceState, open_runtime: Callable[[], Runtime]) -> None:
         runtime.close()
         raise
     state.opened, state.jobs = runtime, work
+    state.watch = watch
+    watch.start()
 
 
 def _close(state: ServiceState) -> None:
     """Called after the requests have ended: stop the background jobs, the threads and the runtime."""
+    if state.watch is not None:
+        state.watch.close()
     if state.jobs is not None:
         state.jobs.close()
     state.workers.shutdown()

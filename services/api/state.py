@@ -18,6 +18,7 @@ from lorag.services.api.metrics import Metrics
 from lorag.services.api.replies import ReplyCache
 
 if TYPE_CHECKING:
+    from lorag.services.api.alias_watch import AliasWatch
     from lorag.services.api.background import Jobs
     from lorag.services.api.keys import KeyRing
     from lorag.services.api.runtime import Runtime
@@ -59,8 +60,8 @@ class Limits:
 class ServiceState:
     """`opened` is the runtime once the base is in memory. Routes use `runtime`, which raises 503 before that.
 
-    If `keys` is None, every caller has all scopes. `request.state.caller` holds an accepted caller. `jobs` is set between start
-    and end of the application. `hosts`, if given, are the only host names that the service answers to.
+    If `keys` is None, every caller has all scopes. `request.state.caller` holds an accepted caller. `jobs` and `watch` are set
+    between start and end of the application. `hosts`, if given, are the only host names that the service answers to.
     """
 
     project: Project
@@ -70,6 +71,7 @@ class ServiceState:
     metrics: Metrics = field(default_factory=Metrics)
     opened: Runtime | None = None
     jobs: Jobs | None = None
+    watch: AliasWatch | None = None
     lanes: Mapping[Lane, Admission] = field(init=False)
     workers: ThreadPoolExecutor = field(init=False)
     replies: ReplyCache = field(init=False)

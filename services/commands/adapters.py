@@ -279,4 +279,4 @@ def _show_switch(switch: Switch, project: Path, output: Format) -> None:
     if switch.index:
         show(for_project(switch.index, project))
     if switch.is_served:
-        show("The running `lorag serve` answers with the version before: start it again. Its page and API switch at once.")
+        show("The running `lorag serve` takes it up within seconds.")
