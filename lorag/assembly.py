@@ -157,6 +157,7 @@ def search_weights(settings: Settings, embedder: Embedder) -> SearchWeights:
         chosen.vectors if given.vectors is None else given.vectors,
         0.0 if rerank else chosen.tokens if given.tokens is None else given.tokens,
         chosen.history if given.history is None else given.history,
+        chosen.document if given.document is None else given.document,
     )
 
 

@@ -184,6 +184,7 @@ class SearchWeightSettings(_Strict):
     vectors: Weight | None = None
     tokens: Weight | None = None
     history: Weight | None = None
+    document: Annotated[float, Field(ge=0, le=1)] | None = None
 
     @model_validator(mode="after")
     def _finding(self) -> Self:
@@ -425,15 +426,17 @@ retrieval:
   # How much each of the three counts; only the proportions matter, and 0 leaves one out. null: as `lorag tune-search` chose it
   # on dev questions, else the default.
   weights:
-    # BM25 on stemmed words of headings and text. Default 0.2.
+    # BM25 on stemmed words of headings and text. Default 0.15.
     words: null
-    # The cosine of question and passage. Default 0.25.
+    # The cosine of question and passage. Default 0.15.
     vectors: null
-    # Late interaction, each token of the question against the nearest token of the passage. It orders the 50 best passages of
-    # the other two; the encoder reads each again at the first need, one or two seconds a question on a CPU. Default 1.
+    # Late interaction, each token of the question against the nearest token of the passage. It orders the 100 best passages
+    # of the other two; the encoder reads each again at the first need, some seconds a question on a CPU. Default 1.
     tokens: null
     # Words and tokens of the conversation before, beside 1 for those of the question. Default 0.3.
     history: null
+    # Share of a token's late interaction that a passage borrows from other passages of its document, 0 to 1. Default 0.2.
+    document: null
   # Cross-encoder that orders the found passages anew: a hub id or folder. null: none.
   rerank: null
 

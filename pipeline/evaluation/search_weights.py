@@ -16,7 +16,8 @@ from lorag.pipeline.retrieval.weights import SearchWeights
 
 GRID = (
     SearchWeights(),
-    *(SearchWeights(words, vectors, 1.0) for words, vectors in ((0.1, 0.1), (0.1, 0.25), (0.2, 0.5), (0.4, 0.25), (0.4, 1.0))),
+    SearchWeights(document=0.0),
+    *(SearchWeights(words, vectors, 1.0) for words, vectors in ((0.1, 0.1), (0.1, 0.25), (0.2, 0.25), (0.4, 0.25), (0.4, 1.0))),
     *(SearchWeights(words, 0.25, 1.0) for words in (1.0, 3.0)),
     SearchWeights(0.0, 0.25, 1.0),
     *(SearchWeights(words, vectors, 0.0) for words, vectors in ((1.0, 2.0), (1.0, 1.0), (2.0, 1.0), (1.0, 0.0), (0.0, 1.0))),

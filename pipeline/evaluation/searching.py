@@ -116,7 +116,7 @@ def search_hybrid(
         query: rank(Scored(str(point.payload["id"]), point.score) for point in points)[:pool]
         for query, points in zip(embedded.query_ids, found, strict=True)
     }
-    return _late(collection, run, LateInteraction(embedder), k, weights.tokens_share) if weights.tokens else run
+    return _late(collection, run, LateInteraction(embedder), k, weights) if weights.tokens else run
 
 
 def pool_size(k: int) -> int:
@@ -136,11 +136,13 @@ def rerank(collection: BeirCollection, run: Run, reranker: Reranker) -> dict[str
     return found
 
 
-def _late(collection: BeirCollection, run: Run, late: LateInteraction, k: int, share: float) -> dict[str, tuple[Scored, ...]]:
+def _late(
+    collection: BeirCollection, run: Run, late: LateInteraction, k: int, weights: SearchWeights
+) -> dict[str, tuple[Scored, ...]]:
     found = {}
     for query, ranking in run.items():
         hits = [Hit(_passage(scored.passage_id, collection.passages), scored.score) for scored in ranking]
-        (ordered,) = late.rerank_many([collection.queries[query]], [hits], k, share)
+        (ordered,) = late.rerank_many([collection.queries[query]], [hits], k, weights)
         found[query] = tuple(Scored(hit.passage.id, hit.score) for hit in ordered)
     return found
 

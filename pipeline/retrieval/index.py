@@ -309,7 +309,7 @@ class Index:
         hits = [_best([Hit(from_payload(point.payload), point.score) for point in points], pool) for points in found]
         if not late:
             return hits
-        return self._late.rerank_many(texts, hits, k, self._weights.tokens_share, before, self._weights.history)
+        return self._late.rerank_many(texts, hits, k, self._weights, before)
 
     def _words(self, question: str, context: str) -> Sparse:
         """The question's words, each with weight 1, and those that only the context has."""

@@ -23,9 +23,14 @@ from lorag.pipeline.retrieval.token_vectors import TokenVectors, joined
 
 if TYPE_CHECKING:
     from lorag.pipeline.retrieval.embedder import Embedder
+    from lorag.pipeline.retrieval.weights import SearchWeights
 
-POOL = 50
-"""Passages that a search finds for late interaction to order, at least. With 100 it found hardly more on the example domain."""
+POOL = 100
+"""Passages that a search finds for late interaction to order, at least."""
+
+CONVERSATION_SHARE = 0.8
+"""The share of a conversation's token that its document has. The conversation tells which document is spoken of, the question
+which of its passages is asked for."""
 
 TIED = 1e-5
 """Relative difference below which two sums of cosines are equal."""
@@ -35,7 +40,7 @@ CACHE_BYTES = 128 << 20
 
 
 class LateInteraction:
-    """Orders hits by `share` · late interaction + (1 - share) · their own score. Safe to call from several threads.
+    """Orders hits by share · late interaction + (1 - share) · their own score. Safe to call from several threads.
 
     Token vectors of passages are computed at the first need, and kept in `cache`.
     """
@@ -49,33 +54,31 @@ class LateInteraction:
         questions: Sequence[str],
         found: Sequence[Sequence[Hit]],
         k: int,
-        share: float,
+        weights: SearchWeights,
         contexts: Sequence[str] = (),
-        history: float = 0.0,
     ) -> list[list[Hit]]:
         """The best `k` hits of each question, best first, with their new scores; equals by passage id.
 
-        `contexts` are the conversations before, one a question, '' for none; their tokens count `history` times as much.
+        `contexts` are the conversations before, one a question, '' for none; their tokens count as `weights.history` says.
         """
         if not questions:
             return []
         queries = self._embedder.query_tokens([query_text(question) for question in questions])
-        before = [query_text(context) if history else "" for context in contexts] or [""] * len(questions)
+        before = [query_text(context) if weights.history else "" for context in contexts] or [""] * len(questions)
         read = iter(self._embedder.query_tokens([text for text in before if text]))
         extra = [next(read) if text else None for text in before]
-        return [
-            self._ordered(query, more, history, hits, share)[:k] for query, more, hits in zip(queries, extra, found, strict=True)
-        ]
+        return [self._ordered(query, more, hits, weights)[:k] for query, more, hits in zip(queries, extra, found, strict=True)]
 
     def _ordered(
-        self, query: TokenVectors, before: TokenVectors | None, history: float, hits: Sequence[Hit], share: float
+        self, query: TokenVectors, before: TokenVectors | None, hits: Sequence[Hit], weights: SearchWeights
     ) -> list[Hit]:
         passages = self._cache.read([passage_text(hit.passage) for hit in hits], self._embedder.passage_tokens)
-        if before is None:
-            scores = late_scores(query, passages)
-        else:
-            importance = np.repeat(np.array([1.0, history], dtype=np.float32), [len(query.ids), len(before.ids)])
-            scores = late_scores(joined([query, before]), passages, importance)
+        asked = query if before is None else joined([query, before])
+        lengths = [len(query.ids), len(asked.ids) - len(query.ids)]
+        importance = np.repeat(np.array([1.0, weights.history], dtype=np.float32), lengths)
+        borrowed = np.repeat(np.array([weights.document, CONVERSATION_SHARE], dtype=np.float32), lengths)
+        scores = late_scores(asked, passages, importance, [hit.passage.document_id for hit in hits], borrowed)
+        share = weights.tokens_share
         by_id = {
             hit.passage.id: replace(hit, score=share * float(score) + (1 - share) * hit.score)
             for hit, score in zip(hits, scores, strict=True)
@@ -86,24 +89,41 @@ class LateInteraction:
 
 
 def late_scores(
-    query: TokenVectors, passages: Sequence[TokenVectors], importance: NDArray[np.float32] | None = None
+    query: TokenVectors,
+    passages: Sequence[TokenVectors],
+    importance: NDArray[np.float32] | None = None,
+    documents: Sequence[str] = (),
+    borrowed: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """For each passage, the mean over the question's tokens of the cosine of the nearest token of the passage, (n,).
 
     The mean is weighted by inverse document frequency in these passages, ln(1 + (n - f + 0.5) / (f + 0.5)). All of them match
     the question somehow, so a token that most of them have tells little. `importance` (tokens,) multiplies these weights. A
     passage or a question without tokens scores 0.
+
+    `documents` names the document of each passage. Of a token's cosine the share `borrowed` (tokens,) is then that of its
+    nearest token in any of these passages of the same document: a name or a date may stand in another section of it.
     """
-    scores = np.zeros(len(passages), dtype=np.float32)
     frequency = Counter(token for passage in passages for token in set(passage.ids.tolist()))
     counts = np.array([frequency[token] for token in query.ids.tolist()], dtype=np.float32)
     weights = np.log1p((len(passages) - counts + 0.5) / (counts + 0.5))
     if importance is not None:
         weights = weights * importance
     if not weights.any():
-        return scores
-    weights /= weights.sum()
+        return np.zeros(len(passages), dtype=np.float32)
+    nearest = np.zeros((len(query.ids), len(passages)), dtype=np.float32)
     for at, passage in enumerate(passages):
         if len(passage.ids):
-            scores[at] = weights @ (query.vectors @ passage.vectors.astype(np.float32).T).max(axis=1)
+            nearest[:, at] = (query.vectors @ passage.vectors.astype(np.float32).T).max(axis=1)
+    if borrowed is not None:
+        nearest += borrowed[:, None] * (_of_documents(nearest, documents) - nearest)
+    scores: NDArray[np.float32] = (weights / weights.sum()) @ nearest
     return scores
+
+
+def _of_documents(nearest: NDArray[np.float32], documents: Sequence[str]) -> NDArray[np.float32]:
+    """Each cosine (tokens, passages) → the largest of the same token in the passages of the same document."""
+    _, document = np.unique(np.array(documents), return_inverse=True)
+    largest = np.full((int(document.max(initial=-1)) + 1, len(nearest)), -1.0, dtype=np.float32)
+    np.maximum.at(largest, document, nearest.T)
+    return largest[document].T

@@ -19,19 +19,25 @@ class SearchWeights:
     questions of the example domain (benchmarks/retrieval_search.py).
 
     `history` weighs the words and tokens of the conversation before, 1 being those of the question: what a rewrite left out is
-    still searched for. Raises InputError for a weight that is no finite number
-    of 0 or more, and if words and vectors are both 0: no passage would be found.
+    still searched for. `document` is the share of a token's late interaction that a passage borrows from its document: the
+    nearest token may stand in another passage of it that was found.
+
+    Raises InputError for a weight that is no finite number of 0 or more, for a share above 1, and if words and vectors are both
+    0: no passage would be found.
     """
 
-    words: float = 0.2
-    vectors: float = 0.25
+    words: float = 0.15
+    vectors: float = 0.15
     tokens: float = 1.0
     history: float = 0.3
+    document: float = 0.2
 
     def __post_init__(self) -> None:
         for name, weight in asdict(self).items():
             if not (math.isfinite(weight) and weight >= 0):
                 raise InputError(f"search weight {name}: {weight} must be a number of 0 or more")
+        if self.document > 1:
+            raise InputError(f"search weight document: {self.document} is a share, at most 1")
         if self.words + self.vectors == 0:
             raise InputError("search weights: words and vectors are both 0, so no passage would be found; raise one")
 
@@ -51,5 +57,6 @@ class SearchWeights:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> SearchWeights:
         """Raises KeyError, TypeError or ValueError if a weight is missing or no number, InputError as the class does."""
-        history = float(data.get("history", cls().history))
-        return cls(float(data["words"]), float(data["vectors"]), float(data["tokens"]), history)
+        default = cls()
+        history, document = (float(data.get(name, getattr(default, name))) for name in ("history", "document"))
+        return cls(float(data["words"]), float(data["vectors"]), float(data["tokens"]), history, document)

@@ -29,10 +29,11 @@ def tune_search(data: DataFolder, project: Project = HERE, output: Output = Form
 
 
 def _print(chosen: ChosenWeights) -> None:
-    shown = table(">words", ">vectors", ">tokens", ">nDCG@10", ">against the default", ">standard error")
+    shown = table(">words", ">vectors", ">tokens", ">document", ">nDCG@10", ">against the default", ">standard error")
     for each in sorted(chosen.tried, key=lambda each: -each.mean):
         figures = (f"{each.mean:.3f}", f"{each.difference:+.3f}", f"{each.error:.3f}")
-        shown.add_row(*(f"{weight:g}" for weight in (each.weights.words, each.weights.vectors, each.weights.tokens)), *figures)
+        tried = (each.weights.words, each.weights.vectors, each.weights.tokens, each.weights.document)
+        shown.add_row(*(f"{weight:g}" for weight in tried), *figures)
     out().print(shown)
     weights = ", ".join(f"{name} {weight:g}" for name, weight in chosen.weights.to_dict().items())
     kept = "the default stays" if chosen.weights == chosen.tried[0].weights else "chosen"

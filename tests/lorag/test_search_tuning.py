@@ -111,7 +111,7 @@ def test_weights_in_the_settings_win_and_are_not_tuned(folder: Path) -> None:
     with (folder / "lorag.yaml").open("a", encoding="utf-8") as file:
         file.write("retrieval: {weights: {words: 3.0}}\n")
     with lorag.open(folder, embedder=embedder) as project:
-        assert search_weights(project.settings, embedder) == SearchWeights(3.0, 0.25, 1.0)
+        assert search_weights(project.settings, embedder) == SearchWeights(3.0, 0.15, 1.0)
         with pytest.raises(ConfigError, match="set it to null first"):
             project.tune_search(folder)
 
@@ -120,7 +120,7 @@ def test_a_cross_encoder_takes_the_place_of_token_vectors(folder: Path) -> None:
     with (folder / "lorag.yaml").open("a", encoding="utf-8") as file:
         file.write("retrieval: {rerank: ./cross}\n")
     with lorag.open(folder) as project:
-        assert search_weights(project.settings, HashingEmbedder(64)) == SearchWeights(0.2, 0.25, 0.0)
+        assert search_weights(project.settings, HashingEmbedder(64)) == SearchWeights(0.15, 0.15, 0.0)
 
 
 def test_bad_input(folder: Path) -> None:

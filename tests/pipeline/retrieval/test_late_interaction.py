@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from lorag.pipeline.retrieval.embedder import HashingEmbedder, SentenceTransform
 from lorag.pipeline.retrieval.late_interaction import LateInteraction, late_scores
 from lorag.pipeline.retrieval.token_cache import TokenCache
 from lorag.pipeline.retrieval.token_vectors import TokenVectors
+from lorag.pipeline.retrieval.weights import SearchWeights
 
 
 def tokens(**vectors: tuple[float, float]) -> TokenVectors:
@@ -41,6 +43,42 @@ def test_a_token_counts_by_its_importance() -> None:
     assert late_scores(query, [passage], importance).tolist() == pytest.approx([1.1 / 1.5])
 
 
+def test_a_passage_borrows_from_the_nearest_tokens_of_its_document() -> None:
+    """The cosines of the first test: 1 and .8, .8 and 1. Half of token a's and all of token b's are the document's, 1 and 1."""
+    query = tokens(a=(1.0, 0.0), b=(0.0, 1.0))
+    passages = [tokens(a=(1.0, 0.0), c=(0.6, 0.8)), tokens(a=(0.8, 0.6), b=(0.0, 1.0))]
+    common, rare = math.log(1.2), math.log(2.0)
+    borrowed = np.array([0.5, 1.0], dtype=np.float32)
+    one = late_scores(query, passages, documents=["x", "x"], borrowed=borrowed)
+    assert one == pytest.approx([1.0, (common * 0.9 + rare) / (common + rare)], rel=1e-6)
+    apart = late_scores(query, passages, documents=["x", "y"], borrowed=borrowed)
+    assert apart == pytest.approx(late_scores(query, passages), rel=1e-6)
+    assert late_scores(query, [], documents=[], borrowed=borrowed).tolist() == []
+
+
+def test_the_conversation_tells_the_document_and_the_question_the_passage() -> None:
+    """All tokens are in the passage or its sister, so they have cosine 1 or 0 (texts share no other word).
+
+    Weights with three passages: "boats" in one of three ln(1 + 2.5 / 1.5), "price" in two ln(1 + 1.5 / 2.5), "keel" in one.
+    x1 has price, and its sister x2 keel, of which it borrows .8; of the boats of x2 it borrows .25.
+    """
+    one, two = math.log(1 + 2.5 / 1.5), math.log(1 + 1.5 / 2.5)
+    hits = [hit("x#1", "price"), hit("x#2", "keel boats"), hit("y#1", "price")]
+    hits = [replace(each, passage=replace(each.passage, document_id=each.passage.id[0])) for each in hits]
+    weights = SearchWeights(0.0, 1.0, 1.0, history=0.5, document=0.25)
+    ((first, second, third),) = LateInteraction(HashingEmbedder(1 << 16)).rerank_many(
+        ["price boats"], [hits], 3, weights, ["keel"]
+    )
+    total = two + one + 0.5 * one
+    expected = {
+        "x#1": (two + 0.25 * one + 0.5 * 0.8 * one) / total,
+        "x#2": (0.25 * two + one + 0.5 * one) / total,
+        "y#1": two / total,
+    }
+    found = {each.passage.id: 2 * each.score for each in (first, second, third)}
+    assert found == pytest.approx(expected, abs=1e-3)
+
+
 def test_without_tokens_there_is_no_score() -> None:
     empty = TokenVectors(np.zeros(0, dtype=np.int64), np.zeros((0, 2)))
     some = tokens(a=(1.0, 0.0))
@@ -51,7 +89,7 @@ def test_without_tokens_there_is_no_score() -> None:
 
 def test_the_own_score_counts_its_share_and_equals_go_by_id() -> None:
     hits = [hit("c", "red pump", 0.4), hit("b", "blue mast", 0.2), hit("a", "blue mast", 0.2)]
-    (ordered,) = LateInteraction(HashingEmbedder(4096)).rerank_many(["blue mast"], [hits], 3, 0.75)
+    (ordered,) = LateInteraction(HashingEmbedder(4096)).rerank_many(["blue mast"], [hits], 3, SearchWeights(0.5, 0.5, 3.0))
     assert [each.passage.id for each in ordered] == ["a", "b", "c"]
     assert [each.score for each in ordered] == pytest.approx([0.75 + 0.05, 0.75 + 0.05, 0.1], abs=1e-3)
     assert ordered[0].score == ordered[1].score
@@ -59,8 +97,8 @@ def test_the_own_score_counts_its_share_and_equals_go_by_id() -> None:
 
 def test_no_question_and_no_hit() -> None:
     late = LateInteraction(HashingEmbedder())
-    assert late.rerank_many([], [], 3, 1.0) == []
-    assert late.rerank_many(["why?"], [[]], 3, 1.0) == [[]]
+    assert late.rerank_many([], [], 3, SearchWeights()) == []
+    assert late.rerank_many(["why?"], [[]], 3, SearchWeights()) == [[]]
 
 
 class Counting(HashingEmbedder):
@@ -78,14 +116,14 @@ def test_passages_are_read_once_and_the_longest_unused_are_dropped_first() -> No
     one = 8 * 2 + 2 * 8  # an id of 8 bytes and 8 half-precision numbers
     late = LateInteraction(embedder, TokenCache(2 * one))
     for name in ("ant", "bee", "ant", "cow", "ant", "bee"):
-        late.rerank_many(["which?"], [[hit(name, name)]], 1, 1.0)
+        late.rerank_many(["which?"], [[hit(name, name)]], 1, SearchWeights())
     assert embedder.read == ["ant", "bee", "cow", "bee"]
 
 
 def test_a_passage_larger_than_the_cache_is_still_scored() -> None:
     late = LateInteraction(Counting(), TokenCache(1))
-    ((found,),) = late.rerank_many(["ant"], [[hit("a", "ant ant")]], 1, 1.0)
-    assert found.score == pytest.approx(1.0, abs=1e-3)
+    ((found,),) = late.rerank_many(["ant"], [[hit("a", "ant ant")]], 1, SearchWeights(0.0, 1.0, 3.0))
+    assert found.score == pytest.approx(0.75, abs=1e-3)
 
 
 def test_many_passages_are_read_in_parts_of_similar_length(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,8 @@ def test_shares_by_hand() -> None:
     weights = SearchWeights(1.0, 3.0, 4.0)
     assert (weights.words_share, weights.tokens_share) == (0.25, 0.5)
     assert SearchWeights.from_dict(weights.to_dict()) == weights
+    stored = {"words": 1.0, "vectors": 3.0, "tokens": 4.0}  # by a version without the other two
+    assert SearchWeights.from_dict(stored) == weights
 
 
 @pytest.mark.parametrize(
@@ -27,9 +29,10 @@ def test_shares_by_hand() -> None:
         ((-0.1, 1.0, 1.0), "words: -0.1"),
         ((1.0, float("nan"), 1.0), "vectors: nan"),
         ((1.0, 1.0, float("inf")), "tokens: inf"),
+        ((1.0, 1.0, 1.0, 0.3, 1.5), "document: 1.5 is a share"),
     ],
 )
-def test_bad_weights(weights: tuple[float, float, float], message: str) -> None:
+def test_bad_weights(weights: tuple[float, ...], message: str) -> None:
     with pytest.raises(InputError, match=message):
         SearchWeights(*weights)
 
