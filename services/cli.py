@@ -15,6 +15,7 @@ from lorag.services.commands import adapters, data, evaluate, feedback, keys
 from lorag.services.commands.ask import ask
 from lorag.services.commands.chat import chat
 from lorag.services.commands.compare import compare
+from lorag.services.commands.data_review import review
 from lorag.services.commands.demo import demo
 from lorag.services.commands.doctor import doctor
 from lorag.services.commands.evaluate_ablation import ablation
@@ -38,6 +39,7 @@ evaluate.app.command("export")(export)
 app.add_typer(evaluate.app, name="eval")
 adapters.app.command("merge")(merge)
 app.add_typer(adapters.app, name="adapters")
+data.app.command("review")(review)
 app.add_typer(data.app, name="data")
 app.add_typer(feedback.app, name="feedback")
 app.add_typer(keys.app, name="keys")

@@ -31,7 +31,7 @@ from lorag.services.cli import app
 from tests.conftest import MakeAdapter, MakeCard
 from tests.docs.blocks import Block, commands, lorag_words
 from tests.lorag.starter_folders import bundle_tiny
-from tests.lorag.test_demo import INTENTS, THINGS, lay_example
+from tests.lorag.tiny_domain import INTENTS, THINGS, lay_example
 from tests.services.test_cli_data import squad_file
 from tests.test_structure import ROOT
 
