@@ -52,11 +52,11 @@ def test_the_figures_of_a_made_set(capsys: pytest.CaptureFixture[str]) -> None:
     for name in (HISTORY, VECTORS, DEFAULT, CHOSEN):
         assert means[name] == {"nDCG@10": 1.0, "Recall@5": 1.0}
     assert (result["passages"], result["test"]["questions"], result["test"]["groups"]) == (4, 4, 4)
-    assert result["weights"] == {"words": 0.2, "vectors": 0.25, "tokens": 1.0, "history": 0.3}
+    assert result["weights"] == {"words": 0.15, "vectors": 0.15, "tokens": 1.0, "history": 0.3, "document": 0.2}
     assert result["best single search"] == HISTORY
     assert {each["difference"] for each in result["differences"].values()} == {0.0}
     show(result)
-    assert "made: 4 test questions in 4 groups; chosen on dev: words 0.2, vectors 0.25, tokens 1" in capsys.readouterr().out
+    assert "made: 4 test questions in 4 groups; chosen on dev: words 0.15, vectors 0.15, tokens 1" in capsys.readouterr().out
 
 
 def test_the_example_has_the_items_of_the_demos_evaluation() -> None:
