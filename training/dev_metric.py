@@ -26,7 +26,7 @@ from lorag.pipeline.records import Answer, Hit, Outcome, Query, Rewrite, Role, V
 from lorag.pipeline.stages import Judge, Rewriter, Synthesizer
 from lorag.training.data.rows import JudgeRow, PassageRow, QuestionRow, RewriteRow
 from lorag.training.early_stopping import FAILED, metric_of, require_dev_rows
-from lorag.training.examples import gold_passages, search_text, shown_passages
+from lorag.training.examples import as_shown, gold_passages, search_text, shown_passages
 from lorag.training.passage_search import as_passage
 
 ANSWERED = "F1 with citations"
@@ -144,7 +144,8 @@ def answer_dev(
 ) -> AnswerDev:
     """All of `rows`, each with `k` passages; `rankings` are those of `examples.rank_for`."""
     gold = gold_passages(rows)
-    shown = {row.id: tuple(passages[p] for p in shown_passages(row, rankings[row.id], k, gold[search_text(row)])) for row in rows}
+    ids = {row.id: shown_passages(row, rankings[row.id], k, gold[search_text(row)]) for row in rows}
+    shown = {row.id: tuple(as_shown(row, passages[p]) for p in ids[row.id]) for row in rows}
     return AnswerDev(tuple(rows), shown, metric_of(Role.SYNTHESIZER, METRICS[Role.SYNTHESIZER], metric))
 
 

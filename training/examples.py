@@ -109,10 +109,25 @@ def synthesize_examples(
         if rng.random() < shuffled:
             rng.shuffle(shown)
         numbers = [shown.index(p) + 1 for p in row.passage_ids if p in shown] if row.answerable and not hide else []
-        messages = synthesize.messages(row.standalone or row.question, [passages[p].shown() for p in shown])
+        messages = synthesize.messages(row.standalone or row.question, [as_shown(row, passages[p]).shown() for p in shown])
         answer = row.answers[0] if numbers else ""
         examples.append(Example(row.id, messages, synthesize.target(answer, numbers)))
     return examples
+
+
+def as_shown(row: QuestionRow, passage: PassageRow) -> PassageRow:
+    """The passage as this question shows it: without the row's `removed` parts."""
+    if not row.removed:
+        return passage
+    text = passage.text
+    for part in row.removed:
+        text = text.replace(part, "")
+    return replace(passage, text=text.strip())
+
+
+def _shows_gold(row: QuestionRow) -> bool:
+    """Whether the row's own passages are shown: if they hold the answer, or if it is cut out of them."""
+    return row.answerable or bool(row.removed)
 
 
 def search_text(row: QuestionRow) -> str:
@@ -144,7 +159,7 @@ def rank_for(
     hidden, gold = hidden_rows(rows, missing_gold, seed), gold_passages(rows)
     by_depth: dict[int, list[QuestionRow]] = {}
     for row in rows:
-        own_gold = row.passage_ids if row.answerable and row.id not in hidden else ()
+        own_gold = row.passage_ids if _shows_gold(row) and row.id not in hidden else ()
         by_depth.setdefault(k + len(gold[search_text(row)].difference(own_gold)), []).append(row)
     found: dict[str, list[str]] = {}
     for depth, part in by_depth.items():
@@ -159,7 +174,7 @@ def shown_passages(row: QuestionRow, ranking: Sequence[str], k: int, gold: Colle
     No distractor is in `gold`, the passages that answer the question too.
     """
     taken = {*gold, *row.passage_ids}
-    if not row.answerable or hide:
+    if not _shows_gold(row) or hide:
         return [p for p in ranking if p not in taken][:k]
     order = {p: place for place, p in enumerate(ranking)}
     others = [p for p in ranking if p not in taken][: max(0, k - len(set(row.passage_ids)))]

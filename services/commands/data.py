@@ -1,4 +1,4 @@
-"""`lorag data`: imports data sets into a folder that the other commands read."""
+"""`lorag data`: imports data sets into a folder that the other commands read, and makes rows from documents."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lorag.services.options import Format, Output
-from lorag.services.terminal import cell, out, show, show_json, table, working
+from lorag.services.commands.data_making import made_json, show_made, show_making_plan, stage_progress
+from lorag.services.options import HERE, Format, Output, Project
+from lorag.services.terminal import cell, out, progress_bars, show, show_json, table, working
 
 if TYPE_CHECKING:
     from lorag.training.data.formats.folder import ImportReport
 
-app = typer.Typer(no_args_is_help=True, help="Data folders: import other people's data sets.")
+app = typer.Typer(no_args_is_help=True, help="Data folders: make rows from documents, import data sets.")
 
 
 class Kind(StrEnum):
@@ -89,3 +90,50 @@ def show_import(report: ImportReport, folder: Path) -> None:
     if report.documents:
         show("Next:")
         show(f"  {shlex.join(['lorag', 'init', 'PROJECT', '--docs', str(folder / 'documents')])}")
+
+
+@app.command("make")
+def make(
+    out_folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to make.")],
+    project: Project = HERE,
+    per_passage: Annotated[
+        int, typer.Option("--per-passage", metavar="N", min=1, max=12, help="At most N questions a passage.")
+    ] = 3,
+    human: Annotated[
+        Path | None,
+        typer.Option(
+            "--human",
+            metavar="FOLDER",
+            help="Rows that people wrote, in train/, dev/, test/: they are added, and no training row is made of the documents "
+            "of their test rows.",
+            show_default="none",
+        ),
+    ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option("--minutes", metavar="N", min=1, help="Ask no more than fits into N minutes.", show_default="no limit"),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of what is drawn; a project's `seed` has no part in it.")] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be asked and how long it takes.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a run of the same DIR that was stopped.")] = False,
+    output: Output = Format.TEXT,
+) -> None:
+    """Make training rows from the project's documents alone: DIR with passages.jsonl and train/, dev/, test/, a file a role.
+
+    Questions are written to spans of the documents and filtered; DIR/README.md has the funnel and twenty rows to read. A run that
+    was stopped goes on with --resume and gives the same bytes.
+    """
+    import lorag
+    from lorag.making import MakingSpec, make_rows, plan_making
+
+    spec = MakingSpec(out_folder, per_passage, human, minutes, seed, resume)
+    with lorag.open(project) as opened:
+        settings = opened.settings
+    if dry_run:
+        with working("timing the model"):
+            plan = plan_making(settings, spec)
+        show_json(plan.to_json()) if output is Format.JSON else show_making_plan(plan)
+        return
+    with progress_bars() as bars:
+        made = make_rows(settings, spec, stage_progress(bars))
+    show_json(made_json(made)) if output is Format.JSON else show_made(made, out_folder, project)

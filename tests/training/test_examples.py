@@ -179,3 +179,11 @@ def test_support_examples_are_labelled_by_where_the_answer_stands() -> None:
         passage, answer = prompt.split("\n\n")[0], prompt.split("Answer: ")[1].split("\n")[0]
         assert (answer in passage) == (example.target == "supported")
     assert len(support_examples(rows, passages, limit=2)) == 2
+
+
+def test_an_answer_that_is_removed_is_cut_out_of_what_is_shown_and_refused() -> None:
+    row = QuestionRow("q", "When?", (), False, passage_ids=("d5#p",), removed=("Text 5",))
+    passages = PASSAGES | {"d5#p": PassageRow("d5#p", "Title 5", "It is late. Text 5. More.")}
+    found = synthesize_examples([row], passages, {"q": RANKING}, k=3, missing_gold=0.0, shuffled=0.0)[0]
+    assert found.target == synthesize.REFUSAL
+    assert "[3] Title 5\nIt is late. . More." in found.messages[-1].content

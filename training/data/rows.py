@@ -68,6 +68,7 @@ class QuestionRow:
     `answers` are alternatives, the best first. If `answerable` is False, the corpus has no answer; `answers` then holds at most
     the right reply (a clarifying question), and `passage_ids` at most misleading passages.
     `near_ids` are passages on the same subject that do not hold the answer. `quotes` are verbatim parts of gold passages.
+    `removed` are parts of passages that are cut out of what is shown, so that what is left has no answer.
     """
 
     id: str
@@ -84,6 +85,7 @@ class QuestionRow:
     voice: str = ""
     group: str = ""
     origin: DataOrigin = DataOrigin.HUMAN
+    removed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +160,7 @@ def read_questions(path: Path) -> tuple[QuestionRow, ...]:
 
     `passage_id` may replace a list of one, and `answerable` may be left out if there are answers. Blank strings among
     the answers are dropped. Optional: `history`, `quotes`, `near_ids`, `standalone`, `label`, `answer_type`, `voice`,
-    `group`, `origin`.
+    `removed`, `group`, `origin`.
     """
 
     def one(row: Fields) -> QuestionRow:
@@ -167,6 +169,9 @@ def read_questions(path: Path) -> tuple[QuestionRow, ...]:
         answerable = True if flag is None else flag
         if answerable and not answers:
             raise row.error('"answers" is empty; give one, or set "answerable" to false')
+        removed = row.texts("removed")
+        if answerable and removed:
+            raise row.error('"removed" takes the answer out of the passages; set "answerable" to false')
         gold, near = _gold(row), _ids(row, "near_ids")
         _disjoint(row, "near_ids", near, gold)
         return QuestionRow(
@@ -184,6 +189,7 @@ def read_questions(path: Path) -> tuple[QuestionRow, ...]:
             voice=row.text("voice", ""),
             group=row.text("group", ""),
             origin=_origin(row),
+            removed=removed,
         )
 
     return _read(path, one, lambda row: row.id)

@@ -14,7 +14,7 @@ from lorag.pipeline.evaluation.rewrites import GoldRewrite
 from lorag.pipeline.records import Hit, Query
 from lorag.training.data.rows import PassageRow, require_passages
 from lorag.training.dataset import DataFolder, judge_schemas
-from lorag.training.examples import gold_passages, search_text, shown_passages
+from lorag.training.examples import as_shown, gold_passages, search_text, shown_passages
 from lorag.training.passage_search import as_passage
 from lorag.training.transfer.invented import read_invented
 
@@ -47,7 +47,7 @@ def folder_questions(data: DataFolder, count: int) -> list[GroundedItem]:
     for row in rows:
         others = rng.sample(ids, min(len(ids), 4 * SHOWN))
         shown = shown_passages(row, [*row.near_ids, *others], SHOWN, gold[search_text(row)])
-        hits = tuple(Hit(as_passage(passages[id_]), 0.0) for id_ in rng.sample(shown, len(shown)))
+        hits = tuple(Hit(as_passage(as_shown(row, passages[id_])), 0.0) for id_ in rng.sample(shown, len(shown)))
         key = GoldAnswer(
             row.id, row.answers, row.answerable, row.passage_ids if row.answerable else (), row.quotes, row.group or row.id
         )

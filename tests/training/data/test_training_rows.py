@@ -96,6 +96,11 @@ WHOLE: tuple[tuple[Reader, Fields, Row], ...] = (
             "q1", "Who?", (), False, (Turn(Speaker.USER, "a"),), (), ("p9",), ("b",), "Who?", "no", "span", "expert", "G1"
         ),
     ),
+    (
+        read_questions,
+        {"id": "q1", "question": "Who?", "answers": [], "answerable": False, "passage_ids": ["p1"], "removed": ["Ann."]},
+        QuestionRow("q1", "Who?", (), False, passage_ids=("p1",), removed=("Ann.",)),
+    ),
     (judgments, JUDGE, JudgeRow("j1", "intent", JudgeInputs(message="Hi"), "other")),
     (
         judgments,
@@ -160,6 +165,7 @@ FAULTS: tuple[tuple[Reader, dict[str, object], str], ...] = (
     (read_questions, {"answerable": 1}, '"answerable" must be true or false, found 1'),
     (read_questions, {"passage_id": "p7"}, 'p7.* is not among "passage_ids"'),
     (read_questions, {"passage_ids": ["p1", "p1"]}, "names a passage twice"),
+    (read_questions, {"removed": ["Ann."]}, '"removed" takes the answer out of the passages; set "answerable" to false'),
     (read_questions, {"near_ids": ["p1"]}, "a gold passage of the same row"),
     (judgments, {"label": "how"}, "label 'how' is not one of task 'intent': how_to, other"),
     (judgments, {"label": 3}, '"label" must be a string, found 3'),

@@ -9,6 +9,8 @@ from enum import StrEnum
 from typing import TypeVar
 
 from lorag.pipeline.contracts.question import Manner
+from lorag.pipeline.records import Role
+from lorag.training.data.rows import EmbedRow, JudgeRow, QuestionRow, RewriteRow
 
 
 class SpanKind(StrEnum):
@@ -83,17 +85,34 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A question that passed. `also` are other passages that answer it; `barred` may answer it, so they are no negatives."""
+    """A question that passed. `also` are other passages that answer it; `barred` may answer it, so they are no negatives.
+    `ranking` is what a search for it finds, best first."""
 
     candidate: Candidate
     scores: Scores = field(default_factory=Scores)
     also: tuple[str, ...] = ()
     barred: tuple[str, ...] = ()
+    ranking: tuple[str, ...] = ()
 
     @property
     def passage_ids(self) -> tuple[str, ...]:
         """The passages that answer it, the one it was written from first."""
         return (self.candidate.span.passage_id, *self.also)
+
+
+@dataclass(frozen=True, slots=True)
+class MadeRow:
+    """A row of a role and a split, the questions that it was made of, and how."""
+
+    role: Role
+    split: str
+    row: RewriteRow | QuestionRow | EmbedRow | JudgeRow
+    of: tuple[Accepted, ...]
+    how: str
+
+    @property
+    def id(self) -> str:
+        return self.row.query_id if isinstance(self.row, EmbedRow) else self.row.id
 
 
 class Filter(StrEnum):

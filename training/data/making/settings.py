@@ -34,7 +34,7 @@ class MakingSettings:
     dev: float = 0.1
     test: float = 0.2
     same_text: float = 0.3
-    common: int = 20
+    common: int = 5
     min_groups: int = 8
     min_spans: int = 40
     per_passage: int = 3

@@ -1,0 +1,133 @@
+"""From spans to accepted questions: written, filtered, searched for, voted on, and chosen.
+
+If too few pass, the filters are relaxed in steps: first how much may be copied, then how many may be easy; never form, leak or
+duplicates. What was searched for and voted on once is not asked again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from lorag.training.data.making import filters
+from lorag.training.data.making.agreement import Voters, vote, with_others
+from lorag.training.data.making.corpus import Corpus
+from lorag.training.data.making.funnel import Funnel, funnel_of
+from lorag.training.data.making.planning import orders_of
+from lorag.training.data.making.records import Accepted, Candidate, Filter, Rejected, Span
+from lorag.training.data.making.round_trip import CorpusSearch, round_trip
+from lorag.training.data.making.selection import Embed, Selected, within_quotas, without_duplicates
+from lorag.training.data.making.settings import MakingSettings
+from lorag.training.data.making.writing import Progress, Writer, write_questions
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What making rows uses: the model that writes, those that vote, the search that serves, and unit vectors of questions."""
+
+    writer: Writer
+    voters: Voters
+    search: CorpusSearch
+    embed: Embed
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """The questions that passed, those that did not, the funnel, and in words what was relaxed."""
+
+    accepted: tuple[Accepted, ...]
+    rejected: tuple[Rejected, ...]
+    funnel: Funnel
+    relaxed: tuple[str, ...] = ()
+
+
+def make_questions(
+    spans: Sequence[Span], corpus: Corpus, tools: Tools, settings: MakingSettings, on_progress: Progress | None = None
+) -> Questions:
+    """Questions on the spans that passed all filters, in the order of their ids."""
+    orders = orders_of(spans, settings)
+    candidates = write_questions(orders, corpus.passages, tools.writer, settings, on_progress)
+    readable, dropped = _readable(candidates, settings)
+    seen: set[str] = set()
+    passed: list[Accepted] = []
+    relaxed: dict[str, str] = {}
+    selected = Selected((), ())
+    for level, change in _levels(settings):
+        fresh, copied = _not_copied(readable, corpus, level)
+        new = [each for each in fresh if each.id not in seen]
+        seen |= {each.id for each in new}
+        more, failed = _judged(new, corpus, tools, level, on_progress)
+        passed += more
+        dropped += failed
+        relaxed |= change
+        selected = _selected(passed, tools, level)
+        if len(selected.accepted) >= settings.least_yield * len(spans):
+            break
+    rejected = (*dropped, *copied, *selected.rejected)
+    return Questions(
+        selected.accepted,
+        _by_id(rejected),
+        funnel_of(len(orders), len(spans), rejected),
+        tuple(f"{what} {how}" for what, how in relaxed.items()),
+    )
+
+
+def _levels(settings: MakingSettings) -> list[tuple[MakingSettings, dict[str, str]]]:
+    """The settings, and those after each relaxation with what it changes and how. Each keeps the ones before."""
+    levels: list[tuple[MakingSettings, dict[str, str]]] = [(settings, {})]
+    for copied in (0.8, 1.0):
+        if copied > settings.copied:
+            change = {"copied words": f"up to {copied:.0%} instead of {settings.copied:.0%}"}
+            levels.append((replace(settings, copied=copied), change))
+    for easy in (0.75, 1.0):
+        if easy > settings.easy:
+            change = {"easy questions": f"up to {easy:.0%} instead of {settings.easy:.0%}"}
+            levels.append((replace(levels[-1][0], easy=easy), change))
+    return levels
+
+
+def _readable(candidates: Sequence[Candidate], settings: MakingSettings) -> tuple[list[Candidate], list[Rejected]]:
+    """Those that are questions and do not give their answer away."""
+    kept: list[Candidate] = []
+    rejected: list[Rejected] = []
+    for each in candidates:
+        if not each.question:
+            rejected.append(Rejected(each, Filter.WRITTEN, "the reply is no question"))
+        elif reason := filters.form(each, settings):
+            rejected.append(Rejected(each, Filter.FORM, reason))
+        elif reason := filters.leak(each, settings):
+            rejected.append(Rejected(each, Filter.LEAK, reason))
+        else:
+            kept.append(each)
+    return kept, rejected
+
+
+def _not_copied(
+    candidates: Sequence[Candidate], corpus: Corpus, settings: MakingSettings
+) -> tuple[list[Candidate], list[Rejected]]:
+    reasons = [filters.copy(each, corpus.passages[each.span.passage_id], settings) for each in candidates]
+    kept = [each for each, reason in zip(candidates, reasons, strict=True) if not reason]
+    return kept, [Rejected(each, Filter.COPY, reason) for each, reason in zip(candidates, reasons, strict=True) if reason]
+
+
+def _judged(
+    candidates: Sequence[Candidate], corpus: Corpus, tools: Tools, settings: MakingSettings, on_progress: Progress | None
+) -> tuple[list[Accepted], list[Rejected]]:
+    """Those that find their passage, that reader and judge agree on, and that are answered on one side of the split alone."""
+    found, lost = round_trip(candidates, tools.search, settings, on_progress)
+    agreed, denied = vote(found, corpus.passages, tools.voters, settings, on_progress)
+    accepted, ambiguous = with_others(agreed, corpus.passages, tools.voters.judge, settings, on_progress)
+    kept = [each for each in accepted if corpus.is_one_sided(each)]
+    crossing = [each for each in accepted if not corpus.is_one_sided(each)]
+    reason = "a passage on the other side of the split answers it too"
+    return kept, [*lost, *denied, *ambiguous, *(Rejected(each.candidate, Filter.AMBIGUOUS, reason) for each in crossing)]
+
+
+def _selected(passed: Sequence[Accepted], tools: Tools, settings: MakingSettings) -> Selected:
+    unlike = without_duplicates(passed, tools.embed, settings)
+    chosen = within_quotas(unlike.accepted, settings)
+    return Selected(chosen.accepted, (*unlike.rejected, *chosen.rejected))
+
+
+def _by_id(rejected: Sequence[Rejected]) -> tuple[Rejected, ...]:
+    return tuple(sorted(rejected, key=lambda each: each.candidate.id))

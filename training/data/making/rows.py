@@ -1,0 +1,20 @@
+"""All rows of all roles, from the questions that passed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lorag.training.data.making.corpus import Corpus
+from lorag.training.data.making.embedder_rows import embedder_rows
+from lorag.training.data.making.questions import Tools
+from lorag.training.data.making.records import Accepted, MadeRow
+from lorag.training.data.making.settings import MakingSettings
+from lorag.training.data.making.synthesizer_rows import synthesizer_rows
+
+
+def make_rows(accepted: Sequence[Accepted], corpus: Corpus, tools: Tools, settings: MakingSettings) -> list[MadeRow]:
+    """The rows of embedder and synthesizer."""
+    return [
+        *embedder_rows(accepted, corpus, settings.negatives),
+        *synthesizer_rows(accepted, corpus, tools.search, tools.voters.judge, settings.unanswerable),
+    ]

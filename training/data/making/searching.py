@@ -1,0 +1,65 @@
+"""The search that making rows uses: a temporary index over all passages, searched as serving does, and by words alone.
+
+A project's own index is left alone: it may be served meanwhile, and holds uploads.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from lorag.pipeline.retrieval.weights import SearchWeights
+from lorag.training.data.rows import PassageRow
+from lorag.training.passage_search import Retrieval, as_passage
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_WORDS_ALONE = SearchWeights(words=1.0, vectors=0.0, tokens=0.0)
+
+
+class IndexedCorpus:
+    """A `CorpusSearch` over `passages`, and unit vectors of questions. Use it in a `with` statement, which fills the index.
+
+    Raises as `Index` and the encoder do.
+    """
+
+    def __init__(self, passages: Iterable[PassageRow], retrieval: Retrieval) -> None:
+        self._passages, self._retrieval = list(passages), retrieval
+        self._opened = ExitStack()
+        self._index: Any
+        self._retriever: Any
+
+    def __enter__(self) -> Self:
+        from lorag.pipeline.retrieval.edge_store import EdgeStore
+        from lorag.pipeline.retrieval.index import Index
+
+        folder = self._opened.enter_context(tempfile.TemporaryDirectory(prefix="lorag-"))
+        embedder = self._retrieval.open_embedder()
+        index = Index(EdgeStore(Path(folder)), embedder, weights=self._retrieval.weights(embedder))
+        self._opened.callback(index.close)
+        index.replace_all([as_passage(row) for row in self._passages])
+        self._index = index.remembering()
+        self._retriever = self._retrieval.open_retriever(self._index)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
+
+    def find(self, questions: Sequence[str], k: int) -> list[list[str]]:
+        """As serving finds them: with its encoder, its weights and its reranker."""
+        return [[hit.passage.id for hit in hits] for hits in self._retriever.retrieve(questions, k=k)]
+
+    def find_by_words(self, questions: Sequence[str], k: int) -> list[list[str]]:
+        """By BM25 alone."""
+        found = self._index.weighted(_WORDS_ALONE).search_many(questions, k)
+        return [[hit.passage.id for hit in hits] for hits in found]
+
+    def embed(self, questions: Sequence[str]) -> NDArray[np.float32]:
+        """A unit vector a question, as the encoder of the questions makes them."""
+        vectors: NDArray[np.float32] = self._index.embedder.embed_queries(questions)
+        return vectors
