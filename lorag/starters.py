@@ -24,9 +24,12 @@ from lorag.pipeline.records import Role
 def fitting_starters(settings: Settings) -> tuple[dict[Role, Path], str]:
     """The bundled adapters that fit the project's base, each checked, and if there are none the reason in one line.
 
+    The questioner is not among them: it serves nobody, and `lorag.making` reads it where it lies.
+
     Raises AdapterError for a starter that is damaged or made for other prompts, BaseError if their base is not installed.
     """
     found = bundled_starters()
+    found.pop(Role.QUESTIONER, None)
     cards = {role: _checked(role, folder) for role, folder in found.items()}
     if not found:
         return {}, "this LoRAG brings none"
