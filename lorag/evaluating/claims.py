@@ -18,10 +18,19 @@ from lorag.pipeline.adapters.evidence import (
     EvidenceKind,
     floor_reference,
 )
-from lorag.pipeline.adapters.guards import GUARD_LEVEL, GUARDS, Reference
-from lorag.pipeline.adapters.looks import Look, Result, confidence
+from lorag.pipeline.adapters.guards import GUARD_LEVEL, GUARDS, NEVER, Reference
+from lorag.pipeline.adapters.looks import Look, Result, confidence, item_key
 from lorag.pipeline.adapters.registry import Registry
-from lorag.pipeline.evaluation.ablation import OWN_METRIC, Measured, TooFew, difference, evidence_of, paired_test
+from lorag.pipeline.evaluation.ablation import (
+    OWN_METRIC,
+    Configuration,
+    Measured,
+    TooFew,
+    difference,
+    evidence_of,
+    paired_test,
+    table_of,
+)
 from lorag.pipeline.evaluation.failures import failures_as_wrong
 from lorag.pipeline.evaluation.floors.best import best_floors
 from lorag.pipeline.evaluation.judge_metrics import task_f1, tasks_of
@@ -37,12 +46,32 @@ def held_out_data(data: DataFolder, role: Role, together: Collection[Role], spli
 
     Raises DataError if there are none.
     """
-    # The embedder is measured on every question that is searched for, which includes the conversation turns.
-    turns = {Role.REWRITER} if role is Role.EMBEDDER and Role.REWRITER in together else set[Role]()
-    read = [each for each in Role if each in {rows_of(role), *turns} and data.has(split, each)] or [rows_of(role)]
+    read = _files_of(data, role, together, split)
     digest = text_digest("".join(f"{each.value}\0{file_digest(data.file(split, each))}\n" for each in read))
     origin = DataOrigin.of(data.origin(split, each) for each in read)
     return EvidenceData(f"{data.folder.name}/{split}", digest, origin)
+
+
+def _files_of(data: DataFolder, role: Role, together: Collection[Role], split: str) -> list[Role]:
+    """The roles whose row files the items come from."""
+    # The embedder is measured on every question that is searched for, which includes the conversation turns.
+    turns = {Role.REWRITER} if role is Role.EMBEDDER and Role.REWRITER in together else set[Role]()
+    return [each for each in Role if each in {rows_of(role), *turns} and data.has(split, each)] or [rows_of(role)]
+
+
+def items_asked(data: DataFolder, role: Role, together: Collection[Role], split: str = SPLIT) -> tuple[str, ...]:
+    """What the rows of `held_out_data` ask, for the ledger of looks, sorted. Raises DataError for a broken file."""
+    keys: set[str] = set()
+    for each in _files_of(data, role, together, split):
+        if each is Role.JUDGE:
+            for row in data.judgments(split):
+                of = row.inputs
+                texts = (row.task, of.message, of.question, of.answer, *map(str, of.history), *(p.text for p in of.passages))
+                keys.add(item_key(*texts))
+        else:
+            rows = data.rewrites(split) if each is Role.REWRITER else data.questions(split)
+            keys |= {item_key(*map(str, row.history), row.question) for row in rows}
+    return tuple(sorted(keys))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +103,10 @@ def comparators(role: Role, floors: Sequence[Measured], others: Sequence[Compara
 
 
 def leading_claims(
-    registry: Registry, candidate: Candidate, data: EvidenceData, compared: Sequence[Comparator]
+    registry: Registry, candidate: Candidate, data: EvidenceData, items: tuple[str, ...], compared: Sequence[Comparator]
 ) -> tuple[Evidence, ...]:
-    """The claims on the role's own metric. The look at the data is recorded first: its number says at which level they decide.
+    """The claims on the role's own metric. The look at the data's `items` is recorded first: its number says at which level they
+    decide.
 
     Raises TooFew if there are too few items for an interval, AdapterError if the ledger cannot be written.
     """
@@ -101,6 +131,7 @@ def leading_claims(
         groups=tests[0].of.count,
         results=tuple(results),
         alpha=0.0,
+        items=items,
     )
     number = registry.record_look(look).number
     level, kind = confidence(number), candidate.kind
@@ -119,18 +150,20 @@ def further_claims(
     """The claims of the role's guards against what serves or the best floor, or for a rewriter's searches against those without
     it, and the judge's of each task against its best floor. What has too few items is left out."""
     role, tuned = candidate.role, candidate.measured
+    with_floor = [task_f1(task) for task in tasks_of(tuned.judgments)] if role is Role.JUDGE else []
     asked: list[tuple[str, Comparator, Measured]] = []
     for guard in GUARDS[role]:
-        if guard.reference is Reference.SERVING:
+        if guard.reference is Reference.SERVING or (guard.reference is Reference.VERSION and serves.against.weights_digest):
             asked += [(metric, serves, tuned) for metric in _metrics_of(guard.metric, tuned)]
-        elif guard.reference is Reference.FLOORS:
+        elif guard.must_rise:
+            asked.append((guard.metric, Comparator(NEVER, _never(guard.metric, tuned)), tuned))
+        elif guard.reference is Reference.FLOORS and table_of(guard.metric)[0] == "retrieval":
             raw = [
                 (Comparator(floor_reference(each.configuration.name), each), _searches_of(each, tuned)) for each in raw_searches
             ]
             asked += [(guard.metric, *pair) for pair in raw]
-    with_floor = [task_f1(task) for task in tasks_of(tuned.judgments)] if role is Role.JUDGE else []
-    if role is not Role.REWRITER:
-        with_floor += [guard.metric for guard in GUARDS[role] if guard.reference is Reference.FLOORS]
+        elif guard.reference is Reference.FLOORS:
+            with_floor.append(guard.metric)
     best = best_floors(floors, with_floor, ())
     asked += [(metric, Comparator(floor_reference(floor.name), each), tuned) for metric, (each, floor) in best.items()]
     at = partial(held_out_claim, role, data, level=GUARD_LEVEL, look=look, kind=candidate.kind)
@@ -139,6 +172,12 @@ def further_claims(
         with suppress(TooFew):
             found.append(at(against=reference.against, reference=reference.measured, tuned=of, metric=metric))
     return tuple(found)
+
+
+def _never(metric: str, tuned: Measured) -> Measured:
+    """The system that never does what `metric` is the share of, on the items of `tuned` that have a value."""
+    items = tuple(replace(item, values=dict.fromkeys({metric} & item.values.keys(), 0.0)) for item in tuned.answers.items)
+    return replace(tuned, configuration=Configuration(NEVER.version, frozenset()), answers=replace(tuned.answers, items=items))
 
 
 def _searches_of(few: Measured, many: Measured) -> Measured:

@@ -9,7 +9,7 @@ from lorag.assembly import version_name
 from lorag.pipeline.adapters.card import AdapterCard
 from lorag.pipeline.adapters.evidence import BARE_BASE, LEADING_METRIC, Against, DataOrigin, Evidence, EvidenceKind, with_claims
 from lorag.pipeline.adapters.gate import require_evidence
-from lorag.pipeline.adapters.guards import Guarded, guarded
+from lorag.pipeline.adapters.guards import Guarded, guarded, unmeasured
 from lorag.pipeline.adapters.looks import look_line
 from lorag.pipeline.adapters.registry import Registry, Version
 from lorag.pipeline.errors import AdapterError
@@ -38,7 +38,8 @@ def decision_card(
         more = f": measure {version.id} on rows that people wrote" if reason else ""
         reason = f"{first.data.name} holds made rows, which promote nothing{more}"
     lines = sorted(map(_comparator, leading), key=lambda each: each.low)
-    watched = guarded(version.role, (*claims, *_general(card)), serves.key, registry.margins)
+    seen = (*claims, *_general(card))
+    watched = guarded(version.role, seen, serves.key, registry.margins)
     return DecisionCard(
         role=version.role.value,
         version=version.id,
@@ -48,6 +49,7 @@ def decision_card(
         data=str(first.data),
         comparators=tuple(lines),
         guards=tuple(sorted(map(_guard_line, watched), key=lambda each: (not each.lost, not each.worse))),
+        unmeasured=unmeasured(version.role, seen, serves.key),
         serving=is_serving,
         look=first.look,
         looks=look_line(first.look, first.groups, first.data) if first.look else "",
@@ -92,7 +94,18 @@ def _comparator(claim: Evidence) -> Comparator:
 def _guard_line(found: Guarded) -> GuardLine:
     claim = found.claim
     on = f"{claim.against} on {claim.data.name}" if claim.kind is EvidenceKind.GENERAL else str(claim.against)
-    return GuardLine(claim.metric, on, claim.difference, claim.low, claim.high, found.margin, found.is_worse, found.is_lost)
+    return GuardLine(
+        metric=claim.metric,
+        against=on,
+        difference=claim.difference,
+        low=claim.low,
+        high=claim.high,
+        margin=found.allowed,
+        worse=found.is_worse,
+        lost=found.is_lost,
+        groups=claim.groups,
+        must_rise=found.guard.must_rise,
+    )
 
 
 def _cost(card: AdapterCard, name: str, usage: Sequence[Usage]) -> Cost:

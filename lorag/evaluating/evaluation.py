@@ -13,7 +13,16 @@ from typing import Any
 
 from lorag.assembly import open_registry
 from lorag.evaluating.claimed_figures import comparisons_as_claimed, floors_as_claimed
-from lorag.evaluating.claims import SPLIT, Candidate, Comparator, comparators, further_claims, held_out_data, leading_claims
+from lorag.evaluating.claims import (
+    SPLIT,
+    Candidate,
+    Comparator,
+    comparators,
+    further_claims,
+    held_out_data,
+    items_asked,
+    leading_claims,
+)
 from lorag.evaluating.decisions import decision_card
 from lorag.evaluating.details import Details, usage_json
 from lorag.evaluating.figures import compare, metrics_of, shown_metrics, table
@@ -279,7 +288,8 @@ def evaluate_adapter(
         examples=read_examples(folder),
     )
     kind = EvidenceKind.HELD_OUT if split == SPLIT else EvidenceKind.SEALED
-    claims = _claims_of(registry, found, held_out_data(folder, role, (role,), split), serving, run, kind)
+    data_of, items = held_out_data(folder, role, (role,), split), items_asked(folder, role, (role,), split)
+    claims = _claims_of(registry, found, data_of, items, serving, run, kind)
     return MeasuredAdapter(registry.attach_evidence(role, found.id, claims), claims, run.usage)
 
 
@@ -287,6 +297,7 @@ def _claims_of(
     registry: Registry,
     version: Version,
     data: EvidenceData,
+    items: tuple[str, ...],
     serving: Mapping[Role, Version],
     run: Measurements,
     kind: EvidenceKind = EvidenceKind.HELD_OUT,
@@ -299,7 +310,7 @@ def _claims_of(
     candidate = Candidate(role, version.id, weights, by_name[f"+ {role.value}"], kind)
     serves = [Comparator(registry.as_reference(serving[role]), run.serving[role])] if role in run.serving else []
     compared = comparators(role, run.floors, [*serves, Comparator(BARE_BASE, by_name[BASE_CHAIN])])
-    claims = leading_claims(registry, candidate, data, compared)
+    claims = leading_claims(registry, candidate, data, items, compared)
     look = claims[0].look or 0
     raw = run.raw_searches if role is Role.REWRITER else ()
     return *claims, *further_claims(candidate, data, compared[0], run.floors, raw, look)
@@ -317,7 +328,8 @@ def _claims(
     registry, found = open_registry(settings), dict[Role, tuple[Evidence, ...]]()
     for role in roles:
         with suppress(TooFew):  # `compare` reports it
-            found[role] = _claims_of(registry, versions[role], held_out_data(data, role, roles), serving, run)
+            held_out, items = held_out_data(data, role, roles), items_asked(data, role, roles)
+            found[role] = _claims_of(registry, versions[role], held_out, items, serving, run)
     return found
 
 

@@ -24,6 +24,7 @@ from lorag.pipeline.evaluation.ablation import (
 from lorag.pipeline.evaluation.factorial import part_of, touches
 from lorag.pipeline.evaluation.groups import Interval
 from lorag.pipeline.evaluation.judge_metrics import TASKS_F1, task_accuracy, task_f1
+from lorag.pipeline.evaluation.latency import LATENCY
 from lorag.pipeline.evaluation.report.records import Ablation, AblationRow, Cell, Comparison
 from lorag.pipeline.evaluation.sign_flips import SignFlips
 from lorag.pipeline.evaluation.significance import corrected_tests
@@ -56,11 +57,12 @@ FURTHER = (
     answer_metrics.QUOTE_RECALL,
     answer_metrics.SUPPORTED,
     answer_metrics.WORDS,
+    LATENCY,
     rewrite_metrics.ENTITY_RECALL,
     rewrite_metrics.HARM,
 )
 """Further metrics of the table, beside the accuracy of each judge task (`shown_metrics`). They are not tested, because more tests
-would cost the others their power."""
+would cost the others their power. Word order is a guard alone: what is copied keeps it."""
 
 
 def metrics_of(tests: TestSet) -> tuple[str, ...]:

@@ -2,22 +2,28 @@
 
 Who measures candidate after candidate on one test set finds a good one by chance. So the looks at a test set share one error
 probability, `ALPHA`: the k-th may spend `ALPHA` / (k (k + 1)), which adds up to `ALPHA` over any number of looks (alpha-spending,
-Foster and Stine 2008). Lines are appended and never changed. Knows no registry and no card.
+Foster and Stine 2008). Lines are appended and never changed.
+
+A test set is known by its items, not by its file: a look names what it asked, and a later one comes after each earlier look that
+many of its own items were in (`SHARED`). So no row that is added, changed or taken away gives the others a new error probability.
+Knows no registry and no card.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lorag.pipeline.adapters.evidence import EvidenceData
 from lorag.pipeline.adapters.files import build
 from lorag.pipeline.errors import AdapterError, DataError
 from lorag.pipeline.storage.atomic import write_file
+from lorag.pipeline.storage.digests import text_digest
 from lorag.pipeline.storage.jsonl import read_lines
-from lorag.pipeline.storage.strict_json import plain
+from lorag.pipeline.storage.strict_json import OPTIONAL, plain
 
 LEDGER_FILE = "looks.jsonl"
 
@@ -26,6 +32,9 @@ ALPHA = 0.025
 
 _ROUNDED = 1e-9
 """Differences of one measurement that is repeated are equal, up to this."""
+
+
+_WORD = re.compile(r"[^\W_]+")
 
 
 def spent(number: int) -> float:
@@ -37,6 +46,9 @@ def confidence(number: int) -> float:
     """The level of the two-sided interval whose lower end decides at look `number`: 97.5 % at the first, 99.2 % at the second."""
     return 1 - 2 * spent(number)
 
+
+SHARED = 0.25
+"""A look counts as the next one after those that more than this share of its items were in."""
 
 MOST_FLIPS = 10_000
 """The most flips of signs that the test counts. With up to 14 groups these are all of them; more have their flips drawn."""
@@ -61,7 +73,8 @@ class Result:
 class Look:
     """One measurement of a version on a test set, by the role's leading metric. `weights` is the SHA-256 of its weights.
 
-    `number` counts the looks of the role at this data from 1; 0 until it is recorded. `alpha` is what it may spend.
+    `number` counts the looks of the role at these items from 1; 0 until it is recorded. `alpha` is what it may spend. `items` are
+    `item_key`s (None: written before items were; then digest or name of the data tell whether it is the same).
     """
 
     number: int
@@ -75,6 +88,12 @@ class Look:
     groups: int
     results: tuple[Result, ...]
     alpha: float
+    items: tuple[str, ...] | None = field(default=None, metadata=OPTIONAL)
+
+
+def item_key(*texts: str) -> str:
+    """12 hex digits over the words of what is asked, without case, punctuation and spacing: an edit of these is no new item."""
+    return text_digest(" ".join(_WORD.findall("\n".join(texts).casefold())))[:12]
 
 
 def read_looks(path: Path) -> tuple[Look, ...]:
@@ -99,14 +118,52 @@ def recorded(path: Path, look: Look) -> Look:
     The same version with the same figures is the same look, also if it is compared with fewer or with further references.
     Raises AdapterError for a damaged ledger, OSError if it cannot be written.
     """
-    known = [each for each in read_looks(path) if each.data.identity == look.data.identity]
-    numbers = sorted({each.number for each in known})
-    same = next((number for number in numbers if _is_same([each for each in known if each.number == number], look)), None)
-    number = same or max(numbers, default=0) + 1
+    known = _by_look(read_looks(path))
+    alike = [lines for lines in known if _share_seen([lines], look) > SHARED and _is_same(lines, look)]
+    same = alike[0] if alike else ()
+    number = same[0].number if same else 1 + _times_seen(known, look)
     found = replace(look, number=number, alpha=spent(number))
-    if same is None or set(found.results) - {result for each in known if each.number == same for result in each.results}:
+    if set(found.results) - {result for each in same for result in each.results}:
         text = path.read_text(encoding="utf-8") if path.exists() else ""
         write_file(path, text + json.dumps(plain(found), ensure_ascii=False, allow_nan=False) + "\n")
+    return found
+
+
+def _by_look(lines: Sequence[Look]) -> list[tuple[Look, ...]]:
+    """The lines of each look: one is written again with each further reference."""
+    found: dict[tuple[int, str], list[Look]] = {}
+    for each in lines:
+        found.setdefault((each.number, each.weights), []).append(each)
+    return [tuple(each) for each in found.values()]
+
+
+def _times_seen(known: Sequence[tuple[Look, ...]], look: Look) -> int:
+    """The most earlier looks that more than `SHARED` of the items were in."""
+    if look.items is None:
+        return sum(bool(_share_seen([lines], look)) for lines in known)
+    seen = [_asked(lines, look) for lines in known]
+    times = sorted((sum(item in each for each in seen) for item in set(look.items)), reverse=True)
+    return times[int(SHARED * len(times))] if times else 0
+
+
+def _share_seen(known: Sequence[tuple[Look, ...]], look: Look) -> float:
+    """The share of the items of `look` that any of the `known` looks was at."""
+    own = set(look.items or [look.data.identity])
+    seen = set[str]().union(*(_asked(lines, look) for lines in known))
+    return len(own & seen) / len(own)
+
+
+def _asked(lines: Sequence[Look], look: Look) -> set[str]:
+    """The items of a look; of lines without any, all those of `look` if the data are the same by digest, or by name."""
+    found: set[str] = set()
+    for each in lines:
+        names = (each.data.identity, look.data.identity), (each.data.name, look.data.name)
+        if look.items is None:
+            found |= {look.data.identity} if each.data.identity == look.data.identity else set()
+        elif each.items is not None:
+            found |= set(each.items)
+        elif any(before == now for before, now in names):
+            found |= set(look.items)
     return found
 
 

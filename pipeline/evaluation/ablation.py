@@ -228,7 +228,7 @@ def table_of(metric: str) -> tuple[str, str]:
     """The part of `Measured` that holds a per-item metric, and the metric's name there."""
     if metric == REWRITE_EM:
         return "rewrites", rewrite_metrics.EM
-    if metric in (rewrite_metrics.ROUGE_1, rewrite_metrics.ENTITY_RECALL, rewrite_metrics.HARM):
+    if metric in (rewrite_metrics.ROUGE_1, rewrite_metrics.ENTITY_RECALL, rewrite_metrics.WORD_ORDER, rewrite_metrics.HARM):
         return "rewrites", metric
     return ("retrieval" if metric in (NDCG, RECALL) else "answers"), metric
 

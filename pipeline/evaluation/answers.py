@@ -11,6 +11,8 @@ No system can score better by failing or refusing:
 - `truthfulness` prices right answers, silence and wrong answers (`pricing`), for every question.
 - `supported answers` has a value for every answer that claims something, whether or not the question has an answer.
 
+`answer word order` is of answers that share a word with a gold one, since F1 counts words in any order.
+
 EM and F1 compare numbers as quantities (`quantity_match`); the official SQuAD figures stand beside them. Metric names are the
 constants below. It knows nothing of models, prompts or retrieval.
 """
@@ -29,7 +31,7 @@ from lorag.pipeline.evaluation.pricing import PLAIN_PRICES, Prices
 from lorag.pipeline.evaluation.quantity_match import is_right_answer, quantity_f1, quantity_match
 from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable, require_unique
 from lorag.pipeline.evaluation.support import is_supported, words_of
-from lorag.pipeline.evaluation.text import exact_match, longest_shared_run, normalize_answer, rouge_f1, token_f1
+from lorag.pipeline.evaluation.text import exact_match, longest_shared_run, normalize_answer, rouge_f1, token_f1, word_order
 from lorag.pipeline.records import Answer, Outcome, Passage
 
 EM = "EM"
@@ -41,6 +43,7 @@ TRUTHFULNESS = "truthfulness"
 VITAL_NUGGETS = "vital nuggets"
 NUGGET_F = "nugget F3"
 ROUGE_L = "ROUGE-L"
+WORD_ORDER = "answer word order"
 CITATION_PRECISION = "citation precision"
 CITATION_RECALL = "citation recall"
 QUOTE_PRECISION = "quote precision"
@@ -147,6 +150,8 @@ def _text_values(gold: GoldAnswer, answer: Answer) -> dict[str, float]:
         return values
     if answer.refused:
         return values | dict.fromkeys((EM, F1, SQUAD_EM, SQUAD_F1, ROUGE_L), 0.0)
+    if (order := word_order(text, gold.answers)) is not None:
+        values[WORD_ORDER] = order
     return values | {
         EM: quantity_match(text, gold.answers),
         F1: quantity_f1(text, gold.answers),

@@ -27,6 +27,7 @@ from lorag.pipeline.evaluation.ablation import (
 )
 from lorag.pipeline.evaluation.answers import score_answers
 from lorag.pipeline.evaluation.judgments import Judged
+from lorag.pipeline.evaluation.latency import with_latency
 from lorag.pipeline.evaluation.pricing import PLAIN_PRICES, Prices
 from lorag.pipeline.evaluation.retrieval import score_run
 from lorag.pipeline.evaluation.rewrites import score_rewrites
@@ -195,7 +196,7 @@ def _score_answers(items: Sequence[ChainItem], states: Sequence[ChainState], pri
     ended = {item.gold.id: state.response() for item, state in zip(items, states, strict=True)}
     answers = {id_: response.answer for id_, response in ended.items()}
     shown = {id_: [hit.passage for hit in response.trace.hits] for id_, response in ended.items()}
-    return score_answers([item.gold for item in items], answers, shown, prices)
+    return with_latency(score_answers([item.gold for item in items], answers, shown, prices), ended)
 
 
 def _score_hits(items: Sequence[ChainItem], states: Sequence[ChainState]) -> ScoreTable:

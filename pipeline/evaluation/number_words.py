@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
+from lorag.pipeline.evaluation.numerals import plain_numerals
 from lorag.pipeline.evaluation.units import UNIT, WORD_UNIT
 
 _BELOW_TWENTY = """
@@ -18,7 +19,7 @@ _SMALL = _BELOW_TWENTY.split()
 _TEN_NAMES = "twenty thirty forty fifty sixty seventy eighty ninety"
 _TENS = dict(zip(_TEN_NAMES.split(), range(20, 100, 10), strict=True))
 _VALUES = {word: value for value, word in enumerate(_SMALL)} | _TENS
-_SCALES = {"hundred": 100, "thousand": 1_000, "million": 1_000_000}
+_SCALES = {"hundred": 100, "thousand": 1_000, "million": 1_000_000, "billion": 10**9}
 _GLYPHS = {
     "½": "1/2", "⅓": "1/3", "⅔": "2/3", "¼": "1/4", "¾": "3/4", "⅛": "1/8", "⅜": "3/8", "⅝": "5/8", "⅞": "7/8", "⅕": "1/5",
 }  # fmt: skip
@@ -26,12 +27,17 @@ _PARTS = {"half": Fraction(1, 2), "quarter": Fraction(1, 4), "third": Fraction(1
 
 _WORD = rf"(?:{'|'.join(sorted((*_VALUES, *_SCALES), key=len, reverse=True))})"
 _WORDS = re.compile(
-    rf"(?<![\w-])(?:a\s+(?=hundred|thousand|million))?{_WORD}(?:(?:[\s-]+and)?[\s-]+{_WORD})*(?!\w)(?!-(?!{WORD_UNIT})[a-z])",
+    rf"(?<![\w-])(?:a\s+(?=hundred|thousand|million|billion))?{_WORD}(?:(?:[\s-]+and)?[\s-]+{_WORD})*(?!\w)(?!-(?!{WORD_UNIT})[a-z])",
     re.I,
 )
 _DOZEN = re.compile(r"\b(half\s+a|an?|one|two|three|four)?\s*\bdozen\b", re.I)
 _GLYPH = re.compile(rf"(\d+)?\s?([{''.join(_GLYPHS)}])")
 _MIXED = re.compile(rf"(?<![\w.,/÷])(?:(\d+)\s+)?(\d)/(\d{{1,2}})(?=[\s-]*{UNIT})")
+_PROPER = re.compile(r"(?<![\w.,/÷:-])(?:(?P<whole>\d{1,2})\s+)?(?P<above>[1-7])/(?P<below>[2-9]|10)(?![\w/÷]|[.,-]\d)")
+_AND_PART = re.compile(rf"(?<![\w.,])(\d+)\s+and\s+(?:a|one)\s+(half|quarter|third)\b(?!\s+{WORD_UNIT})", re.I)
+_ORDINALS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth"]
+_HIGH_ORDINAL = re.compile(rf"\b({_TEN_NAMES.replace(' ', '|')})[\s-]({'|'.join(_ORDINALS)})\b", re.I)
+_HALF_ALONE = re.compile(r"\s*(?:(?:one|an?)[\s-])?half\s*\.?\s*", re.I)
 _PART_OF = re.compile(
     rf"\b(?:(\d+|one)\s+and\s+)?(?:an?\s+|(3)\s+|one\s+)?(half|quarters?|third)\s+(?:(?:of\s+)?an?\s+)?(?={WORD_UNIT})", re.I
 )
@@ -61,16 +67,21 @@ _BELOW = re.compile(r"(?<![\w.,-])(\d+(?:\.\d+)?)(\s*(?:°\s?C|degrees?(?:\s+cel
 
 def with_digits(text: str) -> str:
     """`text` with every number that it spells out, and every sign and separator, in one plain form."""
-    text = _THIN_SPACE.sub("", text)
+    if _HALF_ALONE.fullmatch(text):
+        return "1÷2"
+    text = plain_numerals(_THIN_SPACE.sub("", text))
     text = re.sub(r"(?<!\w)[−–—‒](?=\d)", "-", text)
     text = re.sub(r"[‐‑]", "-", text).replace("\u00a0", " ").replace("\u202f", " ")
     text = re.sub(r"[°º]\s+(?=[CF]\b)", "°", text)
     text = _GLYPH.sub(lambda found: _mixed(found.group(1), *_GLYPHS[found.group(2)].split("/")), text)
     text = _MIXED.sub(lambda found: _mixed(found.group(1), found.group(2), found.group(3)), text)
+    text = _PROPER.sub(_proper, text)
     text = _DOZEN.sub(_dozen, text)
     text = _OFTEN.sub(_often, text)
     text = _FRACTION.sub(_fraction, text)
+    text = _HIGH_ORDINAL.sub(lambda found: f"{_TENS[found[1].lower()] + _ORDINALS.index(found[2].lower()) + 1}th", text)
     text = _WORDS.sub(_number, text)
+    text = _AND_PART.sub(lambda found: _written(int(found[1]) + _PARTS[found[2].lower()]), text)
     text = _AND_HALF.sub(_unit_and_half, text)
     text = _PART_OF.sub(_part, text)
     text = _ONE_UNIT.sub(r"\1 1 ", text)
@@ -84,6 +95,13 @@ def _mixed(whole: str | None, above: str, below: str) -> str:
     if not int(below):
         return f"{whole or ''} {above}/{below}"
     return _written(int(whole or 0) + Fraction(int(above), int(below)))
+
+
+def _proper(found: re.Match[str]) -> str:
+    """A fraction below one without a unit. "24/7" and "9/4" are none."""
+    if int(found["above"]) >= int(found["below"]):
+        return found.group()
+    return _mixed(found["whole"], found["above"], found["below"])
 
 
 def _written(value: Fraction) -> str:

@@ -26,6 +26,7 @@ from lorag.pipeline.evaluation.times import (
     decade,
     month_day,
     named_hour,
+    slashed,
     spoken_time,
     weekday,
 )
@@ -79,7 +80,7 @@ _NUM = rf"[-+]?{_DIGITS}"
 _SCALE = r"(?:\s+(?P<scale>hundred|thousand|million|billion))?"
 _GAP = r"(?:\s?|-)"
 _PER = rf"(?:\s*(?:/|\bper\b|\ban?\b)\s*(?P<per>{UNIT}))?"
-_TO = r"\s*(?:[-–—]|±|\bto\b)\s*"
+_TO = r"\s*(?:[-–—]|…|±|\bto\b)\s*"
 
 
 _LETTERS = {"k": "thousand", "K": "thousand", "m": "million", "M": "million", "mn": "million", "bn": "billion"}
@@ -187,6 +188,10 @@ def _bare(match: re.Match[str]) -> Quantity:
     return one(NUMBER, _value(match["number"], match["scale"]))
 
 
+_RATIO_WORDS = ("scale", "ratio", "mix", "mixture", "odds", "gradient", "slope", "proportion")
+_OF_RATIO = f"(?:{'|'.join(_RATIO_WORDS)})"
+_AFTER_RATIO = "(?:" + "|".join(rf"(?<=\b{word}\s)|(?<=\b{word}\s{of}\s)" for word in _RATIO_WORDS for of in ("of", "is")) + ")"
+_TWO = r"(?P<above>\d{1,4}):(?P<below>\d{1,5})"
 Rule = tuple[re.Pattern[str], Callable[[re.Match[str]], Quantity | None]]
 _FROM = r"(?:\b(?:from|between)\s+)?"
 _RULES: tuple[Rule, ...] = (
@@ -200,6 +205,8 @@ _RULES: tuple[Rule, ...] = (
         spoken_time,
     ),
     (re.compile(rf"{_BEFORE}(?P<year>\d{{4}})-(?P<month>\d\d)-(?P<day>\d\d)(?!\d|-\w)"), month_day),
+    (re.compile(rf"{_BEFORE}(?P<year>(?:19|20)\d\d)/(?P<month>\d\d)/(?P<day>\d\d)(?![\w/])"), month_day),
+    (re.compile(rf"{_BEFORE}(?P<first>\d{{1,2}})/(?P<second>\d{{1,2}})/(?P<year>(?:19|20)\d\d)(?![\w/])"), slashed),
     (re.compile(rf"{_BEFORE}(?P<day>\d{{1,2}})\.(?P<month>\d{{1,2}})\.(?P<year>(?:19|20)\d\d)(?!\d)"), month_day),
     # "8–10 May" and "14 and 15 September": the first day stands before the month too
     (
@@ -218,6 +225,10 @@ _RULES: tuple[Rule, ...] = (
         re.compile(rf"{_BEFORE}(?P<hour>\d{{1,2}})(?=\s*(?:[-–—]|\bto\b|\band\b)\s*\d{{1,2}}(?:[:.]\d\d)?{HALF_DAY})", re.I),
         clock,
     ),
+    # a scale or a mix, not a time of day: by the word beside it, or by digits that no time has
+    (re.compile(rf"{_AFTER_RATIO}{_TWO}(?![\w:÷]|\.\d)", re.I), _ratio),
+    (re.compile(rf"{_BEFORE}{_TWO}(?![\w:÷])(?=\s+{_OF_RATIO}\b)", re.I), _ratio),
+    (re.compile(rf"{_BEFORE}(?P<above>\d{{1,2}}):(?P<below>\d(?!\d)|[6-9]\d(?!\d)|\d{{3,5}})(?![\w:÷]|\.\d)"), _ratio),
     (re.compile(rf"{_BEFORE}{TIME}{HALF_DAY}", re.I), clock),
     (re.compile(rf"{_HOLD}(?<![\w.:/])(?P<hour>[01]?\d|2[0-4]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?(?![\d:])"), clock),
     (re.compile(rf"{_BEFORE}(?P<hour>[01]\d|2[0-3])(?P<minute>[0-5]\d)\s*(?:hrs?|h)\b"), clock),

@@ -7,6 +7,8 @@ from fractions import Fraction
 
 NUMBER, CLOCK, DATE, ORDINAL, RATIO = "number", "clock", "date", "ordinal", "ratio"
 WEEKDAY, DECADE = "weekday", "decade"
+SLASHED = "date with slashes"
+"""A date of which nobody can tell day and month: 03/05/2024 is itself alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,16 +13,21 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from lorag.pipeline.evaluation.quantities import PLACE, Reading, read_quantities
-from lorag.pipeline.evaluation.quantity import CLOCK, DATE, DECADE, NUMBER, WEEKDAY, Quantity
+from lorag.pipeline.evaluation.quantity import CLOCK, DATE, DECADE, NUMBER, SLASHED, WEEKDAY, Quantity
 from lorag.pipeline.evaluation.text import normalize_answer
 from lorag.pipeline.evaluation.units import UNIT, unit_named
 
 DEGREE, TEMPERATURE = "degree", "temperature"
-NO_PLAIN_NUMBERS = frozenset({DATE, WEEKDAY, DECADE})
+NO_PLAIN_NUMBERS = frozenset({DATE, SLASHED, WEEKDAY, DECADE})
 """Kinds that no number without a unit equals."""
 
 RIGHT_F1 = 0.5
 """An answer is right from this F1 on, if it contradicts no quantity."""
+
+_NOT = frozenset(("not", "never", "isnt", "arent", "wasnt", "werent"))
+_PREPOSITIONS = frozenset(("at", "on", "in", "by", "for", "from", "to", "until", "after", "before"))
+_NONE = frozenset(("no", "without", "zero"))
+_NOT_ANY = frozenset(("not", "without", "hardly", "havent", "hasnt", "arent", "isnt", "dont", "doesnt", "didnt"))
 
 _HEADED = re.compile(rf"[(\[|,]\s*(?:in\s+)?({UNIT})\s*[)\]|]")
 
@@ -166,7 +171,7 @@ def _is_right(given: _Tokens, gold: _Tokens) -> bool:
         return False
     if wanted in ("yes", "no") and len(gold.items) == 1:
         return said == wanted
-    return _f1(given, gold) >= RIGHT_F1 and not _contradicts(given, gold)
+    return _f1(given, gold) >= RIGHT_F1 and not _contradicts(given, gold) and not (_denies(given, gold) or _denies(gold, given))
 
 
 def _contradicts(given: _Tokens, gold: _Tokens) -> bool:
@@ -180,6 +185,50 @@ def _contradicts(given: _Tokens, gold: _Tokens) -> bool:
                 quantities.remove(each)
                 codes -= Counter([alike])
     return bool(left or here) and bool(right or there)
+
+
+def _denies(left: _Tokens, right: _Tokens) -> bool:
+    """Whether `left` denies what `right` counts: "no boats" beside "five boats", "not 5 kg" beside "5 kg"."""
+    if _without(left) & _counted(right):
+        return True
+    stated = [each for at, each in enumerate(right.items) if isinstance(each, Quantity) and not _negated(right, at)]
+    own = [each for at, each in enumerate(left.items) if isinstance(each, Quantity) and not _negated(left, at)]
+    denied = [each for at, each in enumerate(left.items) if isinstance(each, Quantity) and _negated(left, at, right)]
+    return any(any(same(no, yes) for yes in stated) and not any(same(no, yes) for yes in own) for no in denied)
+
+
+def _negated(tokens: _Tokens, at: int, other: _Tokens | None = None) -> bool:
+    """Whether "not" stands before the quantity; with a preposition between, only if `other` says the same but for that word.
+
+    "Not on Sundays" is the opposite of "on Sundays", and says the same as "closed on Sundays".
+    """
+    before = [each if isinstance(each, str) else "" for each in tokens.items[max(0, at - 2) : at]]
+    if before and before[-1] in _NOT:
+        return True
+    if len(before) < 2 or before[0] not in _NOT or before[1] not in _PREPOSITIONS:
+        return False
+    rest = Counter(word for word in tokens.words if word not in _NOT)
+    return other is None or rest == Counter(other.words)
+
+
+def _without(tokens: _Tokens) -> set[str]:
+    """The nouns that a text says there are none of, in the singular."""
+    pairs = zip(tokens.items, tokens.items[1:], strict=False)
+    after = [noun for word, noun in pairs if word in _NONE and isinstance(noun, str)]
+    triples = zip(tokens.items, tokens.items[1:], tokens.items[2:], strict=False)
+    after += [noun for word, any_, noun in triples if word in _NOT_ANY and any_ == "any" and isinstance(noun, str)]
+    return {_singular(noun) for noun in after}
+
+
+def _counted(tokens: _Tokens) -> set[str]:
+    """The nouns that a text counts, in the singular: those after a number other than zero."""
+    pairs = zip(tokens.items, tokens.items[1:], strict=False)
+    numbers = ((each, noun) for each, noun in pairs if isinstance(each, Quantity) and isinstance(noun, str))
+    return {_singular(noun) for each, noun in numbers if each.kind == NUMBER and each.high and not each.bound}
+
+
+def _singular(noun: str) -> str:
+    return noun[:-1] if noun.endswith("s") and not noun.endswith("ss") else noun
 
 
 def _digits(text: str) -> str:

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 from lorag.pipeline.errors import InputError
 from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable, require_unique
-from lorag.pipeline.evaluation.text import exact_match, normalize_answer, rouge_f1
+from lorag.pipeline.evaluation.text import exact_match, normalize_answer, rouge_f1, word_order
 from lorag.pipeline.records import Outcome, Rewrite
 
 EM = "EM"
 ROUGE_1 = "ROUGE-1"
 ENTITY_RECALL = "entity recall"
+WORD_ORDER = "rewrite word order"
 HARM = "harm on standalone turns"
 
 _TOKEN = re.compile(r"\w+(?:[-./'’&]\w+)*")
@@ -43,9 +44,9 @@ class GoldRewrite:
 def score_rewrites(golds: Sequence[GoldRewrite], rewrites: Mapping[str, Rewrite]) -> ScoreTable:
     """Score `rewrites[gold.id]` for each gold, the best over its human rewrites.
 
-    Every turn has `EM` (normalised) and `ROUGE-1` (F-measure). It has `entity recall` if the gold rewrite names entities that
-    the raw question does not. Standalone turns have `harm on standalone turns`: 1 if the question was changed. Raises
-    InputError for a repeated id, a turn without a rewrite record or without a gold rewrite.
+    Every turn has `EM` (normalised) and `ROUGE-1` (F-measure), and `rewrite word order` if it shares a word. It has `entity
+    recall` if the gold rewrite names entities that the raw question does not. Standalone turns have `harm on standalone turns`: 1
+    if the question was changed. Raises InputError for a repeated id, a turn without a rewrite record or without a gold rewrite.
     """
     require_unique(tuple(gold.id for gold in golds), "turn")
     return ScoreTable(tuple(_score(gold, rewrites) for gold in golds))
@@ -84,6 +85,8 @@ def _score(gold: GoldRewrite, rewrites: Mapping[str, Rewrite]) -> ItemScores:
     if rewrite.outcome is not Outcome.FAILED:
         text = rewrite.question
         values = {EM: exact_match(text, gold.rewrites), ROUGE_1: rouge_f1("rouge1", text, gold.rewrites)}
+        if (order := word_order(text, gold.rewrites)) is not None:
+            values[WORD_ORDER] = order
         recalls = [entity_recall(gold.question, text, each) for each in gold.rewrites]
         if known := [recall for recall in recalls if recall is not None]:
             values[ENTITY_RECALL] = max(known)

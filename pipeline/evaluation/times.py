@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from lorag.pipeline.evaluation.quantity import CLOCK, DATE, DECADE, WEEKDAY, Quantity, one
+from lorag.pipeline.evaluation.quantity import CLOCK, DATE, DECADE, SLASHED, WEEKDAY, Quantity, one
 
 MONTHS = {
     name: number
@@ -64,6 +64,17 @@ def decade(match: re.Match[str]) -> Quantity:
 def named_hour(match: re.Match[str]) -> Quantity:
     """Noon, midday or midnight."""
     return one(CLOCK, Fraction(0 if match.group().lower() == "midnight" else 43_200))
+
+
+def slashed(match: re.Match[str]) -> Quantity | None:
+    """13/05/2024 and 05/13/2024 are one date; of 03/05/2024 nobody can tell which is the month, unless both are the same."""
+    first, second, year = int(match["first"]), int(match["second"]), int(match["year"])
+    days = sorted((first, second))
+    if not (1 <= days[0] <= 12 and days[1] <= 31):
+        return None
+    if days[1] > 12 or days[0] == days[1]:
+        return one(DATE, Fraction(days[0] * 100 + days[1]), Fraction(days[1]), year)
+    return one(SLASHED, Fraction(first * 100 + second), Fraction(first), year)
 
 
 def month_day(match: re.Match[str]) -> Quantity | None:

@@ -105,7 +105,7 @@ data          1000000000000 TB               terabyte terabytes
 share         1/100       %                  per·cent percent
 share         1/1000      ‰                  per·mille
 share         1/1000000   ppm                -
-points        1           -                  percentage·point percentage·points
+points        1           pp                 percentage·point percentage·points
 money £       1           GBP                -
 money £       1/100       p                  pence penny
 money €       1           EUR                euro euros

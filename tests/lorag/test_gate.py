@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -165,6 +166,25 @@ def touching_all(item: RewriteItem) -> str:
     return f"{gold(item)} please"
 
 
+def shuffled(item: RewriteItem) -> str:
+    """The words of the gold rewrite in random order, the same each time: ROUGE-1 counts them all."""
+    words = gold(item).split()
+    Random(item.gold.id).shuffle(words)
+    return " ".join(words)
+
+
+def backwards(item: RewriteItem) -> str:
+    return " ".join(reversed(gold(item).split()))
+
+
+@pytest.mark.parametrize("candidate", [shuffled, backwards])
+def test_a_rewriter_of_word_salad_is_held(gate: Gate, candidate: Rewrites) -> None:
+    claims = gate.measure(Role.REWRITER, rewriter(candidate))
+    assert claims[0].tuned > 0.99  # ROUGE-1
+    said = gate.refusal(Role.REWRITER)
+    assert "is held: it is better in ROUGE-1" in said and "the margin of `rewrite word order` is 0.2" in said
+
+
 @pytest.mark.parametrize(("candidate", "better_than_base"), [(unchanged, True), (truncated, True)])
 def test_a_rewriter_that_does_nothing_or_cuts_a_word_is_refused(gate: Gate, candidate: Rewrites, better_than_base: bool) -> None:
     claims = gate.measure(Role.REWRITER, rewriter(candidate))
@@ -237,6 +257,25 @@ def test_a_better_synthesizer_that_refuses_what_it_could_answer_is_held(gate: Ga
     said = gate.refusal(Role.SYNTHESIZER)
     assert "is held: it is better in F1" in said and "wrong refusals rises by" in said
     assert "the margin of `wrong refusals` is 0.2" in said
+
+
+def answering_all(item: ChainItem, passages: list[str]) -> str:
+    """Right, and never refusing: what no document answers gets an answer too."""
+    return right(item, passages) if item.gold.answerable else EXAMPLE
+
+
+def salad(item: ChainItem, passages: list[str]) -> str:
+    """Right, with the words of the answer backwards."""
+    said, _, mark = right(item, passages).rpartition(" ")
+    return " ".join([*reversed(said.split()), mark]) if item.gold.answerable else synthesize.REFUSAL
+
+
+@pytest.mark.parametrize(("candidate", "guard"), [(answering_all, "refusing at all"), (salad, "answer word order")])
+def test_a_better_synthesizer_that_never_refuses_or_mixes_its_words_is_held(gate: Gate, candidate: Answers, guard: str) -> None:
+    """The base never refuses either, so no refusal is lost; and F1 counts words in any order."""
+    gate.measure(Role.SYNTHESIZER, synthesizer(candidate))
+    said = gate.refusal(Role.SYNTHESIZER)
+    assert "is held: it is better in F1" in said and f"the margin of `{guard}` is" in said
 
 
 def citing_all(item: ChainItem, passages: list[str]) -> str:

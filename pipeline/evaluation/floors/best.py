@@ -13,6 +13,7 @@ from lorag.pipeline.evaluation import rewrites as rewrite_metrics
 from lorag.pipeline.evaluation.ablation import Configuration, Measured, TooFew, difference, interval, mean
 from lorag.pipeline.evaluation.judge_metrics import TASKS_F1, task_f1, task_of, tasks_of
 from lorag.pipeline.evaluation.judgments import Judged
+from lorag.pipeline.evaluation.latency import LATENCY
 from lorag.pipeline.evaluation.report.records import Floor, FloorComparison
 from lorag.pipeline.evaluation.scores import ScoreTable
 
@@ -21,6 +22,7 @@ WITHOUT_FLOOR: Mapping[str, str] = {
     answer_metrics.WRONG_REFUSALS: "never refusing reaches 0, so alone it says nothing: read it with right refusals",
     answer_metrics.SUPPORTED: "a sentence copied from its passage is always supported",
     answer_metrics.WORDS: "a length is neither good nor bad",
+    LATENCY: "a system without a model takes no time",
     rewrite_metrics.HARM: "the unchanged question does no harm, by definition",
 }
 """The metrics in which no floor is worth a comparison, and why."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lorag.pipeline.evaluation.report.decision import Comparator, Decision, DecisionCard, GuardLine, costs, sizes
+from lorag.pipeline.evaluation.report.decision import Comparator, Decision, DecisionCard, GuardLine, costs, not_measurable, sizes
 from lorag.pipeline.evaluation.report.markup import Markup, el, join, number, signed
 from lorag.pipeline.evaluation.report.records import Report
 from lorag.pipeline.evaluation.report.sections import section
@@ -43,6 +43,7 @@ def _card(card: DecisionCard) -> Markup:
             "dl",
             _row("Against", el("ul", (el("li", _comparator(each)) for each in card.comparators))),
             _row("Got worse", _guards(card)),
+            _row("Not measurable", unknown) if (unknown := not_measurable(card)) else None,
             _row("Groups", f"{sizes(first)} of {card.data}"),
             _row("Looks", card.looks) if card.looks else None,
             _row("Cost", cost) if (cost := costs(card.cost)) else None,
@@ -76,7 +77,7 @@ def _kind(each: Comparator) -> str:
 def _guards(card: DecisionCard) -> Markup:
     if not card.guards:
         return join("not known: no guard was measured")
-    fallen = [each for each in card.guards if each.worse]
+    fallen = [each for each in card.guards if each.worse or each.lost]
     if not fallen:
         return join(f"nothing that is shown, of {len(card.guards)} guards")
     return el("ul", (el("li", _guard(each)) for each in fallen))

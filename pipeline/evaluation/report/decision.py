@@ -52,7 +52,10 @@ class Comparator:
 
 @dataclass(frozen=True, slots=True)
 class GuardLine:
-    """A metric that must not get worse by more than `margin`. `worse`: the interval shows a loss; `lost`: beyond the margin."""
+    """A metric that must not get worse by more than `margin`. `worse`: the interval shows a loss; `lost`: beyond the margin.
+
+    One that `must_rise` must be shown to be above −`margin`. On fewer groups than decide it has no verdict.
+    """
 
     metric: str
     against: str
@@ -62,6 +65,13 @@ class GuardLine:
     margin: float
     worse: bool
     lost: bool
+    groups: int | None = None
+    must_rise: bool = False
+
+    @property
+    def measurable(self) -> bool:
+        """Whether enough groups have a value to tell a loss from noise. Of an unknown number, nothing is said."""
+        return self.groups is None or self.groups >= MIN_GROUPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +92,9 @@ class Cost:
 class DecisionCard:
     """One adapter's card. `comparators` begin with the one that is hardest to beat, `guards` with those that are lost.
 
-    `reason` is the gate's own line, empty if it would promote. `serving`: the version serves already. `look` counts the looks at
-    the test set so far, with this one (None: not counted); `looks` is the gate's line on them.
+    `unmeasured` names the guards without any comparison. `reason` is the gate's own line, empty if it would promote. `serving`:
+    the version serves already. `look` counts the looks at the test set so far, with this one (None: not counted); `looks` is the
+    gate's line on them.
     """
 
     role: str
@@ -94,6 +105,7 @@ class DecisionCard:
     data: str
     comparators: tuple[Comparator, ...]
     guards: tuple[GuardLine, ...] = ()
+    unmeasured: tuple[str, ...] = ()
     serving: bool = False
     look: int | None = None
     looks: str = ""
@@ -112,6 +124,7 @@ def decision_lines(card: DecisionCard) -> tuple[str, ...]:
         f"  {card.metric} {first.reference:.3f} → {first.tuned:.3f}: {compared(first)}; {sizes(first)} of {card.data}",
         *(f"  {each.verdict} than {each.against}: {span(each)}" for each in others),
         f"  got worse: {worse(card)}",
+        f"  not measurable: {unknown}" if (unknown := not_measurable(card)) else "",
         f"  looks: {card.looks}" if card.looks else "",
         f"  cost: {cost}" if (cost := costs(card.cost)) else "",
         "  it serves already" if card.serving else "",
@@ -143,14 +156,21 @@ def worse(card: DecisionCard) -> str:
     """The guards that fell, first those that hold the adapter."""
     if not card.guards:
         return "not known, since no guard was measured"
-    fallen = [each for each in card.guards if each.worse]
+    fallen = [each for each in card.guards if each.worse or each.lost]
     if not fallen:
         return f"nothing that is shown, of {len(card.guards)} guards"
     return "; ".join(guard_text(each) for each in fallen)
 
 
+def not_measurable(card: DecisionCard) -> str:
+    """The guards that have no verdict, with their groups; empty if there is none."""
+    few = [f"{each.metric} against {each.against} ({each.groups} groups)" for each in card.guards if not each.measurable]
+    named = [*few, *(f"{name} (no two groups of items)" for name in card.unmeasured)]
+    return f"{', '.join(named)}; at least {MIN_GROUPS} groups decide" if named else ""
+
+
 def guard_text(each: GuardLine) -> str:
-    verdict = "beyond" if each.lost else "within"
+    verdict = ("not shown to rise beyond" if each.must_rise else "beyond") if each.lost else "within"
     interval = f"{each.low:+.3f} to {each.high:+.3f}"
     return f"{each.metric} {each.difference:+.3f} ({interval}) against {each.against}, {verdict} the margin of {each.margin:g}"
 

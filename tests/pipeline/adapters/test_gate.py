@@ -17,12 +17,13 @@ from lorag.pipeline.adapters.evidence import (
     floor_reference,
 )
 from lorag.pipeline.adapters.gate import require_evidence
-from lorag.pipeline.adapters.guards import GUARD_LEVEL, GUARDS, MARGINS
+from lorag.pipeline.adapters.guards import GUARD_LEVEL, GUARDS, MARGINS, NEVER, unmeasured
 from lorag.pipeline.errors import AdapterError
 from lorag.pipeline.evaluation import answers, rewrites
 from lorag.pipeline.evaluation.ablation import NDCG, RECALL
 from lorag.pipeline.evaluation.floors.systems import ALWAYS_REFUSING, BEST_SENTENCE, MAJORITY, UNCHANGED
 from lorag.pipeline.evaluation.judge_metrics import task_f1
+from lorag.pipeline.evaluation.latency import LATENCY
 from lorag.pipeline.records import Role
 from tests.claims import claim, measurement
 
@@ -68,6 +69,7 @@ def test_the_no_ops_and_guards_are_what_evaluation_measures() -> None:
         *(answers.CITATION_PRECISION, answers.CITATION_RECALL, answers.RIGHT_REFUSALS, answers.WRONG_REFUSALS),
         *(answers.SUPPORTED, answers.WORDS, rewrites.HARM, NDCG, RECALL),
     }
+    measured |= {answers.WORD_ORDER, rewrites.WORD_ORDER, LATENCY}
     assert {each.metric for of in GUARDS.values() for each in of} == {*measured, task_f1("")}
     assert len(MARGINS) == sum(map(len, GUARDS.values()))
 
@@ -139,7 +141,19 @@ def test_the_synthesizer_of_the_public_domain_is_held() -> None:
         (Role.SYNTHESIZER, guard("right refusals", -0.2), True),
         (Role.SYNTHESIZER, guard("right refusals", -0.2, half=0.25), False),  # may be noise
         (Role.SYNTHESIZER, guard("right refusals", -0.09), False),  # within the margin
-        (Role.SYNTHESIZER, guard("right refusals", -0.2, groups=7), False),  # too few decide nothing
+        (Role.SYNTHESIZER, guard("right refusals", -0.2, groups=7), True),  # nothing tells it from noise, and it is beyond
+        (Role.SYNTHESIZER, guard("right refusals", -0.2, half=0.25, groups=7), True),
+        (Role.SYNTHESIZER, guard("right refusals", -0.09, groups=7), False),
+        (Role.SYNTHESIZER, guard("right refusals", 0.0, against=NEVER), True),
+        (Role.SYNTHESIZER, guard("right refusals", 0.04, against=NEVER), True),  # not shown to be above 0
+        (Role.SYNTHESIZER, guard("right refusals", 0.2, against=NEVER), False),
+        (Role.SYNTHESIZER, guard("right refusals", 0.0, against=NEVER, groups=3), True),
+        (Role.SYNTHESIZER, guard("right refusals", 0.04, against=NEVER, groups=3), False),  # no verdict
+        (Role.SYNTHESIZER, guard("answer word order", -0.3, against=floor_reference(BEST_SENTENCE)), True),
+        (Role.SYNTHESIZER, guard("answer word order", -0.3), False),
+        (Role.SYNTHESIZER, guard("latency by words", 4.0, reference=30.0), True),
+        (Role.SYNTHESIZER, guard("latency by words", 2.9, reference=30.0), False),  # 9.7 % more
+        (Role.SYNTHESIZER, guard("latency by words", -4.0, reference=30.0), False),
         (Role.SYNTHESIZER, guard("right refusals", 0.2), False),
         (Role.SYNTHESIZER, guard("wrong refusals", -0.5), False),
         (Role.SYNTHESIZER, guard("words", 25.0), True),
@@ -149,6 +163,7 @@ def test_the_synthesizer_of_the_public_domain_is_held() -> None:
         (Role.SYNTHESIZER, guard("citation recall", -0.2, against=floor_reference(BEST_SENTENCE)), False),
         (Role.SYNTHESIZER, guard("EM", -0.9), False),
         (Role.REWRITER, guard("harm on standalone turns", 0.1), True),
+        (Role.REWRITER, guard("rewrite word order", -0.5, against=floor_reference(UNCHANGED)), True),
         (Role.REWRITER, guard("Recall@5", -0.08, against=floor_reference(UNCHANGED)), True),
         (Role.REWRITER, guard("nDCG@10", -0.08, against=floor_reference("history before the question")), True),
         (Role.REWRITER, guard("nDCG@10", -0.08), False),  # of the rewriter that serves: with which retrieval is not worse
@@ -164,3 +179,32 @@ def test_guards(role: Role, found: Evidence, held: bool) -> None:
         assert f"is held: it is better in {made.evidence[0].metric}, but {found.metric} " in refusal(made)
     else:
         assert require_evidence(made, SERVES, None) == made.evidence[0]
+
+
+def test_a_guard_without_a_verdict_says_why() -> None:
+    few = card(Role.SYNTHESIZER, *measurement(Role.SYNTHESIZER, SERVES), guard("citation recall", -0.2, half=0.25, groups=5))
+    assert "too few groups to tell a loss from noise: 5 of 8" in refusal(few)
+    none = card(Role.SYNTHESIZER, *measurement(Role.SYNTHESIZER, SERVES), guard("right refusals", 0.0, half=0.0, against=NEVER))
+    said = refusal(none)
+    assert "right refusals is not shown to rise (0.200 → 0.200) against the floor “never refusing”" in said
+    assert "the margin of `refusing at all` is 0" in said
+    assert require_evidence(none, SERVES, None, {"refusing at all": 0.5}) == none.evidence[0]  # a domain that answers everything
+
+
+def test_the_latency_is_of_a_version_and_in_shares_of_its_own() -> None:
+    """A base that does not do the task is no measure of the time that the task takes."""
+    slow = guard("latency by words", 20.0, reference=30.0)
+    assert "the margin of `latency` is 0.1 of 30" in refusal(card(Role.SYNTHESIZER, *measurement(Role.SYNTHESIZER, SERVES), slow))
+    alone = card(Role.SYNTHESIZER, *measurement(Role.SYNTHESIZER), dataclasses.replace(slow, against=BARE_BASE))
+    assert require_evidence(alone, BARE_BASE, None) == alone.evidence[0]
+
+
+def test_guards_without_a_claim_are_named() -> None:
+    assert unmeasured(Role.REWRITER, [], "") == (
+        "harm on standalone turns",
+        "rewrite word order",
+        "retrieval nDCG@10",
+        "retrieval Recall@5",
+    )
+    assert unmeasured(Role.EMBEDDER, [guard("Recall@5", 0.1)], SERVES.key) == ()
+    assert "latency" in unmeasured(Role.SYNTHESIZER, [], SERVES.key) and "latency" not in unmeasured(Role.SYNTHESIZER, [], "")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from lorag.pipeline.adapters.evidence import DataOrigin, EvidenceData
-from lorag.pipeline.adapters.looks import ALPHA, Look, Result, confidence, least_p, look_line, spent
+from lorag.pipeline.adapters.looks import ALPHA, Look, Result, confidence, item_key, least_p, look_line, spent
 from lorag.pipeline.adapters.registry import Registry
 from lorag.pipeline.errors import AdapterError
 from lorag.pipeline.evaluation.groups import contributions_of
@@ -62,6 +62,41 @@ def test_each_new_candidate_is_a_look_and_a_repetition_is_none(tmp_path: Path) -
         (3, "bb22"),
         (1, "aa11"),
     ]
+
+
+ITEMS = tuple(item_key(f"Who keeps key {n}?") for n in range(40))
+
+
+def test_a_test_set_is_its_items_and_not_its_file(tmp_path: Path) -> None:
+    """A new digest with most of the items known is no new test set; nor are three quarters of the rows, or twice as many."""
+    registry = Registry(tmp_path)
+    edited = [ITEMS, (*ITEMS[1:], item_key("Who keeps the lamp?")), ITEMS[:30], (*ITEMS, *(f"{n:012x}" for n in range(40)))]
+    for number, items in enumerate(edited, 1):
+        data = replace(DATA, digest=f"{number:064x}", name=f"rows {number}")
+        assert registry.record_look(look(f"{number:04d}", data=data, items=items)).number == number
+    fresh = tuple(f"{n:012x}" for n in range(100, 190))
+    assert registry.record_look(look("eeee", data=replace(DATA, digest="ee" * 32), items=fresh)).number == 1
+    mostly = (*fresh, *ITEMS[:20])  # 18 % of it were looked at five times, the rest once
+    assert registry.record_look(look("ffff", data=replace(DATA, digest="ff" * 32), items=mostly)).number == 2
+
+
+def test_an_edit_that_changes_no_word_is_the_same_item_and_the_same_look(tmp_path: Path) -> None:
+    assert item_key("Who keeps the key?") == item_key("who keeps\n the KEY") != item_key("Who keeps the lamp?")
+    registry = Registry(tmp_path)
+    first = registry.record_look(look(items=ITEMS))
+    again = registry.record_look(look(items=ITEMS, data=replace(DATA, digest="ef" * 32)))
+    assert (first.number, again.number, len(registry.looks(Role.REWRITER))) == (1, 1, 1)
+
+
+def test_a_look_of_before_items_were_written_counts_by_digest_or_name(tmp_path: Path) -> None:
+    registry, file = Registry(tmp_path), tmp_path / "rewriter" / "looks.jsonl"
+    registry.record_look(look())
+    lines = [{key: value for key, value in json.loads(line).items() if key != "items"} for line in file.read_text().splitlines()]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert [each.items for each in registry.looks(Role.REWRITER)] == [None]
+    assert registry.record_look(look("bb22", data=replace(DATA, digest="ef" * 32), items=ITEMS)).number == 2
+    other = replace(DATA, digest="ef" * 32, name="other/test")
+    assert registry.record_look(look("cc33", data=other, items=tuple(f"{n:012x}" for n in range(9)))).number == 1
 
 
 def test_further_comparators_of_the_same_figures_are_the_same_look(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from lorag.pipeline.errors import InputError
 from lorag.pipeline.evaluation.answers import GoldAnswer, quotes_overlap, score_answers
 from lorag.pipeline.evaluation.scores import Mean, pair
-from lorag.pipeline.evaluation.text import exact_match, normalize_answer, rouge_f1, token_f1
+from lorag.pipeline.evaluation.text import exact_match, normalize_answer, rouge_f1, token_f1, word_order
 from lorag.pipeline.records import Answer, Citation, Outcome
 
 
@@ -48,6 +48,22 @@ def test_the_official_normalisation(text: str, normal: str) -> None:
 def test_exact_match_and_token_f1(text: str, golds: list[str], em: float, f1: float) -> None:
     assert exact_match(text, golds) == em
     assert token_f1(text, golds) == pytest.approx(f1)
+
+
+@pytest.mark.parametrize(
+    ("text", "golds", "order"),
+    [
+        ("the cat sat on a mat", ["the cat sat on a mat"], 1.0),
+        ("cat mat", ["the cat sat on a mat"], 1.0),  # both shared words in order
+        ("mat a on sat cat the", ["the cat sat on a mat"], 1 / 6),  # one word in order of six
+        ("sat the cat", ["the cat sat on a mat"], 2 / 3),
+        ("dog", ["cat", "hot dog"], 1.0),
+        ("bird", ["cat"], None),
+        ("bird", [], None),
+    ],
+)
+def test_the_share_of_shared_words_in_the_golds_order(text: str, golds: list[str], order: float | None) -> None:
+    assert word_order(text, golds) == (None if order is None else pytest.approx(order))
 
 
 def test_rouge_by_hand() -> None:

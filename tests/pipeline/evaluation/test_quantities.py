@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import pytest
 
+from lorag.pipeline.evaluation.numerals import plain_numerals
 from lorag.pipeline.evaluation.quantities import read_quantities
 from lorag.pipeline.evaluation.quantity_match import is_right_answer, quantity_f1, quantity_match, same, states
 
@@ -236,3 +237,169 @@ def test_answers_with_quantities(text: str, golds: list[str], match: float, f1: 
 def test_characters_of_its_own_use_in_a_text_do_no_harm(text: str) -> None:
     """An untrained model writes anything."""
     assert "length" in {each.kind for each in read_quantities(text).quantities}
+
+
+SAME_ANSWER = (
+    ("3 May 2024", "2024-05-03"),
+    ("May 3rd, 2024", "3 May 2024"),
+    ("May 3rd, 2024", "2024-05-03"),
+    ("3rd of May 2024", "3 May 2024"),
+    ("3 May, 2024", "3 May 2024"),
+    ("the 3rd of May", "May 3"),
+    ("Friday, 3 May 2024", "3 May 2024"),
+    ("03.05.2024", "3 May 2024"),
+    ("13/05/2024", "13 May 2024"),
+    ("05/13/2024", "13 May 2024"),
+    ("03/05/2024", "03/05/2024"),
+    ("3/5/2024", "03/05/2024"),
+    ("2024/05/03", "3 May 2024"),
+    ("1e3 kg", "1000 kg"),
+    ("1e3", "1,000"),
+    ("10³", "1000"),
+    ("10^3 kg", "1 t"),
+    ("2 × 10³", "2,000"),
+    ("2.5e-3 kg", "2.5 g"),
+    ("10⁻³ kg", "1 g"),
+    ("5 k", "5,000"),
+    ("5k", "5000"),
+    ("£5k", "£5,000"),
+    ("£2.5m", "£2.5 million"),
+    ("$3M", "3 million dollars"),
+    ("3 bn", "3 billion"),
+    ("five billion", "5 bn"),
+    ("5k EUR", "€5,000"),
+    ("€ 5 k", "€5000"),
+    ("- 5 °C", "-5 °C"),
+    ("at - 5 °C", "−5 °C"),
+    ("minus 5 °C", "- 5 °C"),
+    ("- 5 to - 2 °C", "-5 to -2 °C"),
+    ("-5–-2 °C", "-5 to -2 °C"),
+    ("between -5 and -2 °C", "-5 °C to -2 °C"),
+    ("−5…−2 °C", "-5 to -2 °C"),
+    ("½", "1/2"),
+    ("half", "1/2"),
+    ("1/2", "0.5"),
+    ("1½ hours", "90 minutes"),
+    ("½ kg", "500 g"),
+    ("1/2 kg", "500 g"),
+    ("one half", "1/2"),
+    ("3/4", "0.75"),
+    ("two and a half kg", "2.5 kg"),
+    ("2½", "2.5"),
+    ("5 percentage points", "5 pp"),
+    ("5 percent", "5 %"),
+    ("5 per cent", "5%"),
+    ("0.5 %", "½ %"),
+    ("5 pts", "5 points"),
+    ("no boats", "0 boats"),
+    ("no boats", "zero boats"),
+    ("1st", "first"),
+    ("21st", "twenty-first"),
+    ("scale 1:50", "a scale of 1:50"),
+    ("ratio 1:4", "1:4 ratio"),
+    ("1:50 scale", "1 in 50"),
+    ("1:200", "1:200"),
+    ("8–10 km", "8 to 10 km"),
+    ("from 8 to 10 km", "8-10 km"),
+    ("8 km to 10 km", "8-10 km"),
+    ("about 5 kg", "5 kg"),
+    ("5 kg.", "5 kg"),
+    ("5,5 kg", "5.5 kg"),
+    ("1.000 kg", "1 kg"),
+    ("a dozen", "12"),
+    ("twelve hundred", "1,200"),
+    ("1.2k", "1,200"),
+)
+OTHER_ANSWER = (
+    ("no boats", "five boats"),
+    ("not 5 kg", "5 kg"),
+    ("never 5 kg", "5 kg"),
+    ("it is not 5 kg", "it is 5 kg"),
+    ("no lamps", "two lamps"),
+    ("without boats", "five boats"),
+    ("zero boats", "five boats"),
+    ("none", "five"),
+    ("no boats", "a boat"),
+    ("- 5 °C", "5 °C"),
+    ("at - 5 °C", "5 °C"),
+    ("- 5 to - 2 °C", "5 to 2 °C"),
+    ("5 k", "5 km"),
+    ("5 k", "5"),
+    ("5k", "5 kg"),
+    ("5 k", "5 kg"),
+    ("1e3", "1"),
+    ("1e3", "3"),
+    ("1e3 kg", "1 kg"),
+    ("10³", "10"),
+    ("10³ kg", "10 kg"),
+    ("10³", "103"),
+    ("2 × 10³", "2"),
+    ("scale 1:50", "at 1:50 am"),
+    ("scale 1:50", "ten to two"),
+    ("1:50 scale", "01:50"),
+    ("ratio 1:4", "at 1:40"),
+    ("3 May 2024", "4 May 2024"),
+    ("3 May 2024", "5 March 2024"),
+    ("03/05/2024", "3 May 2024"),
+    ("03/05/2024", "5 March 2024"),
+    ("03/05/2024", "05/03/2024"),
+    ("3 May 2024", "3 May 2023"),
+    ("2024-05-03", "2024-03-05"),
+    ("13/05/2024", "14 May 2024"),
+    ("5 %", "5 percentage points"),
+    ("5 pp", "5 %"),
+    ("£5k", "£5"),
+    ("£5m", "£5k"),
+    ("£5", "€5"),
+    ("third", "1/3"),
+    ("1/2", "1/3"),
+    ("½", "¼"),
+    ("1/2", "2"),
+    ("1/2", "12"),
+    ("first", "second"),
+    ("-5 to -2 °C", "5 to 2 °C"),
+    ("-5 to 2 °C", "-5 to -2 °C"),
+    ("8-10 km", "8 km"),
+    ("8-10 km", "8-12 km"),
+    ("not before 10:00", "before 10:00"),
+    ("five boats", "not five boats"),
+    ("not on Sundays", "on Sundays"),
+    ("it isn't 5 kg", "5 kg"),
+    ("there are not any boats", "five boats"),
+)
+"""No count beside a count, a value that is denied, a minus apart from its number, "k" as a scale and no unit, powers of
+ten, scales beside times of day, and dates of which nobody can tell day and month."""
+
+
+@pytest.mark.parametrize(("left", "right"), SAME_ANSWER)
+def test_other_forms_of_an_answer_are_right(left: str, right: str) -> None:
+    assert is_right_answer(left, [right]) and is_right_answer(right, [left])
+
+
+@pytest.mark.parametrize(("left", "right"), OTHER_ANSWER)
+def test_what_looks_alike_is_no_right_answer(left: str, right: str) -> None:
+    assert not is_right_answer(left, [right]) and not is_right_answer(right, [left])
+
+
+@pytest.mark.parametrize(
+    ("text", "gold"),
+    [
+        ("not on Sundays", "closed on Sundays"),  # says the same in other words
+        ("3 kg, not 5 kg", "3 kg"),
+        ("no dogs after 17:00", "no dogs after 5 pm"),
+        ("no more than 5 kg", "not more than 5 kg"),
+        ("not less than 5 kg", "no less than 5 kg"),
+        ("five boats and no tugs", "five boats"),
+        ("not only 5 kg", "5 kg"),
+    ],
+)
+def test_a_word_of_denial_is_not_always_one(text: str, gold: str) -> None:
+    assert is_right_answer(text, [gold])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["#153942e9", "#82760e24", "sheet 24/7", "STP-1e", "Hask - 5 km", "- 5 boats are out", "lot 5k/2", "MK 5kHz7", "key 10²a"],
+)
+def test_numerals_that_are_no_power_scale_or_minus(text: str) -> None:
+    assert plain_numerals(text) == text

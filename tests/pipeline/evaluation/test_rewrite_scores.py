@@ -66,7 +66,7 @@ def test_a_table_of_turns() -> None:
 def test_the_best_of_several_human_rewrites_counts() -> None:
     gold = GoldRewrite("1", "And Rome?", ("How old is Rome?", "What about Rome in Italy?"))
     found = score_rewrites([gold], {"1": Rewrite("How old is Rome?", Outcome.OK)}).items[0].values
-    assert found == {"EM": 1.0, "ROUGE-1": 1.0, "entity recall": 0.0}
+    assert found == {"EM": 1.0, "ROUGE-1": 1.0, "rewrite word order": 1.0, "entity recall": 0.0}
 
 
 def test_bad_input_is_refused() -> None:

@@ -1,0 +1,39 @@
+"""Numerals in forms of their own → plain digits: powers of ten, "5 k", "3 bn", a minus apart from its number. Pure text."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+_RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
+_NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"
+_POWER = re.compile(
+    rf"(?<![\w.,])(?:(?P<times>{_NUMBER})\s*[×x·*]\s*)?10(?:(?P<raised>[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{{1,2}})|\^(?P<power>[-+]?\d{{1,2}}))(?!\w)"
+)
+_EXPONENT = re.compile(r"(?<![\w.,#-])(?P<times>\d{1,3}(?:\.\d+)?)[eE](?P<power>[-+]?\d{1,2})(?![\w.])")
+_SHORT = re.compile(rf"(?<![\w.,/])(?P<number>{_NUMBER})\s?(?P<scale>k|K(?<=\dK)|bn|mn|mln)(?![\w/-])")
+_SCALES = {"k": "thousand", "K": "thousand", "bn": "billion", "mn": "million", "mln": "million"}
+_TEMPERATURE = r"(?:°|º|℃|℉|degrees?\b)"
+_APART = re.compile(
+    rf"(?P<before>^\s*|[(\[:=,]\s*|\b(?:at|of|to|is|was|are|were|about|around|from|and|or|between|than|by|below|above|until)\s+)"
+    rf"[-−–]\s+(?=\d+(?:\.\d+)?(?:\s*(?:to|and|or|-|–|…)\s*[-−–]?\s*\d+(?:\.\d+)?)?\s*{_TEMPERATURE})",
+    re.IGNORECASE,
+)
+_MOST = 30
+
+
+def plain_numerals(text: str) -> str:
+    """`text` with each such numeral in plain digits, or with its scale as a word."""
+    text = _POWER.sub(lambda found: _power(found, found["raised"] or found["power"]), text)
+    text = _EXPONENT.sub(lambda found: _power(found, found["power"]), text)
+    text = _SHORT.sub(lambda found: f"{found['number']} {_SCALES[found['scale']]}", text)
+    return _APART.sub(r"\g<before>-", text)
+
+
+def _power(found: re.Match[str], power: str) -> str:
+    """The value in digits; below one as a fraction that has been read. A power that no document means stays as it is."""
+    exponent = int(power.translate(_RAISED))
+    if abs(exponent) > _MOST:
+        return found.group()
+    value = Fraction((found["times"] or "1").replace(",", "")) * Fraction(10) ** exponent
+    return str(value.numerator) if value.denominator == 1 else f"{value.numerator}÷{value.denominator}"
