@@ -112,9 +112,14 @@ def make_rows(settings: Settings, spec: MakingSpec, on_progress: Progress | None
     return made
 
 
+def state_of(out: Path) -> Path:
+    """The folder of the state of a run that makes `out`; it is there while the run is not finished."""
+    return out.with_name(f"{out.name}.making")
+
+
 def _state_folder(spec: MakingSpec) -> Path:
     """The folder of a run's state. Raises InputError if one is there and is not to go on, or is not there and should."""
-    state = spec.out.with_name(f"{spec.out.name}.making")
+    state = state_of(spec.out)
     if spec.resume and not state.is_dir():
         raise InputError(f"{state}: no run to continue; leave out --resume")
     if state.exists() and not spec.resume:

@@ -7,14 +7,14 @@ promotion is one step. Knows no terminal.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lorag.closed_loop.budget import EVALUATE, INDEX, rows_within, share_of, sizes_within
 from lorag.closed_loop.dev import ndcg_on_dev
-from lorag.closed_loop.plan import rows_folder, training_spec
+from lorag.closed_loop.plan import require_roles, rows_folder, training_spec
+from lorag.closed_loop.rows import made_rows, timed
 from lorag.closed_loop.state import LoopRun, LoopSpec, open_run
 from lorag.evaluating.evaluation import Evaluation, evaluate
 from lorag.evaluating.report import build_report
@@ -55,11 +55,15 @@ class Loop:
     def __init__(self, project: Project, run: LoopRun, data: DataFolder, progress: ProgressListener) -> None:
         self._project, self._run, self._data, self._progress = project, run, data, progress
         self._settings, self._spec = project.settings, run.state.spec
+        self._roles = tuple(role for role in self._spec.roles if data.has("train", role))
         self._pace = 1.0  # how much longer trainings took than estimated
 
     def finish(self) -> LoopResult:
         """Do what is left. Raises what the stages raise; a later run goes on from there."""
         for role in self._spec.roles:
+            if role not in self._roles:
+                self._progress.notice(f"no rows of the {role.value} could be made from the documents; it is left out")
+        for role in self._roles:
             self._train(role)
             if role is Role.EMBEDDER and not self._run.state.encoder:
                 self._choose_encoder()
@@ -67,7 +71,7 @@ class Loop:
         for card in evaluation.decisions:
             for line in decision_lines(card):
                 self._progress.notice(line)
-        for role in self._spec.roles:
+        for role in self._roles:
             self._decide(role, evaluation)
         page = self._report(evaluation)
         self._run.update(finished=True)
@@ -94,7 +98,7 @@ class Loop:
             on_notice=self._progress.notice,
         )
         self._progress.begin(stage)
-        with self._timed(stage):
+        with timed(self._run, stage):
             version = train_adapter(settings, registry, spec, folder, resume=True, callbacks=callbacks)
         self._run.update(versions={stage: version.id})
         card = registry.show(role, version.id)
@@ -118,7 +122,7 @@ class Loop:
         if not self._spec.minutes:
             return 0
         plan = plan_adapter(self._as_tuned(), self._project.registry, spec)
-        left = [each.value for each in self._spec.roles if each.value not in self._run.state.versions]
+        left = [each.value for each in self._roles if each.value not in self._run.state.versions]
         within = self._share(role.value, [*left, EVALUATE, INDEX])
         return rows_within(within, plan.seconds * self._pace, len(self._data.rows("train", role)))
 
@@ -128,7 +132,7 @@ class Loop:
         if not self._data.has("dev", Role.EMBEDDER):
             self._run.update(encoder=PRODUCTION)
             return
-        with self._timed(Role.EMBEDDER.value):
+        with timed(self._run, Role.EMBEDDER.value):
             serves = ndcg_on_dev(self._settings, self._data)
             tuned = ndcg_on_dev(with_embedder(self._settings, version), self._data)
         self._run.update(encoder=version if tuned >= serves else PRODUCTION)
@@ -148,14 +152,14 @@ class Loop:
     def _evaluate(self) -> Evaluation:
         """Measure the new adapters beside what serves. Replies are kept, so an evaluation that was stopped goes on."""
         registry, state = self._project.registry, self._run.state
-        versions = {role: registry.resolve(role, state.versions[role.value]) for role in self._spec.roles}
+        versions = {role: registry.resolve(role, state.versions[role.value]) for role in self._roles}
         if not state.serving:
             now = serving_beside(self._settings, versions)
             self._run.update(serving={role.value: now[role].id if role in now else "" for role in versions})
         before = {role: registry.resolve(role, id_) for role in versions if (id_ := self._run.state.serving[role.value])}
         self._project.parts.release_models()
         self._progress.begin(EVALUATE)
-        with self._timed(EVALUATE):
+        with timed(self._run, EVALUATE):
             return evaluate(
                 self._settings,
                 self._data,
@@ -214,7 +218,7 @@ class Loop:
         if index.is_searchable():
             return
         self._progress.begin(INDEX)
-        with self._timed(INDEX):
+        with timed(self._run, INDEX):
             index.ingest(
                 self._settings.documents,
                 rebuild=True,
@@ -223,7 +227,7 @@ class Loop:
 
     def _report(self, evaluation: Evaluation) -> Path:
         registry, state = self._project.registry, self._run.state
-        versions = {role: registry.resolve(role, state.versions[role.value]) for role in self._spec.roles}
+        versions = {role: registry.resolve(role, state.versions[role.value]) for role in self._roles}
         name = self._settings.documents.name or "documents"
         report = build_report(f"{name}: what each adapter buys", self._settings, self._data, versions, evaluation)
         took = {stage: round(value, 1) for stage, value in state.seconds.items()}
@@ -235,14 +239,6 @@ class Loop:
 
     def _share(self, stage: str, stages: Sequence[str]) -> float:
         return share_of(stage, stages, 60 * self._spec.minutes, self._run.state.spent)
-
-    @contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
-        started = time.monotonic()
-        try:
-            yield
-        finally:
-            self._run.add_seconds(stage, time.monotonic() - started)
 
 
 def with_embedder(settings: Settings, version: str) -> Settings:
@@ -258,8 +254,10 @@ def sizes_of(questions: int) -> Sizes:
 def tune(project: Project, spec: LoopSpec, progress: ProgressListener) -> LoopResult:
     """Run the closed loop in `project`, or go on with the one that was stopped.
 
-    Raises InputError for options that do not fit, DataError for rows that cannot be trained on, both before any work.
+    Raises InputError for options that do not fit, DataError for documents or rows that cannot be trained on, both before any
+    training.
     """
-    data = rows_folder(project.settings, spec)
+    require_roles(spec)
+    data = rows_folder(project.settings, spec) if spec.data else None
     run = open_run(project.folder, spec)
-    return Loop(project, run, data, progress).finish()
+    return Loop(project, run, data or made_rows(project, run, progress), progress).finish()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from lorag.closed_loop.budget import EVALUATE, INDEX, rows_within, share_of
+from lorag.closed_loop.budget import EVALUATE, INDEX, MAKE, rows_within, share_of
 from lorag.closed_loop.state import LoopSpec
+from lorag.making import MakingSpec, plan_making
 from lorag.pipeline.adapters.registry import PRODUCTION, Registry
 from lorag.pipeline.config import Settings
 from lorag.pipeline.errors import DataError, InputError
@@ -26,11 +27,7 @@ class StagePlan:
 
 
 def rows_folder(settings: Settings, spec: LoopSpec) -> DataFolder:
-    """The data folder of the run. Raises InputError, and DataError for rows that cannot be trained on."""
-    if not spec.data:
-        raise InputError("give a folder of rows with --data")
-    if not spec.roles:
-        raise InputError("name at least one role to tune")
+    """The folder of rows that the run was given. Raises DataError for rows that cannot be trained on."""
     data = DataFolder(Path(spec.data), settings.judge.intents)
     data.require()
     lacking = [role.value for role in spec.roles if not data.has("train", role)]
@@ -48,7 +45,13 @@ def training_spec(data: DataFolder, registry: Registry, role: Role, spec: LoopSp
 
 
 def plan_loop(settings: Settings, registry: Registry, spec: LoopSpec) -> tuple[StagePlan, ...]:
-    """The stages of a run in their order. Raises InputError, DataError and TrainingError as the run would."""
+    """The stages of a run in their order. Raises InputError, DataError and TrainingError as the run would.
+
+    Rows that are yet to be made are only known by what `lorag data make` would ask for.
+    """
+    require_roles(spec)
+    if not spec.data:
+        return _before_rows(settings, spec)
     data = rows_folder(settings, spec)
     left, spent, planned = [*(role.value for role in spec.roles), EVALUATE, INDEX], 0.0, []
     for role in spec.roles:
@@ -66,3 +69,23 @@ def plan_loop(settings: Settings, registry: Registry, spec: LoopSpec) -> tuple[S
         left.remove(stage)
         spent += planned[-1].seconds or 0.0
     return tuple(planned)
+
+
+def _before_rows(settings: Settings, spec: LoopSpec) -> tuple[StagePlan, ...]:
+    """The stages of a run that makes its rows: questions and time of the making, and the others' shares of what is left."""
+    left = [MAKE, *(role.value for role in spec.roles), EVALUATE, INDEX]
+    limit = 60 * spec.minutes
+    bound = share_of(MAKE, left, limit, 0.0) / 60 if spec.minutes else None
+    making = plan_making(settings, MakingSpec(Path(MAKE), minutes=bound))
+    planned = [StagePlan(MAKE, making.questions, 60 * making.minutes)]
+    spent = planned[0].seconds or 0.0
+    while left := left[1:]:
+        planned.append(StagePlan(left[0], 0, share_of(left[0], left, limit, spent) if spec.minutes else None))
+        spent += planned[-1].seconds or 0.0
+    return tuple(planned)
+
+
+def require_roles(spec: LoopSpec) -> None:
+    """Raises InputError if there is nothing to tune."""
+    if not spec.roles:
+        raise InputError("name at least one role to tune")

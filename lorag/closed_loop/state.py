@@ -52,7 +52,7 @@ class LoopState:
 
     `known` are the versions of a role before its training, `versions` the one that it published. `encoder` is the tuned embedder,
     if it finds no less on dev questions than what serves. `serving` is what served when the evaluation began. `outcomes` say for
-    each role whether it was promoted, or why not.
+    each role whether it was promoted, or why not. `making` is the time for making rows, in minutes.
     """
 
     spec: LoopSpec
@@ -63,6 +63,7 @@ class LoopState:
     encoder: str = ""
     serving: Mapping[str, str] = field(default_factory=dict)
     outcomes: Mapping[str, str] = field(default_factory=dict)
+    making: float = 0.0
     finished: bool = False
 
     @property

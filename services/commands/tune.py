@@ -9,7 +9,7 @@ import typer
 
 from lorag.pipeline.records import Role
 from lorag.services.failures import Interrupted
-from lorag.services.options import HERE, DataFolder, Format, Output, Project, Tuned
+from lorag.services.options import HERE, Format, Output, Project, Tuned
 from lorag.services.terminal import cell, command, out, progress_bars, show, show_json, table
 from lorag.watching import duration
 
@@ -21,7 +21,15 @@ if TYPE_CHECKING:
 
 
 def tune(
-    data: DataFolder,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="FOLDER",
+            help="passages.jsonl and train/, dev/, test/ with one ROLE.jsonl each.",
+            show_default="rows are made from the documents",
+        ),
+    ] = None,
     project: Project = HERE,
     minutes: Annotated[
         float,
@@ -44,7 +52,8 @@ def tune(
     ] = False,
     output: Output = Format.TEXT,
 ) -> None:
-    """Tune every role on FOLDER/train, measure on FOLDER/test, and let those serve that are proven better.
+    """From documents to tuned adapters: rows are made, or given in FOLDER, and every role is trained, measured and, if it is
+    proven better, promoted.
 
     Stopped, the same command goes on where it was. What does not pass stays a candidate, and the reason is shown.
     """
@@ -53,7 +62,7 @@ def tune(
 
     wanted = {Role(each.value) for each in roles or ()}
     spec = LoopSpec(
-        data=str(data),
+        data="" if data is None else str(data),
         minutes=minutes,
         roles=tuple(role for role in ORDER if not wanted or role in wanted),
         from_starters=not from_scratch,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,20 @@ import pytest
 import lorag
 import lorag.closed_loop.loop
 import lorag.closed_loop.plan
+import lorag.closed_loop.rows
 import lorag.pipeline.adapters.registry
 import lorag.training.run
 from lorag.closed_loop.budget import SHARES, rows_within, share_of, sizes_within
 from lorag.closed_loop.loop import PROMOTED, LoopResult, tune
 from lorag.closed_loop.state import LOOPS, ORDER, LoopSpec, open_run
+from lorag.making import Models, make_rows
 from lorag.pipeline.adapters.registry import Version
 from lorag.pipeline.errors import DataError, InputError
 from lorag.pipeline.records import Role
+from lorag.pipeline.retrieval.embedder import HashingEmbedder
 from lorag.watching import SilentListener
 from tests.lorag.tiny_domain import lay_example, tiny_recipe
+from tests.training.data.making.corpus_of_tanks import documents, scripted
 
 
 @dataclass
@@ -164,3 +169,36 @@ def test_an_embedder_that_is_promoted_serves_with_its_own_collection(domain: Pat
         assert project.registry.serving(Role.EMBEDDER) is not None
         assert (project.index.info().previous, project.index.info().collection != before) == (before, True)
         assert project.ask("Where is the bridge?").trace is not None
+
+
+@pytest.fixture
+def handbook(tiny_base: Path, tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project of documents alone; a scripted model writes the questions."""
+    monkeypatch.setenv("LORAG_CACHE", str(tmp_path / "cache"))
+    for module in (lorag.closed_loop.loop, lorag.closed_loop.plan):
+        monkeypatch.setattr(module, "load_recipe", tiny_recipe)
+    monkeypatch.setattr(lorag.closed_loop.rows, "make_rows", partial(make_rows, models=Models(scripted(), HashingEmbedder())))
+    folder = tmp_path / "handbook"
+    (folder / "docs").mkdir(parents=True)
+    for name, text in documents().items():
+        (folder / "docs" / name).write_text(text, encoding="utf-8")
+    models = f"base: {{model: {tiny_base}, device: cpu}}\nembedder: {{model: {tiny_encoder}, device: cpu}}\n"
+    (folder / "lorag.yaml").write_text(f"documents: docs\nchunking: {{min_chars: 40}}\n{models}", encoding="utf-8")
+    return folder
+
+
+def test_from_documents_alone_rows_are_made_once_and_promote_nothing(handbook: Path) -> None:
+    spec, listener = LoopSpec(roles=(Role.EMBEDDER,)), Noting()
+    result = run(handbook, spec, listener)
+    rows = result.folder / "rows"
+    assert (rows / "README.md").is_file() and any(line.startswith("made ") for line in listener.lines)
+    assert result.outcomes[Role.EMBEDDER] != PROMOTED
+    assert {"rows", "embedder", "evaluate"} <= result.seconds.keys()
+    state = result.folder / "state.json"
+    stored = json.loads(state.read_text(encoding="utf-8"))
+    state.write_text(json.dumps({**stored, "outcomes": {}, "finished": False}), encoding="utf-8")
+    written = (rows / "train" / "embedder.jsonl").stat().st_mtime_ns
+    run(handbook, spec, listener)
+    assert (rows / "train" / "embedder.jsonl").stat().st_mtime_ns == written
+    with lorag.open(handbook) as project:
+        assert project.index.info().passages > 0
