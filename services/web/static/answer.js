@@ -1,6 +1,7 @@
 // One answer while it streams and when it is complete: stages, rewrite, text, sources.
 
 import { announce, el, seconds } from "./dom.js";
+import { feedback } from "./feedback.js";
 import { making, verdictList } from "./making.js";
 import { markedText, sourceList } from "./sources.js";
 
@@ -45,12 +46,14 @@ export function answer(heading, setting = "") {
     text(written) {
       text.replaceChildren(...markedText(written, [], (number) => el("span", { class: "mark" }, String(number))));
     },
-    finish(written, facts) {
+    /** `completion` is the answer's id, by which feedback names it. */
+    finish(written, facts, completion) {
       settle();
       const sources = sourceList(id, facts.passages, facts.citations);
       text.replaceChildren(...markedText(written, sources.cited, sources.mark));
       text.classList.toggle("refused", facts.refused);
-      rest.append(...[remark(facts), verdictList(facts.verdicts), making(facts)].filter(Boolean));
+      const said = feedback(heading.toLowerCase(), completion, facts);
+      rest.append(...[remark(facts), verdictList(facts.verdicts), making(facts), said.element].filter(Boolean));
       if (facts.rewrite !== facts.question) body.before(rewriteLine(facts.rewrite));
       element.append(sources.element);
       const count = sources.cited.length;

@@ -76,16 +76,18 @@ export function askView(root) {
   async function run({ name, place, body }, turn, signal) {
     let text = "";
     let facts = null;
+    let completion = "";
     try {
       const response = await call("v1/chat/completions", { method: "POST", json: body, signal });
-      for await (const { choices, lorag } of events(response, signal)) {
+      for await (const { id, choices, lorag } of events(response, signal)) {
+        completion = id;
         if (lorag?.stage) place.stage(lorag.stage);
         else if (lorag) facts = lorag;
         const piece = choices[0]?.delta.content;
         if (piece) place.text((text += piece));
       }
       if (!facts) throw new Error("The server ended the answer without its sources.");
-      place.finish(text, facts);
+      place.finish(text, facts, completion);
       turn.replies[name] = facts.answer || text;
     } catch (error) {
       if (signal.aborted) place.stop();

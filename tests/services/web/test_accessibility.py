@@ -65,6 +65,9 @@ def full(page: Any) -> None:
     for summary in turn.locator("summary").all():
         if summary.is_visible() and not summary.evaluate("element => element.parentElement.open"):
             summary.click()
+    for thumb in turn.get_by_role("button", name="Not right").all():
+        thumb.click()
+    turn.locator(".feedback-form").last.wait_for()
 
 
 def views(page: Any) -> Any:
