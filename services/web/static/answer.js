@@ -52,7 +52,7 @@ export function answer(heading, setting = "") {
       const sources = sourceList(id, facts.passages, facts.citations);
       text.replaceChildren(...markedText(written, sources.cited, sources.mark));
       text.classList.toggle("refused", facts.refused);
-      const said = feedback(heading.toLowerCase(), completion, facts);
+      const said = feedback(setting ? heading : "the answer", completion, facts);
       rest.append(...[remark(facts), verdictList(facts.verdicts), making(facts), said.element].filter(Boolean));
       if (facts.rewrite !== facts.question) body.before(rewriteLine(facts.rewrite));
       element.append(sources.element);

@@ -14,14 +14,14 @@ const REASONS = {
 };
 const REMARKS = { "": "No remark", wrong: "Wrong source", right: "Holds the answer" };
 
-/** The buttons below an answer, and the form that they open. `name` is that of the answer, `facts` are its details. */
+/** The buttons below an answer, and the form that they open. `name` tells the answer from others, `facts` are its details. */
 export function feedback(name, id, facts) {
   const prefix = `feedback-${id}`;
   const right = thumb("Right", "up");
   const wrong = thumb("Not right", "down");
   const more = button("Say what was wrong", open, { class: "quiet", hidden: true, "aria-controls": prefix });
   const state = el("span", { class: "soft small" });
-  const form = detailForm(prefix, facts, { send, cancel: close });
+  const form = detailForm(name, prefix, facts, { send, cancel: close });
   const problem = el("div");
   const row = el("div", { class: "feedback-row" }, el("span", { class: "soft small" }, "Was this right?"), right, wrong, more, state);
   const element = el("div", { class: "feedback", role: "group", "aria-label": `Feedback on ${name}` }, row, problem, form.element);
@@ -99,7 +99,7 @@ const thumb = (text, way) =>
   );
 
 /** What was wrong and what would have been right. `on` is `{send(said), cancel()}`; `said` holds what is filled in. */
-function detailForm(id, { passages, rewrite, question }, on) {
+function detailForm(name, id, { passages, rewrite, question }, on) {
   const reasons = Object.entries(REASONS).map(([value, text]) => ({ value, ...check(text) }));
   const answer = el("textarea", { id: `${id}-answer`, rows: 2, maxlength: 8000 });
   const absent = check("The documents do not say");
@@ -108,7 +108,7 @@ function detailForm(id, { passages, rewrite, question }, on) {
   const comment = el("textarea", { id: `${id}-comment`, rows: 2, maxlength: 4000 });
   const element = el(
     "form",
-    { class: "feedback-form", id, hidden: true, "aria-label": "What was wrong" },
+    { class: "feedback-form", id, hidden: true, "aria-label": `What was wrong with ${name}` },
     el("fieldset", {}, el("legend", {}, "What was wrong?"), el("div", { class: "checks" }, reasons.map((each) => each.element))),
     el("label", { for: answer.id }, "The right answer"),
     answer,

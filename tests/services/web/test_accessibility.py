@@ -175,8 +175,8 @@ def test_every_control_has_a_name_of_its_own(site: Live, open_page: OpenPage) ->
         ]
         assert nameless == [], view
     page.locator("nav a[href='#ask']").click()
-    page.get_by_role("group", name="Setting A").wait_for()
-    assert page.get_by_role("group", name="Setting A").get_by_role("combobox").count() == 4
+    page.get_by_role("group", name="Setting A", exact=True).wait_for()
+    assert page.get_by_role("group", name="Setting A", exact=True).get_by_role("combobox").count() == 4
     assert page.get_by_role("complementary", name="Adapters").get_by_role("switch", name="Compare two settings").is_checked()
     spoken = page.get_by_role("log", name="Announcements").inner_text()
     assert "Setting A: The porter keeps it 1 of the sources cited." in spoken

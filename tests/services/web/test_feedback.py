@@ -42,7 +42,7 @@ def test_the_form_says_what_was_wrong_and_what_would_have_been_right(site: Live,
     form.wait_for()
     assert is_focused(form.get_by_label("It is not correct"))
     form.get_by_label("It is not correct").check()
-    form.get_by_label("Something else").check()
+    form.get_by_label("Something else", exact=True).check()
     form.get_by_label("The right answer").fill("The deputy. 🗝️")
     form.get_by_label("Keys & doors").select_option("Wrong source")
     form.get_by_label("Ferry").select_option("Holds the answer")
@@ -104,7 +104,7 @@ def test_all_of_it_can_be_done_with_the_keyboard(site: Live, page: Any) -> None:
 def test_two_settings_have_feedback_of_their_own(site: Live, page: Any) -> None:
     page.get_by_label("Compare two settings").check()
     turn = ask(page, "Who keeps the key?")
-    for name, thumb in (("setting a", "Right"), ("setting b", "Not right")):
+    for name, thumb in (("Setting A", "Right"), ("Setting B", "Not right")):
         group = turn.get_by_role("group", name=f"Feedback on {name}")
         group.get_by_role("button", name=thumb, exact=True).click()
         group.get_by_text("Kept with this answer.").wait_for()
