@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lorag.assembly import SharedBase, open_base, open_registry, serving_retrieval
+from lorag.corpus import current_passages
 from lorag.pipeline.errors import DataError, InputError
 from lorag.pipeline.records import Role
 
@@ -130,8 +131,6 @@ def _state_folder(spec: MakingSpec) -> Path:
 def _prepare(settings: Settings, spec: MakingSpec) -> _Work:
     """Passages, groups, splits and spans: all that needs no model."""
     from lorag.pipeline.contracts.context import PassageText
-    from lorag.pipeline.retrieval.chunking import chunk
-    from lorag.pipeline.retrieval.loading import load_folder
     from lorag.training.data.making.corpus import Corpus
     from lorag.training.data.making.grouping import group_documents
     from lorag.training.data.making.human import HumanRows, read_human
@@ -141,9 +140,7 @@ def _prepare(settings: Settings, spec: MakingSpec) -> _Work:
     from lorag.training.data.rows import PassageRow
 
     making = MakingSettings(seed=spec.seed, per_passage=spec.per_passage)
-    sizes = {"max_chars": settings.chunking.max_chars, "min_chars": settings.chunking.min_chars}
-    cut = [passage for document in load_folder(settings.documents).documents for passage in chunk(document, **sizes)]
-    rows = [PassageRow(each.id, PassageText.of(each).title, each.text) for each in cut]
+    rows = [PassageRow(each.id, PassageText.of(each).title, each.text) for each in current_passages(settings, settings.project)]
     require_english_prose(rows)
     passages = {row.id: row for row in rows}
     human = read_human(spec.human, settings.judge.intents, passages) if spec.human else HumanRows()

@@ -20,6 +20,7 @@ from lorag.pipeline.errors import DataError, InputError, LoragError
 from lorag.pipeline.records import Role
 from lorag.pipeline.retrieval.embedder import HashingEmbedder
 from lorag.training.data.making.folder import Made
+from lorag.training.data.making.human import ROLES
 from lorag.training.data.rows import PassageRow
 from lorag.training.dataset import DataFolder
 from lorag.training.examples import rank_for, synthesize_examples
@@ -87,7 +88,7 @@ class Passages:
 def test_the_folder_is_one_that_training_and_evaluation_read(whole: Whole) -> None:
     result, data = whole.made, DataFolder(whole.folder, {})
     data.require()
-    for role in (Role.EMBEDDER, Role.SYNTHESIZER):
+    for role in ROLES:
         data.check_leaks(role)
         assert data.repeats(role) == ()
         for split in ("train", "dev", "test"):
@@ -109,7 +110,9 @@ def test_each_row_has_an_origin_and_each_dropped_question_a_reason(whole: Whole)
     data = DataFolder(out, {})
     rows = [("synthesizer", row.id) for split in ("train", "dev", "test") for row in data.questions(split)]
     rows += [("embedder", row.query_id) for split in ("train", "dev", "test") for row in data.embed_rows(split)]
-    assert sorted(rows) == sorted(key for key in origins if key[0] in ("synthesizer", "embedder"))
+    rows += [("rewriter", row.id) for split in ("train", "dev", "test") for row in data.rewrites(split)]
+    rows += [("judge", row.id) for split in ("train", "dev", "test") for row in data.judgments(split)]
+    assert sorted(rows) == sorted(origins)
     dropped = Counter(line["filter"] for line in lines(out / "rejected.jsonl"))
     steps = {step.filter.value: step.dropped for step in result.questions.funnel.steps if step.dropped}
     assert dropped == steps

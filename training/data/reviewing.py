@@ -215,6 +215,7 @@ def _twins(folder: Path) -> dict[str, str]:
         fields: Mapping[str, Any] = line.fields
         if len(fields["of"]) == 1 and fields["split"] == TEST:
             source = fields["of"][0]
-            by_source[source["question"], source["passage"], source["start"]][fields["role"]] = fields["id"]
+            # Of several rows the first is the question itself; later ones are changed from it.
+            by_source[source["question"], source["passage"], source["start"]].setdefault(fields["role"], fields["id"])
     pairs = (roles for roles in by_source.values() if {Role.SYNTHESIZER.value, Role.EMBEDDER.value} <= roles.keys())
     return {each[Role.SYNTHESIZER.value]: each[Role.EMBEDDER.value] for each in pairs}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lorag.training.data.making.conversations import rewriter_rows
 from lorag.training.data.making.corpus import Corpus
 from lorag.training.data.making.embedder_rows import embedder_rows
+from lorag.training.data.making.judge_rows import judge_rows
 from lorag.training.data.making.questions import Tools
 from lorag.training.data.making.records import Accepted, MadeRow
 from lorag.training.data.making.settings import MakingSettings
@@ -13,8 +15,10 @@ from lorag.training.data.making.synthesizer_rows import synthesizer_rows
 
 
 def make_rows(accepted: Sequence[Accepted], corpus: Corpus, tools: Tools, settings: MakingSettings) -> list[MadeRow]:
-    """The rows of embedder and synthesizer."""
+    """The rows of embedder, synthesizer, rewriter and judge."""
     return [
         *embedder_rows(accepted, corpus, settings.negatives),
         *synthesizer_rows(accepted, corpus, tools.search, tools.voters.judge, settings.unanswerable),
+        *rewriter_rows(accepted, corpus, tools.search, tools.writer),
+        *judge_rows(accepted, corpus),
     ]

@@ -8,7 +8,6 @@ question goes through the whole search, so those are swapped ones.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from lorag.training.data.making.filters import sentence_of
 from lorag.training.data.making.records import Accepted, SpanKind, digest, draw
 from lorag.training.data.making.round_trip import DEPTH, CorpusSearch
 from lorag.training.data.making.spans import find_spans
+from lorag.training.data.making.swaps import VALUES, form
 from lorag.training.data.making.words import content_words, share_in
 from lorag.training.data.making.writing import units
 from lorag.training.data.rows import PassageRow
@@ -51,7 +51,6 @@ class Unanswerable:
         return f"{self.source.candidate.id}-{self.kind.value}"
 
 
-_SWAPPED_KINDS = frozenset({SpanKind.NAME, SpanKind.CODE, SpanKind.QUANTITY, SpanKind.DATE, SpanKind.TIME, SpanKind.MONEY})
 _LEAST_LEFT = 8
 """Words that a passage must have left after its answer's sentence is cut out."""
 _SAME_REST = 0.6
@@ -108,7 +107,7 @@ def _values(corpus: Corpus) -> dict[tuple[str, SpanKind], list[str]]:
     found: dict[tuple[str, SpanKind], dict[str, None]] = defaultdict(dict)
     for passage in corpus.passages.values():
         for span in find_spans(passage):
-            if span.kind in _SWAPPED_KINDS:
+            if span.kind in VALUES:
                 found[corpus.grouping.split_of(passage.id), span.kind][span.text] = None
     return {key: sorted(values) for key, values in found.items()}
 
@@ -121,19 +120,13 @@ def _swap(each: Accepted, corpus: Corpus, values: Mapping[tuple[str, SpanKind], 
         same = [
             value
             for value in values.get((corpus.split_of(each), span.kind), ())
-            if _form(value) == _form(span.text) and value not in shown and value not in question
+            if form(span.kind, value) == form(span.kind, span.text) and value not in shown and value not in question
         ]
-        if span.kind in _SWAPPED_KINDS and same:
+        if span.kind in VALUES and same:
             new = same[int(draw("swap", each.candidate.id) * len(same))]
             before, after = question[: span.start], question[span.end :]
             return _Swap(f"{before}{new}{after}", new, f"{before} {after}")
     return None
-
-
-def _form(value: str) -> tuple[int, str]:
-    """The number of words, and the words of a figure's unit: 5 kg is swapped with 7 kg, not with 7 km."""
-    words = value.split()
-    return len(words), " ".join(re.sub(r"[\d.,:+-]+", "", word) for word in words if any(map(str.isdigit, value)))
 
 
 def _may_answer(passage: PassageRow, each: Accepted, swap: _Swap) -> bool:

@@ -39,6 +39,8 @@ class Script:
         prompt = request.messages[-1].content
         if request.stage == "questioner":
             return self._ask(prompt)
+        if request.stage == "follow-up":
+            return "And the mass?" if "mass" in prompt.rpartition("Question:")[2] else "Answer: none"
         return self._read(prompt)
 
     def _ask(self, prompt: str) -> str:
