@@ -359,6 +359,7 @@ class Project:
         *,
         not_worse: float | None = None,
         data: str | Path | None = None,
+        accept_made: bool = False,
         on_progress: Progress | None = None,
         on_documents: Documents | None = None,
         on_card: Callable[[DecisionCard], None] | None = None,
@@ -366,14 +367,14 @@ class Project:
         """Let a version serve if its evidence allows it. `not_worse` is the margin it may be worse than what serves by.
 
         If the folder `data` has a sealed part, the version is measured there once, with the callbacks of `evaluate_adapter`, and
-        that decides; `on_card` gets the card of that decision, before a refusal is raised. Raises AdapterError, DataError, and
-        ConfigError if lorag.yaml names another version than `production`.
+        that decides; `on_card` gets the card of that decision, before a refusal is raised. With `accept_made` made rows will do.
+        Raises AdapterError, DataError, and ConfigError if lorag.yaml names another version than `production`.
         """
         wanted, sealed = as_role(role), None
         if data is not None:
             self.parts.release_models()
             sealed = SealedTest(Path(data), on_progress, on_documents, on_card)
-        switch = promote_version(self.settings, wanted, version, not_worse, self._store_of(wanted), sealed)
+        switch = promote_version(self.settings, wanted, version, not_worse, self._store_of(wanted), sealed, accept_made)
         return self._switched(switch)
 
     def rollback(self, role: Role | str) -> Switch:

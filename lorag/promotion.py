@@ -87,9 +87,10 @@ def promote_version(
     not_worse: float | None = None,
     store: VectorStore | None = None,
     sealed: SealedTest | None = None,
+    accept_made: bool = False,
 ) -> Switch:
     """Let a version serve if its evidence shows that it is better than what serves now, or not worse by `not_worse`, that it is
-    better than the bare base and the floors, and that it loses no guard.
+    better than the bare base and the floors, and that it loses no guard. With `accept_made` the evidence may be on made rows.
 
     With the data folder of a `sealed` part, a version that passes on the test split is measured there too, once, and what that
     says decides, then and later. `store` is the project's, if it is open. Raises ConfigError, AdapterError, StoreError, and
@@ -98,7 +99,7 @@ def promote_version(
     require_production(settings, role)
     if sealed is not None:
         _open_sealed(settings, role, version, not_worse, sealed)
-    promotion = open_registry(settings).promote(role, version, not_worse=not_worse)
+    promotion = open_registry(settings).promote(role, version, not_worse=not_worse, accept_made=accept_made)
     return replace(_switch(settings, role, store), claim=promotion.claim, margin=promotion.margin)
 
 

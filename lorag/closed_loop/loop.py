@@ -202,10 +202,10 @@ class Loop:
             return
         registry.attach_evidence(role, version, claims)
         try:
-            registry.admitted(role, version)
+            registry.admitted(role, version, accept_made=self._spec.accept_made)
             if role is Role.EMBEDDER:
                 self._fill_index(registry.resolve(role, version))
-            self._project.promote(role, version)
+            self._project.promote(role, version, accept_made=self._spec.accept_made)
             outcome = PROMOTED
         except AdapterError as error:
             outcome = str(error)

@@ -42,15 +42,18 @@ def require_evidence(
     not_worse: float | None,
     margins: Mapping[str, float] = NO_MARGINS,
     kind: EvidenceKind | None = None,
+    *,
+    accept_made: bool = False,
 ) -> Evidence:
     """The claim by which the adapter may replace what `serves`: better than it, or not worse by more than `not_worse`.
 
     It must be better than the bare base and the floors in any case, and lose no guard. `margins` are those of guards, by name.
-    Claims of one `kind` decide: of the sealed part if there are any, else of the test split. Raises AdapterError if the card
-    lacks a claim, or if its claims do not allow it.
+    Claims of one `kind` decide: of the sealed part if there are any, else of the test split. With `accept_made` made rows decide
+    too, if no others were measured: the user's own word. Raises AdapterError if the card lacks a claim, or if its claims do not
+    allow it.
     """
     require_margin(not_worse)
-    claim = deciding_claim(card, serves, kind)
+    claim = deciding_claim(card, serves, kind, accept_made=accept_made)
     require_better(card, claim, not_worse or 0.0)
     others = _others(card, claim, serves)
     for each in (claim, *others):
@@ -85,9 +88,12 @@ def require_starter_evidence(card: AdapterCard) -> Evidence:
     return claim
 
 
-def deciding_claim(card: AdapterCard, serves: Against, kind: EvidenceKind | None = None) -> Evidence:
+def deciding_claim(
+    card: AdapterCard, serves: Against, kind: EvidenceKind | None = None, *, accept_made: bool = False
+) -> Evidence:
     """The claim that decides whether the adapter may replace what `serves`: the newest one against that, by the role's leading
-    metric, on held-out rows that were not made. What the sealed part said of it, the test split does not undo.
+    metric, on held-out rows that were not made, or else, with `accept_made`, on made ones. What the sealed part said of it, the
+    test split does not undo.
 
     Raises AdapterError with the command to run if there is none.
     """
@@ -100,6 +106,8 @@ def deciding_claim(card: AdapterCard, serves: Against, kind: EvidenceKind | None
     held_out = [each for each in card.evidence if each.kind is kind and each.metric == leading]
     against = [each for each in held_out if each.against.key == serves.key]
     found = next((each for each in against if each.data.origin is not DataOrigin.MADE), None)
+    if found is None and accept_made:
+        found = next(iter(against), None)
     if found is not None:
         return found
     run = _command(card)

@@ -193,26 +193,35 @@ class Registry:
             return BARE_BASE
         return Against(version.id, self.show(version.role, version.id).identity.weights_digest)
 
-    def promote(self, role: Role, name: str, *, not_worse: float | None = None) -> Promotion:
+    def promote(self, role: Role, name: str, *, not_worse: float | None = None, accept_made: bool = False) -> Promotion:
         """Make a version, or an alias's version, `production`; the old one becomes `previous`.
 
         Its card must claim that it is better than what serves now, the bare base, and the floors, and that it loses no guard
-        (`gate`). The claims are on held-out rows that were not made, by the role's leading metric. With `not_worse` it may be
-        worse than what serves by this much, in the metric's units. Raises AdapterError with the reason of a refusal; nothing is
-        then changed.
+        (`gate`). The claims are on held-out rows that were not made, by the role's leading metric; with `accept_made` made rows
+        will do if there are no others, which is the user's own word. With `not_worse` it may be worse than what serves by this
+        much, in the metric's units. Raises AdapterError with the reason of a refusal; nothing is then changed.
         """
         home = self._home(role)
         with self._disk(f"promoting a {role.value} adapter"):
-            version = self.admitted(role, name, not_worse=not_worse)
+            version = self.admitted(role, name, not_worse=not_worse, accept_made=accept_made)
             with locked(home):
                 aliases, claim = self._aliases(role), None
                 if aliases.production != version.id:
-                    claim = self._claim(role, version, not_worse)  # the serving version may have changed since the check above
+                    # What serves may have changed since the check above.
+                    claim = self._claim(role, version, not_worse, accept_made=accept_made)
                     candidate = None if aliases.candidate == version.id else aliases.candidate
                     self._set_aliases(home, _Aliases(candidate, version.id, aliases.production))
         return Promotion(self.resolve(role, version.id), claim, not_worse)
 
-    def admitted(self, role: Role, name: str, *, not_worse: float | None = None, kind: EvidenceKind | None = None) -> Version:
+    def admitted(
+        self,
+        role: Role,
+        name: str,
+        *,
+        not_worse: float | None = None,
+        kind: EvidenceKind | None = None,
+        accept_made: bool = False,
+    ) -> Version:
         """The version, if its files are intact and its evidence allows to `promote` it, or it serves already.
 
         Only claims of `kind` are asked if it is given. Raises AdapterError with the reason.
@@ -220,13 +229,21 @@ class Registry:
         require_margin(not_worse)
         version = self.resolve(role, name)
         if PRODUCTION not in version.aliases:
-            self._claim(role, version, not_worse, kind)
+            self._claim(role, version, not_worse, kind, accept_made=accept_made)
         check_version(version.folder, self.show(role, version.id))
         return version
 
-    def _claim(self, role: Role, version: Version, not_worse: float | None, kind: EvidenceKind | None = None) -> Evidence:
+    def _claim(
+        self,
+        role: Role,
+        version: Version,
+        not_worse: float | None,
+        kind: EvidenceKind | None = None,
+        *,
+        accept_made: bool = False,
+    ) -> Evidence:
         serves = self.as_reference(self.serving(role))
-        return require_evidence(self.show(role, version.id), serves, not_worse, self.margins, kind)
+        return require_evidence(self.show(role, version.id), serves, not_worse, self.margins, kind, accept_made=accept_made)
 
     def promote_starter(self, role: Role, name: str) -> Promotion:
         """Make a bundled version `production` by the claim that it came with, if nothing is. Raises AdapterError."""

@@ -47,6 +47,12 @@ def tune(
     from_scratch: Annotated[
         bool, typer.Option("--from-scratch", help="Train from the bare base, not on from the adapters that serve.")
     ] = False,
+    accept_made: Annotated[
+        bool,
+        typer.Option(
+            "--accept-synthetic", help="Let an adapter serve also if only made rows, that nobody has read, speak for it."
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show rows and time of each stage; train and write nothing.")
     ] = False,
@@ -65,6 +71,7 @@ def tune(
         data="" if data is None else str(data),
         minutes=minutes,
         roles=tuple(role for role in ORDER if not wanted or role in wanted),
+        accept_made=accept_made,
         from_starters=not from_scratch,
     )
     with lorag.open(project) as opened:

@@ -12,6 +12,7 @@ from lorag.pipeline.adapters.evidence import (
     BARE_BASE,
     NO_OPS,
     Against,
+    DataOrigin,
     Evidence,
     EvidenceKind,
     floor_reference,
@@ -208,3 +209,21 @@ def test_guards_without_a_claim_are_named() -> None:
     )
     assert unmeasured(Role.EMBEDDER, [guard("Recall@5", 0.1)], SERVES.key) == ()
     assert "latency" in unmeasured(Role.SYNTHESIZER, [], SERVES.key) and "latency" not in unmeasured(Role.SYNTHESIZER, [], "")
+
+
+def on_made_rows(claims: tuple[Evidence, ...]) -> tuple[Evidence, ...]:
+    made = dataclasses.replace(claims[0].data, name="made test rows", digest="77", origin=DataOrigin.MADE)
+    return tuple(dataclasses.replace(each, data=made) for each in claims)
+
+
+def test_made_rows_promote_by_the_users_own_word_alone() -> None:
+    made = on_made_rows(tuple(measurement(Role.JUDGE, SERVES)))
+    assert "on made rows only, which promote nothing" in refusal(card(Role.JUDGE, *made))
+    assert require_evidence(card(Role.JUDGE, *made), SERVES, None, accept_made=True) == made[0]
+
+
+def test_rows_that_people_wrote_decide_before_made_ones() -> None:
+    """The newest claims come first; made ones do not undo what people's rows say."""
+    worse = tuple(dataclasses.replace(each, difference=-0.2, low=-0.3, high=-0.1) for each in measurement(Role.JUDGE, SERVES))
+    made = on_made_rows(tuple(measurement(Role.JUDGE, SERVES)))
+    assert "differs by -0.200" in refusal(card(Role.JUDGE, *made, *worse), accept_made=True)

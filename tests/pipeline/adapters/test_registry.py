@@ -255,8 +255,8 @@ def test_what_serves_is_asked_for_when_the_aliases_change(
     speak_for(registry, REWRITER, third.id)
     admitted = Registry.admitted
 
-    def late(self: Registry, role: Role, name: str, *, not_worse: float | None = None) -> Version:
-        found = admitted(self, role, name, not_worse=not_worse)
+    def late(self: Registry, role: Role, name: str, **terms: Any) -> Version:
+        found = admitted(self, role, name, **terms)
         monkeypatch.setattr(Registry, "admitted", admitted)
         Registry(self.folder).promote(role, second.id)
         return found
