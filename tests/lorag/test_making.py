@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import lorag
+from lorag.evaluating.testset import Sizes, read_tests, roles_tested
 from lorag.making import MakingSpec, Models, make_rows, plan_making
 from lorag.pipeline.adapters.evidence import DataOrigin
 from lorag.pipeline.config import Settings
@@ -21,9 +22,10 @@ from lorag.pipeline.records import Role
 from lorag.pipeline.retrieval.embedder import HashingEmbedder
 from lorag.training.data.making.folder import Made
 from lorag.training.data.making.human import ROLES
+from lorag.training.data.negatives import Negatives, make_pairs
 from lorag.training.data.rows import PassageRow
-from lorag.training.dataset import DataFolder
-from lorag.training.examples import rank_for, synthesize_examples
+from lorag.training.dataset import DataFolder, judge_schemas
+from lorag.training.examples import judge_examples, rank_for, rewrite_examples, synthesize_examples
 from tests.training.data.making.corpus_of_tanks import documents, scripted
 
 
@@ -102,6 +104,17 @@ def test_the_folder_is_one_that_training_and_evaluation_read(whole: Whole) -> No
     assert sorted(row.query_id for row in embeds) == sorted(row.id for row in answered)
     held_out = {name for split in ("dev", "test") for row in data.embed_rows(split) for name in row.positive_ids}
     assert not held_out & {name for row in data.embed_rows("train") for name in row.negative_ids}
+
+
+def test_training_and_evaluation_take_all_roles(whole: Whole) -> None:
+    data = DataFolder(whole.folder, {})
+    tests = read_tests(data, Sizes())
+    assert {role for role in ROLES if role in roles_tested(tests)} == set(ROLES)
+    assert len(rewrite_examples(data.rewrites("train"))) > 5
+    assert {row.task for row in data.judgments("train")} == {"relevance", "answerability", "support"}
+    assert len(judge_examples(data.judgments("train"), judge_schemas({}))) > 100
+    pairs = make_pairs(data.embed_rows("train"), list(data.training_passages().values()), Negatives.RANDOM, 2)
+    assert len(pairs) >= len(data.embed_rows("train"))
 
 
 def test_each_row_has_an_origin_and_each_dropped_question_a_reason(whole: Whole) -> None:
