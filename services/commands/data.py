@@ -82,7 +82,7 @@ def show_import(report: ImportReport, folder: Path) -> None:
     for split, held in report.rows.items():
         rows.add_row(cell(split), *(str(held.get(role, 0)) for role in roles))
     out().print(rows)
-    show(f"{report.documents} documents, {report.passages} passages.")
+    show(f"{report.documents} documents, {report.passages} passages." if report.documents else f"{report.passages} passages.")
     for reason, number in sorted(report.left_out.items(), key=lambda item: -item[1]):
         show(f"left out: {number}, {reason}")
     if (folder / INTENTS).is_file():

@@ -12,12 +12,13 @@ with the reason. Pure text; knows no file and no model.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lorag.pipeline.adapters.evidence import DataOrigin
 from lorag.pipeline.contracts.citations import cited_numbers, without_marks
 from lorag.pipeline.contracts.context import one_line, parse_turn
 from lorag.pipeline.contracts.judge import ANSWERABILITY, JudgeInputs
+from lorag.pipeline.contracts.refusals import declines
 from lorag.pipeline.feedback.records import AnswerTrace, Feedback, Opinion, Rating
 from lorag.pipeline.records import Speaker, Turn
 from lorag.pipeline.retrieval.bm25 import Bm25Encoder
@@ -138,7 +139,7 @@ class _Rows:
 
     @classmethod
     def of(cls, feedback: Feedback, corpus: _Corpus, group: str) -> _Rows:
-        trace, opinion, made = feedback.trace, feedback.opinion, cls()
+        trace, opinion, made = feedback.trace, _plainly(feedback.opinion), cls()
         named = (*opinion.right_passages, *opinion.wrong_passages)
         if not (opinion.answer or opinion.question or named or opinion.not_in_documents):
             made.left_out.append(LeftOut(trace.id, NO_WORDS))
@@ -206,6 +207,13 @@ class _Rows:
             inputs = JudgeInputs(question=_query(trace, opinion), passages=texts)
             row = JudgeRow(trace.id, ANSWERABILITY.task, inputs, label, shown, group, DataOrigin.FEEDBACK)
             self.judgments.append(row)
+
+
+def _plainly(opinion: Opinion) -> Opinion:
+    """A right answer that declines, such as "The documents do not say", means that they do not say."""
+    if opinion.answer and not opinion.right_passages and declines(opinion.answer):
+        return replace(opinion, answer="", not_in_documents=True)
+    return opinion
 
 
 def _gold(trace: AnswerTrace, opinion: Opinion, corpus: _Corpus) -> tuple[tuple[str, ...], str]:

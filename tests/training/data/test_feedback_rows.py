@@ -135,6 +135,12 @@ def test_not_in_the_documents_is_an_unanswerable_question_and_a_judgment() -> No
     assert source.embeds == ()
 
 
+def test_a_right_answer_that_declines_is_an_unanswerable_question() -> None:
+    source = one(Opinion(DOWN, answer="The documents do not say."))
+    assert [(row.answerable, row.answers) for row in source.questions] == [(False, ())]
+    assert one(Opinion(DOWN, answer="The documents do not say when, but it is in room 4. [1]")).questions[0].answerable
+
+
 def test_an_answer_in_the_passages_that_were_shown_makes_them_answerable() -> None:
     (judged,) = one(Opinion(DOWN, answer="In room 4.")).judgments
     assert (judged.label, judged.inputs.question) == ("answerable", "Who keeps the key?")
