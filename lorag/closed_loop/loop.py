@@ -13,9 +13,10 @@ from pathlib import Path
 
 from lorag.closed_loop.budget import EVALUATE, INDEX, rows_within, share_of, sizes_within
 from lorag.closed_loop.dev import ndcg_on_dev
+from lorag.closed_loop.harm import harms_answers
 from lorag.closed_loop.plan import require_roles, rows_folder, training_spec
 from lorag.closed_loop.rows import made_rows, timed
-from lorag.closed_loop.state import LoopRun, LoopSpec, open_run
+from lorag.closed_loop.state import ORDER, LoopRun, LoopSpec, open_run
 from lorag.evaluating.evaluation import Evaluation, evaluate
 from lorag.evaluating.report import build_report
 from lorag.evaluating.testset import Sizes
@@ -34,6 +35,7 @@ from lorag.watching import ProgressListener, duration
 
 REPORTS = Path(".lorag/reports")
 PROMOTED = "promoted"
+HARM = "answers with the tuned embedder"
 PROBES = 4
 """Dev questions that are answered to see how long an answer takes here."""
 
@@ -56,7 +58,7 @@ class Loop:
         self._project, self._run, self._data, self._progress = project, run, data, progress
         self._settings, self._spec = project.settings, run.state.spec
         self._roles = tuple(role for role in self._spec.roles if data.has("train", role))
-        self._pace = 1.0  # how much longer trainings took than estimated
+        self._pace, self._estimate = 1.0, 0.0  # how much longer the last training took than estimated, and its estimate
 
     def finish(self) -> LoopResult:
         """Do what is left. Raises what the stages raise; a later run goes on from there."""
@@ -99,7 +101,10 @@ class Loop:
         )
         self._progress.begin(stage)
         with timed(self._run, stage):
+            started = time.monotonic()
             version = train_adapter(settings, registry, spec, folder, resume=True, callbacks=callbacks)
+        if self._estimate:
+            self._pace = (time.monotonic() - started) / self._estimate
         self._run.update(versions={stage: version.id})
         card = registry.show(role, version.id)
         self._progress.notice(f"trained the {stage} ({card.data.rows} rows, {duration(card.training.seconds)}): {version.id}")
@@ -124,7 +129,10 @@ class Loop:
         plan = plan_adapter(self._as_tuned(), self._project.registry, spec)
         left = [each.value for each in self._roles if each.value not in self._run.state.versions]
         within = self._share(role.value, [*left, EVALUATE, INDEX])
-        return rows_within(within, plan.seconds * self._pace, len(self._data.rows("train", role)))
+        rows = len(self._data.rows("train", role))
+        fitting = rows_within(within, plan.seconds * self._pace, rows)
+        self._estimate = plan.seconds * (fitting or rows) / rows
+        return fitting
 
     def _choose_encoder(self) -> None:
         """Let the later stages see the passages that the tuned embedder finds, unless it finds less on dev questions."""
@@ -202,15 +210,33 @@ class Loop:
             return
         registry.attach_evidence(role, version, claims)
         try:
-            registry.admitted(role, version, accept_made=self._spec.accept_made)
+            found = registry.admitted(role, version, accept_made=self._spec.accept_made)
             if role is Role.EMBEDDER:
-                self._fill_index(registry.resolve(role, version))
+                self._require_unharmed(found)
+                self._fill_index(found)
             self._project.promote(role, version, accept_made=self._spec.accept_made)
             outcome = PROMOTED
         except AdapterError as error:
             outcome = str(error)
         self._run.update(outcomes={role.value: outcome})
         self._progress.notice(f"{role.value} {version}: {outcome}")
+
+    def _require_unharmed(self, embedder: Version) -> None:
+        """Raises AdapterError if answers get worse by what it finds."""
+        registry = self._project.registry
+        serving = {role: each for role in ORDER if (each := registry.serving(role)) is not None}
+        self._progress.begin(HARM)
+        with timed(self._run, EVALUATE):
+            lost = harms_answers(
+                self._settings,
+                self._data,
+                self._sizes(),
+                serving,
+                embedder,
+                lambda name, done, total: self._progress.update(HARM, done, total, name),
+            )
+        if lost:
+            raise AdapterError(f"embedder {embedder.id} is held: {'; '.join(lost)}")
 
     def _fill_index(self, version: Version) -> None:
         """Fill a collection with the tuned embedder, beside the one that serves, which goes on serving meanwhile."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,12 +18,15 @@ import lorag.closed_loop.rows
 import lorag.pipeline.adapters.registry
 import lorag.training.run
 from lorag.closed_loop.budget import SHARES, rows_within, share_of, sizes_within
+from lorag.closed_loop.harm import losses
 from lorag.closed_loop.loop import PROMOTED, LoopResult, tune
 from lorag.closed_loop.state import LOOPS, ORDER, LoopSpec, open_run
 from lorag.making import Models, make_rows
 from lorag.pipeline.adapters.registry import Version
 from lorag.pipeline.errors import DataError, InputError
-from lorag.pipeline.records import Role
+from lorag.pipeline.evaluation.ablation import Configuration, Measured
+from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable
+from lorag.pipeline.records import Outcome, Role
 from lorag.pipeline.retrieval.embedder import HashingEmbedder
 from lorag.watching import SilentListener
 from tests.lorag.tiny_domain import lay_example, tiny_recipe
@@ -202,3 +205,19 @@ def test_from_documents_alone_rows_are_made_once_and_promote_nothing(handbook: P
     assert (rows / "train" / "embedder.jsonl").stat().st_mtime_ns == written
     with lorag.open(handbook) as project:
         assert project.index.info().passages > 0
+
+
+def answered(scores: Sequence[float]) -> Measured:
+    items = tuple(ItemScores(str(n), str(n), Outcome.OK, {"F1": value}) for n, value in enumerate(scores))
+    empty = ScoreTable(())
+    return Measured(Configuration("x", frozenset()), empty, empty, ScoreTable(items), (), {})
+
+
+def test_an_embedder_is_held_if_answers_are_shown_to_fall() -> None:
+    before = answered([0.8, 0.7, 0.9, 0.6, 0.8, 0.7, 0.9, 0.8, 0.7, 0.6])
+    after = answered([0.6, 0.6, 0.7, 0.5, 0.5, 0.6, 0.7, 0.7, 0.5, 0.5])
+    (line,) = losses(before, after)
+    assert line.startswith("F1 of the answers falls from 0.750 to 0.590, -0.160 (")
+    assert losses(after, before) == losses(before, before) == ()
+    slightly = answered([value - 0.01 for value in (0.8, 0.7, 0.9, 0.6, 0.8, 0.7, 0.9, 0.8, 0.7, 0.6)])
+    assert losses(before, slightly) == ()
