@@ -107,8 +107,12 @@ def make_rows(settings: Settings, spec: MakingSpec, on_progress: Progress | None
         work = _resumed(work, spec, state, base.engine)
         with _journalled(base.engine, state, spec, name) as engine:
             retrieval = _retrieval(settings, models)
-            made = _made(work, replace(base, engine=engine), writer, name, retrieval, on_progress)
-    write_made(made, spec.out, settings.judge.intents)
+            try:
+                made = _made(work, replace(base, engine=engine), writer, name, retrieval, on_progress)
+                write_made(made, spec.out, settings.judge.intents)
+            except DataError:  # going on would end in the same
+                shutil.rmtree(state)
+                raise
     shutil.rmtree(state)
     return made
 

@@ -259,3 +259,4 @@ def test_documents_that_nothing_can_be_made_of_are_refused(texts: dict[str, str]
 def test_questions_that_all_fail_are_said_with_the_worst_filter(settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="none of .* passed the filters: “form” alone dropped"):
         made(settings, tmp_path / "rows", ScriptedEngine(lambda request: "what does this passage say here?"))
+    assert list(tmp_path.iterdir()) == []
