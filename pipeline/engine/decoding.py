@@ -235,16 +235,22 @@ class RunningBatch(Generic[Key]):
         return self._batch.width if self._batch is not None else 0
 
     def join(self, rows: Mapping[Key, Row]) -> dict[Key, int]:
-        """Prefill `rows` and return their first tokens. Rows that these do not end join the batch."""
+        """Prefill `rows` and return their first tokens. Rows that these do not end join the batch.
+
+        Equal prompts, such as several samples of one, are read once.
+        """
         import torch
 
         running = [_RunningRow(key, row, torch.Generator().manual_seed(row.sampling.seed)) for key, row in rows.items()]
-        batch = Batch(self._session, [(row.ids, row.adapter) for row in rows.values()], self._pad_id, self._device)
-        tokens = _advance(running, batch.prefill())
+        prompts = list(dict.fromkeys((row.ids, row.adapter) for row in rows.values()))
+        places = [prompts.index((row.ids, row.adapter)) for row in rows.values()]
+        batch = Batch(self._session, prompts, self._pad_id, self._device)
+        tokens = _advance(running, batch.prefill()[places])
         unfinished = self._unfinished(running)
         if unfinished:
-            if len(unfinished) < len(running):
-                batch.keep(unfinished)
+            chosen = [places[n] for n in unfinished]
+            if chosen != list(range(len(prompts))):
+                batch.keep(chosen)
             if self._batch is None:
                 self._batch = batch
             else:

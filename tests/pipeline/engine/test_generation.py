@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lorag.pipeline.engine.bases import Base
+from lorag.pipeline.engine.decoding import Batch
 from lorag.pipeline.engine.local import LocalEngine
 from lorag.pipeline.engine.protocol import ChoiceRequest, Completion, Finish, Generation, Sampling
 from lorag.pipeline.errors import AdapterError, EngineError, PromptTooLong
@@ -87,6 +89,22 @@ def test_a_batch_of_one_adapter_equals_each_alone(
 ) -> None:
     requests = [ask(text, name) for text in TEXTS]
     assert engine.generate(requests) == [alone[request] for request in requests]
+
+
+def test_samples_of_one_prompt_equal_each_alone_and_the_prompt_is_read_once(
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def samples(text: str, name: str | None) -> list[Generation]:
+        return [replace(ask(text, name, 4 + 3 * seed), sampling=Sampling(2.0, 1.0, seed)) for seed in range(3)]
+
+    requests = [*samples(TEXTS[0], "ada"), *samples(TEXTS[0], "bob"), *samples(TEXTS[2], None)]
+    each = [engine.generate([request])[0] for request in requests]
+    assert len({completion.text for completion in each}) > 4
+    read: list[int] = []
+    prefill = Batch.prefill
+    monkeypatch.setattr(Batch, "prefill", lambda batch: (read.append(len(batch._prompts)), prefill(batch))[1])
+    assert engine.generate(requests) == each
+    assert sum(read) in (3, 4)  # batches are of eight rows, so the ninth may read its prompt again
 
 
 @pytest.mark.parametrize("order", [1, -1])
