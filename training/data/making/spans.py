@@ -7,7 +7,7 @@ list items, reasons, and whole sentences. English rules; no model.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 
 from lorag.pipeline.evaluation.times import DAY, HALF_DAY, MONTH, MONTHS, TIME, WEEKDAYS, YEAR
 from lorag.pipeline.evaluation.units import SIGNS, UNIT
@@ -36,7 +36,8 @@ _DATE = re.compile(
 )
 _TIME = re.compile(rf"{_START}(?:{TIME}{HALF_DAY}|(?:[01]?\d|2[0-4]):[0-5]\d)(?![\w:])", re.I)
 _CODE = re.compile(r"(?<![\w/.,-])(?=[\w/.-]*\d)(?=[\w/.-]*[A-Z])[A-Z0-9]\w*(?:[-/.]\w+)*(?![\w-])")
-_NAME = re.compile(r"(?<![\w'’-])[A-Z][\w'’-]*[a-z](?:\s+(?:(?:of|the|and|de|van|von|&)\s+){0,2}[A-Z][\w'’-]*)*")
+_NAME = re.compile(r"(?<![\w'’-])[A-Z][\w'’-]*[a-z](?: +(?:(?:of|the|and|de|van|von|&) +){0,2}[A-Z][\w'’-]*)*")
+_SMALL = re.compile(r"\b[a-z][a-z'’-]*\b")
 _NO_NAMES = frozenset({*MONTHS, *(day.capitalize() for day in WEEKDAYS)})
 _POSSESSIVE = re.compile(r"['’]s?$")
 _KEY = re.compile(r"^[ \t]*(?:[-*+•][ \t]+)?\**([A-Z][\w /()'’-]{1,40})\**:\**[ \t]+(?P<value>[^\n]+)$", re.M)
@@ -64,16 +65,20 @@ def _dates(text: str) -> Found:
         yield _without_stop(text, *match.span())
 
 
-def _names(text: str) -> Found:
-    """Runs of words with a capital, without the first word of a sentence."""
+def _names(text: str, small: Set[str] = frozenset()) -> Found:
+    """Runs of words with a capital, without the first word of a sentence unless it is never written small.
+
+    A single word that is written small elsewhere is no name.
+    """
     opening = {start for start, _ in sentences(text)}
     for match in _NAME.finditer(text):
         start, end = match.span()
         if start in opening or not text[:start].rstrip(' "“‘(*_|').endswith(tuple("abcdefghijklmnopqrstuvwxyz0123456789,;-–")):
-            rest = text[start:end].partition(" ")
-            start += len(rest[0]) + 1
+            first, _, rest = text[start:end].partition(" ")
+            if not rest or not small or first.lower() in small:
+                start += len(first) + 1
         name = _POSSESSIVE.sub("", text[start:end])
-        if len(name) > 3 and name[:1].isupper() and name not in _NO_NAMES:
+        if len(name) > 3 and name[:1].isupper() and name not in _NO_NAMES and name.lower() not in small:
             yield start, start + len(name)
 
 
@@ -160,23 +165,29 @@ RULES: Sequence[tuple[SpanKind, Callable[[str], Found]]] = (
 _WHOLE = {SpanKind.SENTENCE, SpanKind.ITEM, SpanKind.REASON}
 
 
-def find_spans(passage: PassageRow) -> tuple[Span, ...]:
-    """All spans of a passage, by their place."""
+def small_words(passages: Iterable[PassageRow]) -> frozenset[str]:
+    """The words that the passages write small somewhere: “Loft” is no name beside a “loft”."""
+    return frozenset(word for passage in passages for word in _SMALL.findall(passage.text))
+
+
+def find_spans(passage: PassageRow, small: Set[str] = frozenset()) -> tuple[Span, ...]:
+    """All spans of a passage, by their place. `small` are words that are no names by themselves (`small_words`)."""
     found: list[Span] = []
     for kind, rule in RULES:
-        for start, end in rule(passage.text):
+        places = _names(passage.text, small) if kind is SpanKind.NAME else rule(passage.text)
+        for start, end in places:
             inside = kind not in _WHOLE and any(start < span.end and span.start < end for span in found)
             if end > start and not inside and (start, end) not in {(span.start, span.end) for span in found}:
                 found.append(Span(passage.id, passage.text[start:end], start, end, kind))
     return tuple(sorted(found, key=lambda span: (span.start, span.end)))
 
 
-def choose_spans(passage: PassageRow, settings: MakingSettings) -> tuple[Span, ...]:
+def choose_spans(passage: PassageRow, settings: MakingSettings, small: Set[str] = frozenset()) -> tuple[Span, ...]:
     """At most `per_passage` spans that do not overlap, a whole sentence with the chance `sentences`, the others of unlike kinds.
 
     What is drawn depends on the passage and the seed alone.
     """
-    spans = shuffled(find_spans(passage), lambda span: (settings.seed, span.passage_id, span.start, span.end))
+    spans = shuffled(find_spans(passage, small), lambda span: (settings.seed, span.passage_id, span.start, span.end))
     most = min(settings.per_passage, max(1, len(passage.text.split()) // WORDS_A_SPAN))
     chosen: list[Span] = []
     for slot in range(most):

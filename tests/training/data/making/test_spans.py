@@ -8,7 +8,7 @@ import pytest
 
 from lorag.training.data.making.records import SpanKind
 from lorag.training.data.making.settings import MakingSettings
-from lorag.training.data.making.spans import choose_spans, find_spans
+from lorag.training.data.making.spans import choose_spans, find_spans, small_words
 from lorag.training.data.rows import PassageRow
 
 TABLE = "| item | value |\n| --- | --- |\n| clear width | 820 mm |\n| hinge | two pins, orange |"
@@ -52,6 +52,18 @@ def found(text: str) -> dict[SpanKind, list[str]]:
 )
 def test_each_kind_by_its_rule(text: str, kind: SpanKind, spans: list[str]) -> None:
     assert found(text).get(kind, []) == spans
+
+
+def test_a_word_that_is_written_small_elsewhere_is_no_name() -> None:
+    text = (
+        "Version 2. Author: Tomas Eide. The log of the Loft and of the ferry Tollan is kept by the Line. "
+        "Diver Aksel Trine saw it. Particulars follow."
+    )
+    passage = PassageRow("d.md#1", "", text)
+    small = small_words([PassageRow("e.md#1", "", "a diver in the loft; the line is not the author of the story")])
+    assert {"loft", "line", "diver", "the"} <= small and "tollan" not in small
+    names = [span.text for span in find_spans(passage, small) if span.kind is SpanKind.NAME]
+    assert names == ["Tomas Eide", "Tollan", "Aksel Trine"]
 
 
 def test_what_one_rule_found_is_not_found_again() -> None:
