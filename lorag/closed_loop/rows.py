@@ -5,14 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from lorag.closed_loop.budget import EVALUATE, INDEX, MAKE, share_of
 from lorag.closed_loop.state import LoopRun
 from lorag.making import MakingSpec, make_rows, state_of
-from lorag.pipeline.errors import NothingIngested
+from lorag.pipeline.errors import DataError, InputError, NothingIngested
 from lorag.project import Project
 from lorag.training.dataset import DataFolder
 from lorag.watching import ProgressListener
+
+FEEDBACK = "feedback"
+
+PROVING_ROWS = 60
+"""Test rows that people wrote, of one role, from which on they can be expected to show anything."""
 
 
 def made_rows(project: Project, run: LoopRun, progress: ProgressListener) -> DataFolder:
@@ -27,11 +33,36 @@ def made_rows(project: Project, run: LoopRun, progress: ProgressListener) -> Dat
             run.update(making=minutes)
         project.parts.release_models()
         progress.begin(MAKE)
-        making = MakingSpec(folder, minutes=minutes, seed=project.settings.seed, resume=state_of(folder).is_dir())
+        making = MakingSpec(
+            folder,
+            human=feedback_rows(project, run, progress),
+            minutes=minutes,
+            seed=project.settings.seed,
+            resume=state_of(folder).is_dir(),
+        )
         with timed(run, MAKE):
             made = make_rows(project.settings, making, lambda step, done, total: progress.update(MAKE, done, total, step))
         progress.notice(f"made {sum(made.counts()['train'].values())} training rows from the documents: {folder / 'README.md'}")
     return DataFolder(folder, project.settings.judge.intents)
+
+
+def feedback_rows(project: Project, run: LoopRun, progress: ProgressListener) -> Path | None:
+    """The rows that users' feedback gives, if they are enough to prove something with: then they are the test.
+
+    Fewer are left alone, since a test of a few rows would take the place of the made ones and show nothing.
+    """
+    folder = run.folder / FEEDBACK
+    if not folder.is_dir():
+        try:
+            project.feedback.rows(folder)
+        except (InputError, DataError):  # there is none, or it makes no row
+            return None
+    data = DataFolder(folder, project.settings.judge.intents)
+    most = max((len(data.rows("test", role)) for role in run.state.spec.roles if data.has("test", role)), default=0)
+    if most >= PROVING_ROWS:
+        return folder
+    progress.notice(f"feedback gives {most} test rows; from {PROVING_ROWS} on they are what adapters are promoted by")
+    return None
 
 
 def _ingested(project: Project, progress: ProgressListener) -> None:

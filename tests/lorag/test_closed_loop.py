@@ -20,6 +20,7 @@ import lorag.training.run
 from lorag.closed_loop.budget import SHARES, rows_within, share_of, sizes_within
 from lorag.closed_loop.harm import losses
 from lorag.closed_loop.loop import PROMOTED, LoopResult, tune
+from lorag.closed_loop.rows import feedback_rows
 from lorag.closed_loop.state import LOOPS, ORDER, LoopSpec, open_run
 from lorag.making import Models, make_rows
 from lorag.pipeline.adapters.registry import Version
@@ -221,3 +222,23 @@ def test_an_embedder_is_held_if_answers_are_shown_to_fall() -> None:
     assert losses(after, before) == losses(before, before) == ()
     slightly = answered([value - 0.01 for value in (0.8, 0.7, 0.9, 0.6, 0.8, 0.7, 0.9, 0.8, 0.7, 0.6)])
     assert losses(before, slightly) == ()
+
+
+def test_feedback_is_the_test_if_there_is_enough_of_it(handbook: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = Noting()
+    with lorag.open(handbook) as project:
+        loop = open_run(handbook, LoopSpec(roles=(Role.REWRITER,)))
+        assert feedback_rows(project, loop, told) is None and told.lines == []
+        turn = {"id": "t", "history": ["User: Where?"], "question": "And now?", "rewrite": "Where now?", "origin": "feedback"}
+
+        def rows(folder: Path) -> None:
+            for count, split in ((2, "train"), (60, "test")):
+                (folder / split).mkdir(parents=True)
+                lines = (json.dumps({**turn, "id": f"{split}-{n}"}) + "\n" for n in range(count))
+                (folder / split / "rewriter.jsonl").write_text("".join(lines), encoding="utf-8")
+
+        monkeypatch.setattr(project.feedback, "rows", rows)
+        assert feedback_rows(project, loop, told) == loop.folder / "feedback" == feedback_rows(project, loop, told)
+        monkeypatch.setattr(lorag.closed_loop.rows, "PROVING_ROWS", 61)
+        assert feedback_rows(project, loop, told) is None
+    assert told.lines == ["feedback gives 60 test rows; from 61 on they are what adapters are promoted by"]
