@@ -7,7 +7,7 @@ prompt, and the cheapest thing: the words of the span's sentence without the spa
 person's question (ROUGE-L), the rank of the passage by BM25 (first, in the first ten), whether the question gives the span away,
 and whether the bundled synthesizer, shown the passage, answers with the span (F1 of at least a half). Intervals are by article.
 An adapter that did not learn from a set is given with `--adapter`, the set with `--without`. Each set is stored under --work;
-the same command resumes.
+the same command resumes. With `--cards` the differences to the bare base become the evidence on the bundled card.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ from typing import Any
 
 from benchmarks.provenance import provenance, save, stored
 from benchmarks.starter_training.build import BASE
+from benchmarks.starter_training.bundle import record_evidence
 from benchmarks.starter_training.grounded import PASSAGE_CHARS, crop
 from benchmarks.starter_training.mixtures import TERSE_SETS
 from benchmarks.starter_training.questions import keywords, shares_a_word, stands_alone
 from benchmarks.starter_training.replies import reply_of
 from benchmarks.starter_training.sources import corpus
+from lorag.pipeline.adapters.evidence import BARE_BASE, DataOrigin, Evidence, EvidenceData, EvidenceKind
 from lorag.pipeline.adapters.starters import bundled_starters
 from lorag.pipeline.contracts import PromptStyle, question, synthesize
 from lorag.pipeline.contracts.context import PassageText
@@ -40,9 +42,11 @@ from lorag.pipeline.evaluation.significance import mean_interval, paired_differe
 from lorag.pipeline.evaluation.text import rouge_f1, token_f1
 from lorag.pipeline.records import Role
 from lorag.pipeline.retrieval.sentences import sentences
+from lorag.pipeline.storage.digests import file_digest
 
 SETS = ("squad_newwiki", "squad_reddit", "qed_nq", "pacific_finance", "medquad")
 QUESTIONER, READER = Role.QUESTIONER.value, Role.SYNTHESIZER.value
+AGAINST_BASE, HUMAN = "against the bare base", DataOrigin.HUMAN
 PERSON, BARE, CLOZE = "a person", "bare base, plain prompt", "words of the sentence"
 METRICS = ("ROUGE-L", "BM25 first", "BM25 in ten", "gives the span away", "answered with the span")
 OTHERS = 500
@@ -138,10 +142,10 @@ def measure(engine: LocalEngine, data: Path, name: str, count: int) -> dict[str,
         system: {metric: _interval(values, groups) for metric, values in by_metric.items()}
         for system, by_metric in measured.items()
     }
-    apart = {}
-    for metric in METRICS[1:]:
-        found = paired_difference(measured[PERSON][metric], measured[QUESTIONER][metric], groups=groups)
-        apart[metric] = {"difference": found.value, "low": found.low, "high": found.high}
+    apart = {
+        name: {metric: _apart(measured[system][metric], measured[QUESTIONER][metric], groups) for metric in METRICS[1:]}
+        for name, system in (("against a person", PERSON), (AGAINST_BASE, BARE))
+    }
     shown = [
         {"span": item.span, **{system: said[place] for system, said in asked.items()}} for place, item in enumerate(drawn[:8])
     ]
@@ -152,7 +156,7 @@ def measure(engine: LocalEngine, data: Path, name: str, count: int) -> dict[str,
         "groups": len(set(groups)),
         "passages": len(texts),
         "systems": means,
-        "against a person": apart,
+        **apart,
         "examples": shown,
     }
 
@@ -160,6 +164,31 @@ def measure(engine: LocalEngine, data: Path, name: str, count: int) -> dict[str,
 def _interval(values: Sequence[float], groups: Sequence[str]) -> dict[str, float]:
     found = mean_interval(values, groups=groups)
     return {"value": found.value, "low": found.low, "high": found.high}
+
+
+def _apart(before: Sequence[float], after: Sequence[float], groups: Sequence[str]) -> dict[str, float | int]:
+    found = paired_difference(before, after, groups=groups)
+    means = {"reference": sum(before) / len(before), "tuned": sum(after) / len(after)}
+    return {**means, "difference": found.value, "low": found.low, "high": found.high, "n": found.n, "groups": found.groups}
+
+
+def evidence(results: Sequence[Mapping[str, Any]], data: Path) -> tuple[Evidence, ...]:
+    """The differences to the bare base as claims, the one on answers first, set by set."""
+    return tuple(
+        Evidence(
+            metric=metric,
+            data=EvidenceData(
+                f"{result['set']}, held-out articles", file_digest(data / f"{result['set']}.train.jsonl.gz"), HUMAN
+            ),
+            against=BARE_BASE,
+            kind=EvidenceKind.HELD_OUT,
+            level=0.95,
+            look=None,
+            **result[AGAINST_BASE][metric],
+        )
+        for result in results
+        for metric in (METRICS[-1], METRICS[2])
+    )
 
 
 def show(result: Mapping[str, Any]) -> None:
@@ -176,8 +205,11 @@ def main() -> None:
     parser.add_argument("--adapter", type=Path, default=None, help="folder of a questioner; default: the bundled one")
     parser.add_argument("--without", nargs="*", default=[], help="sets that this questioner did not learn from")
     parser.add_argument("--items", type=int, default=60)
+    parser.add_argument("--cards", action="store_true", help="the differences to the base become the bundled card's evidence")
     parser.add_argument("--out", type=Path, default=None, help="file for the results together")
     given = parser.parse_args()
+    if given.cards and given.adapter:
+        parser.error("--cards is for the bundled questioner: leave out --adapter")
     given.work.mkdir(parents=True, exist_ok=True)
     engine: LocalEngine | None = None
     results = []
@@ -189,6 +221,8 @@ def main() -> None:
             save(file, {**measure(engine, given.data, name, given.items), "learnt from other articles of it": learnt})
         results.append(json.loads(file.read_text(encoding="utf-8")))
         show(results[-1])
+    if given.cards:
+        record_evidence(bundled_starters()[Role.QUESTIONER], evidence(results, given.data))
     if given.out is not None:
         save(given.out, {"sets": results, **provenance(sorted(p for n in given.sets for p in given.data.glob(f"{n}.*")))})
 

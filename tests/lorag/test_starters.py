@@ -262,7 +262,7 @@ Books are lent for 21 days, films for 7 days. The fee for a lost card is 4 euros
 
 
 def test_the_evidence_of_each_bundled_adapter_lets_it_serve() -> None:
-    for folder in bundled_starters().values():
+    for folder in (folder for role, folder in bundled_starters().items() if role is not Role.QUESTIONER):  # it serves nobody
         assert require_starter_evidence(read_card(folder)).low > 0
 
 
