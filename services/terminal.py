@@ -33,7 +33,7 @@ _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud8
 
 _OF_A_PROJECT = re.compile(
     r"`lorag (?:ingest|ask|chat|train|tune|tune-search|doctor|keys|feedback|adapters|"
-    r"eval (?:chain|adapter|ablation|retrieval))\b[^`]*`"
+    r"data make|eval (?:chain|adapter|ablation|retrieval))\b[^`]*`"
 )
 """Commands that take `--project`. Without `lorag serve`, because messages name it as the running process."""
 

@@ -102,7 +102,7 @@ def test_the_report_has_every_combination_and_its_effects(report: Path) -> None:
     assert provenance["config"]["retrieval"] == {
         "k": 4,
         "hybrid": True,
-        "weights": {"words": None, "vectors": None, "tokens": None, "history": None},
+        "weights": {"words": None, "vectors": None, "tokens": None, "history": None, "document": None},
         "rerank": None,
     }
     assert provenance["config"]["judge"]["gate"] is None

@@ -77,8 +77,8 @@ def test_where_the_settings_name_another_version_no_alias_changes(lorag, project
     assert registry.aliases(Role.REWRITER) == {"candidate": version}
 
 
-def test_a_running_service_is_named_that_a_command_does_not_reach(lorag, project, publish_rewriter) -> None:
-    here, words = ("--project", project.folder), "The running `lorag serve` answers with the version before"
+def test_a_running_service_is_said_to_take_a_change_up(lorag, project, publish_rewriter) -> None:
+    here, words = ("--project", project.folder), "The running `lorag serve` takes it up within seconds"
     first, second = publish_rewriter(3), publish_rewriter(4)
     with serving(project.folder):
         assert words in lorag("adapters", "promote", "rewriter", first, *here).out

@@ -40,5 +40,5 @@ def test_lora_options_of_the_encoder(tmp_path: Path) -> None:
     recipe = load_recipe(Role.EMBEDDER, path)
     assert (recipe.lora.rslora, recipe.lora.dora, recipe.optimiser.gradient_checkpointing) == (True, True, True)
     path.write_text("role: embedder\nlora: {init: pissa}\n")
-    with pytest.raises(ConfigError, match="lora.init: belongs to the rewriter, the synthesizer and the judge"):
+    with pytest.raises(ConfigError, match="lora.init: belongs to the rewriter, the synthesizer, the judge and the questioner"):
         load_recipe(Role.EMBEDDER, path)
