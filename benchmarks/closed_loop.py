@@ -31,6 +31,7 @@ from lorag.evaluating.run_folder import open_run
 from lorag.evaluating.testset import Sizes, read_tests
 from lorag.pipeline.adapters.evidence import DataOrigin
 from lorag.pipeline.adapters.registry import Version
+from lorag.pipeline.adapters.starters import is_starter
 from lorag.pipeline.config import Settings
 from lorag.pipeline.evaluation.ablation import BASE_CHAIN, Configuration
 from lorag.pipeline.evaluation.groups import cluster_error, contributions_of, group_codes, t_quantile
@@ -40,6 +41,7 @@ from lorag.pipeline.records import Role
 from lorag.pipeline.storage.jsonl import read_lines
 from lorag.project import Project
 from lorag.starters import fitting_starters, install_starters
+from lorag.training.data.making.folder import REJECTED
 from lorag.training.data.rows import EmbedRow, JudgeRow, QuestionRow, RewriteRow
 from lorag.training.data.writing import write_rows
 from lorag.training.dataset import PASSAGES, DataFolder
@@ -125,7 +127,7 @@ def dropped_rows(made: DataFolder, role: Role) -> list[Row]:
     if role not in (Role.EMBEDDER, Role.SYNTHESIZER):
         return []
     shown, found = made.training_passages(), list[Row]()
-    for line in read_lines(made.folder / "rejected.jsonl"):
+    for line in read_lines(made.folder / REJECTED):
         each: Mapping[str, Any] = line.fields
         if each["filter"] in UNREAD or each["passage"] not in shown or not each["question"]:
             continue
@@ -195,7 +197,7 @@ def _sizes(items: int) -> Sizes:
 
 
 def _version(project: Project, sources: Sources, arm: Arm, role: Role, seed: int, folder: Path) -> Version | None:
-    starters = {each.role: each for each in project.registry.list() if "-" in each.id and each.id.startswith("0001")}
+    starters = {each.role: each for each in project.registry.list() if is_starter(project.registry.show(each.role, each.id))}
     if arm is Arm.UNTUNED:
         return None
     if arm is Arm.STARTER:

@@ -22,6 +22,7 @@ from lorag.training.data.rows import PassageRow, document_of
 
 if TYPE_CHECKING:
     from lorag.pipeline.retrieval.embedder import Embedder
+    from lorag.pipeline.retrieval.index import Index
     from lorag.pipeline.retrieval.store import Filter
     from lorag.pipeline.stages import Retriever
     from lorag.pipeline.stages.retriever import Searcher
@@ -100,15 +101,21 @@ class PassageSearch:
         return found
 
     def _open(self) -> Retriever:
-        from lorag.pipeline.retrieval.edge_store import EdgeStore
-        from lorag.pipeline.retrieval.index import Index
+        passages = [as_passage(row, held_out=row.id in self._held_out) for row in self._passages.values()]
+        return self._retrieval.open_retriever(open_temporary_index(passages, self._retrieval, self._opened))
 
-        folder = self._opened.enter_context(tempfile.TemporaryDirectory(prefix="lorag-"))
-        embedder = self._retrieval.open_embedder()
-        index = Index(EdgeStore(Path(folder)), embedder, weights=self._retrieval.weights(embedder))
-        self._opened.callback(index.close)
-        index.replace_all([as_passage(row, held_out=row.id in self._held_out) for row in self._passages.values()])
-        return self._retrieval.open_retriever(index)
+
+def open_temporary_index(passages: Sequence[Passage], retrieval: Retrieval, opened: ExitStack) -> Index:
+    """An index of the passages, searched as the project retrieves, until `opened` is closed."""
+    from lorag.pipeline.retrieval.edge_store import EdgeStore
+    from lorag.pipeline.retrieval.index import Index
+
+    folder = opened.enter_context(tempfile.TemporaryDirectory(prefix="lorag-"))
+    embedder = retrieval.open_embedder()
+    index = Index(EdgeStore(Path(folder)), embedder, weights=retrieval.weights(embedder))
+    opened.callback(index.close)
+    index.replace_all(passages)
+    return index
 
 
 def _found(retriever: Retriever, questions: Sequence[str], k: int, filter: Filter | None) -> list[list[str]]:

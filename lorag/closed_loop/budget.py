@@ -36,7 +36,11 @@ def rows_within(seconds: float, estimate: float, rows: int) -> int:
     return min(rows, max(LEAST_ROWS, int(rows * seconds / estimate)))
 
 
-def sizes_within(seconds: float, seconds_an_answer: float) -> Sizes:
-    """The test items that an evaluation can answer in `seconds`."""
-    questions = max(LEAST_QUESTIONS, int(seconds / (REQUESTS_A_QUESTION * max(seconds_an_answer, 1e-3))))
-    return Sizes(questions=questions, unanswerable=questions // 4, turns=questions, judgments=max(8, questions // 2))
+def questions_within(seconds: float, seconds_an_answer: float) -> int:
+    """The test questions, each with its turns and judgments, that an evaluation can answer in `seconds`."""
+    return max(LEAST_QUESTIONS, int(seconds / (REQUESTS_A_QUESTION * max(seconds_an_answer, 1e-3))))
+
+
+def sizes_of(questions: int, seed: int = 0) -> Sizes:
+    """The items of an evaluation with so many questions."""
+    return Sizes(questions, questions // 4, questions, max(8, questions // 2), seed)

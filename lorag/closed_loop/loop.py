@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lorag.closed_loop.budget import EVALUATE, INDEX, rows_within, share_of, sizes_within
+from lorag.closed_loop.budget import EVALUATE, INDEX, questions_within, rows_within, share_of, sizes_of
 from lorag.closed_loop.dev import ndcg_on_dev
 from lorag.closed_loop.harm import harms_answers
 from lorag.closed_loop.plan import require_roles, rows_folder, training_spec
@@ -93,6 +93,7 @@ class Loop:
             self._run.update(versions={stage: made.id})
             return
         self._project.parts.release_models()
+        self._estimate = 0.0
         settings, spec = self._as_tuned(), self._training_spec(role)
         folder = self._run.folder / "runs" / stage
         callbacks = TrainingCallbacks(
@@ -187,8 +188,8 @@ class Loop:
         kept = self._run.state.rows
         if EVALUATE not in kept:
             seconds = self._share(EVALUATE, [EVALUATE, INDEX])
-            self._run.update(rows={EVALUATE: sizes_within(seconds, self._seconds_an_answer()).questions or 0})
-        return replace(sizes_of(self._run.state.rows[EVALUATE]), seed=self._settings.seed)
+            self._run.update(rows={EVALUATE: questions_within(seconds, self._seconds_an_answer())})
+        return sizes_of(self._run.state.rows[EVALUATE], self._settings.seed)
 
     def _seconds_an_answer(self) -> float:
         """How long an answer takes now, by a few dev questions; a second if there are none to ask."""
@@ -270,11 +271,6 @@ class Loop:
 def with_embedder(settings: Settings, version: str) -> Settings:
     """The settings as if this version of the embedder served."""
     return settings.model_copy(update={"adapters": settings.adapters.model_copy(update={"embedder": version})})
-
-
-def sizes_of(questions: int) -> Sizes:
-    """The items of an evaluation with so many questions."""
-    return Sizes(questions, questions // 4, questions, max(8, questions // 2))
 
 
 def tune(project: Project, spec: LoopSpec, progress: ProgressListener) -> LoopResult:

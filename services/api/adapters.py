@@ -26,6 +26,7 @@ from lorag.services.api.access import State, needs
 from lorag.services.api.errors import ApiError, log_error
 from lorag.services.api.jobs import jobs_of
 from lorag.services.api.keys import Caller, Scope
+from lorag.services.api.runtime import Encoder
 from lorag.services.api.state import ServiceState
 
 T = TypeVar("T")
@@ -184,8 +185,7 @@ def _change(
             except Exception:
                 registry.undo(role, before, version.id)
                 raise
-        if runtime.encoder is not encoder:
-            jobs_of(state).check_uploads()  # the index may be another collection now, which lacks later uploads
+        _after_refresh(state, encoder)
         return Change(role=role, aliases=dict(registry.aliases(role)), notes=list(notes))
 
 
@@ -196,8 +196,13 @@ def take_up(state: ServiceState) -> None:
         encoder = runtime.encoder
         for line in runtime.refresh():
             log.warning(line)
-        if runtime.encoder is not encoder and state.jobs is not None:
-            state.jobs.check_uploads()
+        _after_refresh(state, encoder)
+
+
+def _after_refresh(state: ServiceState, before: Encoder) -> None:
+    """Check the uploads if the encoder is another than `before`: the index may be another collection, which lacks later ones."""
+    if state.runtime.encoder is not before:
+        jobs_of(state).check_uploads()
 
 
 def _conflict_if_refused(registry: Registry, step: Callable[[], T]) -> T:

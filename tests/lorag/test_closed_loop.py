@@ -17,7 +17,7 @@ import lorag.closed_loop.plan
 import lorag.closed_loop.rows
 import lorag.pipeline.adapters.registry
 import lorag.training.run
-from lorag.closed_loop.budget import SHARES, rows_within, share_of, sizes_within
+from lorag.closed_loop.budget import SHARES, questions_within, rows_within, share_of, sizes_of
 from lorag.closed_loop.harm import losses
 from lorag.closed_loop.loop import PROMOTED, LoopResult, tune
 from lorag.closed_loop.rows import feedback_rows
@@ -147,9 +147,9 @@ def test_rows_and_items_fit_the_time() -> None:
     assert rows_within(100.0, 200.0, 400) == 200
     assert rows_within(1.0, 1e4, 400) == 32
     assert rows_within(1.0, 1e4, 20) == 20
-    sizes = sizes_within(900.0, 1.0)
+    sizes = sizes_of(questions_within(900.0, 1.0))
     assert (sizes.questions, sizes.unanswerable, sizes.turns, sizes.judgments) == (100, 25, 100, 50)
-    assert sizes_within(1.0, 1.0).questions == 24
+    assert questions_within(1.0, 1.0) == 24
 
 
 def test_the_plan_tells_rows_and_time_and_writes_nothing(domain: Path) -> None:

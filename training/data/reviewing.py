@@ -23,12 +23,14 @@ from lorag.pipeline.errors import DataError, InputError
 from lorag.pipeline.records import Role
 from lorag.pipeline.storage.jsonl import read_lines, write_jsonl
 from lorag.pipeline.storage.strict_json import build, plain
+from lorag.training.data.formats.splitting import TEST
+from lorag.training.data.making.folder import ORIGIN, REJECTED
+from lorag.training.data.making.human import MADE_TEST
 from lorag.training.data.rows import EmbedRow, PassageRow, QuestionRow, read_embeds, read_questions
 from lorag.training.data.writing import write_rows
 from lorag.training.dataset import DataFolder
 
-TEST, MADE_TEST = "test", "made-test"
-REVIEWED, ORIGIN, REJECTED = "reviewed.jsonl", "origin.jsonl", "rejected.jsonl"
+REVIEWED = "reviewed.jsonl"
 
 DROPPED_SHARE = 0.2
 """Share of the questions shown that a filter had dropped."""

@@ -5,15 +5,13 @@ A project's own index is left alone: it may be served meanwhile, and holds uploa
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from lorag.pipeline.retrieval.weights import SearchWeights
 from lorag.training.data.rows import PassageRow
-from lorag.training.passage_search import Retrieval, as_passage
+from lorag.training.passage_search import Retrieval, as_passage, open_temporary_index
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,14 +33,7 @@ class IndexedCorpus:
         self._retriever: Any
 
     def __enter__(self) -> Self:
-        from lorag.pipeline.retrieval.edge_store import EdgeStore
-        from lorag.pipeline.retrieval.index import Index
-
-        folder = self._opened.enter_context(tempfile.TemporaryDirectory(prefix="lorag-"))
-        embedder = self._retrieval.open_embedder()
-        index = Index(EdgeStore(Path(folder)), embedder, weights=self._retrieval.weights(embedder))
-        self._opened.callback(index.close)
-        index.replace_all([as_passage(row) for row in self._passages])
+        index = open_temporary_index([as_passage(row) for row in self._passages], self._retrieval, self._opened)
         self._index = index.remembering()
         self._retriever = self._retrieval.open_retriever(self._index)
         return self
