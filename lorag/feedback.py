@@ -107,7 +107,6 @@ class ProjectFeedback:
         is tied to a row of the data folder `beside` stays on that row's side. Raises InputError without any feedback or document
         and if `out` exists, DataError if no row can be made, FileError for damaged splits.
         """
-        from lorag.pipeline.contracts.context import PassageText
         from lorag.training.data.feedback import Conversations, feedback_source
         from lorag.training.data.formats.folder import Options, require_new, write_folder
         from lorag.training.data.formats.splitting import Earlier, Shares
@@ -125,10 +124,7 @@ class ProjectFeedback:
             named = [(name, members) for name, members in conversations.members.items() if name in splits]
             self._folder.keep_splits(tenant, {member: splits[name] for name, members in named for member in members})
 
-        passages = {}
-        for passage in self._passages(tenant):
-            shown = PassageText.of(passage)
-            passages[passage.id] = PassageRow(passage.id, shown.title, shown.text)
+        passages = {passage.id: PassageRow.of(passage) for passage in self._passages(tenant)}
         source = feedback_source(entries, passages, conversations)
         made_of = {"format": "feedback", "tenant": tenant}
         return write_folder(source, Path(out), options, made_of, replace(earlier, record=record))

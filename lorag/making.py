@@ -98,7 +98,8 @@ def make_rows(settings: Settings, spec: MakingSpec, on_progress: Progress | None
 
     Raises DataError for documents that no rows can be made of, InputError for folders that cannot be used, and as `open_base`.
     """
-    from lorag.training.data.making.folder import require_new, write_made
+    from lorag.training.data.formats.folder import require_new
+    from lorag.training.data.making.folder import write_made
 
     require_new(spec.out)
     state = _state_folder(spec)
@@ -134,7 +135,6 @@ def _state_folder(spec: MakingSpec) -> Path:
 
 def _prepare(settings: Settings, spec: MakingSpec) -> _Work:
     """Passages, groups, splits and spans: all that needs no model."""
-    from lorag.pipeline.contracts.context import PassageText
     from lorag.training.data.making.corpus import Corpus
     from lorag.training.data.making.grouping import group_documents
     from lorag.training.data.making.human import HumanRows, read_human
@@ -144,7 +144,7 @@ def _prepare(settings: Settings, spec: MakingSpec) -> _Work:
     from lorag.training.data.rows import PassageRow
 
     making = MakingSettings(seed=spec.seed, per_passage=spec.per_passage)
-    rows = [PassageRow(each.id, PassageText.of(each).title, each.text) for each in current_passages(settings, settings.project)]
+    rows = [PassageRow.of(each) for each in current_passages(settings, settings.project)]
     require_english_prose(rows)
     passages = {row.id: row for row in rows}
     human = read_human(spec.human, settings.judge.intents, passages) if spec.human else HumanRows()

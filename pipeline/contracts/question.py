@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from lorag.pipeline.contracts.asked_line import asked_line
 from lorag.pipeline.contracts.context import PassageText, one_line, shared_context
 from lorag.pipeline.contracts.style import PromptStyle
 from lorag.pipeline.records import Message, Outcome, Turn
@@ -20,8 +21,6 @@ MAX_CHARS = 300
 """Longest question in characters; a longer reply is none."""
 
 _PREFIX = re.compile(r"^\s*(?:(?:search |standalone |follow-up )?(?:question|query)|q)\s*:\s*", re.IGNORECASE)
-_QUOTED = re.compile(r'["“]([^"“”]*)["”]')
-_SPELT_TOKEN = re.compile(r"<\|[^|<>]*\|>")
 _NO_QUESTION = re.compile(
     r"(?:answer|passage|conversation|user|assistant|system|topic)\s*:|\[\d+\]|as an ai\b"
     r"|(?:i'm|i’m|i am) sorry,? (?:but )?i (?:can|do|am|was)",
@@ -111,12 +110,8 @@ class Reply:
 
 def parse(reply: str) -> Reply:
     """Parse a reply: its first line that is not empty, unparsed if that is no plausible question."""
-    line = next((part for part in reply.splitlines() if part.strip()), "")
-    line = one_line(_PREFIX.sub("", line))
-    if quoted := _QUOTED.fullmatch(line):
-        line = quoted[1].strip()
-    wordless = not re.search(r"\w", _SPELT_TOKEN.sub("", line))
-    if wordless or _NO_QUESTION.match(line) or len(line) > MAX_CHARS:
+    line = asked_line(reply, _PREFIX)
+    if not line or _NO_QUESTION.match(line) or len(line) > MAX_CHARS:
         return Reply("", Outcome.UNPARSED)
     return Reply(line, Outcome.OK)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from lorag.pipeline.contracts.asked_line import asked_line
 from lorag.pipeline.contracts.context import one_line, shared_context
 from lorag.pipeline.contracts.style import PromptStyle
 from lorag.pipeline.records import Message, Outcome, Rewrite, Turn
@@ -14,8 +15,6 @@ MAX_GROWTH = 400
 """Characters by which a rewrite may be longer than its question; a longer reply is no rewrite."""
 
 _PREFIX = re.compile(r"^\s*(?:(?:standalone |rewritten )?question|rewrite)\s*:\s*", re.IGNORECASE)
-_QUOTED = re.compile(r'["“]([^"“”]*)["”]')
-_SPELT_TOKEN = re.compile(r"<\|[^|<>]*\|>")
 _NO_QUESTION = re.compile(
     r"(?:conversation|user|assistant|system|topic)\s*:|rewrite the (?:last )?question|as an ai\b"
     r"|(?:i'm|i’m|i am) sorry,? (?:but )?i (?:can|do|am|was)",
@@ -58,11 +57,7 @@ def target(rewrite: str) -> str:
 
 def parse(reply: str, question: str) -> Rewrite:
     """Parse a reply: its first line that is not empty. If that is no plausible question, the raw one is returned as unparsed."""
-    line = next((part for part in reply.splitlines() if part.strip()), "")
-    line = one_line(_PREFIX.sub("", line))
-    if quoted := _QUOTED.fullmatch(line):
-        line = quoted[1].strip()
-    wordless = not re.search(r"\w", _SPELT_TOKEN.sub("", line))
-    if wordless or _NO_QUESTION.match(line) or len(line) > len(question) + MAX_GROWTH:
+    line = asked_line(reply, _PREFIX)
+    if not line or _NO_QUESTION.match(line) or len(line) > len(question) + MAX_GROWTH:
         return Rewrite(question, Outcome.UNPARSED, reply)
     return Rewrite(line, Outcome.OK, reply)

@@ -16,7 +16,7 @@ from lorag.pipeline.adapters.evidence import DataOrigin
 from lorag.pipeline.contracts.context import PassageText
 from lorag.pipeline.contracts.judge import BUILT_IN, JudgeInputs, LabelSchema
 from lorag.pipeline.errors import DataError
-from lorag.pipeline.records import Turn
+from lorag.pipeline.records import Passage, Turn
 from lorag.pipeline.storage.jsonl import read_lines
 from lorag.training.data.fields import Fields
 
@@ -33,6 +33,11 @@ class PassageRow:
     id: str
     title: str
     text: str
+
+    @classmethod
+    def of(cls, passage: Passage) -> PassageRow:
+        """The row of a passage: its title as prompts show it."""
+        return cls(passage.id, PassageText.of(passage).title, passage.text)
 
     def shown(self) -> PassageText:
         """The passage as prompts show it."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lorag.pipeline.contracts.context import PassageText, one_line
+from lorag.pipeline.contracts.context import one_line
 from lorag.pipeline.errors import DataError
 from lorag.pipeline.records import Passage
 from lorag.pipeline.retrieval.chunking import chunk
@@ -48,8 +48,7 @@ class Corpus:
 
     def rows(self) -> list[PassageRow]:
         """All chunks as rows of `passages.jsonl`."""
-        shown = [(piece.id, PassageText.of(piece)) for pieces in self.pieces.values() for piece in pieces]
-        return [PassageRow(piece_id, text.title, text.text) for piece_id, text in shown]
+        return [PassageRow.of(piece) for pieces in self.pieces.values() for piece in pieces]
 
     def overlapping(self, document: str, start: int, end: int) -> tuple[Passage, ...]:
         """The chunks of `document` that overlap `start:end` of its text."""

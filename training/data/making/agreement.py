@@ -18,7 +18,7 @@ from lorag.pipeline.evaluation.quantity_match import quantity_f1, states
 from lorag.pipeline.evaluation.text import normalize_answer
 from lorag.pipeline.records import Answer, Hit, Outcome, Verdict
 from lorag.pipeline.stages import Judge, Synthesizer
-from lorag.training.data.making.records import Accepted, Filter, Rejected, Scores, draw
+from lorag.training.data.making.records import Accepted, Filter, Rejected, Scores, placed
 from lorag.training.data.making.round_trip import Found
 from lorag.training.data.making.settings import MakingSettings
 from lorag.training.data.making.words import content_words, share_in
@@ -89,8 +89,7 @@ def _shown(found: Found, settings: MakingSettings) -> list[str]:
     """The gold passage among the best distractors, at a place that the question determines."""
     gold = found.candidate.span.passage_id
     others = [name for name in found.ranking if name != gold][: settings.distractors]
-    place = int(draw("place", found.candidate.id) * (len(others) + 1))
-    return [*others[:place], gold, *others[place:]]
+    return placed(gold, others, found.candidate.id)
 
 
 def _probabilities(judge: Judge, schema: LabelSchema, inputs: Sequence[JudgeInputs], label: str) -> list[float]:

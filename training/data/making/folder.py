@@ -16,6 +16,7 @@ from lorag.pipeline.records import Role
 from lorag.pipeline.storage.atomic import new_folder, write_file
 from lorag.pipeline.storage.jsonl import write_jsonl
 from lorag.pipeline.storage.strict_json import dump_json, plain
+from lorag.training.data.formats.folder import require_new
 from lorag.training.data.formats.splitting import TRAIN
 from lorag.training.data.making.card import CardFacts, data_card
 from lorag.training.data.making.corpus import Corpus
@@ -69,12 +70,6 @@ def write_made(made: Made, out: Path, intents: Mapping[str, str]) -> None:
                     folder.check_leaks(role)
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror or error}); name another folder") from error
-
-
-def require_new(out: Path) -> None:
-    """Raises InputError if there is something at `out`."""
-    if out.exists():
-        raise InputError(f"{out}: is there already; name another folder, or delete it first")
 
 
 def _files(made: Made) -> dict[tuple[str, Role], list[Row]]:

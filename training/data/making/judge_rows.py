@@ -21,7 +21,7 @@ from lorag.pipeline.retrieval.sentences import sentences
 from lorag.training.data.making.agreement import holds
 from lorag.training.data.making.corpus import Corpus
 from lorag.training.data.making.filters import sentence_of
-from lorag.training.data.making.records import Accepted, MadeRow, Span, draw, shuffled
+from lorag.training.data.making.records import Accepted, MadeRow, Span, draw, placed, shuffled
 from lorag.training.data.making.swaps import VALUES, negated, other_value, values_of, with_other_value
 from lorag.training.data.making.synthesizer_rows import answer_of
 from lorag.training.data.rows import JudgeRow, PassageRow, document_of
@@ -153,9 +153,7 @@ def _two_parts(each: Accepted, around: _Neighbours) -> str:
 
 def _answerability(each: Accepted, around: _Neighbours) -> Iterator[_Case]:
     gold, question, span = around.corpus.gold_of(each), each.candidate.question, each.candidate.span
-    others = around.found(each)[: _SHOWN - 1]
-    place = int(draw("place", each.candidate.id) * (len(others) + 1))
-    shown = [*others[:place], gold, *others[place:]]
+    shown = placed(gold, around.found(each)[: _SHOWN - 1], each.candidate.id)
     yield _answerable(question, [row.shown() for row in shown], shown, "answerable", "gold shown")
     left = gold.text.replace(sentence_of(gold.text, span.start, span.end), "").strip()
     cut = not (each.also or each.barred or holds(left, span.text)) and len(left.split()) >= _LEAST_LEFT

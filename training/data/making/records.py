@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeVar
@@ -164,6 +164,12 @@ def draw(*parts: object) -> float:
 
 
 _T = TypeVar("_T")
+
+
+def placed(item: _T, others: Sequence[_T], key: object) -> list[_T]:
+    """The item among the others, which keep their order, at a place that the key determines."""
+    place = int(draw("place", key) * (len(others) + 1))
+    return [*others[:place], item, *others[place:]]
 
 
 def shuffled(items: Iterable[_T], key: Callable[[_T], object]) -> list[_T]:
