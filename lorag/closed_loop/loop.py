@@ -15,7 +15,7 @@ from lorag.closed_loop.budget import EVALUATE, INDEX, questions_within, rows_wit
 from lorag.closed_loop.dev import ndcg_on_dev
 from lorag.closed_loop.harm import harms_answers
 from lorag.closed_loop.plan import require_roles, rows_folder, training_spec
-from lorag.closed_loop.rows import made_rows, timed
+from lorag.closed_loop.rows import made_rows
 from lorag.closed_loop.state import ORDER, LoopRun, LoopSpec, open_run
 from lorag.evaluating.evaluation import Evaluation, evaluate
 from lorag.evaluating.report import build_report
@@ -101,7 +101,7 @@ class Loop:
             on_notice=self._progress.notice,
         )
         self._progress.begin(stage)
-        with timed(self._run, stage):
+        with self._run.timed(stage):
             started = time.monotonic()
             version = train_adapter(settings, registry, spec, folder, resume=True, callbacks=callbacks)
         if self._estimate:
@@ -141,7 +141,7 @@ class Loop:
         if not self._data.has("dev", Role.EMBEDDER):
             self._run.update(encoder=PRODUCTION)
             return
-        with timed(self._run, Role.EMBEDDER.value):
+        with self._run.timed(Role.EMBEDDER.value):
             serves = ndcg_on_dev(self._settings, self._data)
             tuned = ndcg_on_dev(with_embedder(self._settings, version), self._data)
         self._run.update(encoder=version if tuned >= serves else PRODUCTION)
@@ -168,7 +168,7 @@ class Loop:
         before = {role: registry.resolve(role, id_) for role in versions if (id_ := self._run.state.serving[role.value])}
         self._project.parts.release_models()
         self._progress.begin(EVALUATE)
-        with timed(self._run, EVALUATE):
+        with self._run.timed(EVALUATE):
             return evaluate(
                 self._settings,
                 self._data,
@@ -227,7 +227,7 @@ class Loop:
         registry = self._project.registry
         serving = {role: each for role in ORDER if (each := registry.serving(role)) is not None}
         self._progress.begin(HARM)
-        with timed(self._run, EVALUATE):
+        with self._run.timed(EVALUATE):
             lost = harms_answers(
                 self._settings,
                 self._data,
@@ -245,7 +245,7 @@ class Loop:
         if index.is_searchable():
             return
         self._progress.begin(INDEX)
-        with timed(self._run, INDEX):
+        with self._run.timed(INDEX):
             index.ingest(
                 self._settings.documents,
                 rebuild=True,

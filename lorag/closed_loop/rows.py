@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from lorag.closed_loop.budget import EVALUATE, INDEX, MAKE, share_of
@@ -40,7 +37,7 @@ def made_rows(project: Project, run: LoopRun, progress: ProgressListener) -> Dat
             seed=project.settings.seed,
             resume=state_of(folder).is_dir(),
         )
-        with timed(run, MAKE):
+        with run.timed(MAKE):
             made = make_rows(project.settings, making, lambda step, done, total: progress.update(MAKE, done, total, step))
         progress.notice(f"made {sum(made.counts()['train'].values())} training rows from the documents: {folder / 'README.md'}")
     return DataFolder(folder, project.settings.judge.intents)
@@ -72,13 +69,3 @@ def _ingested(project: Project, progress: ProgressListener) -> None:
     except NothingIngested:
         progress.begin(INDEX)
         project.ingest(on_progress=lambda done, total, name: progress.update(INDEX, done, total, name))
-
-
-@contextmanager
-def timed(run: LoopRun, stage: str) -> Iterator[None]:
-    """Within: the time counts for `stage`, also if it ends with an error."""
-    started = time.monotonic()
-    try:
-        yield
-    finally:
-        run.add_seconds(stage, time.monotonic() - started)

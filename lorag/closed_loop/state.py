@@ -11,7 +11,9 @@ Knows no stage.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -86,6 +88,15 @@ class LoopRun:
         }
         self.state = replace(self.state, **merged)  # type: ignore[arg-type]
         write_file(self.folder / STATE_FILE, dump_json(self.state, STATE_FILE))
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Within: the time counts for `stage`, also if it ends with an error."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.add_seconds(stage, time.monotonic() - started)
 
     def add_seconds(self, stage: str, seconds: float) -> None:
         """Add the time of one process to a stage."""
