@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from unicodedata import normalize
 
 from lorag.pipeline.adapters.evidence import EvidenceData
 from lorag.pipeline.adapters.files import build
@@ -92,8 +93,9 @@ class Look:
 
 
 def item_key(*texts: str) -> str:
-    """12 hex digits over the words of what is asked, without case, punctuation and spacing: an edit of these is no new item."""
-    return text_digest(" ".join(_WORD.findall("\n".join(texts).casefold())))[:12]
+    """12 hex digits over the letters and digits of what is asked: an edit of case, punctuation, spacing or the form of an accent
+    is no new item."""
+    return text_digest("".join(_WORD.findall(normalize("NFKC", "".join(texts)).casefold())))[:12]
 
 
 def read_looks(path: Path) -> tuple[Look, ...]:
@@ -119,8 +121,7 @@ def recorded(path: Path, look: Look) -> Look:
     Raises AdapterError for a damaged ledger, OSError if it cannot be written.
     """
     known = _by_look(read_looks(path))
-    alike = [lines for lines in known if _share_seen([lines], look) > SHARED and _is_same(lines, look)]
-    same = alike[0] if alike else ()
+    same = next((lines for lines in known if _repeats(lines, look)), ())
     number = same[0].number if same else 1 + _times_seen(known, look)
     found = replace(look, number=number, alpha=spent(number))
     if set(found.results) - {result for each in same for result in each.results}:
@@ -130,11 +131,17 @@ def recorded(path: Path, look: Look) -> Look:
 
 
 def _by_look(lines: Sequence[Look]) -> list[tuple[Look, ...]]:
-    """The lines of each look: one is written again with each further reference."""
-    found: dict[tuple[int, str], list[Look]] = {}
-    for each in lines:
-        found.setdefault((each.number, each.weights), []).append(each)
-    return [tuple(each) for each in found.values()]
+    """The lines of each look: one is written again with each further reference. A version's looks at two test sets may have one
+    number."""
+    found: list[list[Look]] = []
+    for line in lines:
+        own = (each for each in found if each[0].number == line.number and _repeats(each, line))
+        of = next(own, None)
+        if of is None:
+            found.append([line])
+        else:
+            of.append(line)
+    return [tuple(each) for each in found]
 
 
 def _times_seen(known: Sequence[tuple[Look, ...]], look: Look) -> int:
@@ -167,10 +174,11 @@ def _asked(lines: Sequence[Look], look: Look) -> set[str]:
     return found
 
 
-def _is_same(lines: Sequence[Look], look: Look) -> bool:
-    """Whether `look` repeats the look that these lines record: one that is compared with more than all of them, or with less."""
+def _repeats(lines: Sequence[Look], look: Look) -> bool:
+    """Whether `look` repeats the look that these lines record, at the same items and figures, if with more references than all of
+    them or with fewer."""
     first = lines[0]
-    if (first.weights, first.metric, first.n) != (look.weights, look.metric, look.n):
+    if (first.weights, first.metric, first.n) != (look.weights, look.metric, look.n) or _share_seen([lines], look) <= SHARED:
         return False
     before: Mapping[str, float] = {each.key: each.difference for line in lines for each in line.results}
     now = {each.key: each.difference for each in look.results}

@@ -88,6 +88,35 @@ def test_an_edit_that_changes_no_word_is_the_same_item_and_the_same_look(tmp_pat
     assert (first.number, again.number, len(registry.looks(Role.REWRITER))) == (1, 1, 1)
 
 
+@pytest.mark.parametrize(
+    ("text", "edited"),
+    [
+        ("Who's on at 6:30 pm?", "whos on at 6.30pm"),
+        ("the café's e-mail", "the cafe\u0301s email"),
+        ("the lamp", "the la\u200bmp"),
+    ],
+)
+def test_punctuation_spacing_and_the_form_of_an_accent_are_no_words(text: str, edited: str) -> None:
+    assert item_key(text) == item_key(edited) != item_key(f"{text} 2")
+
+
+def test_a_repetition_costs_nothing_after_a_look_at_another_test_set(tmp_path: Path) -> None:
+    """One version is measured on the test split and on the sealed part: each look is the first at its items."""
+    registry = Registry(tmp_path)
+    sealed = replace(DATA, name="rows/sealed", digest="5e" * 32)
+    here = look(items=ITEMS)
+    there = look("aa11", replace(BASE, difference=0.3), data=sealed, items=tuple(f"{n:012x}" for n in range(30)))
+    more = replace(here, results=(BASE, FLOOR))
+    found = [registry.record_look(each) for each in (here, there, here, more, there, here)]
+    assert [each.number for each in found] == [1] * 6
+    assert [each.data.name for each in registry.looks(Role.REWRITER)] == ["rows/test", "rows/sealed", "rows/test"]
+    assert (
+        registry.record_look(replace(here, weights="bb22")).number
+        == registry.record_look(replace(there, weights="cc33")).number
+        == 2
+    )
+
+
 def test_a_look_of_before_items_were_written_counts_by_digest_or_name(tmp_path: Path) -> None:
     registry, file = Registry(tmp_path), tmp_path / "rewriter" / "looks.jsonl"
     registry.record_look(look())
