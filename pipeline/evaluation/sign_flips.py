@@ -59,19 +59,29 @@ class SignFlips:
     def interval(self, level: float = 0.95) -> Interval:
         """The differences that the test does not reject at 1 − level. Raises InputError for a level outside (0, 1).
 
-        If no item differs, the test has nothing to go by. Then as many items as Wilson's interval of 0 of n allows may differ
-        by `widest`.
+        If all groups differ alike, the test has nothing to go by, and would leave no width. Then as many items as Wilson's
+        interval of 0 of n allows may differ otherwise: by `widest` either way if no item differs, else by nothing or by `widest`
+        on the same side. So it still excludes zero exactly if the test rejects.
         """
         require_level(level)
-        if not np.any(self.of.sums):
-            squared = t_quantile(level, self.of.count - 1) ** 2
-            half = self.widest * squared / (equal_items(self.of) + squared)
-            return Interval(0.0, -half, half, n=self.of.n, groups=self.of.count, level=level)
         rank, value = allowed(1 - level, len(self._below)), self.of.value
         low = value - self._below[rank] - self._tie
         high = value + self._above[rank] + self._tie
+        if not np.any(np.abs(self.of.residuals()) > self._tie * self.of.sizes):
+            below, above = self._unseen(level)
+            low, high = min(low, value - below), max(high, value + above)
         low, high = max(float(low), -self.widest), min(float(high), self.widest)
         return Interval(value, low, high, n=self.of.n, groups=self.of.count, level=level)
+
+    def _unseen(self, level: float) -> tuple[float, float]:
+        """How far below and above the estimate the difference may be if all groups differ alike."""
+        squared = t_quantile(level, self.of.count - 1) ** 2
+        share = squared / (equal_items(self.of) + squared)
+        size = abs(self.of.value)
+        if size <= self._tie:
+            return share * self.widest, share * self.widest
+        inward, outward = share * size, share * max(0.0, self.widest - size)
+        return (inward, outward) if self.of.value > 0 else (outward, inward)
 
 
 def allowed(alpha: float, count: int) -> int:

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from lorag.pipeline.errors import InputError
 from lorag.pipeline.evaluation.groups import LIKENESS, UNBOUNDED, Range
@@ -36,8 +37,6 @@ def score_interval(mean: float, items: float, t: float) -> tuple[float, float]:
 
 
 def test_a_rate_of_independent_items_is_wilsons() -> None:
-    from scipy import stats
-
     found = mean_interval([1.0] * 12 + [0.0] * 8)
     # s²/n = m(1 − m)/(n − 1), so 19 effective items
     assert (found.low, found.high) == pytest.approx(score_interval(0.6, 19, stats.t.ppf(0.975, 19)))
@@ -57,8 +56,6 @@ def test_all_right_is_no_certainty() -> None:
 
 
 def test_values_between_0_and_1_have_as_many_items_as_their_error_is_worth() -> None:
-    from scipy import stats
-
     values = np.random.default_rng(3).beta(1, 4, size=40)
     error = values.std(ddof=1) / math.sqrt(40)
     items = values.mean() * (1 - values.mean()) / error**2
@@ -68,8 +65,6 @@ def test_values_between_0_and_1_have_as_many_items_as_their_error_is_worth() -> 
 
 
 def test_other_values_have_students_interval() -> None:
-    from scipy import stats
-
     values = np.random.default_rng(4).normal(30, 8, size=15)
     found = mean_interval(values.tolist(), within=UNBOUNDED)
     reference = stats.t.interval(0.95, 14, values.mean(), stats.sem(values))
@@ -184,3 +179,34 @@ def test_standard_error_by_hand() -> None:
 def test_bad_input_is_refused(call: object, says: str) -> None:
     with pytest.raises(InputError, match=says):
         call()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(("items", "size"), [(18, 1), (8, 1), (30, 3)])
+def test_a_difference_that_is_alike_on_all_items_has_width(items: int, size: int) -> None:
+    """From never to always: Wilson's interval of n of n by scipy's Student quantile, with the design effect of a correlation
+    of .3. It stays clear of zero, as the test does."""
+    groups = [at // size for at in range(items)]
+    count = items // size
+    squared = float(stats.t.ppf(0.975, count - 1)) ** 2
+    worth = items / (1 + (size - 1) * 0.3)
+    found = paired_difference([0.0] * items, [1.0] * items, groups=groups)
+    assert (found.low, found.high) == (pytest.approx(worth / (worth + squared)), 1.0)
+    assert found.low == pytest.approx(mean_interval([1.0] * items, groups=groups).low)
+    back = paired_difference([1.0] * items, [0.0] * items, groups=groups)
+    assert (back.low, back.high) == (-1.0, pytest.approx(-found.low))
+    assert sign_flip_test([0.0] * items, [1.0] * items, groups=groups) < 0.05 and found.low > 0
+
+
+def test_a_constant_difference_within_the_range_may_be_larger_too() -> None:
+    """Of 10 items, t² / (10 + t²) may differ otherwise: by nothing, or by the whole range."""
+    squared = float(stats.t.ppf(0.975, 9)) ** 2
+    share = squared / (10 + squared)
+    found = paired_difference([0.5] * 10, [0.75] * 10)
+    assert (found.low, found.high) == (pytest.approx(0.25 * (1 - share)), pytest.approx(0.25 + 0.75 * share))
+
+
+def test_a_rate_that_never_was_and_is_nearly_always_is_covered() -> None:
+    """Ten items of a true .9 are all right in a third of the samples; without width they would cover .63."""
+    drawn = np.random.default_rng(3).random((400, 10)) < 0.9
+    found = [paired_difference([0.0] * 10, [*map(float, each)]) for each in drawn]
+    assert sum(each.low <= 0.9 <= each.high for each in found) >= 0.95 * len(found)
