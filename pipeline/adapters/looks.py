@@ -178,7 +178,9 @@ def _repeats(lines: Sequence[Look], look: Look) -> bool:
     """Whether `look` repeats the look that these lines record, at the same items and figures, if with more references than all of
     them or with fewer."""
     first = lines[0]
-    if (first.weights, first.metric, first.n) != (look.weights, look.metric, look.n) or _share_seen([lines], look) <= SHARED:
+    if (first.weights, first.metric, first.n) != (look.weights, look.metric, look.n) or _share_seen(
+        [tuple(lines)], look
+    ) <= SHARED:
         return False
     before: Mapping[str, float] = {each.key: each.difference for line in lines for each in line.results}
     now = {each.key: each.difference for each in look.results}
