@@ -14,11 +14,11 @@ SIDED = frozenset({"time", "months", "length"})
 
 _MORE = (
     r"at\s+(?:the\s+)?least|(?:more|greater|higher|larger|longer|older|later|further)\s+than|(?:an?\s+|the\s+)?minimum(?:\s+of)?"
-    r"|over|above|after|beyond|exceed(?:s|ed|ing)?|upwards?\s+of|from|since"
+    r"|over|above|after|beyond|exceed(?:s|ed|ing)?|upwards?\s+of|from|since|(?:at\s+(?:the\s+)?)?earliest"
 )
 _LESS = (
     r"at\s+(?:the\s+)?most|(?:less|fewer|lower|smaller|shorter|younger|earlier|sooner)\s+than|(?:an?\s+|the\s+)?maximum(?:\s+of)?"
-    r"|under|below|before|until|till|up\s+to|within"
+    r"|under|below|before|until|till|up\s+to|within|(?:at\s+(?:the\s+)?)?latest"
 )
 _BEFORE_IT = re.compile(
     rf"(?:(?P<not>\b(?:not?|never|cannot)|n't)\s+(?:(?:be|to|have)\s+)*)?\b(?:(?P<more>{_MORE})|(?P<less>{_LESS}))"
@@ -28,10 +28,12 @@ _BEFORE_IT = re.compile(
 _SIGN = re.compile(r"(?P<sign>[<>]=?|[≤≥])\s*$")
 _OR = r"^[\s,]*(?:or|and)\s+"
 _OR_MORE = re.compile(
-    rf"{_OR}(?:more|over|above|longer|later|older|greater|higher|upwards?|after)\b|^\s*(?:at\s+(?:the\s+)?least|minimum)\b", re.I
+    rf"{_OR}(?:more|over|above|longer|later|older|greater|higher|upwards?|after)\b|^\s*(?:at\s+(?:the\s+)?(?:least|earliest)|minimum)\b",
+    re.I,
 )
 _OR_LESS = re.compile(
-    rf"{_OR}(?:less|fewer|under|below|shorter|earlier|younger|lower|before)\b|^\s*(?:at\s+(?:the\s+)?most|maximum)\b", re.I
+    rf"{_OR}(?:less|fewer|under|below|shorter|earlier|younger|lower|before)\b|^\s*(?:at\s+(?:the\s+)?(?:most|latest)|maximum)\b",
+    re.I,
 )
 _LATER = re.compile(r"^\s+(?:after|later|above|over)\b", re.IGNORECASE)
 _EARLIER = re.compile(r"^\s+(?:before|earlier|prior\s+to|below|under|beneath)\b", re.IGNORECASE)

@@ -9,6 +9,7 @@ import re
 from fractions import Fraction
 
 from lorag.pipeline.evaluation.numerals import plain_numerals
+from lorag.pipeline.evaluation.times import halves_of_days, named_days
 from lorag.pipeline.evaluation.units import UNIT, WORD_UNIT
 
 _BELOW_TWENTY = """
@@ -30,13 +31,19 @@ _WORDS = re.compile(
     rf"(?<![\w-])(?:a\s+(?=hundred|thousand|million|billion))?{_WORD}(?:(?:[\s-]+and)?[\s-]+{_WORD})*(?!\w)(?!-(?!{WORD_UNIT})[a-z])",
     re.I,
 )
-_DOZEN = re.compile(r"\b(half\s+a|an?|one|two|three|four)?\s*\bdozen\b", re.I)
+_A_DOZEN = re.compile(r"\b(half\s+)?an?\s+dozen\b", re.I)
+_DOZEN = re.compile(r"(?:(?<![\w.,÷])(\d+)\s+)?\bdozen\b", re.I)
 _GLYPH = re.compile(rf"(\d+)?\s?([{''.join(_GLYPHS)}])")
 _MIXED = re.compile(rf"(?<![\w.,/÷])(?:(\d+)\s+)?(\d)/(\d{{1,2}})(?=[\s-]*{UNIT})")
 _PROPER = re.compile(r"(?<![\w.,/÷:-])(?:(?P<whole>\d{1,2})\s+)?(?P<above>[1-7])/(?P<below>[2-9]|10)(?![\w/÷]|[.,-]\d)")
 _AND_PART = re.compile(rf"(?<![\w.,])(\d+)\s+and\s+(?:a|one)\s+(half|quarter|third)\b(?!\s+{WORD_UNIT})", re.I)
 _ORDINALS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth"]
 _HIGH_ORDINAL = re.compile(rf"\b({_TEN_NAMES.replace(' ', '|')})[\s-]({'|'.join(_ORDINALS)})\b", re.I)
+_ONE_ALONE = re.compile(rf"\s*an?\s+({WORD_UNIT})\s*\.?\s*", re.I)
+_FROM_TEN = "|".join([*_SMALL[10:], *_TENS])
+_YEAR = re.compile(
+    rf"\b(fifteen|sixteen|seventeen|eighteen|nineteen|twenty)\s+({_FROM_TEN})(?:[\s-]({'|'.join(_SMALL[1:10])}))?(?![\w-])", re.I
+)
 _HALF_ALONE = re.compile(r"\s*(?:(?:one|an?)[\s-])?half\s*\.?\s*", re.I)
 _PART_OF = re.compile(
     rf"\b(?:(\d+|one)\s+and\s+)?(?:an?\s+|(3)\s+|one\s+)?(half|quarters?|third)\s+(?:(?:of\s+)?an?\s+)?(?={WORD_UNIT})", re.I
@@ -69,18 +76,21 @@ def with_digits(text: str) -> str:
     """`text` with every number that it spells out, and every sign and separator, in one plain form."""
     if _HALF_ALONE.fullmatch(text):
         return "1÷2"
-    text = plain_numerals(_THIN_SPACE.sub("", text))
+    text = plain_numerals(_THIN_SPACE.sub("", _ONE_ALONE.sub(r"1 \1", text) if _ONE_ALONE.fullmatch(text) else text))
     text = re.sub(r"(?<!\w)[−–—‒](?=\d)", "-", text)
     text = re.sub(r"[‐‑]", "-", text).replace("\u00a0", " ").replace("\u202f", " ")
     text = re.sub(r"[°º]\s+(?=[CF]\b)", "°", text)
     text = _GLYPH.sub(lambda found: _mixed(found.group(1), *_GLYPHS[found.group(2)].split("/")), text)
     text = _MIXED.sub(lambda found: _mixed(found.group(1), found.group(2), found.group(3)), text)
     text = _PROPER.sub(_proper, text)
-    text = _DOZEN.sub(_dozen, text)
+    text = _A_DOZEN.sub(lambda found: "6" if found.group(1) else "12", text)
     text = _OFTEN.sub(_often, text)
     text = _FRACTION.sub(_fraction, text)
+    text = named_days(text)
     text = _HIGH_ORDINAL.sub(lambda found: f"{_TENS[found[1].lower()] + _ORDINALS.index(found[2].lower()) + 1}th", text)
-    text = _WORDS.sub(_number, text)
+    text = _YEAR.sub(_year, text)
+    text = halves_of_days(_WORDS.sub(_number, text))
+    text = _DOZEN.sub(lambda found: str(12 * int(found.group(1) or 1)), text)
     text = _AND_PART.sub(lambda found: _written(int(found[1]) + _PARTS[found[2].lower()]), text)
     text = _AND_HALF.sub(_unit_and_half, text)
     text = _PART_OF.sub(_part, text)
@@ -128,6 +138,14 @@ def _is_one_number(words: list[str]) -> bool:
     return True
 
 
+def _year(found: re.Match[str]) -> str:
+    """Nineteen forty-five. "Twenty ten" is one too."""
+    hundreds, tens, ones = (_VALUES[each.lower()] if each else 0 for each in found.groups())
+    if ones and tens < 20:
+        return found.group()
+    return str(100 * hundreds + tens + ones)
+
+
 def _value(words: list[str]) -> int:
     total = part = 0
     for word in words:
@@ -152,13 +170,6 @@ def _fraction(found: re.Match[str]) -> str:
     if not 0 < count < 10 or (count == 1 and found["of"] is None) or (count > 1 and not found["s"]):
         return found.group()
     return _written(Fraction(count, _PART_NAMES.index(found["below"].lower()) + 2))
-
-
-def _dozen(found: re.Match[str]) -> str:
-    count = " ".join((found.group(1) or "a").lower().split())
-    dozens = {"half a": 0.5, "a": 1, "an": 1, "one": 1, "two": 2, "three": 3, "four": 4}[count]
-    space = found.group()[: len(found.group()) - len(found.group().lstrip())]
-    return space + str(int(12 * dozens))
 
 
 def _part(found: re.Match[str]) -> str:

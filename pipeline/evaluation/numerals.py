@@ -1,9 +1,12 @@
-"""Numerals in forms of their own → plain digits: powers of ten, "5 k", "3 bn", a minus apart from its number. Pure text."""
+"""Numerals in forms of their own → plain digits: powers of ten, "5 k", "3 bn", a minus apart from its number, and separators that
+other countries set and that cannot be misread: 1.234,50 and 1.234.567 kg and 1,00,000. Pure text."""
 
 from __future__ import annotations
 
 import re
 from fractions import Fraction
+
+from lorag.pipeline.evaluation.units import UNIT
 
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"
@@ -19,15 +22,27 @@ _APART = re.compile(
     rf"[-−–]\s+(?=\d+(?:\.\d+)?(?:\s*(?:to|and|or|-|–|…)\s*[-−–]?\s*\d+(?:\.\d+)?)?\s*{_TEMPERATURE})",
     re.IGNORECASE,
 )
+_POINTS = re.compile(
+    rf"(?<![\w.,])(?P<whole>\d{{1,3}}(?:\.\d{{3}})+),(?P<part>\d{{1,2}})(?![\w,]|\.\d)"
+    rf"|(?<![\w.,])(?P<alone>\d{{1,3}}(?:\.\d{{3}}){{2,}})(?=\s*(?:{UNIT}|[£€¥₹]))"
+)
+_PAIRED = re.compile(r"(?<![\w.,])\d{1,2}(?:,\d{2})+,\d{3}(?![\d,]\d|\d|\w)")
 _MOST = 30
 
 
 def plain_numerals(text: str) -> str:
     """`text` with each such numeral in plain digits, or with its scale as a word."""
+    text = _POINTS.sub(_pointed, text)
+    text = _PAIRED.sub(lambda found: found.group().replace(",", ""), text)
     text = _POWER.sub(lambda found: _power(found, found["raised"] or found["power"]), text)
     text = _EXPONENT.sub(lambda found: _power(found, found["power"]), text)
     text = _SHORT.sub(lambda found: f"{found['number']} {_SCALES[found['scale']]}", text)
     return _APART.sub(r"\g<before>-", text)
+
+
+def _pointed(found: re.Match[str]) -> str:
+    digits = (found["whole"] or found["alone"]).replace(".", "")
+    return f"{digits}.{found['part']}" if found["part"] else digits
 
 
 def _power(found: re.Match[str], power: str) -> str:

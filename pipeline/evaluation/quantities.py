@@ -30,7 +30,7 @@ from lorag.pipeline.evaluation.times import (
     spoken_time,
     weekday,
 )
-from lorag.pipeline.evaluation.units import PAIRS, SIGNS, UNIT, WORD_UNIT, Unit, unit_named
+from lorag.pipeline.evaluation.units import CODES, PAIRS, SIGNS, UNIT, WORD_UNIT, Unit, unit_named
 
 PLACE = "\x02"
 """Stands in `Reading.rest` where a quantity was."""
@@ -83,6 +83,8 @@ _PER = rf"(?:\s*(?:/|\bper\b|\ban?\b)\s*(?P<per>{UNIT}))?"
 _TO = r"\s*(?:[-–—]|…|±|\bto\b)\s*"
 
 
+_SIGN = "|".join(map(re.escape, sorted(SIGNS, key=len, reverse=True)))
+_CODE = "|".join(CODES)
 _LETTERS = {"k": "thousand", "K": "thousand", "m": "million", "M": "million", "mn": "million", "bn": "billion"}
 
 
@@ -149,7 +151,8 @@ def _money(match: re.Match[str]) -> Quantity:
     scale = _LETTERS[match["letter"]] if match["letter"] else match["scale"]
     ends = sorted((_value(match["low"], scale), _value(match["high"] or match["low"], scale)))
     ends = [-end for end in reversed(ends)] if match["sign"] else ends
-    return Quantity(SIGNS[match["money"]], ends[0], ends[1], (ends[0], ends[1]))
+    sign = match["money"]
+    return Quantity(SIGNS[sign] if sign in SIGNS else CODES[sign], ends[0], ends[1], (ends[0], ends[1]))
 
 
 def _rate(match: re.Match[str]) -> Quantity | None:
@@ -231,12 +234,12 @@ _RULES: tuple[Rule, ...] = (
     (re.compile(rf"{_BEFORE}(?P<above>\d{{1,2}}):(?P<below>\d(?!\d)|[6-9]\d(?!\d)|\d{{3,5}})(?![\w:÷]|\.\d)"), _ratio),
     (re.compile(rf"{_BEFORE}{TIME}{HALF_DAY}", re.I), clock),
     (re.compile(rf"{_HOLD}(?<![\w.:/])(?P<hour>[01]?\d|2[0-4]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?(?![\d:])"), clock),
-    (re.compile(rf"{_BEFORE}(?P<hour>[01]\d|2[0-3])(?P<minute>[0-5]\d)\s*(?:hrs?|h)\b"), clock),
+    (re.compile(rf"{_BEFORE}(?P<hour>[01]\d|2[0-3])(?P<minute>[0-5]\d)\s*(?:hrs?|h|(?<=0\d\d\d\s)hours)\b"), clock),
     (re.compile(rf"{_BEFORE}(?P<hour>\d{{1,2}})\s+o'clock\b", re.I), clock),
     (re.compile(r"\b(?:noon|midday|midnight)\b", re.I), named_hour),
     (
         re.compile(
-            rf"(?P<sign>(?<!\w)-)?(?<!\w)(?P<money>[£€$]|(?:M|GBP|EUR)(?=\s|\d+[.,]\d))\s?(?P<low>{_DIGITS})"
+            rf"(?P<sign>(?<!\w)-)?(?<!\w)(?P<money>{_SIGN}|(?:{_CODE})(?=\s|\d+[.,]\d))\s?(?P<low>{_DIGITS})"
             rf"(?:{_TO}(?P<high>{_DIGITS}))?(?:{_SCALE}|(?P<letter>{'|'.join(_LETTERS)}))(?![\w÷]|[.,]\d)"
         ),
         _money,

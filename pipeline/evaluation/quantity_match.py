@@ -15,9 +15,8 @@ from functools import lru_cache
 from lorag.pipeline.evaluation.quantities import PLACE, Reading, read_quantities
 from lorag.pipeline.evaluation.quantity import CLOCK, DATE, DECADE, NUMBER, SLASHED, WEEKDAY, Quantity
 from lorag.pipeline.evaluation.text import normalize_answer
-from lorag.pipeline.evaluation.units import UNIT, unit_named
+from lorag.pipeline.evaluation.units import LOOSE, UNIT, unit_named
 
-DEGREE, TEMPERATURE = "degree", "temperature"
 NO_PLAIN_NUMBERS = frozenset({DATE, SLASHED, WEEKDAY, DECADE})
 """Kinds that no number without a unit equals."""
 
@@ -27,6 +26,9 @@ RIGHT_F1 = 0.5
 _NOT = frozenset(("not", "never", "isnt", "arent", "wasnt", "werent"))
 _PREPOSITIONS = frozenset(("at", "on", "in", "by", "for", "from", "to", "until", "after", "before"))
 _NONE = frozenset(("no", "without", "zero"))
+_NEGATIONS = frozenset(("not", "never", "no", "cannot", "cant", "wont", "nor", "none"))
+_AUXILIARIES = "is are was were has have had does do did can could will would must should may might need"
+_VERBS = frozenset(_AUXILIARIES.split())
 _NOT_ANY = frozenset(("not", "without", "hardly", "havent", "hasnt", "arent", "isnt", "dont", "doesnt", "didnt"))
 
 _HEADED = re.compile(rf"[(\[|,]\s*(?:in\s+)?({UNIT})\s*[)\]|]")
@@ -35,8 +37,8 @@ _HEADED = re.compile(rf"[(\[|,]\s*(?:in\s+)?({UNIT})\s*[)\]|]")
 def same(left: Quantity, right: Quantity) -> bool:
     """Whether two quantities are one value.
 
-    A number without a unit, and "degrees" beside a temperature, equal what is written with the same digits. A date without a year
-    equals that of any year. `10.00` without a unit equals the time 10:00.
+    A number without a unit, and a unit that says less ("degrees" beside a temperature, "$" beside USD), equal what has the same
+    digits. A date without a year equals that of any year. `10.00` without a unit equals the time 10:00.
     """
     if left.kind == right.kind:
         years = {each.year for each in (left, right) if each.year is not None}
@@ -45,8 +47,9 @@ def same(left: Quantity, right: Quantity) -> bool:
     if CLOCK in kinds and NUMBER in kinds:
         clock, number = (left, right) if left.kind == CLOCK else (right, left)
         return _as_time(number) == clock.low
-    loose = (NUMBER in kinds and kinds.isdisjoint(NO_PLAIN_NUMBERS)) or kinds == {DEGREE, TEMPERATURE}
-    return loose and left.written == right.written
+    plain = NUMBER in kinds and kinds.isdisjoint(NO_PLAIN_NUMBERS)
+    vague = right.kind in LOOSE.get(left.kind, ()) or left.kind in LOOSE.get(right.kind, ())
+    return (plain or vague) and left.written == right.written
 
 
 def agrees(left: Quantity, right: Quantity) -> bool:
@@ -171,7 +174,9 @@ def _is_right(given: _Tokens, gold: _Tokens) -> bool:
         return False
     if wanted in ("yes", "no") and len(gold.items) == 1:
         return said == wanted
-    return _f1(given, gold) >= RIGHT_F1 and not _contradicts(given, gold) and not (_denies(given, gold) or _denies(gold, given))
+    if _f1(given, gold) < RIGHT_F1 or _contradicts(given, gold) or _is_opposite(given, gold):
+        return False
+    return not (_denies(given, gold) or _denies(gold, given))
 
 
 def _contradicts(given: _Tokens, gold: _Tokens) -> bool:
@@ -185,6 +190,25 @@ def _contradicts(given: _Tokens, gold: _Tokens) -> bool:
                 quantities.remove(each)
                 codes -= Counter([alike])
     return bool(left or here) and bool(right or there)
+
+
+def _is_opposite(left: _Tokens, right: _Tokens) -> bool:
+    """Whether both say the same but for a negation on one side: "dogs are not allowed" beside "dogs are allowed"."""
+    (negated, words), (other, others) = _without_negation(left), _without_negation(right)
+    return negated != other and words == others and not any(_unpaired(left.quantities, right.quantities))
+
+
+def _without_negation(tokens: _Tokens) -> tuple[bool, Counter[str]]:
+    """Whether a text has a negation, and its words without negations and auxiliary verbs, which come and go with them. "No. 5" is
+    a number."""
+    pairs = zip(tokens.items, (*tokens.items[1:], ""), strict=True)
+    words = [word for word, after in pairs if isinstance(word, str) and not (word == "no" and isinstance(after, Quantity))]
+    plain = [word for word in words if word not in _NEGATIONS and not _is_contracted(word)]
+    return len(plain) < len(words), Counter(word for word in plain if word not in _VERBS)
+
+
+def _is_contracted(word: str) -> bool:
+    return word.endswith("nt") and word.removesuffix("nt") in _VERBS
 
 
 def _denies(left: _Tokens, right: _Tokens) -> bool:

@@ -25,6 +25,54 @@ WEEKDAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", 
 TIME = r"(?P<hour>\d{1,2})(?:[:.](?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?)?"
 HALF_DAY = r"\s*(?P<half>[ap])\.?m\b\.?"
 
+_DAYS = """
+    first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth fifteenth sixteenth
+    seventeenth eighteenth nineteenth twentieth twenty-first twenty-second twenty-third twenty-fourth twenty-fifth twenty-sixth
+    twenty-seventh twenty-eighth twenty-ninth thirtieth thirty-first
+"""
+_DAY_NAMES = _DAYS.split()
+_NAMED = rf"(?i:{'|'.join(sorted(_DAY_NAMES, key=len, reverse=True)).replace('-', '[ -]')})\b"
+_A_MONTH = rf"(?:{'|'.join(sorted(MONTHS, key=len, reverse=True))})\b"
+_NAMED_DAY = re.compile(
+    rf"(?i:\bthe\s+)?\b(?P<day>{_NAMED})(?=\s+of\s+{_A_MONTH})|\b(?P<month>{_A_MONTH})\s+the\s+(?P<after>{_NAMED})"
+)
+_AT = r"^\s*|\b(?:at|by|until|till|from|before|after|to|past|around|about|and)\s+"
+_PART_OF_DAY = re.compile(
+    rf"(?P<before>{_AT})?(?<![\w.,:])(?P<hour>\d{{1,2}})(?P<minute>[:.][0-5]\d)?(?P<clock>\s+o['’]clock)?"
+    r"\s+(?:in\s+the\s+(?P<part>morning|afternoon|evening)|at\s+night)\b",
+    re.IGNORECASE,
+)
+
+
+def named_days(text: str) -> str:
+    """`text` with the days of months that it spells out in digits: the fifth of May, June the third."""
+    return _NAMED_DAY.sub(_named_day, text)
+
+
+def _named_day(found: re.Match[str]) -> str:
+    day = _DAY_NAMES.index("-".join((found["day"] or found["after"]).lower().split())) + 1
+    return f"{found['month']} {day}" if found["month"] else str(day)
+
+
+def halves_of_days(text: str) -> str:
+    """`text` with a.m. or p.m. in place of "in the morning", "in the afternoon", "in the evening" and "at night".
+
+    A number that is no time by its form ("2 in the morning and 1 in the afternoon") needs a preposition or the beginning.
+    """
+    return _PART_OF_DAY.sub(_half_of_day, text)
+
+
+def _half_of_day(found: re.Match[str]) -> str:
+    hour, part = int(found["hour"]), (found["part"] or "night").lower()
+    is_time = found["before"] is not None or found["minute"] or found["clock"]
+    if not is_time or hour > 24:
+        return found.group()
+    time = f"{found['before'] or ''}{hour}{found['minute'] or ''}"
+    if not 1 <= hour <= 12:
+        return time if found["minute"] else f"{time}:00"
+    late = part in ("afternoon", "evening") or (part == "night" and 5 < hour < 12)
+    return f"{time} {'pm' if late else 'am'}"
+
 
 def clock(match: re.Match[str]) -> Quantity | None:
     """A time of day in digits; None for an hour or a minute that no day has."""

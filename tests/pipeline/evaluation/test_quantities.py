@@ -403,3 +403,107 @@ def test_a_word_of_denial_is_not_always_one(text: str, gold: str) -> None:
 )
 def test_numerals_that_are_no_power_scale_or_minus(text: str) -> None:
     assert plain_numerals(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "gold"),
+    [
+        ("dogs are not allowed", "dogs are allowed"),
+        ("they don't need a licence", "they need a licence"),
+        ("you cannot renew it", "you can renew it"),
+        ("never on deck", "on deck"),
+        ("the pilot isn't paid 5 marks", "the pilot is paid 5 marks"),
+    ],
+)
+def test_a_negation_on_one_side_alone_makes_the_opposite(text: str, gold: str) -> None:
+    assert not is_right_answer(text, [gold]) and not is_right_answer(gold, [text])
+    assert is_right_answer(text, [text]) and is_right_answer(gold, [gold])
+
+
+@pytest.mark.parametrize(
+    ("text", "gold"),
+    [
+        ("the master, not the mate", "the master"),
+        ("it is not allowed", "not allowed"),
+        ("No. 5", "5"),
+        ("Rule no. 4", "Rule 4"),
+    ],
+)
+def test_a_negation_of_something_else_and_an_abbreviation_are_none(text: str, gold: str) -> None:
+    assert is_right_answer(text, [gold]) and is_right_answer(gold, [text])
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ("7:30 in the morning", "7:30 in the evening"),
+        ("at nine in the evening", "at nine in the morning"),
+        ("USD 20", "EUR 20"),
+        ("US$20", "A$20"),
+        ("20 €", "20 $"),
+        ("¥500", "$500"),
+        ("CHF 20", "EUR 20"),
+        ("200 NOK", "200 SEK"),
+        ("9:00 at the earliest", "9:00 at the latest"),
+        ("earliest 9:00", "latest 9:00"),
+        ("1 MB", "1 Mb"),
+        ("5 acres", "5 hectares"),
+        ("3 gallons", "3 litres"),
+        ("5 ounces", "5 grams"),
+        ("5 mSv", "5 Sv"),
+        ("2 mol", "2 mmol"),
+        ("44 BC", "44 AD"),
+        ("32.5° N", "32.5° S"),
+        ("60 degrees east", "60 degrees west"),
+        ("3 dozen", "3"),
+    ],
+)
+def test_money_places_and_halves_of_the_day_are_not_alike(left: str, right: str) -> None:
+    assert not is_right_answer(left, [right]) and not is_right_answer(right, [left])
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ("9 in the morning", "9 am"),
+        ("half past seven in the evening", "19:30"),
+        ("nine o'clock at night", "21:00"),
+        ("19:30 in the evening", "7.30 pm"),
+        ("USD 20", "$20"),
+        ("20 €", "€20"),
+        ("JPY 500", "¥500"),
+        ("Rs 500", "500 rupees"),
+        ("SEK 200", "200 kronor"),
+        ("200 NOK", "200 kroner"),
+        ("€1.234,50", "€1,234.50"),
+        ("1.234.567 kg", "1,234,567 kg"),
+        ("1,00,000", "100,000"),
+        ("3 dozen", "36"),
+        ("fifty dozen", "600"),
+        ("half a dozen", "6"),
+        ("an hour", "60 minutes"),
+        ("a fortnight", "14 days"),
+        ("the third of June", "3 June"),
+        ("June the twenty-first", "21 June"),
+        ("nineteen forty-five", "1945"),
+        ("0900 hours", "9:00"),
+        ("10 Mbps", "10 Mbit/s"),
+    ],
+)
+def test_locales_currencies_and_spelled_dates(left: str, right: str) -> None:
+    assert is_right_answer(left, [right]) and is_right_answer(right, [left])
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        ("31 foot passengers were moved", ["number"]),
+        ("before the first April sailing", ["ordinal"]),
+        ("3 sailings, 2 in the morning and 1 by ferry", ["number"] * 3),
+        ("the server is at 192.168.100.200", []),
+        ("every 1200 hours", ["time"]),
+        ("nineteen boats", ["number"]),
+    ],
+)
+def test_what_only_looks_like_such_a_form(text: str, kinds: list[str]) -> None:
+    assert [each.kind for each in read_quantities(text).quantities] == kinds
