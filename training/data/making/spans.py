@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 
 from lorag.pipeline.evaluation.times import DAY, HALF_DAY, MONTH, MONTHS, TIME, WEEKDAYS, YEAR
-from lorag.pipeline.evaluation.units import SIGNS, UNIT
+from lorag.pipeline.evaluation.units import CODES, SIGNS, UNIT
 from lorag.pipeline.retrieval.blocks import Kind, blocks
 from lorag.pipeline.retrieval.sentences import sentences
 from lorag.training.data.making.records import Span, SpanKind, draw, shuffled
@@ -27,8 +27,8 @@ _SENTENCE_WORDS = (6, 40)
 _NUMBER = r"[-+±]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?"
 _START = r"(?<![\w.,/:-])"
 _QUANTITY = re.compile(rf"{_START}{_NUMBER}(?:\s?(?:[-–±]|to)\s?{_NUMBER})?(?:\s|-)?{UNIT}(?:\s?(?:/|per|an?)\s?{UNIT})?")
-_SIGN = "|".join(re.escape(sign) for sign in SIGNS if not sign.isalpha())
-_LETTERS = "|".join(sign for sign in SIGNS if sign.isalpha())
+_SIGN = "|".join(map(re.escape, sorted(SIGNS, key=len, reverse=True)))
+_LETTERS = "|".join(CODES)
 _MONEY = re.compile(rf"(?:(?:{_SIGN})\s?|\b(?:{_LETTERS})\s){_NUMBER}(?:\s(?:thousand|million|billion))?")
 _DATE = re.compile(
     rf"{_START}\d{{4}}-\d\d-\d\d(?!\d)|{_START}{DAY}\s+{MONTH}{YEAR}|\b{MONTH.replace('month', 'first')}\s+"
