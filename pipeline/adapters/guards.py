@@ -103,6 +103,7 @@ NEVER = floor_reference("never refusing")
 
 GUARDS: Mapping[Role, tuple[Guard, ...]] = {
     Role.SYNTHESIZER: (
+        Guard("right answers", "right answers", 0.05),
         Guard("citation precision", "citation precision", 0.05),
         Guard("citation precision of the floor", "citation precision", 0.05, Reference.FLOORS),
         Guard("citation recall", "citation recall", 0.05),
@@ -126,7 +127,8 @@ GUARDS: Mapping[Role, tuple[Guard, ...]] = {
     ),
     Role.JUDGE: (Guard("macro-F1 of a task", "macro-F1, ", 0.05),),
 }
-"""The guards of each role. Word order is guarded since ROUGE-1 and F1 count words in any order."""
+"""The guards of each role. Word order is guarded since ROUGE-1 and F1 count words in any order, and right answers since F1 prices
+a wrong number or a "not" as one word."""
 
 MARGINS: Mapping[str, float] = MappingProxyType({guard.name: guard.margin for each in GUARDS.values() for guard in each})
 """Name of a guard → its margin, unless `gate.margins` of lorag.yaml has another."""

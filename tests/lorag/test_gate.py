@@ -122,8 +122,12 @@ def rewriter(candidate: Rewrites) -> ScriptedEngine:
     return ScriptedEngine(reply)
 
 
-def synthesizer(candidate: Answers) -> ScriptedEngine:
-    """The base replies the example of its prompt, and repeats each question to rewrite."""
+def example(item: ChainItem, passages: list[str]) -> str:
+    return EXAMPLE
+
+
+def synthesizer(candidate: Answers, base: Answers = example) -> ScriptedEngine:
+    """The base replies the example of its prompt, if nothing else is given, and repeats each question to rewrite."""
     tests = read_tests(DATA, SIZES, roles=[Role.SYNTHESIZER])
     known = {synthesize.messages(item.query.question, [])[0].content.split("\n\n")[0]: item for item in tests.chain}
 
@@ -132,7 +136,7 @@ def synthesizer(candidate: Answers) -> ScriptedEngine:
         if request.stage == "rewrite":
             return question.removeprefix("Question: ")
         passages = re.split(r"\n\n(?=\[\d+\] )", "\n\n".join(blocks))
-        return candidate(known[question], passages) if request.adapter else EXAMPLE
+        return (candidate if request.adapter else base)(known[question], passages)
 
     return ScriptedEngine(reply)
 
@@ -276,6 +280,25 @@ def test_a_better_synthesizer_that_never_refuses_or_mixes_its_words_is_held(gate
     gate.measure(Role.SYNTHESIZER, synthesizer(candidate))
     said = gate.refusal(Role.SYNTHESIZER)
     assert "is held: it is better in F1" in said and f"the margin of `{guard}` is" in said
+
+
+def denying(item: ChainItem, passages: list[str]) -> str:
+    """The opposite of every right answer, in nearly the same words."""
+    return f"not {right(item, passages)}" if item.gold.answerable else synthesize.REFUSAL
+
+
+def half_right(item: ChainItem, passages: list[str]) -> str:
+    """Right on each second question by its id, and the example's reply else."""
+    is_known = not item.gold.answerable or int.from_bytes(item.gold.id.encode()[-1:]) % 2 == 0
+    return right(item, passages) if is_known else EXAMPLE
+
+
+def test_a_synthesizer_that_denies_what_is_right_is_held_though_its_f1_is_better(gate: Gate) -> None:
+    claims = gate.measure(Role.SYNTHESIZER, synthesizer(denying, half_right))
+    figures = {each.metric: each for each in claims if each.against.key == BARE_BASE.key}
+    assert figures[F1].low > 0 and figures["right answers"].reference > 0.4 > 0.3 > figures["right answers"].tuned
+    said = gate.refusal(Role.SYNTHESIZER)
+    assert "is held: it is better in F1, but right answers falls by" in said and "the margin of `right answers` is 0.05" in said
 
 
 def citing_all(item: ChainItem, passages: list[str]) -> str:

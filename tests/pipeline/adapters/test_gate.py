@@ -70,7 +70,7 @@ def test_the_no_ops_and_guards_are_what_evaluation_measures() -> None:
         *(answers.CITATION_PRECISION, answers.CITATION_RECALL, answers.RIGHT_REFUSALS, answers.WRONG_REFUSALS),
         *(answers.SUPPORTED, answers.WORDS, rewrites.HARM, NDCG, RECALL),
     }
-    measured |= {answers.WORD_ORDER, rewrites.WORD_ORDER, LATENCY}
+    measured |= {answers.WORD_ORDER, rewrites.WORD_ORDER, LATENCY, answers.RIGHT}
     assert {each.metric for of in GUARDS.values() for each in of} == {*measured, task_f1("")}
     assert len(MARGINS) == sum(map(len, GUARDS.values()))
 
@@ -139,6 +139,8 @@ def test_the_synthesizer_of_the_public_domain_is_held() -> None:
 @pytest.mark.parametrize(
     ("role", "found", "held"),
     [
+        (Role.SYNTHESIZER, guard("right answers", -0.1), True),
+        (Role.SYNTHESIZER, guard("right answers", -0.04, half=0.01), False),
         (Role.SYNTHESIZER, guard("right refusals", -0.2), True),
         (Role.SYNTHESIZER, guard("right refusals", -0.2, half=0.25), False),  # may be noise
         (Role.SYNTHESIZER, guard("right refusals", -0.09), False),  # within the margin
