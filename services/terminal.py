@@ -67,6 +67,13 @@ def show(text: str = "", style: str | None = None) -> None:
     out().print(visible(text), style=style, markup=False, soft_wrap=True)
 
 
+def show_styled(*parts: tuple[str, str]) -> None:
+    """A line of the result on stdout, of pieces of text with a style each; as literal as with `show`."""
+    from rich.text import Text
+
+    out().print(Text.assemble(*((visible(text), style) for text, style in parts)), soft_wrap=True)
+
+
 def command(*words: object, project: Path) -> str:
     """A next command as the user types it: with `--project` unless the project is the current folder."""
     return shlex.join(["lorag", *map(str, words), *_option(project)])

@@ -8,10 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
 
-from lorag.pipeline.errors import LoragError
 from lorag.services import web
 from lorag.services.api import (
     adapters,
@@ -28,7 +25,7 @@ from lorag.services.api import (
     retrieve,
 )
 from lorag.services.api.alias_watch import AliasWatch
-from lorag.services.api.errors import ApiError, on_http, on_invalid, on_known
+from lorag.services.api.errors import handle_errors
 from lorag.services.api.guard import Guard
 from lorag.services.api.library import open_jobs
 from lorag.services.api.runtime import Runtime
@@ -72,10 +69,7 @@ def create_app(state: ServiceState, *, open_runtime: Callable[[], Runtime], fail
     for part in (chat, completions, feedback, embeddings, retrieve, documents, jobs, adapters, report, models, health, docs):
         app.include_router(part.router)
     web.mount(app)
-    app.add_exception_handler(ApiError, on_known)
-    app.add_exception_handler(LoragError, on_known)
-    app.add_exception_handler(HTTPException, on_http)
-    app.add_exception_handler(RequestValidationError, on_invalid)
+    handle_errors(app)
     app.add_middleware(Guard, state=state)
     return app
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import Request
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -168,6 +168,14 @@ def _root(error: BaseException) -> BaseException:
 
 def _line(error: BaseException) -> str:
     return " ".join(str(error).split())[:MESSAGE_CHARS] or type(error).__name__
+
+
+def handle_errors(app: FastAPI) -> None:
+    """Answer every error of `app`'s routes in this form."""
+    app.add_exception_handler(ApiError, on_known)
+    app.add_exception_handler(LoragError, on_known)
+    app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(RequestValidationError, on_invalid)
 
 
 async def on_known(_: Request, error: Exception) -> JSONResponse:

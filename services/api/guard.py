@@ -9,13 +9,15 @@ import asyncio
 import logging
 import time
 import uuid
+from typing import Protocol
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lorag.services.api.errors import ApiError, BodyError, api_error
+from lorag.services.api.metrics import Metrics
 from lorag.services.api.origin import check_origin
-from lorag.services.api.state import ServiceState
+from lorag.services.api.state import Limits
 
 BODY_SECONDS, BODY_RATE = 30.0, 1024.0
 """Seconds for a request's body, and bytes received that add one second: a slow client cannot hold a connection for long."""
@@ -26,10 +28,23 @@ PROBES = ("/healthz", "/readyz", "/metrics")
 access = logging.getLogger("lorag.access")
 
 
+class Guarded(Protocol):
+    """What the guard knows of a service. `hosts`, if given, are the only host names that it answers to."""
+
+    @property
+    def limits(self) -> Limits: ...
+
+    @property
+    def hosts(self) -> frozenset[str] | None: ...
+
+    @property
+    def metrics(self) -> Metrics: ...
+
+
 class Guard:
     """Wraps `app`."""
 
-    def __init__(self, app: ASGIApp, state: ServiceState) -> None:
+    def __init__(self, app: ASGIApp, state: Guarded) -> None:
         self._app, self._state = app, state
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from lorag.pipeline.errors import ConfigError
 from lorag.project import Project
 from lorag.services.api.app import create_app
+from lorag.services.api.guard import Guarded
 from lorag.services.api.keys import KeyRing
 from lorag.services.api.logs import logging_to
 from lorag.services.api.opening import open_runtime
@@ -65,7 +66,7 @@ def run(state: ServiceState, host: str, port: int) -> None:
         raise failures[0]
 
 
-def server_config(app: object, state: ServiceState) -> uvicorn.Config:
+def server_config(app: object, state: Guarded) -> uvicorn.Config:
     """uvicorn's settings, without its access log, which would hold paths and queries."""
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
@@ -88,7 +89,8 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
     except (OSError, UnicodeError) as error:
         number = getattr(error, "errno", None) or 0
         reason = os.strerror(number) if number > 0 else str(error)  # an unknown host name has a negative number
-        raise ConfigError(f"cannot listen on {host} port {port}: {reason}; choose another --host or --port") from error
+        other = "--port" if host in LOOPBACK else "--host or --port"
+        raise ConfigError(f"cannot listen on {host} port {port}: {reason}; choose another {other}") from error
     with opened:
         yield opened
 

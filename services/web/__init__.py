@@ -1,6 +1,6 @@
-"""The web page: static files with security headers.
+"""The web pages: static files with security headers. `index.html` is the service's, `review.html` that of `lorag data review`.
 
-The page is a client of the HTTP API like any other and uses relative addresses. It holds no secrets, so it is served without a
+A page is a client of the HTTP API like any other and uses relative addresses. It holds no secrets, so it is served without a
 key. The data that it shows needs one.
 """
 
@@ -37,14 +37,14 @@ HEADERS = {
 """With `no-cache` a browser keeps the files and asks each time if they changed; each has an ETag."""
 
 
-def mount(app: FastAPI) -> None:
-    """Serve the page at `/` and its files under `/static/`."""
-    app.add_api_route("/", _page, include_in_schema=False)
+def mount(app: FastAPI, page: str = "index.html") -> None:
+    """Serve a page at `/` and all files under `/static/`."""
+
+    async def show() -> FileResponse:
+        return FileResponse(STATIC / page, headers=HEADERS)
+
+    app.add_api_route("/", show, include_in_schema=False)
     app.mount("/static", _Files(directory=STATIC), name="static")
-
-
-async def _page() -> FileResponse:
-    return FileResponse(STATIC / "index.html", headers=HEADERS)
 
 
 class _Files(StaticFiles):

@@ -20,6 +20,7 @@ from lorag.pipeline.retrieval.edge_store import EdgeStore
 from lorag.pipeline.retrieval.embedder import Embedder, HashingEmbedder
 from lorag.pipeline.retrieval.index import Index
 from lorag.services.api.app import create_app
+from lorag.services.api.guard import Guarded
 from lorag.services.api.keys import KeyRing
 from lorag.services.api.residents import Residents
 from lorag.services.api.runtime import Encoder, Runtime
@@ -148,16 +149,24 @@ def live(project: Path, engine: PacedEngine | None = None, limits: Limits | None
     """Within: the service runs on a port of its own; it is ready."""
     engine = engine or PacedEngine()
     app, state = make_live_app(project, engine, limits or Limits(cache=0), **options)
-    with listening("127.0.0.1", 0) as listener:
-        server = _ThreadServer(server_config(app, state))
-        thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
-        thread.start()
-        port = listener.getsockname()[1]
+    with running(app, state) as port:
         try:
             wait_for(lambda: state.opened is not None)
             yield Live(f"http://127.0.0.1:{port}/v1", engine, state, port)
         finally:
             engine.gate.set()
+
+
+@contextmanager
+def running(app: FastAPI, state: Guarded) -> Iterator[int]:
+    """Within: `app` runs on this port of the loopback address."""
+    with listening("127.0.0.1", 0) as listener:
+        server = _ThreadServer(server_config(app, state))
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
             server.should_exit = True
             thread.join(30)
             assert not thread.is_alive(), "the service did not end"
