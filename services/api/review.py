@@ -92,7 +92,10 @@ class VerdictRequest(Strict):
 
 
 class Overview(BaseModel):
-    """The folder by its name, and a digest of its path, by which a page knows that it is still the same."""
+    """The folder by its name, and a digest of its path, by which a page knows that it is still the same.
+
+    `read` counts all rows with a verdict, `unread` the made rows without one.
+    """
 
     object: Literal["review"] = "review"
     id: str
@@ -154,11 +157,9 @@ class Agreements(BaseModel):
 @router.get("")
 def overview(state: State) -> Overview:
     """How much is read."""
-    read = len(state.said())
-    name = state.folder.resolve()
-    return Overview(
-        id=text_digest(str(name))[:16], name=name.name, read=read, unread=len(state.items) - read, counts=state.counts
-    )
+    said, place = state.said(), state.folder.resolve()
+    unread = len(state.pool.unread(said.keys()))
+    return Overview(id=text_digest(str(place))[:16], name=place.name, read=len(said), unread=unread, counts=state.counts)
 
 
 @router.post("/batches")

@@ -70,9 +70,18 @@ class ReviewPool:
     made: tuple[ReviewItem, ...]
     dropped: tuple[ReviewItem, ...]
 
+    def unread(self, done: Collection[str]) -> list[ReviewItem]:
+        """The made questions whose ids are not in `done`."""
+        return [item for item in self.made if item.id not in done]
+
     def draw(self, done: Collection[str], count: int, seed: int) -> tuple[ReviewItem, ...]:
-        """At most `count` items whose ids are not in `done`, drawn with `seed`: made questions, and some that filters dropped."""
-        made = [item for item in self.made if item.id not in done]
+        """At most `count` items whose ids are not in `done`, drawn with `seed`: made questions, and some that filters dropped.
+
+        None once all made questions are done.
+        """
+        made = self.unread(done)
+        if not made:
+            return ()
         dropped = [item for item in self.dropped if item.id not in done]
         rng = random.Random(seed)
         wanted = min(len(dropped), round(count * DROPPED_SHARE))

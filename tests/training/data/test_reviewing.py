@@ -169,11 +169,17 @@ def test_two_who_read_at_once_lose_no_verdict(folder: Path) -> None:
     assert [row.id for row in data.questions("made-test")] == ["s-u"]
 
 
-@pytest.mark.parametrize("writes", range(7))
+FILES = 7
+"""Files that a verdict writes: its own, and three for each of two roles."""
+
+
+@pytest.mark.parametrize("writes", range(FILES))
+@pytest.mark.parametrize("earlier", [False, True], ids=["the first verdict", "a later one"])
 def test_killed_between_two_files_it_is_completed_at_the_next_opening(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, writes: int
+    folder: Path, monkeypatch: pytest.MonkeyPatch, earlier: bool, writes: int
 ) -> None:
-    add_reviewed(folder, said("s-1", Verdict.KEEP, "Where is key 1?"))
+    if earlier:
+        add_reviewed(folder, said("s-1", Verdict.KEEP, "Where is key 1?"))
     left = iter(range(writes))
 
     def killed(path: Path, content: str | bytes) -> None:
@@ -186,12 +192,20 @@ def test_killed_between_two_files_it_is_completed_at_the_next_opening(
         add_reviewed(folder, said("s-2", Verdict.KEEP, "Where is key 2?"))
     monkeypatch.undo()
     open_pool(folder)
-    data, read = DataFolder(folder, {}), {"s-1", "s-2"} if writes else {"s-1"}
+    read = {"s-1"} if earlier else set()
+    read |= {"s-2"} if writes else set()
     assert {each.id for each in read_reviewed(folder)} == read
-    assert {row.id for row in data.questions("test")} == {row.query_id for row in data.embed_rows("test")} == read
     every = {f"s-{n}" for n in range(COUNT)}
-    assert {row.id for row in data.questions("made-test")} == (every | {"s-u"}) - read
-    assert {row.query_id for row in data.embed_rows("made-test")} == every - read
+    for file, ids in (("synthesizer", every | {"s-u"}), ("embedder", every)):
+        assert origins(folder, "test", file) == ({id_: "human" for id_ in read} or dict.fromkeys(ids, "made"))
+        assert origins(folder, "made-test", file) == (dict.fromkeys(ids - read, "made") if read else {})
+
+
+def origins(folder: Path, place: str, role: str) -> dict[str, str]:
+    """Id → origin of the rows of a file; empty if there is none."""
+    path = folder / place / f"{role}.jsonl"
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    return {row.get("id", row.get("query_id")): row.get("origin", "human") for row in rows}
 
 
 def test_agreement_with_each_filter() -> None:
@@ -225,3 +239,26 @@ def test_in_the_terminal_one_key_a_row(folder: Path) -> None:
     assert {each.verdict for each in found} == {Verdict.DROP, Verdict.CORRECT, Verdict.KEEP} and len(found) == 4
     assert [each.question for each in found if each.verdict is Verdict.CORRECT] == ["Where?"]
     assert "that passed all filters, you keep" in answer.output
+
+
+def test_in_the_terminal_a_verdict_that_cannot_be_taken_is_said_and_asked_again(folder: Path) -> None:
+    unanswered = {"id": "s-u", "question": "Who made key 1?", "answers": [], "answerable": False, "near_ids": ["d1#0", "d2#0"]}
+    lines(folder / "test" / "synthesizer.jsonl", [{**unanswered, "origin": "made"}])
+    (folder / "rejected.jsonl").unlink()
+    answer = CliRunner().invoke(app, ["data", "review", str(folder)], input="a\nthe smith\nd\n")
+    assert answer.exit_code == 0, answer.output
+    assert "the passages do not say" in answer.output and "Key 2 is behind door 2." in answer.output
+    assert "this row says that the passages do not answer; if they do, drop it" in answer.output
+    assert [each.verdict for each in read_reviewed(folder)] == [Verdict.DROP]
+    assert "Every made test row was read already." in CliRunner().invoke(app, ["data", "review", str(folder)]).output
+
+
+def test_in_the_terminal_no_document_moves_the_cursor_and_the_answer_is_whole(folder: Path) -> None:
+    text, start = "\x1b[2J[bold]Behind door 3[/bold].", len("\x1b[2J[bold]Behind ")
+    lines(folder / "passages.jsonl", [{"id": "d3#0", "title": "", "text": text}])
+    row = {"id": "s-3", "question": "Where?", "answers": ["door 3"], "passage_ids": ["d3#0"], "origin": "made"}
+    lines(folder / "test" / "synthesizer.jsonl", [row])
+    own = {**source(3), "start": start, "end": start + 6}
+    lines(folder / "origin.jsonl", [{"id": "s-3", "role": "synthesizer", "split": "test", "how": "", "writer": "x", "of": [own]}])
+    answer = CliRunner().invoke(app, ["data", "review", str(folder)], input="x\n")
+    assert "\\x1b[2J[bold]Behind door 3[/bold]." in answer.output and "\x1b" not in answer.output
