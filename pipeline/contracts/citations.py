@@ -1,4 +1,5 @@
-"""Citation marks in a reply: `[1]`, `[1][2]`, `[1, 2]`, `[1-3]`, `[1–3]`, `[1 and 2]`, `[passage 1]`, `【1】`. Pure text.
+"""Citation marks in a reply: `[1]`, `[1][2]`, `[1, 2]`, `[1-3]`, `[1–3]`, `[1 and 2]`, `[passage 1]`, `[see 1]`, `[source: 1]`,
+`【1】`. Pure text.
 
 A mark names passages by the numbers they were shown with. Whether such a passage was shown is for the caller to check.
 """
@@ -9,9 +10,9 @@ import re
 from dataclasses import dataclass
 
 _DASH = r"(?:[-‐‑‒–—−]|\bto\b)"
-_NAME = r"(?:(?:passage|source|document|doc)s?\s+|no\.\s*|[#^])?"
+_NAME = r"(?:(?:see|cf\.?|from)\s+)?(?:(?:passage|source|document|doc|ref|reference|citation)s?(?:\.|:)?\s+|no\.\s*|[#^])?"
 _ITEM = rf"{_NAME}\d{{1,3}}(?:\s*{_DASH}\s*\d{{1,3}})?"
-_MARK = re.compile(rf"\s*[\[【]\s*({_ITEM}(?:\s*(?:,\s*and\b|[,;&]|\band\b)\s*{_ITEM})*)\s*[\]】]", re.IGNORECASE)
+_MARK = re.compile(rf"\s*[\[【［]\s*({_ITEM}(?:\s*(?:,\s*and\b|[,;&]|\band\b)\s*{_ITEM})*)\s*[\]】］]", re.IGNORECASE)
 _NUMBERS = re.compile(rf"(\d+)(?:\s*{_DASH}\s*(\d+))?", re.IGNORECASE)
 
 

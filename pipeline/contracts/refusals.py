@@ -15,7 +15,7 @@ from enum import Enum, auto
 from lorag.pipeline.contracts.citations import find_marks
 
 _ABOUT = r"given|provided|available|above|retrieved|supplied|numbered|cited|shown|following|relevant"
-_NOUN = r"passages?|texts?|context|documents?|sources?|excerpts?|extracts?|search results|papers"
+_NOUN = r"passages?|texts?|context|documents?|source materials?|sources?|excerpts?|extracts?|search results|papers"
 _SOURCE = (
     rf"(?:(?:^|\b(?:the|these|those|this|any|all|both|my|your|our)\s+)(?:(?:{_ABOUT})\s+)*(?:{_NOUN})"
     rf"(?:\s+(?:{_ABOUT}))*(?:\s*\d+)?|\bpassages?\s+(?:\d+|\x01)(?:\s*(?:,|and|to)\s*\d+)*|\b(?:{_ABOUT})\s+information"
@@ -71,6 +71,9 @@ _STRONG = _any(
     rf"{_SOURCE}\s+(?:(?:is|are|was|were)(?:\s+not|n't)\s+(?:clear|specific|explicit)|(?:is|are)\s+silent|lacks?\b|omits?\b)",
     rf"{_SOURCE}\s+(?:say|mention|give|state|provide|contain|ha[sv]e?|tell|offer|include)s?\s+"
     rf"(?:nothing|no\s+(?:\w+\s+)?(?:mention|answer|{_INFORMATION}))",
+    # "The text leaves this open", "beyond what the passages cover"
+    rf"{_SOURCE}\s+leaves?\s+(?:it|this|that|the \w+)\s+open\b",
+    rf"\b(?:outside|beyond|out of|not (?:within|in))\s+(?:the scope of\s+{_SOURCE}|what\s+{_SOURCE}{_LY}\s+(?:{_TELL}))",
     # "None of the passages", "neither passage", "no passage says"
     rf"\b(?:none|neither|nothing|not one|not any)(?:\s+(?:of|in|among))?\s+{_SOURCE}",
     r"\bneither\s+(?:passage|text|document|source)\b",
@@ -100,6 +103,8 @@ _STRONG = _any(
 """About the passages, or about answering at all: these decline, cited or not."""
 
 _WEAK = _any(
+    # "The passages only mention the hours, not the fee"
+    rf"{_SOURCE}\s+(?:only|just|merely)\s+(?:{_TELL})\b.*,\s*(?:but\s+|and\s+)?not\s+(?:the|a|an|its|their|what|when|where|who|how|why)\b",
     r"\b(?:is|are|was|were|be|been)(?:\s+not|n't)(?:\s+\w+ly)?\s+(?:mentioned|provided|stated|specified|indicated|disclosed"
     r"|addressed|discussed|described|answered|explained|known|said)\b",
     rf"^{_JOINED}(?:{_IT})\s+(?:{_AUX_NOT}){_LY}\s+(?:be\s+|been\s+|get\s+|seem(?:s|ed)?\s+(?:to\s+be\s+)?)?(?:{_TOLD})"
@@ -110,6 +115,10 @@ _WEAK = _any(
     r"|concerning|whether)\b))",
     r"\bnothing\s+(?:about|on|regarding|is (?:said|mentioned|stated|given)|that answers)\b",
     rf"\b(?:it|they)\s+(?:do|does)(?:\s+not|n't){_LY}\s+(?:say|mention|specify|state|tell)\b",
+    # the handbook says nothing; "we are not told"
+    r"^(?:the|this)\s+(?:\w+\s+)?(?:handbook|manual|guide|report|article|rules?|rule ?book|regulations?|bylaws?|policy|notice)\s+"
+    r"(?:(?:do|does)(?:\s+not|n't)\s+(?:\w+ly\s+)?(?:say|mention|specify|state|tell)|(?:is|are)\s+silent)\b",
+    r"\bwe\s+(?:are|were)(?:\s+not|n't)\s+(?:told|given)\b",
     rf"\bwe\s+(?:do(?:\s+not|n't)\s+have|have\s+no|lack)\s+(?:(?:any|enough|sufficient|such)\s+)?(?:answer|{_INFORMATION})\b",
     rf"\bwe\s+{_CANNOT}{_LY}\s+(?:{_KNOW}|{_FIND})\b",
     rf"\bi\s+{_CANNOT}{_LY}\s+(?:{_FIND}|have)\b",
@@ -157,7 +166,11 @@ _CLAUSES = _any(
     r"|so (?:i|we|it|they|the|this|no))\b)",
 )
 _CONCESSION = re.compile(r"^(?:although|though|even though|while|whereas|since|because|as)\b[^,]*(,)\s", re.IGNORECASE)
-_PRONOUN = re.compile(r"^((?:(?:but|and|however|so|though|although|therefore),?\s+)*)(?:they|it)\b", re.IGNORECASE)
+_PRONOUN = re.compile(
+    r"^((?:(?:but|and|however|so|though|although|therefore|yet),?\s+)*)(?:(?:they|it)\b"
+    r"|(?<=\s)(?=(?:(?:do|does|did)(?:\s+not|n't)|never|fails? to|(?:say|give|make)s? no)\b))",
+    re.IGNORECASE,
+)
 _NAMES_SOURCE = re.compile(_SOURCE, re.IGNORECASE)
 _QUOTED = re.compile(r"[\"“][^\"“”]*[\"”]|(?<!\w)[‘'][^‘’']*[’'](?!\w)")
 _IS = re.compile(r"\b(it|that|this|there|answer|question)'s(?=\s+(?:not|never|nowhere|un\w+|no)\b)", re.IGNORECASE)
@@ -212,7 +225,7 @@ def _clauses(text: str) -> list[str]:
 
 def _named(clause: str, before: Sequence[str]) -> str:
     """The clause with the passages in place of a first "they" or "it", if a clause before it names them."""
-    return _PRONOUN.sub(r"\1the passages", clause) if any(_NAMES_SOURCE.search(each) for each in before) else clause
+    return _PRONOUN.sub(r"\1the passages ", clause) if any(_NAMES_SOURCE.search(each) for each in before) else clause
 
 
 def _kind(clause: str) -> _Clause:

@@ -1,6 +1,17 @@
 """Replies that decline and replies that answer, invented for the tests."""
 
 DECLINES = (
+    "The passages discuss the lighthouse but do not give its height.",
+    "The passages describe the pier but never mention a fee. [1]",
+    "The passages only mention the opening hours, not the fee.",
+    "The passage leaves this open.",
+    "The source material doesn't address this.",
+    "Your question is outside the scope of the passages.",
+    "This question is beyond what the passages cover.",
+    "The rule book does not specify who pays.",
+    "The handbook is silent on that point.",
+    "We are not told.",
+    "We aren't told who built it.",
     "The passages do not say.",
     "the passages do not say",
     "The passages do not say when.",
@@ -92,6 +103,13 @@ DECLINES = (
 )
 
 ANSWERS = (
+    "The documents list the fee but do not expire [1]",
+    "The rules do not say when, but the notice says 10:00 [2]",
+    "The policy does not state a limit [1]",
+    "They are not told in advance [1]",
+    "The members are told the hours, not the fee [1]",
+    "It lies beyond the north passage [1]",
+    "The report does not cover the year 1984 [1]",
     "The text does not specify, but rule 7 says 10:00 [1]",
     "The passages do not say when; however, the sheet of May gives 10:00 [2].",
     "Although the passages do not name him, the log says the bosun did it [3].",

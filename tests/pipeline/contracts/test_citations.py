@@ -34,6 +34,12 @@ from lorag.pipeline.contracts.citations import cited_numbers, find_marks, withou
         ("at ten [Passage 1, Passage 3]", (1, 3)),
         ("at ten [#2]", (2,)),
         ("at ten 【2】", (2,)),
+        ("at ten ［2］", (2,)),
+        ("at ten [see 1]", (1,)),
+        ("at ten [cf. 2]", (2,)),
+        ("at ten [source: 1]", (1,)),
+        ("at ten [ref 1, ref 3]", (1, 3)),
+        ("at ten [Doc. 2]", (2,)),
         ("[1] at ten [2], daily [1].", (1, 2)),
         ("at ten [0]", (0,)),
         ("at ten [99]", (99,)),
@@ -44,7 +50,24 @@ def test_marks(reply: str, numbers: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    "reply", ["at 10", "at ten (1)", "at ten [1234]", "[-1]", "[1.5]", "[one]", "[]", "[1 2]", "[1,]", "[1 x 2]", "1]", "[a, 1]"]
+    "reply",
+    [
+        "at 10",
+        "at ten (1)",
+        "at ten [1234]",
+        "[-1]",
+        "[1.5]",
+        "[one]",
+        "[]",
+        "[1 2]",
+        "[1,]",
+        "[see below]",
+        "[p. 1]",
+        "[rule 1]",
+        "[1 x 2]",
+        "1]",
+        "[a, 1]",
+    ],
 )
 def test_no_marks(reply: str) -> None:
     assert find_marks(reply) == ()
