@@ -5,18 +5,21 @@ Measures nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from lorag.pipeline.evaluation.ablation import ALL_ADAPTERS, OWN_METRIC, Measured, TooFew, difference, mean
+from lorag.pipeline.evaluation.ablation import ALL_ADAPTERS, OWN_METRIC, Measured, TooFew, difference, mean, paired_test
 from lorag.pipeline.evaluation.answers import F1, RIGHT
 from lorag.pipeline.evaluation.floors.best import WITHOUT_FLOOR, against_floor, best_floors, floor_of
 from lorag.pipeline.evaluation.floors.diagnostics import CLOSED_BOOK, ORACLE
 from lorag.pipeline.evaluation.judge_metrics import is_judge_metric
 from lorag.pipeline.evaluation.report.records import Ablation, AblationRow, Cell, Floor, FloorComparison
+from lorag.pipeline.evaluation.sign_flips import SignFlips
+from lorag.pipeline.evaluation.significance import corrected_tests
 from lorag.pipeline.records import Role
 
+CHAIN = "chain"
 STARTER = "starter "
 """Begins the name of a starter's role, in comparisons and in the table: its adapters are not those of the other rows."""
 
@@ -24,8 +27,8 @@ STARTER = "starter "
 @dataclass(frozen=True, slots=True)
 class FloorFigures:
     """`best` has the best floor of each metric, `systems` every floor, and `comparisons` pair with the best floor: each adapter
-    alone on its own metric, the judge on each task too, all adapters together (role `chain`) on every other metric, and each
-    starter (role `starter …`) on its own metric."""
+    alone on its own metric, the judge on each task too, all adapters together (role `chain`) on every other metric, corrected
+    over these, and each starter (role `starter …`) on its own metric."""
 
     best: tuple[Floor, ...] = ()
     comparisons: tuple[FloorComparison, ...] = ()
@@ -54,15 +57,16 @@ def floor_figures(
     judged = [metric for metric in best if is_judge_metric(metric) and metric != OWN_METRIC[Role.JUDGE]]
     if Role.JUDGE in roles:
         pairs += [(Role.JUDGE.value, metric, by_name[f"+ {Role.JUDGE.value}"]) for metric in judged]
-    pairs += [("chain", metric, by_name[ALL_ADAPTERS]) for metric in best if not is_judge_metric(metric)]
+    pairs += [(CHAIN, metric, by_name[ALL_ADAPTERS]) for metric in best if not is_judge_metric(metric)]
     if starters is not None:
         pairs += [(f"{STARTER}{role.value}", OWN_METRIC[role], starters) for role in roles if role in starters.configuration.on]
-    comparisons, too_few = list[FloorComparison](), list[str]()
+    comparisons, too_few, levels = list[FloorComparison](), list[str](), _chain_levels(best, by_name[ALL_ADAPTERS])
     for role, metric, tuned in pairs:
         if metric not in best:
             continue
         try:
-            comparisons.append(against_floor(role, metric, best[metric][0], tuned, lower_is_better))
+            level = levels.get(metric, 0.95) if role == CHAIN else 0.95
+            comparisons.append(against_floor(role, metric, best[metric][0], tuned, lower_is_better, level))
         except TooFew as error:
             too_few.append(f"Not compared: {error}.")
     figures = FloorFigures(
@@ -74,6 +78,16 @@ def floor_figures(
     return replace(figures, wins=tuple(map(win, figures.winners)))
 
 
+def _chain_levels(best: Mapping[str, tuple[Measured, Floor]], chain: Measured) -> dict[str, float]:
+    """Metric → the level of its interval, by Holm's correction over all comparisons of the chain with a floor."""
+    tests: dict[str, SignFlips] = {}
+    for metric, (floor, _) in best.items():
+        with suppress(TooFew):
+            if not is_judge_metric(metric):
+                tests[metric] = paired_test(floor, chain, metric)[2]
+    return {metric: found.interval.level for metric, found in corrected_tests(tests).items()}
+
+
 def why_without_floor(metrics: Sequence[str]) -> dict[str, str]:
     """Metric → why no floor is worth a comparison in it."""
     return {metric: WITHOUT_FLOOR[metric] for metric in metrics if metric in WITHOUT_FLOOR}
@@ -83,7 +97,7 @@ def win(each: FloorComparison) -> str:
     """A comparison that a floor wins, in a line: it says first what training has not bought."""
     return (
         f"A floor wins: {each.role} by {each.metric}. {each.floor} has {each.reference:.3f} without training, "
-        f"{'all adapters' if each.role == 'chain' else 'the adapter'} {each.tuned:.3f}; the paired difference "
+        f"{'all adapters' if each.role == CHAIN else 'the adapter'} {each.tuned:.3f}; the paired difference "
         f"{each.difference:+.3f} ({each.low:+.3f} to {each.high:+.3f}, {each.n} items in {each.groups} groups) "
         "does not show it to be better."
     )

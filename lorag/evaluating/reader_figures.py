@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from lorag.pipeline.config import Settings
 from lorag.pipeline.evaluation.ablation import Measured, TestSet, interval, mean
@@ -46,8 +45,6 @@ def _priced(measured: Measured, prices: Prices) -> PricedAnswers | None:
     silent = sum(response.answer.refused for response in given.values())
     found = interval(measured, TRUTHFULNESS)
     cell = Cell(score, None, None, len(given)) if found is None else Cell(score, found.low, found.high, found.n, found.groups)
-    if len(set(measured.answers.values(TRUTHFULNESS).values())) == 1:
-        cell = replace(cell, low=None, high=None)  # one price throughout says nothing of the spread: no interval of width zero
     return PricedAnswers(measured.configuration.name, right, silent, len(given) - right - silent, prices, cell)
 
 

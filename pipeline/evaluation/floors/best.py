@@ -75,12 +75,19 @@ def floor_of(measured: Measured, metric: str) -> Floor | None:
     return Floor(metric, name, found.value, found.low, found.high, found.n, found.groups)
 
 
-def against_floor(role: str, metric: str, floor: Measured, tuned: Measured, lower_is_better: Collection[str]) -> FloorComparison:
-    """The paired difference of a system and a floor, and whether the system is shown to be better. Raises TooFew."""
+def against_floor(
+    role: str, metric: str, floor: Measured, tuned: Measured, lower_is_better: Collection[str], level: float = 0.95
+) -> FloorComparison:
+    """The paired difference of a system and a floor with its interval at `level`, and whether that shows the system to be better.
+
+    Raises TooFew.
+    """
     try:
-        before, after, found = difference(floor, tuned, metric)
+        before, after, found = difference(floor, tuned, metric, level)
     except TooFew as error:
         raise TooFew(f"{role} by {metric} against its floor: {error}") from error
     better = found.is_shown and (found.high < 0 if metric in lower_is_better else found.low > 0)
     name = floor.configuration.name
-    return FloorComparison(role, metric, name, before, after, found.value, found.low, found.high, found.n, found.groups, better)
+    return FloorComparison(
+        role, metric, name, before, after, found.value, found.low, found.high, found.n, found.groups, better, found.level
+    )

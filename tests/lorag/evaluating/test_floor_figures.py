@@ -43,6 +43,8 @@ def test_each_system_is_paired_with_the_best_floor() -> None:
         ("starter synthesizer", F1, "best sentence", False),
     ]
     assert [round(each.difference, 6) for each in found.comparisons] == [0.2, 0.3, 0.0, -0.1]
+    # the chain's two by Holm: the smaller p at .05 / 2, the other one at .05
+    assert [each.level for each in found.comparisons] == pytest.approx([0.95, 0.975, 0.95, 0.95])
     (line,) = found.wins
     assert line.startswith(
         "A floor wins: chain by citation recall. best sentence has 0.200 without training, all adapters 0.200;"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
+from scipy import stats
 
 from lorag.evaluating.reader_figures import priced_answers, refusals_of, risk_curves
 from lorag.pipeline.evaluation.ablation import ChainItem, Configuration, Measured, TestSet
@@ -64,7 +67,12 @@ def test_answers_are_priced_and_a_failed_one_counts_nowhere() -> None:
     assert found.score.value == pytest.approx((1 - 2 * 0.25 - 2) / 5)
     assert (found.score.n, found.score.groups) == (5, 5)
     (silent,) = priced_answers([system("silent", {"c": RESPONSES["c"], "d": RESPONSES["d"]})], PRICES)
-    assert (silent.score.value, silent.score.low, silent.score.high, silent.score.groups) == (-0.25, None, None, 2)
+    # the same price twice: Wilson's interval of .375 of the range with two items, by scipy's Student quantile of one degree
+    t, middle = float(stats.t.ppf(0.975, 1)), 0.375
+    half = t * math.sqrt(middle * (1 - middle) / 2 + t * t / 16) / (1 + t * t / 2)
+    centre = (middle + t * t / 4) / (1 + t * t / 2)
+    assert (silent.score.value, silent.score.groups) == (-0.25, 2)
+    assert (silent.score.low, silent.score.high) == pytest.approx((2 * (centre - half) - 1, 2 * (centre + half) - 1))
     (alone,) = priced_answers([system("one", {"a": RESPONSES["a"]})], PRICES)
     assert (alone.score.value, alone.score.low, alone.score.high, alone.score.n) == (1, None, None, 1)
 
