@@ -313,8 +313,8 @@ def measured(name: str, f1: float, ndcg: float) -> Measured:
 
 
 def test_the_comparisons_are_each_role_alone_and_the_chain_with_everything_on() -> None:
-    """With 8 groups p is 2/2⁸, so Holm's levels are those of rising order. The share of 8 equal differences that Wilson's interval
-    allows at that level may be nothing or 1."""
+    """With 8 groups p is 2/2⁸, so Holm's levels are those of rising order. Of 8 equal differences the share that Wilson's
+    interval allows at that level may be nothing or 1."""
     every = (
         measured(BASE_CHAIN, 0.25, 0.5),
         measured("+ embedder", 0.25, 0.75),
