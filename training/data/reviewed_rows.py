@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from lorag.pipeline.adapters.evidence import DataOrigin
+from lorag.pipeline.errors import DataError
 from lorag.pipeline.records import Role
 from lorag.pipeline.storage.jsonl import read_lines, write_jsonl
 from lorag.training.data.formats.splitting import TEST
@@ -68,7 +69,12 @@ def _is_made(row: Fields) -> bool:
 
 
 def _read(path: Path, key: str) -> _Rows:
-    return {str(line.fields[key]): line.fields for line in read_lines(path)} if path.is_file() else {}
+    rows: _Rows = {}
+    for line in read_lines(path) if path.is_file() else ():
+        if key not in line.fields:
+            raise DataError(f"{line.where}: the row has no {key!r}; put it back, or take the row out")
+        rows[str(line.fields[key])] = line.fields
+    return rows
 
 
 def _write(path: Path, old: _Rows, new: _Rows) -> None:

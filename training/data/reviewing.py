@@ -177,9 +177,9 @@ def _places(folder: Path, passages: Mapping[str, PassageRow]) -> dict[str, Place
     if not path.is_file():
         return {}
     wanted = f'"role": "{Role.SYNTHESIZER.value}", "split": "{TEST}"'
-    with path.open(encoding="utf-8") as file:
+    with _intact(path), path.open(encoding="utf-8") as file:
         lines = [json.loads(line) for line in file if wanted in line]
-    pairs = ((line["id"], _place(line["of"][0], passages)) for line in lines if len(line["of"]) == 1)
+        pairs = [(line["id"], _place(line["of"][0], passages)) for line in lines if len(line["of"]) == 1]
     return {id_: place for id_, place in pairs if place is not None}
 
 
@@ -196,10 +196,20 @@ def _dropped(folder: Path, passages: Mapping[str, PassageRow]) -> tuple[ReviewIt
     if not path.is_file():
         return ()
     found = []
-    for line in read_lines(path):
-        fields: Mapping[str, Any] = line.fields
-        if fields["filter"] not in UNREAD_FILTERS and fields["passage"] in passages and fields["question"]:
-            shown, answer = (passages[fields["passage"]],), " ".join(fields["span"].split())
-            place = _place(fields, passages)
-            found.append(ReviewItem(fields["id"], fields["question"], answer, shown, place, fields["filter"]))
+    with _intact(path):
+        for line in read_lines(path):
+            fields: Mapping[str, Any] = line.fields
+            if fields["filter"] not in UNREAD_FILTERS and fields["passage"] in passages and fields["question"]:
+                shown, answer = (passages[fields["passage"]],), " ".join(fields["span"].split())
+                place = _place(fields, passages)
+                found.append(ReviewItem(fields["id"], fields["question"], answer, shown, place, fields["filter"]))
     return tuple(found)
+
+
+@contextlib.contextmanager
+def _intact(path: Path) -> Iterator[None]:
+    """Within: a file that `lorag data make` wrote is read. Raises DataError if a line of it is not as it was written."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, ValueError, OSError) as error:
+        raise DataError(f"{path}: damaged or not written by `lorag data make`; make the rows anew") from error

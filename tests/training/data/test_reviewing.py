@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lorag.pipeline.adapters.evidence import DataOrigin
-from lorag.pipeline.errors import DataError, InputError
+from lorag.pipeline.errors import DataError, InputError, LoragError
 from lorag.pipeline.records import Role
 from lorag.pipeline.storage import jsonl
 from lorag.pipeline.storage.atomic import write_file
@@ -229,6 +230,25 @@ def test_what_cannot_be_reviewed_is_said(folder: Path, tmp_path: Path) -> None:
         review_items(folder, 5)
     with pytest.raises(DataError, match="is no folder|no passages.jsonl"):
         review_items(tmp_path / "nowhere", 5)
+
+
+DAMAGE = {
+    "rejected.jsonl": ('{"filter": "copy", "id": "r-1"}', "rejected.jsonl: damaged or not written by `lorag data make`"),
+    "origin.jsonl": ('{"id": "s-1", "role": "synthesizer", "split": "test", "of": [{}', "origin.jsonl: damaged or not written"),
+    "reviewed.jsonl": ('{"id": "s-1"}', "reviewed.jsonl:1: key 'answer' is missing"),
+    "test/embedder.jsonl": ('{"query": "Who?"}', "embedder.jsonl:1: the row has no 'query_id'"),
+    "test/synthesizer.jsonl": ('{"id": "s-1", ', "synthesizer.jsonl:1: not JSON"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_damaged_file_is_named_in_one_line(folder: Path, name: str) -> None:
+    text, message = DAMAGE[name]
+    (folder / name).write_text(text + "\n", encoding="utf-8")
+    with pytest.raises(LoragError, match=re.escape(message)) as caught:
+        add_reviewed(folder, said("s-2", Verdict.KEEP))
+        open_pool(folder)
+    assert "\n" not in str(caught.value)
 
 
 def test_in_the_terminal_one_key_a_row(folder: Path) -> None:
