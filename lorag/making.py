@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lorag.pipeline.config import Settings
     from lorag.pipeline.engine.protocol import Engine
     from lorag.pipeline.retrieval.embedder import Embedder
+    from lorag.training.data.making.agreement import Voters
     from lorag.training.data.making.corpus import Corpus
     from lorag.training.data.making.folder import Made
     from lorag.training.data.making.human import HumanRows
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from lorag.training.data.making.questions import Tools
     from lorag.training.data.making.records import Span
     from lorag.training.data.making.settings import MakingSettings
+    from lorag.training.data.making.voter_precision import VoterPrecision
     from lorag.training.passage_search import Retrieval
 
 Progress = Callable[[str, int, int], None]
@@ -275,6 +277,8 @@ def _made(
 
     with IndexedCorpus(work.corpus.passages.values(), retrieval) as search:
         tools = _tools(base, writer, search)
+        voters, precisions = _voters(work, tools)
+        tools = replace(tools, voters=voters)
         questions = make_questions(work.spans, work.corpus, tools, work.settings, on_progress)
         if not questions.accepted:
             raise DataError(
@@ -284,7 +288,16 @@ def _made(
         rows = rows_of(questions.accepted, work.corpus, tools, work.settings)
     disagreeing = sum(split == "" for split in work.corpus.grouping.split.values())
     left_out = {"whose human rows are in several splits": disagreeing}
-    return Made(work.corpus, questions, rows, work.human, work.settings, name, left_out)
+    return Made(work.corpus, questions, rows, work.human, work.settings, name, left_out, precisions)
+
+
+def _voters(work: _Work, tools: Tools) -> tuple[Voters, tuple[VoterPrecision, ...]]:
+    """The voters that human rows do not show to be imprecise. Test rows are not read: they would choose what they measure."""
+    from lorag.training.data.making.voter_precision import precise_voters
+    from lorag.training.data.rows import QuestionRow
+
+    rows = [row for split in ("train", "dev") for row in work.human.of(split, Role.SYNTHESIZER) if isinstance(row, QuestionRow)]
+    return precise_voters(rows, work.corpus.passages, tools.voters, tools.search, work.settings)
 
 
 def _tools(base: SharedBase, writer: str | None, search: Any) -> Tools:

@@ -24,6 +24,7 @@ from lorag.training.data.making.human import ROLES, HumanRows, Row
 from lorag.training.data.making.questions import Questions
 from lorag.training.data.making.records import MadeRow, Rejected, digest
 from lorag.training.data.making.settings import MakingSettings
+from lorag.training.data.making.voter_precision import VoterPrecision
 from lorag.training.data.writing import write_rows
 from lorag.training.dataset import PASSAGES, SPLITS, DataFolder
 
@@ -33,7 +34,7 @@ ORIGIN, REJECTED, CARD, SETTINGS = "origin.jsonl", "rejected.jsonl", "README.md"
 @dataclass(frozen=True, slots=True)
 class Made:
     """All that was made: the rows, the questions behind them, and who wrote these. `left_out` counts documents by why they gave
-    no rows."""
+    no rows; `voters` is how precise the voters were, if human rows said so."""
 
     corpus: Corpus
     questions: Questions
@@ -42,6 +43,7 @@ class Made:
     settings: MakingSettings
     writer: str
     left_out: Mapping[str, int]
+    voters: Sequence[VoterPrecision] = ()
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Split → role → rows, human ones among them."""
@@ -141,4 +143,5 @@ def _facts(made: Made) -> CardFacts:
         left_out=made.left_out,
         settings=made.settings,
         writer=made.writer,
+        voters=tuple(made.voters),
     )

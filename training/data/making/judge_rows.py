@@ -18,9 +18,9 @@ from lorag.pipeline.contracts.judge import ANSWERABILITY, RELEVANCE, SUPPORT, Ju
 from lorag.pipeline.contracts.question import Manner
 from lorag.pipeline.records import Role
 from lorag.pipeline.retrieval.sentences import sentences
-from lorag.training.data.making.agreement import holds
 from lorag.training.data.making.corpus import Corpus
 from lorag.training.data.making.filters import sentence_of
+from lorag.training.data.making.others import holds
 from lorag.training.data.making.records import Accepted, MadeRow, Span, draw, placed, shuffled
 from lorag.training.data.making.swaps import VALUES, negated, other_value, values_of, with_other_value
 from lorag.training.data.making.synthesizer_rows import answer_of

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from lorag.pipeline.evaluation.text import normalize_answer
 from lorag.training.data.making import filters
-from lorag.training.data.making.agreement import Voters, vote, with_others
+from lorag.training.data.making.agreement import Voters, vote
 from lorag.training.data.making.corpus import Corpus
 from lorag.training.data.making.funnel import Funnel, funnel_of
+from lorag.training.data.making.others import with_others
 from lorag.training.data.making.planning import orders_of
 from lorag.training.data.making.records import Accepted, Candidate, Filter, Rejected, Span
 from lorag.training.data.making.round_trip import CorpusSearch, round_trip
@@ -87,11 +89,15 @@ def _levels(settings: MakingSettings) -> list[tuple[MakingSettings, dict[str, st
 
 
 def _readable(candidates: Sequence[Candidate], settings: MakingSettings) -> tuple[list[Candidate], list[Rejected]]:
-    """Those that are questions and do not give their answer away."""
+    """Those that are questions, each once a span, and do not give their answer away."""
     kept: list[Candidate] = []
     rejected: list[Rejected] = []
+    said: dict[tuple[str, int, int, str], str] = {}
     for each in candidates:
-        if not each.question:
+        place = (each.span.passage_id, each.span.start, each.span.end, normalize_answer(each.question))
+        if each.question and place in said:
+            rejected.append(Rejected(each, Filter.SPAN, f"the same as {said[place]}"))
+        elif not each.question:
             rejected.append(Rejected(each, Filter.WRITTEN, "the reply is no question"))
         elif reason := filters.form(each, settings):
             rejected.append(Rejected(each, Filter.FORM, reason))
@@ -99,6 +105,7 @@ def _readable(candidates: Sequence[Candidate], settings: MakingSettings) -> tupl
             rejected.append(Rejected(each, Filter.LEAK, reason))
         else:
             kept.append(each)
+        said.setdefault(place, each.id)
     return kept, rejected
 
 

@@ -15,15 +15,16 @@ class MakingSettings:
     are versions of each other; texts in more than `common` documents are boilerplate, about which nothing is asked. There must
     be `min_groups` groups of documents and `min_spans` spans.
 
-    Questions: `per_passage` spans a passage, `samples` questions a span, at a `temperature` within the nucleus `top_p`.
+    Questions: `per_passage` spans a passage, `samples` questions a span: the likeliest, the others drawn at a `temperature`
+    within the nucleus `top_p`.
     `sentences` is the share of whole sentences among the spans, `terse` that of terse questions.
 
     Filters: `min_words` to `max_words` of a question (a terse one from `min_terse_words`); `leaked` is the share of the answer's
     content words from which on it stands in the question; `copied` the largest share of the question's content words that the
     answer's sentence may have; `found` the rank at which the passage must be found. Of three voters two must agree: the reader
     from F1 `reader_f1`, the judge from probabilities `answerable` and `supported`; `distractors` passages are shown beside the
-    gold one. `ambiguous` is the number of other passages that may answer it; `duplicate` the similarity of one question to
-    another.
+    gold one. A voter whose precision on human rows is below `voter` is not asked. `ambiguous` is the number of other passages
+    that may answer it; `duplicate` the similarity of one question to another.
 
     Quotas: `per_document` rows; `what` and `easy` are the largest shares of questions with “what” and of those whose passage a
     search by words alone has first. `unanswerable` is the share of the synthesizer's rows without an answer, `negatives` the
@@ -39,7 +40,7 @@ class MakingSettings:
     min_spans: int = 40
     per_passage: int = 3
     samples: int = 2
-    temperature: float = 0.8
+    temperature: float = 0.5
     top_p: float = 0.95
     sentences: float = 0.25
     terse: float = 0.2
@@ -52,6 +53,7 @@ class MakingSettings:
     reader_f1: float = 0.5
     answerable: float = 0.6
     supported: float = 0.5
+    voter: float = 0.8
     distractors: int = 3
     ambiguous: int = 3
     duplicate: float = 0.92

@@ -16,9 +16,9 @@ from enum import StrEnum
 from lorag.pipeline.contracts.judge import ANSWERABILITY, JudgeInputs
 from lorag.pipeline.records import Outcome
 from lorag.pipeline.stages import Judge
-from lorag.training.data.making.agreement import holds
 from lorag.training.data.making.corpus import Corpus
 from lorag.training.data.making.filters import sentence_of
+from lorag.training.data.making.others import holds
 from lorag.training.data.making.records import Accepted, SpanKind, digest, draw
 from lorag.training.data.making.round_trip import DEPTH, CorpusSearch
 from lorag.training.data.making.spans import find_spans

@@ -72,5 +72,5 @@ def seed_of(order: Order, settings: MakingSettings) -> int:
 def _request(order: Order, passages: Mapping[str, PassageRow], writer: Writer, settings: MakingSettings, seed: int) -> Generation:
     shown = passages[order.span.passage_id].shown()
     messages = question.messages(shown, order.span.text, order.manner, writer.style)
-    sampling = Sampling(settings.temperature, settings.top_p, seed)
+    sampling = Sampling(settings.temperature if order.sample else 0.0, settings.top_p, seed)  # the first is the likeliest
     return Generation(messages, writer.adapter, question.MAX_REPLY_TOKENS, sampling, ("\n",), stage="questioner")

@@ -10,7 +10,8 @@ from lorag.pipeline.engine.protocol import ChoiceRequest, Generation
 from lorag.pipeline.engine.scripted import ScriptedEngine
 from lorag.pipeline.records import Answer, Outcome
 from lorag.pipeline.stages import Judge, Synthesizer
-from lorag.training.data.making.agreement import Voters, holds, reader_score, vote, with_others
+from lorag.training.data.making.agreement import Voters, reader_score, vote
+from lorag.training.data.making.others import holds, with_others
 from lorag.training.data.making.records import Filter, Scores
 from lorag.training.data.making.round_trip import Found, round_trip
 from lorag.training.data.making.settings import MakingSettings

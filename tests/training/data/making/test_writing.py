@@ -65,7 +65,8 @@ def test_a_question_is_asked_for_by_the_contract_and_read_by_it() -> None:
     assert isinstance(first, Generation)
     passage = PASSAGES[order.span.passage_id].shown()
     assert first.messages == question.messages(passage, order.span.text, order.manner, PromptStyle.TUNED)
-    assert (first.adapter, first.sampling.temperature, first.sampling.top_p) == ("q", 0.8, 0.95)
+    assert (first.adapter, first.sampling.temperature, first.sampling.top_p) == ("q", 0.0, 0.95)
+    assert [each.sampling.temperature for each in engine.requests[:4]] == [0.0, 0.5, 0.0, 0.5]
 
 
 def test_the_bare_base_gets_the_plain_prompt() -> None:
