@@ -156,7 +156,7 @@ def further_claims(
         if guard.reference is Reference.SERVING or (guard.reference is Reference.VERSION and serves.against.weights_digest):
             asked += [(metric, serves, tuned) for metric in _metrics_of(guard.metric, tuned)]
         elif guard.must_rise:
-            asked.append((guard.metric, Comparator(NEVER, _never(guard.metric, tuned)), tuned))
+            asked.append((guard.metric, Comparator(NEVER, _never(guard.metric, tuned, serves.measured)), tuned))
         elif guard.reference is Reference.FLOORS and table_of(guard.metric)[0] == "retrieval":
             raw = [
                 (Comparator(floor_reference(each.configuration.name), each), _searches_of(each, tuned)) for each in raw_searches
@@ -174,9 +174,11 @@ def further_claims(
     return tuple(found)
 
 
-def _never(metric: str, tuned: Measured) -> Measured:
-    """The system that never does what `metric` is the share of, on the items of `tuned` that have a value."""
-    items = tuple(replace(item, values=dict.fromkeys({metric} & item.values.keys(), 0.0)) for item in tuned.answers.items)
+def _never(metric: str, tuned: Measured, serves: Measured) -> Measured:
+    """The system that never does what `metric` is the share of, on the items of which `tuned` or what serves has a value: what
+    `tuned` failed on is asked of it too."""
+    known = tuned.answers.values(metric).keys() | serves.answers.values(metric).keys()
+    items = tuple(replace(item, values=dict.fromkeys([metric] if item.id in known else [], 0.0)) for item in tuned.answers.items)
     return replace(tuned, configuration=Configuration(NEVER.version, frozenset()), answers=replace(tuned.answers, items=items))
 
 

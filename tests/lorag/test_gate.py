@@ -22,6 +22,7 @@ from lorag.evaluating.evaluation import evaluate, evaluate_adapter
 from lorag.evaluating.testset import Sizes, read_examples, read_tests
 from lorag.pipeline.adapters.canaries import CANARY_FILE, Canary, canaries_json
 from lorag.pipeline.adapters.evidence import BARE_BASE, NO_OPS, Evidence, EvidenceKind, floor_reference
+from lorag.pipeline.adapters.guards import NEVER
 from lorag.pipeline.adapters.registry import Registry
 from lorag.pipeline.config import Settings, load_settings
 from lorag.pipeline.contracts import judge, rewrite, synthesize
@@ -299,6 +300,20 @@ def test_a_synthesizer_that_denies_what_is_right_is_held_though_its_f1_is_better
     assert figures[F1].low > 0 and figures["right answers"].reference > 0.4 > 0.3 > figures["right answers"].tuned
     said = gate.refusal(Role.SYNTHESIZER)
     assert "is held: it is better in F1, but right answers falls by" in said and "the margin of `right answers` is 0.05" in said
+
+
+def test_a_synthesizer_that_fails_where_it_would_have_to_refuse_is_held(gate: Gate) -> None:
+    """The few refusals that it has are all right ones; on the other such questions there is no reply."""
+
+    def few_refusals(item: ChainItem, passages: list[str]) -> str:
+        if not item.gold.answerable and int.from_bytes(item.gold.id.encode()[-2:]) % 16:
+            raise EngineError("no reply")
+        return right(item, passages)
+
+    claims = gate.measure(Role.SYNTHESIZER, synthesizer(few_refusals))
+    (found,) = [each for each in claims if each.against.key == NEVER.key]
+    assert found.n >= 30 and found.tuned < 0.5
+    assert "the margin of `refusing at all` is" in gate.refusal(Role.SYNTHESIZER)
 
 
 def citing_all(item: ChainItem, passages: list[str]) -> str:
