@@ -27,7 +27,8 @@ from benchmarks.starter_training.held_out import READING, REWRITING, public_task
 from lorag.pipeline.adapters.evidence import Evidence
 from lorag.pipeline.adapters.starters import bundled_starters
 from lorag.pipeline.engine.bases import resolve_base, tokenizer_place
-from lorag.pipeline.engine.decoding import BASE_ROW, ChoiceRow
+from lorag.pipeline.engine.batch import BASE_ROW
+from lorag.pipeline.engine.decoding import ChoiceRow
 from lorag.pipeline.engine.local import LocalEngine, open_engine
 from lorag.pipeline.engine.weights import Precision, load_weights
 from lorag.pipeline.evaluation import rewrites

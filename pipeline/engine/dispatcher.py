@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lorag.pipeline.engine.decoding import ChoiceRow, Row, RunningBatch
-from lorag.pipeline.engine.local import BATCH_ROWS, BATCH_TOKENS, LocalEngine, choice_cost, engine_errors
+from lorag.pipeline.engine.local import BATCH_TOKENS, LocalEngine, choice_cost, engine_errors
 from lorag.pipeline.engine.waiting import Ticket, WaitingQueue
 from lorag.pipeline.errors import AdapterError, EngineError, LoragError, Overloaded, ShuttingDown
 
@@ -31,7 +31,7 @@ class Bounds:
     """
 
     waiting: int = 64
-    rows: int = BATCH_ROWS
+    rows: int = 8
     tokens: int = BATCH_TOKENS
     prefill_tokens: int = 1024
 

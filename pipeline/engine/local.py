@@ -13,8 +13,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from lorag.pipeline.engine.decoding import BASE_ROW, Batch, ChoiceRow, Key, Row, RunningBatch, continuation_logprobs, decode
+from lorag.pipeline.engine.batch import BASE_ROW, Batch
+from lorag.pipeline.engine.decoding import ChoiceRow, Key, Row, RunningBatch, continuation_logprobs, decode
 from lorag.pipeline.engine.likelihood import normalised
+from lorag.pipeline.engine.prefixes import alike
 from lorag.pipeline.engine.protocol import ChoiceRequest, Completion, Finish, Generation
 from lorag.pipeline.engine.routing import AdapterRouter
 from lorag.pipeline.engine.stopping import cut, settled
@@ -23,7 +25,7 @@ from lorag.pipeline.engine.weights import LoadedBase, hold_dequantized
 from lorag.pipeline.errors import EngineError, InputError, PromptTooLong
 from lorag.pipeline.records import Message
 
-BATCH_ROWS = 8
+BATCH_ROWS = 16
 BATCH_TOKENS = 6144
 """Padded prompt tokens of a batch, at most: bounds the memory of prefill for any lengths."""
 
@@ -77,12 +79,19 @@ class LocalEngine:
             )
         return ids
 
-    def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
-        """Indices in batches of similar length, longest first, within the row and token bounds. A length is what a row costs."""
-        order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    def _batches(self, lengths: Sequence[int], begins: Sequence[int]) -> Iterator[list[int]]:
+        """Indices in batches of similar length, longest first, within the row and token bounds. A length is what a row costs.
+
+        Rows of equal `begins` stand together, so that what they begin with is read once.
+        """
+        longest: dict[int, tuple[int, int]] = {}
+        for i, begin in enumerate(begins):
+            longest[begin] = min(longest.get(begin, (0, i)), (-lengths[i], i))
+        order = sorted(range(len(lengths)), key=lambda i: (longest[begins[i]], -lengths[i], i))
         batch: list[int] = []
         for index in order:
-            if batch and (len(batch) == self._batch_rows or lengths[batch[0]] * (len(batch) + 1) > self._batch_tokens):
+            widest = max((lengths[i] for i in (*batch, index)), default=0)
+            if batch and (len(batch) == self._batch_rows or widest * (len(batch) + 1) > self._batch_tokens):
                 yield batch
                 batch = []
             batch.append(index)
@@ -92,7 +101,7 @@ class LocalEngine:
     def generate(self, requests: Sequence[Generation]) -> list[Completion]:
         rows = [self.row(request) for request in requests]
         results: dict[int, Completion] = {}
-        for batch in self._batches([len(row.ids) for row in rows]):
+        for batch in self._batches([len(row.ids) for row in rows], _beginnings(rows)):
             written: dict[int, list[int]] = {i: [] for i in batch}
             for tokens in self._run([rows[i] for i in batch]):
                 for position, token in tokens.items():
@@ -165,7 +174,7 @@ class LocalEngine:
     def row_probabilities(self, rows: Sequence[ChoiceRow]) -> list[tuple[float, ...]]:
         """`choice_probabilities` of requests that are token ids already."""
         results: dict[int, tuple[float, ...]] = {}
-        for batch in self._batches([choice_cost(row) for row in rows]):
+        for batch in self._batches([choice_cost(row) for row in rows], _beginnings(rows)):
             for count in sorted({len(rows[i].replies) for i in batch}):
                 same = [i for i in batch if len(rows[i].replies) == count]
                 for index, logprobs in zip(same, self._logprobs([rows[i] for i in same]), strict=True):
@@ -205,6 +214,12 @@ class LocalEngine:
     def _token_logprobs(self, rows: Sequence[ChoiceRow]) -> list[list[list[float]]]:
         with engine_errors("scoring", len(rows)):
             return continuation_logprobs(self._session, rows, self.tokens.pad_id, self._router.model.device)
+
+
+def _beginnings(rows: Sequence[Row] | Sequence[ChoiceRow]) -> list[int]:
+    """For each row the number of the group that begins like it."""
+    numbers = {at: number for number, group in enumerate(alike([(row.ids, row.adapter) for row in rows])) for at in group}
+    return [numbers[at] for at in range(len(rows))]
 
 
 def choice_cost(row: ChoiceRow) -> int:

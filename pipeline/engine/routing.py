@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lorag.pipeline.engine.decoding import BASE_ROW
+from lorag.pipeline.engine.batch import BASE_ROW
 from lorag.pipeline.engine.quiet import quiet_libraries
 from lorag.pipeline.engine.weights import packed_weights_kept, unpack_weights
 from lorag.pipeline.errors import AdapterError, NoEffect

@@ -18,8 +18,9 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from lorag.pipeline.engine.batch import BASE_ROW
 from lorag.pipeline.engine.batching import BatchingEngine
-from lorag.pipeline.engine.decoding import BASE_ROW, ChoiceRow
+from lorag.pipeline.engine.decoding import ChoiceRow
 from lorag.pipeline.engine.local import LocalEngine
 from lorag.pipeline.engine.protocol import Completion, Engine, Generation, Sampling
 from lorag.pipeline.records import Role

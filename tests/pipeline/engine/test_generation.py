@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from lorag.pipeline.engine.bases import Base
-from lorag.pipeline.engine.decoding import Batch
+from lorag.pipeline.engine.batch import Batch
 from lorag.pipeline.engine.local import LocalEngine
 from lorag.pipeline.engine.protocol import ChoiceRequest, Completion, Finish, Generation, Sampling
 from lorag.pipeline.errors import AdapterError, EngineError, PromptTooLong
@@ -126,7 +126,7 @@ def test_bounds_of_a_batch_change_no_reply(
 def test_batches_keep_within_their_bounds(base: Base, open_tiny: Callable[..., LocalEngine]) -> None:
     engine = open_tiny(base, batch_rows=3, batch_tokens=100)
     lengths = [10, 90, 40, 12, 11, 9, 300, 40]
-    batches = list(engine._batches(lengths))
+    batches = list(engine._batches(lengths, range(8)))
     assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
     assert all(len(batch) == 1 or max(lengths[i] for i in batch) * len(batch) <= 100 for batch in batches)
     assert batches == [[6], [1], [2, 7], [3, 4, 0], [5]]
@@ -169,8 +169,8 @@ def test_other_families(
 
 def test_threads_with_different_adapters_do_not_see_each_other(engine: LocalEngine, alone: dict[Generation, Completion]) -> None:
     """Generation, streams and weighing at once, of one adapter a thread and of mixed ones: each as if it ran alone."""
-    choices = [ChoiceRequest(ask(TEXTS[0], None).messages, ("yes", "no", "supported"), name) for name in NAMES]
-    weights = dict(zip(NAMES, engine.choice_probabilities(choices), strict=True))
+    choices = {name: ChoiceRequest(ask(TEXTS[0], None).messages, ("yes", "no", "supported"), name) for name in NAMES}
+    weights = {name: engine.choice_probabilities([choice])[0] for name, choice in choices.items()}
     wrong: list[Any] = []
     start = threading.Barrier(len(NAMES) + 2)
 
@@ -324,7 +324,7 @@ def test_rows_leave_a_batch_and_branch_as_the_cache_is_relied_on_to_do(engine: L
     """`Batch.keep` and `Batch.branch` stand on DynamicCache: after both, the logits are those of the rows computed alone."""
     import torch
 
-    from lorag.pipeline.engine.decoding import BASE_ROW, Batch
+    from lorag.pipeline.engine.batch import BASE_ROW, Batch
 
     rows = [(engine.tokens.prompt(ask(text, None).messages), BASE_ROW) for text in TEXTS[:3]]
 
