@@ -22,6 +22,7 @@ from lorag.pipeline.adapters.guards import GUARD_LEVEL, GUARDS, NEVER, Reference
 from lorag.pipeline.adapters.looks import Look, Result, confidence, item_key
 from lorag.pipeline.adapters.registry import Registry
 from lorag.pipeline.evaluation.ablation import (
+    LOWER_IS_BETTER,
     OWN_METRIC,
     Configuration,
     Measured,
@@ -164,7 +165,7 @@ def further_claims(
             asked += [(guard.metric, *pair) for pair in raw]
         elif guard.reference is Reference.FLOORS:
             with_floor.append(guard.metric)
-    best = best_floors(floors, with_floor, ())
+    best = best_floors(floors, with_floor, LOWER_IS_BETTER)
     asked += [(metric, Comparator(floor_reference(floor.name), each), tuned) for metric, (each, floor) in best.items()]
     at = partial(held_out_claim, role, data, level=GUARD_LEVEL, look=look, kind=candidate.kind)
     found = []

@@ -111,13 +111,17 @@ GUARDS: Mapping[Role, tuple[Guard, ...]] = {
         Guard("refusing at all", "right refusals", 0.0, Reference.FLOORS, must_rise=True),
         Guard("wrong refusals", "wrong refusals", 0.2, lower_is_better=True),
         Guard("supported answers", "supported answers", 0.05),
+        Guard("values invented in answers", "values invented in answers", 0.1, Reference.FLOORS, lower_is_better=True),
         Guard("answer word order", "answer word order", 0.15, Reference.FLOORS),
         Guard("words", "words", 20.0, lower_is_better=True),
         Guard("latency", "latency by words", 0.1, Reference.VERSION, lower_is_better=True, relative=True),
     ),
     Role.REWRITER: (
         Guard("harm on standalone turns", "harm on standalone turns", 0.05, lower_is_better=True),
-        Guard("rewrite word order", "rewrite word order", 0.2, Reference.FLOORS),
+        Guard("rewrite word order", "rewrite word order", 0.1, Reference.FLOORS),
+        Guard("values kept in rewrites", "values kept in rewrites", 0.1),
+        Guard("values kept of questions", "values kept of questions", 0.15, Reference.FLOORS),
+        Guard("values invented in rewrites", "values invented in rewrites", 0.05, Reference.FLOORS, lower_is_better=True),
         Guard("retrieval nDCG@10", "nDCG@10", 0.02, Reference.FLOORS),
         Guard("retrieval Recall@5", "Recall@5", 0.02, Reference.FLOORS),
     ),
@@ -127,8 +131,8 @@ GUARDS: Mapping[Role, tuple[Guard, ...]] = {
     ),
     Role.JUDGE: (Guard("macro-F1 of a task", "macro-F1, ", 0.05),),
 }
-"""The guards of each role. Word order is guarded since ROUGE-1 and F1 count words in any order, and right answers since F1 prices
-a wrong number or a "not" as one word."""
+"""The guards of each role. ROUGE-1 and F1 count words in any order, so word order is guarded. They price a wrong number, a wrong
+name or a "not" as one word, so values and right answers are."""
 
 MARGINS: Mapping[str, float] = MappingProxyType({guard.name: guard.margin for each in GUARDS.values() for guard in each})
 """Name of a guard → its margin, unless `gate.margins` of lorag.yaml has another."""

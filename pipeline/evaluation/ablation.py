@@ -40,7 +40,7 @@ OWN_METRIC: Mapping[Role, str] = {
 }
 """The metric an adapter is promoted by."""
 
-LOWER_IS_BETTER = (answer_metrics.WRONG_REFUSALS, rewrite_metrics.HARM)
+LOWER_IS_BETTER = (answer_metrics.WRONG_REFUSALS, rewrite_metrics.HARM, rewrite_metrics.INVENTED, answer_metrics.INVENTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,11 +224,19 @@ REWRITE_EM = "rewrite EM"
 """The name of the rewrites' exact match in tables, to distinguish it from the answers'."""
 
 
+_OF_REWRITES = frozenset(
+    (
+        *(rewrite_metrics.ROUGE_1, rewrite_metrics.ENTITY_RECALL, rewrite_metrics.WORD_ORDER, rewrite_metrics.HARM),
+        *(rewrite_metrics.KEPT, rewrite_metrics.KEPT_OF_QUESTION, rewrite_metrics.INVENTED),
+    )
+)
+
+
 def table_of(metric: str) -> tuple[str, str]:
     """The part of `Measured` that holds a per-item metric, and the metric's name there."""
     if metric == REWRITE_EM:
         return "rewrites", rewrite_metrics.EM
-    if metric in (rewrite_metrics.ROUGE_1, rewrite_metrics.ENTITY_RECALL, rewrite_metrics.WORD_ORDER, rewrite_metrics.HARM):
+    if metric in _OF_REWRITES:
         return "rewrites", metric
     return ("retrieval" if metric in (NDCG, RECALL) else "answers"), metric
 

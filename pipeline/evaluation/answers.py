@@ -9,7 +9,8 @@ No system can score better by failing or refusing:
 - Refusals are judged by what the reader saw. If no gold passage was shown, or there is none, refusing is right (`right
   refusals`); if one was shown, it is wrong (`wrong refusals`). Each question has a value of one of the two.
 - `truthfulness` prices right answers, silence and wrong answers (`pricing`), for every question.
-- `supported answers` has a value for every answer that claims something, whether or not the question has an answer.
+- `supported answers` has a value for every answer that claims something, whether or not the question has an answer, and so has
+  `values invented in answers`.
 
 `answer word order` is of answers that share a word with a gold one, since F1 counts words in any order.
 
@@ -22,9 +23,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from lorag.pipeline.contracts.citations import cited_numbers, without_marks
 from lorag.pipeline.errors import InputError
+from lorag.pipeline.evaluation.entities import invents
 from lorag.pipeline.evaluation.groups import Range
 from lorag.pipeline.evaluation.nuggets import score_nuggets
 from lorag.pipeline.evaluation.pricing import PLAIN_PRICES, Prices
@@ -51,6 +54,7 @@ QUOTE_RECALL = "quote recall"
 RIGHT_REFUSALS = "right refusals"
 WRONG_REFUSALS = "wrong refusals"
 SUPPORTED = "supported answers"
+INVENTED = "values invented in answers"
 WORDS = "words"
 
 
@@ -74,18 +78,20 @@ def score_answers(
     answers: Mapping[str, Answer],
     shown: Mapping[str, Sequence[Passage]] | None = None,
     prices: Prices = PLAIN_PRICES,
+    asked: Mapping[str, str] = MappingProxyType({}),
 ) -> ScoreTable:
-    """Score `answers[gold.id]` for each gold; `shown[gold.id]` are the passages it was made from.
+    """Score `answers[gold.id]` for each gold; `shown[gold.id]` are the passages it was made from, `asked[gold.id]` its question.
 
     Citation and quote metrics need known gold passages or quotes, nuggets need quotes. `supported answers` needs the passages,
-    and is 1 if every sentence is supported (see `support`). `words` is the length of an answer that is no refusal. Without
-    `shown`, every gold passage counts as shown. Raises InputError for a repeated id, a question without an answer record, or an
-    answerable question without a gold answer.
+    and is 1 if every sentence is supported (see `support`). `values invented in answers` needs them too, and is 1 if the answer
+    has a quantity, code or name that neither passages, question nor gold answers have. `words` is the length of an answer that is
+    no refusal. Without `shown`, every gold passage counts as shown. Raises InputError for a repeated id, a question without an
+    answer record, or an answerable question without a gold answer.
     """
     require_unique(tuple(gold.id for gold in golds), "question")
     seen = {gold.id: None if shown is None else shown.get(gold.id, ()) for gold in golds}
     ranges = {TRUTHFULNESS: prices.range, WORDS: Range(0.0, math.inf)}
-    return ScoreTable(tuple(_score(gold, answers, seen[gold.id], prices) for gold in golds), ranges)
+    return ScoreTable(tuple(_score(gold, answers, seen[gold.id], prices, asked.get(gold.id, "")) for gold in golds), ranges)
 
 
 def gold_shown(gold: GoldAnswer, passage_ids: Iterable[str]) -> bool:
@@ -110,7 +116,9 @@ def quotes_overlap(left: str, right: str) -> bool:
     return bool(first and second) and 2 * longest_shared_run(first, second) >= min(len(first), len(second))
 
 
-def _score(gold: GoldAnswer, answers: Mapping[str, Answer], shown: Sequence[Passage] | None, prices: Prices) -> ItemScores:
+def _score(
+    gold: GoldAnswer, answers: Mapping[str, Answer], shown: Sequence[Passage] | None, prices: Prices, asked: str
+) -> ItemScores:
     if gold.id not in answers:
         raise InputError(f"question {gold.id!r} has no answer record; a failed one must be recorded as failed")
     if gold.answerable and not gold.answers:
@@ -125,8 +133,10 @@ def _score(gold: GoldAnswer, answers: Mapping[str, Answer], shown: Sequence[Pass
         if not answer.refused:
             values[WORDS] = float(len(_text(answer).split()))
         if shown is not None:
-            supported = is_supported(answer, {each.id: words_of(each) for each in shown})
-            values |= {} if supported is None else {SUPPORTED: float(supported)}
+            passages = {each.id: words_of(each) for each in shown}
+            if (supported := is_supported(answer, passages)) is not None:
+                invented = invents(_text(answer), (*passages.values(), asked, *gold.answers))
+                values |= {SUPPORTED: float(supported), INVENTED: float(invented)}
     return ItemScores(gold.id, gold.group or gold.id, answer.outcome, values)
 
 

@@ -140,7 +140,8 @@ class Bench:
         if "rewrites" in parts:
             rewritten |= self._rewrites(stages)
             golds = [item.gold for item in tests.rewrites]
-            rewrites = self._cached(_stage_key(stages, REWRITES), lambda: score_rewrites(golds, rewritten))
+            before = {item.gold.id: "\n".join(turn.text for turn in item.query.history) for item in tests.rewrites}
+            rewrites = self._cached(_stage_key(stages, REWRITES), lambda: score_rewrites(golds, rewritten, before))
         if "retrieval" in parts:
             searched = self._states(stages, [item.query for item in tests.chain], RETRIEVAL)
             retrieval = self._cached(_stage_key(stages, RETRIEVAL), lambda: _score_hits(tests.chain, searched))
@@ -196,7 +197,13 @@ def _score_answers(items: Sequence[ChainItem], states: Sequence[ChainState], pri
     ended = {item.gold.id: state.response() for item, state in zip(items, states, strict=True)}
     answers = {id_: response.answer for id_, response in ended.items()}
     shown = {id_: [hit.passage for hit in response.trace.hits] for id_, response in ended.items()}
-    return with_latency(score_answers([item.gold for item in items], answers, shown, prices), ended)
+    asked = {item.gold.id: "\n".join(_asked(item, state)) for item, state in zip(items, states, strict=True)}
+    return with_latency(score_answers([item.gold for item in items], answers, shown, prices, asked), ended)
+
+
+def _asked(item: ChainItem, state: ChainState) -> tuple[str, ...]:
+    """What an answer may take a value from beside its passages."""
+    return *(turn.text for turn in item.query.history), item.query.question, state.rewrite.question
 
 
 def _score_hits(items: Sequence[ChainItem], states: Sequence[ChainState]) -> ScoreTable:

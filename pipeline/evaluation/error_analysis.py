@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from lorag.pipeline.evaluation.ablation import ChainItem, Measured, Search
 from lorag.pipeline.evaluation.answers import F1, RIGHT, RIGHT_REFUSALS, GoldAnswer, gold_shown
-from lorag.pipeline.evaluation.rewrites import entity_recall
+from lorag.pipeline.evaluation.entities import entity_recall
 from lorag.pipeline.records import Outcome, Response
 
 WORST = 50

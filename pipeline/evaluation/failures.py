@@ -11,16 +11,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from lorag.pipeline.evaluation import answers, rewrites
 from lorag.pipeline.evaluation.ablation import LOWER_IS_BETTER, Measured, table_of
-from lorag.pipeline.evaluation.answers import SUPPORTED, WORD_ORDER, WORDS
 from lorag.pipeline.evaluation.judge_metrics import is_judge_metric, task_of
 from lorag.pipeline.evaluation.judgments import Judged
 from lorag.pipeline.evaluation.latency import LATENCY
 from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable
 from lorag.pipeline.records import Outcome
 
-NOT_OF_SILENCE = frozenset({SUPPORTED, WORDS, WORD_ORDER, LATENCY})
-"""Metrics of what an answer says: a failure has no value of them."""
+NOT_OF_SILENCE = frozenset({answers.SUPPORTED, answers.WORDS, answers.WORD_ORDER, answers.INVENTED, rewrites.INVENTED, LATENCY})
+"""Metrics of what a reply says: a failure has no value of them."""
 
 
 def failures_as_wrong(reference: Measured, candidate: Measured, metric: str) -> Measured:

@@ -12,10 +12,10 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
+from lorag.pipeline.evaluation.entities import named_entities
 from lorag.pipeline.evaluation.quantities import PLACE, Reading, read_quantities
 from lorag.pipeline.evaluation.quantity import NUMBER
 from lorag.pipeline.evaluation.quantity_match import states
-from lorag.pipeline.evaluation.rewrites import named_entities
 from lorag.pipeline.evaluation.text import normalize_answer
 from lorag.pipeline.records import Answer, Outcome, Passage
 from lorag.pipeline.retrieval.sentences import sentences

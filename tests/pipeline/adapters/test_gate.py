@@ -71,6 +71,7 @@ def test_the_no_ops_and_guards_are_what_evaluation_measures() -> None:
         *(answers.SUPPORTED, answers.WORDS, rewrites.HARM, NDCG, RECALL),
     }
     measured |= {answers.WORD_ORDER, rewrites.WORD_ORDER, LATENCY, answers.RIGHT}
+    measured |= {answers.INVENTED, rewrites.INVENTED, rewrites.KEPT, rewrites.KEPT_OF_QUESTION}
     assert {each.metric for of in GUARDS.values() for each in of} == {*measured, task_f1("")}
     assert len(MARGINS) == sum(map(len, GUARDS.values()))
 
@@ -167,6 +168,14 @@ def test_the_synthesizer_of_the_public_domain_is_held() -> None:
         (Role.SYNTHESIZER, guard("EM", -0.9), False),
         (Role.REWRITER, guard("harm on standalone turns", 0.1), True),
         (Role.REWRITER, guard("rewrite word order", -0.5, against=floor_reference(UNCHANGED)), True),
+        (Role.REWRITER, guard("values kept in rewrites", -0.2), True),
+        (Role.REWRITER, guard("values kept of questions", -0.1, against=floor_reference(UNCHANGED)), False),
+        (Role.REWRITER, guard("values kept of questions", -0.22, against=floor_reference(UNCHANGED)), True),
+        (Role.REWRITER, guard("values kept of questions", -0.22), False),  # what serves may have lost them too
+        (Role.REWRITER, guard("values invented in rewrites", 0.19, against=floor_reference(UNCHANGED)), True),
+        (Role.REWRITER, guard("values invented in rewrites", -0.19, against=floor_reference(UNCHANGED)), False),
+        (Role.SYNTHESIZER, guard("values invented in answers", 0.5, against=floor_reference(BEST_SENTENCE)), True),
+        (Role.SYNTHESIZER, guard("values invented in answers", 0.08, against=floor_reference(BEST_SENTENCE)), False),
         (Role.REWRITER, guard("Recall@5", -0.08, against=floor_reference(UNCHANGED)), True),
         (Role.REWRITER, guard("nDCG@10", -0.08, against=floor_reference("history before the question")), True),
         (Role.REWRITER, guard("nDCG@10", -0.08), False),  # of the rewriter that serves: with which retrieval is not worse
@@ -206,6 +215,9 @@ def test_guards_without_a_claim_are_named() -> None:
     assert unmeasured(Role.REWRITER, [], "") == (
         "harm on standalone turns",
         "rewrite word order",
+        "values kept in rewrites",
+        "values kept of questions",
+        "values invented in rewrites",
         "retrieval nDCG@10",
         "retrieval Recall@5",
     )

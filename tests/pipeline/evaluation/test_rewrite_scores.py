@@ -5,35 +5,9 @@ from __future__ import annotations
 import pytest
 
 from lorag.pipeline.errors import InputError
-from lorag.pipeline.evaluation.rewrites import GoldRewrite, entity_recall, named_entities, score_rewrites
+from lorag.pipeline.evaluation.rewrites import GoldRewrite, score_rewrites
 from lorag.pipeline.evaluation.scores import Mean
 from lorag.pipeline.records import Outcome, Rewrite
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("What did Marie Curie discover in 1898?", {"marie", "curie", "1898"}),
-        ("How is error E-42 of the RX200 cleared?", {"e-42", "rx200"}),
-        ("NASA's budget? The rocket. Ariane is next", {"nasa"}),  # a capital that opens a sentence says nothing
-        ("is Paris's mayor known", {"paris"}),
-        ("nothing here", set()),
-    ],
-)
-def test_entities_are_names_codes_and_numbers(text: str, found: set[str]) -> None:
-    assert named_entities(text) == found
-
-
-@pytest.mark.parametrize(
-    ("question", "rewrite", "gold", "recall"),
-    [
-        ("When did she die?", "when did marie die", "When did Marie Curie die?", 1 / 2),
-        ("When did Curie die?", "When did she die?", "When did Curie die?", None),  # the raw question has it already
-        ("And its E-42 code?", "What is E-42 of the RX200?", "What is the E-42 code of the RX200?", 1.0),
-    ],
-)
-def test_entity_recall(question: str, rewrite: str, gold: str, recall: float | None) -> None:
-    assert entity_recall(question, rewrite, gold) == recall
 
 
 def test_a_table_of_turns() -> None:
@@ -66,7 +40,28 @@ def test_a_table_of_turns() -> None:
 def test_the_best_of_several_human_rewrites_counts() -> None:
     gold = GoldRewrite("1", "And Rome?", ("How old is Rome?", "What about Rome in Italy?"))
     found = score_rewrites([gold], {"1": Rewrite("How old is Rome?", Outcome.OK)}).items[0].values
-    assert found == {"EM": 1.0, "ROUGE-1": 1.0, "rewrite word order": 1.0, "entity recall": 0.0}
+    values = {"values kept in rewrites": 1.0, "values kept of questions": 1.0, "values invented in rewrites": 0.0}
+    assert found == {"EM": 1.0, "ROUGE-1": 1.0, "rewrite word order": 1.0, "entity recall": 0.0, **values}
+
+
+@pytest.mark.parametrize(
+    ("rewrite", "kept", "of_question", "invented"),
+    [
+        ("Does the pump P-12 on Old Raz need 5 kg?", 1.0, 1.0, 0.0),
+        ("On Old Raz, does P-12 need 5,000 g?", 1.0, 1.0, 0.0),  # the same mass
+        ("Does the pump P-99 on Old Raz need 9 kg?", 2 / 4, 0.0, 1.0),
+        ("Does the pump on Old Raz need any?", 2 / 4, 0.0, 0.0),
+        ("Does the pump P-12 on Wexcombe need 5 kg?", 2 / 4, 1.0, 1.0),
+        ("Does P-12 need 5 kg?", 2 / 4, 1.0, 0.0),
+        ("Does P-12 on Old Raz, not P-7, need 5 kg?", 1.0, 1.0, 0.0),  # P-7 is of the conversation
+    ],
+)
+def test_values_kept_and_invented(rewrite: str, kept: float, of_question: float, invented: float) -> None:
+    """Values of the gold rewrite: P-12, Old, Raz, 5 kg. The question has P-12 and 5 kg of its own."""
+    gold = GoldRewrite("1", "Does P-12 there need 5 kg?", ("Does the pump P-12 on Old Raz need 5 kg?",))
+    found = score_rewrites([gold], {"1": Rewrite(rewrite, Outcome.OK)}, {"1": "Is P-7 on Old Raz?\nYes."}).items[0].values
+    assert found["values kept in rewrites"] == kept and found["values kept of questions"] == of_question
+    assert found["values invented in rewrites"] == invented
 
 
 def test_bad_input_is_refused() -> None:

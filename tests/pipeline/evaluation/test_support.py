@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from lorag.pipeline.evaluation.answers import SUPPORTED, GoldAnswer, score_answers
+from lorag.pipeline.evaluation.answers import INVENTED, SUPPORTED, GoldAnswer, score_answers
 from lorag.pipeline.evaluation.support import is_supported, unsupported
 from lorag.pipeline.records import Answer, Citation, Outcome, Passage
 
@@ -90,3 +90,22 @@ def test_the_share_of_supported_answers_counts_answers_alone() -> None:
     assert table.values(SUPPORTED) == {"1": 1.0, "3": 0.0}
     assert table.means()[SUPPORTED].value == 0.5
     assert SUPPORTED not in score_answers(golds, answers).means()
+
+
+@pytest.mark.parametrize(
+    ("given", "invented"),
+    [
+        ("in 1911", 0.0),
+        ("in 1950, on Old Raz", 0.0),  # the question's
+        ("in 1912", 0.0),  # the gold answer's, though no passage shown has it
+        ("in 1999", 1.0),
+        ("built by Ann Hurst", 1.0),
+        ("long ago", 0.0),
+    ],
+)
+def test_what_neither_passages_nor_question_nor_gold_answer_state_is_invented(given: str, invented: float) -> None:
+    shown = [Passage("a", "a.md", "", "North Pier", "History", "The pier was built in 1911.", 0, 27)]
+    asked = {"1": "Was it 1950 on Old Raz?"}
+    table = score_answers([GoldAnswer("1", ("1912",))], {"1": answer(given)}, {"1": shown}, asked=asked)
+    assert table.values(INVENTED) == {"1": invented}
+    assert INVENTED not in score_answers([GoldAnswer("1", ("1912",))], {"1": answer(given)}, asked=asked).means()
