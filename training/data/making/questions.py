@@ -46,37 +46,45 @@ class Questions:
 def make_questions(
     spans: Sequence[Span], corpus: Corpus, tools: Tools, settings: MakingSettings, on_progress: Progress | None = None
 ) -> Questions:
-    """Questions on the spans that passed all filters, in the order of their ids."""
+    """Questions on the spans that passed all filters, in the order of their ids.
+
+    A span's next question is written only if the one before was dropped.
+    """
     orders = orders_of(spans, settings)
-    candidates = write_questions(orders, corpus.passages, tools.writer, settings, on_progress)
-    readable, dropped = _readable(candidates, settings)
-    seen: set[str] = set()
-    passed: list[Accepted] = []
+    asked, readable, dropped, passed = 0, list[Candidate](), list[Rejected](), list[Accepted]()
+    for sample in range(settings.samples):
+        answered = {each.candidate.span for each in passed}
+        wanted = [order for order in orders if order.sample == sample and order.span not in answered]
+        candidates = write_questions(wanted, corpus.passages, tools.writer, settings, on_progress)
+        fresh, unread = _readable(candidates, readable, settings)
+        more, failed = _judged(_not_copied(fresh, corpus, settings)[0], corpus, tools, settings, on_progress)
+        asked, readable = asked + len(wanted), [*readable, *fresh]
+        dropped += [*unread, *failed]
+        passed += more
     relaxed: dict[str, str] = {}
-    selected = Selected((), ())
+    selected = _selected(passed, tools, settings)
     for level, change in _levels(settings):
-        fresh, copied = _not_copied(readable, corpus, level)
-        new = [each for each in fresh if each.id not in seen]
-        seen |= {each.id for each in new}
-        more, failed = _judged(new, corpus, tools, level, on_progress)
+        if len(selected.accepted) >= settings.least_yield * len(spans):
+            break
+        known = {each.id for each in (*(each.candidate for each in passed), *(each.candidate for each in dropped))}
+        fresh = [each for each in _not_copied(readable, corpus, level)[0] if each.id not in known]
+        more, failed = _judged(fresh, corpus, tools, level, on_progress)
         passed += more
         dropped += failed
         relaxed |= change
-        selected = _selected(passed, tools, level)
-        if len(selected.accepted) >= settings.least_yield * len(spans):
-            break
-    rejected = (*dropped, *copied, *selected.rejected)
+        settings, selected = level, _selected(passed, tools, level)
+    rejected = (*dropped, *_not_copied(readable, corpus, settings)[1], *selected.rejected)
     return Questions(
         selected.accepted,
         _by_id(rejected),
-        funnel_of(len(orders), len(spans), rejected),
+        funnel_of(asked, len(spans), rejected),
         tuple(f"{what} {how}" for what, how in relaxed.items()),
     )
 
 
 def _levels(settings: MakingSettings) -> list[tuple[MakingSettings, dict[str, str]]]:
-    """The settings, and those after each relaxation with what it changes and how. Each keeps the ones before."""
-    levels: list[tuple[MakingSettings, dict[str, str]]] = [(settings, {})]
+    """The settings after each relaxation, with what it changes and how. Each keeps the ones before."""
+    levels: list[tuple[MakingSettings, dict[str, str]]] = []
     for copied in (0.8, 1.0):
         if copied > settings.copied:
             change = {"copied words": f"up to {copied:.0%} instead of {settings.copied:.0%}"}
@@ -84,19 +92,20 @@ def _levels(settings: MakingSettings) -> list[tuple[MakingSettings, dict[str, st
     for easy in (0.75, 1.0):
         if easy > settings.easy:
             change = {"easy questions": f"up to {easy:.0%} instead of {settings.easy:.0%}"}
-            levels.append((replace(levels[-1][0], easy=easy), change))
+            levels.append((replace(levels[-1][0] if levels else settings, easy=easy), change))
     return levels
 
 
-def _readable(candidates: Sequence[Candidate], settings: MakingSettings) -> tuple[list[Candidate], list[Rejected]]:
-    """Those that are questions, each once a span, and do not give their answer away."""
+def _readable(
+    candidates: Sequence[Candidate], before: Sequence[Candidate], settings: MakingSettings
+) -> tuple[list[Candidate], list[Rejected]]:
+    """Those that are questions, do not give their answer away, and were not among the span's questions `before`."""
     kept: list[Candidate] = []
     rejected: list[Rejected] = []
-    said: dict[tuple[str, int, int, str], str] = {}
+    said = {(each.span, normalize_answer(each.question)): each.id for each in before}
     for each in candidates:
-        place = (each.span.passage_id, each.span.start, each.span.end, normalize_answer(each.question))
-        if each.question and place in said:
-            rejected.append(Rejected(each, Filter.SPAN, f"the same as {said[place]}"))
+        if same := said.get((each.span, normalize_answer(each.question))):
+            rejected.append(Rejected(each, Filter.SPAN, f"the same as {same}"))
         elif not each.question:
             rejected.append(Rejected(each, Filter.WRITTEN, "the reply is no question"))
         elif reason := filters.form(each, settings):
@@ -105,7 +114,6 @@ def _readable(candidates: Sequence[Candidate], settings: MakingSettings) -> tupl
             rejected.append(Rejected(each, Filter.LEAK, reason))
         else:
             kept.append(each)
-        said.setdefault(place, each.id)
     return kept, rejected
 
 
