@@ -55,7 +55,7 @@ class MakingSpec:
 
 @dataclass(frozen=True, slots=True)
 class MakingPlan:
-    """What a run will do. `minutes` is the estimate for this machine as it is loaded now."""
+    """What a run will do, at most so many `questions`. `minutes` is the estimate for this machine as it is loaded now."""
 
     documents: int
     groups: int
