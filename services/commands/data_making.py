@@ -31,7 +31,8 @@ def stage_progress(bars: ProgressBars) -> Callable[[str, int, int], None]:
 def show_making_plan(plan: MakingPlan) -> None:
     splits = ", ".join(f"{number} {name}" for name, number in plan.splits.items())
     show(f"{plan.documents} documents in {plan.groups} groups ({splits}), {plan.passages} passages.")
-    show(f"At most {plan.questions} questions to {plan.spans} spans, about {duration(60 * plan.minutes)}. Nothing is made or written.")
+    show(f"At most {plan.questions} questions to {plan.spans} spans, about {duration(60 * plan.minutes)}.")
+    show("Nothing is made or written.")
 
 
 def show_made(made: Made, folder: Path, project: Path) -> None:
