@@ -144,6 +144,12 @@ def equal_items(of: Contributions) -> float:
     return of.n / (1 + (float(of.sizes @ of.sizes) / of.n - 1) * LIKENESS)
 
 
+def unseen_share(of: Contributions, level: float) -> float:
+    """The share of items that may differ though all that were seen are equal: the upper end of Wilson's interval of 0 of n."""
+    squared = t_quantile(level, of.count - 1) ** 2
+    return squared / (equal_items(of) + squared)
+
+
 def t_quantile(level: float, freedom: float) -> float:
     """The quantile of Student's t that bounds a two-sided interval at `level`."""
     from scipy.special import stdtrit

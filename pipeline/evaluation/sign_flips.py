@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorag.pipeline.adapters.looks import MOST_FLIPS
-from lorag.pipeline.evaluation.groups import Contributions, Floats, Interval, equal_items, require_level, t_quantile
+from lorag.pipeline.evaluation.groups import Contributions, Floats, Interval, require_level, unseen_share
 
 Signs = NDArray[np.int8]
 
@@ -75,9 +75,7 @@ class SignFlips:
 
     def _unseen(self, level: float) -> tuple[float, float]:
         """How far below and above the estimate the difference may be if all groups differ alike."""
-        squared = t_quantile(level, self.of.count - 1) ** 2
-        share = squared / (equal_items(self.of) + squared)
-        size = abs(self.of.value)
+        share, size = unseen_share(self.of, level), abs(self.of.value)
         if size <= self._tie:
             return share * self.widest, share * self.widest
         inward, outward = share * size, share * max(0.0, self.widest - size)

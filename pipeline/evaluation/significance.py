@@ -26,6 +26,7 @@ from lorag.pipeline.evaluation.groups import (
     group_codes,
     require_level,
     t_quantile,
+    unseen_share,
     wilson_bounds,
 )
 from lorag.pipeline.evaluation.sign_flips import SignFlips
@@ -55,8 +56,9 @@ def mean_interval(
 
     A finite range is mapped to 0 … 1 and gets Wilson's interval, which stays in the range and never has width zero: with the
     effective number of items m(1−m)/error² and Student's t (Dean and Pagano 2015), and CR2 as the error. Another gets mean ± t ·
-    error. Raises InputError for fewer than two groups, a value that is not finite or out of range, a number of groups that does
-    not match, or a level outside (0, 1).
+    error; if all values are equal, as many items as Wilson's interval of 0 of n allows may be nothing or twice as much. Raises
+    InputError for fewer than two groups, a value that is not finite or out of range, a number of groups that does not match, or
+    a level outside (0, 1).
     """
     data = _within(_finite(values, "values"), within)
     codes = group_codes(groups, len(data))
@@ -65,7 +67,10 @@ def mean_interval(
         of = contributions_of(data, codes)
         error = cluster_error(of)
         half = t_quantile(level, error.freedom) * error.error
-        return Interval(of.value, of.value - half, of.value + half, n=of.n, groups=of.count, level=level)
+        if np.ptp(data) <= _ROUNDED * max(1.0, abs(of.value)):
+            half = unseen_share(of, level) * max(1.0, abs(of.value))
+        low, high = max(within.least, of.value - half), min(within.most, of.value + half)
+        return Interval(of.value, low, high, n=of.n, groups=of.count, level=level)
     scaled = (data - within.least) / within.width
     of = contributions_of(scaled, codes)
     is_rate = bool(np.all((scaled == 0) | (scaled == 1)))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from lorag.pipeline.evaluation.report.charts import difference_extent, forest_axis, forest_strip
+from lorag.pipeline.evaluation.report.grid import figure_cell, head_row, shared_sizes
 from lorag.pipeline.evaluation.report.markup import EN_DASH, Markup, el, join, number, signed
 from lorag.pipeline.evaluation.report.records import Ablation, FloorComparison, Report
-from lorag.pipeline.evaluation.report.sections import figure_cell, interval_cell, scrolling, section, verdict_kind
+from lorag.pipeline.evaluation.report.sections import interval_cell, scrolling, section, verdict_kind
 
 _COLUMNS = ("Role", "Metric", "Best floor", "Floor", "Tuned", "Difference", "Interval", "Items, groups")
 
@@ -67,15 +68,21 @@ def _row(each: FloorComparison, extent: tuple[float, float], lower_is_better: bo
 
 
 def _folded(systems: Ablation, what: str) -> Markup:
-    head = el("tr", el("th", "System", scope="col"), (el("th", name, scope="col", class_="figure") for name in systems.metrics))
+    shared = shared_sizes(systems.rows)
     rows = [
-        el("tr", el("th", row.configuration, scope="row"), (figure_cell(row.cells.get(name)) for name in systems.metrics))
+        el(
+            "tr",
+            el("th", row.configuration, scope="row"),
+            (figure_cell(row.cells.get(name), shared.get(name)) for name in systems.metrics),
+        )
         for row in systems.rows
     ]
     return el(
         "details",
         el("summary", f"All {len(systems.rows)} {what}"),
-        scrolling(el("table", el("thead", head), el("tbody", rows), class_="grid-table"), what),
+        scrolling(
+            el("table", el("thead", head_row("System", systems.metrics, shared)), el("tbody", rows), class_="grid-table"), what
+        ),
         class_="more",
     )
 

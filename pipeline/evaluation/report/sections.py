@@ -13,11 +13,11 @@ from lorag.pipeline.evaluation.report.charts import (
     forest_strip,
     waterfall_chart,
 )
+from lorag.pipeline.evaluation.report.grid import Size, figure_cell, floor_cell, head_row, said_size, shared_sizes
 from lorag.pipeline.evaluation.report.markup import EN_DASH, Markup, el, join, number, signed
 from lorag.pipeline.evaluation.report.records import (
     Ablation,
     AblationRow,
-    Cell,
     Comparison,
     Floor,
     LossTable,
@@ -63,11 +63,13 @@ def headline(report: Report) -> Markup:
 def ablation_table(ablation: Ablation, runs: Ablation, floors: Sequence[Floor], lower_is_better: Sequence[str]) -> Markup:
     """Configurations by metrics, intervals under the figures, floors in the last row, a dot plot a metric, and all `runs`."""
     lowest = {floor.metric: floor for floor in floors}
-    head = el(
-        "tr", el("th", "Configuration", scope="col"), (el("th", name, scope="col", class_="figure") for name in ablation.metrics)
-    )
+    shared = shared_sizes(ablation.rows)
     rows = [
-        el("tr", el("th", row.configuration, scope="row"), (figure_cell(row.cells.get(name)) for name in ablation.metrics))
+        el(
+            "tr",
+            el("th", row.configuration, scope="row"),
+            (figure_cell(row.cells.get(name), shared.get(name)) for name in ablation.metrics),
+        )
         for row in ablation.rows
     ]
     if floors:
@@ -75,14 +77,14 @@ def ablation_table(ablation: Ablation, runs: Ablation, floors: Sequence[Floor], 
             el(
                 "tr",
                 el("th", "best floor, no training", scope="row"),
-                (_floor(lowest.get(name)) for name in ablation.metrics),
+                (floor_cell(lowest.get(name), shared.get(name)) for name in ablation.metrics),
                 class_="floors",
             )
         )
     plots = [
         el(
             "figure",
-            el("figcaption", el("strong", name), _caption(lowest.get(name), name in lower_is_better)),
+            el("figcaption", el("strong", name), _caption(lowest.get(name), name in lower_is_better, shared.get(name))),
             dot_plot(name, {row.configuration: row.cells[name] for row in distinct(ablation, name)}, lowest.get(name)),
         )
         for name in ablation.metrics
@@ -90,10 +92,14 @@ def ablation_table(ablation: Ablation, runs: Ablation, floors: Sequence[Floor], 
     return section(
         "ablation",
         "Each adapter alone, and all together",
-        scrolling(el("table", el("thead", head), el("tbody", rows), class_="grid-table"), "Ablation table"),
+        scrolling(
+            el("table", el("thead", head_row("Configuration", ablation.metrics, shared)), el("tbody", rows), class_="grid-table"),
+            "Ablation table",
+        ),
         el("div", plots, class_="figures"),
         _all_runs(runs) if len(runs.rows) > len(ablation.rows) else None,
-        lead="Figures with their 95 % intervals over the test items. The floor is the best system without any training.",
+        lead="Figures with their 95 % intervals over the groups of test items. Items and groups stand under each metric, and in "
+        "a cell if its own are others. The floor is the best system without any training.",
     )
 
 
@@ -111,12 +117,12 @@ def _all_runs(runs: Ablation) -> Markup:
     """Every combination of adapters. A figure is pale if it repeats an earlier one because no adapter between them affects it."""
     roles = list(dict.fromkeys(role for row in runs.rows for role in row.on))
     first = {metric: {id(row) for row in distinct(runs, metric)} for metric in runs.metrics}
-    head = el("tr", el("th", "Adapters on", scope="col"), (el("th", name, scope="col", class_="figure") for name in runs.metrics))
+    shared = shared_sizes(runs.rows)
     body = [
         el(
             "tr",
             el("th", _switches(row, roles), scope="row"),
-            (figure_cell(row.cells.get(name), repeated=id(row) not in first[name]) for name in runs.metrics),
+            (figure_cell(row.cells.get(name), shared.get(name), id(row) not in first[name]) for name in runs.metrics),
         )
         for row in runs.rows
     ]
@@ -124,7 +130,10 @@ def _all_runs(runs: Ablation) -> Markup:
     return el(
         "details",
         el("summary", f"All {len(runs.rows)} combinations of adapters"),
-        scrolling(el("table", el("thead", head), el("tbody", body), class_="grid-table"), "All combinations"),
+        scrolling(
+            el("table", el("thead", head_row("Adapters on", runs.metrics, shared)), el("tbody", body), class_="grid-table"),
+            "All combinations",
+        ),
         el("p", f"{key}. A pale figure repeats one above it, since the adapters that differ cannot change it.", class_="note"),
         class_="more",
     )
@@ -195,31 +204,8 @@ def _comparison(each: Comparison, extent: tuple[float, float], lower_is_better: 
     )
 
 
-def figure_cell(cell: Cell | None, repeated: bool = False) -> Markup:
-    """A figure with its interval under it; its items and groups are in the title."""
-    if cell is None:
-        return el("td", el("span", "n/a", class_="absent"), class_="figure")
-    span = f"{number(cell.low)}{EN_DASH}{number(cell.high)}" if cell.low is not None and cell.high is not None else "too few"
-    kind = "figure repeated" if repeated else "figure"
-    return el(
-        "td",
-        el("strong", number(cell.value)),
-        el("small", span),
-        class_=kind,
-        title=f"{cell.n} items" + (f" in {cell.groups} groups" if cell.groups else ""),
-    )
-
-
-def _floor(floor: Floor | None) -> Markup:
-    if floor is None:
-        return el("td", "", class_="figure")
-    span = f"{number(floor.low)}{EN_DASH}{number(floor.high)} " if floor.low is not None and floor.high is not None else ""
-    title = f"{floor.n} items in {floor.groups} groups" if floor.n else None
-    return el("td", number(floor.value), el("small", f"{span}{floor.name}"), class_="figure", title=title)
-
-
-def _caption(floor: Floor | None, lower_is_better: bool) -> Markup:
-    return join(
-        el("small", " lower is better") if lower_is_better else None,
-        el("small", f" floor {number(floor.value)}: {floor.name}") if floor else None,
-    )
+def _caption(floor: Floor | None, lower_is_better: bool, size: Size | None) -> Markup:
+    said = ["lower is better"] if lower_is_better else []
+    said += [said_size(size)] if size else []
+    said += [f"floor {number(floor.value)}: {floor.name}"] if floor else []
+    return el("small", f" {'; '.join(said)}") if said else Markup()

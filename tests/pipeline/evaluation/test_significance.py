@@ -205,6 +205,15 @@ def test_a_constant_difference_within_the_range_may_be_larger_too() -> None:
     assert (found.low, found.high) == (pytest.approx(0.25 * (1 - share)), pytest.approx(0.25 + 0.75 * share))
 
 
+@pytest.mark.parametrize(("value", "by"), [(5.0, 5.0), (0.25, 1.0), (0.0, 1.0)])
+def test_a_length_that_is_alike_on_all_items_has_width(value: float, by: float) -> None:
+    """Of 12 items in 6 pairs, t² / (n + t²) may differ by the value, or by 1 if that is more; no length is below 0."""
+    squared = float(stats.t.ppf(0.975, 5)) ** 2
+    half = squared / (12 / 1.3 + squared) * by
+    found = mean_interval([value] * 12, groups=[at // 2 for at in range(12)], within=Range(0.0, math.inf))
+    assert (found.value, found.low, found.high) == (value, pytest.approx(max(0.0, value - half)), pytest.approx(value + half))
+
+
 def test_a_rate_that_never_was_and_is_nearly_always_is_covered() -> None:
     """Ten items of a true .9 are all right in a third of the samples; without width they would cover .63."""
     drawn = np.random.default_rng(3).random((400, 10)) < 0.9
