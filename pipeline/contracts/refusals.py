@@ -177,6 +177,14 @@ _IS = re.compile(r"\b(it|that|this|there|answer|question)'s(?=\s+(?:not|never|no
 _LEAD = re.compile(r"^\s*(?:(?:final )?answer|a|reply|response)\s*:\s*", re.IGNORECASE)
 
 
+_IF = r"(?:if|unless|when|whenever|where|in case|once|until|should)"
+_CONDITION = re.compile(
+    rf"^(?:(?:but|and|so|however|therefore),?\s+)*{_IF}\b(?P<condition>[^,]*)(?:,\s*(?:then\s+)?|$)", re.IGNORECASE
+)
+_CONDITION_AFTER = re.compile(rf",?\s+{_IF}\s+(?P<condition>[^,]*)$", re.IGNORECASE)
+"""A condition states nothing: "if the information is missing, call the office" says what to do then."""
+
+
 class _Clause(Enum):
     DECLINES = auto()
     IDLE = auto()
@@ -228,7 +236,19 @@ def _named(clause: str, before: Sequence[str]) -> str:
     return _PRONOUN.sub(r"\1the passages ", clause) if any(_NAMES_SOURCE.search(each) for each in before) else clause
 
 
+def _without_condition(clause: str) -> str:
+    """The clause without a condition that would decline if it stood alone."""
+    for pattern in (_CONDITION, _CONDITION_AFTER):
+        found = pattern.search(clause)
+        if found and any(each.search(found["condition"].replace("\x01", " ")) for each in (_STRONG, _WEAK)):
+            rest = clause[: found.start()] + clause[found.end() :]
+            marked = "\x01" in found.group() and "\x01" not in rest
+            return f"{rest} \x01" if marked else rest or clause
+    return clause
+
+
 def _kind(clause: str) -> _Clause:
+    clause = _without_condition(clause)
     marked = "\x01" in clause
     words = clause.replace("\x01", " ").strip(" .!,:") if marked else clause.strip(" .!,:")
     words = " ".join(words.split())

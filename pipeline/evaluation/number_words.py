@@ -54,6 +54,11 @@ _FRACTION = re.compile(
     rf"(?!\s+(?:of\s+an?\s+)?{WORD_UNIT})(?P<of>(?=\s+of\b))?",
     re.I,
 )
+_PART_ALONE = re.compile(
+    rf"(?P<before>^\s*|\b(?:by|about|around|only|nearly|almost|than|to|up|costs?|takes?)\s+)an?\s+(?P<part>{'|'.join(_PART_NAMES[1:])})"
+    r"(?=\s*(?:[.,;!)]|$))",
+    re.I,
+)
 _OFTEN = re.compile(
     rf"\b(?P<times>once|twice|thrice|{_WORD}\s+times|\d+\s+times)\s+"
     rf"(?:(?P<each>hourly|daily|weekly|monthly|yearly)\b|(?=(?:an?|per|each|every)\s+{WORD_UNIT}))",
@@ -86,6 +91,7 @@ def with_digits(text: str) -> str:
     text = _A_DOZEN.sub(lambda found: "6" if found.group(1) else "12", text)
     text = _OFTEN.sub(_often, text)
     text = _FRACTION.sub(_fraction, text)
+    text = _PART_ALONE.sub(lambda found: f"{found['before']}1÷{_PART_NAMES.index(found['part'].lower()) + 2}", text)
     text = named_days(text)
     text = _HIGH_ORDINAL.sub(lambda found: f"{_TENS[found[1].lower()] + _ORDINALS.index(found[2].lower()) + 1}th", text)
     text = _YEAR.sub(_year, text)
@@ -167,7 +173,7 @@ def _fraction(found: re.Match[str]) -> str:
     """Two thirds, or a third of something; a third boat and the third are ordinals."""
     above = found["above"].lower()
     count = 1 if above in ("a", "an") else int(above) if above.isdigit() else _VALUES.get(above, 0)
-    if not 0 < count < 10 or (count == 1 and found["of"] is None) or (count > 1 and not found["s"]):
+    if not 0 < count < 10 or (count == 1 and found["of"] is None and above != "one") or (count > 1 and not found["s"]):
         return found.group()
     return _written(Fraction(count, _PART_NAMES.index(found["below"].lower()) + 2))
 

@@ -14,7 +14,7 @@ from fractions import Fraction
 
 from lorag.pipeline.evaluation.bounds import SIDED, bound_of, side_of
 from lorag.pipeline.evaluation.number_words import with_digits
-from lorag.pipeline.evaluation.quantity import NUMBER, ORDINAL, RATIO, Quantity, one
+from lorag.pipeline.evaluation.quantity import HOURS, NUMBER, ORDINAL, RATIO, Quantity, one
 from lorag.pipeline.evaluation.times import (
     DAY,
     HALF_DAY,
@@ -108,6 +108,11 @@ def _in_unit(low: Fraction, high: Fraction, unit: Unit, per: Unit | None) -> Qua
 def _measure(match: re.Match[str]) -> Quantity:
     value, per = _value(match["number"], match["scale"]), match["per"]
     return _in_unit(value, value, unit_named(match["unit"]), unit_named(per) if per else None)
+
+
+def _hours(match: re.Match[str]) -> Quantity | None:
+    """21h, 1h30: a time of day or a time that something takes."""
+    return one(HOURS, Fraction(int(match["hour"]) * 3600 + int(match["minute"] or 0) * 60), Fraction(int(match["hour"])))
 
 
 def _span(match: re.Match[str]) -> Quantity | None:
@@ -259,6 +264,7 @@ _RULES: tuple[Rule, ...] = (
         ),
         _compound,
     ),
+    (re.compile(rf"{_BEFORE}(?P<hour>[01]?\d|2[0-4])h(?P<minute>[0-5]\d)?(?![\w÷]|[.,:]\d|\s*(?:/|\bper\b|\d))"), _hours),
     # "8, 10 and 12 m": each has the unit of the last; a year has not
     (
         re.compile(

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 NUMBER, CLOCK, DATE, ORDINAL, RATIO = "number", "clock", "date", "ordinal", "ratio"
+HOURS = "hours"
+"""21h and 1h30: a time of day or how long something takes, which nobody can tell by the form."""
 WEEKDAY, DECADE = "weekday", "decade"
 SLASHED = "date with slashes"
 """A date of which nobody can tell day and month: 03/05/2024 is itself alone."""

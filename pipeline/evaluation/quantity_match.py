@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from lorag.pipeline.evaluation.bounds import with_plain_bounds
 from lorag.pipeline.evaluation.quantities import PLACE, Reading, read_quantities
-from lorag.pipeline.evaluation.quantity import CLOCK, DATE, DECADE, NUMBER, SLASHED, WEEKDAY, Quantity
+from lorag.pipeline.evaluation.quantity import CLOCK, DATE, DECADE, HOURS, NUMBER, SLASHED, WEEKDAY, Quantity
 from lorag.pipeline.evaluation.text import normalize_answer
 from lorag.pipeline.evaluation.units import LOOSE, UNIT, unit_named
 
@@ -38,12 +39,15 @@ def same(left: Quantity, right: Quantity) -> bool:
     """Whether two quantities are one value.
 
     A number without a unit, and a unit that says less ("degrees" beside a temperature, "$" beside USD), equal what has the same
-    digits. A date without a year equals that of any year. `10.00` without a unit equals the time 10:00.
+    digits. A fraction equals its share in percent, and 21h both 21:00 and 21 hours. A date without a year equals that of any
+    year. `10.00` without a unit equals the time 10:00.
     """
     if left.kind == right.kind:
         years = {each.year for each in (left, right) if each.year is not None}
         return (left.low, left.high) == (right.low, right.high) and len(years) < 2
     kinds = {left.kind, right.kind}
+    if kinds in ({HOURS, "time"}, {HOURS, CLOCK}, {NUMBER, "share"}) and (left.low, left.high) == (right.low, right.high):
+        return HOURS in kinds or left.low.denominator > 1
     if CLOCK in kinds and NUMBER in kinds:
         clock, number = (left, right) if left.kind == CLOCK else (right, left)
         return _as_time(number) == clock.low
@@ -137,7 +141,7 @@ def _tokens(text: str) -> _Tokens:
     reading = read_quantities(text)
     items: list[str | Quantity] = []
     left = iter(reading.quantities)
-    for at, piece in enumerate(reading.rest.split(PLACE)):
+    for at, piece in enumerate(with_plain_bounds(reading.rest).split(PLACE)):
         items += [next(left)] if at else []
         items += normalize_answer(piece).split()
     return _Tokens(tuple(items))
