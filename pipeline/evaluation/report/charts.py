@@ -86,7 +86,7 @@ def dot_plot(metric: str, cells: Mapping[str, Cell], floor: Floor | None) -> Mar
     """
     ends = [end for cell in cells.values() for end in (cell.value, cell.low, cell.high) if end is not None]
     low, high, step = ticks(min([*ends, floor.value] if floor else ends), max([*ends, floor.value] if floor else ends))
-    at, bottom = Scale(low, high, 118, 328), 14 + 24 * len(cells)
+    at, bottom = Scale(low, high, 126, 328), 14 + 24 * len(cells)
     marks: list[Markup] = []
     for place in range(round((high - low) / step) + 1):
         value = low + place * step
@@ -96,7 +96,7 @@ def dot_plot(metric: str, cells: Mapping[str, Cell], floor: Floor | None) -> Mar
         marks.append(el("line", x1=at(floor.value), x2=at(floor.value), y1=4, y2=bottom, class_="floor"))
     for row, (configuration, cell) in enumerate(cells.items()):
         y, kind = 18 + 24 * row, "plain" if row == 0 else "with"
-        marks.append(el("text", configuration, x=108, y=y + 4, text_anchor="end", class_="label"))
+        marks.append(el("text", configuration, x=118, y=y + 4, text_anchor="end", class_="label"))
         if cell.low is not None and cell.high is not None:
             marks.append(el("line", x1=at(cell.low), x2=at(cell.high), y1=y, y2=y, class_=f"whisker {kind}"))
         marks.append(el("circle", cx=at(cell.value), cy=y, r=4.5, class_=f"dot {kind}"))

@@ -494,8 +494,8 @@ def test_an_interval_that_tells_nothing_does_not_squeeze_the_others() -> None:
 def test_a_dot_plot_shows_the_floor_and_leaves_out_an_interval_that_is_not_there() -> None:
     cells = {"base chain": Cell(0.0, None, None, 1), "+ rewriter": Cell(1.0, 0.5, 1.0, 9)}
     plot = Page(dot_plot("F1", cells, Floor("F1", "first", 0.5)))
-    # 0 … 1 maps onto 118 … 328
-    assert plot.values("circle", "cx") == ["118", "328"]
+    # 0 … 1 maps onto 126 … 328
+    assert plot.values("circle", "cx") == ["126", "328"]
     assert plot.values("line", "class").count("floor") == 1 and plot.values("line", "class").count("whisker with") == 1
     assert [text for tag, text in plot.texts if tag == "text"][:3] == ["0.00", "0.50", "1.00"]
 
