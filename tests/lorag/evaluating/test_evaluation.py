@@ -25,7 +25,7 @@ from lorag.pipeline.evaluation.ablation import ALL_ADAPTERS, BASE_CHAIN, NDCG, C
 from lorag.pipeline.evaluation.answers import GoldAnswer
 from lorag.pipeline.evaluation.floors.systems import BM25, UNCHANGED
 from lorag.pipeline.evaluation.floors.systems import HISTORY as HISTORY_FIRST
-from lorag.pipeline.evaluation.rewrites import ROUGE_1, WORD_ORDER, GoldRewrite, score_rewrites
+from lorag.pipeline.evaluation.rewrites import INVENTED, KEPT, ROUGE_1, WORD_ORDER, GoldRewrite, score_rewrites
 from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable
 from lorag.pipeline.records import Outcome, Query, Response, Rewrite, Role, Speaker, Turn
 from lorag.pipeline.retrieval.chunking import chunk
@@ -102,7 +102,8 @@ def test_evidence_goes_on_the_card_and_decides_the_promotion(
     )
     measured, (evidence, *others) = found.version, found.claims
     over_floors, guards = ([each for each in others if (each.metric == ROUGE_1) == own] for own in (True, False))
-    assert {each.metric for each in guards} <= {WORD_ORDER} and all(each.against.is_floor for each in guards)
+    assert {each.metric for each in guards} <= {WORD_ORDER, KEPT, INVENTED}
+    assert all(bool(each.against.is_floor) == (each.metric != KEPT) for each in guards)
     right, wrong = (evidence.tuned, evidence.reference) if gold_is_tuned else (evidence.reference, evidence.tuned)
     assert right == 1 > wrong
     assert (evidence.metric, evidence.n, evidence.groups, evidence.level) == (ROUGE_1, 8, 8, 0.975)
