@@ -32,6 +32,7 @@ DEMO_KEYS = (
     "against_floors",
     "floor_systems",
     "without_floor",
+    "diagnostics",
     "effects",
     "outcomes",
     "notes",
@@ -43,6 +44,7 @@ SEARCHES = ("default weights", "weights chosen on dev")
 REWRITES = ("ROUGE-1", "rewrite EM")
 JUDGE = ("mean task macro-F1", *(f"macro-F1, {task}" for task in ("intent", "relevance", "answerability", "support")))
 ANSWERS = ("EM", "F1", "citation precision", "citation recall", "right refusals", "wrong refusals")
+DIAGNOSED = ("EM", "F1", "right answers", "citation recall", "right refusals", "wrong refusals", "truthfulness")
 IN_DEMO = {"base chain": "base", "starter adapters": "starters, untrained on the domain", "all adapters": "tuned on the domain"}
 IN_FRONT = {
     "nDCG@10": "retrieval, nDCG@10",
@@ -154,6 +156,19 @@ def demo_floor_systems() -> str:
         for metric, cell in row["cells"].items()
     )
     return table(["floor", "metric", "figure", "items"], rows)
+
+
+def demo_diagnostics() -> str:
+    """Where answers are lost: with the gold passages, as found, and without any."""
+    found = result("demo")
+    rows = {row["configuration"]: row["cells"] for row in (*found["diagnostics"]["rows"], *found["ablation"]["rows"])}
+    shown = {"gold passages shown": "gold passages shown", "all adapters": "passages as found", "no passages shown": "none shown"}
+    lines = ([metric, *(_sized(rows[name].get(metric)) for name in shown)] for metric in DIAGNOSED)
+    return table(["metric", *shown.values()], lines)
+
+
+def _sized(cell: Mapping[str, Any] | None) -> str:
+    return "" if cell is None else f"{span(cell)}, n = {cell['n']}"
 
 
 def systems(name: str, shown: Mapping[str, str], metrics: Sequence[str]) -> Callable[[], str]:
@@ -535,6 +550,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "front": front,
     "demo": systems("demo", IN_DEMO, (*RETRIEVAL, *REWRITES, *ANSWERS, *JUDGE)),
     "demo-decisions": demo_decisions,
+    "demo-diagnostics": demo_diagnostics,
     "sealed": sealed,
     "embedder-seeds": embedder_seeds,
     "demo-floors": demo_floors,

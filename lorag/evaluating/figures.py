@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from lorag.evaluating.floor_figures import STARTER
 from lorag.evaluating.measuring import ROLES, STARTERS
 from lorag.pipeline.evaluation import answers as answer_metrics
 from lorag.pipeline.evaluation import rewrites as rewrite_metrics
@@ -25,7 +24,7 @@ from lorag.pipeline.evaluation.factorial import part_of, touches
 from lorag.pipeline.evaluation.groups import Interval
 from lorag.pipeline.evaluation.judge_metrics import TASKS_F1, task_accuracy, task_f1
 from lorag.pipeline.evaluation.latency import LATENCY
-from lorag.pipeline.evaluation.report.records import Ablation, AblationRow, Cell, Comparison
+from lorag.pipeline.evaluation.report.records import STARTER, Ablation, AblationRow, Cell, Comparison
 from lorag.pipeline.evaluation.sign_flips import SignFlips
 from lorag.pipeline.evaluation.significance import corrected_tests
 from lorag.pipeline.records import Role

@@ -14,14 +14,12 @@ from lorag.pipeline.evaluation.answers import F1, RIGHT
 from lorag.pipeline.evaluation.floors.best import WITHOUT_FLOOR, against_floor, best_floors, floor_of
 from lorag.pipeline.evaluation.floors.diagnostics import CLOSED_BOOK, ORACLE
 from lorag.pipeline.evaluation.judge_metrics import is_judge_metric
-from lorag.pipeline.evaluation.report.records import Ablation, AblationRow, Cell, Floor, FloorComparison
+from lorag.pipeline.evaluation.report.records import STARTER, Ablation, AblationRow, Cell, Floor, FloorComparison
 from lorag.pipeline.evaluation.sign_flips import SignFlips
 from lorag.pipeline.evaluation.significance import corrected_tests
 from lorag.pipeline.records import Role
 
 CHAIN = "chain"
-STARTER = "starter "
-"""Begins the name of a starter's role, in comparisons and in the table: its adapters are not those of the other rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,7 @@ class FloorFigures:
     @property
     def winners(self) -> tuple[FloorComparison, ...]:
         """The comparisons in which what was trained here is not shown to be better than the floor."""
-        return tuple(each for each in self.comparisons if not each.beaten and not each.role.startswith(STARTER))
+        return tuple(each for each in self.comparisons if not each.beaten and not each.of_starter)
 
 
 def floor_figures(

@@ -294,7 +294,8 @@ def _summary(evaluation: Evaluation) -> str:
     """The decisions, how often a floor wins, and how many adapters beat the base. The lines on floors say where."""
     alone = [each for each in evaluation.comparisons if each.role != "chain"]
     better = [each for each in alone if each.shown and each.low > 0]
-    won, of = len(evaluation.floors.winners), len(evaluation.floors.comparisons)
+    won = len(evaluation.floors.winners)
+    of = sum(not each.of_starter for each in evaluation.floors.comparisons)
     said = [
         decision_summary(evaluation.decisions),
         f"A system without training is not shown to be beaten in {won} of {of} comparisons." if won else "",

@@ -17,9 +17,10 @@ def floors(report: Report) -> Markup:
     ordered = sorted(report.against_floors, key=lambda each: each.beaten)
     head = [el("th", name, scope="col", role="columnheader") for name in (*_COLUMNS, forest_axis(extent))]
     rows = [_row(each, extent, each.metric in report.lower_is_better) for each in ordered]
-    won = len([each for each in ordered if not each.beaten])
+    trained = [each.beaten for each in ordered if not each.of_starter]
+    won = trained.count(False)
     verdict = (
-        f"A floor wins {won} of {len(ordered)} comparisons: there the training is not shown to have bought anything. "
+        f"A floor wins {won} of {len(trained)} comparisons: there the training is not shown to have bought anything. "
         if won
         else ""
     )

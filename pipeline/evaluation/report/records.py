@@ -230,6 +230,10 @@ class Floor:
     groups: int = 0
 
 
+STARTER = "starter "
+"""Begins the name of a starter's role, in comparisons and in the table: its adapters are not those of the other rows."""
+
+
 @dataclass(frozen=True, slots=True)
 class FloorComparison:
     """A system against the best floor of a metric: the paired difference tuned − floor with its interval at `level`.
@@ -254,6 +258,11 @@ class FloorComparison:
     def shown(self) -> bool:
         """Whether the interval excludes zero, on the groups that decide."""
         return self.groups >= MIN_GROUPS and (self.low > 0 or self.high < 0)
+
+    @property
+    def of_starter(self) -> bool:
+        """Whether the system was not trained here. Such a comparison is shown, but not counted."""
+        return self.role.startswith(STARTER)
 
 
 @dataclass(frozen=True, slots=True)

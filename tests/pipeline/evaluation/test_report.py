@@ -629,6 +629,9 @@ def test_what_a_floor_wins_stands_first() -> None:
     assert sections[0] == "floors"
     lead = next(text for _, text in page.texts if text.startswith("A floor wins"))
     assert lead.startswith("A floor wins 1 of 2 comparisons")
+    starter = replace(FULL.against_floors[0], role="starter judge", beaten=False)
+    both = Page(render_page(replace(FULL, against_floors=(*FULL.against_floors, starter))))
+    assert any(text.startswith("A floor wins 1 of 2 comparisons") for _, text in both.texts)  # starters are not counted
     first = html.index('id="floors"')
     assert first < html.index("the floor wins") < html.index(">better<") < html.index('id="headline"')
     assert any("never refusing" in text for _, text in page.texts)
