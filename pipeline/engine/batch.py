@@ -61,8 +61,7 @@ class Batch:
 
         peft looks for the invocation in the ids of one forward alone, and would switch off again at the next token.
         """
-        known = getattr(model, "peft_config", {})
-        invocations = [tuple(getattr(known.get(name), "alora_invocation_tokens", None) or ()) for name in self._names]
+        invocations = self._invocations(model)
         if not any(invocations):
             return {}
         if not self._prompts:
@@ -100,8 +99,12 @@ class Batch:
     def _is_activated(self) -> bool:
         """Whether a row's adapter is switched on by tokens of its prompt: those are looked for in one forward."""
         with self._session(self._names) as (model, _):
-            known = getattr(model, "peft_config", {})
-            return any(getattr(known.get(name), "alora_invocation_tokens", None) for name in self._names)
+            return any(self._invocations(model))
+
+    def _invocations(self, model: Any) -> list[tuple[int, ...]]:
+        """For each row the tokens that switch its adapter on; empty if it is always on."""
+        known = getattr(model, "peft_config", {})
+        return [tuple(getattr(known.get(name), "alora_invocation_tokens", None) or ()) for name in self._names]
 
     def step(self, tokens: Any) -> Any:
         """Append one token a row, shape (rows,); returns the next logits as `prefill` does."""

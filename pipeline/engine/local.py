@@ -90,7 +90,7 @@ class LocalEngine:
         order = sorted(range(len(lengths)), key=lambda i: (longest[begins[i]], -lengths[i], i))
         batch: list[int] = []
         for index in order:
-            widest = max((lengths[i] for i in (*batch, index)), default=0)
+            widest = max(lengths[i] for i in (*batch, index))
             if batch and (len(batch) == self._batch_rows or widest * (len(batch) + 1) > self._batch_tokens):
                 yield batch
                 batch = []

@@ -51,8 +51,7 @@ def show_made(made: Made, folder: Path, project: Path) -> None:
     for change in made.questions.relaxed:
         show(f"Too few passed, so this was relaxed: {change}.")
     for vote in made.voters:
-        asked = "" if vote.precision >= made.settings.voter else "; it was not asked"
-        show(f"The vote of {vote.voter.value} on human rows: right {vote.right} of the {vote.said} times that it was yes{asked}.")
+        show(vote.sentence(made.settings.voter))
     show(f"Read {folder / 'README.md'} before you train. Next:")
     show(f"  {shlex.join(['lorag', 'data', 'review', str(folder)])}")
     show(f"  {command('train', 'embedder', '--data', folder, project=project)}")

@@ -49,7 +49,7 @@ def data_card(facts: CardFacts) -> str:
         "## Funnel",
         f"{facts.funnel.asked} questions were asked for, to {facts.funnel.spans} spans.",
         _table(("filter", "it lets through", "dropped", "left"), _steps(facts.funnel)),
-        *(_vote(each, facts.settings) for each in facts.voters),
+        *(each.sentence(facts.settings.voter) for each in facts.voters),
         *(f"Too few passed, so this was relaxed: {change}." for change in facts.relaxed),
         "## What the answers are",
         _table(("kind of span", "questions"), _most_first(facts.spans)),
@@ -69,11 +69,6 @@ def _counts(counts: Mapping[str, Mapping[str, int]]) -> str:
 def _steps(funnel: Funnel) -> Iterator[tuple[object, ...]]:
     for step in funnel.steps:
         yield step.filter.value, step.meaning, step.dropped, step.left
-
-
-def _vote(each: VoterPrecision, settings: MakingSettings) -> str:
-    asked = "" if each.precision >= settings.voter else f" Below {settings.voter:g} a voter is not asked."
-    return f"The vote of {each.voter.value} on human rows: right {each.right} of the {each.said} times that it was yes.{asked}"
 
 
 def _most_first(counts: Mapping[str, int]) -> list[tuple[str, int]]:

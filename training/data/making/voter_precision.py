@@ -35,6 +35,13 @@ class VoterPrecision:
         """0 for a voter that never voted for anything: it decides nothing."""
         return self.right / self.said if self.said else 0.0
 
+    def sentence(self, least: float) -> str:
+        """The figure in words, as terminal and card say it; below the precision `least` it is not asked."""
+        asked = "" if self.precision >= least else f" Below {least:g} a voter is not asked."
+        return (
+            f"The vote of {self.voter.value} on human rows: right {self.right} of the {self.said} times that it was yes.{asked}"
+        )
+
 
 def precise_voters(
     rows: Sequence[QuestionRow],
