@@ -15,7 +15,7 @@ import argparse
 import json
 import random
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -38,11 +38,12 @@ from lorag.pipeline.evaluation.groups import cluster_error, contributions_of, gr
 from lorag.pipeline.evaluation.judge_metrics import figure, task_accuracy, task_f1
 from lorag.pipeline.evaluation.judgments import Judged
 from lorag.pipeline.records import Role
+from lorag.pipeline.retrieval.sentences import sentences
 from lorag.pipeline.storage.jsonl import read_lines
 from lorag.project import Project
 from lorag.starters import fitting_starters, install_starters
 from lorag.training.data.making.folder import REJECTED
-from lorag.training.data.rows import EmbedRow, JudgeRow, QuestionRow, RewriteRow
+from lorag.training.data.rows import EmbedRow, JudgeRow, PassageRow, QuestionRow, RewriteRow
 from lorag.training.data.writing import write_rows
 from lorag.training.dataset import PASSAGES, DataFolder
 from lorag.training.recipe import changed, load_recipe
@@ -51,6 +52,9 @@ from lorag.tuning import TrainingCallbacks, TrainingSpec, train_adapter
 Row = RewriteRow | QuestionRow | EmbedRow | JudgeRow
 FEW = 125
 """Human rows of the small arms: about an afternoon of a person's work."""
+
+SENTENCES, LEAST_WORDS = 3, 4
+"""Sentences of a passage that stand in for questions, as many as spans are asked about; the words of the shortest."""
 
 TASKS = ("relevance", "answerability", "support")
 """The judge's tasks: intents are a project's own, and cannot be made from documents."""
@@ -70,6 +74,7 @@ UNREAD = ("written", "duplicate")
 class Arm(StrEnum):
     UNTUNED = "untuned"
     STARTER = "starter"
+    SENTENCES = "sentences as questions"
     MADE = "made rows"
     UNFILTERED = "made rows without filters"
     MADE_AND_FEW = "made rows and 125 human ones"
@@ -93,6 +98,8 @@ class Sources:
         made = [row for row in self.made.rows("train", role) if row.origin is DataOrigin.MADE]
         few = random.Random(f"{role} {seed}").sample(human, min(FEW, len(human)))
         match arm:
+            case Arm.SENTENCES:
+                return list(sentences_as_questions(self.human.training_passages().values(), seed))
             case Arm.HUMAN:
                 return human
             case Arm.FEW:
@@ -113,13 +120,22 @@ class Sources:
         (folder / "train").mkdir(parents=True, exist_ok=True)
         write_rows(self.human.passages().values(), folder / PASSAGES)
         write_rows(self.rows(arm, role, seed), folder / "train" / f"{role.value}.jsonl")
-        dev = self.human if arm in (Arm.HUMAN, Arm.FEW) else self.made
+        dev = self.human if arm in (Arm.HUMAN, Arm.FEW, Arm.SENTENCES) else self.made
         kept = [row for row in dev.rows("dev", role) if not _is_intent(row)]
         write_rows(kept, folder / "dev" / f"{role.value}.jsonl")
         for other in ROLES:
             if self.human.has("test", other):
                 write_rows(self.human.rows("test", other), folder / "test" / f"{other.value}.jsonl")
         return folder
+
+
+def sentences_as_questions(passages: Iterable[PassageRow], seed: int) -> Iterator[EmbedRow]:
+    """The cheapest rows of an embedder, for which no model writes: up to `SENTENCES` sentences of a passage find it."""
+    for passage in passages:
+        found = [passage.text[start:end] for start, end in sentences(passage.text)]
+        said = [text for text in found if len(text.split()) >= LEAST_WORDS]
+        drawn = random.Random(f"{passage.id} {seed}").sample(said, min(SENTENCES, len(said)))
+        yield from (EmbedRow(f"s-{passage.id}-{at}", text, (passage.id,)) for at, text in enumerate(drawn))
 
 
 def dropped_rows(made: DataFolder, role: Role) -> list[Row]:
@@ -248,7 +264,7 @@ def report(runs: Sequence[Mapping[str, Any]], role: Role) -> dict[str, Any]:
             shares = {}
             if floor and Arm.HUMAN in by_arm:
                 human = np.subtract(by_arm[Arm.HUMAN]["values"], floor["values"])
-                for arm in (Arm.MADE, Arm.UNFILTERED, Arm.MADE_AND_FEW, Arm.FEW):
+                for arm in (Arm.SENTENCES, Arm.MADE, Arm.UNFILTERED, Arm.MADE_AND_FEW, Arm.FEW):
                     if arm in by_arm:
                         gain = np.subtract(by_arm[arm]["values"], floor["values"])
                         shares[arm.value] = share_kept(gain.tolist(), human.tolist(), floor["groups"])
@@ -292,7 +308,7 @@ def main() -> None:
     with open_domain(given.domain, given.work) as project:
         for role in map(Role, given.roles):
             runs = []
-            for arm in (arm for arm in Arm if arm.name.lower() in given.arms):
+            for arm in (arm for arm in Arm if arm.name.lower() in given.arms and fits(arm, role)):
                 seeds = given.seeds if role is Role.EMBEDDER and arm in TRAINED else 1
                 runs += [run_once(project, sources, arm, role, seed, given.items, given.work) for seed in range(seeds)]
                 show(role, runs, arm)
@@ -301,6 +317,11 @@ def main() -> None:
     if given.out is not None:
         files = [given.domain / split / f"{name}.jsonl" for split in ("train", "test") for name in given.roles]
         save(given.out, {"domain": given.domain.name, "roles": reports, **provenance([p for p in files if p.is_file()])})
+
+
+def fits(arm: Arm, role: Role) -> bool:
+    """Whether an arm is one of the role: sentences stand in for an embedder's questions alone."""
+    return arm is not Arm.SENTENCES or role is Role.EMBEDDER
 
 
 def show(role: Role, runs: Sequence[Mapping[str, Any]], arm: Arm) -> None:

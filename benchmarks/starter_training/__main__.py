@@ -23,7 +23,8 @@ def main() -> None:
     role = Role(chosen.role)
     try:
         if chosen.command == "train":
-            train_starter(role, chosen.data, chosen.out, recipe=chosen.recipe, resume=chosen.resume, without=chosen.without)
+            questioner = {"without": chosen.without, "begin": chosen.begin}
+            train_starter(role, chosen.data, chosen.out, recipe=chosen.recipe, resume=chosen.resume, **questioner)
         else:
             card = bundle_starter(role, chosen.run, chosen.data, recipe=chosen.recipe)
             print(f"bundled the {role.value}: weights {card.identity.weights_digest[:16]}, {len(card.evidence)} comparisons kept")
@@ -44,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, required=True, help="run folder: checkpoints, loss curve, and the adapter at the end")
     train.add_argument("--resume", action="store_true", help="go on from the newest complete checkpoint")
     train.add_argument("--without", nargs="*", default=[], help="sets that the questioner is not to learn from")
+    train.add_argument("--begin", type=Path, help="a trained questioner, which goes on with what it practises last")
     bundle.add_argument("--run", type=Path, required=True, help="run folder of a finished training")
     return parser
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks.starter_training.mixtures import (
     SETS,
     judge_examples,
+    practised_examples,
     questioner_examples,
     rewriter_examples,
     synthesizer_examples,
@@ -51,15 +52,24 @@ def load_starter_recipe(role: Role, recipe: Path | None = None) -> GenerationRec
 
 
 def train_starter(
-    role: Role, data: Path, out: Path, *, recipe: Path | None = None, resume: bool = False, without: Sequence[str] = ()
+    role: Role,
+    data: Path,
+    out: Path,
+    *,
+    recipe: Path | None = None,
+    resume: bool = False,
+    without: Sequence[str] = (),
+    begin: Path | None = None,
 ) -> TrainedAdapter:
     """Train the starter of `role` in the run folder `out`, from the bundled starter of `STARTS_FROM`, if there is one.
 
-    A questioner may be trained `without` some of its sets. Raises DataError, ConfigError, and TrainingError, also if the starter
-    to begin with is not bundled.
+    A questioner may be trained `without` some of its sets. With `begin`, an adapter folder, it goes on from that questioner with
+    what is practised last. Raises DataError, ConfigError, and TrainingError, also if the starter to begin with is not bundled.
     """
     chosen = load_starter_recipe(role, recipe)
-    make = partial(questioner_examples, without=_known(without)) if without else EXAMPLES[role]
+    make = EXAMPLES[role]
+    if role is Role.QUESTIONER:
+        make = partial(practised_examples if begin else questioner_examples, without=_known(without))
     examples = make(data, "train", chosen.optimiser.seed)
     print(f"{len(examples)} examples", file=sys.stderr)
     return train_adapter(
@@ -67,7 +77,7 @@ def train_starter(
         resolve_base(BASE),
         chosen,
         out,
-        parent=_parent(role),
+        parent=begin or _parent(role),
         resume=resume,
         on_progress=_print_progress,
         on_notice=lambda line: print(line, file=sys.stderr),

@@ -66,6 +66,10 @@ TERSE_SETS = ("qed_nq",)
 """Sets whose questions were typed into a search engine."""
 
 ASKED_SHEETS = 180
+
+REHEARSED = 0.15
+"""Share of the questioner's public examples that it sees again beside those written for working papers."""
+
 SAID = {"rewrite_canard": 600, "rewrite_cast": 300, "rewrite_ikat23": 150, "rewrite_gecor": 250, "rewrite_alexa_cqr": 100}
 """Number of turns of a set that the questioner learns to say."""
 
@@ -151,6 +155,13 @@ def questioner_examples(data: Path, split: Split, seed: int, *, without: Sequenc
             wanted = count if split == "train" else count // 10
             made += questions.follow_up_examples(turns, wanted, random.Random(f"{name} {seed}"))
     return made
+
+
+def practised_examples(data: Path, split: Split, seed: int, *, without: Sequence[str] = ()) -> list[Example]:
+    """What a questioner learns last: questions written for working papers, and `REHEARSED` of what it learnt before."""
+    before = questioner_examples(data, split, seed, without=without)
+    rng = random.Random(f"rehearsed {seed}")
+    return questions.written_examples(split) + rng.sample(before, round(REHEARSED * len(before)))
 
 
 def judge_examples(data: Path, split: Split, seed: int) -> list[Example]:

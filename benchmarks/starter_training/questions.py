@@ -1,7 +1,6 @@
 """The questioner's examples: passage and span → the question that a person asked; conversation → the turn that was said.
 
-A person's question is left out if it cannot be understood without its passage, since a search could not use it. Pure: no
-model, no file.
+A person's question is left out if it cannot be understood without its passage, since a search could not use it. No model.
 """
 
 from __future__ import annotations
@@ -9,15 +8,25 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from benchmarks.starter_training import invented
 from benchmarks.starter_training.grounded import PASSAGE_CHARS, crop
 from benchmarks.starter_training.replies import reply_of
-from benchmarks.starter_training.sources import Corpus, SourcePassage, SourceQuestion, SourceTurn, history_of
+from benchmarks.starter_training.sources import (
+    Corpus,
+    SourcePassage,
+    SourceQuestion,
+    SourceTurn,
+    Split,
+    history_of,
+    split_of,
+)
 from lorag.pipeline.contracts import question
 from lorag.pipeline.contracts.context import PassageText
 from lorag.pipeline.contracts.question import Manner
 from lorag.pipeline.retrieval.sentences import sentences
+from lorag.pipeline.storage.jsonl import read_lines
 from lorag.training.sft import Example
 
 WHOLE_SENTENCE = 0.25
@@ -27,6 +36,9 @@ KEYWORDS = 0.15
 """Share of full questions of a reading set that become keywords, as people type them into a search box."""
 
 QUESTIONS_PER_PASSAGE = 5
+WRITTEN = Path(__file__).with_name("written")
+"""Working papers of invented organisations with questions on spans of them, all written for this: the public sets hold none."""
+
 CROPS = 8
 """Windows that are tried for one that holds the span, if the passage is long."""
 
@@ -82,6 +94,23 @@ def sheet_examples(count: int, rng: random.Random, name: str) -> list[Example]:
             said = keywords(asked.question) if terse else put(asked.question, Manner.FULL)
             prompt = question.messages(passage, asked.reply, Manner.TERSE if terse else Manner.FULL)
             made.append(Example(f"sheet-{name}-{number}-{place}", prompt, question.target(said)))
+    return made
+
+
+def written_examples(split: Split) -> list[Example]:
+    """Of each written question on a working paper in `split`, the passage and span; of its terse form too, if there is one."""
+    made = []
+    for file in sorted(WRITTEN.glob("*.jsonl")):
+        for number, line in enumerate(read_lines(file), start=1):
+            row = line.fields
+            if split_of(f"written {row['title'].partition(' > ')[0]}") != split:
+                continue
+            heading = PassageText(row["title"], row["text"])
+            for place, asked in enumerate(row["asked"]):
+                for manner in (manner for manner in Manner if manner.value in asked):
+                    prompt = question.messages(heading, asked["span"], manner)
+                    id_ = f"written-{file.stem}-{number}-{place}-{manner.value}"
+                    made.append(Example(id_, prompt, question.target(put(asked[manner.value], manner))))
     return made
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.closed_loop import Arm, Sources, macro_f1, share_kept
+from benchmarks.closed_loop import Arm, Sources, macro_f1, sentences_as_questions, share_kept
 from lorag.pipeline.records import Role
-from lorag.training.data.rows import QuestionRow
+from lorag.training.data.rows import PassageRow, QuestionRow
 from lorag.training.dataset import DataFolder
 
 
@@ -86,6 +86,14 @@ def test_an_arm_holds_its_own_rows_and_the_human_test(sources: Sources, tmp_path
     assert len(folder.questions("train")) == 10
     assert ([row.id for row in folder.questions("dev")], [row.id for row in folder.questions("test")]) == (["v"], ["t"])
     folder.check_leaks(Role.SYNTHESIZER)
+
+
+def test_sentences_stand_in_for_questions() -> None:
+    text = "The pump is old. It runs. A spare stands in the yard. The crew starts it by hand. Nobody has the key."
+    rows = list(sentences_as_questions([PassageRow("d#0", "Pump", text)], 0))
+    assert len({row.query for row in rows}) == 3
+    assert all(row.query in text and len(row.query.split()) >= 4 and row.positive_ids == ("d#0",) for row in rows)
+    assert rows == list(sentences_as_questions([PassageRow("d#0", "Pump", text)], 0))
 
 
 def test_macro_f1_by_task() -> None:
