@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.starter_training import invented
 from benchmarks.starter_training.grounded import PASSAGE_CHARS, crop
@@ -102,7 +103,7 @@ def written_examples(split: Split) -> list[Example]:
     made = []
     for file in sorted(WRITTEN.glob("*.jsonl")):
         for number, line in enumerate(read_lines(file), start=1):
-            row = line.fields
+            row: Mapping[str, Any] = line.fields
             if split_of(f"written {row['title'].partition(' > ')[0]}") != split:
                 continue
             heading = PassageText(row["title"], row["text"])
