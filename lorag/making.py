@@ -307,8 +307,9 @@ def _tools(base: SharedBase, writer: str | None, search: Any) -> Tools:
     from lorag.training.data.making.writing import Writer
 
     adapters = base.adapters
-    voters = Voters(Synthesizer(base.engine, adapters.get(Role.SYNTHESIZER)), Judge(base.engine, adapters.get(Role.JUDGE)))
-    return Tools(Writer(base.engine, writer), voters, search, search.embed)
+    writes = Writer(base.engine, writer)
+    reader, judge = Synthesizer(base.engine, adapters.get(Role.SYNTHESIZER)), Judge(base.engine, adapters.get(Role.JUDGE))
+    return Tools(writes, Voters(writes, reader, judge), search, search.embed)
 
 
 def _worst(funnel: Any) -> str:

@@ -67,7 +67,7 @@ TERSE_SETS = ("qed_nq",)
 
 ASKED_SHEETS = 180
 
-REHEARSED = 0.15
+REHEARSED = 0.08
 """Share of the questioner's public examples that it sees again beside those written for working papers."""
 
 SAID = {"rewrite_canard": 600, "rewrite_cast": 300, "rewrite_ikat23": 150, "rewrite_gecor": 250, "rewrite_alexa_cqr": 100}

@@ -22,11 +22,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class ChoiceRow:
-    """One prompt and the whole replies to score after it, as token ids, and the adapter (or BASE_ROW) that scores them."""
+    """One prompt and the whole replies to score after it, as token ids, and the adapter (or BASE_ROW) that scores them.
+
+    `relative` as in `ChoiceRequest`."""
 
     ids: tuple[int, ...]
     adapter: str
     replies: tuple[tuple[int, ...], ...]
+    relative: bool = True
 
 
 def choose(logits: Any, sampling: Sampling, generator: Any) -> int:

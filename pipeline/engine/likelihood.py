@@ -12,3 +12,8 @@ def normalised(logprobs: Sequence[float]) -> tuple[float, ...]:
     exponentials = [math.exp(value - top) for value in logprobs]
     total = sum(exponentials)
     return tuple(exponential / total for exponential in exponentials)
+
+
+def probabilities(logprobs: Sequence[float], *, relative: bool) -> tuple[float, ...]:
+    """The probabilities of `logprobs` (nats): relative to one another, or each as it is."""
+    return normalised(logprobs) if relative else tuple(math.exp(value) for value in logprobs)

@@ -15,7 +15,7 @@ from typing import Any
 
 from lorag.pipeline.engine.batch import BASE_ROW, Batch
 from lorag.pipeline.engine.decoding import ChoiceRow, Key, Row, RunningBatch, continuation_logprobs, decode
-from lorag.pipeline.engine.likelihood import normalised
+from lorag.pipeline.engine.likelihood import probabilities
 from lorag.pipeline.engine.prefixes import alike
 from lorag.pipeline.engine.protocol import ChoiceRequest, Completion, Finish, Generation
 from lorag.pipeline.engine.routing import AdapterRouter
@@ -166,7 +166,7 @@ class LocalEngine:
         """The request as token ids. Raises PromptTooLong."""
         replies = tuple(tuple(self.tokens.reply(choice)) for choice in request.choices)
         ids = self._encode(request.messages, max(map(len, replies)))
-        return ChoiceRow(tuple(ids), request.adapter or BASE_ROW, replies)
+        return ChoiceRow(tuple(ids), request.adapter or BASE_ROW, replies, request.relative)
 
     def choice_probabilities(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
         return self.row_probabilities([self.choice_row(request) for request in requests])
@@ -178,7 +178,7 @@ class LocalEngine:
             for count in sorted({len(rows[i].replies) for i in batch}):
                 same = [i for i in batch if len(rows[i].replies) == count]
                 for index, logprobs in zip(same, self._logprobs([rows[i] for i in same]), strict=True):
-                    results[index] = normalised(logprobs)
+                    results[index] = probabilities(logprobs, relative=rows[index].relative)
         return [results[i] for i in range(len(rows))]
 
     def reply_logprobs(self, requests: Sequence[ChoiceRequest]) -> list[list[float]]:

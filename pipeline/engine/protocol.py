@@ -41,11 +41,15 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class ChoiceRequest:
-    """A request to score a closed list of replies by their likelihood after the prompt. `stage` as in `Generation`."""
+    """A request to score a closed list of replies by their likelihood after the prompt. `stage` as in `Generation`.
+
+    `relative` probabilities are those among the choices; the others are those among all that could be replied.
+    """
 
     messages: tuple[Message, ...]
     choices: tuple[str, ...]
     adapter: str | None = None
+    relative: bool = True
     stage: str = field(default="", compare=False)
 
 
@@ -95,5 +99,5 @@ class Engine(Protocol):
         ...
 
     def choice_probabilities(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
-        """Per request a probability for each choice, summing to 1. Raises PromptTooLong, EngineError."""
+        """Per request a probability for each choice; relative ones sum to 1. Raises PromptTooLong, EngineError."""
         ...

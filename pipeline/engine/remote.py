@@ -21,7 +21,7 @@ from contextvars import copy_context
 from typing import Any, TypeVar
 
 from lorag.pipeline.engine.completions_client import CompletionsClient
-from lorag.pipeline.engine.likelihood import normalised
+from lorag.pipeline.engine.likelihood import probabilities
 from lorag.pipeline.engine.protocol import ChoiceRequest, Completion, Finish, Generation
 from lorag.pipeline.engine.tokens import ChatTokens
 from lorag.pipeline.errors import AdapterError, EngineError, PromptTooLong
@@ -155,7 +155,8 @@ class RemoteEngine:
         return self._completion(text, finish, usage, target)
 
     def choice_probabilities(self, requests: Sequence[ChoiceRequest]) -> list[tuple[float, ...]]:
-        return [normalised(row) for row in self.reply_logprobs(requests)]
+        scored = zip(requests, self.reply_logprobs(requests), strict=True)
+        return [probabilities(row, relative=request.relative) for request, row in scored]
 
     def reply_logprobs(self, requests: Sequence[ChoiceRequest]) -> list[list[float]]:
         """Log-probability of each whole choice after its prompt, end token included, in nats. Raises as

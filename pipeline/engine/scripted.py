@@ -64,7 +64,7 @@ class ScriptedEngine:
         for request in requests:
             self.requests.append(request)
             scores = [float(score) for score in self._scorer(request)]
-            total = sum(scores)
+            total = sum(scores) if request.relative else 1.0
             results.append(tuple(score / total for score in scores))
         return results
 

@@ -207,7 +207,7 @@ def test_a_run_goes_on_as_it_was_begun(settings: Settings, tmp_path: Path) -> No
 
 def test_the_plan_counts_and_makes_nothing(settings: Settings, tmp_path: Path) -> None:
     plan = plan_making(settings, MakingSpec(tmp_path / "rows"), Models(scripted(), HashingEmbedder()))
-    assert (plan.documents, plan.groups, plan.passages) == (16, 16, 64)
+    assert (plan.documents, plan.groups, plan.passages) == (20, 20, 80)
     assert plan.questions == 2 * plan.spans
     assert sum(plan.splits.values()) == 16
     assert not (tmp_path / "rows").exists()

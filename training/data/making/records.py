@@ -78,6 +78,7 @@ class Scores:
 
     rank: int = 0
     word_rank: int = 0
+    own_span: float | None = None
     reader_f1: float | None = None
     answerable: float | None = None
     supported: float | None = None
@@ -136,7 +137,7 @@ MEANINGS: Mapping[Filter, str] = {
     Filter.LEAK: "the answer does not stand in the question",
     Filter.COPY: "it is not copied from the answer's sentence",
     Filter.ROUND_TRIP: "a search for it finds its passage",
-    Filter.AGREEMENT: "reader and judge give the answer back",
+    Filter.AGREEMENT: "it is asked about its own span, and the reader gives that back",
     Filter.AMBIGUOUS: "few other passages answer it",
     Filter.SPAN: "no other question on its span is better",
     Filter.DUPLICATE: "no other question says nearly the same",

@@ -32,7 +32,7 @@ class Selected:
 def best_first(accepted: Accepted) -> tuple[float, int, str]:
     """A sort key: the votes' sum, then the harder for a search by words, then the place."""
     scores = accepted.scores
-    votes = sum(vote for vote in (scores.reader_f1, scores.answerable, scores.supported) if vote is not None)
+    votes = sum(vote for vote in (scores.own_span, scores.reader_f1, scores.answerable, scores.supported) if vote is not None)
     return (-round(votes, 3), -min(scores.word_rank or 99, 99), digest(accepted.candidate.id))
 
 

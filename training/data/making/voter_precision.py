@@ -1,7 +1,7 @@
 """How often a voter is right when it votes for a question, by rows that people wrote: one that is not often right is not asked.
 
-A person's question with its own answer is sound; with the answer of another question, on that one's passage, it is not. There is
-one of each for every question, so a voter that always says yes has a precision of a half.
+A person's question with its own answer is sound; with another span of the same passage it is not. There is one of each for every
+question, so a voter that always says yes has a precision of a half.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 
 from lorag.pipeline.contracts.question import Manner
 from lorag.training.data.making.agreement import Voter, Voters, scored_by, votes
+from lorag.training.data.making.channel import rivals
 from lorag.training.data.making.records import Candidate, Order, Scores, Span, SpanKind, shuffled
 from lorag.training.data.making.round_trip import DEPTH, CorpusSearch, Found
 from lorag.training.data.making.settings import MakingSettings
 from lorag.training.data.making.writing import units
-from lorag.training.data.rows import PassageRow, QuestionRow, document_of
+from lorag.training.data.rows import PassageRow, QuestionRow
 
 LEAST = 20
 """Human questions from which on anything is said of a voter."""
@@ -54,12 +55,17 @@ def precise_voters(
 
     With fewer than `LEAST` answered rows all are asked, and there are no figures.
     """
-    held = shuffled(filter(_is_quoted, rows), lambda row: (settings.seed, row.id))[:_MOST]
+    located = (_found(row, passages) for row in shuffled(rows, lambda row: (settings.seed, row.id)))
+    pairs = [(each, _wrong(each, passages, settings)) for each in located if each is not None]
+    held = [(right, wrong) for right, wrong in pairs if wrong is not None][:_MOST]
     if len(held) < LEAST:
         return voters, ()
-    rankings = search.find([row.question for row in held], DEPTH)
-    pairs = [*zip(held, held, rankings, strict=True), *zip(held, _others(held), rankings, strict=True)]
-    found = [_found(asked, answered, ranking) for asked, answered, ranking in pairs]
+    rankings = search.find([right.candidate.question for right, _ in held], DEPTH)
+    found = [
+        replace(each, ranking=tuple(ranking))
+        for side in zip(*held, strict=True)
+        for each, ranking in zip(side, rankings, strict=True)
+    ]
     figures = []
     for voter in Voter:
         alone = replace(voters, asked=(voter,))
@@ -70,25 +76,24 @@ def precise_voters(
     return replace(voters, asked=kept), tuple(figures)
 
 
-def _is_quoted(row: QuestionRow) -> bool:
-    return row.answerable and bool(row.answers) and bool(row.passage_ids)
+def _found(row: QuestionRow, passages: Mapping[str, PassageRow]) -> Found | None:
+    """The question as if it were written to its answer, or to the words that support it; None if its passage holds neither."""
+    if not (row.answerable and row.passage_ids and row.passage_ids[0] in passages):
+        return None
+    passage = passages[row.passage_ids[0]]
+    words = next((each for each in (*row.answers[:1], *row.quotes) if each and each in passage.text), None)
+    if words is None:
+        return None
+    start = passage.text.index(words)
+    return _asked(row.question, Span(passage.id, words, start, start + len(words), SpanKind.SENTENCE))
 
 
-def _others(rows: Sequence[QuestionRow]) -> list[QuestionRow]:
-    """For each row one on another passage, of the same document if there is one."""
-    chosen = []
-    for at, row in enumerate(rows):
-        unlike = [each for each in (*rows[at + 1 :], *rows[:at]) if not set(each.passage_ids) & set(row.passage_ids)]
-        documents = {document_of(name) for name in row.passage_ids}
-        near = [each for each in unlike if document_of(each.passage_ids[0]) in documents]
-        chosen.append(next(iter((*near, *unlike)), row))
-    return chosen
+def _wrong(found: Found, passages: Mapping[str, PassageRow], settings: MakingSettings) -> Found | None:
+    """The question as if it were written to another span of its passage; None if there is none."""
+    span = found.candidate.span
+    others = rivals(span, passages[span.passage_id], settings)
+    return _asked(found.candidate.question, others[0]) if others else None
 
 
-def _found(asked: QuestionRow, answered: QuestionRow, ranking: Sequence[str]) -> Found:
-    """The question of one row, as if it were written to the answer of the other."""
-    answer = answered.answers[0]
-    span = Span(answered.passage_ids[0], answer, 0, len(answer), SpanKind.SENTENCE)
-    gold = {*asked.passage_ids, *answered.passage_ids}
-    others = tuple(name for name in ranking if name not in gold)
-    return Found(Candidate(Order(span, Manner.FULL, 0), 0, asked.question), Scores(), others)
+def _asked(question: str, span: Span) -> Found:
+    return Found(Candidate(Order(span, Manner.FULL, 0), 0, question), Scores(), ())

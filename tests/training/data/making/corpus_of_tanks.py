@@ -7,7 +7,7 @@ import re
 from lorag.pipeline.engine.protocol import ChoiceRequest, Generation
 from lorag.pipeline.engine.scripted import ScriptedEngine
 
-_HARBOURS = "Alden Brask Corve Dunmar Elsen Farrow Gellan Hask Ilver Jorun Kelder Lorne Marrow Nessa Orvik Pellow"
+_HARBOURS = "Alden Brask Corve Dunmar Elsen Farrow Gellan Hask Ilver Jorun Kelder Lorne Marrow Nessa Orvik Pellow Quell Rosen Sable Tarn"
 _THINGS = "anchor buoy capstan davit engine flagstaff gangway hoist"
 HARBOURS, THINGS = _HARBOURS.split(), _THINGS.split()
 
@@ -34,6 +34,7 @@ class Script:
 
     def __init__(self) -> None:
         self.answers: dict[str, str] = {}
+        self.asked_of: dict[str, set[str]] = {}
 
     def reply(self, request: Generation) -> str:
         prompt = request.messages[-1].content
@@ -52,6 +53,7 @@ class Script:
         end = "" if "Search for" in prompt or "search query" in prompt else "?"
         question = f"which {word} does the {found[1]} {found[2].lower()} have{end}"
         self.answers[question] = span[1]
+        self.asked_of.setdefault(question, set()).add(span[1])
         return question
 
     def _read(self, prompt: str) -> str:
@@ -64,6 +66,9 @@ class Script:
 
     def score(self, request: ChoiceRequest) -> list[float]:
         prompt = request.messages[-1].content
+        if request.stage == "questioner":
+            span = re.search(r"^Answer: (.+)$", prompt, re.M)
+            return [0.01 if span and span[1] in self.asked_of.get(choice, ()) else 0.001 for choice in request.choices]
         asked = re.search(r"^Question: (.+)$", prompt, re.M)
         answer = self.answers.get(asked[1] if asked else "", "\0")
         holds = answer in prompt.split("Question:")[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -10,11 +11,12 @@ from lorag.pipeline.engine.protocol import ChoiceRequest, Generation
 from lorag.pipeline.engine.scripted import ScriptedEngine
 from lorag.pipeline.records import Answer, Outcome
 from lorag.pipeline.stages import Judge, Synthesizer
-from lorag.training.data.making.agreement import Voters, reader_score, vote
+from lorag.training.data.making.agreement import Voter, Voters, reader_score, vote
 from lorag.training.data.making.others import holds, with_others
 from lorag.training.data.making.records import Filter, Scores
 from lorag.training.data.making.round_trip import Found, round_trip
 from lorag.training.data.making.settings import MakingSettings
+from lorag.training.data.making.writing import Writer
 from tests.training.data.making.made import candidate, passage, span
 
 SETTINGS = MakingSettings()
@@ -53,39 +55,71 @@ def test_the_round_trip_finds_the_passage_among_the_first_ten(before: int, score
     assert not rejected or (rejected[0].filter is Filter.ROUND_TRIP and reason in rejected[0].reason)
 
 
-def voters(reply: str, labels: Mapping[str, Mapping[str, float]]) -> tuple[Voters, ScriptedEngine]:
-    """A reader that replies so, and a judge with these probabilities a task, told by their first label."""
+def voters(
+    reply: str, labels: Mapping[str, Mapping[str, float]], own: float = 0.9, asked: Sequence[Voter] = tuple(Voter)
+) -> tuple[Voters, ScriptedEngine]:
+    """A reader that replies so, a judge with these probabilities a task, told by their first label, and a writer that gives the
+    question's own span this share against one other."""
 
     def score(request: ChoiceRequest) -> list[float]:
+        if request.stage == "questioner":
+            return [own if "Answer: 440" in request.messages[-1].content else 1 - own]
         held = labels[request.choices[0]]
         rest = (1 - sum(held.values())) / max(1, len(request.choices) - len(held))
         return [held.get(choice, rest) for choice in request.choices]
 
     engine = ScriptedEngine(lambda request: reply, scorer=score)
-    return Voters(Synthesizer(engine), Judge(engine)), engine
+    return Voters(Writer(engine), Synthesizer(engine), Judge(engine), tuple(asked)), engine
+
+
+JUDGE = {"answerable": {"answerable": 0.9}, "supported": {"supported": 0.9}}
+SILENT = "The passages do not say."
 
 
 @pytest.mark.parametrize(
-    ("reply", "answerable", "supported", "kept", "asked"),
+    ("own", "reply", "kept", "asked"),
     [
-        ("440 m³ [1]", 0.9, 0.0, True, 2),  # reader and answerability agree: nobody asks for support
-        ("The passages do not say.", 0.9, 0.8, True, 3),
-        ("The passages do not say.", 0.9, 0.2, False, 3),
-        ("440 m³ [1]", 0.2, 0.8, True, 3),
-        ("12 kg [1]", 0.2, 0.9, False, 2),
+        (0.9, "440 m³ [1]", True, 3),  # two spans are scored, and the reader answers
+        (0.9, SILENT, False, 3),
+        (0.4, "440 m³ [1]", False, 2),  # the writer has decided: nobody reads
     ],
 )
-def test_two_of_three_must_agree(reply: str, answerable: float, supported: float, kept: bool, asked: int) -> None:
-    panel, engine = voters(reply, {"answerable": {"answerable": answerable}, "supported": {"supported": supported}})
+def test_writer_and_reader_must_agree(own: float, reply: str, kept: bool, asked: int) -> None:
+    panel, engine = voters(reply, JUDGE, own, (Voter.WRITER, Voter.READER))
     found = [Found(ASKED, Scores(1, 1), (POOL.id, "0.md#1", "1.md#1", "2.md#1", "3.md#1"))]
-    left, rejected = vote(found, PASSAGES, panel, SETTINGS)
+    left, rejected = vote(found, PASSAGES, panel, replace(SETTINGS, rivals=1))
     assert bool(left) is kept is not bool(rejected)
     assert len(engine.requests) == asked
-    reader = next(each for each in engine.requests if isinstance(each, Generation))
-    shown = reader.messages[-1].content
-    assert POOL.text in shown
-    assert sum(f"Nothing of the kind {n}" in shown for n in range(4)) == 3
-    assert not rejected or "reader F1 0.00" in rejected[0].reason
+    assert not rejected or f"own span {own:.2f}" in rejected[0].reason
+    for reader in (each for each in engine.requests if isinstance(each, Generation)):
+        shown = reader.messages[-1].content
+        assert POOL.text in shown
+        assert sum(f"Nothing of the kind {n}" in shown for n in range(4)) == 3
+
+
+@pytest.mark.parametrize(
+    ("own", "reply", "answerable", "supported", "kept", "asked"),
+    [
+        (0.9, "440 m³ [1]", 0.9, 0.9, True, 3),  # the first two agree: nobody asks the judge
+        (0.1, SILENT, 0.9, 0.9, True, 5),
+        (0.1, SILENT, 0.2, 0.9, False, 4),
+        (0.9, SILENT, 0.2, 0.8, True, 5),
+        (0.9, SILENT, 0.2, 0.2, False, 5),
+    ],
+)
+def test_of_four_two_must_agree(own: float, reply: str, answerable: float, supported: float, kept: bool, asked: int) -> None:
+    panel, engine = voters(reply, {"answerable": {"answerable": answerable}, "supported": {"supported": supported}}, own)
+    left, _ = vote([Found(ASKED, Scores(1, 1), tuple(PASSAGES))], PASSAGES, panel, replace(SETTINGS, rivals=1))
+    assert (bool(left), len(engine.requests)) == (kept, asked)
+
+
+@pytest.mark.parametrize(("reply", "kept"), [("440 m³ [1]", True), (SILENT, False)])
+def test_the_reader_decides_alone_if_the_passage_has_no_other_span(reply: str, kept: bool) -> None:
+    lone = passage("lone.md#1", "440 m³")
+    panel, _ = voters(reply, JUDGE, 0.0, (Voter.WRITER, Voter.READER))
+    asked = candidate(span(lone, "440 m³"), "How much does the town pool hold?")
+    left, _ = vote([Found(asked, Scores(1, 1), (lone.id,))], {lone.id: lone}, panel, SETTINGS)
+    assert bool(left) is kept
 
 
 @pytest.mark.parametrize(
