@@ -26,7 +26,7 @@ def main() -> None:
             questioner = {"without": chosen.without, "begin": chosen.begin}
             train_starter(role, chosen.data, chosen.out, recipe=chosen.recipe, resume=chosen.resume, **questioner)
         else:
-            card = bundle_starter(role, chosen.run, chosen.data, recipe=chosen.recipe)
+            card = bundle_starter(role, chosen.run, chosen.data, recipe=chosen.recipe, practised=chosen.practised)
             print(f"bundled the {role.value}: weights {card.identity.weights_digest[:16]}, {len(card.evidence)} comparisons kept")
     except LoragError as error:
         sys.exit(f"benchmarks.starter_training: {error}")
@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--without", nargs="*", default=[], help="sets that the questioner is not to learn from")
     train.add_argument("--begin", type=Path, help="a trained questioner, which goes on with what it practises last")
     bundle.add_argument("--run", type=Path, required=True, help="run folder of a finished training")
+    bundle.add_argument("--practised", action="store_true", help="the run went on with what a questioner practises last")
     return parser
 
 

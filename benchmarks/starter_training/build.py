@@ -67,10 +67,7 @@ def train_starter(
     what is practised last. Raises DataError, ConfigError, and TrainingError, also if the starter to begin with is not bundled.
     """
     chosen = load_starter_recipe(role, recipe)
-    make = EXAMPLES[role]
-    if role is Role.QUESTIONER:
-        make = partial(practised_examples if begin else questioner_examples, without=_known(without))
-    examples = make(data, "train", chosen.optimiser.seed)
+    examples = examples_of(role, data, chosen, without=without, practised=begin is not None)
     print(f"{len(examples)} examples", file=sys.stderr)
     return train_adapter(
         examples,
@@ -82,6 +79,19 @@ def train_starter(
         on_progress=_print_progress,
         on_notice=lambda line: print(line, file=sys.stderr),
     )
+
+
+def examples_of(
+    role: Role, data: Path, recipe: GenerationRecipe, *, without: Sequence[str] = (), practised: bool = False
+) -> list[Example]:
+    """The training examples of a starter, those of a questioner `without` some sets, or what it learns last (`practised`).
+
+    Raises DataError, ConfigError.
+    """
+    make = EXAMPLES[role]
+    if role is Role.QUESTIONER:
+        make = partial(practised_examples if practised else questioner_examples, without=_known(without))
+    return make(data, "train", recipe.optimiser.seed)
 
 
 def _known(without: Sequence[str]) -> Sequence[str]:

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.starter_training import invented, questions
-from benchmarks.starter_training.build import BASE, EXAMPLES, STARTS_FROM, load_starter_recipe, starter_recipe
+from benchmarks.starter_training.build import BASE, STARTS_FROM, examples_of, load_starter_recipe, starter_recipe
 from benchmarks.starter_training.conversations import follow_up
 from benchmarks.starter_training.items import judged_documents
 from benchmarks.starter_training.mixtures import SETS
@@ -59,8 +59,12 @@ LIMITS: Mapping[Role, str] = {
 }
 
 
-def bundle_starter(role: Role, run: Path, data: Path, *, recipe: Path | None = None, into: Path = FOLDER) -> AdapterCard:
+def bundle_starter(
+    role: Role, run: Path, data: Path, *, recipe: Path | None = None, into: Path = FOLDER, practised: bool = False
+) -> AdapterCard:
     """Make the starter of `role` in `into` from the finished `run` that learnt from the sets in `data`, and return its card.
+
+    A questioner's run is `practised` if it went on with what is learnt last.
 
     Evidence on the card of a starter with the same weights stays. Raises TrainingError if the run is not finished
     or is not of this mixture and recipe, DataError for a set that is not there, NoEffect as `publish_generation`.
@@ -69,7 +73,8 @@ def bundle_starter(role: Role, run: Path, data: Path, *, recipe: Path | None = N
     chosen = load_starter_recipe(role, path)
     base = resolve_base(BASE)
     with tempfile.TemporaryDirectory() as temporary:
-        trained = _trained(role, run, data, chosen, load_weights(base, precision=chosen.precision), Path(temporary) / "adapter")
+        loaded = load_weights(base, precision=chosen.precision)
+        trained = _trained(role, run, data, chosen, loaded, Path(temporary) / "adapter", practised)
         registry = Registry(Path(temporary) / "adapters")
         held_out = invented_examples(role, CANARY_SAMPLES)
         version = publish_generation(registry, role, base, chosen, trained, _facts(role, data, trained), held_out)
@@ -127,7 +132,9 @@ def _answered(number: int, sheet: invented.Sheet) -> Example:
     return Example(f"sheet-{number}", synthesize.messages(asked.question, sheet.passages), target)
 
 
-def _trained(role: Role, run: Path, data: Path, recipe: GenerationRecipe, loaded: LoadedBase, folder: Path) -> TrainedAdapter:
+def _trained(
+    role: Role, run: Path, data: Path, recipe: GenerationRecipe, loaded: LoadedBase, folder: Path, practised: bool
+) -> TrainedAdapter:
     """What `train_adapter` returned at the end of the run, made again from its last checkpoint and the mixture."""
     checkpoint = find_newest(run).newest
     if checkpoint is None:
@@ -138,7 +145,7 @@ def _trained(role: Role, run: Path, data: Path, recipe: GenerationRecipe, loaded
     if steps < int(state["max_steps"]):
         raise TrainingError(f"{run}: {steps} of {state['max_steps']} steps are done; go on with --resume, then bundle")
     optimiser = recipe.optimiser
-    examples = EXAMPLES[role](data, "train", optimiser.seed)
+    examples = examples_of(role, data, recipe, practised=practised)
     rows, dropped = encode(examples, ChatTokens(loaded.tokenizer), optimiser.row_tokens)
     sequences = pack(rows, optimiser.pack_tokens, optimiser.seed) if optimiser.pack_tokens else rows
     step = optimiser.batch_size * optimiser.accumulate

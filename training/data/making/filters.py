@@ -9,7 +9,7 @@ from lorag.pipeline.evaluation.text import normalize_answer
 from lorag.pipeline.retrieval.sentences import sentences
 from lorag.training.data.making.records import Candidate
 from lorag.training.data.making.settings import MakingSettings
-from lorag.training.data.making.words import content_words, share_in
+from lorag.training.data.making.words import asking_words, content_words, share_in
 from lorag.training.data.rows import PassageRow
 
 _DEICTIC = re.compile(
@@ -53,6 +53,16 @@ def leak(candidate: Candidate, settings: MakingSettings) -> str:
         return ""
     share = share_in(content_words(candidate.span.text), content_words(candidate.question))
     return f"holds {share:.0%} of the answer's words" if share >= settings.leaked else ""
+
+
+def unfounded(candidate: Candidate, passage: PassageRow, settings: MakingSettings) -> str:
+    """At most `unfounded` of the question's content words stand neither in the passage nor in its title.
+
+    Words by which people ask do not count. A small model that brings in things of its own asks about what is not there.
+    """
+    asked = content_words(candidate.question) - asking_words()
+    share = 1 - share_in(asked, content_words(f"{passage.title} {passage.text}")) if asked else 0.0
+    return f"{share:.0%} of its words stand neither in passage nor title" if share > settings.unfounded else ""
 
 
 def copy(candidate: Candidate, passage: PassageRow, settings: MakingSettings) -> str:

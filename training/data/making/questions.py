@@ -56,7 +56,7 @@ def make_questions(
         answered = {each.candidate.span for each in passed}
         wanted = [order for order in orders if order.sample == sample and order.span not in answered]
         candidates = write_questions(wanted, corpus.passages, tools.writer, settings, on_progress)
-        fresh, unread = _readable(candidates, readable, settings)
+        fresh, unread = _readable(candidates, readable, corpus, settings)
         more, failed = _judged(_not_copied(fresh, corpus, settings)[0], corpus, tools, settings, on_progress)
         asked, readable = asked + len(wanted), [*readable, *fresh]
         dropped += [*unread, *failed]
@@ -97,9 +97,9 @@ def _levels(settings: MakingSettings) -> list[tuple[MakingSettings, dict[str, st
 
 
 def _readable(
-    candidates: Sequence[Candidate], before: Sequence[Candidate], settings: MakingSettings
+    candidates: Sequence[Candidate], before: Sequence[Candidate], corpus: Corpus, settings: MakingSettings
 ) -> tuple[list[Candidate], list[Rejected]]:
-    """Those that are questions, do not give their answer away, and were not among the span's questions `before`."""
+    """Those that are questions on their passage, do not give the answer away, and were not among the span's `before`."""
     kept: list[Candidate] = []
     rejected: list[Rejected] = []
     said = {(each.span, normalize_answer(each.question)): each.id for each in before}
@@ -112,6 +112,8 @@ def _readable(
             rejected.append(Rejected(each, Filter.FORM, reason))
         elif reason := filters.leak(each, settings):
             rejected.append(Rejected(each, Filter.LEAK, reason))
+        elif reason := filters.unfounded(each, corpus.passages[each.span.passage_id], settings):
+            rejected.append(Rejected(each, Filter.UNFOUNDED, reason))
         else:
             kept.append(each)
     return kept, rejected

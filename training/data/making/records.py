@@ -122,6 +122,7 @@ class Filter(StrEnum):
     WRITTEN = "written"
     FORM = "form"
     LEAK = "leak"
+    UNFOUNDED = "unfounded"
     COPY = "copy"
     ROUND_TRIP = "round trip"
     AGREEMENT = "agreement"
@@ -135,6 +136,7 @@ MEANINGS: Mapping[Filter, str] = {
     Filter.WRITTEN: "the model's reply is a question",
     Filter.FORM: "length, no mention of “the passage”, no special tokens",
     Filter.LEAK: "the answer does not stand in the question",
+    Filter.UNFOUNDED: "it speaks of what passage or title speak of",
     Filter.COPY: "it is not copied from the answer's sentence",
     Filter.ROUND_TRIP: "a search for it finds its passage",
     Filter.AGREEMENT: "it is asked about its own span, and the reader gives that back",

@@ -19,13 +19,14 @@ class MakingSettings:
     within the nucleus `top_p`.
     `sentences` is the share of whole sentences among the spans, `terse` that of terse questions.
 
-    Filters: `min_words` to `max_words` of a question (a terse one from `min_terse_words`); `leaked` is the share of the answer's
-    content words from which on it stands in the question; `copied` the largest share of the question's content words that the
-    answer's sentence may have; `found` the rank at which the passage must be found. Voters: the writer from the probability
-    `own_span` that a question was asked about its own span and not one of `rivals` others; the reader from F1 `reader_f1`, shown
-    `distractors` passages beside the gold one; the judge from probabilities `answerable` and `supported`. A voter whose precision
-    on human rows is below `voter` is not asked. `ambiguous` is the number of other passages that may answer it; `duplicate` the
-    similarity of one question to another.
+    Filters: `min_words` to `max_words` of a question (a terse one from `min_terse_words`); `leaked` is the share of the
+    answer's content words from which on it stands in the question; `copied` the largest share of the question's content words
+    that the answer's sentence may have, `unfounded` the largest share that passage and title may lack; `found` the rank at
+    which the passage must be found. Voters: the writer from the probability `own_span` that a question was asked about its
+    own span and not one of `rivals` others; the reader from F1 `reader_f1`, shown `distractors` passages beside the gold one;
+    the judge from probabilities `answerable` and `supported`. A voter whose precision on human rows is below `voter` is not
+    asked. `ambiguous` is the number of other passages that may answer it; `duplicate` the similarity of one question to
+    another.
 
     Quotas: `per_document` rows; `what` and `easy` are the largest shares of questions with “what” and of those whose passage a
     search by words alone has first. `unanswerable` is the share of the synthesizer's rows without an answer, `negatives` the
@@ -50,6 +51,7 @@ class MakingSettings:
     max_words: int = 30
     leaked: float = 0.5
     copied: float = 0.6
+    unfounded: float = 0.2
     found: int = 10
     reader_f1: float = 0.5
     answerable: float = 0.6

@@ -7,7 +7,9 @@ import re
 from lorag.pipeline.engine.protocol import ChoiceRequest, Generation
 from lorag.pipeline.engine.scripted import ScriptedEngine
 
-_HARBOURS = "Alden Brask Corve Dunmar Elsen Farrow Gellan Hask Ilver Jorun Kelder Lorne Marrow Nessa Orvik Pellow Quell Rosen Sable Tarn"
+_HARBOURS = (
+    "Alden Brask Corve Dunmar Elsen Farrow Gellan Hask Ilver Jorun Kelder Lorne Marrow Nessa Orvik Pellow Quell Rosen Sable Tarn"
+)
 _THINGS = "anchor buoy capstan davit engine flagstaff gangway hoist"
 HARBOURS, THINGS = _HARBOURS.split(), _THINGS.split()
 
