@@ -109,6 +109,7 @@ def test_a_stream_is_the_reply_in_pieces(remote: RemoteEngine, adapter: str | No
 def test_probabilities_are_those_of_the_engine_in_process(remote: RemoteEngine, engine: LocalEngine) -> None:
     labels = ("yes", "no", "the porter in room 4", "<|im_end|>")
     requests = [ChoiceRequest(ASK, labels, adapter) for adapter in ADAPTERS] + [ChoiceRequest(SHORT, ("a", "ab"), "bob")]
+    requests += [ChoiceRequest(ASK, labels, adapter, relative=False) for adapter in ADAPTERS]
     for ours, theirs in zip(remote.choice_probabilities(requests), engine.choice_probabilities(requests), strict=True):
         assert ours == pytest.approx(theirs, abs=1e-5)
     for mine, local in zip(remote.reply_logprobs(requests), engine.reply_logprobs(requests), strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,13 @@ def test_equals_a_plain_forward_pass(
         total = sum(math.exp(value) for value in expected)
         assert weighed == pytest.approx([math.exp(value) / total for value in expected], rel=5e-3, abs=1e-9)
         assert sum(weighed) == pytest.approx(1.0)
+
+
+def test_probabilities_that_are_not_relative_are_those_of_the_whole_replies(engine: LocalEngine) -> None:
+    asked = [replace(request, relative=False) for request in REQUESTS]
+    for own, scored in zip(engine.choice_probabilities(asked), engine.reply_logprobs(REQUESTS), strict=True):
+        assert own == pytest.approx([math.exp(value) for value in scored], rel=5e-3)
+        assert sum(own) < 1.0
 
 
 def test_order_of_choices_follows_the_request(engine: LocalEngine) -> None:

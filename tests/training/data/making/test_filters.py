@@ -1,11 +1,11 @@
-"""Form, leak and copy, each with questions that pass beside those that do not."""
+"""Form, leak, what is unfounded, and copy, each with questions that pass beside those that do not."""
 
 from __future__ import annotations
 
 import pytest
 
 from lorag.pipeline.contracts.question import Manner
-from lorag.training.data.making.filters import copy, form, leak, sentence_of
+from lorag.training.data.making.filters import copy, form, leak, sentence_of, unfounded
 from lorag.training.data.making.settings import MakingSettings
 from tests.training.data.making.made import candidate, passage, span
 
@@ -66,6 +66,20 @@ def test_the_words_of_a_long_answer_may_stand_in_the_question() -> None:
 )
 def test_copy(question: str, reason: str) -> None:
     assert copy(candidate(span(POOL, "440 m³"), question), POOL, SETTINGS) == reason
+
+
+@pytest.mark.parametrize(
+    ("question", "reason"),
+    [
+        ("How much sea water does the town pool hold?", ""),
+        ("What is the largest amount of water allowed in the pool?", ""),  # largest, amount, allowed: words by which people ask
+        ("How much water does the pool of the old windmill hold?", "33% of its words stand neither in passage nor title"),
+        ("How deep is the harbour's diving tower?", "100% of its words stand neither in passage nor title"),
+        ("How much is it?", ""),
+    ],
+)
+def test_unfounded(question: str, reason: str) -> None:
+    assert unfounded(candidate(span(POOL, "440 m³"), question), POOL, SETTINGS) == reason
 
 
 def test_the_sentence_of_a_span() -> None:
