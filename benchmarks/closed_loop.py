@@ -37,6 +37,7 @@ from lorag.pipeline.evaluation.ablation import BASE_CHAIN, Configuration
 from lorag.pipeline.evaluation.groups import cluster_error, contributions_of, group_codes, t_quantile
 from lorag.pipeline.evaluation.judge_metrics import figure, task_accuracy, task_f1
 from lorag.pipeline.evaluation.judgments import Judged
+from lorag.pipeline.evaluation.significance import mean_interval, paired_difference
 from lorag.pipeline.records import Role
 from lorag.pipeline.retrieval.sentences import sentences
 from lorag.pipeline.storage.jsonl import read_lines
@@ -253,25 +254,37 @@ def macro_f1(items: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
 
 
 def report(runs: Sequence[Mapping[str, Any]], role: Role) -> dict[str, Any]:
-    """Each arm's mean by metric over its seeds, and the share of the human gain that the arms with made rows keep."""
-    ways = sorted({way for run in runs for way in run["items"]})
+    """By search and metric: each arm's mean over items, each the mean of its seeds, the difference to the floor (untuned; of a
+    generation role, its starter), and the share of the human gain that the other arms keep."""
+    floor_arm = Arm.UNTUNED if role is Role.EMBEDDER else Arm.STARTER
     found: dict[str, Any] = {}
-    for way in ways:
+    for way in sorted({way for run in runs for way in run["items"]}):
         for metric in METRICS[role]:
-            by_arm = {arm: _means(runs, arm, way, metric) for arm in {run["arm"] for run in runs}}
-            floor = by_arm.get(Arm.STARTER if role is not Role.EMBEDDER else Arm.UNTUNED)
-            figures = {arm: {"mean": statistics.fmean(each["values"]), "n": len(each["values"])} for arm, each in by_arm.items()}
-            shares = {}
-            if floor and Arm.HUMAN in by_arm:
-                human = np.subtract(by_arm[Arm.HUMAN]["values"], floor["values"])
-                for arm in (Arm.SENTENCES, Arm.MADE, Arm.UNFILTERED, Arm.MADE_AND_FEW, Arm.FEW):
-                    if arm in by_arm:
-                        gain = np.subtract(by_arm[arm]["values"], floor["values"])
-                        shares[arm.value] = share_kept(gain.tolist(), human.tolist(), floor["groups"])
-            found[f"{metric}, {way}"] = {"arms": figures, "share of the human gain": shares}
+            arms = {arm: _means(runs, arm, way, metric) for arm in Arm if any(run["arm"] == arm for run in runs)}
+            found[f"{metric}, {way}"] = _compared(arms, floor_arm) | {"rows": {run["arm"]: run["rows"] for run in runs}}
     if role is Role.JUDGE:
         found["macro-F1"] = {run["arm"]: run["macro-F1"] for run in runs}
     return found
+
+
+def _compared(arms: Mapping[Arm, Mapping[str, Any]], floor_arm: Arm) -> dict[str, Any]:
+    found: dict[str, Any] = {"arms": {}, "differences": {}, "share of the human gain": {}}
+    for arm, each in arms.items():
+        found["arms"][arm.value] = _interval(mean_interval(each["values"], groups=each["groups"]))
+    if floor_arm not in arms:
+        return found
+    floor = arms[floor_arm]
+    gains = {arm: np.subtract(each["values"], floor["values"]).tolist() for arm, each in arms.items() if arm is not floor_arm}
+    for arm in gains:
+        apart = paired_difference(floor["values"], arms[arm]["values"], groups=floor["groups"])
+        found["differences"][arm.value] = _interval(apart)
+        if arm is not Arm.HUMAN and Arm.HUMAN in gains:
+            found["share of the human gain"][arm.value] = share_kept(gains[arm], gains[Arm.HUMAN], floor["groups"])
+    return found
+
+
+def _interval(found: Any) -> dict[str, Any]:
+    return {"value": found.value, "low": found.low, "high": found.high, "n": found.n, "groups": found.groups}
 
 
 def _means(runs: Sequence[Mapping[str, Any]], arm: str, way: str, metric: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.closed_loop import Arm, Sources, macro_f1, sentences_as_questions, share_kept
+from benchmarks.closed_loop import Arm, Sources, macro_f1, report, sentences_as_questions, share_kept
 from lorag.pipeline.records import Role
 from lorag.training.data.rows import PassageRow, QuestionRow
 from lorag.training.dataset import DataFolder
@@ -94,6 +94,25 @@ def test_sentences_stand_in_for_questions() -> None:
     assert len({row.query for row in rows}) == 3
     assert all(row.query in text and len(row.query.split()) >= 4 and row.positive_ids == ("d#0",) for row in rows)
     assert rows == list(sentences_as_questions([PassageRow("d#0", "Pump", text)], 0))
+
+
+def test_the_report_pairs_items_over_seeds() -> None:
+    """Items of ten groups: untuned .2, made .3 in one seed and .5 in the other, human .6: made keeps half of the gain."""
+
+    def run(arm: Arm, seed: int, value: float) -> dict[str, object]:
+        items = {f"question {n}": {"group": str(n), "scores": {"nDCG@10": value, "Recall@5": value}} for n in range(10)}
+        return {"arm": arm.value, "role": "embedder", "seed": seed, "rows": 5, "items": {"served": items}}
+
+    runs = [run(Arm.UNTUNED, 0, 0.2), run(Arm.MADE, 0, 0.3), run(Arm.MADE, 1, 0.5), run(Arm.HUMAN, 0, 0.6)]
+    found = report(runs, Role.EMBEDDER)["nDCG@10, served"]
+    assert {arm: each["value"] for arm, each in found["arms"].items()} == pytest.approx(
+        {"untuned": 0.2, "made rows": 0.4, "all human rows": 0.6}
+    )
+    assert {arm: each["value"] for arm, each in found["differences"].items()} == pytest.approx(
+        {"made rows": 0.2, "all human rows": 0.4}
+    )
+    assert found["share of the human gain"]["made rows"]["value"] == pytest.approx(0.5)
+    assert (found["arms"]["untuned"]["n"], found["rows"]["made rows"]) == (10, 5)
 
 
 def test_macro_f1_by_task() -> None:
