@@ -18,7 +18,7 @@ from benchmarks.starter_training import invented, questions
 from benchmarks.starter_training.build import BASE, STARTS_FROM, examples_of, load_starter_recipe, starter_recipe
 from benchmarks.starter_training.conversations import follow_up
 from benchmarks.starter_training.items import judged_documents
-from benchmarks.starter_training.mixtures import SETS
+from benchmarks.starter_training.mixtures import REHEARSED, SETS
 from benchmarks.starter_training.sets import LICENCES
 from lorag.pipeline.adapters.card import CARD_FILE, AdapterCard, DataFacts, card_json, read_card
 from lorag.pipeline.adapters.evidence import Evidence
@@ -79,7 +79,7 @@ def bundle_starter(
         held_out = invented_examples(role, CANARY_SAMPLES)
         version = publish_generation(registry, role, base, chosen, trained, _facts(role, data, trained), held_out)
         card = dataclasses.replace(
-            registry.show(role, version.id), version=STARTER, licence=LICENCE, notes=_notes(role, trained), evidence=()
+            registry.show(role, version.id), version=STARTER, licence=LICENCE, notes=_notes(role, trained, practised), evidence=()
         )
         before = bundled_starters(into).get(role)
         if before is not None and (old := read_card(before)).identity.weights_digest == card.identity.weights_digest:
@@ -206,15 +206,22 @@ def _facts(role: Role, data: Path, trained: TrainedAdapter) -> DataFacts:
     return data_facts(STARTER_DATA, {path.name: path for path in files}, {"train": trained.rows}, trained.rows)
 
 
-def _notes(role: Role, trained: TrainedAdapter) -> str:
+def _notes(role: Role, trained: TrainedAdapter, practised: bool) -> str:
     sets = [f"| {name} | {LICENCES[name]} |" for name in SETS[role]]
     earlier = f"begun with the weights of the starter {STARTS_FROM[role].value}, " if role in STARTS_FROM else ""
+    learnt = "the train split of the sets below and invented documents"
+    if practised:
+        earlier = f"begun with a questioner of one epoch over {learnt}, "
+        learnt = (
+            f"{REHEARSED:.0%} of that and questions that a language model wrote to working papers of invented organisations "
+            "(`benchmarks/starter_training/written`)"
+        )
     epochs = "one epoch" if round(trained.epochs, 1) == 1 else f"{trained.epochs:.2f} of an epoch"
     hours = f"about {trained.seconds / 3600:.1f} h" if trained.seconds else "a few hours"
     lines: Sequence[str] = (
         f"A generic {role.value} to begin with, made by `benchmarks.starter_training`: `recipe.yaml` beside this file, {earlier}"
-        f"{epochs} over the train split of the sets below and over invented documents, {trained.tokens / 1e6:.1f} million tokens "
-        f"in {hours} on one core of a CPU without GPU. No text of a held-out article or conversation was learnt, nor of any "
+        f"{epochs} over {learnt}, {trained.tokens / 1e6:.1f} million tokens in {hours} on one core of a CPU without GPU. No text "
+        "of a held-out article or conversation was learnt, nor of any "
         "example domain.",
         "",
         "| set | licence |",
