@@ -1,7 +1,7 @@
 """How often a voter is right when it votes for a question, by rows that people wrote: one that is not often right is not asked.
 
-A person's question with its own answer is sound; with another span of the same passage it is not. There is one of each for every
-question, so a voter that always says yes has a precision of a half.
+A person's question with its own answer is sound; with another span of the same passage, of the answer's kind if there is one, it
+is not. There is one of each for every question, so a voter that always says yes has a precision of a half.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from lorag.training.data.making.channel import rivals
 from lorag.training.data.making.records import Candidate, Order, Scores, Span, SpanKind, shuffled
 from lorag.training.data.making.round_trip import DEPTH, CorpusSearch, Found
 from lorag.training.data.making.settings import MakingSettings
+from lorag.training.data.making.spans import find_spans
 from lorag.training.data.making.writing import units
 from lorag.training.data.rows import PassageRow, QuestionRow
 
@@ -85,7 +86,10 @@ def _found(row: QuestionRow, passages: Mapping[str, PassageRow]) -> Found | None
     if words is None:
         return None
     start = passage.text.index(words)
-    return _asked(row.question, Span(passage.id, words, start, start + len(words), SpanKind.SENTENCE))
+    end = start + len(words)
+    around = [span for span in find_spans(passage) if span.start < end and start < span.end]
+    kind = min(around, key=lambda span: abs(len(span.text) - len(words))).kind if around else SpanKind.NAME
+    return _asked(row.question, Span(passage.id, words, start, end, kind))
 
 
 def _wrong(found: Found, passages: Mapping[str, PassageRow], settings: MakingSettings) -> Found | None:
