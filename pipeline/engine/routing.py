@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lorag.pipeline.engine.batch import BASE_ROW
+from lorag.pipeline.engine.fused import fuse
 from lorag.pipeline.engine.quiet import quiet_libraries
 from lorag.pipeline.engine.weights import packed_weights_kept, unpack_weights
 from lorag.pipeline.errors import AdapterError, NoEffect
@@ -66,6 +67,7 @@ class AdapterRouter:
         for layer in self._layers:
             # This mark makes peft 0.21 refuse DoRA in batches that mix adapters, though it computes them right (a test holds it).
             layer.use_dora.pop(name, None)
+        fuse(self._layers)
         self.model.eval()
 
     def _prepare_for(self, name: str) -> None:
