@@ -157,7 +157,8 @@ class ProgressBars:
         self._last_line = time.monotonic()
 
     def begin(self, stage: str) -> None:
-        """Start the clock of a stage before its first item, and show it."""
+        """Start the clock of a stage before its first item, and show it; again if it comes again with other items."""
+        self._paces.pop(stage, None)
         self._pace(stage).left(0, 0)
         if self._bars is not None:
             self._task(self._bars, stage)

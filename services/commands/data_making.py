@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def stage_progress(bars: ProgressBars) -> Callable[[str, int, int], None]:
-    """A callback that begins a bar at the first news of each step."""
-    begun: set[str] = set()
+    """A callback that begins a bar at the first news of each step, and anew if the step comes again with other items."""
+    begun: set[tuple[str, int]] = set()
 
     def update(step: str, done: int, total: int) -> None:
-        if step not in begun:
-            begun.add(step)
+        if (step, total) not in begun:
+            begun.add((step, total))
             bars.begin(step)
         bars.update(step, done, total)
 
