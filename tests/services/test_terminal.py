@@ -66,6 +66,19 @@ def test_on_a_terminal_one_bar_a_stage(monkeypatch: pytest.MonkeyPatch, capsys: 
         assert piece in captured.err
 
 
+def test_a_stage_that_begins_again_is_timed_anew(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    now = 0.0
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: now)
+    monkeypatch.setattr(terminal, "PLAIN_EVERY", 0.0)
+    bars = ProgressBars(None)
+    for began, total in ((0.0, 10), (1000.0, 20)):
+        now = began
+        bars.begin("questions")
+        now = began + 5.0
+        bars.update("questions", 5, total)
+    assert capsys.readouterr().err.splitlines() == ["questions: 5/10, 0:05 left", "questions: 5/20, 0:15 left"]
+
+
 def test_a_command_to_go_on_with_names_the_project_unless_the_shell_stands_in_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
