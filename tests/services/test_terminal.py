@@ -68,7 +68,7 @@ def test_on_a_terminal_one_bar_a_stage(monkeypatch: pytest.MonkeyPatch, capsys: 
 
 def test_a_stage_that_begins_again_is_timed_anew(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     now = 0.0
-    monkeypatch.setattr(terminal.time, "monotonic", lambda: now)
+    monkeypatch.setattr(terminal, "Pace", lambda: Pace(lambda: now))
     monkeypatch.setattr(terminal, "PLAIN_EVERY", 0.0)
     bars = ProgressBars(None)
     for began, total in ((0.0, 10), (1000.0, 20)):
