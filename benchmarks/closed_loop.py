@@ -77,6 +77,7 @@ class Arm(StrEnum):
     STARTER = "starter"
     SENTENCES = "sentences as questions"
     MADE = "made rows"
+    MADE_AND_SENTENCES = "made rows and sentences"
     UNFILTERED = "made rows without filters"
     MADE_AND_FEW = "made rows and 125 human ones"
     FEW = "125 human rows"
@@ -101,6 +102,8 @@ class Sources:
         match arm:
             case Arm.SENTENCES:
                 return list(sentences_as_questions(self.human.training_passages().values(), seed))
+            case Arm.MADE_AND_SENTENCES:
+                return [*made, *sentences_as_questions(self.human.training_passages().values(), seed)]
             case Arm.HUMAN:
                 return human
             case Arm.FEW:
@@ -334,7 +337,7 @@ def main() -> None:
 
 def fits(arm: Arm, role: Role) -> bool:
     """Whether an arm is one of the role: sentences stand in for an embedder's questions alone."""
-    return arm is not Arm.SENTENCES or role is Role.EMBEDDER
+    return arm not in (Arm.SENTENCES, Arm.MADE_AND_SENTENCES) or role is Role.EMBEDDER
 
 
 def show(role: Role, runs: Sequence[Mapping[str, Any]], arm: Arm) -> None:

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.closed_loop_tables import HEAD as ARMS_HEAD
+from benchmarks.closed_loop_tables import arm_rows
 from benchmarks.coverage_tables import coverage_rows, promotion_rows
 from benchmarks.provenance import commit, save
 
@@ -529,6 +531,11 @@ def _verdict(each: Figure) -> str:
     return " **worse**" if each["high"] < 0 else " better" if each["low"] > 0 else ""
 
 
+def closed_loop(domain: str, role: str, measure: str) -> Callable[[], str]:
+    """What rows made from documents are worth beside human ones."""
+    return lambda: table(ARMS_HEAD, arm_rows(result(f"closed_loop_{domain}")["roles"][role], measure))
+
+
 def coverage() -> str:
     return table(*coverage_rows(result("coverage")))
 
@@ -561,6 +568,8 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "starters-judge": starters_judge,
     "tuning-embedder-kelder": tuning("embedder_kelder-sound-line"),
     "tuning-embedder-reddit": tuning("embedder_squad_reddit"),
+    "closed-loop-vectors": closed_loop("kelder-sound-line", "embedder", "nDCG@10, vectors alone"),
+    "closed-loop-served": closed_loop("kelder-sound-line", "embedder", "nDCG@10, served"),
     "negatives": negatives,
     "classification": classification,
     "intents": intents,
