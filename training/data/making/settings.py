@@ -67,7 +67,7 @@ class MakingSettings:
     easy: float = 0.5
     unanswerable: float = 0.18
     negatives: int = 4
-    least_yield: float = 0.25
+    least_yield: float = 0.1
 
     def __post_init__(self) -> None:
         if self.per_passage < 1 or not 1 <= self.samples <= 4:
