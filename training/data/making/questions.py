@@ -1,12 +1,11 @@
 """From spans to accepted questions: written, filtered, searched for, voted on, and chosen.
 
-If too few pass, the filters are relaxed in steps: first how much may be copied, then how many may be easy; never form, leak or
-duplicates. What was searched for and voted on once is not asked again.
+If too few pass, the filters are relaxed in steps: how many may be easy, how much may be copied; never form, leak or duplicates. What was searched for and voted on once is not asked again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lorag.pipeline.evaluation.text import normalize_answer
@@ -41,6 +40,15 @@ class Questions:
     rejected: tuple[Rejected, ...]
     funnel: Funnel
     relaxed: tuple[str, ...] = ()
+
+
+_RELAXED = (
+    ("easy", "easy questions", 0.75),
+    ("copied", "copied words", 0.8),
+    ("easy", "easy questions", 1.0),
+    ("copied", "copied words", 1.0),
+)
+"""What is relaxed, in this order: of questions that copy their sentence few are sound, so those come late."""
 
 
 def make_questions(
@@ -85,14 +93,12 @@ def make_questions(
 def _levels(settings: MakingSettings) -> list[tuple[MakingSettings, dict[str, str]]]:
     """The settings after each relaxation, with what it changes and how. Each keeps the ones before."""
     levels: list[tuple[MakingSettings, dict[str, str]]] = []
-    for copied in (0.8, 1.0):
-        if copied > settings.copied:
-            change = {"copied words": f"up to {copied:.0%} instead of {settings.copied:.0%}"}
-            levels.append((replace(settings, copied=copied), change))
-    for easy in (0.75, 1.0):
-        if easy > settings.easy:
-            change = {"easy questions": f"up to {easy:.0%} instead of {settings.easy:.0%}"}
-            levels.append((replace(levels[-1][0] if levels else settings, easy=easy), change))
+    for name, words, share in _RELAXED:
+        before = levels[-1][0] if levels else settings
+        strict = getattr(settings, name)
+        if share > getattr(before, name):
+            changed: Mapping[str, float] = {name: share}
+            levels.append((replace(before, **changed), {words: f"up to {share:.0%} instead of {strict:.0%}"}))
     return levels
 
 
