@@ -1,12 +1,14 @@
 """From spans to accepted questions: written, filtered, searched for, voted on, and chosen.
 
-If too few pass, the filters are relaxed in steps: how many may be easy, how much may be copied; never form, leak or duplicates. What was searched for and voted on once is not asked again.
+If too few pass, the filters are relaxed in steps: how many may be easy, how much may be copied; never form, leak or duplicates.
+What was searched for and voted on once is not asked again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from lorag.pipeline.evaluation.text import normalize_answer
 from lorag.training.data.making import filters
@@ -97,7 +99,7 @@ def _levels(settings: MakingSettings) -> list[tuple[MakingSettings, dict[str, st
         before = levels[-1][0] if levels else settings
         strict = getattr(settings, name)
         if share > getattr(before, name):
-            changed: Mapping[str, float] = {name: share}
+            changed: Mapping[str, Any] = {name: share}
             levels.append((replace(before, **changed), {words: f"up to {share:.0%} instead of {strict:.0%}"}))
     return levels
 
