@@ -29,8 +29,8 @@ class Rates:
 CHARS_A_TOKEN = 4.0
 _PROMPT, _REPLY = 40, 14
 _AGAIN, _VOTED, _READ = 0.89, 0.43, 0.9
-"""Shares on the example's documents (training/LOG.md): of the spans whose first question is dropped, so that another is written; of
-the questions that reach the votes; of those, of the ones that the reader is asked too."""
+"""Shares on the example's documents (training/LOG.md): of the spans whose first question is dropped, so that another is written;
+of the questions that reach the votes; of those, of the ones that the reader is asked too."""
 
 
 def plan_spans(passages: Sequence[PassageRow], grouping: Grouping, settings: MakingSettings) -> tuple[Span, ...]:
