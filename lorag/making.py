@@ -285,7 +285,7 @@ def _made(
                 f"none of {questions.funnel.asked} questions passed the filters: {_worst(questions.funnel)}; let a larger base "
                 "write (`generation` in lorag.yaml), or add documents with more running text"
             )
-        rows = rows_of(questions.accepted, work.corpus, tools, work.settings)
+        rows = rows_of(questions, work.corpus, tools, work.settings)
     disagreeing = sum(split == "" for split in work.corpus.grouping.split.values())
     left_out = {"whose human rows are in several splits": disagreeing}
     return Made(work.corpus, questions, rows, work.human, work.settings, name, left_out, precisions)
