@@ -15,7 +15,7 @@ import argparse
 import json
 import random
 import statistics
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -43,7 +43,8 @@ from lorag.pipeline.retrieval.sentences import sentences
 from lorag.pipeline.storage.jsonl import read_lines
 from lorag.project import Project
 from lorag.starters import fitting_starters, install_starters
-from lorag.training.data.making.folder import REJECTED
+from lorag.training.data.making.embedder_rows import FOUND
+from lorag.training.data.making.folder import ORIGIN, REJECTED
 from lorag.training.data.making.records import Filter
 from lorag.training.data.rows import EmbedRow, JudgeRow, PassageRow, QuestionRow, RewriteRow
 from lorag.training.data.writing import write_rows
@@ -69,9 +70,6 @@ METRICS: Mapping[Role, tuple[str, ...]] = {
     Role.JUDGE: tuple(map(task_accuracy, TASKS)),
 }
 
-AFTER_SEARCH = frozenset({Filter.AGREEMENT, Filter.SPAN, Filter.QUOTA})
-"""Filters that questions reach whose passage a search finds."""
-
 UNREAD = frozenset({Filter.WRITTEN, Filter.DUPLICATE})
 """Filters whose rows the arm without filters leaves out too: they are no questions, or are there twice."""
 
@@ -81,8 +79,7 @@ class Arm(StrEnum):
     STARTER = "starter"
     SENTENCES = "sentences as questions"
     MADE = "made rows"
-    MADE_AND_SENTENCES = "made rows and sentences"
-    UNVOTED = "made rows and those that voters or quotas dropped"
+    VOTED = "made rows that voters agree on"
     UNFILTERED = "made rows without filters"
     MADE_AND_FEW = "made rows and 125 human ones"
     FEW = "125 human rows"
@@ -107,10 +104,9 @@ class Sources:
         match arm:
             case Arm.SENTENCES:
                 return list(sentences_as_questions(self.human.training_passages().values(), seed))
-            case Arm.MADE_AND_SENTENCES:
-                return [*made, *sentences_as_questions(self.human.training_passages().values(), seed)]
-            case Arm.UNVOTED:
-                return [*made, *dropped_rows(self.made, role, AFTER_SEARCH)]
+            case Arm.VOTED:
+                found = found_alone(self.made)
+                return [row for row in made if not (isinstance(row, EmbedRow) and row.query_id in found)]
             case Arm.HUMAN:
                 return human
             case Arm.FEW:
@@ -149,14 +145,20 @@ def sentences_as_questions(passages: Iterable[PassageRow], seed: int) -> Iterato
         yield from (EmbedRow(f"s-{passage.id}-{at}", text, (passage.id,)) for at, text in enumerate(drawn))
 
 
-def dropped_rows(made: DataFolder, role: Role, filters: Collection[Filter] = frozenset(Filter) - UNREAD) -> list[Row]:
-    """What these filters dropped, as training rows of embedder or synthesizer, of documents that training may show."""
+def found_alone(made: DataFolder) -> frozenset[str]:
+    """The ids of an embedder's rows on which the voters did not agree."""
+    origins = (line.fields for line in read_lines(made.folder / ORIGIN))
+    return frozenset(str(each["id"]) for each in origins if each["role"] == Role.EMBEDDER and each["how"] == FOUND)
+
+
+def dropped_rows(made: DataFolder, role: Role) -> list[Row]:
+    """What filters dropped, as training rows of embedder or synthesizer, of documents that training may show."""
     if role not in (Role.EMBEDDER, Role.SYNTHESIZER):
         return []
     shown, found = made.training_passages(), list[Row]()
     for line in read_lines(made.folder / REJECTED):
         each: Mapping[str, Any] = line.fields
-        if each["filter"] not in filters or each["passage"] not in shown or not each["question"]:
+        if each["filter"] in UNREAD or each["passage"] not in shown or not each["question"]:
             continue
         id_, gold = f"dropped-{each['id']}", (each["passage"],)
         if role is Role.EMBEDDER:
@@ -343,8 +345,8 @@ def main() -> None:
 
 
 def fits(arm: Arm, role: Role) -> bool:
-    """Whether an arm is one of the role: sentences stand in for an embedder's questions alone."""
-    return arm not in (Arm.SENTENCES, Arm.MADE_AND_SENTENCES) or role is Role.EMBEDDER
+    """Whether an arm is one of the role: sentences, and questions that only find their passage, are for an embedder alone."""
+    return arm not in (Arm.SENTENCES, Arm.VOTED) or role is Role.EMBEDDER
 
 
 def show(role: Role, runs: Sequence[Mapping[str, Any]], arm: Arm) -> None:

@@ -12,7 +12,7 @@ from scipy import stats
 
 from benchmarks.closed_loop import Arm, Sources, macro_f1, report, sentences_as_questions, share_kept
 from lorag.pipeline.records import Role
-from lorag.training.data.rows import PassageRow, QuestionRow
+from lorag.training.data.rows import EmbedRow, PassageRow, QuestionRow
 from lorag.training.dataset import DataFolder
 
 
@@ -113,6 +113,19 @@ def test_the_report_pairs_items_over_seeds() -> None:
     )
     assert found["share of the human gain"]["made rows"]["value"] == pytest.approx(0.5)
     assert (found["arms"]["untuned"]["n"], found["rows"]["made rows"]) == (10, 5)
+
+
+def test_rows_on_which_the_voters_agree(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    rows = [{"query_id": id_, "query": "q", "positive_ids": ["d0#0"], "origin": "made"} for id_ in ("m-1", "m-2")]
+    lines(made / "passages.jsonl", [{"id": "d0#0", "title": "", "text": "x"}])
+    lines(made / "train/embedder.jsonl", rows)
+    how = {"m-1": "question", "m-2": "question that finds its passage"}
+    lines(made / "origin.jsonl", [{"id": id_, "role": "embedder", "how": each} for id_, each in how.items()])
+    sources = Sources(DataFolder(made, {}), DataFolder(made, {}))
+    assert len(sources.rows(Arm.MADE, Role.EMBEDDER, 0)) == 2
+    (row,) = sources.rows(Arm.VOTED, Role.EMBEDDER, 0)
+    assert isinstance(row, EmbedRow) and row.query_id == "m-1"
 
 
 def test_macro_f1_by_task() -> None:

@@ -12,7 +12,10 @@ from lorag.training.data.making.corpus import Corpus
 from lorag.training.data.making.records import Accepted, Filter, MadeRow, Rejected
 from lorag.training.data.rows import EmbedRow
 
-_FOUND = (Filter.AGREEMENT, Filter.SPAN, Filter.QUOTA)
+FOUND = "question that finds its passage"
+"""How a row was made on whose answer the voters do not agree."""
+
+_AFTER_SEARCH = (Filter.AGREEMENT, Filter.SPAN, Filter.QUOTA)
 """What drops questions whose passage a search finds."""
 
 
@@ -29,9 +32,9 @@ def embedder_rows(accepted: Sequence[Accepted], rejected: Sequence[Rejected], co
     asked = {_said(each) for each in accepted}
     for dropped in rejected:
         each = Accepted(dropped.candidate)
-        if dropped.filter in _FOUND and _said(each) not in asked and corpus.split_of(each) == TRAIN:
+        if dropped.filter in _AFTER_SEARCH and _said(each) not in asked and corpus.split_of(each) == TRAIN:
             asked.add(_said(each))
-            rows.append(MadeRow(Role.EMBEDDER, TRAIN, _row(each, corpus, 0), (each,), "question that finds its passage"))
+            rows.append(MadeRow(Role.EMBEDDER, TRAIN, _row(each, corpus, 0), (each,), FOUND))
     return rows
 
 
