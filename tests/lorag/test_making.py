@@ -20,8 +20,10 @@ from lorag.pipeline.engine.scripted import ScriptedEngine
 from lorag.pipeline.errors import DataError, InputError, LoragError
 from lorag.pipeline.records import Role
 from lorag.pipeline.retrieval.embedder import HashingEmbedder
+from lorag.training.data.making.embedder_rows import FOUND
 from lorag.training.data.making.folder import Made
 from lorag.training.data.making.human import ROLES
+from lorag.training.data.making.records import Filter
 from lorag.training.data.negatives import Negatives, make_pairs
 from lorag.training.data.rows import PassageRow
 from lorag.training.dataset import DataFolder, judge_schemas
@@ -101,7 +103,9 @@ def test_the_folder_is_one_that_training_and_evaluation_read(whole: Whole) -> No
     passages = data.passages()
     assert all(row.quotes[0] in passages[row.passage_ids[0]].text for row in answered)
     embeds = [row for split in ("train", "dev", "test") for row in data.embed_rows(split)]
-    assert sorted(row.query_id for row in embeds) == sorted(row.id for row in answered)
+    found = {row.id for row in result.rows if row.how == FOUND}
+    assert sorted(row.query_id for row in embeds) == sorted([*(row.id for row in answered), *found])
+    assert found and found <= {row.query_id for row in data.embed_rows("train")}
     held_out = {name for split in ("dev", "test") for row in data.embed_rows(split) for name in row.positive_ids}
     assert not held_out & {name for row in data.embed_rows("train") for name in row.negative_ids}
 
@@ -110,7 +114,7 @@ def test_training_and_evaluation_take_all_roles(whole: Whole) -> None:
     data = DataFolder(whole.folder, {})
     tests = read_tests(data, Sizes())
     assert {role for role in ROLES if role in roles_tested(tests)} == set(ROLES)
-    assert len(rewrite_examples(data.rewrites("train"))) > 3
+    assert len(rewrite_examples(data.rewrites("train"))) > 5
     assert {row.task for row in data.judgments("train")} == {"relevance", "answerability", "support"}
     assert len(judge_examples(data.judgments("train"), judge_schemas({}))) > 100
     pairs = make_pairs(data.embed_rows("train"), list(data.training_passages().values()), Negatives.RANDOM, 2)
@@ -132,6 +136,13 @@ def test_each_row_has_an_origin_and_each_dropped_question_a_reason(whole: Whole)
     card = (out / "README.md").read_text(encoding="utf-8")
     assert f"{result.questions.funnel.asked} questions were asked for" in card
     assert card.count("\n20. ") == 1
+
+
+def test_a_question_that_was_written_before_is_a_duplicate_and_no_row(whole: Whole) -> None:
+    """Whatever dropped the first one: what a copy of it was dropped for is not known to have found its passage."""
+    again = [each for each in whole.made.questions.rejected if each.reason.startswith("the same as")]
+    assert again and {each.filter for each in again} == {Filter.DUPLICATE}
+    assert not {each.candidate.id for each in again} & {row.id for row in whole.made.rows}
 
 
 def test_rows_without_an_answer_show_none(whole: Whole) -> None:

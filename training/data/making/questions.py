@@ -113,7 +113,7 @@ def _readable(
     said = {(each.span, normalize_answer(each.question)): each.id for each in before}
     for each in candidates:
         if same := said.get((each.span, normalize_answer(each.question))):
-            rejected.append(Rejected(each, Filter.SPAN, f"the same as {same}"))
+            rejected.append(Rejected(each, Filter.DUPLICATE, f"the same as {same}"))
         elif not each.question:
             rejected.append(Rejected(each, Filter.WRITTEN, "the reply is no question"))
         elif reason := filters.form(each, settings):

@@ -43,7 +43,7 @@ class Script:
         if request.stage == "questioner":
             return self._ask(prompt)
         if request.stage == "follow-up":
-            return "And the mass?" if "mass" in prompt.rpartition("Question:")[2] else "Answer: none"
+            return "And the weight?" if "weight" in prompt.rpartition("Question:")[2] else "Answer: none"
         return self._read(prompt)
 
     def _ask(self, prompt: str) -> str:
@@ -51,7 +51,7 @@ class Script:
         span = re.search(r"^Answer: (.+)$", prompt, re.M)
         if found is None or span is None:
             return "this passage"
-        word = {"k": "mass", ":": "paint moment"}.get(next((c for c in span[1] if c in "k:"), ""), "agreement")
+        word = {"k": "weight", ":": "paint time"}.get(next((c for c in span[1] if c in "k:"), ""), "rule")
         end = "" if "Search for" in prompt or "search query" in prompt else "?"
         question = f"which {word} does the {found[1]} {found[2].lower()} have{end}"
         self.answers[question] = span[1]

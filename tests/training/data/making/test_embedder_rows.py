@@ -24,6 +24,7 @@ def test_training_has_the_other_questions_that_find_their_passage_too() -> None:
         Rejected(candidate(length, "How many people swim?"), Filter.QUOTA, ""),
         Rejected(candidate(length, "How long is the pool of the castle?"), Filter.UNFOUNDED, ""),
         Rejected(candidate(length, "Is the pool long, and how long?"), Filter.ROUND_TRIP, ""),
+        Rejected(candidate(length, "How long is a pool of 440 m³?"), Filter.DUPLICATE, "the same as a copied one"),
         Rejected(candidate(seats, "How many chairs are in the hall?"), Filter.AGREEMENT, ""),  # a test document
     ]
     rows = embedder_rows([passed], dropped, CORPUS, 4)
