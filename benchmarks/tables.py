@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.closed_loop_tables import HEAD as ARMS_HEAD
-from benchmarks.closed_loop_tables import arm_rows
 from benchmarks.coverage_tables import coverage_rows, promotion_rows
 from benchmarks.provenance import commit, save
 
@@ -532,8 +530,27 @@ def _verdict(each: Figure) -> str:
 
 
 def closed_loop(domain: str, role: str, measure: str) -> Callable[[], str]:
-    """What rows made from documents are worth beside human ones."""
-    return lambda: table(ARMS_HEAD, arm_rows(result(f"closed_loop_{domain}")["roles"][role], measure))
+    """What rows made from documents are worth beside human ones, by a measure such as “nDCG@10, vectors alone”."""
+
+    def rows() -> str:
+        found = result(f"closed_loop_{domain}")["roles"][role][measure]
+        apart, shares = found["differences"], found["share of the human gain"]
+        lines = [
+            [arm, f"{found['rows'][arm]:,}", span(mean, 3), difference(apart.get(arm)), share_of_gain(shares.get(arm))]
+            for arm, mean in found["arms"].items()
+        ]
+        return table(["training rows", "rows", "mean", "against the floor", "share of the human gain"], lines)
+
+    return rows
+
+
+def share_of_gain(figure: Figure | None) -> str:
+    """A share with its interval; it has none if the human gain itself is not shown."""
+    if figure is None:
+        return ""
+    if figure["low"] is None:
+        return "human gain not shown"
+    return f"{figure['value']:.0%} ({figure['low']:.0%} to {figure['high']:.0%})"
 
 
 def coverage() -> str:

@@ -307,9 +307,8 @@ def _tools(base: SharedBase, writer: str | None, search: Any) -> Tools:
     from lorag.training.data.making.writing import Writer
 
     adapters = base.adapters
-    writes = Writer(base.engine, writer)
     reader, judge = Synthesizer(base.engine, adapters.get(Role.SYNTHESIZER)), Judge(base.engine, adapters.get(Role.JUDGE))
-    return Tools(writes, Voters(writes, reader, judge), search, search.embed)
+    return Tools(Voters(Writer(base.engine, writer), reader, judge), search, search.embed)
 
 
 def _worst(funnel: Any) -> str:

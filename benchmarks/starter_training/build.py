@@ -38,14 +38,19 @@ STARTS_FROM: dict[Role, Role] = {Role.JUDGE: Role.SYNTHESIZER}
 need that, and do not learn it from labels of one word within the budget (`training/LOG.md`)."""
 
 
-def starter_recipe(role: Role) -> Path:
-    """The recipe that a bundled starter was trained with."""
-    return Path(__file__).with_name(f"{role.value}.yaml")
+def starter_recipe(role: Role, *, practised: bool = False) -> Path:
+    """The recipe that a bundled starter was trained with, or that of what a questioner learns last (`practised`).
+
+    Raises ConfigError for another role that is to be practised.
+    """
+    if practised and role is not Role.QUESTIONER:
+        raise ConfigError(f"the {role.value} learns all at once; only a questioner goes on with what it practises last")
+    return Path(__file__).with_name(f"{role.value}_written.yaml" if practised else f"{role.value}.yaml")
 
 
-def load_starter_recipe(role: Role, recipe: Path | None = None) -> GenerationRecipe:
-    """The recipe in the file, or the one that the bundled starter was trained with. Raises ConfigError, as `load_recipe`."""
-    found = load_recipe(role, recipe or starter_recipe(role))
+def load_starter_recipe(role: Role, recipe: Path) -> GenerationRecipe:
+    """The recipe in the file. Raises ConfigError, as `load_recipe`."""
+    found = load_recipe(role, recipe)
     if not isinstance(found, GenerationRecipe):
         raise ConfigError(f"there is no starter of the {role.value}; choose one of {', '.join(each.value for each in EXAMPLES)}")
     return found
@@ -66,8 +71,9 @@ def train_starter(
     A questioner may be trained `without` some of its sets. With `begin`, an adapter folder, it goes on from that questioner with
     what is practised last. Raises DataError, ConfigError, and TrainingError, also if the starter to begin with is not bundled.
     """
-    chosen = load_starter_recipe(role, recipe)
-    examples = examples_of(role, data, chosen, without=without, practised=begin is not None)
+    practised = begin is not None
+    chosen = load_starter_recipe(role, recipe or starter_recipe(role, practised=practised))
+    examples = examples_of(role, data, chosen, without=without, practised=practised)
     print(f"{len(examples)} examples", file=sys.stderr)
     return train_adapter(
         examples,

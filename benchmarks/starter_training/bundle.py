@@ -69,7 +69,7 @@ def bundle_starter(
     Evidence on the card of a starter with the same weights stays. Raises TrainingError if the run is not finished
     or is not of this mixture and recipe, DataError for a set that is not there, NoEffect as `publish_generation`.
     """
-    path = recipe or starter_recipe(role)
+    path = recipe or starter_recipe(role, practised=practised)
     chosen = load_starter_recipe(role, path)
     base = resolve_base(BASE)
     with tempfile.TemporaryDirectory() as temporary:

@@ -23,14 +23,14 @@ def _forward(layer: Any, x: Any, *args: Any, **more: Any) -> Any:
     """The layer's output for `x` of shape (…, inputs): the base's, with the active adapter's update added in place."""
     import torch
 
-    name = next(iter(layer.active_adapters), "")
+    active = layer.active_adapters
+    name = active[0] if len(active) == 1 else ""
     special = args or more or layer.disable_adapters or layer.merged or layer.training or torch.is_grad_enabled()
-    if special or len(layer.active_adapters) != 1 or name not in layer.lora_A or name in layer.lora_variant:
+    if special or name not in layer.lora_A or name in layer.lora_variant:
         return type(layer).forward(layer, x, *args, **more)
     down, up = layer.lora_A[name], layer.lora_B[name]
-    y = layer.base_layer(x)
-    low = down(x.to(down.weight.dtype))
-    if low.dtype != y.dtype or up.bias is not None or not y.is_contiguous():
-        return (y + up(low) * layer.scaling[name]).to(y.dtype)
-    y.view(-1, y.shape[-1]).addmm_(low.reshape(-1, low.shape[-1]), up.weight.t(), alpha=layer.scaling[name])
+    if down.weight.dtype != x.dtype or up.bias is not None:
+        return type(layer).forward(layer, x)
+    y, low = layer.base_layer(x), down(x)
+    y.view(-1, y.shape[-1]).addmm_(low.view(-1, low.shape[-1]), up.weight.t(), alpha=layer.scaling[name])
     return y

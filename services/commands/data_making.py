@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 def stage_progress(bars: ProgressBars) -> Callable[[str, int, int], None]:
-    """A callback that begins a bar at the first news of each step, and anew if the step comes again with other items."""
-    begun: set[tuple[str, int]] = set()
+    """A callback that begins a bar at the first news of each step, and anew if the step comes again."""
+    last: dict[str, int] = {}
 
     def update(step: str, done: int, total: int) -> None:
-        if (step, total) not in begun:
-            begun.add((step, total))
+        if done <= last.get(step, done):
             bars.begin(step)
+        last[step] = done
         bars.update(step, done, total)
 
     return update

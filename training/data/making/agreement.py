@@ -97,29 +97,24 @@ def scored_by(
         undecided = [n for n, scores in enumerate(scored) if _passes(scores, asked[at:], settings) is None]
         values = ballots[voter](voters, [unit[n] for n in undecided], passages, settings) if undecided else []
         for n, value in zip(undecided, values, strict=True):
-            cast: Mapping[str, Any] = {_FIELDS[voter]: value}
+            cast: Mapping[str, Any] = {_SCORES[voter][0]: value}
             scored[n] = replace(scored[n], **cast)
     return scored
 
 
+_SCORES = {
+    Voter.WRITER: ("own_span", "own span"),
+    Voter.READER: ("reader_f1", "reader F1"),
+    Voter.ANSWERABLE: ("answerable", "answerable"),
+    Voter.SUPPORTED: ("supported", "supported"),
+}
+"""Where a voter's score stands in `Scores` and its bound in the settings, and what it is called."""
+
+
 def votes(scores: Scores, settings: MakingSettings) -> dict[Voter, bool]:
     """How each voter that voted did."""
-    bounds = {
-        Voter.WRITER: settings.own_span,
-        Voter.READER: settings.reader_f1,
-        Voter.ANSWERABLE: settings.answerable,
-        Voter.SUPPORTED: settings.supported,
-    }
-    cast = {voter: getattr(scores, name) for voter, name in _FIELDS.items()}
-    return {voter: value >= bounds[voter] for voter, value in cast.items() if value is not None}
-
-
-_FIELDS = {
-    Voter.WRITER: "own_span",
-    Voter.READER: "reader_f1",
-    Voter.ANSWERABLE: "answerable",
-    Voter.SUPPORTED: "supported",
-}
+    cast = {voter: (getattr(scores, field), getattr(settings, field)) for voter, (field, _) in _SCORES.items()}
+    return {voter: value >= bound for voter, (value, bound) in cast.items() if value is not None}
 
 
 def _passes(scores: Scores, left: Sequence[Voter], settings: MakingSettings) -> bool | None:
@@ -177,17 +172,8 @@ def _probability(verdict: Verdict, label: str) -> float:
 
 
 def _no(scores: Scores) -> str:
-    shown = [
-        f"{name} {value:.2f}"
-        for name, value in (
-            ("own span", scores.own_span),
-            ("reader F1", scores.reader_f1),
-            ("answerable", scores.answerable),
-            ("supported", scores.supported),
-        )
-        if value is not None
-    ]
-    return ", ".join(shown)
+    shown = [(name, getattr(scores, field)) for field, name in _SCORES.values()]
+    return ", ".join(f"{name} {value:.2f}" for name, value in shown if value is not None)
 
 
 def reader_score(answer: Answer, gold: str) -> float:

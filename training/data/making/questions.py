@@ -26,12 +26,15 @@ from lorag.training.data.making.writing import Progress, Writer, write_questions
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What making rows uses: the model that writes, those that vote, the search that serves, and unit vectors of questions."""
+    """What making rows uses: those that vote, of which one writes, the search that serves, and unit vectors of questions."""
 
-    writer: Writer
     voters: Voters
     search: CorpusSearch
     embed: Embed
+
+    @property
+    def writer(self) -> Writer:
+        return self.voters.writer
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ def precise_voters(
 ) -> tuple[Voters, tuple[VoterPrecision, ...]]:
     """The voters without those that are less precise than `settings.voter` on these human rows, and the figures of all.
 
-    With fewer than `LEAST` answered rows all are asked, and there are no figures.
+    With fewer than `LEAST` answered rows the voters are asked that were before, and there are no figures.
     """
     located = (_found(row, passages) for row in shuffled(rows, lambda row: (settings.seed, row.id)))
     pairs = [(each, _wrong(each, passages, settings)) for each in located if each is not None]
