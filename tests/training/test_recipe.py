@@ -71,7 +71,17 @@ def test_the_recipes_of_the_starters_are_of_the_same_family(role: Role) -> None:
     recipe = load_recipe(role, starter_recipe(role))
     assert isinstance(recipe, GenerationRecipe) and (recipe.optimiser.batch_size, recipe.optimiser.max_length) == (1, 960)
     beside = Path(__file__).parents[2] / "pipeline" / "adapters" / "starters" / role.value / "recipe.yaml"
-    assert load_recipe(role, beside) == recipe
+    last = load_recipe(role, starter_recipe(role, practised=True)) if role is Role.QUESTIONER else recipe
+    assert load_recipe(role, beside) == last
+    assert isinstance(last, GenerationRecipe) and (last.lora, last.precision) == (recipe.lora, recipe.precision)
+    step = [each.optimiser.batch_size * each.optimiser.accumulate * each.optimiser.pack_tokens for each in (recipe, last)]
+    assert step[0] == step[1] and last.optimiser.max_length == 960
+
+
+@pytest.mark.parametrize("role", [Role.JUDGE, Role.REWRITER, Role.SYNTHESIZER])
+def test_only_a_questioner_practises(role: Role) -> None:
+    with pytest.raises(ConfigError, match=f"the {role.value} learns all at once"):
+        starter_recipe(role, practised=True)
 
 
 def test_a_role_without_a_recipe() -> None:
