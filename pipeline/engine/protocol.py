@@ -49,7 +49,7 @@ class ChoiceRequest:
     messages: tuple[Message, ...]
     choices: tuple[str, ...]
     adapter: str | None = None
-    relative: bool = True
+    relative: bool = field(default=True, kw_only=True)
     stage: str = field(default="", compare=False)
 
 

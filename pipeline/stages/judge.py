@@ -44,7 +44,7 @@ class Judge:
         replies = tuple(judge.target(schema, label) for label in labels)
 
         def request(item: JudgeInputs) -> ChoiceRequest:
-            return ChoiceRequest(judge.messages(schema, item, self._style), replies, self.adapter, stage=schema.task)
+            return ChoiceRequest(judge.messages(schema, item, self._style), replies, self.adapter, schema.task)
 
         pairs = list(zip(inputs, names, strict=True))
         requests = attempt(

@@ -106,6 +106,7 @@ def test_the_digest_tells_all_requests_apart() -> None:
         Generation(prompt("a"), max_tokens=7),
         ChoiceRequest(prompt("a"), ("yes", "no")),
         ChoiceRequest(prompt("a"), ("no", "yes")),
+        ChoiceRequest(prompt("a"), ("no", "yes"), relative=False),
     ]
     assert len({digest(each) for each in different}) == len(different)
     assert digest(different[0]) == digest(Generation(prompt("a")))
