@@ -41,6 +41,7 @@ from lorag.pipeline.evaluation.significance import mean_interval, paired_differe
 from lorag.pipeline.records import Role
 from lorag.pipeline.retrieval.sentences import sentences
 from lorag.pipeline.storage.jsonl import read_lines
+from lorag.pipeline.storage.strict_json import plain
 from lorag.project import Project
 from lorag.starters import fitting_starters, install_starters
 from lorag.training.data.making.embedder_rows import FOUND
@@ -282,21 +283,16 @@ def report(runs: Sequence[Mapping[str, Any]], role: Role) -> dict[str, Any]:
 def _compared(arms: Mapping[Arm, Mapping[str, Any]], floor_arm: Arm) -> dict[str, Any]:
     found: dict[str, Any] = {"arms": {}, "differences": {}, "share of the human gain": {}}
     for arm, each in arms.items():
-        found["arms"][arm.value] = _interval(mean_interval(each["values"], groups=each["groups"]))
+        found["arms"][arm.value] = plain(mean_interval(each["values"], groups=each["groups"]))
     if floor_arm not in arms:
         return found
     floor = arms[floor_arm]
     gains = {arm: np.subtract(each["values"], floor["values"]).tolist() for arm, each in arms.items() if arm is not floor_arm}
     for arm in gains:
-        apart = paired_difference(floor["values"], arms[arm]["values"], groups=floor["groups"])
-        found["differences"][arm.value] = _interval(apart)
+        found["differences"][arm.value] = plain(paired_difference(floor["values"], arms[arm]["values"], groups=floor["groups"]))
         if arm is not Arm.HUMAN and Arm.HUMAN in gains:
             found["share of the human gain"][arm.value] = share_kept(gains[arm], gains[Arm.HUMAN], floor["groups"])
     return found
-
-
-def _interval(found: Any) -> dict[str, Any]:
-    return {"value": found.value, "low": found.low, "high": found.high, "n": found.n, "groups": found.groups}
 
 
 def _means(runs: Sequence[Mapping[str, Any]], arm: str, way: str, metric: str) -> dict[str, Any]:
