@@ -36,9 +36,11 @@ _DATE = re.compile(
 )
 _TIME = re.compile(rf"{_START}(?:{TIME}{HALF_DAY}|(?:[01]?\d|2[0-4]):[0-5]\d)(?![\w:])", re.I)
 _CODE = re.compile(r"(?<![\w/.,-])(?=[\w/.-]*\d)(?=[\w/.-]*[A-Z])[A-Z0-9]\w*(?:[-/.]\w+)*(?![\w-])")
-_NAME = re.compile(r"(?<![\w'’-])[A-Z][\w'’-]*[a-z](?: +(?:(?:of|the|and|de|van|von|&) +){0,2}[A-Z][\w'’-]*)*")
+_NAME = re.compile(r"(?<![\w'’-])[A-Z][\w'’-]*[a-z](?: +(?:(?:of|the|and|de|van|von|&) +){0,2}(?:[A-Z]\. ?)*[A-Z][\w'’-]*)*")
+_LINE_OPENING = re.compile(rf"^[^\w\n]*(?:(?:\d{{1,3}}[.)]|{TIME}|\d?\d:\d\d)[^\w\n]+)?(?=\w)", re.M | re.I)
+"""Where a line's own words begin, after the mark of an item and the time of an entry."""
 _SMALL = re.compile(r"\b[a-z][a-z'’-]*\b")
-_NO_NAMES = frozenset({*MONTHS, *(day.capitalize() for day in WEEKDAYS)})
+_NO_NAMES = frozenset({*MONTHS, *(name for day in WEEKDAYS for name in (day.capitalize(), day.capitalize()[:3]))})
 _POSSESSIVE = re.compile(r"['’]s?$")
 _KEY = re.compile(r"^[ \t]*(?:[-*+•][ \t]+)?\**([A-Z][\w /()'’-]{1,40})\**:\**[ \t]+(?P<value>[^\n]+)$", re.M)
 _CELL = re.compile(r"(?<!\\)\|")
@@ -66,17 +68,19 @@ def _dates(text: str) -> Found:
 
 
 def _names(text: str, small: Set[str] = frozenset()) -> Found:
-    """Runs of words with a capital, without the first word of a sentence unless it is never written small.
+    """Runs of words with a capital, without the first word of a sentence, line or table cell unless it is never written small.
 
     A single word that is written small elsewhere is no name.
     """
-    opening = {start for start, _ in sentences(text)}
+    opening = {start for start, _ in sentences(text)} | {match.end() for match in _LINE_OPENING.finditer(text)}
     for match in _NAME.finditer(text):
         start, end = match.span()
-        if start in opening or not text[:start].rstrip(' "“‘(*_|').endswith(tuple("abcdefghijklmnopqrstuvwxyz0123456789,;-–")):
+        if start in opening or not text[:start].rstrip(' "“‘(*_').endswith(tuple("abcdefghijklmnopqrstuvwxyz0123456789,;-–")):
             first, _, rest = text[start:end].partition(" ")
             if not rest or not small or first.lower() in small:
                 start += len(first) + 1
+        while (first := text[start:end].partition(" ")[0]) in _NO_NAMES:
+            start += len(first) + 1
         name = _POSSESSIVE.sub("", text[start:end])
         if len(name) > 3 and name[:1].isupper() and name not in _NO_NAMES and name.lower() not in small:
             yield start, start + len(name)

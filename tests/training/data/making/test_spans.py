@@ -34,6 +34,13 @@ def found(text: str) -> dict[SpanKind, list[str]]:
         ("see part RF-19, job 88-1402 and W-26-019.", SpanKind.CODE, ["RF-19", "W-26-019"]),
         ("We met Elke Dray of the Port of Hask on Monday in May.", SpanKind.NAME, ["Elke Dray of the Port of Hask"]),
         ("Order taken by Old Nils' brother.", SpanKind.NAME, ["Old Nils"]),
+        ("Swaps only by the manager, Mrs D. Oyelaran, or by Mr J.R. Holt.", SpanKind.NAME, ["Mrs D. Oyelaran", "Mr J.R. Holt"]),
+        (
+            "- Opening the post.\n- 07:22 Certificate for Ilona failed, Wed Lomax.\n2. Filters go to Henshaw.",
+            SpanKind.NAME,
+            ["Ilona", "Lomax", "Henshaw"],
+        ),
+        ("| lot | Buyer |\n| --- | --- |\n| 4 | by Hofer |", SpanKind.NAME, []),
         ("Kept by: Elke Dray, Hask\nSerial: BR36-2207.", SpanKind.VALUE, ["Elke Dray, Hask", "BR36-2207"]),
         (TABLE, SpanKind.CELL, ["820 mm", "two pins, orange"]),
         (LIST, SpanKind.ITEM, ["a signed form and the old pass", "proof of address, at most three months old"]),
