@@ -21,7 +21,8 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-_SIGNATURES = (b"PK\x03\x04", b"%PDF-", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"\xd0\xcf\x11\xe0", b"\x1f\x8b", b"\x7fELF", b"7z\xbc\xaf")
+_ZIP, _OLE, _GZIP = b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"\x1f\x8b"
+_SIGNATURES = (_ZIP, _OLE, _GZIP, b"%PDF-", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"\x7fELF", b"7z\xbc\xaf")
 """How files begin that are never text, whatever their name says."""
 _SUPERSETS = {
     "ascii": "cp1252",
@@ -38,14 +39,15 @@ _SUPERSETS = {
 """Declared charset → the one that browsers read instead, by the names that Python gives them."""
 _LABELS = {"x-sjis": "cp932", "windows-31j": "cp932", "x-gbk": "gb18030", "ks_c_5601-1987": "cp949", "x-mac-roman": "mac-roman"}
 _LABELS |= {"x-cp1251": "cp1251", "x-cp1252": "cp1252", "iso-8859-8-i": "iso8859-8", "x-x-big5": "big5hkscs", "unicode": "utf-8"}
-_LIKELY = "cp1252 cp1250 cp1251 cp1253 cp1254 cp1255 cp1256 cp1257 cp874 koi8-r gb18030 big5 cp932 euc-jp cp949".split()
+_LIKELY = ("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp874", "koi8-r")
+_LIKELY += ("gb18030", "big5", "cp932", "euc-jp", "cp949")
 """What files without a declaration are in. The other ISO and Mac charsets only lead to wrong guesses on short texts."""
 _LATIN = frozenset({"cp1250", "cp1254", "cp1257"})
 _WESTERN = ("àâçéèêëîïôùûüÿœæ", "äöüßé", "áéíñóúüºª", "ãáàâçéêíóôõúü", "àèéìíîòóùú", "åäöæøé", "ëïéèöüáó", "àçèéíïóòúü")
 """Letters of French, German, Spanish, Portuguese, Italian, the Nordic languages, Dutch and Catalan."""
 _WESTERN_AT_LEAST, _NO_EVIDENCE = 0.7, 0.02
-"""Share of the best guess's confidence with which Windows-1252 is preferred, if the letters are those of one Western language, and
-the confidence below which it always is."""
+"""If the letters are those of one Western language, Windows-1252 is preferred with this share of the best guess's confidence, or if
+that is below the second figure."""
 _META = re.compile(rb"<meta\b[^>]*?\bcharset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
 _XML = re.compile(rb"\s*<\?xml\b[^>]*?\bencoding\s*=\s*[\"']\s*([\w.:-]+)", re.IGNORECASE)
 _COMMENT = re.compile(rb"<!--.*?-->", re.DOTALL)
@@ -211,7 +213,7 @@ def _guess(data: bytes) -> str:
 
 
 def _western(sample: bytes) -> str:
-    """What the bytes beyond ASCII are if they are Windows-1252: `marks` only, `letters` of one Western language, or '': neither."""
+    """What the bytes beyond ASCII are as Windows-1252: `marks` only, `letters` of one Western language, or '': neither."""
     text = sample.decode("cp1252", "replace")
     letters = {letter.lower() for letter in _HIGH.findall(text) if letter.isalpha() and letter not in "ªº"}
     if "\ufffd" in text:
@@ -222,7 +224,7 @@ def _western(sample: bytes) -> str:
 
 
 def _is_mixed(text: str, encoding: str) -> bool:
-    """Whether a reading cannot be meant: a word of two scripts, or letters of another script that stand alone among Latin words."""
+    """Whether a reading cannot be meant: a word of two scripts, or single letters of another script among Latin words."""
     if _MIXED.search(text):
         return True
     return encoding not in (*_LATIN, "cp1252") and bool(_LATIN_WORD.search(text)) and not _OTHER_WORD.search(text)
