@@ -46,8 +46,8 @@ _LATIN = frozenset({"cp1250", "cp1254", "cp1257"})
 _WESTERN = ("àâçéèêëîïôùûüÿœæ", "äöüßé", "áéíñóúüºª", "ãáàâçéêíóôõúü", "àèéìíîòóùú", "åäöæøé", "ëïéèöüáó", "àçèéíïóòúü")
 """Letters of French, German, Spanish, Portuguese, Italian, the Nordic languages, Dutch and Catalan."""
 _WESTERN_AT_LEAST, _NO_EVIDENCE = 0.7, 0.02
-"""If the letters are those of one Western language, Windows-1252 is preferred with this share of the best guess's confidence, or if
-that is below the second figure."""
+"""If the letters are those of one Western language, Windows-1252 is preferred with this share of the best guess's confidence, or
+if that is below the second figure."""
 _META = re.compile(rb"<meta\b[^>]*?\bcharset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
 _XML = re.compile(rb"\s*<\?xml\b[^>]*?\bencoding\s*=\s*[\"']\s*([\w.:-]+)", re.IGNORECASE)
 _COMMENT = re.compile(rb"<!--.*?-->", re.DOTALL)
