@@ -39,8 +39,8 @@ _SUPERSETS = {
 """Declared charset → the one that browsers read instead, by the names that Python gives them."""
 _LABELS = {"x-sjis": "cp932", "windows-31j": "cp932", "x-gbk": "gb18030", "ks_c_5601-1987": "cp949", "x-mac-roman": "mac-roman"}
 _LABELS |= {"x-cp1251": "cp1251", "x-cp1252": "cp1252", "iso-8859-8-i": "iso8859-8", "x-x-big5": "big5hkscs", "unicode": "utf-8"}
-_LIKELY = ("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp874", "koi8-r")
-_LIKELY += ("gb18030", "big5", "cp932", "euc-jp", "cp949")
+_ONE_BYTE = ("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp874", "koi8-r")
+_LIKELY = (*_ONE_BYTE, "gb18030", "big5", "cp932", "euc-jp", "cp949")
 """What files without a declaration are in. The other ISO and Mac charsets only lead to wrong guesses on short texts."""
 _LATIN = frozenset({"cp1250", "cp1254", "cp1257"})
 _WESTERN = ("àâçéèêëîïôùûüÿœæ", "äöüßé", "áéíñóúüºª", "ãáàâçéêíóôõúü", "àèéìíîòóùú", "åäöæøé", "ëïéèöüáó", "àçèéíïóòúü")
