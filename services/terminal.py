@@ -137,12 +137,15 @@ class Pace:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._began: tuple[int, float] | None = None
+        self._last, self._ended = -1, False
 
     def left(self, done: int, total: int) -> float | None:
-        """None until at least one item is done since the first call."""
+        """None until at least one item is done since the first call. Fewer done than before, or news after the last item: the
+        stage has begun again."""
         now = self._clock()
-        if self._began is None:
+        if self._began is None or done < self._last or self._ended:
             self._began = (done, now)
+        self._last, self._ended = done, 0 < total <= done
         first, then = self._began
         return (now - then) / (done - first) * (total - done) if done > first else None
 

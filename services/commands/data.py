@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lorag.services.commands.data_making import made_json, show_made, show_making_plan, stage_progress
+from lorag.services.commands.data_making import made_json, show_made, show_making_plan
 from lorag.services.options import HERE, Format, Output, Project
 from lorag.services.terminal import cell, out, progress_bars, show, show_json, table, working
 
@@ -135,5 +135,5 @@ def make(
         show_json(plan.to_json()) if output is Format.JSON else show_making_plan(plan)
         return
     with progress_bars() as bars:
-        made = make_rows(settings, spec, stage_progress(bars))
+        made = make_rows(settings, spec, bars.update)
     show_json(made_json(made)) if output is Format.JSON else show_made(made, out_folder, project)

@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lorag.services.terminal import ProgressBars, cell, command, out, show, table
+from lorag.services.terminal import cell, command, out, show, table
 from lorag.watching import duration
 
 if TYPE_CHECKING:
     from lorag.making import MakingPlan
     from lorag.training.data.making.folder import Made
-
-
-def stage_progress(bars: ProgressBars) -> Callable[[str, int, int], None]:
-    """A callback that begins a bar at the first news of each step, and anew if the step comes again."""
-    last: dict[str, int] = {}
-
-    def update(step: str, done: int, total: int) -> None:
-        if done <= last.get(step, done):
-            bars.begin(step)
-        last[step] = done
-        bars.update(step, done, total)
-
-    return update
 
 
 def show_making_plan(plan: MakingPlan) -> None:

@@ -37,6 +37,14 @@ def test_pace_counts_from_the_first_call() -> None:
     assert pace.left(60, 100) == pytest.approx(60.0)  # 20 items in 30 s, 40 to go
 
 
+def test_pace_begins_again_with_the_stage() -> None:
+    times = iter([0.0, 10.0, 500.0, 510.0, 600.0, 620.0])
+    pace = Pace(clock=lambda: next(times))
+    assert [pace.left(done, 20) for done in (5, 20)] == [None, 0.0]
+    assert [pace.left(done, 40) for done in (30, 35)] == [None, pytest.approx(10.0)]  # after the last item: 5 in 10 s, 5 to go
+    assert [pace.left(done, 40) for done in (8, 12)] == [None, pytest.approx(140.0)]  # fewer than before: 4 in 20 s, 28 to go
+
+
 def test_without_a_terminal_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     now = 0.0
     monkeypatch.setattr(terminal.time, "monotonic", lambda: now)
