@@ -15,7 +15,8 @@ from lorag.pipeline.config import Settings
 from lorag.pipeline.errors import InputError
 from lorag.pipeline.records import Document, Passage
 from lorag.pipeline.retrieval.chunking import chunk
-from lorag.pipeline.retrieval.loading import load_file, load_folder
+from lorag.pipeline.retrieval.ingest import no_documents
+from lorag.pipeline.retrieval.loading import load_folder, load_one
 from lorag.pipeline.retrieval.partition import UPLOADS, check_tenant, tenant_folder
 
 UPLOADS_FOLDER = Path(".lorag/uploads")
@@ -24,16 +25,15 @@ UPLOADS_FOLDER = Path(".lorag/uploads")
 def current_passages(settings: Settings, project: Path, tenant: str = "") -> tuple[Passage, ...]:
     """The passages that an ingest of the documents folder, for the project's own, and of the tenant's uploads gives now.
 
-    Files that cannot be read are left out, as at an ingest. Raises InputError if there is no document at all.
+    Files that cannot be read are left out; an ingest names them. Raises InputError if there is no document at all.
     """
     uploads = list(_uploads(project / UPLOADS_FOLDER / tenant_folder(check_tenant(tenant))))
     own: tuple[Document, ...] = ()
-    if not tenant:
-        try:
-            own = load_folder(settings.documents).documents
-        except InputError:
-            if not uploads:
-                raise
+    if not tenant and (settings.documents.is_dir() or not uploads):
+        loaded = load_folder(settings.documents)
+        own = loaded.documents
+        if not own and not uploads:
+            raise no_documents(settings.documents, loaded)
     if not own and not uploads:
         raise InputError(f"the tenant {tenant} has no documents; upload some with one of its keys")
     sizes = {"max_chars": settings.chunking.max_chars, "min_chars": settings.chunking.min_chars}
@@ -42,8 +42,5 @@ def current_passages(settings: Settings, project: Path, tenant: str = "") -> tup
 
 def _uploads(folder: Path) -> Iterator[Document]:
     for path in sorted(folder.glob("*")):
-        try:
-            found = load_file(path, folder) if path.is_file() else ()
-        except (InputError, UnicodeError):
-            continue
+        found = load_one(path, folder).documents if path.is_file() else ()
         yield from (replace(document, id=f"{UPLOADS}/{document.id}", source=path.name) for document in found)

@@ -4,6 +4,7 @@ LoragError                      anything LoRAG raises on purpose; the command li
 ├── ConfigError                 lorag.yaml or a recipe: unknown key, wrong type, missing file
 ├── ProjectClosed               the project was used after it was closed
 ├── InputError                  a question, history, document or training row that cannot be used
+│   ├── HoldsNoText             a document that was read and has no text
 │   ├── DataError               a row of a data file; names file and line
 │   └── UnknownAnswer           feedback speaks of an answer that is not kept
 ├── FileError                   a file of LoRAG's own is damaged or of another kind
@@ -55,6 +56,10 @@ class ProjectClosed(LoragError):
 
 class InputError(LoragError):
     """A question, history or document cannot be used as it is."""
+
+
+class HoldsNoText(InputError):
+    """A document was read and there is no text in it: it is empty, or was emptied. That is no failure to read it."""
 
 
 class DataError(InputError):

@@ -25,13 +25,14 @@ from typing import Any, Protocol, Self
 from lorag.pipeline.contracts.embed import query_text
 from lorag.pipeline.errors import IndexMismatch, IndexOwned, InputError, NothingIngested, StoreError
 from lorag.pipeline.records import Document, Hit, Passage
+from lorag.pipeline.retrieval.account import FileAccount, FileStatus
 from lorag.pipeline.retrieval.bm25 import Bm25Encoder, Bm25Settings
 from lorag.pipeline.retrieval.chunking import chunk
 from lorag.pipeline.retrieval.embedder import Embedder
 from lorag.pipeline.retrieval.encoder_identity import EncoderIdentity
-from lorag.pipeline.retrieval.ingest import Chunking, Ingester, IngestReport, Progress, Written, belongs
+from lorag.pipeline.retrieval.ingest import Chunking, Ingester, IngestReport, Progress, Written, no_documents
 from lorag.pipeline.retrieval.late_interaction import CACHE_BYTES, POOL, LateInteraction
-from lorag.pipeline.retrieval.loading import Loaded, load_folder
+from lorag.pipeline.retrieval.loading import Loaded, LoadedFile, load_folder
 from lorag.pipeline.retrieval.partition import ORIGIN, UPLOADS, Partition, check_tenant, file_name, partition_of, tenant_filter
 from lorag.pipeline.retrieval.payload import FIELDS, from_payload, payload_filter
 from lorag.pipeline.retrieval.remembered import RememberedQuestions
@@ -181,21 +182,28 @@ class Index:
         then gets the name in one step; the old one is searched meanwhile. A killed run that is repeated ends as an
         uninterrupted one.
 
+        The report accounts for every file. One that cannot be read keeps its old version, also in a rebuild. If all files are
+        gone, all documents are removed.
+
         Raises:
-            InputError: the folder has no usable document.
+            NoDocuments: there is no index yet, and the folder has no usable document.
+            InputError: the folder cannot be opened.
             IndexMismatch: another encoder filled the index and `rebuild` is False.
         """
         current = self._writable()
         if current is not None and not rebuild:
             self._check(current)
         loaded = load_folder(folder)
+        if current is None and not loaded.documents:
+            raise no_documents(folder, loaded)
         ingester = self._ingester(uploaded=False)
         if current is not None and not rebuild:
             return ingester.run(current, loaded, on_progress)
         target = self._building(current)
-        report = ingester.run(target, loaded, on_progress)
         if current is not None:
-            ingester.carry_over(current, target, on_progress)
+            failed = {each.path for each in loaded.accounts if each.status is FileStatus.FAILED}
+            ingester.carry_over(current, target, failed, on_progress)
+        report = ingester.run(target, loaded, on_progress)
         self._switch(target, current)
         return report
 
@@ -221,7 +229,9 @@ class Index:
             self._switch(current, None)
         self._check(current)
         stored = tuple(replace(document, id=f"{UPLOADS}/{document.id}", source=name) for document in documents)
-        return self._ingester(uploaded=True).run(current, Loaded(stored), file=f"{UPLOADS}/{name}", on_written=on_written)
+        account = FileAccount(name, FileStatus.READ, documents=len(stored))
+        loaded = Loaded((LoadedFile(account, stored),))
+        return self._ingester(uploaded=True).run(current, loaded, file=name, on_written=on_written)
 
     def remove(self, name: str) -> int:
         """Delete the uploaded file `name`, also from the collections kept for `rollback`; returns the number of its passages."""
@@ -232,8 +242,8 @@ class Index:
             if (collection := aliases.get(role)) is None or not self._store.exists(collection):
                 continue
             self._adopt(collection)
-            points = self._store.scroll(collection, keys=("document_id",), filter=partition.filter())
-            found = [point.id for point in points if belongs(str(point.payload.get("document_id")), f"{UPLOADS}/{name}")]
+            points = self._store.scroll(collection, keys=("source",), filter=partition.filter())
+            found = [point.id for point in points if point.payload.get("source") == name]
             self._store.delete(collection, found)
             self._store.flush(collection)
             removed = len(found)

@@ -13,21 +13,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+from lorag.pipeline.errors import InputError
 from lorag.pipeline.records import Document, Passage
+from lorag.pipeline.retrieval.account import FileAccount, FileStatus, printable
 from lorag.pipeline.retrieval.bm25 import Bm25Encoder
 from lorag.pipeline.retrieval.chunking import chunk
 from lorag.pipeline.retrieval.embedder import Embedder, passage_text
-from lorag.pipeline.retrieval.loading import Loaded, Skipped
-from lorag.pipeline.retrieval.partition import PARTITION_FIELDS, Partition, partition_of, tenant_filter
+from lorag.pipeline.retrieval.loading import KINDS, Loaded, LoadedFile
+from lorag.pipeline.retrieval.partition import PARTITION_FIELDS, Partition, file_name, partition_of, tenant_filter
 from lorag.pipeline.retrieval.payload import FILE_FIELDS, from_payload, metadata_fields, to_payload
 from lorag.pipeline.retrieval.store import Point, StoredPoint, VectorStore
 
 _FORMAT = 1
 """Incremented when loading or chunking changes its output, so that every document counts as changed."""
+
+NAMED_IN_ERROR = 3
+"""Files named in the message of a first ingest that finds no document."""
 
 Progress = Callable[[int, int, str], None]
 """Called with (documents done, documents in all, id of the last one)."""
@@ -38,16 +44,32 @@ Written = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class IngestReport:
-    """Counts of documents by result; the index keeps its passages of `failed` files. `passages` is the tenant's total."""
+    """What an ingest did. `added`, `changed`, `unchanged` and `removed` count documents; `passages` is the tenant's total.
+
+    `files` is the account of everything that was seen, one each. `gone` names the files that are no longer there, whose documents
+    were removed.
+    """
 
     collection: str
     added: int
     changed: int
     unchanged: int
     removed: int
-    failed: tuple[Skipped, ...]
-    ignored: tuple[str, ...]
+    files: tuple[FileAccount, ...]
+    gone: tuple[str, ...]
     passages: int
+
+    def of(self, *statuses: FileStatus) -> tuple[FileAccount, ...]:
+        """The accounts with one of these statuses."""
+        return tuple(file for file in self.files if file.status in statuses)
+
+
+class NoDocuments(InputError):
+    """A first ingest found no document. `files` is the account of what it saw."""
+
+    def __init__(self, message: str, files: tuple[FileAccount, ...]) -> None:
+        super().__init__(message)
+        self.files = files
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +93,10 @@ class _DocumentPoints:
     def is_older(self, fingerprint: str) -> bool:
         return any(found != fingerprint for found, _ in self.points.values())
 
+    def file(self, document_id: str) -> str:
+        """The path of its file, as in a `FileAccount`."""
+        return printable(file_name(document_id, min(self.sources, default="")))
+
 
 @dataclass(frozen=True, slots=True)
 class _Task:
@@ -80,6 +106,24 @@ class _Task:
     passages: tuple[Passage, ...]
     fingerprint: str
     stale: frozenset[str]
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What a run has to do. `stored` loses the documents that are there still: what is left is removed, except `kept`."""
+
+    stored: dict[str, _DocumentPoints]
+    todo: list[_Task] = field(default_factory=list)
+    moved: list[tuple[list[str], str]] = field(default_factory=list)
+    """Points whose file has another path now, and that path."""
+    kept: set[str] = field(default_factory=set)
+    files: list[FileAccount] = field(default_factory=list)
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+
+    def removed(self) -> list[str]:
+        return [name for name in self.stored if name not in self.kept]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,43 +148,82 @@ class Ingester:
     ) -> IngestReport:
         """Update the partition in `collection` to `loaded`. May be interrupted anywhere and run again.
 
-        With `file`, a path in the form of `loaded`, only that file's documents are compared and replaced.
+        With `file`, the name of an upload, only that file's documents are compared and replaced.
 
         Raises:
             StoreError: the store failed; written points stay and count in the next run.
         """
-        stored = self._stored_points(collection, file)
-        failed = list(loaded.skipped)
-        todo: list[_Task] = []
-        added = changed = unchanged = 0
-        moved = False
-        for document in loaded.documents:
-            known = stored.pop(document.id, _DocumentPoints())
+        plan = _Plan(self._stored_points(collection, file))
+        by_file: dict[str, list[str]] = {}
+        for document_id, known in plan.stored.items():
+            by_file.setdefault(known.file(document_id), []).append(document_id)
+        for each in loaded.files:
+            self._plan_file(plan, each)
+        self._keep_failed(plan, by_file)
+        self._add_fields(collection, (document.metadata for document in loaded.documents if not self.partition.uploaded))
+        for points, source in plan.moved:
+            self.store.set_payload(collection, points, {"source": source})
+        self._write(collection, plan.todo, on_progress, on_written)
+        removed = plan.removed()
+        self._remove(collection, plan.stored, removed)
+        if plan.todo or removed:
+            self.store.optimise(collection)
+        if plan.todo or removed or plan.moved:
+            self.store.flush(collection)
+        seen = {each.path for each in plan.files}
+        gone = sorted({plan.stored[name].file(name) for name in removed} - seen)
+        total = self.store.count(collection, tenant_filter(self.partition.tenant))
+        counted = (plan.added, plan.changed, plan.unchanged, len(removed))
+        return IngestReport(collection, *counted, tuple(plan.files), tuple(gone), total)
+
+    def _plan_file(self, plan: _Plan, file: LoadedFile) -> None:
+        """Plan the documents of one file, and account for it."""
+        account, empty, broken = file.account, 0, 0
+        for document in file.documents:
+            known = plan.stored.get(document.id, _DocumentPoints())
             version = fingerprint(document, self.chunking, self.bm25)
             if known.is_done(version):
-                unchanged += 1
+                plan.unchanged += 1
                 if known.sources != {document.source}:  # the project's folder was moved, or is opened by another path
-                    self.store.set_payload(collection, sorted(known.points), {"source": document.source})
-                    moved = True
+                    plan.moved.append((sorted(known.points), document.source))
+                plan.stored.pop(document.id)
                 continue
-            passages = chunk(document, max_chars=self.chunking.max_chars, min_chars=self.chunking.min_chars)
+            try:
+                passages = chunk(document, max_chars=self.chunking.max_chars, min_chars=self.chunking.min_chars)
+            except Exception as error:  # a text that breaks the splitter must not stop the others
+                broken += 1
+                account = account.noting(
+                    f"{document.id} cannot be cut into passages ({type(error).__name__}: {error}); report it"
+                )
+                plan.kept |= {document.id} & plan.stored.keys()
+                continue
             if not passages:
-                failed.append(Skipped(document.id, "holds no passage, only rules or white space"))
+                empty += 1
                 continue
             older = known.is_older(version)
-            added, changed = added + (not older), changed + older
+            plan.added, plan.changed = plan.added + (not older), plan.changed + older
             written = {self.partition.point_id(passage.id) for passage in passages}
-            todo.append(_Task(document.id, passages, version, frozenset(known.points) - written))
-        self._add_fields(collection, (document.metadata for document in loaded.documents if not self.partition.uploaded))
-        self._write(collection, todo, on_progress, on_written)
-        removed = [name for name in stored if not any(belongs(name, skipped.path) for skipped in failed)]
-        self._remove(collection, stored, removed)
-        if todo or removed:
-            self.store.optimise(collection)
-        if todo or removed or moved:
-            self.store.flush(collection)
-        total = self.store.count(collection, tenant_filter(self.partition.tenant))
-        return IngestReport(collection, added, changed, unchanged, len(removed), tuple(failed), loaded.ignored, total)
+            plan.todo.append(_Task(document.id, passages, version, frozenset(known.points) - written))
+            plan.stored.pop(document.id, None)
+        plan.files.append(_judged(account, len(file.documents), empty, broken))
+
+    def _keep_failed(self, plan: _Plan, by_file: Mapping[str, Sequence[str]]) -> None:
+        """Keep the stored documents of files that failed and of folders that were not entered, and say what becomes of old
+        versions."""
+        failed = {each.path for each in plan.files if each.status is FileStatus.FAILED}
+        holders: dict[str, int] = {}
+        for name, ids in by_file.items():
+            holder = _holder(name, failed)
+            if holder:
+                plan.kept.update(ids)
+                holders[holder] = holders.get(holder, 0) + len(ids)
+        for number, each in enumerate(plan.files):
+            if each.path in holders:
+                note = "its old version stays searchable" if not each.path.endswith("/") else "what it held stays searchable"
+                kept = each.noting(note, status=FileStatus.KEPT)
+                plan.files[number] = replace(kept, documents=holders[each.path])
+            elif each.status is FileStatus.LEFT_ALONE and each.path in by_file:
+                plan.files[number] = each.noting("its old version was removed from the index")
 
     def add(self, collection: str, passages: Sequence[Passage]) -> None:
         """Write ready passages. They belong to no document, so a later `run` removes them."""
@@ -151,29 +234,37 @@ class Ingester:
         self.store.optimise(collection)
         self.store.flush(collection)
 
-    def carry_over(self, source: str, target: str, on_progress: Progress | None = None) -> None:
-        """Copy the other partitions of `source` to `target`, every passage embedded again. May be run again.
+    def carry_over(self, source: str, target: str, failed: Collection[str] = (), on_progress: Progress | None = None) -> None:
+        """Copy the other partitions of `source` to `target`, and of this one what came from the files `failed`, every passage
+        embedded again. May be run again.
 
         Passages are not cut again, so other chunk sizes take effect when a document is uploaded again. `on_progress` counts
         passages.
         """
         keys = ("fingerprint", *PARTITION_FIELDS)
-        others = [point for point in self.store.scroll(target, keys=keys) if partition_of(point.payload) != self.partition]
-        present = {point.id: point.payload.get("fingerprint") for point in others}
-        total = self.store.count(source) - self.store.count(source, self.partition.filter())
+        present = {point.id: point for point in self.store.scroll(target, keys=keys)}
+        others = {name for name, point in present.items() if partition_of(point.payload) != self.partition}
+        carried = [point.id for point in self._to_carry(source, failed)]
         batch: list[StoredPoint] = []
-        carried = (point for point in self.store.scroll(source) if partition_of(point.payload) != self.partition)
-        for done, point in enumerate(carried, start=1):
-            if present.pop(point.id, None) != point.payload.get("fingerprint"):
+        for done, point in enumerate(self._to_carry(source, failed), start=1):
+            others.discard(point.id)
+            there = present.get(point.id)
+            if there is None or there.payload.get("fingerprint") != point.payload.get("fingerprint"):
                 batch.append(point)
             if len(batch) == self.batch:
                 self._copy(target, batch)
                 batch = []
             if on_progress:
-                on_progress(done, total, str(point.payload["document_id"]))
+                on_progress(done, len(carried), str(point.payload["document_id"]))
         self._copy(target, batch)
-        self.store.delete(target, sorted(present))
+        self.store.delete(target, sorted(others))
         self.store.flush(target)
+
+    def _to_carry(self, source: str, failed: Collection[str]) -> Iterator[StoredPoint]:
+        for point in self.store.scroll(source):
+            file = printable(file_name(str(point.payload["document_id"]), str(point.payload["source"])))
+            if partition_of(point.payload) != self.partition or _holder(file, failed):
+                yield point
 
     def _copy(self, target: str, points: Sequence[StoredPoint]) -> None:
         if not points:
@@ -196,10 +287,10 @@ class Ingester:
         stored: dict[str, _DocumentPoints] = {}
         keys = ("document_id", "fingerprint", "pieces", "source")
         for point in self.store.scroll(collection, keys=keys, filter=self.partition.filter()):
-            document_id = str(point.payload.get("document_id", ""))
-            if file is None or belongs(document_id, file):
+            document_id, source = str(point.payload.get("document_id", "")), str(point.payload.get("source", ""))
+            if file is None or file_name(document_id, source) == file:
                 entry = stored.setdefault(document_id, _DocumentPoints())
-                entry.sources.add(str(point.payload.get("source", "")))
+                entry.sources.add(source)
                 entry.points[point.id] = (str(point.payload.get("fingerprint", "")), int(point.payload.get("pieces", 0)))
         return stored
 
@@ -234,6 +325,16 @@ class Ingester:
         self.store.delete(collection, sorted(found for name in removed for found in stored[name].points))
 
 
+def no_documents(folder: Path, loaded: Loaded) -> NoDocuments:
+    """The error of a first ingest that has nothing to put into an index."""
+    tried = [each for each in loaded.accounts if each.status is FileStatus.FAILED] or list(loaded.accounts)
+    detail = "; ".join(map(str, tried[:NAMED_IN_ERROR])) or "it is empty"
+    more = f"; and {len(tried) - NAMED_IN_ERROR} more" if len(tried) > NAMED_IN_ERROR else ""
+    return NoDocuments(
+        f"{folder}: no document that can be used ({detail}{more}); put {' '.join(KINDS)} files there", loaded.accounts
+    )
+
+
 def fingerprint(document: Document, chunking: Chunking, bm25: Bm25Encoder) -> str:
     """16 hex digits over all that determines the points of a document, except the encoder, to which the collection is bound.
 
@@ -256,6 +357,24 @@ def _groups(todo: Sequence[_Task], passages: int) -> Iterator[list[_Task]]:
         yield group
 
 
-def belongs(document_id: str, path: str) -> bool:
-    """Whether a document came from the file `path`: the file itself or a row of it."""
-    return document_id == path or document_id.startswith(f"{path}#")
+def _judged(account: FileAccount, documents: int, empty: int, broken: int) -> FileAccount:
+    """The account after cutting: `empty` of the documents gave no passage, and `broken` could not be cut."""
+    if not documents:
+        return account
+    if broken == documents:
+        return replace(account, status=FileStatus.FAILED, documents=0)
+    if empty == documents:
+        note = "holds no passage, only rules or white space"
+        return replace(account.noting(note, status=FileStatus.LEFT_ALONE), documents=0)
+    if empty:
+        account = account.noting(f"{empty} of its {documents} documents hold no passage, only rules or white space")
+    return replace(account, status=FileStatus.IN_PART, documents=documents - broken) if broken else account
+
+
+def _holder(file: str, failed: Collection[str]) -> str:
+    """The member of `failed` that a file's documents are kept for: the file, or a folder above it that was not entered; '' if
+    none."""
+    if file in failed:
+        return file
+    ends = (at for at, letter in enumerate(file, start=1) if letter == "/")
+    return next((file[:end] for end in ends if file[:end] in failed), "")

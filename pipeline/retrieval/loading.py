@@ -1,103 +1,175 @@
 """From a folder to documents: .txt, .md, .html, .pdf and .jsonl.
 
-A file that cannot be read does not stop the others; it is reported by name with the reason. Knows nothing of chunks, vectors or
-earlier loads.
+Whatever goes wrong with a file stays with that file: the others are read, and its account says what it was and what to do. Knows
+nothing of chunks, vectors or earlier loads.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from lorag.pipeline.errors import DataError, InputError
+from lorag.pipeline.errors import DataError, HoldsNoText, InputError
 from lorag.pipeline.records import Document
 from lorag.pipeline.retrieval import html_text
+from lorag.pipeline.retrieval.account import FileAccount, FileStatus, is_utf8, printable, printable_path
+from lorag.pipeline.retrieval.walking import LEAVES, walk
 
 _FENCE = re.compile(r"\s{0,3}(```|~~~)")
 _TITLE = re.compile(r"# +(.+?)[ #]*\r?$")
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 MAX_TITLE, MAX_ID, MAX_KEYS, MAX_METADATA = 1000, 200, 32, 4096
 """Maximum characters of a title and of a row's id, and keys and JSON bytes of a row's metadata: every passage has a copy of
 all."""
 
+MAX_PATH = 1000
+"""Maximum characters of a file's path below the folder: every passage has three copies of it."""
+
+MAX_BYTES = 256 * 2**20
+"""Maximum bytes of a file, which is held in memory as a whole."""
+
 
 @dataclass(frozen=True, slots=True)
-class Skipped:
-    """A file of a supported kind without a usable document. `path` is relative to the folder, with `/`; `reason` is one line."""
+class Content:
+    """What a reader made of a file. `missing` are lines on what it could not read of it, with what to do: the file then counts
+    as read in part. `notes` are lines on how the rest was read."""
 
-    path: str
-    reason: str
+    documents: tuple[Document, ...]
+    missing: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
+
+@dataclass(frozen=True, slots=True)
+class LoadedFile:
+    """A file's documents, none unless it was read or read in part, and its account."""
+
+    account: FileAccount
+    documents: tuple[Document, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The content of a folder, in path order. `ignored` are files of unsupported kinds."""
+    """All that was seen in a folder, in path order."""
 
-    documents: tuple[Document, ...]
-    skipped: tuple[Skipped, ...] = ()
-    ignored: tuple[str, ...] = ()
+    files: tuple[LoadedFile, ...]
+
+    @property
+    def documents(self) -> tuple[Document, ...]:
+        return tuple(document for file in self.files for document in file.documents)
+
+    @property
+    def accounts(self) -> tuple[FileAccount, ...]:
+        return tuple(file.account for file in self.files)
 
 
 def load_folder(folder: Path) -> Loaded:
-    """Read every supported file below `folder`.
-
-    Hidden files and folders (name starts with a dot) are ignored. A symlink to a place outside the folder is skipped and
-    reported, as are unreadable and empty files.
+    """Read every supported file below `folder`. Each file, hidden folder, unreadable folder and link has its account.
 
     Raises:
-        InputError: the folder does not exist, or no file in it has a usable document (the reasons are in the message).
+        InputError: the folder does not exist or cannot be opened.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: not a folder; give the folder that holds the documents")
-    documents: list[Document] = []
-    skipped: list[Skipped] = []
-    ignored: list[str] = []
-    for path in _files(folder):
-        relative = path.relative_to(folder).as_posix()
-        if path.suffix.lower() not in _READERS:
-            ignored.append(relative)
-            continue
-        try:
-            documents += load_file(path, folder)
-        except InputError as error:
-            skipped.append(Skipped(relative, str(error).removeprefix(f"{path}: ")))
-    if not documents:
-        kinds = " ".join(_READERS)
-        detail = "; ".join(map(str, skipped[:3])) or f"{len(ignored)} files of other kinds"
-        raise InputError(f"{folder}: no document that can be used ({detail}); put {kinds} files there")
-    return Loaded(tuple(documents), tuple(skipped), tuple(ignored))
+    found = (LoadedFile(seen) if isinstance(seen, FileAccount) else load_one(seen, folder) for seen in walk(folder))
+    return Loaded(tuple(found))
+
+
+def load_one(path: Path, folder: Path) -> LoadedFile:
+    """Read one file below `folder`, of any kind. Raises nothing: what goes wrong is in the account."""
+    name = printable_path(path.relative_to(folder))
+    if path.suffix.lower() not in _READERS:
+        kind = printable(path.suffix.lower()) or "without a suffix"
+        return LoadedFile(FileAccount(name, FileStatus.LEFT_ALONE, (f"not a kind that is read ({kind})",)))
+    try:
+        content = read_file(path, folder)
+    except InputError as error:
+        status = FileStatus.LEFT_ALONE if isinstance(error, HoldsNoText) else FileStatus.FAILED
+        reason = str(error).removeprefix(f"{path}: ").replace(str(path), path.name)
+        return LoadedFile(FileAccount(name, status, (printable(" ".join(reason.split())),)))
+    status = FileStatus.IN_PART if content.missing else FileStatus.READ
+    notes = tuple(map(printable, (*content.missing, *content.notes)))
+    return LoadedFile(FileAccount(name, status, notes, len(content.documents)), content.documents)
 
 
 def load_file(path: Path, folder: Path) -> tuple[Document, ...]:
-    """Read one file below `folder`: one document, or one a row for .jsonl.
+    """The documents of one file below `folder`: one, or one a row for .jsonl. Raises as `read_file` does."""
+    return read_file(path, folder).documents
+
+
+def read_file(path: Path, folder: Path) -> Content:
+    """Read one file below `folder`.
 
     Raises:
-        InputError: the file cannot be read, is of another kind, is empty, or is a symlink to a place outside the folder.
+        HoldsNoText: there is no text in it.
+        InputError: the file is of another kind or cannot be read, whatever the reason.
         DataError: a row of a .jsonl file is wrong; names file and line.
     """
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise InputError(f"{path}: not a kind that is read ({' '.join(_READERS)})")
+    relative = path.relative_to(folder)
+    if not is_utf8(relative):
+        raise InputError(f"{path}: its name is not UTF-8; rename it")
+    if len(str(relative)) > MAX_PATH:
+        raise InputError(f"{path}: its path has {len(str(relative))} characters; {MAX_PATH} are the most: move it up")
+    data = _bytes(path, folder)
+    try:
+        content = reader(_File(path, relative.as_posix(), data))
+    except InputError:
+        raise
+    except MemoryError as error:
+        raise InputError(f"{path}: does not fit into memory; split it") from error
+    except Exception as error:  # a parser may raise anything on damaged or hostile bytes
+        detail = " ".join(str(error).split())[:200]
+        what = f"{type(error).__name__}: {detail}" if detail else type(error).__name__
+        raise InputError(f"{path}: cannot be parsed as {path.suffix.lower()} ({what}); open it, and save it anew") from error
+    if not any(document.text.strip() for document in content.documents):
+        raise HoldsNoText(f"{path}: holds no text")
+    return _storable(content)
+
+
+def _bytes(path: Path, folder: Path) -> bytes:
+    """The content of a regular file inside `folder`. Never waits for a pipe or a device. Raises InputError."""
     try:
         if not path.resolve().is_relative_to(folder.resolve()):
-            raise InputError(f"{path}: a link that leads out of the folder; copy the file into it")
-        data = path.read_bytes()
-    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
+            raise InputError(f"{path}: {LEAVES}; copy the file into it")
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise InputError(f"{path}: not a file; take it out of the folder")
+            if status.st_size > MAX_BYTES:
+                raise InputError(f"{path}: has {status.st_size} bytes; {MAX_BYTES} are the most: split it")
+            data = file.read(MAX_BYTES + 1)
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a loop of links
         raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
-    file = _File(path, path.relative_to(folder).as_posix(), data)
-    documents = reader(file)
-    if not any(document.text.strip() for document in documents):
-        raise InputError(f"{path}: holds no text")
-    return documents
+    except MemoryError as error:
+        raise InputError(f"{path}: does not fit into memory; split it") from error
+    if not data:
+        raise HoldsNoText(f"{path}: is empty")
+    return data
+
+
+def _storable(content: Content) -> Content:
+    """Halves of surrogate pairs, which no store takes, replaced by U+FFFD, and counted."""
+    replaced, documents = 0, []
+    for document in content.documents:
+        text, in_text = _SURROGATES.subn("\ufffd", document.text)
+        title, in_title = _SURROGATES.subn("\ufffd", document.title)
+        replaced += in_text + in_title
+        documents.append(replace(document, text=text, title=title) if in_text or in_title else document)
+    if not replaced:
+        return content
+    note = f"{replaced} halves of surrogate pairs, which are no characters, replaced"
+    return replace(content, documents=tuple(documents), missing=(*content.missing, note))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +188,6 @@ class _File:
         metadata = MappingProxyType(self.metadata())
         title = title[:MAX_TITLE] or self.path.stem
         return Document(self.relative, title, text, str(self.path), digest, metadata, **more)
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*"), key=lambda found: found.relative_to(folder).parts):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if not hidden and (path.is_file() or path.is_symlink()) and not path.is_dir():
-            yield path
 
 
 def decode(data: bytes, name: str) -> str:
@@ -146,13 +211,13 @@ def decode(data: bytes, name: str) -> str:
     raise AssertionError("latin-1 decodes any bytes")
 
 
-def _read_text(file: _File) -> tuple[Document, ...]:
-    return (file.document("", decode(file.data, str(file.path))),)
+def _read_text(file: _File) -> Content:
+    return Content((file.document("", decode(file.data, str(file.path))),))
 
 
-def _read_markdown(file: _File) -> tuple[Document, ...]:
+def _read_markdown(file: _File) -> Content:
     text = decode(file.data, str(file.path))
-    return (file.document(_markdown_title(text), text),)
+    return Content((file.document(_markdown_title(text), text),))
 
 
 def _markdown_title(text: str) -> str:
@@ -165,19 +230,19 @@ def _markdown_title(text: str) -> str:
     return ""
 
 
-def _read_html(file: _File) -> tuple[Document, ...]:
+def _read_html(file: _File) -> Content:
     page = html_text.extract(decode(file.data, str(file.path)))
-    return (file.document(page.title or _markdown_title(page.text), page.text, segments=page.segments),)
+    return Content((file.document(page.title or _markdown_title(page.text), page.text, segments=page.segments),))
 
 
-def _read_pdf(file: _File) -> tuple[Document, ...]:
+def _read_pdf(file: _File) -> Content:
     from lorag.pipeline.retrieval.pdf_text import extract
 
     title, text = extract(file.data, str(file.path))
-    return (file.document(title, text),)
+    return Content((file.document(title, text),))
 
 
-def _read_jsonl(file: _File) -> tuple[Document, ...]:
+def _read_jsonl(file: _File) -> Content:
     documents: dict[str, Document] = {}
     for number, line in enumerate(file.data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
         if not line.strip():
@@ -186,7 +251,7 @@ def _read_jsonl(file: _File) -> tuple[Document, ...]:
         if document.id in documents:
             raise DataError(f"{file.path}:{number}: id {document.id.partition('#')[2]!r} stands twice; ids must differ")
         documents[document.id] = document
-    return tuple(documents.values())
+    return Content(tuple(documents.values()))
 
 
 def _row_document(file: _File, line: bytes, where: str) -> Document:
@@ -227,7 +292,7 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no number of JSON")
 
 
-_READERS: dict[str, Callable[[_File], tuple[Document, ...]]] = {
+_READERS: dict[str, Callable[[_File], Content]] = {
     ".txt": _read_text,
     ".md": _read_markdown,
     ".html": _read_html,

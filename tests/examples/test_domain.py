@@ -12,6 +12,7 @@ import pytest
 
 from lorag.pipeline.contracts.context import PassageText
 from lorag.pipeline.records import Role, Speaker, Turn
+from lorag.pipeline.retrieval.account import FileStatus
 from lorag.pipeline.retrieval.chunking import chunk
 from lorag.pipeline.retrieval.loading import load_folder
 from lorag.training.data.rows import EmbedRow, PassageRow, QuestionRow, RewriteRow, require_passages
@@ -39,8 +40,7 @@ SEALED_DOCUMENTS = FOLDER / SEALED / "documents"
 
 def test_documents_are_many_and_of_every_kind_that_is_read() -> None:
     loaded = load_folder(DOCUMENTS)
-    assert not loaded.skipped
-    assert not loaded.ignored
+    assert {file.status for file in loaded.accounts} == {FileStatus.READ}
     assert len(loaded.documents) >= 150
     assert Counter(document.metadata["format"] for document in loaded.documents).keys() == {"md", "html", "pdf"}
     lengths = [len(document.text.split()) for document in loaded.documents]
@@ -50,8 +50,7 @@ def test_documents_are_many_and_of_every_kind_that_is_read() -> None:
 
 def test_sealed_documents_are_all_read_and_of_the_length_of_the_others() -> None:
     loaded = load_folder(SEALED_DOCUMENTS)
-    assert not loaded.skipped
-    assert not loaded.ignored
+    assert {file.status for file in loaded.accounts} == {FileStatus.READ}
     assert all(150 <= len(document.text.split()) <= 600 for document in loaded.documents)
 
 

@@ -58,7 +58,7 @@ def test_a_folder_without_documents(lorag, project) -> None:
     (project.documents / "photo.png").write_bytes(b"\x89PNG")
     done = lorag("ingest", "--project", project.folder)
     assert done.code == 2
-    assert "no document that can be used (1 files of other kinds); put .txt .md" in done.error_line
+    assert "no document that can be used (photo.png: not a kind that is read (.png)); put .txt .md" in done.error_line
 
 
 def test_documents_that_vanish_do_not_empty_the_index(lorag, project) -> None:
@@ -74,9 +74,10 @@ def test_an_unreadable_pdf_is_named_and_stops_nothing(lorag, project) -> None:
     done = lorag("ingest", "--project", project.folder, "-o", "json")
     assert done.code == 0
     report = done.json()
-    assert (report["added"], report["passages"], [each["path"] for each in report["failed"]]) == (2, 2, ["plan.pdf"])
-    (line,) = done.err.splitlines()
-    assert line.startswith("not read: plan.pdf: ")
+    failed = [each for each in report["files"] if each["status"] == "failed"]
+    assert (report["added"], report["passages"], [each["path"] for each in failed], done.err) == (2, 2, ["plan.pdf"], "")
+    assert "damaged PDF" in failed[0]["notes"][0]
+    assert lorag("ingest", "--project", project.folder).err.startswith("not read: plan.pdf: damaged PDF")
 
 
 def test_an_unreadable_pdf_alone_is_refused(lorag, project) -> None:

@@ -51,18 +51,29 @@ def test_init_without_a_documents_folder_makes_nothing(lorag, tmp_path: Path, do
 def test_ingest_tells_what_became_of_the_documents(lorag, project) -> None:
     def ingest() -> dict[str, object]:
         report = lorag("ingest", "--project", project.folder, "-o", "json").json()
-        return {key: report[key] for key in ("added", "changed", "unchanged", "removed", "passages", "ignored")}
+        shown = {key: report[key] for key in ("added", "changed", "unchanged", "removed", "passages", "counts", "gone")}
+        return {**shown, "left_alone": [file["path"] for file in report["files"] if file["status"] == "left_alone"]}
 
     (project.documents / "photo.png").touch()
-    first = {"added": 2, "changed": 0, "unchanged": 0, "removed": 0, "passages": 2, "ignored": ["photo.png"]}
+    counts = {"seen": 3, "read": 2, "read_in_part": 0, "left_alone": 1, "failed": 0, "kept": 0}
+    documents = {"added": 2, "changed": 0, "unchanged": 0, "removed": 0, "passages": 2}
+    first = {**documents, "counts": counts, "gone": [], "left_alone": ["photo.png"]}
     assert ingest() == first
     assert ingest() == {**first, "added": 0, "unchanged": 2}
     (project.documents / "ferry.md").unlink()
     (project.documents / "keys.md").write_text("# Keys\n\nThe cook keeps the key in the galley, on the hook by the door.\n")
-    assert ingest() == {**first, "added": 0, "changed": 1, "removed": 1, "passages": 1}
+    fewer = {**counts, "seen": 2, "read": 1}
+    changes = {"added": 0, "changed": 1, "removed": 1, "passages": 1}
+    assert ingest() == {**first, **changes, "counts": fewer, "gone": ["ferry.md"]}
     text = lorag("ingest", "--project", project.folder)
-    expected = "1 passages. Documents: 0 added, 0 changed, 1 unchanged, 0 removed, 0 failed, 1 of other kinds left alone.\n"
-    assert (text.code, text.out, text.err) == (0, expected, "")
+    assert (text.code, text.out.splitlines(), text.err) == (
+        0,
+        [
+            "2 files: 1 read, 0 read in part, 1 left alone, 0 failed, 0 kept in their old version.",
+            "1 passages. Documents: 0 added, 0 changed, 1 unchanged, 0 removed.",
+        ],
+        "left alone: photo.png: not a kind that is read (.png)\n",
+    )
 
 
 def test_ask_prints_json_and_nothing_else(lorag, project) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from lorag.pipeline.errors import ConfigError, IndexMismatch, InputError, StoreError
 from lorag.pipeline.records import Segment
+from lorag.pipeline.retrieval.account import FileStatus
 from lorag.pipeline.retrieval.bm25 import Bm25Encoder, Bm25Settings
 from lorag.pipeline.retrieval.client_store import ClientStore
 from lorag.pipeline.retrieval.edge_store import EdgeStore
@@ -124,7 +125,13 @@ def test_a_file_that_cannot_be_read_any_more_keeps_its_passages(index: Index, fo
     (folder / "rules.md").write_text("---\n")
     report = index.ingest(folder)
     assert numbers(report) == (0, 0, 1, 0, 5)
-    assert [skipped.path for skipped in report.failed] == ["notices/rows.jsonl", "procedures/ramps.md", "rules.md"]
+    assert [(file.path, file.status) for file in report.files] == [
+        ("notices/pets.html", FileStatus.READ),
+        ("notices/rows.jsonl", FileStatus.KEPT),
+        ("procedures/ramps.md", FileStatus.KEPT),
+        ("rules.md", FileStatus.LEFT_ALONE),
+    ]
+    assert [file.documents for file in report.files] == [1, 2, 1, 0]
 
 
 def test_progress_counts_documents_to_do(index: Index, folder: Path) -> None:

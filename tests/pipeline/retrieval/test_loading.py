@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from lorag.pipeline.errors import DataError, InputError
+from lorag.pipeline.retrieval.account import FileStatus
 from lorag.pipeline.retrieval.loading import Loaded, load_file, load_folder
 from tests.pipeline.retrieval.pdf_bytes import pdf_bytes
 
@@ -23,7 +24,7 @@ def write(folder: Path, files: dict[str, bytes | str]) -> Path:
 
 
 def reasons(loaded: Loaded) -> dict[str, str]:
-    return {skipped.path: skipped.reason for skipped in loaded.skipped}
+    return {account.path: "; ".join(account.notes) for account in loaded.accounts if account.status is not FileStatus.READ}
 
 
 def test_each_kind_gives_id_title_text_source_digest_and_metadata(tmp_path: Path) -> None:
@@ -40,7 +41,8 @@ def test_each_kind_gives_id_title_text_source_digest_and_metadata(tmp_path: Path
         },
     )
     loaded = load_folder(tmp_path)
-    assert loaded.skipped == () and loaded.ignored == ()
+    assert {account.status for account in loaded.accounts} == {FileStatus.READ}
+    assert [account.documents for account in loaded.accounts] == [1, 1, 1, 2, 1]
     found = [(d.id, d.title, d.text, d.metadata["folder"], d.metadata["format"]) for d in loaded.documents]
     assert found == [
         ("a/rules.md", "Harbour rules", markdown, "a", "md"),
@@ -91,12 +93,14 @@ def test_a_bad_file_is_named_and_does_not_stop_the_others(tmp_path: Path) -> Non
     )
     loaded = load_folder(tmp_path)
     assert [d.id for d in loaded.documents] == ["good.md"]
-    assert loaded.ignored == ("picture.png",)
     said = reasons(loaded)
-    assert sorted(said) == ["binary.txt", "broken.pdf", "empty.md", "rows.jsonl", "scan.pdf"]
+    left = [account.path for account in loaded.accounts if account.status is FileStatus.LEFT_ALONE]
+    assert left == ["empty.md", "picture.png"]
+    failed = [account.path for account in loaded.accounts if account.status is FileStatus.FAILED]
+    assert failed == ["binary.txt", "broken.pdf", "rows.jsonl", "scan.pdf"]
     assert "binary" in said["binary.txt"] and "damaged" in said["broken.pdf"] and "no text" in said["empty.md"]
     assert "rows.jsonl:2" in said["rows.jsonl"] and "OCR" in said["scan.pdf"]
-    assert all("\n" not in reason and str(tmp_path) + ": " not in reason for reason in said.values())
+    assert all("\n" not in reason and str(tmp_path) not in reason for reason in said.values())
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
@@ -157,12 +161,6 @@ def test_bad_rows_name_file_and_line(tmp_path: Path, line: str, complaint: str) 
     with pytest.raises(DataError, match="r.jsonl:3") as error:
         load_file(tmp_path / "r.jsonl", tmp_path)
     assert complaint in str(error.value)
-
-
-@pytest.mark.parametrize("files", [{}, {"picture.png": "x"}, {"empty.txt": ""}])
-def test_a_folder_without_a_usable_document_is_refused(tmp_path: Path, files: dict[str, str]) -> None:
-    with pytest.raises(InputError, match="no document that can be used"):
-        load_folder(write(tmp_path, dict(files)))
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
