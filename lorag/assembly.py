@@ -6,6 +6,7 @@ The parts in `pipeline` know no settings; they get plain arguments from here. Ch
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -69,11 +70,17 @@ def open_store(settings: Settings) -> VectorStore:
     if store.kind == "edge":
         from lorag.pipeline.retrieval.edge_store import EdgeStore
 
-        return EdgeStore(store.path)
+        return EdgeStore(store.path, name=_process_name())
     from lorag.pipeline.retrieval.client_store import ClientStore
 
     key = _api_key(store.api_key_env, "store.api_key_env")
     return ClientStore(store.url or "", api_key=key, shards=store.shards, replicas=store.replicas)
+
+
+def _process_name() -> str:
+    """What this process is, for the message of another one that wants the index: `lorag ask`, or a script's name."""
+    program, *words = map(os.path.basename, sys.argv or [""])
+    return f"lorag {words[0]}" if program in ("lorag", "cli.py") and words and words[0].isalpha() else program or "python"
 
 
 def _api_key(variable: str | None, setting: str) -> str | None:

@@ -107,6 +107,7 @@ class Parts:
             if self._chain is None:
                 index = self.index()
                 index.info()
+                self.release_store()  # models load for seconds, and other processes may wait
                 self._chain = open_chain(self._settings, index=index, base=self.base(), retriever=self.retriever())
             return self._chain
 
@@ -133,10 +134,17 @@ class Parts:
                 self._adapters_changed = self._given_engine is None
 
     def release_models(self) -> None:
-        """Release the models for work that needs the memory. The next question loads them again."""
+        """Release models and store for work that needs the memory. The next question opens them again."""
         with self._lock:
             self.require_open()
             self._index = self._base = self._chain = None
+            self.release_store()
+
+    def release_store(self) -> None:
+        """Let other processes use the index until the next operation here."""
+        store = self._store
+        if store is not None:
+            store.release()
 
     def close(self) -> None:
         """Close what is open. A second call does nothing."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-from contextlib import nullcontext
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -67,7 +67,8 @@ SERVER = "lorag.services.api.server"
 class Project:
     """An open project. Safe to use from several threads. After `close` every use raises ProjectClosed.
 
-    A promotion or rollback through the project takes effect at its next question.
+    A promotion or rollback through the project takes effect at its next question. Between questions another process may use an
+    index on disk, and one that holds it is waited for. While `lorag serve` holds it, StoreError names the service.
     """
 
     def __init__(
@@ -142,18 +143,23 @@ class Project:
         """
         self.parts.require_open()
         alone = ingesting(self.folder) if rebuild or self.settings.store.kind == "edge" else nullcontext()
-        with alone:
+        with alone, self._released():
             return self.parts.index().ingest(self.settings.documents, rebuild=rebuild, on_progress=on_progress)
 
     def ask(self, question: str | Query, history: History = ()) -> Response:
         """Answer one question. Raises InputError, and as `Chain.ask` does."""
         query = query_of(question, history)
-        return self.parts.chain().ask(query)
+        with self._released():
+            return self.parts.chain().ask(query)
 
     def stream(self, question: str | Query, history: History = ()) -> Generator[Event]:
         """Answer one question: an event for each stage that ends and each piece of text, last the response as `Final`."""
         query = query_of(question, history)
-        return self.parts.chain().stream(query)
+        return self._stream(self.parts.chain().stream(query))
+
+    def _stream(self, events: Generator[Event]) -> Generator[Event]:
+        with self._released(), closing(events):
+            yield from events
 
     def ask_many(
         self, questions: Sequence[str | Query], on_progress: Callable[[str, int, int], None] | None = None
@@ -164,7 +170,16 @@ class Project:
         valid, and the first error if every question failed.
         """
         queries = [query_of(question) for question in questions]
-        return self.parts.chain().ask_many(queries, on_progress)
+        with self._released():
+            return self.parts.chain().ask_many(queries, on_progress)
+
+    @contextmanager
+    def _released(self) -> Iterator[None]:
+        """After: other processes may use the index until the next operation here."""
+        try:
+            yield
+        finally:
+            self.parts.release_store()
 
     # --- tuning ---
 
@@ -207,7 +222,8 @@ class Project:
         """
         from lorag.search_tuning import tune_search
 
-        chosen = tune_search(self.settings, Path(data), self.parts.index(), on_progress)
+        with self._released():
+            chosen = tune_search(self.settings, Path(data), self.parts.index(), on_progress)
         self.parts.refresh(Role.EMBEDDER)
         return chosen
 
@@ -374,13 +390,16 @@ class Project:
         if data is not None:
             self.parts.release_models()
             sealed = SealedTest(Path(data), on_progress, on_documents, on_card)
-        switch = promote_version(self.settings, wanted, version, not_worse, self._store_of(wanted), sealed, accept_made)
+        with self._released():
+            switch = promote_version(self.settings, wanted, version, not_worse, self._store_of(wanted), sealed, accept_made)
         return self._switched(switch)
 
     def rollback(self, role: Role | str) -> Switch:
         """Restore the previous version, for the embedder with its index. A second rollback undoes the first."""
         wanted = as_role(role)
-        return self._switched(roll_back(self.settings, wanted, self._store_of(wanted)))
+        with self._released():
+            switch = roll_back(self.settings, wanted, self._store_of(wanted))
+        return self._switched(switch)
 
     def _store_of(self, role: Role) -> VectorStore | None:
         self.parts.require_open()

@@ -5,7 +5,6 @@ The lock file names the holder. Knows no server and no index.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -13,14 +12,14 @@ from types import MappingProxyType
 
 from lorag.pipeline.errors import ConfigError
 from lorag.pipeline.storage.atomic import make_folder
-from lorag.pipeline.storage.locks import try_lock
+from lorag.pipeline.storage.locks import Holder, NamedLock, current_holder
 
 FILE = Path(".lorag/serve.lock")
-_SERVE, _INGEST = "serve", "ingest"
+_SERVE, _INGEST = "lorag serve", "lorag ingest"
 _ADVICE = MappingProxyType(
     {
-        _SERVE: "is open in `lorag serve`{which}; add documents through it, or end it and try again",
-        _INGEST: "is being read in by `lorag ingest`{which}; try again when that is done",
+        _SERVE: "is open in {holder}; add documents through it, or end it and try again",
+        _INGEST: "is being read in by {holder}; try again when that is done",
     }
 )
 
@@ -35,33 +34,29 @@ def ingesting(project: Path) -> AbstractContextManager[None]:
     return _locked(project, _INGEST)
 
 
+def serving_process(project: Path) -> int:
+    """The process of the `lorag serve` that has the project open now; 0 if there is none."""
+    holder = current_holder(project / FILE)
+    return holder.process if holder is not None and holder.name == _SERVE else 0
+
+
 def is_served(project: Path) -> bool:
     """Whether a `lorag serve` has the project open now."""
-    try:
-        with (project / FILE).open("rb") as file:
-            return file.read(len(_SERVE)) == _SERVE.encode() and not try_lock(file)
-    except OSError:
-        return False
+    return serving_process(project) != 0
 
 
 @contextmanager
-def _locked(project: Path, action: str) -> Iterator[None]:
+def _locked(project: Path, name: str) -> Iterator[None]:
     path = project / FILE
     make_folder(path.parent)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    lock = NamedLock(path, name)
+    if (holder := lock.try_acquire()) is not None:
+        raise ConfigError(f"project {project.resolve()} {_advice(holder)}")
     try:
-        _acquire(descriptor, project)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{action} {os.getpid()}".encode(), 0)
         yield
-        os.ftruncate(descriptor, 0)
     finally:
-        os.close(descriptor)
+        lock.release()
 
 
-def _acquire(descriptor: int, project: Path) -> None:
-    if not try_lock(descriptor):
-        action, _, process = os.pread(descriptor, 40, 0).decode("ascii", "replace").partition(" ")
-        which = f" (process {process})" if process else ""
-        advice = _ADVICE.get(action, "is in use by another `lorag` process; try again when that has ended")
-        raise ConfigError(f"project {project.resolve()} {advice.format(which=which)}")
+def _advice(holder: Holder) -> str:
+    return _ADVICE.get(holder.name, "is in use by {holder}; try again when that has ended").format(holder=holder)

@@ -251,6 +251,7 @@ class Loop:
                 rebuild=True,
                 on_progress=lambda done, total, name: self._progress.update(INDEX, done, total, name),
             )
+        self._project.parts.release_store()
 
     def _report(self, evaluation: Evaluation) -> Path:
         registry, state = self._project.registry, self._run.state

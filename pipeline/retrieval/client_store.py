@@ -186,6 +186,9 @@ class ClientStore:
     def optimise(self, name: str) -> None:
         """Does nothing: the server optimises by itself."""
 
+    def release(self) -> None:
+        """Does nothing: a server has many clients."""
+
     def close(self) -> None:
         if "_client" in self.__dict__:
             self._client.close()

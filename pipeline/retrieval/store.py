@@ -162,6 +162,10 @@ class VectorStore(Protocol):
         """Merge and index segments now, if the engine does not do so by itself."""
         ...
 
+    def release(self) -> None:
+        """Let other processes open it until the next operation here, unless another thread uses it now."""
+        ...
+
     def close(self) -> None:
         """Flush and close; the store cannot be used after."""
         ...

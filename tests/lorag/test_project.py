@@ -218,12 +218,24 @@ def test_an_unknown_precision_is_an_input_error(folder: Path) -> None:
         project.merge("rewriter", folder / "merged", precision="fp8")
 
 
+def test_projects_take_turns_at_an_index_and_none_holds_it_between_questions(folder: Path, engine: ScriptedEngine) -> None:
+    first, second = (lorag.open(folder, engine=engine, embedder=HashingEmbedder(64)) for _ in range(2))
+    with first, second:
+        first.ingest()
+        for project in (first, second, first):
+            assert project.ask("Who keeps the key?").answer.text == "The porter keeps the key."
+            assert len(list(project.stream("Who keeps the key?"))) > 1
+            project.ask_many(["Who keeps the key?"])
+        second.ingest(rebuild=True)
+        assert first.ask("Who keeps the key?").trace.hits
+
+
 def test_close_lets_go_of_the_index_even_after_an_error(folder: Path, engine: ScriptedEngine) -> None:
-    """Qdrant Edge lets one owner open a collection."""
     with pytest.raises(RuntimeError), lorag.open(folder, engine=engine, embedder=HashingEmbedder(64)) as project:
         project.ingest()
+        assert project.index.info().passages
         other = lorag.open(folder, engine=engine, embedder=HashingEmbedder(64))
-        with pytest.raises(StoreError, match="another process"):
+        with pytest.raises(StoreError, match="open already in this process"):
             other.ask("Who keeps the key?")
         other.close()
         raise RuntimeError

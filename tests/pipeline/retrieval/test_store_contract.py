@@ -255,16 +255,136 @@ def test_edge_keeps_everything_over_a_restart(tmp_path: Path) -> None:
     second.close()
 
 
-def test_a_second_process_is_told_that_the_index_is_open(tmp_path: Path) -> None:
-    store = EdgeStore(tmp_path)
+OPEN = """
+import sys
+from pathlib import Path
+from lorag.pipeline.retrieval.edge_store import EdgeStore
+store = EdgeStore(Path(sys.argv[1]), patience=float(sys.argv[2]))
+print(store.count("c"))
+"""
+
+LOAD = """
+import sys
+import qdrant_edge
+qdrant_edge.EdgeShard.load(sys.argv[1])
+"""
+"""What a program that knows nothing of LoRAG's lock does. It is refused, and has removed files of the open shard by then."""
+
+
+def in_another_process(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+
+
+def files_of(folder: Path) -> dict[str, tuple[int, int, int]]:
+    found = {str(path): path.stat() for path in folder.rglob("*")}
+    return {path: (stat.st_ino, stat.st_mtime_ns, stat.st_size) for path, stat in found.items()}
+
+
+@pytest.fixture
+def serving(tmp_path: Path) -> Iterator[EdgeStore]:
+    store = EdgeStore(tmp_path / "index", name="lorag serve")
     store.create("c", 2, {}, {})
     store.upsert("c", POINTS)
-    code = "import sys, pathlib, lorag.pipeline.retrieval.edge_store as e; e.EdgeStore(pathlib.Path(sys.argv[1])).count('c')"
-    told = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=False)
-    assert told.returncode != 0
-    said = f"StoreError: index {tmp_path} is open already, here or in another process; close that one"
-    assert said in told.stderr.splitlines()[-1]
+    store.flush("c")
+    yield store
     store.close()
+
+
+def test_a_second_process_is_refused_and_leaves_the_first_whole(tmp_path: Path, serving: EdgeStore) -> None:
+    before = files_of(tmp_path)
+    told = in_another_process(OPEN, tmp_path / "index", 60)
+    said = f"StoreError: index {tmp_path / 'index'} is open in `lorag serve` (process {os.getpid()}); ask it where"
+    assert told.returncode != 0 and said in told.stderr.splitlines()[-1]
+    assert files_of(tmp_path) == before
+    for step in range(2):
+        serving.upsert("c", [Point(ident(100 + step), [1, 0], Sparse((1,), (1.0,)), {})])
+        serving.flush("c")
+        serving.delete("c", [ident(100 + step)])
+        serving.flush("c")
+    assert serving.count("c") == len(POINTS)
+
+
+def test_a_shard_that_another_program_has_damaged_is_opened_again_with_all_that_was_written(
+    tmp_path: Path, serving: EdgeStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    serving.upsert("c", [Point(ident(100), [1, 0], Sparse((1,), (1.0,)), {})])
+    assert "WouldBlock" in in_another_process(LOAD, tmp_path / "index/collections/c/shard").stderr
+    serving.upsert("c", [Point(ident(101), [1, 0], Sparse((1,), (1.0,)), {})])
+    serving.flush("c")
+    assert "could not be flushed" in caplog.text
+    serving.delete("c", [ident(101)])
+    serving.flush("c")
+    serving.close()
+    again = EdgeStore(tmp_path / "index")
+    assert {point.id for point in again.scroll("c")} == {point.id for point in POINTS} | {ident(100)}
+    again.close()
+
+
+def test_a_damaged_shard_is_opened_again_while_other_threads_search(tmp_path: Path, serving: EdgeStore) -> None:
+    stop, errors = threading.Event(), []
+
+    def search() -> None:
+        while not stop.is_set():
+            try:
+                assert serving.search("c", [Search([1, 0])], 1)[0]
+            except Exception as error:
+                errors.append(error)
+
+    threads = [threading.Thread(target=search) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        in_another_process(LOAD, tmp_path / "index/collections/c/shard")
+        serving.upsert("c", [Point(ident(101), [1, 0], Sparse((1,), (1.0,)), {})])
+        serving.flush("c")
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert not errors
+
+
+def test_a_process_waits_for_another_that_will_soon_be_done(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first, second = (EdgeStore(tmp_path, name=name) for name in ("lorag ask", "lorag ingest"))
+    first.create("c", 2, {}, {})
+    first.upsert("c", POINTS)
+    with pytest.raises(StoreError, match="open already in this process"):
+        second.count("c")
+    first.release()
+    assert second.count("c") == len(POINTS)
+    second.release()
+    code = OPEN + "import time; time.sleep(1); store.close()"
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path), "60"], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == f"{len(POINTS)}\n"
+        assert first.count("c") == len(POINTS)
+    assert f"(process {process.pid}); waiting for it" in caplog.text
+    first.close()
+
+
+def test_who_does_not_end_in_time_is_named(tmp_path: Path) -> None:
+    first = EdgeStore(tmp_path, name="lorag ingest")
+    first.create("c", 2, {}, {})
+    told = in_another_process(OPEN, tmp_path, 0.2)
+    assert f"is open in `lorag ingest` (process {os.getpid()})" in told.stderr.splitlines()[-1]
+    first.close()
+    assert in_another_process(OPEN, tmp_path, 0).stdout == "0\n"
+
+
+def test_a_release_while_a_thread_reads_closes_nothing(tmp_path: Path, serving: EdgeStore) -> None:
+    with serving._shard("c"):
+        serving.release()
+        assert "is open in" in in_another_process(OPEN, tmp_path / "index", 0).stderr
+    serving.release()
+    assert in_another_process(OPEN, tmp_path / "index", 0).stdout == f"{len(POINTS)}\n"
+
+
+def test_a_store_whose_lock_cannot_be_written_says_so(tmp_path: Path, serving: EdgeStore) -> None:
+    serving.close()
+    (tmp_path / "index/lock").unlink()
+    (tmp_path / "index/lock").mkdir()
+    with pytest.raises(StoreError, match=r"cannot lock it .*directory.*; check disk and permissions"):
+        EdgeStore(tmp_path / "index").count("c")
 
 
 def test_damaged_edge_files_are_named(tmp_path: Path) -> None:
