@@ -79,13 +79,21 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class PageStart:
+    """Page `number` (of a PDF, or slide of a presentation), from 1, begins at `offset` of a text."""
+
+    number: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """A loaded document.
 
     `id` is the path relative to the documents folder, with `/`; a row of a .jsonl file is `file.jsonl#ROW_ID`. `source` is the
     file as the user gave it. `digest` is the SHA-256 of the bytes the text came from. `segments` maps `text` onto the source if
     the two differ (HTML). If it is empty, offsets count in the source (.txt, .md), the extracted text (.pdf) or the row's text
-    (.jsonl).
+    (.jsonl). `pages` are in order, and empty if the file has none.
     """
 
     id: str
@@ -95,6 +103,7 @@ class Document:
     digest: str
     metadata: Mapping[str, Any] = field(default_factory=_nothing)
     segments: tuple[Segment, ...] = ()
+    pages: tuple[PageStart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +111,8 @@ class Passage:
     """A piece of a document: `text` equals `document.text[start:end]`.
 
     `id` is `DOCUMENT_ID#HASH8`, derived from the content, so that edits elsewhere in the document do not change it. `section`
-    is the headings above it, joined by ` > `. `segments` is as for `Document`, counted from the passage start.
+    is the headings above it, joined by ` > `. `segments` and `pages` are as for `Document`, counted from the passage start; the
+    first page begins at 0 or before it.
     """
 
     id: str
@@ -115,6 +125,7 @@ class Passage:
     end: int
     metadata: Mapping[str, Any] = field(default_factory=_nothing)
     segments: tuple[Segment, ...] = ()
+    pages: tuple[PageStart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +152,8 @@ class Rewrite:
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """Passage `number` (from 1, as prompted) supports the answer; `quote` is verbatim at `start:end` of `source`."""
+    """Passage `number` (from 1, as prompted) supports the answer; `quote` is verbatim at `start:end` of `source`. `page` is the
+    page of a PDF or slide on which it begins, from 1, None for other files."""
 
     number: int
     passage_id: str
@@ -149,6 +161,7 @@ class Citation:
     quote: str
     start: int
     end: int
+    page: int | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lorag.pipeline.errors import InputError
 
@@ -62,19 +62,29 @@ _HEAD, _SAMPLE = 8192, 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """`replaced` bytes or sequences were no characters and are U+FFFD in `text`; `dropped` NUL characters are not in it."""
+    """`replaced` bytes or sequences were no characters and are U+FFFD in `text`; `dropped` NUL characters are not in it.
+    `guessed`: the encoding was neither declared nor UTF-8."""
 
     text: str
     encoding: str
     replaced: int = 0
     dropped: int = 0
+    guessed: bool = False
 
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What was lost, in a line; empty if nothing."""
+        if not self.replaced:
+            return ()
+        what = "byte that is" if self.replaced == 1 else "bytes that are"
+        return (f"{self.replaced} {what} no {self.encoding.upper()}, � in the text: save the file as UTF-8",)
+
+    @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know, a line each; empty if every byte was read."""
+        """How the rest was read, if a user should know."""
         notes = []
-        if self.replaced:
-            what = "byte is" if self.replaced == 1 else "bytes are"
-            notes.append(f"{self.replaced} {what} no {self.encoding.upper()} and stand as � in the text; save the file as UTF-8")
+        if self.guessed:
+            notes.append(f"read as {self.encoding.upper()}, a guess: save it as UTF-8 to be sure")
         if self.dropped:
             notes.append(f"{self.dropped} NUL character{'' if self.dropped == 1 else 's'} left out")
         return tuple(notes)
@@ -99,7 +109,7 @@ def decode(data: bytes, name: str, declared: str = "") -> Decoded:
     nul = controls.count("\0")
     if len(controls) - nul > 0.02 * len(found.text) or nul > 0.15 * len(found.text):
         raise _binary(name)
-    return Decoded(found.text.replace("\0", ""), found.encoding, found.replaced, nul)
+    return replace(found, text=found.text.replace("\0", ""), dropped=nul)
 
 
 def declared_charset(data: bytes) -> str:
@@ -133,7 +143,9 @@ def _decode(data: bytes, declared: str) -> Decoded:
         return Decoded(_escaped(data), "utf-8")
     if good >= max(2 * bad, 2) or (named == "utf-8" and good >= bad):
         return _replacing(data, "utf-8")
-    return _replacing(data, named if named and named != "utf-8" else _guess(data))
+    if named and named != "utf-8":
+        return _replacing(data, named)
+    return replace(_replacing(data, _guess(data)), guessed=True)
 
 
 def _codec(declared: str) -> str:

@@ -29,7 +29,7 @@ from lorag.pipeline.retrieval.partition import PARTITION_FIELDS, Partition, file
 from lorag.pipeline.retrieval.payload import FILE_FIELDS, from_payload, metadata_fields, to_payload
 from lorag.pipeline.retrieval.store import Point, StoredPoint, VectorStore
 
-_FORMAT = 1
+_FORMAT = 2
 """Incremented when loading or chunking changes its output, so that every document counts as changed."""
 
 NAMED_IN_ERROR = 3

@@ -1,4 +1,4 @@
-"""From a folder to documents: .txt, .md, .html, .pdf and .jsonl.
+"""From a folder to documents: walks it, reads every file of a kind that has a reader, and accounts for all others.
 
 Whatever goes wrong with a file stays with that file: the others are read, and its account says what it was and what to do. Knows
 nothing of chunks, vectors or earlier loads.
@@ -6,46 +6,28 @@ nothing of chunks, vectors or earlier loads.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
 import stat
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
-from lorag.pipeline.errors import DataError, HoldsNoText, InputError
+from lorag.pipeline.errors import HoldsNoText, InputError
 from lorag.pipeline.records import Document
-from lorag.pipeline.retrieval import html_text
 from lorag.pipeline.retrieval.account import FileAccount, FileStatus, is_utf8, printable, printable_path
+from lorag.pipeline.retrieval.file_content import Content, File
+from lorag.pipeline.retrieval.readers import KINDS, READERS
 from lorag.pipeline.retrieval.walking import LEAVES, walk
 
-_FENCE = re.compile(r"\s{0,3}(```|~~~)")
-_TITLE = re.compile(r"# +(.+?)[ #]*\r?$")
-_SURROGATES = re.compile("[\ud800-\udfff]")
+__all__ = ["KINDS", "Loaded", "LoadedFile", "load_file", "load_folder", "load_one", "read_file"]
 
-MAX_TITLE, MAX_ID, MAX_KEYS, MAX_METADATA = 1000, 200, 32, 4096
-"""Maximum characters of a title and of a row's id, and keys and JSON bytes of a row's metadata: every passage has a copy of
-all."""
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 MAX_PATH = 1000
 """Maximum characters of a file's path below the folder: every passage has three copies of it."""
 
 MAX_BYTES = 256 * 2**20
 """Maximum bytes of a file, which is held in memory as a whole."""
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """What a reader made of a file. `missing` are lines on what it could not read of it, with what to do: the file then counts
-    as read in part. `notes` are lines on how the rest was read."""
-
-    documents: tuple[Document, ...]
-    missing: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +68,7 @@ def load_folder(folder: Path) -> Loaded:
 def load_one(path: Path, folder: Path) -> LoadedFile:
     """Read one file below `folder`, of any kind. Raises nothing: what goes wrong is in the account."""
     name = printable_path(path.relative_to(folder))
-    if path.suffix.lower() not in _READERS:
+    if path.suffix.lower() not in READERS:
         kind = printable(path.suffix.lower()) or "without a suffix"
         return LoadedFile(FileAccount(name, FileStatus.LEFT_ALONE, (f"not a kind that is read ({kind})",)))
     try:
@@ -113,9 +95,9 @@ def read_file(path: Path, folder: Path) -> Content:
         InputError: the file is of another kind or cannot be read, whatever the reason.
         DataError: a row of a .jsonl file is wrong; names file and line.
     """
-    reader = _READERS.get(path.suffix.lower())
+    reader = READERS.get(path.suffix.lower())
     if reader is None:
-        raise InputError(f"{path}: not a kind that is read ({' '.join(_READERS)})")
+        raise InputError(f"{path}: not a kind that is read ({' '.join(READERS)})")
     relative = path.relative_to(folder)
     if not is_utf8(relative):
         raise InputError(f"{path}: its name is not UTF-8; rename it")
@@ -123,7 +105,7 @@ def read_file(path: Path, folder: Path) -> Content:
         raise InputError(f"{path}: its path has {len(str(relative))} characters; {MAX_PATH} are the most: move it up")
     data = _bytes(path, folder)
     try:
-        content = reader(_File(path, relative.as_posix(), data))
+        content = reader(File(path, relative.as_posix(), data))
     except InputError:
         raise
     except MemoryError as error:
@@ -170,135 +152,3 @@ def _storable(content: Content) -> Content:
         return content
     note = f"{replaced} halves of surrogate pairs, which are no characters, replaced"
     return replace(content, documents=tuple(documents), missing=(*content.missing, note))
-
-
-@dataclass(frozen=True, slots=True)
-class _File:
-    path: Path
-    relative: str
-    data: bytes
-
-    def metadata(self) -> dict[str, Any]:
-        """Metadata of every document, for filters: its format and its top folder."""
-        top, slash, _ = self.relative.partition("/")
-        return {"format": self.path.suffix.lower().lstrip("."), "folder": top if slash else ""}
-
-    def document(self, title: str, text: str, **more: Any) -> Document:
-        digest = hashlib.sha256(self.data).hexdigest()
-        metadata = MappingProxyType(self.metadata())
-        title = title[:MAX_TITLE] or self.path.stem
-        return Document(self.relative, title, text, str(self.path), digest, metadata, **more)
-
-
-def decode(data: bytes, name: str) -> str:
-    """Text of a file, with its line ends.
-
-    UTF-8, with or without a byte order mark; UTF-16 with one; else Latin-1, which decodes any byte. Offsets count in the
-    decoded text, after the mark.
-
-    Raises:
-        InputError: the bytes are no text.
-    """
-    for mark, encoding in ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"", "utf-8-sig"), (b"", "latin-1")):
-        if data.startswith(mark):
-            try:
-                text = data.decode(encoding)
-            except UnicodeDecodeError:
-                continue
-            if "\0" in text:
-                raise InputError(f"{name}: binary data, not text; rename it or take it out of the folder")
-            return text
-    raise AssertionError("latin-1 decodes any bytes")
-
-
-def _read_text(file: _File) -> Content:
-    return Content((file.document("", decode(file.data, str(file.path))),))
-
-
-def _read_markdown(file: _File) -> Content:
-    text = decode(file.data, str(file.path))
-    return Content((file.document(_markdown_title(text), text),))
-
-
-def _markdown_title(text: str) -> str:
-    fenced = False
-    for line in text.split("\n"):
-        if _FENCE.match(line):
-            fenced = not fenced
-        elif not fenced and (match := _TITLE.match(line)):
-            return match.group(1).strip()
-    return ""
-
-
-def _read_html(file: _File) -> Content:
-    page = html_text.extract(decode(file.data, str(file.path)))
-    return Content((file.document(page.title or _markdown_title(page.text), page.text, segments=page.segments),))
-
-
-def _read_pdf(file: _File) -> Content:
-    from lorag.pipeline.retrieval.pdf_text import extract
-
-    title, text = extract(file.data, str(file.path))
-    return Content((file.document(title, text),))
-
-
-def _read_jsonl(file: _File) -> Content:
-    documents: dict[str, Document] = {}
-    for number, line in enumerate(file.data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        document = _row_document(file, line, f"{file.path}:{number}")
-        if document.id in documents:
-            raise DataError(f"{file.path}:{number}: id {document.id.partition('#')[2]!r} stands twice; ids must differ")
-        documents[document.id] = document
-    return Content(tuple(documents.values()))
-
-
-def _row_document(file: _File, line: bytes, where: str) -> Document:
-    try:
-        row = json.loads(line, parse_constant=_refuse)
-        json.dumps(row, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        raise DataError(f"{where}: holds half of a surrogate pair; write the character whole") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{where}: not JSON ({error})") from error
-    if not isinstance(row, dict):
-        raise DataError(f'{where}: not an object; a row is {{"id": …, "title": …, "text": …}}')
-    row_id, title, text = row.pop("id", None), row.pop("title", ""), row.pop("text", None)
-    if isinstance(row_id, bool) or not isinstance(row_id, str | int) or row_id == "":
-        raise DataError(f'{where}: "id" must be a non-empty string or a number')
-    if not isinstance(text, str) or not text.strip():
-        raise DataError(f'{where}: "text" must be a non-empty string')
-    if not isinstance(title, str):
-        raise DataError(f'{where}: "title" must be a string')
-    _check_size(str(row_id), title, row, where)
-    metadata = MappingProxyType({**row, **file.metadata()})
-    digest = hashlib.sha256(line.strip()).hexdigest()
-    return Document(f"{file.relative}#{row_id}", title or str(row_id), text, str(file.path), digest, metadata)
-
-
-def _check_size(row_id: str, title: str, metadata: dict[str, Any], where: str) -> None:
-    if len(row_id) > MAX_ID:
-        raise DataError(f'{where}: "id" has {len(row_id)} characters; {MAX_ID} are the most')
-    if len(title) > MAX_TITLE:
-        raise DataError(f'{where}: "title" has {len(title)} characters; {MAX_TITLE} are the most')
-    size = len(json.dumps(metadata, ensure_ascii=False).encode())
-    if len(metadata) > MAX_KEYS or size > MAX_METADATA:
-        what = f"{len(metadata)} keys and {size} bytes beside id, title and text; {MAX_KEYS} and {MAX_METADATA} are the most"
-        raise DataError(f"{where}: {what}, since every passage holds them again: put what is to be found into the text")
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no number of JSON")
-
-
-_READERS: dict[str, Callable[[_File], Content]] = {
-    ".txt": _read_text,
-    ".md": _read_markdown,
-    ".html": _read_html,
-    ".htm": _read_html,
-    ".pdf": _read_pdf,
-    ".jsonl": _read_jsonl,
-}
-KINDS = tuple(_READERS)
-"""Suffixes of the files that are read."""

@@ -44,6 +44,7 @@ GUESSED = [
 def test_one_short_line_is_read_as_it_was_written(encoding: str, text: str) -> None:
     found = decode(text.encode(encoding), "f.txt")
     assert (found.text, found.replaced) == (text, 0)
+    assert found.notes == (f"read as {found.encoding.upper()}, a guess: save it as UTF-8 to be sure",)
 
 
 def test_c1_controls_never_come_of_typographic_marks() -> None:
@@ -76,7 +77,7 @@ def test_single_bad_bytes_leave_a_utf8_text_as_it_is_and_are_counted() -> None:
     text = "Größe: 12 m. " * 20
     found = decode(text.encode() + b"\xff" + "Größe".encode() + b" \xc3", "f.txt")
     assert (found.text, found.encoding, found.replaced) == (f"{text}�Größe �", "utf-8", 2)
-    assert found.notes() == ("2 bytes are no UTF-8 and stand as � in the text; save the file as UTF-8",)
+    assert found.missing == ("2 bytes that are no UTF-8, � in the text: save the file as UTF-8",)
 
 
 def test_a_replacement_character_that_the_file_holds_is_no_bad_byte() -> None:
@@ -127,7 +128,7 @@ def test_the_charset_that_a_page_declares(head: str, charset: str) -> None:
 def test_a_few_nuls_are_left_out_and_said() -> None:
     found = decode(b"2026-01-01 started\n\0\0\0\n2026-01-02 stopped\n", "log.txt")
     assert (found.text, found.dropped) == ("2026-01-01 started\n\n2026-01-02 stopped\n", 3)
-    assert found.notes() == ("3 NUL characters left out",)
+    assert found.notes == ("3 NUL characters left out",)
 
 
 @pytest.mark.parametrize(

@@ -205,3 +205,52 @@ def test_pdf_lists_and_what_is_no_heading(tmp_path: Path, lines: list[str], text
     long = "This line is as long as the lines of this page are, all but a few of them, and ends here."
     write(tmp_path, {"a.pdf": pdf_bytes([[*[long] * 9, *lines]])})
     assert load_folder(tmp_path).documents[0].text.split(long)[-1].strip() == text
+
+
+def test_pages_are_read_in_the_charset_that_they_declare(tmp_path: Path) -> None:
+    page = "<html><head><meta http-equiv=Content-Type content=text/html;charset={}><title>{}</title></head><p>{}</p></html>"
+    words = {"windows-1251": "Правила причала", "gb2312": "退货规则", "Shift_JIS": "規則", "iso-8859-1": "Fees – €"}
+    encodings = {"iso-8859-1": "cp1252"}
+    write(
+        tmp_path,
+        {f"{name}.html": page.format(name, word, word).encode(encodings.get(name, name)) for name, word in words.items()},
+    )
+    loaded = load_folder(tmp_path)
+    assert {d.id.removesuffix(".html"): (d.title, d.text) for d in loaded.documents} == {k: (v, v) for k, v in words.items()}
+    assert all(account.notes == () for account in loaded.accounts)
+
+
+def test_bad_bytes_and_guessed_encodings_are_in_the_account(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {
+            "bad.txt": "Größe: 12 m. ".encode() * 9 + b"\xff",
+            "log.txt": b"started\n" * 9 + b"\0\0",
+            "old.txt": "Срок возврата".encode("cp1251"),
+            "plain.txt": "Größe",
+        },
+    )
+    accounts = {account.path: account for account in load_folder(tmp_path).accounts}
+    assert accounts["bad.txt"].status is FileStatus.IN_PART
+    assert accounts["bad.txt"].notes == ("1 byte that is no UTF-8, � in the text: save the file as UTF-8",)
+    assert accounts["old.txt"].status is FileStatus.READ
+    assert accounts["old.txt"].notes == ("read as CP1251, a guess: save it as UTF-8 to be sure",)
+    assert accounts["log.txt"].notes == ("2 NUL characters left out",)
+    assert accounts["plain.txt"].notes == ()
+
+
+def test_a_useless_page_title_gives_way_to_the_first_heading(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {
+            "a.html": "<title>Untitled Document</title><h1>Boat fees</h1><p>x",
+            "b.html": "<title>index.html</title><p>x",
+            "c.html": "<title>Crane rules</title><h1>Other</h1><p>x",
+        },
+    )
+    assert [d.title for d in load_folder(tmp_path).documents] == ["Boat fees", "b", "Crane rules"]
+
+
+def test_rows_in_utf16_with_a_mark_are_read(tmp_path: Path) -> None:
+    write(tmp_path, {"r.jsonl": '{"id": 1, "text": "Åse"}\n{"id": 2, "text": "鍵"}\n'.encode("utf-16")})
+    assert [d.text for d in load_folder(tmp_path).documents] == ["Åse", "鍵"]

@@ -1,0 +1,78 @@
+"""Reads .jsonl files: one document a row. Knows nothing of folders or other kinds."""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import json
+from types import MappingProxyType
+from typing import Any
+
+from lorag.pipeline.errors import DataError
+from lorag.pipeline.records import Document
+from lorag.pipeline.retrieval.file_content import MAX_TITLE, Content, File
+
+MAX_ID, MAX_KEYS, MAX_METADATA = 200, 32, 4096
+"""Maximum characters of a row's id, keys and JSON bytes of its metadata: every passage has a copy of all."""
+
+
+def read_rows(file: File) -> Content:
+    """One document a row.
+
+    Raises:
+        DataError: a row is wrong; names file and line.
+    """
+    documents: dict[str, Document] = {}
+    for number, line in enumerate(_utf8(file.data).split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        document = _row_document(file, line, f"{file.path}:{number}")
+        if document.id in documents:
+            raise DataError(f"{file.path}:{number}: id {document.id.partition('#')[2]!r} stands twice; ids must differ")
+        documents[document.id] = document
+    return Content(tuple(documents.values()))
+
+
+def _row_document(file: File, line: bytes, where: str) -> Document:
+    try:
+        row = json.loads(line, parse_constant=_refuse)
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"{where}: holds half of a surrogate pair; write the character whole") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: not JSON ({error})") from error
+    if not isinstance(row, dict):
+        raise DataError(f'{where}: not an object; a row is {{"id": …, "title": …, "text": …}}')
+    row_id, title, text = row.pop("id", None), row.pop("title", ""), row.pop("text", None)
+    if isinstance(row_id, bool) or not isinstance(row_id, str | int) or row_id == "":
+        raise DataError(f'{where}: "id" must be a non-empty string or a number')
+    if not isinstance(text, str) or not text.strip():
+        raise DataError(f'{where}: "text" must be a non-empty string')
+    if not isinstance(title, str):
+        raise DataError(f'{where}: "title" must be a string')
+    _check_size(str(row_id), title, row, where)
+    metadata = MappingProxyType({**row, **file.metadata()})
+    digest = hashlib.sha256(line.strip()).hexdigest()
+    return Document(f"{file.relative}#{row_id}", title or str(row_id), text, str(file.path), digest, metadata)
+
+
+def _check_size(row_id: str, title: str, metadata: dict[str, Any], where: str) -> None:
+    if len(row_id) > MAX_ID:
+        raise DataError(f'{where}: "id" has {len(row_id)} characters; {MAX_ID} are the most')
+    if len(title) > MAX_TITLE:
+        raise DataError(f'{where}: "title" has {len(title)} characters; {MAX_TITLE} are the most')
+    size = len(json.dumps(metadata, ensure_ascii=False).encode())
+    if len(metadata) > MAX_KEYS or size > MAX_METADATA:
+        what = f"{len(metadata)} keys and {size} bytes beside id, title and text; {MAX_KEYS} and {MAX_METADATA} are the most"
+        raise DataError(f"{where}: {what}, since every passage holds them again: put what is to be found into the text")
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of JSON")
+
+
+def _utf8(data: bytes) -> bytes:
+    """The bytes as UTF-8 without a byte order mark. JSON is UTF-8; with a mark, UTF-16 is read too."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", "replace").encode("utf-8", "surrogatepass")
+    return data.removeprefix(codecs.BOM_UTF8)
