@@ -8,7 +8,7 @@ from lorag.pipeline.retrieval.titles import useful_title
 
 USELESS = """
     Microsoft Word - Draft1_v3_final.docx|Microsoft PowerPoint - talk.pptx [Read-Only]|untitled|Untitled Document
-    untitled-1|(anonymous)|i-xx_Phobias-fm.indd|C:\\Users\\ada\\fees.doc|file:///tmp/x.html|/home/ada/fees
+    untitled-1|(anonymous)|i-xx_Phobias-fm.indd|C:\\Users\\ada\\fees.doc|file:///var/x.html|/srv/ada/fees
     http://example.org/print?id=3|README.md|PowerPoint Presentation|Slide 1|Document1|Book1|scan_20240112|IMG_2034
     Title page|Home|index|N/A|xxx|ReportLab PDF Library|CamScanner 01-02-2026|\0\1|—|Unbenannt|2026
 """.strip("\n")
