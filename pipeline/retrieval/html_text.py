@@ -10,97 +10,62 @@ import html
 import re
 from bisect import bisect_left
 from dataclasses import dataclass
-from html.parser import HTMLParser
 
 from lorag.pipeline.records import Segment
+from lorag.pipeline.retrieval.html_forms import Option, chosen, input_text
+from lorag.pipeline.retrieval.html_parser import CODE, WholePageParser
+from lorag.pipeline.retrieval.html_writer import Writer
 
-_DROPPED = frozenset({"script", "style", "template", "noscript", "svg", "canvas", "object", "iframe", "select"})
+_RAW = CODE | {"noscript", "iframe"}
+_DROPPED = _RAW | {"template", "svg"}
+"""Elements without text to read. In those of `_RAW` tags have no meaning, so they do not nest."""
 _PARAGRAPH_TAGS = """
     address article aside blockquote body caption details dialog div dl dt fieldset figcaption figure footer form header hr html
     main nav ol p pre section summary table ul
 """
 _PARAGRAPHS = frozenset(_PARAGRAPH_TAGS.split())
-_LINES = frozenset({"br", "dd", "option", "legend", "tbody", "thead", "tfoot"})
+_LINES = frozenset({"br", "dd", "legend", "textarea", "tbody", "thead", "tfoot"})
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _CELLS = frozenset({"td", "th"})
 _SPACES = re.compile(r"[ \t\r\n\f]+")
 _PIECES = re.compile(r"[ \t\r\n\f]+|[^ \t\r\n\f]+")
-_REFERENCE = re.compile(r"&#?\w+;?")
+_REFERENCE = re.compile(r"&(?:#[0-9]+|#[xX][0-9a-fA-F]+|\w+);?")
+_OPTIONS = frozenset({"option", "optgroup", "hr", "legend", "span", "img"})
+_DEEPEST = 10
+"""Levels of lists that are indented: without a limit the indents of a million lists would fill the memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class HtmlText:
-    """`segments` are sorted, do not overlap, and hold `text[offset:offset+length] == raw[source_start:source_start+length]`."""
+    """`segments` are sorted, do not overlap, and hold `text[offset:offset+length] == raw[source_start:source_start+length]`.
+
+    `missing` are lines on what hides text of the page, such as a script without an end.
+    """
 
     title: str
     text: str
     segments: tuple[Segment, ...]
+    missing: tuple[str, ...] = ()
 
 
 def extract(raw: str) -> HtmlText:
-    """Text of an HTML page. Never raises: malformed HTML is read roughly as browsers do.
+    """Text of an HTML page. Never raises: malformed HTML is read roughly as browsers do, but an element or a comment that is
+    never closed does not swallow the rest of the page.
 
     White space is collapsed as in a browser, except inside `<pre>`; a single line break inside a paragraph is kept, so that a
-    sentence across it stays verbatim. `&nbsp;` becomes a plain space.
+    sentence across it stays verbatim. `&nbsp;` becomes a plain space. Values of forms and descriptions of pictures are text.
     """
     extractor = _Extractor(raw)
-    extractor.feed(raw)
-    extractor.close()
-    return HtmlText(_SPACES.sub(" ", html.unescape("".join(extractor.title))).strip(), *extractor.writer.result())
+    extractor.read()
+    title = _SPACES.sub(" ", html.unescape("".join(extractor.title))).strip()
+    return HtmlText(title, *extractor.writer.result(), tuple(extractor.missing))
 
 
-class _Writer:
-    """Appends to the text and its map; line breaks, line prefixes and spaces are written only when text follows them."""
-
-    def __init__(self) -> None:
-        self.parts: list[str] = []
-        self.length = 0
-        self.segments: list[Segment] = []
-        self.breaks = 0
-        self.lead = ""
-        self.space: tuple[str, int | None] | None = None
-
-    def pause(self, breaks: int) -> None:
-        self.breaks = max(self.breaks, breaks)
-        self.space = None
-
-    def write(self, text: str, at: int | None) -> None:
-        """Append `text`; `at` is its offset in the raw page, None if it is not there verbatim."""
-        if self.breaks:
-            if self.length:
-                self._append("\n" * self.breaks, None)
-            self.breaks, self.space = 0, None
-        if self.lead:
-            self._append(self.lead, None)
-            self.lead, self.space = "", None
-        if self.space and self.length:
-            self._append(*self.space)
-        self.space = None
-        self._append(text, at)
-
-    def _append(self, text: str, at: int | None) -> None:
-        if at is not None:
-            last = self.segments[-1] if self.segments else None
-            if last and last.offset + last.length == self.length and last.source_start + last.length == at:
-                self.segments[-1] = Segment(last.offset, last.source_start, last.length + len(text))
-            else:
-                self.segments.append(Segment(self.length, at, len(text)))
-        self.parts.append(text)
-        self.length += len(text)
-
-    def result(self) -> tuple[str, tuple[Segment, ...]]:
-        """Text and map. The map is not empty even if no character is verbatim: without a map, offsets would count in the page."""
-        if self.length and not self.segments:
-            self.segments.append(Segment(0, 0, 0))
-        return "".join(self.parts), tuple(self.segments)
-
-
-class _Extractor(HTMLParser):
+class _Extractor(WholePageParser):
     def __init__(self, raw: str) -> None:
-        super().__init__(convert_charrefs=False)
-        self.raw = raw
-        self.line_starts = [0, *(match.end() for match in re.finditer("\n", raw))]
-        self.writer = _Writer()
+        super().__init__(raw)
+        self.options: list[Option] | None = None
+        self.writer = Writer()
         self.title: list[str] = []
         self.in_title = False
         self.dropping: list[str] = []
@@ -109,15 +74,36 @@ class _Extractor(HTMLParser):
         self.cell = False
         self.row = False
 
+    def read(self) -> None:
+        """Read the whole page."""
+        self.parse()
+        self._end_select()
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in _DROPPED:
+            super().handle_startendtag(tag, attrs)
+
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if self.dropping:
-            if tag == self.dropping[-1]:
+            if tag == self.dropping[-1] and tag not in _RAW and self.closings_left(tag) > len(self.dropping):
                 self.dropping.append(tag)
             return
+        if self.in_title and not self.closings_left("title"):
+            self.in_title = False
+        if self.options is not None and tag not in _OPTIONS:
+            self._end_select()
         if tag in _DROPPED:
-            self.dropping.append(tag)
+            if self.closings_left(tag) or tag in CODE:
+                self.dropping.append(tag)
         elif tag == "title" and not self.writer.length:
             self.in_title = True
+        elif tag == "select":
+            self.options = []
+        elif self.options is not None:
+            if tag == "option":
+                self.options.append(Option.of(dict(attrs)))
+        elif tag in ("input", "img"):
+            self._write_apart(input_text(dict(attrs)) if tag == "input" else " ".join((dict(attrs).get("alt") or "").split()))
         elif tag == "tr":
             self._start_row()
         elif tag in _CELLS:
@@ -126,7 +112,7 @@ class _Extractor(HTMLParser):
             self._start_item()
         elif self.cell:
             if tag in _PARAGRAPHS or tag in _LINES or tag in _HEADINGS:
-                self.writer.space = self.writer.space or (" ", None)
+                self.writer.gap()
         else:
             self._start_block(tag, dict(attrs))
 
@@ -146,11 +132,11 @@ class _Extractor(HTMLParser):
 
     def _start_item(self) -> None:
         if self.cell:
-            self.writer.space = self.writer.space or (" ", None)
+            self.writer.gap()
             return
         self.writer.pause(1)
         number = self.lists[-1] if self.lists else None
-        self.writer.lead = "  " * max(len(self.lists) - 1, 0) + ("- " if number is None else f"{number}. ")
+        self.writer.lead = "  " * min(max(len(self.lists) - 1, 0), _DEEPEST) + ("- " if number is None else f"{number}. ")
         if number is not None:
             self.lists[-1] = number + 1
 
@@ -187,6 +173,8 @@ class _Extractor(HTMLParser):
             return
         if tag == "title":
             self.in_title = False
+        elif tag == "select":
+            self._end_select()
         elif tag in _CELLS:
             self._end_cell()
         elif tag in ("tr", "table"):
@@ -215,7 +203,10 @@ class _Extractor(HTMLParser):
         if self.in_title:
             self.title.append(data)
             return
-        at = self._position()
+        if self.options is not None:
+            self._write_option(data)
+            return
+        at = self.position()
         known = self.raw.startswith(data, at)
         if self.pre and not self.cell:
             self._write_preformatted(data, at if known else None)
@@ -246,11 +237,14 @@ class _Extractor(HTMLParser):
     def _write_reference(self, guess: str) -> None:
         if self.dropping:
             return
-        at = self._position()
+        at = self.position()
         match = _REFERENCE.match(self.raw, at)
         written = match.group() if match else guess
         if self.in_title:
             self.title.append(written)
+            return
+        if self.options is not None:
+            self._write_option(html.unescape(written))
             return
         meant = html.unescape(written)
         if meant in ("\xa0", " ", "\n"):
@@ -258,9 +252,23 @@ class _Extractor(HTMLParser):
         else:
             self.writer.write(meant, at if meant == written and match else None)
 
-    def _position(self) -> int:
-        line, column = self.getpos()
-        return self.line_starts[line - 1] + column
+    def _write_option(self, text: str) -> None:
+        if self.options:
+            self.options[-1].text += text
+        elif text.strip():
+            self._write_apart(" ".join(text.split()))
+
+    def _end_select(self) -> None:
+        if self.options is not None:
+            self._write_apart(chosen(self.options))
+            self.options = None
+
+    def _write_apart(self, text: str) -> None:
+        """Write text that an attribute holds, with a space before and after it."""
+        if text:
+            self.writer.gap()
+            self.writer.write(text, None)
+            self.writer.gap()
 
 
 def clip(segments: tuple[Segment, ...], start: int, end: int) -> tuple[Segment, ...]:

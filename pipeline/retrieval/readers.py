@@ -40,7 +40,7 @@ def _read_html(file: File) -> Content:
     decoded = file.decoded(declared_charset(file.data))
     page = html_text.extract(decoded.text)
     title = useful_title(page.title) or _markdown_title(page.text)
-    return file.content(Extracted(title, page.text, page.segments), decoded)
+    return file.content(Extracted(title, page.text, page.segments, missing=page.missing), decoded)
 
 
 def _read_pdf(file: File) -> Content:

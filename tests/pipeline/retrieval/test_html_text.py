@@ -33,6 +33,66 @@ def test_text(raw: str, text: str) -> None:
     assert extract(raw).text == text
 
 
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        ("<p>Price <![ if !IE]>12<![endif]> crowns.</p>", "Price 12 crowns."),
+        ("<p>x <![foo bar]]> y</p>", "x y"),
+        ("<p>x</p><![CDATA[ a < b ]]><p>y</p>", "x\n\na < b\n\ny"),
+        ("<p>a</p><!-- never closed <p>b</p>", "a\n\nnever closed\n\nb"),
+        ("<p>a</p><!-- never closed", "a\n\n<!-- never closed"),
+        ("a &#xyz; <b>c</b> &#12z d &#65", "a &#xyz; c \x0cz d A"),
+        ("a <b", "a <b"),
+        ("<noscript><iframe></iframe><noscript><iframe></iframe></noscript><p>b</p>", "b"),
+        ("<noscript><p>a</p>", "a"),
+        ("<iframe src='x'><p>a</p>", "a"),
+        ("<iframe src='x'/><p>a</p>", "a"),
+        ("<svg><path/><p>a</p>", "a"),
+        ("<template><template><i>no</i></template><p>a</p>", "a"),
+        ("<template><template></template>no</template><p>a</p>", "a"),
+        ("<select><option>S<option>M<p>a</p>", "S, M\n\na"),
+        ("<object data='x'><p>a</p></object><canvas>b</canvas>", "a\n\nb"),
+        ("<textarea><b>a</b></textarea> b", "a b"),
+    ],
+)
+def test_what_is_malformed_or_never_closed_does_not_swallow_the_page(raw: str, text: str) -> None:
+    page = extract(raw)
+    assert (page.text, page.missing) == (text, ())
+
+
+@pytest.mark.parametrize("tag", ["script", "style"])
+def test_code_without_an_end_hides_the_rest_and_is_named(tag: str) -> None:
+    page = extract(f"<p>a</p>\n<{tag}>x = 1;<p>b</p>")
+    assert page.text == "a"
+    assert page.missing == (f"<{tag}> in line 2 has no end, so what follows it was not read; close it",)
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        ("Name:<input value=' Kim &amp; Co '>, berth <input type=number value=7>", "Name: Kim & Co , berth 7"),
+        ("<input type=checkbox checked>Paid <input type=radio>Open", "[x] Paid [ ] Open"),
+        ("<input type=hidden value=h><input type=password value=p><input type=submit value=s>x<input>", "x"),
+        ("Size <select><option>S<option selected>M &amp; L<option value=x></select>!", "Size M & L !"),
+        ("<select><optgroup label=o><option label=One><option>Two</select>", "One, Two"),
+        ("<td>Fee <select><option>7</select></table>", "| Fee 7 |"),
+        ("<p><img src=a alt='Chart: 40 crowns'><img src=b alt=''></p>", "Chart: 40 crowns"),
+        ("<template><input value=no><img alt=no></template>a", "a"),
+    ],
+)
+def test_values_of_forms_and_descriptions_of_pictures_are_text(raw: str, text: str) -> None:
+    assert extract(raw).text == text
+
+
+def test_a_title_without_an_end_holds_what_stands_before_the_next_tag() -> None:
+    page = extract("<title>Fees<body><p>a</p>")
+    assert (page.title, page.text) == ("Fees", "a")
+
+
+def test_lists_in_lists_have_bounded_indents() -> None:
+    assert len(extract("<ul><li>x" * 2000).text) == sum(2 * min(level, 10) + 4 for level in range(2000)) - 1
+
+
 def test_title_is_apart_from_the_text() -> None:
     page = extract("<title> A\n&amp; B</title><p>x</p>")
     assert (page.title, page.text) == ("A & B", "x")
