@@ -25,13 +25,13 @@ from lorag.pipeline.errors import TrainingError
 from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
 from lorag.training import processes
 from lorag.training.checkpoints import fit
-from lorag.training.contrastive_columns import index_columns, prompt, text_columns, tokens_per_epoch, with_blank
+from lorag.training.contrastive_columns import answers, index_columns, prompt, text_columns, tokens_per_epoch, with_blank
 from lorag.training.data.negatives import Pair, make_pairs
 from lorag.training.data.rows import EmbedRow, PassageRow
 from lorag.training.early_stopping import Best, StopEarly, best_of
 from lorag.training.encoder_lora import add_lora, halve, has_bf16, recompute_activations, save_half, write_instruction
 from lorag.training.losses import query_side_loss, two_tower_loss
-from lorag.training.order import BatchShard, loader
+from lorag.training.order import BatchShard, EvenBatches, RowOrder, loader
 from lorag.training.progress import Progress, final_loss, loss_entries
 from lorag.training.recipe import EmbeddingRecipe
 from lorag.training.recipe_parts import Optimisation
@@ -308,22 +308,21 @@ def _trainer(
     from datasets import Dataset
     from sentence_transformers import SentenceTransformerTrainer
 
-    instructions = {"query": prompt(model, "query")}
+    instructions, answered = {"query": prompt(model, "query")}, answers(pairs, list(texts))
     if passage_vectors is None:
         columns = text_columns(pairs, texts)
-        instructions |= {name: prompt(model, "document", "passage") for name in columns if name != "query"}
-        loss = two_tower_loss(model, recipe.contrast.scale, recipe.contrast.micro_batch)
+        instructions |= {name: prompt(model, "document", "passage") for name in columns if name not in ("query", "label")}
+        loss = two_tower_loss(model, answered, recipe.contrast.scale, recipe.contrast.micro_batch)
     else:
         columns = index_columns(pairs, list(texts))
-        loss = query_side_loss(model, passage_vectors, recipe.contrast.scale)
+        loss = query_side_loss(model, passage_vectors, answered, recipe.contrast.scale)
 
     class CardlessTrainer(SentenceTransformerTrainer):  # type: ignore[misc, unused-ignore]
         def get_train_dataloader(self) -> Any:
-            if processes.count() == 1:
-                return super().get_train_dataloader()
-            self.args.dataloader_drop_last = False  # the library drops a short last batch if there are several processes
-            whole: Any = self._build_dataloader(self.train_dataset, recipe.optimiser.batch_size, dataset_kind="train")
-            own = BatchShard(whole.batch_sampler, processes.count(), processes.rank(), blank=len(pairs))
+            """Each pair once an epoch. The library keeps duplicates apart instead, and stops where it cannot."""
+            order = RowOrder([1] * len(pairs), recipe.optimiser.batch_size, recipe.optimiser.seed, grouped=False)
+            batches = EvenBatches(order, recipe.optimiser.batch_size)
+            own = BatchShard(batches, processes.count(), processes.rank(), blank=len(pairs))
             return loader(Dataset.from_dict(with_blank(columns)), own, self.data_collator, self.accelerator.device)
 
         def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
@@ -341,7 +340,6 @@ def _trainer(
 
 def _arguments(optimiser: Optimisation, run_folder: Path, device: str, prompts: dict[str, str]) -> Any:
     from sentence_transformers import SentenceTransformerTrainingArguments
-    from sentence_transformers.base.sampler import BatchSamplers
 
     return SentenceTransformerTrainingArguments(
         **trainer_arguments(optimiser, run_folder, device),
@@ -349,8 +347,6 @@ def _arguments(optimiser: Optimisation, run_folder: Path, device: str, prompts: 
         per_device_train_batch_size=max(1, optimiser.batch_size // processes.count()),
         ddp_find_unused_parameters=False,
         ddp_broadcast_buffers=False,
-        # The same text twice in a batch would be its own negative.
-        batch_sampler=BatchSamplers.NO_DUPLICATES,
         prompts=prompts or None,
         bf16=has_bf16(device),
     )

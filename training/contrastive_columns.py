@@ -1,4 +1,4 @@
-"""Columns for the contrastive trainer: pairs as texts, or as rows of a table of passage vectors; and their token counts."""
+"""Columns for the contrastive trainer: pairs as texts or as places in a table of passage vectors; and their token counts."""
 
 from __future__ import annotations
 
@@ -16,32 +16,41 @@ def prompt(model: Any, *names: str) -> str:
     return next((prompts[name] for name in (*names, model.default_prompt_name) if prompts.get(name)), "")
 
 
-def text_columns(pairs: Sequence[Pair], texts: dict[str, str]) -> dict[str, list[str]]:
-    """Queries, positives and negatives as text; `texts` is passage id → text."""
-    columns = {
+def text_columns(pairs: Sequence[Pair], texts: dict[str, str]) -> dict[str, list[Any]]:
+    """Queries, positives and negatives as text, and labels; `texts` is passage id → text."""
+    columns: dict[str, list[Any]] = {
         "query": [embed.query_text(pair.query) for pair in pairs],
         "positive": [texts[pair.positive_id] for pair in pairs],
     }
     for number in range(len(pairs[0].negative_ids)):
         columns[f"negative_{number + 1}"] = [texts[pair.negative_ids[number]] for pair in pairs]
-    return columns
+    return columns | {"label": labels(pairs, list(texts))}
 
 
 def index_columns(pairs: Sequence[Pair], passage_ids: Sequence[str]) -> dict[str, list[Any]]:
-    """Queries as text; passages as rows of the table of frozen vectors, the positive first."""
+    """Queries as text; passages by their labels alone."""
+    return {"query": [embed.query_text(pair.query) for pair in pairs], "label": labels(pairs, passage_ids)}
+
+
+def labels(pairs: Sequence[Pair], passage_ids: Sequence[str]) -> list[list[int]]:
+    """What the losses know of a row: the pair's number, then the places of its passages among `passage_ids`, positive first."""
     place = {passage_id: index for index, passage_id in enumerate(passage_ids)}
-    return {
-        "query": [embed.query_text(pair.query) for pair in pairs],
-        "label": [[place[pair.positive_id], *(place[negative] for negative in pair.negative_ids)] for pair in pairs],
-    }
+    return [
+        [number, place[pair.positive_id], *(place[negative] for negative in pair.negative_ids)]
+        for number, pair in enumerate(pairs)
+    ]
+
+
+def answers(pairs: Sequence[Pair], passage_ids: Sequence[str]) -> tuple[frozenset[int], ...]:
+    """For each pair the places of all passages that are known to answer its query."""
+    place = {passage_id: index for index, passage_id in enumerate(passage_ids)}
+    return tuple(frozenset(place[name] for name in pair.answer_ids) for pair in pairs)
 
 
 def with_blank(columns: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-    """The columns with labels and a last, blank row that the losses leave out."""
-    rows = len(columns["query"])
-    texts = {name: [*column, ""] for name, column in columns.items() if name != "label"}
-    labels = columns.get("label") or [[0]] * rows
-    return {**texts, "label": [*labels, [NO_ROW] * len(labels[0])]}
+    """The columns with a last, blank row that the losses leave out."""
+    width = len(columns["label"][0])
+    return {name: [*column, [NO_ROW] * width if name == "label" else ""] for name, column in columns.items()}
 
 
 def tokens_per_epoch(model: Any, pairs: Sequence[Pair], texts: dict[str, str], *, queries_only: bool) -> int:

@@ -212,10 +212,11 @@ def _plan_encoder(job: TrainingRun, recipe: EmbeddingRecipe, max_memory: int) ->
                 f"which needs about {least}; give it that, or lower batch_size or max_length"
             )
         micro = _largest([2**n for n in range(size.bit_length()) if 2**n < size], need, max_memory)
-    steps = optimiser.max_steps or ceil(optimiser.epochs * ceil(pairs / size))
+    epoch = ceil(pairs / size)
+    steps = optimiser.max_steps or ceil(optimiser.epochs * epoch)
     lengths = [length for column in columns for length in column]
     recomputed = bool(micro) or optimiser.gradient_checkpointing is True
-    flops = _operations(traced, geometry, lengths, 0, recomputed=recomputed) * steps * size / pairs
+    flops = _operations(traced, geometry, lengths, 0, recomputed=recomputed) * steps / epoch
     rate = measure_rate(geometry, compute, device)
     return Plan(
         recipe=changed(recipe, micro_batch=micro),

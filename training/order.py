@@ -109,6 +109,28 @@ class Chunks:
             yield chunk
 
 
+class EvenBatches:
+    """The rows of `order` in as few lists of at most `most` rows as there must be, whose lengths differ by at most one.
+
+    A short last batch would have few negatives in it.
+    """
+
+    def __init__(self, order: RowOrder, most: int) -> None:
+        self._order = order
+        self._most = most
+
+    def __len__(self) -> int:
+        return -(-len(self._order) // self._most)
+
+    def set_epoch(self, epoch: int) -> None:
+        self._order.set_epoch(epoch)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        rows, parts = list(self._order), len(self)
+        for part in range(parts):
+            yield rows[len(rows) * part // parts : len(rows) * (part + 1) // parts]
+
+
 class BatchShard:
     """This process's part of each batch: of n rows each process has n / `processes`, and the first ones one more.
 

@@ -117,18 +117,82 @@ def _columns(model: Any) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("micro_batch", [0, 3])
 def test_the_two_tower_loss_and_its_gradient_equal_the_librarys(tiny: str, micro_batch: int) -> None:
+    import torch
     from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
     model = SentenceTransformerEmbedder(tiny).load().eval()
+    labels = torch.tensor([[n, n, 4 + n] for n in range(4)])
+    apart = [{n} for n in range(4)]  # no passage twice, and none answers two questions
     results = []
-    for loss in (MultipleNegativesRankingLoss(model, scale=20.0), two_tower_loss(model, 20.0, micro_batch)):
+    for loss in (MultipleNegativesRankingLoss(model, scale=20.0), two_tower_loss(model, apart, 20.0, micro_batch)):
         model.zero_grad()
-        value = loss(_columns(model), None)
+        value = loss(_columns(model), labels)
         value.backward()
         gradient = model.transformers_model.embeddings.word_embeddings.weight.grad
         results.append((value.item(), gradient.clone()))
     assert results[1][0] == pytest.approx(results[0][0], abs=1e-5)
     assert np.allclose(results[0][1], results[1][1], atol=1e-5)
+
+
+@pytest.mark.parametrize("micro_batch", [0, 3])
+def test_what_answers_a_question_is_no_negative_of_it_and_what_comes_twice_counts_once(tiny: str, micro_batch: int) -> None:
+    """Against a sum by hand over the places that are left. Columns of the batch: positives 0 1 0 2, negatives 3 0 3 1."""
+    import torch
+
+    model = SentenceTransformerEmbedder(tiny).load().eval()
+    labels = [[0, 0, 3], [1, 1, 0], [2, 0, 3], [3, 2, 1]]
+    answers = [{0, 1}, {1}, {0}, {2, 3}]
+    texts = [p.text for p in PASSAGES[:4]]
+    negatives = [{3, 2}, {0, 2, 3}, {1, 2, 3}, {0, 1}]  # of each query, by hand
+    queries, passages = (model.encode(t, normalize_embeddings=True) for t in ([row.query for row in ROWS[:4]], texts))
+    expected = []
+    for query, (_, own, _), others in zip(queries, labels, negatives, strict=True):
+        scores = 20.0 * passages @ query
+        expected.append(-scores[own] + np.log(np.exp(scores[[own, *others]]).sum()))
+    columns = [[row.query for row in ROWS[:4]], *([texts[label[at]] for label in labels] for at in (1, 2))]
+    loss = two_tower_loss(model, answers, 20.0, micro_batch)
+    value = loss([dict(model.preprocess(column)) for column in columns], torch.tensor(labels))
+    assert value.item() == pytest.approx(float(np.mean(expected)), abs=1e-4)
+
+
+@pytest.mark.parametrize("query_side_only", [False, True])
+@pytest.mark.parametrize(
+    ("questions", "gold", "batch"),
+    [
+        ([f"{SLANG[n % 12]} {FILLER[n // 12]}" for n in range(60)], [(n % 6,) for n in range(60)], 32),  # ten to a passage
+        (list(SLANG[:8]), [tuple(range(8))] * 8, 32),  # each of eight questions has the same eight passages
+        ([SLANG[0]] * 9, [(n,) for n in range(9)], 4),  # one question again and again
+    ],
+)
+def test_each_pair_is_read_once_an_epoch(
+    tiny: str,
+    settings: EmbeddingRecipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    questions: list[str],
+    gold: list[tuple[int, ...]],
+    batch: int,
+    query_side_only: bool,
+) -> None:
+    from lorag.training import losses
+
+    read: list[list[int]] = []
+    no_negatives = losses.no_negatives
+
+    def watched(labels: Any, answers: Any) -> Any:
+        read.append(labels[:, 0].tolist())
+        return no_negatives(labels, answers)
+
+    monkeypatch.setattr(losses, "no_negatives", watched)
+    rows = [
+        EmbedRow(f"q{n}", q, tuple(PASSAGES[p].id for p in own)) for n, (q, own) in enumerate(zip(questions, gold, strict=True))
+    ]
+    once = changed(settings, epochs=1, batch_size=batch, query_side_only=query_side_only)
+    result = train_embedder(rows, PASSAGES, Encoder(tiny), once, tmp_path)
+    pairs = sum(map(len, gold))
+    assert sorted(number for numbers in read for number in numbers) == list(range(pairs))
+    assert (result.epochs, result.steps, result.pairs) == (1.0, -(-pairs // batch), pairs)
+    assert all(np.isfinite(point.loss) for point in result.loss_curve)
 
 
 def test_embedding_by_length_changes_no_vector_and_no_order(tiny: str) -> None:
@@ -173,14 +237,14 @@ def test_the_query_side_loss_equals_a_hand_made_one_and_masks_the_own_passage(ti
     random = np.random.default_rng(0)
     table = random.normal(size=(6, 32)).astype(np.float32)
     table /= np.linalg.norm(table, axis=1, keepdims=True)
-    labels = [[0, 3], [1, 4], [2, 0]]  # the first query's passage is a negative of the third
+    labels = [[0, 0, 3], [1, 1, 4], [2, 2, 0]]  # the first query's passage is a negative of the third
     texts = [row.query for row in ROWS[:3]]
     queries = model.encode(texts, normalize_embeddings=True)
     expected = []
-    for own, others in ((0, [1, 2, 3, 4]), (1, [0, 2, 3, 4, 0]), (2, [0, 1, 3, 4, 0])):
+    for own, others in ((0, [1, 2, 3, 4]), (1, [0, 2, 3, 4]), (2, [0, 1, 3, 4])):
         scores = 10.0 * queries[own] @ table.T
         expected.append(-scores[own] + np.log(np.exp(scores[[own, *others]]).sum()))
-    value = query_side_loss(model, table, 10.0)([model.preprocess(texts)], torch.tensor(labels))
+    value = query_side_loss(model, table, [{0}, {1}, {2}], 10.0)([model.preprocess(texts)], torch.tensor(labels))
     assert value.item() == pytest.approx(float(np.mean(expected)), abs=1e-4)
 
 

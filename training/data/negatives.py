@@ -1,4 +1,4 @@
-"""Hard negatives for the embedder's rows: which passages each (query, positive) pair is trained against.
+"""The embedder's rows as pairs: which passages answer a query, and which hard negatives it is trained against.
 
 Mining follows NV-Retriever (arXiv 2407.15831): the passages most similar to the query. Passages almost as similar as the
 positive are left out, since they may answer it as well. Vectors are given, so this knows no model.
@@ -9,7 +9,8 @@ it drops a pair with too few negatives.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -28,6 +29,9 @@ CANDIDATES = 100
 NEAR_DUPLICATE = 0.8
 """Two passages count as the same text if one holds this share of the shorter one's word trigrams."""
 
+FREQUENT = 64
+"""Trigrams that more gold passages than this share name no candidates for near-duplicates: there are too many."""
+
 _CELLS = 1 << 24
 """Similarities in memory at a time: 64 MiB of float32, for any number of rows and passages."""
 
@@ -44,12 +48,16 @@ class Negatives(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A query, one passage that answers it, and passages it must rank below that one. All pairs have equally many."""
+    """A query, one passage that answers it, and passages it must rank below that one. All pairs have equally many.
+
+    `answer_ids` are all passages that are known to answer it: none of them is its negative, in the batch neither.
+    """
 
     query_id: str
     query: str
     positive_id: str
     negative_ids: tuple[str, ...] = ()
+    answer_ids: tuple[str, ...] = ()
 
 
 def make_pairs(
@@ -67,14 +75,15 @@ def make_pairs(
 
     `MINED` takes the row's own `negative_ids` first, then passages by falling similarity below `relative_margin` times that
     of the positive. It needs unit vectors, one per row and per passage in their order. Missing ones are drawn at random.
-    Positives of any row with the same query, and near-duplicates of them, are never taken.
+    Positives of any row with the same query, and near-duplicates of them, are never taken (`answer_ids`).
 
     Raises TrainingError if a row names an unknown passage or the corpus is too small.
     """
     by_id = {passage.id: passage for passage in passages}
     _require_known(rows, by_id)
+    answers = _answers(rows, passages)
     if mode is Negatives.NONE or count == 0:
-        return tuple(Pair(row.query_id, row.query, positive) for row in rows for positive in row.positive_ids)
+        return tuple(_pair(row, positive, (), answers) for row in rows for positive in row.positive_ids)
     ranked: Iterator[_Ranked]
     if mode is Negatives.RANDOM:
         ranked = (_Ranked((), {}) for _ in rows)
@@ -83,22 +92,28 @@ def make_pairs(
     else:
         ranked = _rank(rows, passages, query_vectors, passage_vectors)
     random_passages = _RandomPassages(passages, seed)
-    gold = _gold(rows)
     pairs = []
     for row, candidates in zip(rows, ranked, strict=True):
-        excluded = _Excluded(gold[embed.query_text(row.query)], by_id)
+        excluded = answers[embed.query_text(row.query)]
         own = row.negative_ids if mode is Negatives.MINED else ()
         for positive in row.positive_ids:
             mined = candidates.below(relative_margin, positive)
             chosen = _first_allowed(count, (*own, *mined), excluded) if own or mined else []
             chosen += random_passages.sample(count - len(chosen), chosen, excluded)
-            pairs.append(Pair(row.query_id, row.query, positive, tuple(chosen)))
+            pairs.append(_pair(row, positive, tuple(chosen), answers))
     return tuple(pairs)
+
+
+def _pair(row: EmbedRow, positive: str, negatives: tuple[str, ...], answers: Mapping[str, frozenset[str]]) -> Pair:
+    return Pair(row.query_id, row.query, positive, negatives, tuple(sorted(answers[embed.query_text(row.query)])))
 
 
 def near_duplicate(one: str, other: str) -> bool:
     """Whether two texts are nearly the same, or one holds nearly all of the other."""
-    a, b = _trigrams(one), _trigrams(other)
+    return _alike(_trigrams(one), _trigrams(other))
+
+
+def _alike(a: Set[tuple[str, ...]], b: Set[tuple[str, ...]]) -> bool:
     return bool(a and b) and len(a & b) / min(len(a), len(b)) >= NEAR_DUPLICATE
 
 
@@ -116,19 +131,6 @@ class _Ranked:
         return [passage_id for passage_id, similarity in self.candidates if similarity < bound]
 
 
-class _Excluded:
-    """Passages that must not be negatives of a query: `positives`, which answer it, and their near-duplicates."""
-
-    def __init__(self, positives: Mapping[str, None], by_id: Mapping[str, PassageRow]) -> None:
-        self._positives = positives
-        self._texts = [by_id[passage_id].text for passage_id in positives]
-        self._by_id = by_id
-
-    def __contains__(self, passage_id: str) -> bool:
-        text = self._by_id[passage_id].text
-        return passage_id in self._positives or any(near_duplicate(text, positive) for positive in self._texts)
-
-
 class _RandomPassages:
     """Passages at random, the same for the same seed."""
 
@@ -136,7 +138,7 @@ class _RandomPassages:
         self._ids = [passage.id for passage in passages]
         self._random = np.random.default_rng(seed)
 
-    def sample(self, count: int, taken: Iterable[str], excluded: _Excluded) -> list[str]:
+    def sample(self, count: int, taken: Iterable[str], excluded: Set[str]) -> list[str]:
         if count <= 0:
             return []
         taken = set(taken)
@@ -152,15 +154,32 @@ class _RandomPassages:
         )
 
 
-def _gold(rows: Sequence[EmbedRow]) -> dict[str, dict[str, None]]:
-    """Query text → the passages that answer it by any row."""
-    gold: dict[str, dict[str, None]] = {}
+def _answers(rows: Sequence[EmbedRow], passages: Sequence[PassageRow]) -> dict[str, frozenset[str]]:
+    """Query text → the passages that answer it by any row, and their near-duplicates."""
+    gold: dict[str, set[str]] = {}
     for row in rows:
-        gold.setdefault(embed.query_text(row.query), {}).update(dict.fromkeys(row.positive_ids))
-    return gold
+        gold.setdefault(embed.query_text(row.query), set()).update(row.positive_ids)
+    twins = _twins(passages, frozenset().union(*gold.values()))
+    return {query: frozenset(ids).union(*(twins[name] for name in ids)) for query, ids in gold.items()}
 
 
-def _first_allowed(count: int, ids: Iterable[str], excluded: _Excluded) -> list[str]:
+def _twins(passages: Sequence[PassageRow], wanted: Set[str]) -> dict[str, set[str]]:
+    """The near-duplicates of the `wanted` passages. Candidates are those that share a trigram which is not too frequent."""
+    trigrams = {passage.id: _trigrams(passage.text) for passage in passages}
+    holders: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for name in sorted(wanted):
+        for trigram in trigrams[name]:
+            holders[trigram].append(name)
+    twins: dict[str, set[str]] = {name: set() for name in wanted}
+    for name, held in trigrams.items():
+        found = [holders[trigram] for trigram in held if trigram in holders]
+        for other in {each for names in found if len(names) <= FREQUENT for each in names}:
+            if _alike(held, trigrams[other]):
+                twins[other].add(name)
+    return twins
+
+
+def _first_allowed(count: int, ids: Iterable[str], excluded: Set[str]) -> list[str]:
     chosen: list[str] = []
     for passage_id in ids:
         if len(chosen) == count:
