@@ -28,7 +28,8 @@ def read_rows(file: File) -> Content:
             continue
         document = _row_document(file, line, f"{file.path}:{number}")
         if document.id in documents:
-            raise DataError(f"{file.path}:{number}: id {document.id.partition('#')[2]!r} stands twice; ids must differ")
+            row_id = document.id.removeprefix(f"{file.relative}#")
+            raise DataError(f"{file.path}:{number}: id {row_id!r} stands twice; ids must differ")
         documents[document.id] = document
     return Content(tuple(documents.values()))
 

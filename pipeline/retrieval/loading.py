@@ -21,6 +21,7 @@ from lorag.pipeline.retrieval.walking import LEAVES, walk
 
 __all__ = ["KINDS", "Loaded", "LoadedFile", "load_file", "load_folder", "load_one", "read_file"]
 
+_LINE = re.compile(r"^:(\d+): ")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 MAX_PATH = 1000
@@ -75,7 +76,8 @@ def load_one(path: Path, folder: Path) -> LoadedFile:
         content = read_file(path, folder)
     except InputError as error:
         status = FileStatus.LEFT_ALONE if isinstance(error, HoldsNoText) else FileStatus.FAILED
-        reason = str(error).removeprefix(f"{path}: ").replace(str(path), path.name)
+        reason = _LINE.sub(r"line \1: ", str(error).removeprefix(f"{path}: ").removeprefix(f"{path}"))
+        reason = reason.replace(str(path), path.name)
         return LoadedFile(FileAccount(name, status, (printable(" ".join(reason.split())),)))
     status = FileStatus.IN_PART if content.missing else FileStatus.READ
     notes = tuple(map(printable, (*content.missing, *content.notes)))

@@ -20,8 +20,10 @@ from pathlib import Path
 from lorag.corpus import UPLOADS_FOLDER
 from lorag.pipeline.errors import InputError, NothingIngested
 from lorag.pipeline.records import Document
+from lorag.pipeline.retrieval.account import printable
 from lorag.pipeline.retrieval.index import Index
-from lorag.pipeline.retrieval.loading import load_file
+from lorag.pipeline.retrieval.ingest import IngestReport
+from lorag.pipeline.retrieval.loading import load_file, read_file
 from lorag.pipeline.retrieval.partition import OWN_FOLDER, tenant_folder
 from lorag.pipeline.storage.atomic import OWNER_ONLY, make_folder, new_folder, sync, write_file
 from lorag.services.api.background import Job, Jobs, Order, Progress, TenantFile
@@ -83,6 +85,7 @@ class Library:
 
     def _read(self, tenant: str, files: Sequence[str], source: Path, progress: Progress) -> tuple[str, str | None]:
         errors: list[str] = []
+        remarks: list[str] = []
         written = 0
         for number, name in enumerate(files, start=1):
             path = source / name
@@ -90,33 +93,40 @@ class Library:
                 continue  # done before the service was stopped last, or deleted
             file_progress = _FileProgress(progress, written, name if len(files) == 1 else f"{name} ({number} of {len(files)})")
             try:
-                self._ingest(path, tenant, file_progress)
+                remarks += self._ingest(path, tenant, file_progress)
             except InputError as error:
-                errors.append(str(error).replace(str(path), name))
-            except UnicodeError:
-                errors.append(f"{name}: holds characters that are no text")
+                kept = "; its old version stays searchable" if (self._home(tenant) / name).is_file() else ""
+                errors.append(str(error).replace(str(path), name) + kept)
             else:
                 written = file_progress.done
-        return f"{len(files) - len(errors)} of {len(files)} files read, {written} passages written", "; ".join(errors) or None
+        message = f"{len(files) - len(errors)} of {len(files)} files read, {written} passages written"
+        return "; ".join((message, *remarks)), "; ".join(errors) or None
 
-    def _ingest(self, path: Path, tenant: str, on_written: _FileProgress) -> None:
-        """Write one file to the index and move it to its tenant's folder. At the end the collection in use holds it."""
+    def _ingest(self, path: Path, tenant: str, on_written: _FileProgress) -> tuple[str, ...]:
+        """Write one file to the index and move it to its tenant's folder. At the end the collection in use holds it.
+
+        Returns lines on what was not read of it, or how.
+        """
         home, name = self._home(tenant), path.name
-        documents = load_file(path, path.parent)
-        collection = self._put(tenant, name, documents, on_written)
+        content = read_file(path, path.parent)
+        report = self._put(tenant, name, content.documents, on_written)
         if path.parent == home and not path.is_file():  # deleted meanwhile
             self._index().for_tenant(tenant).remove(name)
-            return
+            return ()
         if path.parent != home:
             self._publish(path, home)
-        while (current := self._collection()) != collection:  # the collection changed, and the new one may lack this file
-            collection = self._put(tenant, name, documents, on_written)
+        while (current := self._collection()) != report.collection:  # it changed, and the new one may lack this file
+            report = self._put(tenant, name, content.documents, on_written)
         if not self._seen(tenant):
             self._remember(tenant, current)
+        cut = (note for file in report.files for note in file.notes)
+        return tuple(f"{name}: {printable(note)}" for note in (*content.missing, *content.notes, *cut))
 
-    def _put(self, tenant: str, name: str, documents: Sequence[Document], on_written: _FileProgress | None = None) -> str:
-        """Write a file's documents and return the collection. `_index` is called each time, because the encoder may change."""
-        return self._index().for_tenant(tenant).put(name, documents, on_written=on_written).collection
+    def _put(
+        self, tenant: str, name: str, documents: Sequence[Document], on_written: _FileProgress | None = None
+    ) -> IngestReport:
+        """Write a file's documents. `_index` is called each time, because the encoder may change."""
+        return self._index().for_tenant(tenant).put(name, documents, on_written=on_written)
 
     def give_up(self, job: Job) -> None:
         """Restore the index's earlier version of the files that the job did not finish. Raises StoreError."""
@@ -126,7 +136,7 @@ class Library:
                 continue
             try:
                 self._put(job.tenant, name, load_file(home / name, home))
-            except (InputError, UnicodeError):  # there was none, or it is no longer one that is read
+            except InputError:  # there was none, or it is no longer one that is read
                 self._index().for_tenant(job.tenant).remove(name)
 
     def finish(self, job: Job) -> None:

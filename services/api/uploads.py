@@ -6,7 +6,6 @@ Bytes go to disk as they arrive, so memory does not grow with a file. Knows no i
 from __future__ import annotations
 
 import os
-import re
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +23,8 @@ from lorag.services.api.errors import ApiError
 MAX_FILES = 64
 MAX_NAME_BYTES = 200
 HEAD_BYTES = 1024
-_NOT_IN_NAMES = re.compile(r"[^\w .,()+@=-]")
+_JOINERS = frozenset("\u200c\u200d")
+"""Invisible, and part of words in some scripts and of some emoji."""
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _PDF, _ZIP = b"%PDF-", b"PK\x03\x04"
 
@@ -32,10 +32,11 @@ _PDF, _ZIP = b"%PDF-", b"PK\x03\x04"
 def safe_name(raw: str) -> str:
     """The last part of a file name from a client, without characters that leave the folder or hide the file.
 
-    Raises ApiError 400 if nothing is left or it is too long, 415 for an unsupported kind.
+    Different names stay different: what cannot be seen is written as `%0A`, all else stays. Raises ApiError 400 if nothing is
+    left or it is too long, 415 for an unsupported kind.
     """
     last = unicodedata.normalize("NFC", raw).replace("\\", "/").rpartition("/")[2]
-    name = " ".join(_NOT_IN_NAMES.sub("_", last).split()).strip(" .")
+    name = "".join(map(_visible, last)).strip(" .")
     if not Path(name).stem.strip("_"):
         raise ApiError(400, f"{raw[:80]!r} is no usable file name; name the file, such as handbook.md", param="file")
     if len(name.encode()) > MAX_NAME_BYTES:
@@ -43,6 +44,14 @@ def safe_name(raw: str) -> str:
     if Path(name).suffix.lower() not in KINDS:
         raise ApiError(415, f"{name}: not a kind that is read; send {' '.join(KINDS)}", param="file", code="unsupported_file")
     return name
+
+
+def _visible(letter: str) -> str:
+    if letter.isprintable() or letter in _JOINERS:
+        return letter
+    if unicodedata.category(letter) == "Zs":
+        return " "
+    return "".join(f"%{byte:02X}" for byte in letter.encode("utf-8", "surrogateescape"))
 
 
 def check_content(name: str, head: bytes) -> None:
@@ -143,7 +152,7 @@ class _FormReader:
         if b"filename" not in options:
             field = options.get(b"name", b"").decode("utf-8", "replace")
             raise ApiError(400, f"the form field {field[:80]!r} is no file; send files alone", param=field[:80] or None)
-        name = safe_name(options[b"filename"].decode("utf-8", "replace"))
+        name = safe_name(options[b"filename"].decode("utf-8", "surrogateescape"))
         if len(self._names) == MAX_FILES:
             raise ApiError(400, f"more than {MAX_FILES} files; send them in several requests", param="file")
         if name.casefold() in {known.casefold() for known in self._names}:

@@ -99,7 +99,7 @@ def test_a_bad_file_is_named_and_does_not_stop_the_others(tmp_path: Path) -> Non
     failed = [account.path for account in loaded.accounts if account.status is FileStatus.FAILED]
     assert failed == ["binary.txt", "broken.pdf", "rows.jsonl", "scan.pdf"]
     assert "binary" in said["binary.txt"] and "damaged" in said["broken.pdf"] and "no text" in said["empty.md"]
-    assert "rows.jsonl:2" in said["rows.jsonl"] and "OCR" in said["scan.pdf"]
+    assert said["rows.jsonl"].startswith("line 2: id '1' stands twice") and "OCR" in said["scan.pdf"]
     assert all("\n" not in reason and str(tmp_path) not in reason for reason in said.values())
 
 

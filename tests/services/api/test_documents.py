@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
@@ -290,6 +291,37 @@ def test_a_file_that_cannot_be_used_fails_its_job_and_leaves_what_was_there(
     assert str(project) not in job["error"] and job["message"].startswith("1 of 2 files read")
     assert texts_found(client, keys["red"], "as before fine") == {"This one is fine."} | ({"As before."} if good else set())
     assert list((project / ".lorag/uploads/.incoming").iterdir()) == []
+
+
+def test_names_that_differ_in_one_sign_or_begin_alike_are_apart(client: TestClient, keys: dict[str, str]) -> None:
+    files = {
+        "C#.md": "The sharp sheet.",
+        "C&.md": "The other sheet.",
+        "C?%.md": "The third sheet.",
+        "rows.jsonl": '{"id": "x.md", "text": "The row sheet."}\n',
+        "rows.jsonl#x.md": "The fifth sheet.",
+    }
+    for name, content in files.items():
+        upload(client, keys["red"], {name: content})
+    upload(client, keys["red"], {"rows.jsonl": files["rows.jsonl"].replace("row", "new")})
+    kept = {"The sharp sheet.", "The other sheet.", "The third sheet.", "The new sheet.", "The fifth sheet."}
+    assert texts_found(client, keys["red"], "sheet") == kept
+    listed = client.get("/v1/documents", headers=bearer(keys["red"])).json()["documents"]
+    assert [each["source"] for each in listed if each["uploaded"]] == sorted(files)
+    for name, text in (("C#.md", "The sharp sheet."), ("rows.jsonl", "The new sheet."), ("C?%.md", "The third sheet.")):
+        assert client.delete(f"/v1/documents/{quote(name)}", headers=bearer(keys["red"])).json()["deleted"]
+        kept.remove(text)
+        assert texts_found(client, keys["red"], "sheet") == kept
+
+
+def test_what_was_read_in_part_or_is_kept_is_said_in_the_job(client: TestClient, keys: dict[str, str]) -> None:
+    job = upload(client, keys["red"], {"page.html": "<p>The first sheet.</p><script>x = 1"})
+    assert job["state"] == "done"
+    note = "page.html: <script> in line 1 has no end, so what follows it was not read; close it"
+    assert job["message"] == f"1 of 1 files read, 1 passages written; {note}"
+    job = upload(client, keys["red"], {"page.html": "<script>only()</script>"})
+    assert job["error"] == "page.html: holds no text; its old version stays searchable"
+    assert texts_found(client, keys["red"], "sheet") == {"The first sheet."}
 
 
 class Slow(HashingEmbedder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,14 +32,18 @@ from lorag.services.api.uploads import MAX_FILES, check_content, receive, safe_n
         ("..", None),
         ("/", None),
         ("x.md/", None),
-        ("x\0.md", "x_.md"),
+        ("x\0.md", "x%00.md"),
         ("x.md\0", None),
-        ("a\nb.md", "a_b.md"),
-        ("a\u202egnp.md", "a_gnp.md"),
-        ("a#b.md", "a_b.md"),
-        ("a%2fb.md", "a_2fb.md"),
-        ("a:b|c?.md", "a_b_c_.md"),
-        ("  spaced   out .md", "spaced out .md"),
+        ("a\nb.md", "a%0Ab.md"),
+        ("a\u202egnp.md", "a%E2%80%AEgnp.md"),
+        ("caf\udce9.md", "caf%E9.md"),
+        ("C#.md", "C#.md"),
+        ("C&.md", "C&.md"),
+        ("a%2fb.md", "a%2fb.md"),
+        ("a:b|c?.md", "a:b|c?.md"),
+        ("  spaced   out .md", "spaced   out .md"),
+        ("no\u202fbreak.md", "no break.md"),
+        ("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645.md", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645.md"),
         ("e\u0301.md", "\u00e9.md"),
         ("x.md. ", "x.md"),
         ("-rf.txt", "-rf.txt"),
@@ -56,6 +61,18 @@ def test_names_lead_nowhere_else(raw: str, name: str | None) -> None:
     with pytest.raises(ApiError) as refused:
         safe_name(raw)
     assert refused.value.status in (400, 415)
+
+
+def test_different_names_stay_different() -> None:
+    """Of every character of the first planes, of bytes that are no UTF-8, and of two spaces for one."""
+    letters = [
+        chr(code) for code in range(0x3000) if chr(code) not in "/\\" and unicodedata.category(chr(code)) not in ("Zs", "Cn")
+    ]
+    letters += [chr(0xDC00 + byte) for byte in range(0x80, 0x100)]
+    names = [safe_name(f"C{letter}x.md") for letter in letters if unicodedata.is_normalized("NFC", f"C{letter}x")]
+    assert len(names) > 7000
+    assert len(set(names)) == len(names)
+    assert safe_name("C  x.md") != safe_name("C x.md")
 
 
 @pytest.mark.parametrize("name", ["x.exe", "x.docx", "x", "x.md.exe", "x.jsonl.gz", "x.htm.", "x.json"])
