@@ -20,6 +20,7 @@ def hit_document(hit: Hit, **more: Any) -> Document:
         "section": passage.section,
         "start": passage.start,
         "end": passage.end,
+        "pages": [page.number for page in passage.pages],
         "score": hit.score,
         "metadata": dict(passage.metadata),
         **more,
@@ -31,13 +32,13 @@ def shown_documents(hits: tuple[Hit, ...], citations: tuple[Citation, ...]) -> l
     """The passages that an answer was written from, in prompt order.
 
     Metadata are those of `hit_document`, with `number` (from 1, as prompted) and `citations`: the answer's citations of this
-    passage, each with `quote` at `start:end` of `source`.
+    passage, each with `quote` at `start:end` of `source`, and its `page` if that has pages.
     """
     return [
-        hit_document(
-            hit,
-            number=number,
-            citations=[{"quote": c.quote, "start": c.start, "end": c.end} for c in citations if c.number == number],
-        )
+        hit_document(hit, number=number, citations=[_shown(each) for each in citations if each.number == number])
         for number, hit in enumerate(hits, 1)
     ]
+
+
+def _shown(citation: Citation) -> dict[str, Any]:
+    return {"quote": citation.quote, "start": citation.start, "end": citation.end, "page": citation.page}

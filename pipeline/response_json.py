@@ -12,9 +12,9 @@ from lorag.pipeline.shown_verdicts import for_users
 def response_json(response: Response) -> dict[str, Any]:
     """`{"question", "rewrite", "answer", "outcome", "refused", "citations", "verdicts", "trace"}`, ready for `json.dumps`.
 
-    `citations` hold number, passage_id, source, quote, start and end; `quote` is at `start:end` of `source`, in characters of
-    the decoded file. A verdict in a task in which the judge is not `proven` to be better than a floor has no label and no
-    probabilities; what the judge replied is in the trace.
+    `citations` hold number, passage_id, source, quote, start, end and page; `quote` is at `start:end` of `source`, in characters
+    of the decoded file, and begins on `page` of a PDF or slide (null for other files). A verdict in a task in which the judge is
+    not `proven` to be better than a floor has no label and no probabilities; what the judge replied is in the trace.
     """
     answer = response.answer
     return {
@@ -69,4 +69,5 @@ def _hit(hit: Hit) -> dict[str, Any]:
         "text": passage.text,
         "start": passage.start,
         "end": passage.end,
+        "pages": [page.number for page in passage.pages],
     }

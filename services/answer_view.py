@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lorag.pipeline.records import Outcome, Response, StageRecord, Verdict
+from lorag.pipeline.records import Outcome, Passage, Response, StageRecord, Verdict
 from lorag.pipeline.shown_verdicts import is_withheld
 from lorag.services.terminal import cell, out, show, table
 
@@ -28,7 +28,8 @@ def show_grounds(response: Response) -> None:
     for citation in answer.citations:
         show()
         show(f"[{citation.number}] “{citation.quote}”")
-        show(f"    {citation.source}:{citation.start}–{citation.end}", style="dim")
+        page = "" if citation.page is None else f", page {citation.page}"
+        show(f"    {citation.source}:{citation.start}–{citation.end}{page}", style="dim")
     if response.verdicts:
         show()
         if shown := [each for each in response.verdicts if not is_withheld(each)]:
@@ -46,7 +47,7 @@ def show_trace(response: Response) -> None:
     hits = table(">#", ">score", "source", "passage", title="Passages")
     for number, hit in enumerate(response.trace.hits, 1):
         passage = hit.passage
-        where = f"{passage.source}:{passage.start}–{passage.end}"
+        where = f"{passage.source}:{passage.start}–{passage.end}{_pages(passage)}"
         hits.add_row(str(number), f"{hit.score:.4f}", cell(where), cell(_excerpt(passage.text)))
     out().print(hits)
 
@@ -62,6 +63,14 @@ def _result(record: StageRecord) -> str:
     if record.stage == "rewrite":
         return _excerpt(str(detail.get("question", "")))
     return _excerpt(record.reply or ("refused" if detail.get("refused") else ""))
+
+
+def _pages(passage: Passage) -> str:
+    """`, pages 3–4`; '' if the passage's file has none."""
+    if not passage.pages:
+        return ""
+    first, last = passage.pages[0].number, passage.pages[-1].number
+    return f", page {first}" if first == last else f", pages {first}–{last}"
 
 
 def _counted(found: Sequence[object]) -> str:

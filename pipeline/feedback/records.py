@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TypeVar
 
@@ -16,6 +16,7 @@ from lorag.pipeline.adapters.card import now_utc
 from lorag.pipeline.errors import InputError
 from lorag.pipeline.records import Outcome, Query, Response
 from lorag.pipeline.storage.digests import text_digest
+from lorag.pipeline.storage.strict_json import OPTIONAL
 
 FORMAT = 1
 MAX_ANSWER, MAX_QUESTION, MAX_COMMENT = 8_000, 2_000, 4_000
@@ -55,11 +56,12 @@ class TraceHit:
 
 @dataclass(frozen=True, slots=True)
 class TraceCitation:
-    """The answer cites passage `number`, from 1, with these words of it."""
+    """The answer cites passage `number`, from 1, with these words of it, on this page if its file has pages."""
 
     number: int
     passage_id: str
     quote: str
+    page: int | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,7 @@ def trace_of(
         reply=answer.reply.strip() or answer.text,
         refused=answer.refused,
         outcome=answer.outcome,
-        citations=tuple(TraceCitation(each.number, each.passage_id, each.quote) for each in answer.citations),
+        citations=tuple(TraceCitation(each.number, each.passage_id, each.quote, each.page) for each in answer.citations),
         adapters=dict(adapters),
     )
 

@@ -17,6 +17,7 @@ from lorag.pipeline.errors import InputError
 from lorag.pipeline.records import Document, Passage, Segment
 from lorag.pipeline.retrieval.blocks import Block, Kind, blocks, parts
 from lorag.pipeline.retrieval.html_text import clip
+from lorag.pipeline.retrieval.pages import pages_within
 
 _WORDS = re.compile(r"\S+")
 _CLAUSE_ENDS = (";", ":", ",", "–", "—")
@@ -205,6 +206,7 @@ def _passages(document: Document, spans: Sequence[_Span]) -> tuple[Passage, ...]
                 end=span.end,
                 metadata=document.metadata,
                 segments=clip(document.segments, span.start, span.end),
+                pages=pages_within(document.pages, span.start, span.end),
             )
         )
     return tuple(made)

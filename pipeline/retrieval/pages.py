@@ -16,8 +16,11 @@ def page_at(pages: Sequence[PageStart], offset: int) -> int | None:
 
 
 def pages_within(pages: Sequence[PageStart], start: int, end: int) -> tuple[PageStart, ...]:
-    """The pages that `start:end` of a text touches, with offsets counted from `start`; the first is 0."""
+    """The pages that `start:end` of a text touches, with offsets counted from `start`; the first is 0. Pages without text are not
+    among them."""
     first = page_at(pages, start)
     if first is None:
         return ()
-    return (PageStart(first, 0), *(PageStart(page.number, page.offset - start) for page in pages if start < page.offset < end))
+    ends = [*(page.offset for page in pages[1:]), max(end, pages[-1].offset + 1)]
+    later = [page for page, stop in zip(pages, ends, strict=True) if start < page.offset < min(end, stop)]
+    return (PageStart(first, 0), *(PageStart(page.number, page.offset - start) for page in later))

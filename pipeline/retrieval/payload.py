@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from lorag.pipeline.records import Passage, Segment
+from lorag.pipeline.records import PageStart, Passage, Segment
 from lorag.pipeline.retrieval.partition import PARTITION_FIELDS, tenant_filter
 from lorag.pipeline.retrieval.store import FieldKind, Filter, filter_values, json_path
 
@@ -31,6 +31,7 @@ def to_payload(passage: Passage) -> dict[str, Any]:
         "end": passage.end,
         "metadata": dict(passage.metadata),
         "segments": [[segment.offset, segment.source_start, segment.length] for segment in passage.segments],
+        "pages": [[page.number, page.offset] for page in passage.pages],
     }
 
 
@@ -46,6 +47,7 @@ def from_payload(payload: Mapping[str, Any]) -> Passage:
         end=payload["end"],
         metadata=MappingProxyType(dict(payload["metadata"])),
         segments=tuple(Segment(*numbers) for numbers in payload["segments"]),
+        pages=tuple(PageStart(*numbers) for numbers in payload.get("pages", ())),  # points of before have none
     )
 
 

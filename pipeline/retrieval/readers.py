@@ -46,8 +46,7 @@ def _read_html(file: File) -> Content:
 def _read_pdf(file: File) -> Content:
     from lorag.pipeline.retrieval.pdf_text import extract
 
-    title, text = extract(file.data, str(file.path))
-    return file.content(Extracted(title, text))
+    return file.content(extract(file.data, str(file.path)))
 
 
 READERS: Mapping[str, Callable[[File], Content]] = MappingProxyType(

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from lorag.pipeline.records import Citation, Passage
 from lorag.pipeline.retrieval.chunking import locate
+from lorag.pipeline.retrieval.pages import page_at
 from lorag.pipeline.retrieval.sentences import sentences
 
 Span = tuple[int, int]
@@ -31,9 +32,10 @@ def cite(number: int, passage: Passage, question: str, answer: str) -> Citation:
         if run is not None:
             quote = passage.text[run[0] : run[1]]
             source_start, source_end = locate(passage, *run)
-            return Citation(number, passage.id, passage.source, quote, source_start, source_end)
+            page = page_at(passage.pages, run[0])
+            return Citation(number, passage.id, passage.source, quote, source_start, source_end, page)
     place, _ = locate(passage, 0, 0)
-    return Citation(number, passage.id, passage.source, "", place, place)
+    return Citation(number, passage.id, passage.source, "", place, place, page_at(passage.pages, 0))
 
 
 def support(text: str, question: str, answer: str) -> list[Span]:

@@ -19,7 +19,8 @@ from lorag.services.api.metering import Usage
 
 
 class CitationShown(BaseModel):
-    """Passage `number` supports the answer. `quote` is at `start:end` of its text, in characters (null if it is cut there)."""
+    """Passage `number` supports the answer. `quote` is at `start:end` of its text in characters (null if it is cut there). `page`
+    is the page of a PDF or slide that it begins on, null for other files."""
 
     number: int
     passage_id: str
@@ -28,10 +29,11 @@ class CitationShown(BaseModel):
     quote: str
     start: int | None
     end: int | None
+    page: int | None = None
 
 
 class PassageShown(BaseModel):
-    """A passage as in the prompt, under `number`."""
+    """A passage as in the prompt, under `number`. `pages` are the pages of a PDF or slides that it is on."""
 
     number: int
     id: str
@@ -39,6 +41,7 @@ class PassageShown(BaseModel):
     title: str
     text: str
     score: float
+    pages: list[int] = []
 
 
 class VerdictShown(BaseModel):
@@ -169,6 +172,7 @@ def _citation(citation: Citation, passage: Passage) -> CitationShown:
         quote=citation.quote,
         start=start,
         end=None if start is None else start + len(citation.quote),
+        page=citation.page,
     )
 
 
@@ -189,6 +193,7 @@ def _passage(number: int, hit: Hit) -> PassageShown:
         title=shown.title,
         text=shown.text,
         score=hit.score,
+        pages=[page.number for page in hit.passage.pages],
     )
 
 

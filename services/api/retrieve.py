@@ -27,10 +27,12 @@ class HitShown(BaseModel):
     title: str
     text: str
     score: float
+    pages: list[int] = []
 
 
 class Hits(BaseModel):
-    """Passages, best first. Scores are the store's: higher is better, and only those of one search compare."""
+    """Passages, best first. Scores are the store's: higher is better, and only those of one search compare. `pages` are the pages
+    of a PDF or slides that a passage is on."""
 
     hits: list[HitShown]
 
@@ -64,4 +66,5 @@ def _shown(hit: Hit) -> dict[str, Any]:
         "title": passage.title,
         "text": passage.text,
         "score": hit.score,
+        "pages": [page.number for page in hit.passage.pages],
     }

@@ -222,7 +222,7 @@ def test_the_response_holds_its_passages_as_documents_with_what_is_cited() -> No
     assert (cited.id, cited.page_content, cited.metadata["title"]) == ("Kell.md#1", "The Kell berth is 4 m deep.", "Kell")
     assert [d.metadata["number"] for d in documents] == [1, 2]
     assert [d.metadata["score"] for d in documents] == [0.9, 0.4]
-    assert cited.metadata["citations"] == [{"quote": "The Kell berth is 4 m deep.", "start": 5, "end": 32}]
+    assert cited.metadata["citations"] == [{"quote": "The Kell berth is 4 m deep.", "start": 5, "end": 32, "page": None}]
     assert other.metadata["citations"] == []
 
 

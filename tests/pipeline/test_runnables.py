@@ -148,6 +148,7 @@ def test_invoke_and_ainvoke_give_the_response_as_a_dict() -> None:
             "quote": "The Kell berth is 4 m deep.",
             "start": 28,
             "end": 55,
+            "page": None,
         }
     ]
     again = asyncio.run(runnable().ainvoke(value))
@@ -281,6 +282,7 @@ def test_the_retriever_gives_documents_and_fires_callbacks() -> None:
             "section": "Kell",
             "start": 9,
             "end": 55,
+            "pages": [],
             "score": 0.5,
             "metadata": {"folder": "x"},
         },

@@ -118,22 +118,32 @@ function found(others, folded) {
   return el("details", { class: "others" }, el("summary", {}, `${plural(others.length, "passage")} found and not cited`), list);
 }
 
+/** ` · page 3`, ` · pages 3–4`, or nothing for a file without pages. */
+function onPages(pages) {
+  if (!pages.length) return "";
+  const [first, last] = [pages[0], pages[pages.length - 1]];
+  return first === last ? ` · page ${first}` : ` · pages ${first}–${last}`;
+}
+
 /** One passage, folded under its title. A cited one shows the quote while it is folded. */
-function card(id, { number, title: given, source, text, score }, quotes) {
+function card(id, { number, title: given, source, text, score, pages = [] }, quotes) {
   const title = (given || source).replaceAll(" > ", " › ");
   const back = el("button", { type: "button", class: "back", hidden: true }, "Back to the answer");
   const head = el(
     "span",
     { class: "source-head" },
     el("span", { class: "source-title" }, el("span", { class: "unseen" }, `Source ${number}: `), title),
-    quotes.map(({ quote }) => el("q", { class: "quote" }, quote)),
+    quotes.map(({ quote, page }) => [
+      el("q", { class: "quote" }, quote),
+      page == null ? null : el("span", { class: "soft small" }, ` page ${page}`),
+    ]),
   );
   const summary = el("summary", {}, el("span", { class: "number", "aria-hidden": "true" }, String(number)), head);
   const passage = el(
     "div",
     { class: "passage" },
     el("p", { class: "passage-text" }, highlighted(text, quotes)),
-    el("p", { class: "soft small path" }, `${source} · score ${score.toFixed(3)}`),
+    el("p", { class: "soft small path" }, `${source}${onPages(pages)} · score ${score.toFixed(3)}`),
     back,
   );
   const details = el("details", { class: "source", id }, summary, passage);

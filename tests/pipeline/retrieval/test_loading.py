@@ -12,7 +12,7 @@ import pytest
 from lorag.pipeline.errors import DataError, InputError
 from lorag.pipeline.retrieval.account import FileStatus
 from lorag.pipeline.retrieval.loading import Loaded, load_file, load_folder
-from tests.pipeline.retrieval.pdf_bytes import pdf_bytes
+from tests.pipeline.retrieval.pdf_bytes import pdf_bytes, placed_pdf
 
 
 def write(folder: Path, files: dict[str, bytes | str]) -> Path:
@@ -88,7 +88,7 @@ def test_a_bad_file_is_named_and_does_not_stop_the_others(tmp_path: Path) -> Non
             "good.md": "fine",
             "picture.png": b"\x89PNG",
             "rows.jsonl": '{"id": "1", "text": "x"}\n{"id": "1", "text": "y"}\n',
-            "scan.pdf": pdf_bytes([[]]),
+            "scan.pdf": placed_pdf([[]], scanned=[1]),
         },
     )
     loaded = load_folder(tmp_path)
@@ -195,7 +195,7 @@ def test_pdf_paragraphs_headings_and_page_numbers(tmp_path: Path) -> None:
     [
         (
             ["1. Actions", "-  Draw it. Hal.", "-  Post it,", "soon. Ada.", "-  End."],
-            "## 1. Actions\n\n-  Draw it. Hal.\n-  Post it,\nsoon. Ada.\n-  End.",
+            "## 1. Actions\n\n- Draw it. Hal.\n- Post it,\nsoon. Ada.\n- End.",
         ),
         (["1. Milk", "2. Bread", "3. Salt"], "1. Milk\n2. Bread\n3. Salt"),
         (["To Mr Holt", "Finance", "12 May"], "To Mr Holt\nFinance\n12 May"),

@@ -1,8 +1,10 @@
 """Quotes: the sentence that supports the answer, verbatim in the source."""
 
+from dataclasses import replace
+
 import pytest
 
-from lorag.pipeline.records import Document, Passage, Segment
+from lorag.pipeline.records import Document, PageStart, Passage, Segment
 from lorag.pipeline.retrieval.chunking import chunk
 from lorag.pipeline.retrieval.html_text import extract
 from lorag.pipeline.stages.quoting import cite, support
@@ -104,3 +106,11 @@ def test_a_sentence_without_a_verbatim_character_is_not_quoted(
     found = Passage("a#1", "a", "a.html", "A", "", text, 10, 10 + len(text), segments=segments)
     citation = cite(1, found, "", "AB")
     assert (citation.quote, citation.start, citation.end) == expected
+
+
+def test_a_citation_names_the_page_on_which_its_quote_begins() -> None:
+    text = "Ann keeps the book.\nBo keeps the tide log. Cy keeps the lamp."
+    pages = (PageStart(3, 0), PageStart(4, 20))
+    found = Passage("d#1", "d", "d.pdf", "D", "", text, 100, 100 + len(text), pages=pages)
+    assert [cite(1, found, "", answer).page for answer in ("Ann", "tide log", "Cy")] == [3, 4, 4]
+    assert cite(1, replace(found, pages=()), "", "Ann").page is None
