@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int], None]
 
 _VOTERS = (Role.SYNTHESIZER, Role.JUDGE)
+_ENCODED = 64
+"""Passages on which the encoder is timed: two batches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ def plan_making(settings: Settings, spec: MakingSpec, models: Models = Models())
     """What `make_rows` would do. Loads the model to time it; writes nothing. Raises as `make_rows`."""
     work = _prepare(settings, spec)
     with _opened(settings, models) as (base, _, _):
-        rates = _measured(base.engine)
+        rates = _measured(base.engine, work, _retrieval(settings, models))
     return _planned(_bounded(work, spec, rates), rates)
 
 
@@ -107,9 +109,9 @@ def make_rows(settings: Settings, spec: MakingSpec, on_progress: Progress | None
     state = _state_folder(spec)
     work = _prepare(settings, spec)
     with _opened(settings, models) as (base, writer, name):
-        work = _resumed(work, spec, state, base.engine)
+        retrieval = _retrieval(settings, models)
+        work = _resumed(work, spec, state, base.engine, retrieval)
         with _journalled(base.engine, state, spec, name) as engine:
-            retrieval = _retrieval(settings, models)
             try:
                 made = _made(work, replace(base, engine=engine), writer, name, retrieval, on_progress)
                 write_made(made, spec.out, settings.judge.intents)
@@ -164,14 +166,14 @@ def _bounded(work: _Work, spec: MakingSpec, rates: Rates) -> _Work:
     return replace(work, spans=work.spans[:fit])
 
 
-def _resumed(work: _Work, spec: MakingSpec, state: Path, engine: Engine) -> _Work:
+def _resumed(work: _Work, spec: MakingSpec, state: Path, engine: Engine, retrieval: Retrieval) -> _Work:
     """The work as it was planned when the run began: what a machine is doing now must not change what is made."""
     from lorag.pipeline.storage.atomic import write_file
 
     plan = state / "plan.json"
     if not plan.is_file():
         if spec.minutes is not None:
-            work = _bounded(work, spec, _measured(engine))
+            work = _bounded(work, spec, _measured(engine, work, retrieval))
         write_file(plan, json.dumps({"minutes": spec.minutes, "spans": len(work.spans)}) + "\n")
         return work
     found = json.loads(plan.read_text(encoding="utf-8"))
@@ -240,13 +242,15 @@ def _questioner(settings: Settings, engine: Engine) -> tuple[str | None, str]:
     return role.value, name
 
 
-def _measured(engine: Engine) -> Rates:
-    """Tokens a second that the engine reads and writes, timed on a few prompts as they will come."""
+def _measured(engine: Engine, work: _Work, retrieval: Retrieval) -> Rates:
+    """Tokens a second that the engine reads and writes, and passages that the encoder reads, timed on a few as they will come."""
     import time
 
     from lorag.pipeline.engine.protocol import Generation
     from lorag.pipeline.records import Message
+    from lorag.pipeline.retrieval.embedder import passage_text
     from lorag.training.data.making.planning import Rates
+    from lorag.training.passage_search import as_passage
 
     text = "The reading room of the town library closes at half past seven on weekdays, and the pool is emptied every March. " * 8
     prompts = [Generation((Message("user", f"{number} {text}"),), max_tokens=1) for number in range(8)]
@@ -258,7 +262,13 @@ def _measured(engine: Engine) -> Rates:
     longer = engine.generate([replace(each, max_tokens=17) for each in prompts])
     written = sum(each.completion_tokens for each in longer)
     writing = max(time.perf_counter() - started - reading, 0.01)
-    return Rates(read / max(reading, 0.01), written / writing)
+    passages = [as_passage(row) for row in list(work.corpus.passages.values())[:_ENCODED]]
+    embedder = retrieval.open_embedder()
+    embedder.embed_passages([passage_text(each) for each in passages[:1]])
+    started = time.perf_counter()
+    embedder.embed_passages([passage_text(each) for each in passages])
+    encoding = time.perf_counter() - started
+    return Rates(read / max(reading, 0.01), written / writing, len(passages) / max(encoding, 0.01))
 
 
 def _made(
@@ -275,7 +285,7 @@ def _made(
     from lorag.training.data.making.rows import make_rows as rows_of
     from lorag.training.data.making.searching import IndexedCorpus
 
-    with IndexedCorpus(work.corpus.passages.values(), retrieval) as search:
+    with IndexedCorpus(work.corpus.passages.values(), retrieval, on_progress) as search:
         tools = _tools(base, writer, search)
         voters, precisions = _voters(work, tools)
         tools = replace(tools, voters=voters)

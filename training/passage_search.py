@@ -105,8 +105,10 @@ class PassageSearch:
         return self._retrieval.open_retriever(open_temporary_index(passages, self._retrieval, self._opened))
 
 
-def open_temporary_index(passages: Sequence[Passage], retrieval: Retrieval, opened: ExitStack) -> Index:
-    """An index of the passages, searched as the project retrieves, until `opened` is closed."""
+def open_temporary_index(
+    passages: Sequence[Passage], retrieval: Retrieval, opened: ExitStack, on_added: Callable[[int, int], None] | None = None
+) -> Index:
+    """An index of the passages, searched as the project retrieves, until `opened` is closed. `on_added` counts passages."""
     from lorag.pipeline.retrieval.edge_store import EdgeStore
     from lorag.pipeline.retrieval.index import Index
 
@@ -114,7 +116,7 @@ def open_temporary_index(passages: Sequence[Passage], retrieval: Retrieval, open
     embedder = retrieval.open_embedder()
     index = Index(EdgeStore(Path(folder)), embedder, weights=retrieval.weights(embedder))
     opened.callback(index.close)
-    index.replace_all(passages)
+    index.replace_all(passages, on_added)
     return index
 
 

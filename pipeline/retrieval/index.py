@@ -17,7 +17,7 @@ from __future__ import annotations
 import copy
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -207,11 +207,11 @@ class Index:
         self._switch(target, current)
         return report
 
-    def replace_all(self, passages: Sequence[Passage]) -> None:
-        """Fill a new collection with exactly these passages, and switch the name to it."""
+    def replace_all(self, passages: Sequence[Passage], on_added: Callable[[int, int], None] | None = None) -> None:
+        """Fill a new collection with exactly these passages, and switch the name to it. `on_added` gets passages done and all."""
         current = self._writable()
         target = self._building(current)
-        self._ingester(uploaded=False).add(target, passages)
+        self._ingester(uploaded=False).add(target, passages, on_added)
         self._switch(target, current)
 
     def put(self, name: str, documents: Sequence[Document], *, on_written: Written | None = None) -> IngestReport:

@@ -225,12 +225,15 @@ class Ingester:
             elif each.status is FileStatus.LEFT_ALONE and each.path in by_file:
                 plan.files[number] = each.noting("its old version was removed from the index")
 
-    def add(self, collection: str, passages: Sequence[Passage]) -> None:
-        """Write ready passages. They belong to no document, so a later `run` removes them."""
+    def add(self, collection: str, passages: Sequence[Passage], on_added: Callable[[int, int], None] | None = None) -> None:
+        """Write ready passages. They belong to no document, so a later `run` removes them. `on_added` gets done and total."""
         self._add_fields(collection, (passage.metadata for passage in passages))
         task = _Task("", tuple(passages), "", frozenset())
         for first in range(0, len(passages), self.batch):
-            self.store.upsert(collection, self._points([(task, passage) for passage in passages[first : first + self.batch]]))
+            part = passages[first : first + self.batch]
+            self.store.upsert(collection, self._points([(task, passage) for passage in part]))
+            if on_added is not None:
+                on_added(first + len(part), len(passages))
         self.store.optimise(collection)
         self.store.flush(collection)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 from lorag.pipeline.contracts.question import Manner
 from lorag.pipeline.errors import DataError
@@ -20,10 +21,11 @@ from lorag.training.data.rows import PassageRow
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """What a machine does in a second, measured on a few prompts: tokens read, tokens written."""
+    """What a machine does in a second, measured on a few texts: tokens read, tokens written, passages encoded."""
 
     read: float
     written: float
+    encoded: float = inf
 
 
 CHARS_A_TOKEN = 4.0
@@ -66,8 +68,11 @@ def _manner(span: Span, sample: int, settings: MakingSettings) -> Manner:
 
 
 def minutes_for(spans: Sequence[Span], passages: Sequence[PassageRow], settings: MakingSettings, rates: Rates) -> float:
-    """Minutes that the model will take, about. It reads each passage once for all its spans in a round of questions; then once
-    for a question's votes, with a prompt for each span that is compared; then with distractors for the reader."""
+    """Minutes that the models will take, about. The encoder reads all passages for their vectors, and again for their tokens'.
+
+    The writer reads each passage once for all its spans in a round of questions; then once for a question's votes, with a prompt
+    for each span that is compared; then the reader reads it with distractors.
+    """
     lengths = {passage.id: (len(passage.title) + len(passage.text)) / CHARS_A_TOKEN for passage in passages}
     rounds = 1 + _AGAIN * (settings.samples - 1)
     asked = rounds * len(spans)
@@ -78,16 +83,18 @@ def minutes_for(spans: Sequence[Span], passages: Sequence[PassageRow], settings:
     read += voted * (mean + (settings.rivals + 1) * (_PROMPT + _REPLY))
     read += answered * ((settings.distractors + 1) * mean + _PROMPT)
     written = (asked + answered) * _REPLY
-    return read / rates.read / 60 + written / rates.written / 60
+    return (read / rates.read + written / rates.written + 2 * len(passages) / rates.encoded) / 60
 
 
 def within(minutes: float, spans: Sequence[Span], passages: Sequence[PassageRow], settings: MakingSettings, rates: Rates) -> int:
     """How many of the spans fit into the time. Raises DataError if those are too few."""
     whole = minutes_for(spans, passages, settings, rates)
-    fit = len(spans) if whole <= minutes else int(len(spans) * minutes / whole)
+    before = minutes_for((), passages, settings, rates)
+    a_span = (whole - before) / len(spans)
+    fit = len(spans) if whole <= minutes else max(0, int((minutes - before) / a_span))
     if fit < settings.min_spans:
         raise DataError(
             f"{minutes:g} minutes are enough for {fit} spans here, and at least {settings.min_spans} are needed: "
-            f"give at least {whole * settings.min_spans / len(spans):.0f} minutes"
+            f"give at least {before + a_span * settings.min_spans:.0f} minutes"
         )
     return fit

@@ -15,7 +15,7 @@ from lorag.training.data.making.writing import Progress
 
 DEPTH = 20
 """Passages looked at for each question."""
-_BATCH = 256
+_BATCH = 32
 
 
 class CorpusSearch(Protocol):

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self
 
 from lorag.pipeline.retrieval.weights import SearchWeights
+from lorag.training.data.making.writing import Progress
 from lorag.training.data.rows import PassageRow
 from lorag.training.passage_search import Retrieval, as_passage, open_temporary_index
 
@@ -26,20 +27,24 @@ class IndexedCorpus:
     Raises as `Index` and the encoder do.
     """
 
-    def __init__(self, passages: Iterable[PassageRow], retrieval: Retrieval) -> None:
-        self._passages, self._retrieval = list(passages), retrieval
+    def __init__(self, passages: Iterable[PassageRow], retrieval: Retrieval, on_progress: Progress | None = None) -> None:
+        self._passages, self._retrieval, self._on_progress = list(passages), retrieval, on_progress
         self._opened = ExitStack()
         self._index: Any
         self._retriever: Any
 
     def __enter__(self) -> Self:
-        index = open_temporary_index([as_passage(row) for row in self._passages], self._retrieval, self._opened)
+        index = open_temporary_index([as_passage(row) for row in self._passages], self._retrieval, self._opened, self._written)
         self._index = index.remembering()
         self._retriever = self._retrieval.open_retriever(self._index)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._opened.close()
+
+    def _written(self, done: int, total: int) -> None:
+        if self._on_progress is not None:
+            self._on_progress("passages", done, total)
 
     def find(self, questions: Sequence[str], k: int) -> list[list[str]]:
         """As serving finds them: with its encoder, its weights and its reranker."""

@@ -86,6 +86,16 @@ def test_minutes_bound_the_spans() -> None:
         within(0.2 * whole, SPANS, passages, SETTINGS, rates)
 
 
+def test_what_is_encoded_takes_its_minutes_before_any_span() -> None:
+    passages, rates = list(PASSAGES.values()), Rates(100.0, 10.0, encoded=0.5)
+    before = 2 * len(passages) / 0.5 / 60  # vectors, then those of the tokens
+    plain = minutes_for(SPANS, passages, SETTINGS, Rates(100.0, 10.0))
+    assert minutes_for(SPANS, passages, SETTINGS, rates) == pytest.approx(before + plain)
+    assert within(before + 0.7 * plain, SPANS, passages, SETTINGS, rates) == pytest.approx(0.7 * 72, abs=1)
+    with pytest.raises(DataError, match="minutes are enough for 0 spans"):
+        within(0.9 * before, SPANS, passages, SETTINGS, rates)
+
+
 def test_settings_out_of_range_are_refused() -> None:
     with pytest.raises(InputError, match="samples=5"):
         MakingSettings(samples=5)
