@@ -6,7 +6,7 @@ the passage, and rare tokens count more. The encoder is the one that serves, so 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -35,8 +35,12 @@ which of its passages is asked for."""
 TIED = 1e-5
 """Relative difference below which two sums of cosines are equal."""
 
-CACHE_BYTES = 128 << 20
-"""Memory for token vectors of passages, in half precision: about 1,700 passages of the default size and encoder."""
+CACHE_BYTES = 512 << 20
+"""Memory for token vectors of passages, in half precision: 3,000 to 7,000 passages of the default size and encoder. Beyond that a
+search reads passages again."""
+
+READ_AT_ONCE = 256
+"""Passages whose token vectors are held for a search of many questions, whatever the cache keeps."""
 
 
 class LateInteraction:
@@ -67,58 +71,86 @@ class LateInteraction:
         before = [query_text(context) if weights.history else "" for context in contexts] or [""] * len(questions)
         read = iter(self._embedder.query_tokens([text for text in before if text]))
         extra = [next(read) if text else None for text in before]
-        return [self._ordered(query, more, hits, weights)[:k] for query, more, hits in zip(queries, extra, found, strict=True)]
+        asked = [query if more is None else joined([query, more]) for query, more in zip(queries, extra, strict=True)]
+        matched = self._matched(asked, found)
+        own = [len(query.ids) for query in queries]
+        return [_ordered(each, length, hits, weights)[:k] for each, length, hits in zip(matched, own, found, strict=True)]
 
-    def _ordered(
-        self, query: TokenVectors, before: TokenVectors | None, hits: Sequence[Hit], weights: SearchWeights
-    ) -> list[Hit]:
-        passages = self._cache.read([passage_text(hit.passage) for hit in hits], self._embedder.passage_tokens)
-        asked = query if before is None else joined([query, before])
-        lengths = [len(query.ids), len(asked.ids) - len(query.ids)]
-        importance = np.repeat(np.array([1.0, weights.history], dtype=np.float32), lengths)
-        borrowed = np.repeat(np.array([weights.document, CONVERSATION_SHARE], dtype=np.float32), lengths)
-        scores = late_scores(asked, passages, importance, [hit.passage.document_id for hit in hits], borrowed)
-        share = weights.tokens_share
-        by_id = {
-            hit.passage.id: replace(hit, score=share * float(score) + (1 - share) * hit.score)
-            for hit, score in zip(hits, scores, strict=True)
-        }
-        ranking = sorted(((id_, hit.score) for id_, hit in by_id.items()), key=lambda each: (-each[1], each[0]))
-        level = sorted(levelled(ranking, TIED), key=lambda each: (-each[1], each[0]))
-        return [replace(by_id[id_], score=score) for id_, score in level]
+    def _matched(self, asked: Sequence[TokenVectors], found: Sequence[Sequence[Hit]]) -> list[TokenMatches]:
+        """Each question with the passages found for it. A passage is read once for all questions."""
+        matched = [TokenMatches(query, len(hits)) for query, hits in zip(asked, found, strict=True)]
+        wanted: dict[str, list[tuple[TokenMatches, int]]] = defaultdict(list)
+        for each, hits in zip(matched, found, strict=True):
+            for at, hit in enumerate(hits):
+                wanted[passage_text(hit.passage)].append((each, at))
+        texts = list(wanted)
+        for start in range(0, len(texts), READ_AT_ONCE):
+            part = texts[start : start + READ_AT_ONCE]
+            for text, tokens in zip(part, self._cache.read(part, self._embedder.passage_tokens), strict=True):
+                for each, at in wanted[text]:
+                    each.add(at, tokens)
+        return matched
 
 
-def late_scores(
-    query: TokenVectors,
-    passages: Sequence[TokenVectors],
-    importance: NDArray[np.float32] | None = None,
-    documents: Sequence[str] = (),
-    borrowed: NDArray[np.float32] | None = None,
-) -> NDArray[np.float32]:
-    """For each passage, the mean over the question's tokens of the cosine of the nearest token of the passage, (n,).
+class TokenMatches:
+    """The tokens of a question matched with those of `passages` passages, which are added one by one and not kept."""
 
-    The mean is weighted by inverse document frequency in these passages, ln(1 + (n - f + 0.5) / (f + 0.5)). All of them match
-    the question somehow, so a token that most of them have tells little. `importance` (tokens,) multiplies these weights. A
-    passage or a question without tokens scores 0.
+    def __init__(self, query: TokenVectors, passages: int) -> None:
+        self._query = query
+        self._nearest = np.zeros((len(query.ids), passages), dtype=np.float32)
+        self._held = np.zeros((len(query.ids), passages), dtype=np.bool_)
 
-    `documents` names the document of each passage. Of a token's cosine the share `borrowed` (tokens,) is then that of its
-    nearest token in any of these passages of the same document: a name or a date may stand in another section of it.
-    """
-    frequency = Counter(token for passage in passages for token in set(passage.ids.tolist()))
-    counts = np.array([frequency[token] for token in query.ids.tolist()], dtype=np.float32)
-    weights = np.log1p((len(passages) - counts + 0.5) / (counts + 0.5))
-    if importance is not None:
-        weights = weights * importance
-    if not weights.any():
-        return np.zeros(len(passages), dtype=np.float32)
-    nearest = np.zeros((len(query.ids), len(passages)), dtype=np.float32)
-    for at, passage in enumerate(passages):
+    @property
+    def tokens(self) -> int:
+        return len(self._query.ids)
+
+    def add(self, at: int, passage: TokenVectors) -> None:
+        """Match the passage at place `at`: of each token of the question the nearest, and whether it has that very one."""
         if len(passage.ids):
-            nearest[:, at] = (query.vectors @ passage.vectors.astype(np.float32).T).max(axis=1)
-    if borrowed is not None:
-        nearest += borrowed[:, None] * (_of_documents(nearest, documents) - nearest)
-    scores: NDArray[np.float32] = (weights / weights.sum()) @ nearest
-    return scores
+            self._nearest[:, at] = (self._query.vectors @ passage.vectors.astype(np.float32).T).max(axis=1)
+            self._held[:, at] = np.isin(self._query.ids, passage.ids)
+
+    def scores(
+        self,
+        importance: NDArray[np.float32] | None = None,
+        documents: Sequence[str] = (),
+        borrowed: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.float32]:
+        """For each passage, the mean over the question's tokens of the cosine of the nearest token of the passage, (n,).
+
+        The mean is weighted by inverse document frequency in these passages, ln(1 + (n - f + 0.5) / (f + 0.5)). All of them match
+        the question somehow, so a token that most of them have tells little. `importance` (tokens,) multiplies these weights. A
+        passage or a question without tokens scores 0.
+
+        `documents` names the document of each passage. Of a token's cosine the share `borrowed` (tokens,) is then that of its
+        nearest token in any of these passages of the same document: a name or a date may stand in another section of it.
+        """
+        nearest, counts = self._nearest, self._held.sum(axis=1, dtype=np.float32)
+        weights = np.log1p((nearest.shape[1] - counts + 0.5) / (counts + 0.5))
+        if importance is not None:
+            weights = weights * importance
+        if not weights.any():
+            return np.zeros(nearest.shape[1], dtype=np.float32)
+        if borrowed is not None:
+            nearest = nearest + borrowed[:, None] * (_of_documents(nearest, documents) - nearest)
+        scores: NDArray[np.float32] = (weights / weights.sum()) @ nearest
+        return scores
+
+
+def _ordered(matches: TokenMatches, own: int, hits: Sequence[Hit], weights: SearchWeights) -> list[Hit]:
+    """The hits by their new scores; of the question's tokens the first `own` are not of the conversation before."""
+    lengths = [own, matches.tokens - own]
+    importance = np.repeat(np.array([1.0, weights.history], dtype=np.float32), lengths)
+    borrowed = np.repeat(np.array([weights.document, CONVERSATION_SHARE], dtype=np.float32), lengths)
+    scores = matches.scores(importance, [hit.passage.document_id for hit in hits], borrowed)
+    share = weights.tokens_share
+    by_id = {
+        hit.passage.id: replace(hit, score=share * float(score) + (1 - share) * hit.score)
+        for hit, score in zip(hits, scores, strict=True)
+    }
+    ranking = sorted(((id_, hit.score) for id_, hit in by_id.items()), key=lambda each: (-each[1], each[0]))
+    level = sorted(levelled(ranking, TIED), key=lambda each: (-each[1], each[0]))
+    return [replace(by_id[id_], score=score) for id_, score in level]
 
 
 def _of_documents(nearest: NDArray[np.float32], documents: Sequence[str]) -> NDArray[np.float32]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from lorag.pipeline.records import Hit, Passage
-from lorag.pipeline.retrieval import token_cache
+from lorag.pipeline.retrieval import late_interaction, token_cache
 from lorag.pipeline.retrieval.embedder import HashingEmbedder, SentenceTransformerEmbedder
-from lorag.pipeline.retrieval.late_interaction import LateInteraction, late_scores
+from lorag.pipeline.retrieval.late_interaction import LateInteraction, TokenMatches
 from lorag.pipeline.retrieval.token_cache import TokenCache
 from lorag.pipeline.retrieval.token_vectors import TokenVectors
 from lorag.pipeline.retrieval.weights import SearchWeights
@@ -21,6 +22,13 @@ from lorag.pipeline.retrieval.weights import SearchWeights
 def tokens(**vectors: tuple[float, float]) -> TokenVectors:
     """Tokens a, b, c as ids 1, 2, 3."""
     return TokenVectors(np.array(["abc".index(name) + 1 for name in vectors], dtype=np.int64), np.array([*vectors.values()]))
+
+
+def late_scores(query: TokenVectors, passages: Sequence[TokenVectors], *how: Any, **named: Any) -> np.ndarray:
+    matches = TokenMatches(query, len(passages))
+    for at, passage in enumerate(passages):
+        matches.add(at, passage)
+    return matches.scores(*how, **named)
 
 
 def hit(name: str, text: str, score: float = 0.0) -> Hit:
@@ -118,6 +126,21 @@ def test_passages_are_read_once_and_the_longest_unused_are_dropped_first() -> No
     for name in ("ant", "bee", "ant", "cow", "ant", "bee"):
         late.rerank_many(["which?"], [[hit(name, name)]], 1, SearchWeights())
     assert embedder.read == ["ant", "bee", "cow", "bee"]
+
+
+def test_many_questions_read_each_passage_once_whatever_the_cache_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(late_interaction, "READ_AT_ONCE", 3)
+    names = [f"w{n} x{n % 4} y{n % 3}" for n in range(11)]
+    questions = [f"w{n} x{n % 5}?" for n in range(7)]
+    found = [[hit(name, name, 0.1 * at) for at, name in enumerate(names[n : n + 6])] for n in range(7)]
+    embedder = Counting()
+    together = LateInteraction(embedder, TokenCache(1)).rerank_many(questions, found, 4, SearchWeights())
+    assert sorted(embedder.read) == sorted(names)
+    alone = [
+        LateInteraction(Counting()).rerank_many([q], [hits], 4, SearchWeights())[0]
+        for q, hits in zip(questions, found, strict=True)
+    ]
+    assert together == alone
 
 
 def test_a_passage_larger_than_the_cache_is_still_scored() -> None:

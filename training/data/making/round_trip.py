@@ -15,7 +15,8 @@ from lorag.training.data.making.writing import Progress
 
 DEPTH = 20
 """Passages looked at for each question."""
-_BATCH = 32
+_BATCH = 128
+"""Questions searched together: their passages are read once for all."""
 
 
 class CorpusSearch(Protocol):
