@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import hashlib
 import json
+import math
 from types import MappingProxyType
 from typing import Any
 
@@ -14,6 +15,9 @@ from lorag.pipeline.retrieval.file_content import MAX_TITLE, Content, File
 
 MAX_ID, MAX_KEYS, MAX_METADATA = 200, 32, 4096
 """Maximum characters of a row's id, keys and JSON bytes of its metadata: every passage has a copy of all."""
+
+MAX_DEPTH = 16
+"""Maximum levels of lists and objects in a row's metadata. A store that was given 128 could not be read any more."""
 
 
 def read_rows(file: File) -> Content:
@@ -36,7 +40,7 @@ def read_rows(file: File) -> Content:
 
 def _row_document(file: File, line: bytes, where: str) -> Document:
     try:
-        row = json.loads(line, parse_constant=_refuse)
+        row = json.loads(line, parse_constant=_refuse, parse_float=_finite)
         json.dumps(row, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise DataError(f"{where}: holds half of a surrogate pair; write the character whole") from error
@@ -62,10 +66,29 @@ def _check_size(row_id: str, title: str, metadata: dict[str, Any], where: str) -
         raise DataError(f'{where}: "id" has {len(row_id)} characters; {MAX_ID} are the most')
     if len(title) > MAX_TITLE:
         raise DataError(f'{where}: "title" has {len(title)} characters; {MAX_TITLE} are the most')
+    if _depth(metadata) > MAX_DEPTH:
+        raise DataError(f"{where}: lists and objects in more than {MAX_DEPTH} levels; write them flat")
     size = len(json.dumps(metadata, ensure_ascii=False).encode())
     if len(metadata) > MAX_KEYS or size > MAX_METADATA:
         what = f"{len(metadata)} keys and {size} bytes beside id, title and text; {MAX_KEYS} and {MAX_METADATA} are the most"
         raise DataError(f"{where}: {what}, since every passage holds them again: put what is to be found into the text")
+
+
+def _depth(value: Any) -> int:
+    """Levels of lists and objects, counted to one more than are allowed."""
+    levels, inside = 0, [value]
+    while inside and levels <= MAX_DEPTH:
+        members = [list(each.values()) if isinstance(each, dict) else each for each in inside if isinstance(each, dict | list)]
+        levels += bool(members)
+        inside = [member for each in members for member in each]
+    return levels
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(f"{number[:40]} is too large a number")
+    return value
 
 
 def _refuse(constant: str) -> None:
