@@ -24,8 +24,8 @@ GOOD = {b"good.md": b"# Kept\n\nThe gate opens at six.\n", b"good.jsonl": b'{"id
 TEXTS = {"The gate opens at six.", "The mate keeps the log."}
 
 _HTML = (
-    "<![ if !IE]>|<!--|-->|<script>|</script>|<noscript>|<select><option>|<ul><li>|<td>|&#x|&#55357;|<title>|<pre>|<svg>|<![CDATA["
-    '|]]>|<p>word|<input value="7">|<table><tr><th>|<meta charset="gb2312">'
+    "<![ if !IE]>|<!--|-->|<script>|</script>|<noscript>|<select><option>|<ul><li>|<td>|&#x|&#55357;|<title>|<pre>|<svg>"
+    '|<![CDATA[|]]>|<p>word|<input value="7">|<table><tr><th>|<meta charset="gb2312">'
 )
 _MARKDOWN = ("# ", "## Head\n", "---\n", "===\n", "```\n", "~~~\n", "| a | b |\n", "|--|--|\n", "- item\n", "  1. x\n", "> q\n")
 _ROWS = (
