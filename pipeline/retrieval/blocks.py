@@ -17,7 +17,11 @@ _UNDERLINE = re.compile(r" {0,3}(=+|-{3,})[ \t]*$")
 _FENCE = re.compile(r" {0,3}(```+|~~~+)")
 _ITEM = re.compile(r"[ \t]*(?:[-*+•‣▪–]|\d{1,3}[.)])[ \t]+\S")
 _INDENTED = re.compile(r"(?: {2,}|\t)\S")
-_RULE = re.compile(r" {0,3}(?:(?:\*[ \t]*){3,}|(?:-[ \t]*){3,}|(?:_[ \t]*){3,})$")
+_RULE = re.compile(r" {0,3}(?:(?:\*[ \t]*){3,}|(?:-[ \t]*){3,}|(?:_[ \t]*){3,}|={3,}[ \t]*)$")
+_BREAK = re.compile(r"\r\n|\n|\r")
+
+MAX_UNDERLINED = 160
+"""Maximum characters of a line that is a heading because the next one underlines it. A longer one is a paragraph above a rule."""
 
 
 class Kind(StrEnum):
@@ -49,13 +53,16 @@ class _Line:
         return self.start + len(self.text)
 
 
-def blocks(text: str) -> list[Block]:
-    """The blocks of `text` in order; between them are only white space and horizontal rules."""
+def blocks(text: str, *, underlined: bool = True) -> list[Block]:
+    """The blocks of `text` in order; between them are only white space and horizontal rules.
+
+    With `underlined`, a line above `---` or `===` is a heading, as in Markdown (CommonMark 0.31, 4.3).
+    """
     found: list[Block] = []
     lines = list(_split(text))
     position = 0
     while position < len(lines):
-        block, position = _read(lines, position)
+        block, position = _read(lines, position, underlined)
         if block is not None:
             found.append(block)
     return found
@@ -63,12 +70,13 @@ def blocks(text: str) -> list[Block]:
 
 def _split(text: str) -> Iterator[_Line]:
     start = 0
-    for raw in text.split("\n"):
-        yield _Line(start, raw.rstrip())
-        start += len(raw) + 1
+    for match in _BREAK.finditer(text):
+        yield _Line(start, text[start : match.start()].rstrip())
+        start = match.end()
+    yield _Line(start, text[start:].rstrip())
 
 
-def _read(lines: list[_Line], position: int) -> tuple[Block | None, int]:
+def _read(lines: list[_Line], position: int, underlined: bool) -> tuple[Block | None, int]:
     """The block that begins at `position`, and the position after it."""
     line = lines[position]
     if not line.text.strip() or _RULE.match(line.text):
@@ -82,8 +90,10 @@ def _read(lines: list[_Line], position: int) -> tuple[Block | None, int]:
     while last + 1 < len(lines) and _continues(kind, lines, last + 1):
         last += 1
     if (
-        kind is Kind.PARAGRAPH
+        underlined
+        and kind is Kind.PARAGRAPH
         and last == position
+        and len(line.text) <= MAX_UNDERLINED
         and last + 1 < len(lines)
         and (under := _UNDERLINE.match(lines[last + 1].text))
     ):

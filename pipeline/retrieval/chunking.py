@@ -21,6 +21,9 @@ from lorag.pipeline.retrieval.pages import pages_within
 
 _WORDS = re.compile(r"\S+")
 _CLAUSE_ENDS = (";", ":", ",", "–", "—")
+MARKDOWN = frozenset({"md", "markdown", "mdx"})
+"""Formats in which an underlined line is a heading."""
+
 MAX_SECTION = 1000
 """Maximum characters of a passage's `section`: every passage below a heading has a copy of it."""
 
@@ -71,7 +74,7 @@ def _sections(document: Document) -> Iterator[tuple[tuple[str, ...], int, list[B
         names = tuple(name for _, name in trail if name and name != document.title)
         return names, head.start if head else members[0].start, list(members)
 
-    for block in blocks(document.text):
+    for block in blocks(document.text, underlined=document.metadata.get("format", "md") in MARKDOWN):
         if block.kind is not Kind.HEADING:
             members.append(block)
             continue

@@ -47,11 +47,27 @@ def cut(text: str, max_chars: int, min_chars: int = 0, title: str = "T") -> list
         pytest.param("## A\nx\n## B\nyyyyyyyyyyyyyyy", 20, 5, [("A", "x"), ("B", "yyyyyyyyyyyyyyy")], id="does-not-fit"),
         pytest.param("a\n\n---\n\nb\n\n***", 50, 0, [("", "a\n\n---\n\nb")], id="rules"),
         pytest.param("---\n\n***\n", 50, 0, [], id="only-rules"),
+        pytest.param("Old\rMac\r\r# S\rline\r", 50, 0, [("", "Old\rMac"), ("S", "line")], id="carriage-returns"),
+        pytest.param("a\n\n=====\nb", 50, 0, [("", "a\n\n=====\nb")], id="double-rule"),
         pytest.param("# T\r\n\r\na\r\n\r\n## S\r\nb\r\n", 50, 0, [("", "a"), ("S", "b")], id="crlf"),
     ],
 )
 def test_where_it_is_cut(text: str, max_chars: int, min_chars: int, expected: list[tuple[str, str]]) -> None:
     assert cut(text, max_chars, min_chars) == expected
+
+
+@pytest.mark.parametrize("line", ["---", "===", "=", "-----"])
+def test_an_underlined_line_is_a_heading_in_markdown_alone_and_if_it_is_short(line: str) -> None:
+    words = "word " * 40 + "last"  # 204 characters, in which no heading is written
+
+    def passages(text: str, format: str) -> list[tuple[str, str]]:
+        made = chunk(document(text, metadata={"format": format}), max_chars=400, min_chars=0)
+        return [(passage.section, passage.text.replace(f"\n{line}\n", "\n")) for passage in made]
+
+    assert passages(f"Fees\n{line}\nThe office opens.", "md") == [("Fees", "The office opens.")]
+    assert passages(f"Fees\n{line}\nThe office opens.", "txt") == [("", "Fees\nThe office opens.")]
+    for format in ("md", "txt", "pdf", "html", "jsonl"):
+        assert passages(f"{words}\n{line}\nThe office opens.", format) == [("", f"{words}\nThe office opens.")]
 
 
 def test_ids_come_from_the_text_alone() -> None:
