@@ -35,6 +35,8 @@ _FORMAT = 2
 NAMED_IN_ERROR = 3
 """Files named in the message of a first ingest that finds no document."""
 
+_STAYS = "its old version stays searchable"
+
 Progress = Callable[[int, int, str], None]
 """Called with (documents done, documents in all, id of the last one)."""
 
@@ -192,9 +194,9 @@ class Ingester:
                 passages = chunk(document, max_chars=self.chunking.max_chars, min_chars=self.chunking.min_chars)
             except Exception as error:  # a text that breaks the splitter must not stop the others
                 broken += 1
-                account = account.noting(
-                    f"{document.id} cannot be cut into passages ({type(error).__name__}: {error}); report it"
-                )
+                others = len(file.documents) > 1 and document.id in plan.stored
+                reason = f"cannot be cut ({type(error).__name__}: {str(error)[:200]}); please report it"
+                account = account.noting(f"{document.id}: {reason}{f'; {_STAYS}' if others else ''}")
                 plan.kept |= {document.id} & plan.stored.keys()
                 continue
             if not passages:
@@ -219,7 +221,7 @@ class Ingester:
                 holders[holder] = holders.get(holder, 0) + len(ids)
         for number, each in enumerate(plan.files):
             if each.path in holders:
-                note = "its old version stays searchable" if not each.path.endswith("/") else "what it held stays searchable"
+                note = _STAYS if not each.path.endswith("/") else "what it held stays searchable"
                 kept = each.noting(note, status=FileStatus.KEPT)
                 plan.files[number] = replace(kept, documents=holders[each.path])
             elif each.status is FileStatus.LEFT_ALONE and each.path in by_file:

@@ -56,9 +56,11 @@ class _Walk:
 
     def _seen(self, path: Path) -> Path | FileAccount | None:
         """A file, an account, or None for a folder to enter."""
+        link = False
         try:
-            link = path.is_symlink()
-            mode = path.stat().st_mode
+            mode = path.lstat().st_mode
+            if link := stat.S_ISLNK(mode):
+                mode = path.stat().st_mode
         except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a loop of links
             if path.name.startswith("."):
                 return self._hidden(path, "")
