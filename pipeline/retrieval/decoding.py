@@ -112,6 +112,15 @@ def decode(data: bytes, name: str, declared: str = "") -> Decoded:
     return replace(found, text=found.text.replace("\0", ""), dropped=nul)
 
 
+def is_text(data: bytes) -> bool:
+    """Whether `decode` reads these bytes, the beginning of a file."""
+    try:
+        decode(data, "")
+    except InputError:
+        return False
+    return True
+
+
 def declared_charset(data: bytes) -> str:
     """The charset that an HTML page or an XML file names in its head, '' if none."""
     head = _COMMENT.sub(b"", data[:_HEAD])

@@ -49,13 +49,73 @@ def _read_pdf(file: File) -> Content:
     return file.content(extract(file.data, str(file.path)))
 
 
+def _read_csv(file: File) -> Content:
+    from lorag.pipeline.retrieval.delimited import extract
+
+    decoded = file.decoded()
+    return file.content(extract(decoded.text, str(file.path)), decoded)
+
+
+def _read_tsv(file: File) -> Content:
+    from lorag.pipeline.retrieval.delimited import extract
+
+    decoded = file.decoded()
+    return file.content(extract(decoded.text, str(file.path), "\t"), decoded)
+
+
+def _read_docx(file: File) -> Content:
+    from lorag.pipeline.retrieval.word_text import extract
+
+    return file.content(extract(file.data, str(file.path)))
+
+
+def _read_pptx(file: File) -> Content:
+    from lorag.pipeline.retrieval.slides import extract
+
+    return file.content(extract(file.data, str(file.path)))
+
+
+def _read_xlsx(file: File) -> Content:
+    from lorag.pipeline.retrieval.workbook import extract
+
+    return file.content(extract(file.data, str(file.path)))
+
+
+def _read_epub(file: File) -> Content:
+    from lorag.pipeline.retrieval.epub_text import extract
+
+    return file.content(extract(file.data, str(file.path)))
+
+
+def _read_rtf(file: File) -> Content:
+    from lorag.pipeline.retrieval.rtf_text import extract
+
+    return file.content(extract(file.data, str(file.path)))
+
+
+def _read_eml(file: File) -> Content:
+    from lorag.pipeline.retrieval.mail_text import extract
+
+    return file.content(extract(file.data, str(file.path)))
+
+
 READERS: Mapping[str, Callable[[File], Content]] = MappingProxyType(
     {
         ".txt": _read_text,
         ".md": _read_markdown,
+        ".markdown": _read_markdown,
         ".html": _read_html,
         ".htm": _read_html,
+        ".xhtml": _read_html,
         ".pdf": _read_pdf,
+        ".docx": _read_docx,
+        ".pptx": _read_pptx,
+        ".xlsx": _read_xlsx,
+        ".csv": _read_csv,
+        ".tsv": _read_tsv,
+        ".epub": _read_epub,
+        ".rtf": _read_rtf,
+        ".eml": _read_eml,
         ".jsonl": read_rows,
     }
 )

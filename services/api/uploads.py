@@ -16,6 +16,7 @@ from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
+from lorag.pipeline.retrieval.decoding import is_text
 from lorag.pipeline.retrieval.loading import KINDS
 from lorag.pipeline.storage.atomic import OWNER_ONLY
 from lorag.services.api.errors import ApiError
@@ -25,8 +26,9 @@ MAX_NAME_BYTES = 200
 HEAD_BYTES = 1024
 _JOINERS = frozenset("\u200c\u200d")
 """Invisible, and part of words in some scripts and of some emoji."""
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
-_PDF, _ZIP = b"%PDF-", b"PK\x03\x04"
+_PDF, _ZIP, _SEALED = b"%PDF-", b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
+"""How files begin: a PDF, an archive, an office document with a password (whose job then says so)."""
+_ARCHIVES = frozenset({".docx", ".pptx", ".xlsx", ".epub"})
 
 
 def safe_name(raw: str) -> str:
@@ -56,10 +58,13 @@ def _visible(letter: str) -> str:
 
 def check_content(name: str, head: bytes) -> None:
     """Raises ApiError 415 if a file's first bytes do not match the kind in its name."""
-    if name.lower().endswith(".pdf"):
+    kind = Path(name).suffix.lower()
+    if kind == ".pdf":
         fits = _PDF in head
+    elif kind in _ARCHIVES:
+        fits = head.startswith((_ZIP, _SEALED))
     else:
-        fits = not head.startswith((_PDF, _ZIP)) and (b"\0" not in head or head.startswith(_UTF16))
+        fits = is_text(head)
     if not fits:
         raise ApiError(415, f"{name}: its content is not what its name says", param="file", code="unsupported_file")
 

@@ -75,7 +75,7 @@ def test_different_names_stay_different() -> None:
     assert safe_name("C  x.md") != safe_name("C x.md")
 
 
-@pytest.mark.parametrize("name", ["x.exe", "x.docx", "x", "x.md.exe", "x.jsonl.gz", "x.htm.", "x.json"])
+@pytest.mark.parametrize("name", ["x.exe", "x.doc", "x", "x.md.exe", "x.jsonl.gz", "x.htm.", "x.json"])
 def test_kinds_that_are_not_read_are_refused(name: str) -> None:
     if name == "x.htm.":
         assert safe_name(name) == "x.htm"
@@ -98,6 +98,11 @@ def test_kinds_that_are_not_read_are_refused(name: str) -> None:
         ("a.txt", b"a\0b", False),
         ("a.md", b"%PDF-1.7", False),
         ("a.html", b"PK\x03\x04docx", False),
+        ("a.docx", b"PK\x03\x04docx", True),
+        ("a.XLSX", b"PK\x03\x04xlsx", True),
+        ("a.pptx", b"\xd0\xcf\x11\xe0 with a password", True),
+        ("a.epub", b"<html>", False),
+        ("a.txt", b"started\n\0\nstopped, and started again\n", True),
         ("a.jsonl", b"\x7fELF\x02\x01\x01\0", False),
         ("a.txt", b"\x89PNG\r\n\x1a\n\0\0", False),
     ],
