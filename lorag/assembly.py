@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lorag.pipeline.engine.protocol import Engine
     from lorag.pipeline.retrieval.embedder import Embedder
     from lorag.pipeline.retrieval.index import Index
+    from lorag.pipeline.retrieval.ingest import Chunking
     from lorag.pipeline.retrieval.rerank import Reranker
     from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
     from lorag.pipeline.retrieval.store import Filter, VectorStore
@@ -139,14 +140,21 @@ def open_index(settings: Settings, embedder: Embedder | None = None, store: Vect
     """The project's index, with `embedder` and `store` or those that the settings name. The caller closes it."""
     from lorag.ownership import ProjectId
     from lorag.pipeline.retrieval.index import Index
-    from lorag.pipeline.retrieval.ingest import Chunking
 
-    chunking = Chunking(settings.chunking.max_chars, settings.chunking.min_chars)
+    chunking = open_chunking(settings)
     opened = store or open_store(settings)
     name, owner = settings.store.collection, ProjectId(settings.project)
     encoder = embedder or open_embedder(settings)
     weights = search_weights(settings, encoder)
     return Index(opened, encoder, name=name, chunking=chunking, owner=owner, weights=weights)
+
+
+def open_chunking(settings: Settings) -> Chunking:
+    """How the settings cut documents: by characters, and by the tokens that their encoder reads. Loads nothing yet."""
+    from lorag.pipeline.retrieval.encoder_tokens import EncoderTokens
+    from lorag.pipeline.retrieval.ingest import Chunking
+
+    return Chunking(settings.chunking.max_chars, settings.chunking.min_chars, EncoderTokens(settings.embedder.model))
 
 
 def search_weights(settings: Settings, embedder: Embedder) -> SearchWeights:

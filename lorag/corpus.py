@@ -1,4 +1,6 @@
-"""The passages of a project as its documents are now, cut as an ingest cuts them. Needs no index and no encoder.
+"""The passages of a project as its documents are now, cut as an ingest cuts them.
+
+Needs no index, and of the encoder only its tokenizer.
 
 So it works while `lorag serve` has the project's index open. Knows where uploaded files lie:
 
@@ -11,10 +13,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from lorag.assembly import open_chunking
 from lorag.pipeline.config import Settings
 from lorag.pipeline.errors import InputError
 from lorag.pipeline.records import Document, Passage
-from lorag.pipeline.retrieval.chunking import chunk
 from lorag.pipeline.retrieval.ingest import no_documents
 from lorag.pipeline.retrieval.loading import load_folder, load_one
 from lorag.pipeline.retrieval.partition import UPLOADS, check_tenant, tenant_folder
@@ -36,8 +38,8 @@ def current_passages(settings: Settings, project: Path, tenant: str = "") -> tup
             raise no_documents(settings.documents, loaded)
     if not own and not uploads:
         raise InputError(f"the tenant {tenant} has no documents; upload some with one of its keys")
-    sizes = {"max_chars": settings.chunking.max_chars, "min_chars": settings.chunking.min_chars}
-    return tuple(passage for document in (*own, *uploads) for passage in chunk(document, **sizes))
+    chunking = open_chunking(settings)
+    return tuple(passage for document in (*own, *uploads) for passage in chunking.cut(document))
 
 
 def _uploads(folder: Path) -> Iterator[Document]:

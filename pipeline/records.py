@@ -112,7 +112,8 @@ class Passage:
 
     `id` is `DOCUMENT_ID#HASH8`, derived from the content, so that edits elsewhere in the document do not change it. `section`
     is the headings above it, joined by ` > `. `segments` and `pages` are as for `Document`, counted from the passage start; the
-    first page begins at 0 or before it.
+    first page begins at 0 or before it. `header` is the header of the table within which it begins, '' if there is none: search
+    and models read it before the text, and it is never quoted.
     """
 
     id: str
@@ -126,6 +127,12 @@ class Passage:
     metadata: Mapping[str, Any] = field(default_factory=_nothing)
     segments: tuple[Segment, ...] = ()
     pages: tuple[PageStart, ...] = ()
+    header: str = field(default="", metadata=OPTIONAL)
+
+    @property
+    def shown(self) -> str:
+        """The text below its table's header."""
+        return f"{self.header}\n{self.text}" if self.header else self.text
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ class PassageText:
     @classmethod
     def of(cls, passage: Passage) -> PassageText:
         heading = f"{passage.title} > {passage.section}" if passage.section else passage.title
-        return cls(heading, passage.text)
+        return cls(heading, passage.shown)
 
 
 def parse_turn(text: str) -> Turn:

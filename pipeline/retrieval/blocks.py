@@ -12,16 +12,19 @@ from enum import StrEnum
 
 from lorag.pipeline.retrieval.sentences import sentences
 
-_HEADING = re.compile(r" {0,3}(#{1,6})[ \t]+(.*?)[ \t]*#*[ \t]*$")
+_HEADING = re.compile(r" {0,3}(#{1,6})[ \t]+")
 _UNDERLINE = re.compile(r" {0,3}(=+|-{3,})[ \t]*$")
 _FENCE = re.compile(r" {0,3}(```+|~~~+)")
 _ITEM = re.compile(r"[ \t]*(?:[-*+•‣▪–]|\d{1,3}[.)])[ \t]+\S")
 _INDENTED = re.compile(r"(?: {2,}|\t)\S")
+_DELIMITER = re.compile(r"\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?$")
+_DIGIT = re.compile(r"\d")
 _RULE = re.compile(r" {0,3}(?:(?:\*[ \t]*){3,}|(?:-[ \t]*){3,}|(?:_[ \t]*){3,}|={3,}[ \t]*)$")
 _BREAK = re.compile(r"\r\n|\n|\r")
 
-MAX_UNDERLINED = 160
-"""Maximum characters of a line that is a heading because the next one underlines it. A longer one is a paragraph above a rule."""
+MAX_HEADING = 160
+"""Maximum characters of a heading. A longer line is a paragraph, above a rule if it is underlined: so six levels fit a passage's
+`section`, and no word is lost."""
 
 
 class Kind(StrEnum):
@@ -81,8 +84,8 @@ def _read(lines: list[_Line], position: int, underlined: bool) -> tuple[Block | 
     line = lines[position]
     if not line.text.strip() or _RULE.match(line.text):
         return None, position + 1
-    if heading := _HEADING.match(line.text):
-        return Block(Kind.HEADING, line.start, line.end, len(heading.group(1)), heading.group(2).strip()), position + 1
+    if heading := heading_of(line.text):
+        return Block(Kind.HEADING, line.start, line.end, *heading), position + 1
     if fence := _FENCE.match(line.text):
         return _code(lines, position, fence.group(1))
     kind = _kind(line)
@@ -93,7 +96,7 @@ def _read(lines: list[_Line], position: int, underlined: bool) -> tuple[Block | 
         underlined
         and kind is Kind.PARAGRAPH
         and last == position
-        and len(line.text) <= MAX_UNDERLINED
+        and len(line.text) <= MAX_HEADING
         and last + 1 < len(lines)
         and (under := _UNDERLINE.match(lines[last + 1].text))
     ):
@@ -103,15 +106,33 @@ def _read(lines: list[_Line], position: int, underlined: bool) -> tuple[Block | 
     return Block(kind, start, lines[last].end), last + 1
 
 
+def heading_of(line: str) -> tuple[int, str] | None:
+    """Level and text of a `# Heading` line (CommonMark 0.31, 4.2); None if the line is none."""
+    opening = _HEADING.match(line)
+    if opening is None:
+        return None
+    text = line[opening.end() :].rstrip()
+    # Not one pattern for all: it would try each of many `#` as the first closing one.
+    bare = text.rstrip("#")
+    if bare != text and (not bare or bare[-1] in " \t"):
+        text = bare.rstrip()
+    return (len(opening.group(1)), text) if len(text) <= MAX_HEADING else None
+
+
 def _kind(line: _Line) -> Kind:
     if line.text.lstrip().startswith("|"):
         return Kind.TABLE
     return Kind.LIST if _ITEM.match(line.text) else Kind.PARAGRAPH
 
 
+def begins_item(text: str, start: int) -> bool:
+    """Whether a list item begins at `start`."""
+    return _ITEM.match(text, start) is not None
+
+
 def _continues(kind: Kind, lines: list[_Line], position: int) -> bool:
     text = lines[position].text
-    if _HEADING.match(text) or _FENCE.match(text) or _UNDERLINE.match(text) or (_RULE.match(text)):
+    if heading_of(text) or _FENCE.match(text) or _UNDERLINE.match(text) or (_RULE.match(text)):
         return False
     if not text.strip():
         # A blank line between two items, or before an item's indented paragraph, does not end a list.
@@ -128,6 +149,23 @@ def _code(lines: list[_Line], position: int, fence: str) -> tuple[Block, int]:
         last += 1
     last = min(last, len(lines) - 1)
     return Block(Kind.CODE, lines[position].start, lines[last].end), last + 1
+
+
+def table_header(text: str, block: Block) -> tuple[int, int] | None:
+    """The place of a table's header: its first row and the delimiter row below it.
+
+    A table without a delimiter row, such as one of an HTML page, has a header if its first row has text in each of several
+    cells and no digit, and another row has a digit. None if there is none.
+    """
+    rows = parts(text, block)
+    if block.kind is not Kind.TABLE or len(rows) < 2:
+        return None
+    if _DELIMITER.match(text[slice(*rows[1])].strip()):
+        return rows[0][0], rows[1][1]
+    first, rest = text[slice(*rows[0])], text[rows[1][0] : block.end]
+    cells = [cell.strip() for cell in first.strip().strip("|").split("|")]
+    named = len(cells) > 1 and all(cells) and not _DIGIT.search(first)
+    return rows[0] if named and _DIGIT.search(rest) else None
 
 
 def parts(text: str, block: Block) -> list[tuple[int, int]]:

@@ -1,31 +1,57 @@
-"""From a document to passages: cut by structure, never inside a word, with stable ids and source offsets.
+"""From a document to passages: cut by structure, none too long, with stable ids and source offsets.
 
-Sections first, then paragraphs, lists and tables, then sentences, then words. Knows nothing of tokens, models or stores;
-lengths are characters.
+Sections first, then paragraphs, lists and tables, then sentences, then `cut_long`. Lengths are characters, and tokens where a
+`TokenBound` counts them. Knows nothing of models or stores.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
+import math
 import unicodedata
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
+from lorag.pipeline.contracts import embed
 from lorag.pipeline.errors import InputError
 from lorag.pipeline.records import Document, Passage, Segment
-from lorag.pipeline.retrieval.blocks import Block, Kind, blocks, parts
+from lorag.pipeline.retrieval.blocks import Block, Kind, begins_item, blocks, parts, table_header
+from lorag.pipeline.retrieval.cutting import cut_long
 from lorag.pipeline.retrieval.html_text import clip
 from lorag.pipeline.retrieval.pages import pages_within
 
-_WORDS = re.compile(r"\S+")
-_CLAUSE_ENDS = (";", ":", ",", "–", "—")
 MARKDOWN = frozenset({"md", "markdown", "mdx"})
 """Formats in which an underlined line is a heading."""
 
 MAX_SECTION = 1000
 """Maximum characters of a passage's `section`: every passage below a heading has a copy of it."""
+
+MAX_HEADER = 300
+"""Maximum characters of a table's header that is repeated; a wider one loses its last columns."""
+
+
+SLACK = 1 / 8
+"""Share of what an encoder reads by which a passage may be longer: the vector of one that is hardly too long loses less than
+those of two that lack the other half."""
+
+_SHORTEST = 16
+"""Characters below which a passage is not cut further, whatever its tokens."""
+
+
+class TokenBound(Protocol):
+    """How much of a text an encoder reads. No token is shorter than a byte."""
+
+    @property
+    def room(self) -> int:
+        """Tokens that it reads of a text; 0 if that is not bounded."""
+        ...
+
+    def count(self, text: str) -> int:
+        """The number of tokens of `text`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +68,17 @@ class _Span:
         return self.end - self.start
 
 
-def chunk(document: Document, *, max_chars: int = 700, min_chars: int = 120) -> tuple[Passage, ...]:
+def chunk(
+    document: Document, *, max_chars: int = 700, min_chars: int = 120, tokens: TokenBound | None = None
+) -> tuple[Passage, ...]:
     """Cut `document` into passages of at most `max_chars` characters, in order, without overlap.
 
-    A passage is longer only if a single table row, code line or word is. One shorter than `min_chars` is joined with the next
-    section under their common heading if both fit. A passage's text begins after its headings, which are in `section` without
-    the document's title. A section joined to the one before keeps its heading line in the text. All text that is neither
-    heading nor white space is in exactly one passage.
+    With `tokens` they are also no longer than the encoder reads, headings included. One shorter than `min_chars` is joined with
+    the next section under their common heading if both fit. A passage's text begins after its headings, which are in `section`
+    without the document's title. A section joined to the one before keeps its heading line in the text. All text that is
+    neither heading nor white space is in exactly one passage; a passage that begins within a table has the table's `header`.
+
+    Linear in the length of the document, whatever it holds.
 
     Raises:
         InputError: the sizes are not 0 ≤ min_chars ≤ max_chars, max_chars > 0.
@@ -57,14 +87,110 @@ def chunk(document: Document, *, max_chars: int = 700, min_chars: int = 120) -> 
         raise InputError(
             f"chunk sizes min_chars={min_chars}, max_chars={max_chars}: need 0 ≤ min_chars ≤ max_chars, max_chars > 0"
         )
-    spans: list[_Span] = []
-    for trail, head, members in _sections(document):
-        pieces = _pack(document.text, members, max_chars, min_chars)
-        spans += [_Span(low, high, trail, head if number == 0 else low) for number, (low, high) in enumerate(pieces)]
-    return _passages(document, _join_small(spans, max_chars, min_chars))
+    found = blocks(document.text, underlined=document.metadata.get("format", "md") in MARKDOWN)
+    cutter = _Cutter(document, max_chars, min_chars, tokens, _Headers(document.text, found))
+    spans = [span for trail, head, members in _sections(document, found) for span in cutter.cut(trail, head, members)]
+    return tuple(_passages(document, cutter.joined(spans), cutter.headers))
 
 
-def _sections(document: Document) -> Iterator[tuple[tuple[str, ...], int, list[Block]]]:
+class _Headers:
+    """The headers of a text's tables, by place."""
+
+    def __init__(self, text: str, found: Sequence[Block]) -> None:
+        self._text = text
+        self._tables = [block for block in found if block.kind is Kind.TABLE]
+        self._known: dict[int, tuple[int, int] | None] = {}
+
+    def at(self, start: int) -> str:
+        """The header of the table in which `start` is, as far as it is before `start`; '' if there is none."""
+        number = bisect_left(self._tables, start, key=lambda table: table.start) - 1
+        if number < 0 or start >= self._tables[number].end:
+            return ""
+        if number not in self._known:
+            self._known[number] = table_header(self._text, self._tables[number])
+        place = self._known[number]
+        if place is None:
+            return ""
+        header = self._text[place[0] : min(place[1], start)].rstrip()
+        if len(header) <= MAX_HEADER:
+            return header
+        first = header.partition("\n")[0]
+        return first if len(first) <= MAX_HEADER else first[: max(first.rfind("|", 0, MAX_HEADER) + 1, 0)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Cutter:
+    """Cuts the sections of one document."""
+
+    document: Document
+    max_chars: int
+    min_chars: int
+    tokens: TokenBound | None
+    headers: _Headers
+
+    def cut(self, trail: tuple[str, ...], head: int, members: Sequence[Block]) -> list[_Span]:
+        """The spans of one section."""
+        pieces = _pack(self.document.text, members, self.max_chars, self.min_chars)
+        spans = [span for low, high in pieces for span in self._within(_Span(low, high, trail, low), members)]
+        return [replace(spans[0], head=head), *spans[1:]] if spans else []
+
+    def _within(self, span: _Span, members: Sequence[Block]) -> list[_Span]:
+        """The span, cut into about equal parts if the encoder does not read it whole."""
+        share = self._share_read(span)
+        if share == 1:
+            return [span]
+        size = math.ceil(span.length * min(share, 1.25 / math.ceil(1 / share)))
+        inside = [clipped for block in members if (clipped := _clipped(self.document.text, block, span))]
+        pieces = _pack(self.document.text, inside, size, min(self.min_chars, size // 4))
+        return [each for low, high in pieces for each in self._within(_Span(low, high, span.trail, low), inside)]
+
+    def _share_read(self, span: _Span) -> float:
+        """The share of the span's tokens that the encoder reads; 1 if it is all or nearly all of them."""
+        if self.tokens is None or span.length <= _SHORTEST:
+            return 1
+        room = self.tokens.room
+        title, section, header = self.document.title, _section(span.trail), self.headers.at(span.start)
+        text = self.document.text[span.start : span.end]
+        whole = embed.passage_text(title, section, f"{header}\n{text}" if header else text)
+        if not room or len(whole.encode("utf-8", "replace")) <= room:
+            return 1
+        tokens = self.tokens.count(whole)
+        if tokens <= room * (1 + SLACK):
+            return 1
+        heading = self.tokens.count(embed.passage_text(title, section, header))
+        left = max(room - heading, room / 2)  # a passage is not cut to shreds for its headings
+        return 1 if tokens - heading <= left * (1 + SLACK) else left / (tokens - heading)
+
+    def joined(self, spans: Sequence[_Span]) -> list[_Span]:
+        """The spans, each joined with the next section, under the headings they share, if either is too short alone and both
+        fit."""
+        joined: list[_Span] = []
+        for span in spans:
+            before = joined[-1] if joined else None
+            if before is None or before.trail == span.trail or min(before.length, span.length) >= self.min_chars:
+                joined.append(span)
+                continue
+            shared = _common(before.trail, span.trail)
+            start = before.start if shared == before.trail else before.head
+            complete = shared == before.trail or before.head < before.start
+            both = _Span(start, span.end, shared, before.head)
+            if complete and both.length <= self.max_chars and self._share_read(both) == 1:
+                joined[-1] = both
+            else:
+                joined.append(span)
+        return joined
+
+
+def _clipped(text: str, block: Block, span: _Span) -> Block | None:
+    """The part of `block` that is within `span`."""
+    start, end = max(block.start, span.start), min(block.end, span.end)
+    if start >= end:
+        return None
+    whole = block.kind is not Kind.LIST or start == block.start or begins_item(text, start)
+    return replace(block, kind=block.kind if whole else Kind.PARAGRAPH, start=start, end=end)
+
+
+def _sections(document: Document, found: Sequence[Block]) -> Iterator[tuple[tuple[str, ...], int, list[Block]]]:
     """Heading trail, start of the innermost heading line, blocks below it. A heading without content is its own block."""
     trail: list[tuple[int, str]] = []
     head: Block | None = None
@@ -74,7 +200,7 @@ def _sections(document: Document) -> Iterator[tuple[tuple[str, ...], int, list[B
         names = tuple(name for _, name in trail if name and name != document.title)
         return names, head.start if head else members[0].start, list(members)
 
-    for block in blocks(document.text, underlined=document.metadata.get("format", "md") in MARKDOWN):
+    for block in found:
         if block.kind is not Kind.HEADING:
             members.append(block)
             continue
@@ -135,51 +261,16 @@ def _lengthen_tail(groups: list[list[tuple[int, int]]], max_chars: int, min_char
 
 
 def _cut(text: str, block: Block, max_chars: int) -> list[tuple[int, int]]:
-    """The parts of a block. Parts that are too long are cut again: items into sentences, sentences at clauses or words."""
+    """The parts of a block. Parts that are too long are cut again: items into sentences, all else by `cut_long`."""
     pieces: list[tuple[int, int]] = []
     for low, high in parts(text, block):
-        if high - low <= max_chars or block.kind in (Kind.TABLE, Kind.CODE):
+        if high - low <= max_chars:
             pieces.append((low, high))
         elif block.kind is Kind.LIST:
             pieces += _cut(text, Block(Kind.PARAGRAPH, low, high), max_chars)
         else:
-            pieces += _cut_words(text, low, high, max_chars)
+            pieces += cut_long(text, low, high, max_chars, row=block.kind is Kind.TABLE)
     return pieces
-
-
-def _cut_words(text: str, low: int, high: int, max_chars: int) -> Iterator[tuple[int, int]]:
-    """Cut at the last clause end in the second half of the allowed length, else after the last word that fits."""
-    words = [(match.start(), match.end()) for match in _WORDS.finditer(text, low, high)]
-    first = 0
-    while first < len(words):
-        start = words[first][0]
-        last = first
-        while last + 1 < len(words) and words[last + 1][1] - start <= max_chars:
-            last += 1
-        if last + 1 < len(words):
-            half = start + max_chars // 2
-            clauses = [n for n in range(first, last + 1) if words[n][1] > half and text.endswith(_CLAUSE_ENDS, 0, words[n][1])]
-            last = clauses[-1] if clauses else last
-        yield start, words[last][1]
-        first = last + 1
-
-
-def _join_small(spans: Sequence[_Span], max_chars: int, min_chars: int) -> list[_Span]:
-    """Join a span with the next section, under the headings they share, if either is too short alone and both fit."""
-    joined: list[_Span] = []
-    for span in spans:
-        before = joined[-1] if joined else None
-        if before is None or before.trail == span.trail or min(before.length, span.length) >= min_chars:
-            joined.append(span)
-            continue
-        shared = _common(before.trail, span.trail)
-        start = before.start if shared == before.trail else before.head
-        complete = shared == before.trail or before.head < before.start
-        if complete and span.end - start <= max_chars:
-            joined[-1] = _Span(start, span.end, shared, before.head)
-        else:
-            joined.append(span)
-    return joined
 
 
 def _common(left: tuple[str, ...], right: tuple[str, ...]) -> tuple[str, ...]:
@@ -189,30 +280,31 @@ def _common(left: tuple[str, ...], right: tuple[str, ...]) -> tuple[str, ...]:
     return left[:shared]
 
 
-def _passages(document: Document, spans: Sequence[_Span]) -> tuple[Passage, ...]:
+def _section(trail: Sequence[str]) -> str:
+    return " > ".join(trail)[:MAX_SECTION]
+
+
+def _passages(document: Document, spans: Sequence[_Span], headers: _Headers) -> Iterator[Passage]:
     seen: Counter[str] = Counter()
-    made = []
     for span in spans:
         text = document.text[span.start : span.end]
         name = hashlib.sha256(_normalised(text).encode()).hexdigest()[:8]
         seen[name] += 1
         suffix = f"-{seen[name]}" if seen[name] > 1 else ""
-        made.append(
-            Passage(
-                id=f"{document.id}#{name}{suffix}",
-                document_id=document.id,
-                source=document.source,
-                title=document.title,
-                section=" > ".join(span.trail)[:MAX_SECTION],
-                text=text,
-                start=span.start,
-                end=span.end,
-                metadata=document.metadata,
-                segments=clip(document.segments, span.start, span.end),
-                pages=pages_within(document.pages, span.start, span.end),
-            )
+        yield Passage(
+            id=f"{document.id}#{name}{suffix}",
+            document_id=document.id,
+            source=document.source,
+            title=document.title,
+            section=_section(span.trail),
+            text=text,
+            start=span.start,
+            end=span.end,
+            metadata=document.metadata,
+            segments=clip(document.segments, span.start, span.end),
+            pages=pages_within(document.pages, span.start, span.end),
+            header=headers.at(span.start),
         )
-    return tuple(made)
 
 
 def _normalised(text: str) -> str:

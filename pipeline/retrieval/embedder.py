@@ -66,8 +66,8 @@ class Embedder(Protocol):
 
 
 def passage_text(passage: Passage) -> str:
-    """The text of a passage for embedding and BM25: its headings and its text."""
-    return embed.passage_text(passage.title, passage.section, passage.text)
+    """The text of a passage for embedding and BM25: its headings, its table's header and its text."""
+    return embed.passage_text(passage.title, passage.section, passage.shown)
 
 
 class HashingEmbedder:

@@ -281,7 +281,8 @@ def clip(segments: tuple[Segment, ...], start: int, end: int) -> tuple[Segment, 
         return ()
     first = max(bisect_left(segments, start, key=lambda segment: segment.offset) - 1, 0)
     kept = []
-    for segment in segments[first:]:
+    for number in range(first, len(segments)):  # a slice would copy the rest for each passage
+        segment = segments[number]
         if segment.offset >= end:
             break
         low, high = max(segment.offset, start), min(segment.offset + segment.length, end)

@@ -27,7 +27,6 @@ from lorag.pipeline.errors import IndexMismatch, IndexOwned, InputError, Nothing
 from lorag.pipeline.records import Document, Hit, Passage
 from lorag.pipeline.retrieval.account import FileAccount, FileStatus
 from lorag.pipeline.retrieval.bm25 import Bm25Encoder, Bm25Settings
-from lorag.pipeline.retrieval.chunking import chunk
 from lorag.pipeline.retrieval.embedder import Embedder
 from lorag.pipeline.retrieval.encoder_identity import EncoderIdentity
 from lorag.pipeline.retrieval.ingest import Chunking, Ingester, IngestReport, Progress, Written, no_documents
@@ -220,8 +219,7 @@ class Index:
         A killed run that is repeated ends as an uninterrupted one. Raises IndexMismatch, and InputError if no document gives a
         passage; the index is then unchanged.
         """
-        sizes = {"max_chars": self._chunking.max_chars, "min_chars": self._chunking.min_chars}
-        if not any(chunk(document, **sizes) for document in documents):
+        if not any(self._chunking.cut(document) for document in documents):
             raise InputError(f"{name}: holds no passage, only rules or white space")
         current = self._writable()
         if current is None:

@@ -22,7 +22,7 @@ from lorag.pipeline.errors import InputError
 from lorag.pipeline.records import Document, Passage
 from lorag.pipeline.retrieval.account import FileAccount, FileStatus, printable
 from lorag.pipeline.retrieval.bm25 import Bm25Encoder
-from lorag.pipeline.retrieval.chunking import chunk
+from lorag.pipeline.retrieval.chunking import TokenBound, chunk
 from lorag.pipeline.retrieval.embedder import Embedder, passage_text
 from lorag.pipeline.retrieval.loading import KINDS, Loaded, LoadedFile
 from lorag.pipeline.retrieval.partition import PARTITION_FIELDS, Partition, file_name, partition_of, tenant_filter
@@ -76,10 +76,15 @@ class NoDocuments(InputError):
 
 @dataclass(frozen=True, slots=True)
 class Chunking:
-    """The sizes for `chunk`, in characters."""
+    """The sizes for `chunk`: characters, and what the encoder reads at once if `tokens` counts it."""
 
     max_chars: int = 700
     min_chars: int = 120
+    tokens: TokenBound | None = None
+
+    def cut(self, document: Document) -> tuple[Passage, ...]:
+        """The passages of `document`."""
+        return chunk(document, max_chars=self.max_chars, min_chars=self.min_chars, tokens=self.tokens)
 
 
 @dataclass(slots=True)
@@ -191,7 +196,7 @@ class Ingester:
                 plan.stored.pop(document.id)
                 continue
             try:
-                passages = chunk(document, max_chars=self.chunking.max_chars, min_chars=self.chunking.min_chars)
+                passages = self.chunking.cut(document)
             except Exception as error:  # a text that breaks the splitter must not stop the others
                 broken += 1
                 others = len(file.documents) > 1 and document.id in plan.stored

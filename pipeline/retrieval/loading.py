@@ -16,6 +16,7 @@ from lorag.pipeline.errors import HoldsNoText, InputError
 from lorag.pipeline.records import Document
 from lorag.pipeline.retrieval.account import FileAccount, FileStatus, is_utf8, printable, printable_path
 from lorag.pipeline.retrieval.file_content import Content, File
+from lorag.pipeline.retrieval.inline_data import without_inline_data
 from lorag.pipeline.retrieval.readers import KINDS, READERS
 from lorag.pipeline.retrieval.walking import LEAVES, walk
 
@@ -118,7 +119,16 @@ def read_file(path: Path, folder: Path) -> Content:
         raise InputError(f"{path}: cannot be parsed as {path.suffix.lower()} ({what}); open it, and save it anew") from error
     if not any(document.text.strip() for document in content.documents):
         raise HoldsNoText(f"{path}: holds no text")
-    return _storable(content)
+    return _storable(_without_inline_data(content))
+
+
+def _without_inline_data(content: Content) -> Content:
+    reduced = [without_inline_data(document) for document in content.documents]
+    left_out = sum(characters for _, characters in reduced)
+    if not left_out:
+        return content
+    note = f"{left_out} characters of inline images or other inline files left out"
+    return replace(content, documents=tuple(document for document, _ in reduced), notes=(*content.notes, note))
 
 
 def _bytes(path: Path, folder: Path) -> bytes:

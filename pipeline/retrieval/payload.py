@@ -32,6 +32,7 @@ def to_payload(passage: Passage) -> dict[str, Any]:
         "metadata": dict(passage.metadata),
         "segments": [[segment.offset, segment.source_start, segment.length] for segment in passage.segments],
         "pages": [[page.number, page.offset] for page in passage.pages],
+        **({"header": passage.header} if passage.header else {}),
     }
 
 
@@ -48,6 +49,7 @@ def from_payload(payload: Mapping[str, Any]) -> Passage:
         metadata=MappingProxyType(dict(payload["metadata"])),
         segments=tuple(Segment(*numbers) for numbers in payload["segments"]),
         pages=tuple(PageStart(*numbers) for numbers in payload.get("pages", ())),  # points of before have none
+        header=payload.get("header", ""),
     )
 
 

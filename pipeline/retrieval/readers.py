@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from lorag.pipeline.retrieval import html_text
+from lorag.pipeline.retrieval.blocks import heading_of
 from lorag.pipeline.retrieval.decoding import declared_charset
 from lorag.pipeline.retrieval.file_content import Content, Extracted, File
 from lorag.pipeline.retrieval.json_rows import read_rows
 from lorag.pipeline.retrieval.titles import useful_title
 
 _FENCE = re.compile(r"\s{0,3}(```|~~~)")
-_TITLE = re.compile(r"# +(.+?)[ #]*\r?$")
 
 
 def _read_text(file: File) -> Content:
@@ -31,8 +31,8 @@ def _markdown_title(text: str) -> str:
     for line in text.split("\n"):
         if _FENCE.match(line):
             fenced = not fenced
-        elif not fenced and (match := _TITLE.match(line)):
-            return match.group(1).strip()
+        elif not fenced and line.startswith("# ") and (heading := heading_of(line.rstrip())) and heading[1]:
+            return heading[1]
     return ""
 
 

@@ -11,10 +11,13 @@ from collections.abc import Iterator
 _OWN_LINE = re.compile(r"[ \t]*(?:[-*+•‣▪–][ \t]|\d{1,3}[.)][ \t]|\(?[a-z][.)][ \t]|#{1,6}[ \t]|\|)")
 _ROW_OR_HEADING = re.compile(r"[ \t]*(?:\||#{1,6}[ \t])")
 _MARKER = re.compile(r"[ \t]*(?:\d{1,3}[.)]|\(?[a-z][.)])[ \t]+")
-_STOP = re.compile(r"""[.!?…]+["'”’»)\]*_]*(?=\s)|[。！？]+[”」』）]*""")
+# Possessive, and only at the start of a run: else a line of dots that ends no sentence costs its length squared.
+_STOP = re.compile(r"""(?<![.!?…؟۔։።])[.!?…؟۔։።]++["'”’»)\]*_]*+(?=\s)|[。！？｡।॥။།༎។៕]++[”」』）]*+""")
 _NEXT = re.compile(r"""[\s"'“‘«(\[*_]*([^\W_])""")
 _WORD_BEFORE = re.compile(r"[\w.'’-]*$")
+_LONGEST_ABBREVIATION = 32
 _INITIAL = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]$")
+_NEEDS_NO_BLANK = "。！？｡।॥။།༎។៕"
 # Followed by a name or a number, so a capital after them starts no sentence.
 _TITLES = "capt col cf dr e.g eng fig figs gen hon i.e jr lt mr mrs ms mt no nos nr p pp prof rev sec sgt sr st viz vol vs"
 _BEFORE_NAME = frozenset(_TITLES.split())
@@ -67,16 +70,16 @@ def _prose(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 def _ends(stretch: str, stop: re.Match[str]) -> bool:
     """Whether the punctuation at `stop` ends a sentence."""
     mark = stop.group()
-    if mark[0] in "。！？":
+    if mark[0] in _NEEDS_NO_BLANK:
         return True
     following = _NEXT.match(stretch, stop.end())
     if following is None:
         return True
     if following.group(1).islower():
         return False
-    if mark[0] in "!?" or mark.startswith(".."):
+    if mark[0] in "!?؟" or mark.startswith(".."):
         return True
-    before = _WORD_BEFORE.search(stretch, 0, stop.start())
+    before = _WORD_BEFORE.search(stretch, max(0, stop.start() - _LONGEST_ABBREVIATION), stop.start())
     word = before.group() if before else ""
     if word.lower() in _BEFORE_NAME:
         return False

@@ -52,6 +52,9 @@ def import_(
     ] = None,
     max_chars: Annotated[int, typer.Option("--max-chars", min=100, help="chunking.max_chars of the project to come.")] = 700,
     min_chars: Annotated[int, typer.Option("--min-chars", min=0, help="chunking.min_chars of the project to come.")] = 120,
+    embedder: Annotated[
+        str, typer.Option("--embedder", help="embedder.model of the project to come: passages fit what it reads.")
+    ] = "minilm",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of what is drawn; a project's `seed` has no part in it.")] = 0,
     output: Output = Format.TEXT,
 ) -> None:
@@ -60,11 +63,12 @@ def import_(
     Rows are split by document and by conversation. Rows that cannot be used are counted, and listed in DIR/left-out.jsonl.
     """
     from lorag.data_import import import_data
+    from lorag.pipeline.retrieval.encoder_tokens import EncoderTokens
     from lorag.pipeline.retrieval.ingest import Chunking
     from lorag.training.data.formats.folder import Options
     from lorag.training.data.formats.splitting import Shares
 
-    options = Options(Chunking(max_chars, min_chars), Shares(dev, test), seed, documents or 0, withhold)
+    options = Options(Chunking(max_chars, min_chars, EncoderTokens(embedder)), Shares(dev, test), seed, documents or 0, withhold)
     with working(f"reading {len(files)} file(s)"):
         report = import_data(kind.value, files, out_folder, options)
     if output is Format.JSON:

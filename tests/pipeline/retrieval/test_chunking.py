@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
 
 from lorag.pipeline.errors import InputError
 from lorag.pipeline.records import Document, Passage
-from lorag.pipeline.retrieval.chunking import chunk, locate
+from lorag.pipeline.retrieval.blocks import MAX_HEADING
+from lorag.pipeline.retrieval.chunking import MAX_HEADER, MAX_SECTION, chunk, locate
 from lorag.pipeline.retrieval.html_text import extract
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples/kelder-sound-line/documents"
@@ -36,9 +38,13 @@ def cut(text: str, max_chars: int, min_chars: int = 0, title: str = "T") -> list
         pytest.param("aaa bbb\n\nccc ddd\n\neee", 15, 0, [("", "aaa bbb"), ("", "ccc ddd\n\neee")], id="paragraphs-whole"),
         pytest.param("Aaa bb. Cc dd. Ee ff.", 15, 0, [("", "Aaa bb. Cc dd."), ("", "Ee ff.")], id="sentences"),
         pytest.param("aaaa bbbb, cc dddd ee", 14, 0, [("", "aaaa bbbb,"), ("", "cc dddd ee")], id="clause"),
-        pytest.param("aaaaaaaaaaaaaaaa bb", 5, 0, [("", "aaaaaaaaaaaaaaaa"), ("", "bb")], id="long-word-whole"),
+        pytest.param("aaaaaaaaaaaa bb", 5, 0, [("", "aaaaa"), ("", "aaaaa"), ("", "aa bb")], id="long-word"),
+        pytest.param("c aaaaaaa bb", 8, 0, [("", "c"), ("", "aaaaaaa"), ("", "bb")], id="word-whole-in-the-next"),
         pytest.param("| a | b |\n| c | d |\n| e | f |", 20, 0, [("", "| a | b |\n| c | d |"), ("", "| e | f |")], id="rows"),
-        pytest.param("| aaaaaaaa bbbbbbbb |\n| c |", 10, 0, [("", "| aaaaaaaa bbbbbbbb |"), ("", "| c |")], id="row-whole"),
+        pytest.param("| aaaa | bbbb |\n| c |", 10, 0, [("", "| aaaa |"), ("", "bbbb |"), ("", "| c |")], id="long-row"),
+        pytest.param("```\nx=1;y=2;z=3;\n```", 10, 0, [("", "```"), ("", "x=1;y=2;"), ("", "z=3;\n```")], id="long-code-line"),
+        pytest.param("## " + "a" * 9 + " #", 50, 0, [("", "## aaaaaaaaa #")], id="closed-heading-alone"),
+        pytest.param("# C#\nx\n# D #\ny", 9, 0, [("C#", "x"), ("D", "y")], id="closing-signs"),
         pytest.param("- aa\n  more\n- bb\n\n- cc", 15, 0, [("", "- aa\n  more"), ("", "- bb\n\n- cc")], id="items"),
         pytest.param("Xx:\n\n- aaaa\n- bbbb\n- cc", 16, 4, [("", "Xx:\n\n- aaaa"), ("", "- bbbb\n- cc")], id="announcement"),
         pytest.param("Aa aa. Bb bb. C.", 14, 5, [("", "Aa aa."), ("", "Bb bb. C.")], id="tail-lengthened"),
@@ -111,6 +117,93 @@ def test_the_example_documents_lose_no_word_and_cut_none(max_chars: int) -> None
         left = [line for gap in between for line in gap.splitlines() if line.strip()]
         assert all(line.lstrip()[0] == "#" or set(line.strip()) <= set("-*_=") for line in left), made.id
         assert len({passage.id for passage in passages}) == len(passages)
+
+
+TABLE = "| pier | fee |\n| --- | --- |\n" + "".join(f"| pier {n} | {n}.00 |\n" for n in range(6))
+HTML_TABLE = (
+    "<table><tr><th>pier</th><th>fee</th></tr>" + "".join(f"<tr><td>p{n}</td><td>{n}.00</td></tr>" for n in range(6)) + "</table>"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "headers"),
+    [
+        pytest.param(TABLE, {"", "| pier | fee |\n| --- | --- |"}, id="delimiter"),
+        pytest.param(extract(HTML_TABLE).text, {"", "| pier | fee |"}, id="html"),
+        pytest.param("| a 1 | b |\n" * 9, {""}, id="first-row-has-a-digit"),
+        pytest.param("| a | b |\n" * 9, {""}, id="no-digit-anywhere"),
+        pytest.param("| a | |\n" + "| 1 | 2 |\n" * 9, {""}, id="empty-cell"),
+        pytest.param("Pier by pier:\n\n" + TABLE, {"", "| pier | fee |\n| --- | --- |"}, id="below-a-paragraph"),
+    ],
+)
+def test_a_passage_that_begins_within_a_table_has_its_header(text: str, headers: set[str]) -> None:
+    made = chunk(document(text), max_chars=50, min_chars=0)
+    assert {passage.header for passage in made} == headers and len(made) > 1
+    for passage in made:
+        assert passage.text == text[passage.start : passage.end]
+        assert passage.shown == (f"{passage.header}\n{passage.text}" if passage.header else passage.text)
+
+
+def test_text_after_a_table_has_no_header() -> None:
+    made = chunk(document(TABLE + "\nAll fees are paid once a year at the office window."), max_chars=50, min_chars=0)
+    assert made[-1].text == "All fees are paid once a year at the office window." and made[-1].header == "" and made[-2].header
+
+
+def test_a_wide_header_loses_its_last_columns() -> None:
+    wide = "| " + " | ".join(f"column {n:03}" for n in range(60)) + " |"
+    made = chunk(document(f"{wide}\n|{'---|' * 60}\n" + "| 1 | 2 |\n" * 99), min_chars=0)
+    assert len(made[-1].header) <= MAX_HEADER and wide.startswith(made[-1].header) and made[-1].header.endswith("|")
+
+
+def test_no_word_of_a_heading_is_lost() -> None:
+    trail = "".join(f"{'#' * level} {'h' * MAX_HEADING}\n" for level in range(1, 7))
+    assert len(chunk(document(f"{trail}x"))[0].section) <= MAX_SECTION
+    long = "# " + "h" * (MAX_HEADING + 1)
+    assert cut(f"{long}\nx", 700) == [("", f"{long}\nx")]
+
+
+class Letters:
+    """An encoder that reads 20 letters."""
+
+    room = 20
+
+    def count(self, text: str) -> int:
+        return sum(not character.isspace() for character in text)
+
+
+def test_passages_fit_what_the_encoder_reads() -> None:
+    text = "Aaaa bbbb. " * 30
+    made = chunk(document(text, ""), max_chars=60, min_chars=10, tokens=Letters())
+    assert max(Letters().count(passage.text) for passage in made) <= 20 * 9 / 8
+    assert " ".join(passage.text for passage in made) == text.strip()
+    assert len(made) <= 30 * 9 / 20 * 2
+
+
+def test_headings_count_as_tokens_up_to_half_of_the_room() -> None:
+    bare, headed, long = (
+        chunk(document(f"{heading}\n" + "word " * 40, ""), max_chars=60, min_chars=0, tokens=Letters())
+        for heading in ("", "## Heading", "## " + "h" * 100)
+    )
+    assert len(bare) < len(headed) <= len(long)
+    assert min(Letters().count(passage.text) for passage in long) >= 4
+
+
+@pytest.mark.parametrize("kind", ["- item of a list that goes on\n", "| a | row that goes on |\n", "    # not a heading\n"])
+def test_what_the_encoder_bounds_loses_nothing(kind: str) -> None:
+    text = "```\n" + kind * 20 + "```\n" if kind.startswith(" ") else kind * 20
+    made = chunk(document(text, ""), max_chars=300, min_chars=50, tokens=Letters())
+    assert "".join("".join(passage.text.split()) for passage in made) == "".join(text.split())
+    assert max(Letters().count(passage.text) for passage in made) <= 20 * 9 / 8
+
+
+@pytest.mark.skipif(not EXAMPLE.is_dir(), reason="the example domain is not in this checkout")
+def test_the_bounds_leave_the_example_domain_as_it_is() -> None:
+    from lorag.pipeline.retrieval.encoder_tokens import EncoderTokens
+    from lorag.pipeline.retrieval.loading import load_folder
+
+    rows = [json.loads(line) for line in (EXAMPLE.parent / "passages.jsonl").read_text(encoding="utf-8").splitlines()]
+    made = [p for d in load_folder(EXAMPLE).documents for p in chunk(d, tokens=EncoderTokens("minilm"))]
+    assert {row["id"]: row["text"] for row in rows} == {passage.id: passage.text for passage in made}
 
 
 RAW = "<title>T</title><h2>Fares</h2>\n<p>Each <b>adult pays</b> M 14.20 &amp; no more.</p><p>&#1488;&#1489;</p>"

@@ -15,7 +15,6 @@ from pathlib import Path
 from lorag.pipeline.contracts.context import one_line
 from lorag.pipeline.errors import DataError
 from lorag.pipeline.records import Passage
-from lorag.pipeline.retrieval.chunking import chunk
 from lorag.pipeline.retrieval.ingest import Chunking
 from lorag.pipeline.retrieval.loading import load_file
 from lorag.training.data.formats.source import SourcePassage
@@ -80,7 +79,7 @@ def lay_out(passages: Iterable[SourcePassage], folder: Path, chunking: Chunking)
         path = folder / name
         path.write_bytes(texts[name].encode("utf-8"))
         (document,) = load_file(path, folder)
-        pieces[name] = chunk(document, max_chars=chunking.max_chars, min_chars=chunking.min_chars)
+        pieces[name] = chunking.cut(document)
     return Corpus(names, texts, pieces, spans)
 
 
