@@ -145,8 +145,8 @@ def test_a_passage_that_begins_within_a_table_has_its_header(text: str, headers:
 
 
 def test_text_after_a_table_has_no_header() -> None:
-    made = chunk(document(TABLE + "\nAll fees are paid once a year at the office window."), max_chars=50, min_chars=0)
-    assert made[-1].text == "All fees are paid once a year at the office window." and made[-1].header == "" and made[-2].header
+    made = chunk(document(TABLE + "\nAll fees are paid once a year at the office."), max_chars=50, min_chars=0)
+    assert made[-1].text == "All fees are paid once a year at the office." and made[-1].header == "" and made[-2].header
 
 
 def test_a_wide_header_loses_its_last_columns() -> None:

@@ -50,6 +50,18 @@ class Options:
         if not 0 <= self.withheld < 1 or self.documents < 0:
             raise InputError(f"withheld={self.withheld}, documents={self.documents}: a share from 0 to below 1, a number from 0")
 
+    def to_json(self) -> dict[str, Any]:
+        """The options as plain values."""
+        cut, tokens = self.chunking, self.chunking.tokens
+        chunking = {"max_chars": cut.max_chars, "min_chars": cut.min_chars, "tokens": tokens.room if tokens else 0}
+        return {
+            "chunking": chunking,
+            "shares": asdict(self.shares),
+            "seed": self.seed,
+            "documents": self.documents,
+            "withheld": self.withheld,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
@@ -109,7 +121,7 @@ def _write(source: Source, out: Path, options: Options, origin: Mapping[str, str
     if left_out:
         write_jsonl(({"id": each.id, "reason": each.reason} for each in left_out), out / "left-out.jsonl")
     report = ImportReport(documents, len(passages), counts, dict(Counter(each.reason for each in left_out)))
-    made = {"made_of": dict(origin), "options": asdict(options), **report.to_json()}
+    made = {"made_of": dict(origin), "options": options.to_json(), **report.to_json()}
     (out / "import.json").write_text(json.dumps(made, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     folder = DataFolder(out, {})
     for role in Role:
