@@ -79,7 +79,7 @@ FILL = {
     "line of dashes": "- ",
     "accents": "\u0301",
     "zero width": "\u200b",
-    "carriage returns": "word\r",
+    "vertical tabs": "word\v",
     "bracketed": "[x](",
 }
 
