@@ -183,7 +183,7 @@ def fit(
     gets a line for each skipped checkpoint. Afterwards `trainer.model` and `trainer.state` are the run's last ones. An interrupt
     passes through and leaves the committed checkpoints.
 
-    Raises TrainingError as `CommitCheckpoints`, `ProgressCallback`, `find_newest` and `writing_failures` do.
+    Raises TrainingError as `CommitCheckpoints`, `ProgressCallback`, `find_newest`, `require_room` and `writing_failures` do.
     """
     from transformers import PrinterCallback
 
@@ -193,6 +193,8 @@ def fit(
     for reason in found.passed_over:
         if on_notice is not None and processes.is_first():
             on_notice(f"{run_folder}: {reason}; passed over")
+    processes.run_on_first(lambda: require_room(run_folder, trainer.model, keep))
+    _shorten_warmup(trainer)
     trainer.remove_callback(PrinterCallback)
     for callback in (
         CommitCheckpoints(run_folder, keep=keep, run=run),
@@ -203,6 +205,28 @@ def fit(
     # The trainer's own bar is off; a checkpoint of an encoder would draw one for each file of the model.
     with without_bars(), writing_failures(run_folder), contextlib.suppress(_Finished):
         trainer.train(resume_from_checkpoint=str(found.newest) if found.newest else None)
+
+
+def require_room(run_folder: Path, model: Any, keep: int) -> None:
+    """Raises TrainingError if the disk has no room for the checkpoints of a run: weights and two moments of AdamW in float32, of
+    the kept ones and the one that is being written, and the adapter at the end."""
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    needed = 12 * trained * (keep + 1) + 4 * trained
+    free = shutil.disk_usage(run_folder).free
+    if free < needed:
+        raise TrainingError(
+            f"{run_folder}: the checkpoints of this run need about {needed / 2**20:,.0f} MiB, and {free / 2**20:,.0f} MiB are "
+            "free; make room, or lower the rank"
+        )
+
+
+def _shorten_warmup(trainer: Any) -> None:
+    """No warm-up in a run too short for a whole step of it: the trainer rounds it up, and an only step would learn nothing."""
+    given, share = trainer.args, trainer.args.warmup_steps
+    batches = len(trainer.get_train_dataloader())
+    steps = given.max_steps if given.max_steps > 0 else given.num_train_epochs * batches / given.gradient_accumulation_steps
+    if 0 < share * steps < 1:
+        given.warmup_steps = 0
 
 
 class _Finished(Exception):

@@ -13,6 +13,7 @@ from lorag.pipeline.errors import TrainingError
 from lorag.pipeline.retrieval.sentence_encoder import MINILM, PROMPTS_FILE
 from lorag.training.lora_options import lora_config, train_in_float32
 from lorag.training.recipe_parts import LoraShape
+from lorag.training.targets import require_targets
 
 MINILM_HUB_ID = "sentence-transformers/all-MiniLM-L6-v2"
 """The base that an adapter's config names if the model is the packaged copy of it."""
@@ -23,6 +24,7 @@ def add_lora(model: Any, shape: LoraShape, name: str) -> None:
 
     Raises TrainingError if the targets are no linear modules of the model, which errors call `name`.
     """
+    require_targets(model.transformers_model, shape, name)
     config = lora_config(shape)
     config.task_type = "FEATURE_EXTRACTION"
     if any(".pooler." in f".{module}." for module, _ in model.named_modules()):

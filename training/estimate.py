@@ -31,7 +31,7 @@ from lorag.training.losses import ROWS_AT_ONCE
 from lorag.training.packing import IGNORED, Row, pack
 from lorag.training.recipe import EmbeddingRecipe, GenerationRecipe, Recipe, SynthesizerRecipe, changed
 from lorag.training.recipe_parts import Optimizer
-from lorag.training.run import TrainingRun, examples_of, subset
+from lorag.training.run import TrainingRun, examples_of, fitting, held_out_examples, held_out_split, subset
 from lorag.training.sft import Example, encode
 
 
@@ -75,8 +75,10 @@ def plan_training(job: TrainingRun, max_memory: int = 0) -> Plan:
     job.data.check_leaks(job.role)
     recipe = job.recipe
     if isinstance(recipe, EmbeddingRecipe):
+        held_out_split(job.data, job.role)
         return _plan_encoder(job, recipe, max_memory)
     found = _RandomFinder(tuple(job.data.training_passages()) if isinstance(recipe, SynthesizerRecipe) else ())
+    fitting(held_out_examples(job, found), job.base, job.data.folder)
     examples = subset(examples_of(job, "train", found), recipe)
     return plan_sft(examples, recipe, job.base, max_memory, device=job.base_device)
 

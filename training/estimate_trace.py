@@ -18,6 +18,7 @@ from lorag.pipeline.errors import BaseError
 from lorag.training.attention import use_lean_attention
 from lorag.training.lora_options import lora_config
 from lorag.training.recipe_parts import GenerationLora, LoraShape
+from lorag.training.targets import require_targets
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,10 @@ class Traced:
 
 
 def trace_generation(folder: str, shape: GenerationLora, tokens: int, compute: str, device: str) -> Traced:
-    """One row of `tokens` through the causal LM whose config lies in `folder`, as SFT runs it. Raises BaseError."""
+    """One row of `tokens` through the causal LM whose config lies in `folder`, as SFT runs it.
+
+    Raises BaseError, and TrainingError for a target that it does not have.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -52,6 +56,7 @@ def trace_generation(folder: str, shape: GenerationLora, tokens: int, compute: s
     model.config.use_cache = False
     if device == "cpu":
         use_lean_attention(model)
+    require_targets(model, shape, folder)
     frozen = _Frozen.of(model)
     tuned = _with_adapter(model, lora_config(shape, invocation=(0,)))
     if compute == "bfloat16":  # as training does under mixed precision
@@ -68,11 +73,15 @@ def trace_generation(folder: str, shape: GenerationLora, tokens: int, compute: s
 
 
 def trace_encoder(folder: str, shape: LoraShape, rows: int, tokens: int, compute: str) -> Traced:
-    """`rows` texts of `tokens` each through the encoder in `folder`, float32 under mixed precision. Raises BaseError."""
+    """`rows` texts of `tokens` each through the encoder in `folder`, float32 under mixed precision.
+
+    Raises as `trace_generation`.
+    """
     import torch
     from transformers import AutoModel
 
     model = _on_meta(AutoModel, folder, torch.float32)
+    require_targets(model, shape, folder)
     frozen = _Frozen.of(model)
     config = lora_config(shape)
     config.task_type, config.exclude_modules = "FEATURE_EXTRACTION", r"(.*\.)?pooler\..*"

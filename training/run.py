@@ -14,7 +14,9 @@ from typing import TypeVar
 
 from lorag.pipeline.adapters.card import DataFacts
 from lorag.pipeline.adapters.registry import Registry, Version
-from lorag.pipeline.engine.bases import Base, resolve_base
+from lorag.pipeline.engine.bases import Base, resolve_base, tokenizer_place
+from lorag.pipeline.engine.quiet import quiet_libraries
+from lorag.pipeline.engine.tokens import load_tokens
 from lorag.pipeline.errors import DataError, IdentityMismatch, TrainingError
 from lorag.pipeline.records import Role
 from lorag.pipeline.retrieval.embedder import Embedder
@@ -130,6 +132,7 @@ def _train_generation(job: TrainingRun, recipe: GenerationRecipe) -> Version:
     base = resolve_base(job.base)
     if job.continuation is not None:
         require_base(job.continuation.start, base)
+    held_out = fitting(held_out, job.base, job.data.folder)
     trained = train_adapter(
         examples,
         base,
@@ -165,6 +168,28 @@ def held_out_examples(job: TrainingRun, search: PassageFinder) -> list[Example]:
             "the rewriter's need a history"
         )
     return found
+
+
+def fitting(held_out: Sequence[Example], base: str, folder: Path) -> list[Example]:
+    """Those of the examples that fit the base's context. Raises DataError, with the first one's name, if none does."""
+    limit, tokens = context_of(base), load_tokens(base)
+    lengths = [len(tokens.prompt(each.messages)) + len(tokens.reply(each.target)) for each in held_out]
+    found = [each for each, length in zip(held_out, lengths, strict=True) if length <= limit]
+    if not found:
+        raise DataError(
+            f"{folder}: none of the {len(held_out)} held-out rows to prove the adapter's effect on fits the {limit} tokens of "
+            f"{base}; {held_out[0].id} has {lengths[0]}: add shorter rows to dev"
+        )
+    return found
+
+
+def context_of(base: str) -> int:
+    """The tokens that the base reads at most."""
+    from transformers import AutoConfig
+
+    with quiet_libraries():
+        config = AutoConfig.from_pretrained(tokenizer_place(base), trust_remote_code=False)
+    return int(getattr(config, "max_position_embeddings", 2048))
 
 
 def _dev(job: TrainingRun, search: PassageFinder) -> DevSet | None:

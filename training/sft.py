@@ -38,6 +38,7 @@ from lorag.training.restoring import BeforeTraining
 from lorag.training.saving import save_half, save_whole
 from lorag.training.sft_checks import require_trainable, run_digest
 from lorag.training.start_weights import load_start_weights
+from lorag.training.targets import require_targets
 from lorag.training.trainer_arguments import trainer_arguments
 
 __all__ = ["Example", "TrainedAdapter", "encode", "target_loss", "train_adapter"]
@@ -256,6 +257,8 @@ def train_adapter(
         device=processes.device(device),
         divisible=processes.divide_weights(),
     )
+    if not full:
+        require_targets(loaded.model, recipe.lora, base.id)
     total, before = loaded.model.num_parameters(), BeforeTraining.of(loaded.model)
     rows, dropped = encode(examples, ChatTokens(loaded.tokenizer), optimiser.row_tokens)
     if dropped and on_notice is not None and processes.is_first():

@@ -10,7 +10,7 @@ import pytest
 
 from lorag.pipeline.adapters.registry import Registry
 from lorag.pipeline.engine.weights import Precision
-from lorag.pipeline.errors import ConfigError, TrainingError
+from lorag.pipeline.errors import ConfigError, DataError, TrainingError
 from lorag.pipeline.records import Role
 from lorag.training.contrastive import Encoder
 from lorag.training.dataset import DataFolder
@@ -237,10 +237,18 @@ def job(tmp_path: Path, tiny_base: Path, tiny_encoder: Path) -> Any:
         ],
         "embedder": [{"query_id": word, "query": f"Where is the {word}?", "positive_ids": [f"{word}#0"]} for word in WORDS],
     }
-    (data / "train").mkdir(parents=True)
+    (data / "train").mkdir(parents=True, exist_ok=True)
     for name, lines in rows.items():
         (data / "train" / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    held_out = {
+        "rewriter": {"id": "d", "history": ["User: Who rows?"], "question": "And on Sundays?", "rewrite": "Who rows on Sundays?"},
+        "embedder": {"query_id": "d", "query": "Who rows on Sundays?", "positive_ids": ["dev#0"]},
+    }
+    (data / "dev").mkdir()
+    for name, line in held_out.items():
+        (data / "dev" / f"{name}.jsonl").write_text(json.dumps(line) + "\n")
     passages = [{"id": f"{word}#0", "title": "", "text": f"The {word} is here. " * (n + 1)} for n, word in enumerate(WORDS)]
+    passages.append({"id": "dev#0", "title": "", "text": "On Sundays nobody rows."})
     (data / "passages.jsonl").write_text("".join(json.dumps(passage) + "\n" for passage in passages))
 
     def make(role: Role, recipe: dict[str, Any]) -> TrainingRun:
@@ -291,6 +299,36 @@ def test_batches_are_cut_to_the_memory_and_a_step_keeps_its_rows(job) -> None:
     assert cut.steps == wide.steps
     with pytest.raises(TrainingError, match=rf"micro-batches of 1 the run needs about {show_size(by_size[1])}"):
         plan_training(job(Role.REWRITER, REWRITER), by_size[1] - MIB)
+
+
+@pytest.mark.parametrize(
+    ("role", "targets", "message"),
+    [
+        (Role.REWRITER, ["q_proj", "v_porj"], "targets 'v_porj': .* has no such module; it has down_proj, gate_proj, k_proj"),
+        (Role.REWRITER, ["q_proj", "embed_tokens"], "targets 'embed_tokens': model.embed_tokens of .* is no linear layer"),
+        (Role.REWRITER, ["lm_head"], "targets 'lm_head': lm_head of .* is no linear layer below the output"),
+        (Role.REWRITER, ["input_layernorm"], "targets 'input_layernorm': .* is no linear layer"),
+        (Role.EMBEDDER, ["query", "vlaue"], "targets 'vlaue': .* has no such module; it has dense, key, query, value"),
+        (Role.EMBEDDER, ["LayerNorm"], "targets 'LayerNorm': .* is no linear layer"),
+    ],
+)
+def test_targets_that_the_model_does_not_have_are_refused_by_the_plan(job, role: Role, targets: list[str], message: str) -> None:
+    with pytest.raises(TrainingError, match=message):
+        plan_training(job(role, {**(REWRITER if role is Role.REWRITER else EMBEDDER), "lora": {"rank": 4, "targets": targets}}))
+
+
+def test_what_an_adapter_is_proved_on_is_looked_at_by_the_plan(job) -> None:
+    made = job(Role.REWRITER, REWRITER)
+    held_out = made.data.folder / "dev" / "rewriter.jsonl"
+    row = json.loads(held_out.read_text())
+    held_out.write_text(json.dumps({**row, "rewrite": "Who rows? " * 4000}) + "\n")
+    with pytest.raises(DataError, match=r"none of the 1 held-out rows .* fits the \d+ tokens of .*; d has \d{4,}"):
+        plan_training(made)
+    for role, recipe in ((Role.REWRITER, REWRITER), (Role.EMBEDDER, EMBEDDER)):
+        made = job(role, recipe)
+        (made.data.folder / "dev" / f"{role.value}.jsonl").unlink()
+        with pytest.raises(DataError, match=f"no dev/{role.value}.jsonl"):
+            plan_training(made)
 
 
 EMBEDDER = {"lora": {"rank": 4, "targets": ["query", "value"]}, "optimiser": {"batch_size": 8, "epochs": 2}}

@@ -8,6 +8,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -104,3 +105,13 @@ def test_a_disk_with_room_for_a_part_of_a_checkpoint(share: float, model: Path, 
     assert newest_complete(run) == run / "checkpoint-2"
     filler.unlink()
     assert_goes_on(model, run, whole)
+
+
+def test_a_disk_without_room_is_refused_before_the_first_step(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=40_000))
+    steps: list[int] = []
+    with pytest.raises(TrainingError, match=r"need about \d+ MiB, and 0 MiB are free; make room, or lower the rank"):
+        tiny_runs.run_sft(model, tmp_path, on_progress=lambda at: steps.append(at.step), **STEP)
+    assert not steps and newest_complete(tmp_path) is None
