@@ -26,6 +26,7 @@ from lorag.pipeline.config import FILE_NAME
 from lorag.pipeline.errors import AdapterError, ConfigError
 from lorag.pipeline.evaluation.report.decision import decision_lines
 from lorag.pipeline.records import Query, Response, Role, Speaker, Turn
+from lorag.pipeline.retrieval.account import remarks
 from lorag.project import Project
 from lorag.starters import fitting_starters, install_starters
 from lorag.training.dataset import DataFolder
@@ -129,6 +130,8 @@ def _ingest(run: DemoRun) -> None:
     with run.timed(stage):
         report = run.project.ingest(on_progress=lambda done, total, name: run.progress.update(stage, done, total, name))
     count = report.added + report.changed + report.unchanged
+    for line in remarks(report.files):
+        run.progress.notice(line)
     run.progress.notice(f"ingested {count} documents as {report.passages} passages")
 
 

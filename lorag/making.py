@@ -8,8 +8,9 @@ OUT.making/     beside it while the work lasts: the plan, and each answer of the
 from __future__ import annotations
 
 import json
+import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from lorag.assembly import SharedBase, open_base, open_registry, serving_retriev
 from lorag.corpus import current_passages
 from lorag.pipeline.errors import DataError, InputError
 from lorag.pipeline.records import Role
+from lorag.pipeline.retrieval.account import FileAccount, FileStatus, remarks
 
 if TYPE_CHECKING:
     from lorag.pipeline.config import Settings
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from lorag.training.data.making.settings import MakingSettings
     from lorag.training.data.making.voter_precision import VoterPrecision
     from lorag.training.passage_search import Retrieval
+
+log = logging.getLogger("lorag")
 
 Progress = Callable[[str, int, int], None]
 
@@ -148,12 +152,19 @@ def _prepare(settings: Settings, spec: MakingSpec) -> _Work:
     from lorag.training.data.rows import PassageRow
 
     making = MakingSettings(seed=spec.seed, per_passage=spec.per_passage)
-    rows = [PassageRow.of(each) for each in current_passages(settings, settings.project)]
+    rows = [PassageRow.of(each) for each in current_passages(settings, settings.project, on_files=_name_unread)]
     require_english_prose(rows)
     passages = {row.id: row for row in rows}
     human = read_human(spec.human, settings.judge.intents, passages) if spec.human else HumanRows()
     grouping = group_documents(rows, making, human.ties())
     return _Work(Corpus(passages, grouping), plan_spans(rows, grouping, making), human, making)
+
+
+def _name_unread(files: Sequence[FileAccount]) -> None:
+    """Warn of files whose text, or part of it, no row will be made of."""
+    unread = [file for file in files if file.status in (FileStatus.FAILED, FileStatus.IN_PART)]
+    for line in remarks(unread):
+        log.warning(line)
 
 
 def _bounded(work: _Work, spec: MakingSpec, rates: Rates) -> _Work:

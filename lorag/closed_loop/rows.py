@@ -8,6 +8,7 @@ from lorag.closed_loop.budget import EVALUATE, INDEX, MAKE, share_of
 from lorag.closed_loop.state import LoopRun
 from lorag.making import MakingSpec, make_rows, state_of
 from lorag.pipeline.errors import DataError, InputError, NothingIngested
+from lorag.pipeline.retrieval.account import remarks
 from lorag.project import Project
 from lorag.training.dataset import DataFolder
 from lorag.watching import ProgressListener
@@ -68,4 +69,6 @@ def _ingested(project: Project, progress: ProgressListener) -> None:
         project.index.info()
     except NothingIngested:
         progress.begin(INDEX)
-        project.ingest(on_progress=lambda done, total, name: progress.update(INDEX, done, total, name))
+        report = project.ingest(on_progress=lambda done, total, name: progress.update(INDEX, done, total, name))
+        for line in remarks(report.files):
+            progress.notice(line)

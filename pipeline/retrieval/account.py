@@ -25,6 +25,16 @@ class FileStatus(StrEnum):
     """Could not be read; the index still has its old version, which stays searchable."""
 
 
+_HEADS = {
+    FileStatus.READ: "read",
+    FileStatus.IN_PART: "read in part",
+    FileStatus.FAILED: "not read",
+    FileStatus.KEPT: "not read",
+}
+_NAMED = 10
+"""Files named in one line."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileAccount:
     """A file or, with `/` at the end of `path`, a folder that was not entered.
@@ -49,6 +59,24 @@ class FileAccount:
 def counts(files: Sequence[FileAccount]) -> dict[FileStatus, int]:
     """The number of files of each status, also of those that none has. The sum is `len(files)`."""
     return {status: sum(file.status is status for file in files) for status in FileStatus}
+
+
+def remarks(files: Sequence[FileAccount]) -> list[str]:
+    """A line for each file with something to say; those left alone for one reason share a line."""
+    lines: list[str] = []
+    left: dict[str, list[str]] = {}
+    for file in files:
+        if file.status is FileStatus.LEFT_ALONE:
+            left.setdefault("; ".join(file.notes), []).append(file.path)
+        elif file.notes:
+            lines.append(f"{_HEADS[file.status]}: {file}")
+    return lines + [f"left alone: {names(paths)}: {reason}" for reason, paths in left.items()]
+
+
+def names(paths: Sequence[str]) -> str:
+    """The first paths, and the number of the others."""
+    shown = ", ".join(paths[:_NAMED])
+    return f"{shown} and {len(paths) - _NAMED} more (`lorag ingest -o json` names all)" if len(paths) > _NAMED else shown
 
 
 def printable(text: str) -> str:

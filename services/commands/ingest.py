@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from lorag.pipeline.retrieval.account import FileAccount
     from lorag.pipeline.retrieval.ingest import IngestReport
 
-_NAMED = 10
-"""Files named in one line of text; `-o json` names all."""
-
 
 def ingest(
     project: Project = HERE,
@@ -44,9 +41,11 @@ def ingest(
     if output is Format.JSON:
         show_json(_as_json(report))
         return
+    from lorag.pipeline.retrieval.account import names
+
     _say_files(report.files)
     if report.gone:
-        say(f"gone, and removed from the index: {_names(report.gone)}")
+        say(f"gone, and removed from the index: {names(report.gone)}")
     show(f"{len(report.files)} files: {_counted(report.files)}.")
     show(
         f"{report.passages} passages. Documents: {report.added} added, {report.changed} changed, {report.unchanged} "
@@ -55,28 +54,10 @@ def ingest(
 
 
 def _say_files(files: Sequence[FileAccount]) -> None:
-    """A line for each file with something to say; those left alone for one reason share a line."""
-    from lorag.pipeline.retrieval.account import FileStatus
+    from lorag.pipeline.retrieval.account import remarks
 
-    heads = {
-        FileStatus.READ: "read",
-        FileStatus.IN_PART: "read in part",
-        FileStatus.FAILED: "not read",
-        FileStatus.KEPT: "not read",
-    }
-    left: dict[str, list[str]] = {}
-    for file in files:
-        if file.status is FileStatus.LEFT_ALONE:
-            left.setdefault("; ".join(file.notes), []).append(file.path)
-        elif file.notes:
-            say(f"{heads[file.status]}: {file}")
-    for reason, paths in left.items():
-        say(f"left alone: {_names(paths)}: {reason}")
-
-
-def _names(paths: Sequence[str]) -> str:
-    shown = ", ".join(paths[:_NAMED])
-    return f"{shown} and {len(paths) - _NAMED} more (-o json names all)" if len(paths) > _NAMED else shown
+    for line in remarks(files):
+        say(line)
 
 
 def _counted(files: Sequence[FileAccount]) -> str:

@@ -9,6 +9,7 @@ import pytest
 from lorag.corpus import current_passages
 from lorag.pipeline.config import load_settings
 from lorag.pipeline.errors import InputError
+from lorag.pipeline.retrieval.account import FileAccount
 from lorag.services.api.keys import FILE, KeyRing, Scope
 from tests.services.api.live_service import closing_index
 from tests.services.api.small_service import make_project, serving, upload
@@ -45,7 +46,10 @@ def test_no_document_at_all_is_an_error_and_a_broken_one_is_left_out(tmp_path: P
     (uploads / "a.md").write_text("The clerk keeps the books.")
     (uploads / "b.pdf").write_bytes(b"no pdf")
     (uploads / "c.exe").write_bytes(b"x")
-    assert [each.id.partition("#")[0] for each in current_passages(settings, project, "acme")] == ["uploads/a.md"]
+    seen: list[FileAccount] = []
+    passages = current_passages(settings, project, "acme", on_files=seen.extend)
+    assert [each.id.partition("#")[0] for each in passages] == ["uploads/a.md"]
+    assert [(file.path, file.status.value) for file in seen] == [("a.md", "read"), ("b.pdf", "failed"), ("c.exe", "left_alone")]
     for path in (project / "docs").iterdir():
         path.unlink()
     with pytest.raises(InputError, match="no document that can be used"):

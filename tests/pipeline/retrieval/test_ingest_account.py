@@ -7,14 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from lorag.pipeline.records import Document
-from lorag.pipeline.retrieval import ingest
-from lorag.pipeline.retrieval.account import FileAccount, FileStatus, counts, printable
+from lorag.pipeline.retrieval.account import FileAccount, FileStatus, counts, printable, remarks
 from lorag.pipeline.retrieval.client_store import ClientStore
 from lorag.pipeline.retrieval.edge_store import EdgeStore
 from lorag.pipeline.retrieval.embedder import HashingEmbedder
 from lorag.pipeline.retrieval.index import Index
-from lorag.pipeline.retrieval.ingest import IngestReport, NoDocuments
+from lorag.pipeline.retrieval.ingest import Chunking, IngestReport, NoDocuments
 from lorag.pipeline.retrieval.store import VectorStore
 from tests.pipeline.retrieval.test_walking import without_rights
 
@@ -139,27 +137,25 @@ def test_a_file_whose_name_begins_as_that_of_a_failed_one_goes_all_the_same(inde
     assert (said(report)["a.md"][0], report.gone, texts(index)) == ("kept", ("a.md#b.md",), ALL)
 
 
-def test_a_text_that_breaks_the_splitter_stays_with_its_file(
-    index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class Breaking:
+    """Counts the tokens of every text but one."""
+
+    room = 4
+
+    def count(self, text: str) -> int:
+        if "BREAK" in text:
+            raise RecursionError("too deep\n")
+        return 1
+
+
+def test_a_text_that_breaks_the_splitter_stays_with_its_file(store: VectorStore, tmp_path: Path) -> None:
+    index = Index(store, HashingEmbedder(16), chunking=Chunking(tokens=Breaking()))
     folder = fill(tmp_path / "docs")
     index.ingest(folder)
-    whole = ingest.Chunking.cut if hasattr(ingest.Chunking, "cut") else ingest.chunk
-
-    def breaking(*arguments: object, **sizes: object) -> object:
-        document = next(each for each in arguments if isinstance(each, Document))
-        if "BREAK" in document.text:
-            raise RecursionError("too deep\n")
-        return whole(*arguments, **sizes)  # type: ignore[arg-type]
-
-    if hasattr(ingest.Chunking, "cut"):
-        monkeypatch.setattr(ingest.Chunking, "cut", breaking)
-    else:
-        monkeypatch.setattr(ingest, "chunk", breaking)
-    (folder / "a.md").write_text("BREAK")
+    (folder / "a.md").write_text("BREAK the first sheet.")
     (folder / "b/c.md").write_text("The changed sheet.")
-    (folder / "b/d.jsonl").write_text(FILES["b/d.jsonl"].replace("The third", "BREAK"))
-    (folder / "new.md").write_text("BREAK")
+    (folder / "b/d.jsonl").write_text(FILES["b/d.jsonl"].replace("The third", "BREAK the third"))
+    (folder / "new.md").write_text("BREAK the first sheet.")
     report = index.ingest(folder)
     broken = "cannot be cut (RecursionError: too deep\\n); please report it"
     kept = "its old version stays searchable"
@@ -170,6 +166,28 @@ def test_a_text_that_breaks_the_splitter_stays_with_its_file(
         "new.md": ("failed", "0", f"new.md: {broken}"),
     }
     assert texts(index) == ALL - {"The second sheet."} | {"The changed sheet."}
+
+
+def test_what_is_said_of_files_names_each_once() -> None:
+    kind = ("not a kind that is read (.png)",)
+    files = [
+        *(FileAccount(f"{number:02}.png", FileStatus.LEFT_ALONE, kind) for number in range(12)),
+        FileAccount("a.md", FileStatus.READ, documents=1),
+        FileAccount("b.txt", FileStatus.READ, ("read as windows-1251",), 1),
+        FileAccount("c.pdf", FileStatus.IN_PART, ("page 2 has no text",), 1),
+        FileAccount("d.pdf", FileStatus.FAILED, ("damaged",)),
+        FileAccount("e.md", FileStatus.KEPT, ("is locked", "its old version stays searchable"), 1),
+        FileAccount("f.md", FileStatus.LEFT_ALONE, ("is empty",)),
+    ]
+    ten = ", ".join(f"{number:02}.png" for number in range(10))
+    assert remarks(files) == [
+        "read: b.txt: read as windows-1251",
+        "read in part: c.pdf: page 2 has no text",
+        "not read: d.pdf: damaged",
+        "not read: e.md: is locked; its old version stays searchable",
+        f"left alone: {ten} and 2 more (`lorag ingest -o json` names all): not a kind that is read (.png)",
+        "left alone: f.md: is empty",
+    ]
 
 
 def test_counts_have_every_status_and_the_number_of_files_as_their_sum() -> None:
