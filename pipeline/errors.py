@@ -127,7 +127,11 @@ class EngineError(LoragError):
 
 
 class PromptTooLong(EngineError):
-    """Prompt and answer do not fit the context window."""
+    """Prompt and answer do not fit the context window. `fits` is the share of the prompt that would: a guess if unknown."""
+
+    def __init__(self, message: str, *, fits: float = 0.5) -> None:
+        super().__init__(message)
+        self.fits = fits
 
 
 class Overloaded(EngineError):

@@ -75,7 +75,8 @@ class LocalEngine:
         if len(ids) + reserve > self.context:
             raise PromptTooLong(
                 f"prompt of {len(ids)} tokens and a reply of up to {reserve} do not fit the context of {self.context} tokens; "
-                "shorten the question or history, or lower retrieval.k or chunking.max_chars"
+                "shorten the question or history, or lower retrieval.k or chunking.max_chars",
+                fits=max(0, self.context - reserve) / len(ids),
             )
         return ids
 

@@ -103,7 +103,8 @@ class RemoteEngine:
         if self.context is not None and len(ids) + reserve > self.context:
             raise PromptTooLong(
                 f"prompt of {len(ids)} tokens and a reply of up to {reserve} do not fit the server's {self.context} tokens; "
-                "shorten the question or history, or lower retrieval.k or chunking.max_chars"
+                "shorten the question or history, or lower retrieval.k or chunking.max_chars",
+                fits=max(0, self.context - reserve) / len(ids),
             )
         return ids
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from lorag.pipeline.engine.protocol import ChoiceRequest, Generation
-from lorag.pipeline.errors import EngineError, LoragError
+from lorag.pipeline.errors import EngineError, LoragError, PromptTooLong
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -65,6 +65,8 @@ def named(error: Exception, stage: str, adapter: str | None, item: str) -> Lorag
     reason = str(error).partition("\n")[0] or type(error).__name__
     kind = type(error) if isinstance(error, LoragError) else EngineError
     named = kind(f"{stage} ({adapter or BASE}), question {shown!r}: {reason}")
+    if isinstance(error, PromptTooLong) and isinstance(named, PromptTooLong):
+        named.fits = error.fits
     named.retry = isinstance(error, LoragError) and error.retry
     named.__cause__ = error
     return named

@@ -16,10 +16,13 @@ from lorag.pipeline.contracts.context import PassageText
 from lorag.pipeline.contracts.judge import ANSWERABILITY, SUPPORT, JudgeInputs, LabelSchema, intent_schema
 from lorag.pipeline.engine.protocol import ChoiceRequest, Engine
 from lorag.pipeline.errors import LoragError
-from lorag.pipeline.records import Hit, Message, Outcome, Role, Verdict
-from lorag.pipeline.stages.attempts import ask, attempt
+from lorag.pipeline.records import Hit, Outcome, Role, Verdict
+from lorag.pipeline.stages.attempts import named
+from lorag.pipeline.stages.fitting import Fitted, ask_fitting
 from lorag.pipeline.stages.stage import ChainState, StageResult, record, share
 from lorag.pipeline.stages.synthesizer import REFUSAL
+
+Asked = Fitted[ChoiceRequest, tuple[float, ...]]
 
 
 class Judge:
@@ -38,23 +41,22 @@ class Judge:
         """One verdict an input, in order. Of equally likely labels the first of the schema is chosen."""
         return [verdict for _, verdict in self.judge_prompts(schema, inputs)]
 
-    def judge_prompts(self, schema: LabelSchema, inputs: Sequence[JudgeInputs]) -> list[tuple[tuple[Message, ...], Verdict]]:
-        """As `judge`, each with the prompt before the labels; the prompt is empty if there was nothing to judge."""
+    def judge_prompts(self, schema: LabelSchema, inputs: Sequence[JudgeInputs]) -> list[tuple[Asked, Verdict]]:
+        """As `judge`, each with what was asked: the request is an error if there was nothing to judge. Passages that do not fit
+        the prompt are left out."""
         labels, names = tuple(judge.label_list(schema)), [item.question or item.message or item.answer for item in inputs]
         replies = tuple(judge.target(schema, label) for label in labels)
 
-        def request(item: JudgeInputs) -> ChoiceRequest:
-            return ChoiceRequest(judge.messages(schema, item, self._style), replies, self.adapter, schema.task)
+        def build(item: int, kept: tuple[int, ...]) -> ChoiceRequest | LoragError:
+            shown = replace(inputs[item], passages=tuple(inputs[item].passages[number] for number in kept))
+            try:
+                return ChoiceRequest(judge.messages(schema, shown, self._style), replies, self.adapter, stage=schema.task)
+            except LoragError as error:
+                return named(error, schema.task, self.adapter, names[item])
 
-        pairs = list(zip(inputs, names, strict=True))
-        requests = attempt(
-            schema.task, self.adapter, pairs, lambda batch: [request(item) for item, _ in batch], lambda pair: pair[1]
-        )
-        found = ask(self._engine.choice_probabilities, requests, names)
-        return [
-            (() if isinstance(each, LoragError) else each.messages, _verdict(schema.task, labels, row))
-            for each, row in zip(requests, found, strict=True)
-        ]
+        sizes = [[len(passage.title) + len(passage.text) for passage in item.passages] for item in inputs]
+        asked = ask_fitting(self._engine.choice_probabilities, sizes, build, names)
+        return [(each, _verdict(schema.task, labels, each.reply)) for each in asked]
 
 
 class Check:
@@ -89,11 +91,13 @@ class Check:
         asked = [subject for subject in subjects if subject is not None]
         judged = self._judge.judge_prompts(self._schema, asked)
         seconds = share(started, len(asked))
-        results = iter([self._result(prompt, verdict, seconds) for prompt, verdict in judged])
+        results = iter([self._result(each, verdict, seconds) for each, verdict in judged])
         return [StageResult() if subject is None else next(results) for subject in subjects]
 
-    def _result(self, prompt: tuple[Message, ...], verdict: Verdict, seconds: float) -> StageResult:
+    def _result(self, asked: Asked, verdict: Verdict, seconds: float) -> StageResult:
         verdict = replace(verdict, proven=self._proven)
+        prompt = asked.request.messages if isinstance(asked.request, ChoiceRequest) else ()
+        detail = {"left_out": asked.parts - len(asked.kept)} if len(asked.kept) < asked.parts else {}
         shown = dict(verdict.probabilities)
         about = record(
             self.name,
@@ -104,6 +108,7 @@ class Check:
             verdict.label,
             probabilities=shown,
             error=verdict.error,
+            **detail,
         )
         if self._gate is None:
             return StageResult(about, verdict=verdict)

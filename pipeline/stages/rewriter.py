@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 
 from lorag.pipeline.contracts import PromptStyle, rewrite
+from lorag.pipeline.contracts.context import HISTORY_TURNS, TURN_CHARS
 from lorag.pipeline.engine.protocol import Completion, Engine, Generation
 from lorag.pipeline.errors import LoragError
 from lorag.pipeline.records import Outcome, Query, Rewrite, Role
-from lorag.pipeline.stages.attempts import ask
+from lorag.pipeline.stages.fitting import Fitted, ask_fitting
 from lorag.pipeline.stages.stage import ChainState, StageResult, record, share
+
+Asked = Fitted[Generation, Completion]
 
 
 class Rewriter:
-    """Asks `engine` with the rewriter adapter resident as `adapter`, or the bare base with the plain prompt."""
+    """Asks `engine` with the rewriter adapter resident as `adapter`, or the bare base with the plain prompt.
+
+    Turns that do not fit the prompt are left out, the oldest first; the record counts them as `left_out`.
+    """
 
     name, role = "rewrite", Role.REWRITER
     inputs: tuple[str, ...] = ()
@@ -33,7 +40,7 @@ class Rewriter:
         started = time.perf_counter()
         asked = self._ask([state.query for state in states])
         seconds = share(started, len(states))
-        return [self._result(request, rewrite, seconds) for request, rewrite in asked]
+        return [self._result(each, rewrite, seconds) for each, rewrite in asked]
 
     def rewrite(self, queries: Sequence[Query]) -> list[Rewrite]:
         """One rewrite a query, in order. A question without history stands alone and is left as it is."""
@@ -46,17 +53,25 @@ class Rewriter:
         prompt = rewrite.messages(query.history, query.question, self._style)
         return Generation(prompt, self.adapter, rewrite.MAX_REPLY_TOKENS, stage=self.name)
 
-    def _ask(self, queries: Sequence[Query]) -> list[tuple[Generation | None, Rewrite]]:
-        requests = [self.request(query) for query in queries]
-        replies = ask(self._engine.generate, requests, [query.question for query in queries])
-        return [(request, _read(query, reply)) for query, request, reply in zip(queries, requests, replies, strict=True)]
+    def _ask(self, queries: Sequence[Query]) -> list[tuple[Asked, Rewrite]]:
+        def build(item: int, kept: tuple[int, ...]) -> Generation | None:
+            turns = queries[item].history[-HISTORY_TURNS:]
+            return self.request(
+                replace(queries[item], history=tuple(turns[-1 - number] for number in sorted(kept, reverse=True)))
+            )
 
-    def _result(self, request: Generation | None, made: Rewrite, seconds: float) -> StageResult:
-        prompt = request.messages if request else ()
+        sizes = [[min(len(turn.text), TURN_CHARS) for turn in query.history[: -HISTORY_TURNS - 1 : -1]] for query in queries]
+        asked = ask_fitting(self._engine.generate, sizes, build, [query.question for query in queries])
+        return [(each, _read(query, each.reply)) for query, each in zip(queries, asked, strict=True)]
+
+    def _result(self, asked: Asked, made: Rewrite, seconds: float) -> StageResult:
+        prompt = asked.request.messages if isinstance(asked.request, Generation) else ()
+        detail = {"left_out": asked.parts - len(asked.kept)} if len(asked.kept) < asked.parts else {}
+        error = made.error
         about = record(
-            self.name, self.adapter, seconds, made.outcome, prompt, made.reply, question=made.question, error=made.error
+            self.name, self.adapter, seconds, made.outcome, prompt, made.reply, question=made.question, error=error, **detail
         )
-        return StageResult(about, rewrite=made, error=made.error)
+        return StageResult(about, rewrite=made, error=error)
 
 
 def _read(query: Query, reply: Completion | LoragError | None) -> Rewrite:
