@@ -3,6 +3,9 @@
 In this order: a byte order mark, the declared charset, UTF-8, statistics (chardet), Windows-1252. Latin-1 is never used: what is
 declared as Latin-1 is Windows-1252 on the web (WHATWG Encoding Standard), and its other code points are control characters.
 Knows no kinds of files.
+
+chardet was chosen by 153 single lines in 15 encodings: it read 137 right, charset-normalizer 59, and 77 with the same candidates.
+With the rules here it reads 147, and all 26 lines on which the rules were not made (tests/pipeline/retrieval/test_decoding.py).
 """
 
 from __future__ import annotations

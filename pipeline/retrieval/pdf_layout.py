@@ -20,6 +20,8 @@ COLUMN_WORDS = 3
 """Words that the lines of each column have on average; cells of a table have fewer."""
 _GAP = 1.2
 """A gap of so many font sizes within a line may be a gutter."""
+_SAME_LINE = 0.3
+"""Difference in height, in line heights, up to which what stands further right is of the same line."""
 _LINE_END_HYPHENS = ("\ufffe", "\x02")
 
 
@@ -65,7 +67,8 @@ class _Char:
 
 def page_lines(text_page: Any) -> list[Line]:
     """The lines of a page (a pypdfium2 text page) in reading order."""
-    return unfold_columns(_downwards([line for line in map(_line, _rows(_characters(text_page))) if line is not None]))
+    found = [line for line in map(_line, _rows(_characters(text_page))) if line is not None]
+    return unfold_columns(_downwards(_whole(found)))
 
 
 def _characters(text_page: Any) -> Iterator[_Char]:
@@ -134,6 +137,30 @@ def _text(pieces: Sequence[str]) -> str:
     """The characters as text: halves of surrogate pairs joined, control characters and repeated blanks left out."""
     text = "".join(pieces).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return " ".join("".join(each for each in text if unicodedata.category(each) != "Cc").split())
+
+
+def _whole(lines: Sequence[Line]) -> list[Line]:
+    """The lines, with those joined that PDFium cuts at a raised number or a wide gap."""
+    whole: list[Line] = []
+    for line in lines:
+        before = whole[-1] if whole else None
+        size = max(before.size, line.size) if before else 0.0
+        if before and abs(before.y - line.y) <= _SAME_LINE * size and before.right - 0.2 * size <= line.left:
+            whole[-1] = _joined(before, line, size)
+        else:
+            whole.append(line)
+    return whole
+
+
+def _joined(before: Line, after: Line, size: float) -> Line:
+    gap = after.left - before.right
+    if gap > _GAP * size:
+        runs = (*before.runs, *after.runs)
+    else:
+        last, first = before.runs[-1], after.runs[0]
+        text = f"{last.text} {first.text}" if gap > 0.1 * size else last.text + first.text
+        runs = (*before.runs[:-1], Run(text, last.left, first.right), *after.runs[1:])
+    return Line(runs, before.y if before.size >= after.size else after.y, size)
 
 
 def _downwards(lines: list[Line]) -> list[Line]:

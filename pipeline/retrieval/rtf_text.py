@@ -24,6 +24,7 @@ def extract(data: bytes, name: str) -> Extracted:
     if not data.lstrip().startswith(b"{\\rtf"):
         raise InputError(f"{name}: its content is no RTF, whatever its name says; save it anew, or rename it")
     raw = data.decode("latin-1")  # RTF is ASCII; what is not stands in its escapes
+    raw = raw.replace("{\\footnote", "{ ")  # striprtf drops notes; so they stand where their mark is
     text = rtf_to_text(raw, errors="replace")
     found = _TITLE.search(raw, 0, 20_000)
     title = rtf_to_text(f"{{\\rtf1\\ansi {found[1]}}}", errors="replace") if found else ""
@@ -41,4 +42,4 @@ def _blocks(lines: list[str]) -> Iterator[str]:
             yield table(rows)
             rows = []
         if line.strip():
-            yield line.strip()
+            yield " ".join(line.split())

@@ -16,8 +16,8 @@ from lorag.pipeline.retrieval.zip_limits import open_archive
 
 MAX_ROWS, MAX_COLUMNS = 100_000, 500
 """Of a sheet. What lies beyond is said. Empty rows and columns do not count."""
-_EMPTY_ROWS = 1000
-"""Empty rows after which a sheet is over: formats alone can fill a million."""
+MAX_SEEN = 5_000_000
+"""Cells of a sheet that are looked at, empty ones too: formats alone can fill millions."""
 _UNCOUNTED = re.compile(rb"</f>\s*(?:<v\s*/>|<v>\s*</v>)?\s*</c>")
 
 
@@ -56,18 +56,19 @@ def extract(data: bytes, name: str) -> Extracted:
 def _rows(page: Any) -> tuple[list[list[str]], list[str]]:
     """The cells as text, and what was left out."""
     rows: list[list[str]] = []
-    filled = empty = 0
+    filled = empty = seen = 0
     wide = False
     page.reset_dimensions()  # the stated size may be wrong, or a million rows
     for row in page.iter_rows():
+        seen += max(len(row), 1)
+        if seen > MAX_SEEN:
+            return rows, [f"what comes after the first {MAX_SEEN} cells left out: split it"]
         cells = [_shown(cell) for cell in row[:MAX_COLUMNS]]
         wide = wide or any(cell.value is not None for cell in row[MAX_COLUMNS:])
         if not any(cells):
             empty += 1
             if empty == 1:
                 rows.append([])
-            if empty > _EMPTY_ROWS:
-                break
             continue
         if filled == MAX_ROWS:
             return rows, [f"rows after the first {MAX_ROWS} left out: split it"]

@@ -174,6 +174,15 @@ def test_sheets_have_headings_and_values_as_shown(tmp_path: Path) -> None:
     assert found.account.status is FileStatus.READ
 
 
+def test_a_far_cell_is_read_and_what_lies_beyond_the_bounds_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: list[list[object]] = [["a", "b"], *([None] for _ in range(3000)), ["far", "off"]]
+    assert text(load(tmp_path, "a.xlsx", book({"S": rows}))).endswith("| far | off |\n| --- | --- |")
+    wide = load(tmp_path, "w.xlsx", book({"S": [["a", *[None] * 600, "z"]]}))
+    assert wide.account.notes == ("sheet S: columns after the first 500 left out",)
+    monkeypatch.setattr(workbook, "MAX_SEEN", 100)
+    assert "100 cells" in load(tmp_path, "s.xlsx", book({"S": rows})).account.notes[0]
+
+
 def test_formulas_without_values_and_rows_beyond_the_limit_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workbook, "MAX_ROWS", 3)
     found = load(tmp_path, "p.xlsx", book({"S": [["n", "m"], *([n, "=1+1"] for n in range(5))]}))
@@ -244,10 +253,11 @@ def test_a_book_is_read_in_the_order_of_its_spine(tmp_path: Path) -> None:
 def test_rtf_text_tables_title_and_code_pages(tmp_path: Path) -> None:
     row = r"\trowd\cellx1000\cellx2000 {0}\cell {1}\cell\row "
     body = row.format("Berth", "Price") + row.format("B-1", "40 kr")
-    data = rf"{{\rtf1\ansi\ansicpg1252{{\info{{\title Crane rules}}}}Gr\'f6\'dfe \u8364? 25\par Next.\par {body}\pard End.}}"
+    head = r"{\rtf1\ansi\ansicpg1252{\info{\title Crane rules}}"
+    data = rf"{head}Gr\'f6\'dfe \u8364? 25{{\footnote  with tax}}\par Next.\par {body}\pard End.}}"
     found = load(tmp_path, "a.rtf", data)
     assert found.documents[0].title == "Crane rules"
-    assert text(found) == "Größe € 25\n\nNext.\n\n| Berth | Price |\n| --- | --- |\n| B-1 | 40 kr |\n\nEnd."
+    assert text(found) == "Größe € 25 with tax\n\nNext.\n\n| Berth | Price |\n| --- | --- |\n| B-1 | 40 kr |\n\nEnd."
     assert "no RTF" in load(tmp_path, "b.rtf", "plain").account.notes[0]
 
 

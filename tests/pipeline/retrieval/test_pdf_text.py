@@ -82,6 +82,11 @@ def test_words_that_are_placed_one_by_one_make_a_line() -> None:
     assert read(placed_pdf([drawn])).text == KEY[0]
 
 
+def test_what_stands_at_one_height_is_one_line() -> None:
+    drawn: list[Placed] = [(72, 700, "1 Rules"), (130, 700, ". " * 40), (500, 700, "3"), (72, 686, "Next")]
+    assert read(placed_pdf([drawn])).text.replace(" .", "").split("\n") == ["1 Rules 3", "Next"]
+
+
 def test_hyphens_at_line_ends_stay_in_the_text() -> None:
     found = read(pdf_bytes([["The harbour does the mainte-", "nance of all moorings here."]]))
     assert found.text == "The harbour does the mainte-\nnance of all moorings here."
