@@ -9,9 +9,13 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lorag.pipeline.errors import LoragError
 from lorag.pipeline.records import Role
+
+if TYPE_CHECKING:
+    from lorag.pipeline.config import Settings
 
 STACK = (
     "torch",
@@ -117,16 +121,14 @@ def examine_project(project: Path) -> ProjectState | None:
         settings = load_settings(project)
     except LoragError as error:
         return ProjectState(str(project), "unknown", "unknown", {}, (str(error),))
-    from lorag.assembly import chosen_version, open_index, unproven_embedder
+    from lorag.assembly import chosen_version
 
     problems: list[str] = []
     if not settings.documents.is_dir():
         problems.append(f"{settings.documents}: not a folder; set `documents` in {project / FILE_NAME}")
     index = "none"
     try:
-        with closing(open_index(settings, unproven_embedder(settings))) as opened:
-            info = opened.info()
-            index = f"{info.passages} passages in {info.location}, filled by {info.encoder.describe()}"
+        index = _index_line(project, settings)
     except LoragError as error:
         problems.append(str(error))
     adapters: dict[str, str] = {}
@@ -138,6 +140,23 @@ def examine_project(project: Path) -> ProjectState | None:
         else:
             adapters[role.value] = version.id if version else "none"
     return ProjectState(str(project), str(settings.documents), index, adapters, tuple(problems))
+
+
+def _index_line(project: Path, settings: Settings) -> str:
+    """The index in one line, from the service if one has it open."""
+    from lorag.serving_lock import is_served
+
+    if is_served(project):
+        from lorag.served_project import served_project
+
+        if (served := served_project(project, settings)) is not None:
+            with served:
+                return f"{served.load().index_line()}, in `lorag serve` at {served.address.url}"
+    from lorag.assembly import open_index, unproven_embedder
+
+    with closing(open_index(settings, unproven_embedder(settings))) as opened:
+        info = opened.info()
+    return f"{info.passages} passages in {info.location}, filled by {info.encoder.describe()}"
 
 
 def _version(name: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorag.assembly import open_index, open_registry, open_store, unproven_embedder
-from lorag.pipeline.adapters.evidence import EvidenceKind
+from lorag.pipeline.adapters.evidence import Evidence, EvidenceKind
 from lorag.pipeline.adapters.registry import PREVIOUS, PRODUCTION
 from lorag.pipeline.errors import AdapterError, ConfigError, DataError
 from lorag.pipeline.records import Role
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lorag.evaluating.measuring import Documents, Progress
-    from lorag.pipeline.adapters.evidence import Evidence
     from lorag.pipeline.config import Settings
     from lorag.pipeline.evaluation.report.decision import DecisionCard
     from lorag.pipeline.retrieval.index import Index
@@ -98,12 +97,12 @@ def promote_version(
     """
     require_production(settings, role)
     if sealed is not None:
-        _open_sealed(settings, role, version, not_worse, sealed)
+        open_sealed(settings, role, version, not_worse, sealed)
     promotion = open_registry(settings).promote(role, version, not_worse=not_worse, accept_made=accept_made)
     return replace(_switch(settings, role, store), claim=promotion.claim, margin=promotion.margin)
 
 
-def _open_sealed(settings: Settings, role: Role, version: str, not_worse: float | None, sealed: SealedTest) -> None:
+def open_sealed(settings: Settings, role: Role, version: str, not_worse: float | None, sealed: SealedTest) -> None:
     """Measure the version on the sealed part, if the folder has one and the test split allows the promotion."""
     from lorag.evaluating.sealed import has_sealed, measure_sealed
 

@@ -15,29 +15,29 @@ from lorag.pipeline.storage.atomic import make_folder
 from lorag.pipeline.storage.locks import Holder, NamedLock, current_holder
 
 FILE = Path(".lorag/serve.lock")
-_SERVE, _INGEST = "lorag serve", "lorag ingest"
+SERVING, INGESTING = "lorag serve", "lorag ingest"
 _ADVICE = MappingProxyType(
     {
-        _SERVE: "is open in {holder}; add documents through it, or end it and try again",
-        _INGEST: "is being read in by {holder}; try again when that is done",
+        SERVING: "is open in {holder}; add documents through it, or end it and try again",
+        INGESTING: "is being read in by {holder}; try again when that is done",
     }
 )
 
 
 def serving(project: Path) -> AbstractContextManager[None]:
     """Within: this process serves the project. Raises ConfigError if another process serves or ingests it."""
-    return _locked(project, _SERVE)
+    return _locked(project, SERVING)
 
 
 def ingesting(project: Path) -> AbstractContextManager[None]:
     """Within: this process alone ingests documents into the project's index. Raises ConfigError as `serving`."""
-    return _locked(project, _INGEST)
+    return _locked(project, INGESTING)
 
 
 def serving_process(project: Path) -> int:
     """The process of the `lorag serve` that has the project open now; 0 if there is none."""
     holder = current_holder(project / FILE)
-    return holder.process if holder is not None and holder.name == _SERVE else 0
+    return holder.process if holder is not None and holder.name == SERVING else 0
 
 
 def is_served(project: Path) -> bool:

@@ -23,6 +23,7 @@ LoragError                      anything LoRAG raises on purpose; the command li
 │   ├── DeadlinePassed          the time given to a request is over  (retry: True)
 │   ├── Cancelled               the caller has cancelled the request
 │   └── ShuttingDown            the engine finishes its requests and accepts no new ones  (retry: True)
+├── ServiceError                the running service of the project refused or failed  (retry: True)
 └── TrainingError               a run cannot start or continue; checkpoints stay
 """
 
@@ -120,6 +121,12 @@ class IndexOwned(StoreError):
 
 class NothingIngested(StoreError):
     """There is no index yet: nothing was ingested."""
+
+
+class ServiceError(LoragError):
+    """The `lorag serve` that has the project open refused a request, failed, or ended meanwhile."""
+
+    retry = True
 
 
 class EngineError(LoragError):

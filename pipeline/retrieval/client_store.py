@@ -186,6 +186,9 @@ class ClientStore:
     def optimise(self, name: str) -> None:
         """Does nothing: the server optimises by itself."""
 
+    def hold(self, name: str) -> None:
+        """Does nothing: a server has many clients."""
+
     def release(self) -> None:
         """Does nothing: a server has many clients."""
 

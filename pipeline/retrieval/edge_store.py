@@ -55,7 +55,7 @@ class EdgeStore:
         self._own = NamedLock(folder / "lock", name)
         self._patience = patience
         self._users = 0
-        self._draining = self._closed = False
+        self._draining = self._held = self._closed = False
 
     @property
     def location(self) -> str:
@@ -203,9 +203,15 @@ class EdgeStore:
         with self._reporting("optimise"), self._shard(name) as shard:
             shard.optimize()
 
+    def hold(self, name: str) -> None:
+        with self._lock, self._unused(), self._reporting("open"):
+            self._close_shards()
+            self._own, self._held = NamedLock(self._folder / "lock", name), True
+            self._own_the_folder()
+
     def release(self) -> None:
         with self._lock, self._reporting("close"):
-            if not self._users:
+            if not self._users and not self._held:
                 self._close_shards()
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ shows one tenant's documents, filtered by the store in every operation. Knows no
 from __future__ import annotations
 
 import copy
+import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -38,6 +39,8 @@ from lorag.pipeline.retrieval.remembered import RememberedQuestions
 from lorag.pipeline.retrieval.store import Filter, Search, Sparse, VectorStore, check_name
 from lorag.pipeline.retrieval.token_cache import TokenCache
 from lorag.pipeline.retrieval.weights import SearchWeights
+
+log = logging.getLogger("lorag")
 
 TIES = 10
 """Hits fetched beyond twice the requested number. The engine returns equal cosines in any order. Ties are ordered by passage, so
@@ -232,7 +235,11 @@ class Index:
         return self._ingester(uploaded=True).run(current, loaded, file=name, on_written=on_written)
 
     def remove(self, name: str) -> int:
-        """Delete the uploaded file `name`, also from the collections kept for `rollback`; returns the number of its passages."""
+        """Delete the uploaded file `name`, also from the collections kept for `rollback`; returns the number of its passages.
+
+        A flush that fails is logged alone: the passages are gone for every search and after a kill. After a power cut they may be
+        back, and the caller, whose file is gone, removes them again.
+        """
         aliases, partition = self._store.aliases(), Partition(self._tenant, uploaded=True)
         removed = 0
         roles = (self._alias(role) for role in ("other", "previous", "building"))
@@ -243,7 +250,10 @@ class Index:
             points = self._store.scroll(collection, keys=("source",), filter=partition.filter())
             found = [point.id for point in points if point.payload.get("source") == name]
             self._store.delete(collection, found)
-            self._store.flush(collection)
+            try:
+                self._store.flush(collection)
+            except StoreError as error:
+                log.error("%s", error)
             removed = len(found)
         return removed
 
@@ -379,6 +389,11 @@ class Index:
             changes[self._alias("other")] = aliases.get(self._alias("previous"))
         self._store.set_aliases(changes)
         return collection
+
+    def flush(self) -> None:
+        """Make everything that was written to the searched collection survive a power cut. Raises StoreError."""
+        if (collection := self._found()) is not None:
+            self._store.flush(collection)
 
     def close(self) -> None:
         self._store.close()

@@ -162,8 +162,12 @@ class VectorStore(Protocol):
         """Merge and index segments now, if the engine does not do so by itself."""
         ...
 
+    def hold(self, name: str) -> None:
+        """Keep other processes out until `close`, and tell them that `name` has it open. Raises StoreError if one has."""
+        ...
+
     def release(self) -> None:
-        """Let other processes open it until the next operation here, unless another thread uses it now."""
+        """Let other processes open it until the next operation here, unless it is held or another thread uses it now."""
         ...
 
     def close(self) -> None:

@@ -43,8 +43,8 @@ def build(kind: type[Record], data: object, where: str) -> Record:
     """Build the frozen dataclass `kind` from parsed JSON. `where` begins each message: the file, then the key path.
 
     A field with the metadata `OPTIONAL` may be absent. Field types may be str, int, float (finite), bool, StrEnum, `X | None`,
-    `tuple[X, ...]`, `Mapping[str, X]` and other dataclasses. Raises FileError for an unknown or missing key and for a value of
-    another type.
+    `tuple[X, ...]`, `Mapping[str, X]`, other dataclasses, and Any, which takes every value as it is. Raises FileError for an
+    unknown or missing key and for a value of another type.
     """
     if not isinstance(data, Mapping):
         raise FileError(f"{where}: must be an object with the keys of {kind.__name__}")
@@ -65,6 +65,8 @@ def _hints(kind: type[Any]) -> dict[str, Any]:
 
 def _value(hint: Any, value: Any, where: str) -> Any:
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return value
     if origin in (types.UnionType, typing.Union):
         return None if value is None else _value(next(h for h in inner if h is not type(None)), value, where)
     if origin is tuple:

@@ -5,6 +5,8 @@ The caller's tenant comes from the key alone. Nothing else in a request can chan
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
@@ -28,13 +30,30 @@ def needs(scope: Scope | str) -> Callable[..., Awaitable[Caller]]:
     required = Scope(scope)
 
     async def authorize(request: Request, state: State, credentials: Credentials) -> Caller:
-        caller = identify(state.keys, credentials.credentials if credentials else None)
+        key = credentials.credentials if credentials else None
+        caller = LOCAL if is_owner(state, key) else identify(state.keys, key)
         if required not in caller.scopes:
             raise ApiError(403, f"the key {caller.name} lacks the scope {required.value}", code="insufficient_scope")
         request.state.caller = caller
         return caller
 
     return authorize
+
+
+async def owner(request: Request, state: State, credentials: Credentials) -> None:
+    """A FastAPI dependency: the request has the owner's key. Raises ApiError 401."""
+    if not is_owner(state, credentials.credentials if credentials else None):
+        raise ApiError(401, "this is for commands of the project's owner", code="invalid_api_key")
+    request.state.caller = LOCAL
+
+
+def is_owner(state: ServiceState, key: str | None) -> bool:
+    """Whether `key` is that of the owner of the project folder."""
+    return key is not None and hmac.compare_digest(_digest(key), _digest(state.owner_key))
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 
 def identify(keys: KeyRing | None, key: str | None) -> Caller:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lorag.catalogue import CatalogueEntry
 from lorag.pipeline.adapters.registry import CANDIDATE, PREVIOUS, Registry, Version
+from lorag.pipeline.adapters.registry import Promotion as Promoted
 from lorag.pipeline.errors import AdapterError, ConfigError
 from lorag.pipeline.records import Role
 from lorag.pipeline.storage.strict_json import plain
@@ -130,21 +131,34 @@ def promote(
     """Let a version serve, by default the candidate. By the held-out comparisons on its card it must be better than what serves
     now, the bare base and the floors, and lose no guard; its effect must be proven in memory. Otherwise the request is refused
     (409) and the version before serves on."""
-    registry = state.project.registry
+    return promote_version(state, role, (body or Promotion()).version)[0]
+
+
+def promote_version(
+    state: ServiceState, role: Role, name: str, not_worse: float | None = None, *, accept_made: bool = False
+) -> tuple[Change, Promoted]:
+    """As the route, with the options of `lorag adapters promote`."""
+    registry, done = state.project.registry, list[Promoted]()
     _require_served(state, role)
-    named = _resolve(registry, role, (body or Promotion()).version).id
-    return _change(
+    named = _resolve(registry, role, name).id
+    change = _change(
         state,
         registry,
         role,
-        find=lambda: registry.admitted(role, named),
-        change=lambda version: registry.promote(role, version.id),
+        find=lambda: registry.admitted(role, named, not_worse=not_worse, accept_made=accept_made),
+        change=lambda version: done.append(registry.promote(role, version.id, not_worse=not_worse, accept_made=accept_made)),
     )
+    return change, done[0]
 
 
 @router.post("/{role}/rollback")
 def rollback(caller: AdminCaller, state: State, role: Role) -> Change:
     """Restore the previous version, for the embedder with the index that belongs to it. A second rollback undoes the first."""
+    return roll_back(state, role)
+
+
+def roll_back(state: ServiceState, role: Role) -> Change:
+    """As the route."""
     registry = state.project.registry
     _require_served(state, role)
     return _change(

@@ -21,6 +21,7 @@ from lorag.services.api import (
     health,
     jobs,
     models,
+    owner,
     report,
     retrieve,
 )
@@ -66,7 +67,21 @@ def create_app(state: ServiceState, *, open_runtime: Callable[[], Runtime], fail
     )
     app.state.lorag = state
     app.openapi = lambda: document(app)  # type: ignore[method-assign]
-    for part in (chat, completions, feedback, embeddings, retrieve, documents, jobs, adapters, report, models, health, docs):
+    for part in (
+        chat,
+        completions,
+        feedback,
+        embeddings,
+        retrieve,
+        documents,
+        jobs,
+        adapters,
+        report,
+        models,
+        health,
+        docs,
+        owner,
+    ):
         app.include_router(part.router)
     web.mount(app)
     handle_errors(app)

@@ -14,6 +14,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -125,7 +126,7 @@ class Jobs:
         self._last_run: dict[str, float] = {}
         self._paused_until: dict[str, float] = {}
         self._changed = threading.Condition(threading.RLock())
-        self._stopping = False
+        self._stopping = self._running = self._paused = False
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -213,6 +214,20 @@ class Jobs:
                 self._locked_files.remove(key)
                 self._changed.notify_all()
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Within: no job runs, and nobody else is within. Waits for the end of a job that runs."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._paused)
+            self._paused = True  # now, so that no next job begins
+            self._changed.wait_for(lambda: not self._running)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._paused = False
+                self._changed.notify_all()
+
     def _unfinished(self) -> Iterator[Job]:
         return (job for job in self._jobs.values() if not job.finished)
 
@@ -220,6 +235,9 @@ class Jobs:
         self.check_uploads()
         while (job := self._next()) is not None:
             self._run(job)
+            with self._changed:
+                self._running = False
+                self._changed.notify_all()
 
     def _next(self) -> Job | None:
         """The first job of the tenant whose last job is the longest ago. None at the end."""
@@ -231,7 +249,8 @@ class Jobs:
                 now = time.monotonic()
                 pauses = {tenant: until - now for tenant, until in self._paused_until.items() if tenant in first and until > now}
                 ready = [job for tenant, job in first.items() if tenant not in pauses and not self._is_blocked(job)]
-                if ready:
+                if ready and not self._paused:
+                    self._running = True
                     job = min(ready, key=lambda job: self._last_run.get(job.tenant, 0.0))
                     self._last_run[job.tenant] = now
                     return job

@@ -9,6 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 
 from lorag.services.api.access import State, needs
+from lorag.services.api.errors import ApiError
 from lorag.services.api.keys import Scope
 
 router = APIRouter(tags=["health"])
@@ -30,8 +31,14 @@ async def healthz() -> Alive:
 
 @router.get("/readyz")
 async def readyz(state: State) -> Ready:
-    """Base and index are open, so the service answers questions. 503 before."""
-    _ = state.runtime
+    """Base and index are open, so the service answers questions, and the index keeps what is written. 503 if not.
+
+    An index that cannot be flushed is opened again and tested at each call, so the service becomes ready again by itself.
+    """
+    index = state.runtime.index
+    if state.health.problem(index.flush):
+        message = "the index cannot be flushed, so uploads wait; it is tried again, and the service's log says why"
+        raise ApiError(503, message, code="index_unavailable", retry_after=5)
     return Ready()
 
 

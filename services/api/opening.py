@@ -13,6 +13,7 @@ from lorag.project import Project
 from lorag.services.api.metrics import Metrics
 from lorag.services.api.residents import Residents
 from lorag.services.api.runtime import Encoder, Runtime
+from lorag.serving_lock import SERVING
 
 log = logging.getLogger("lorag.service")
 
@@ -28,7 +29,7 @@ def open_runtime(project: Project, metrics: Metrics) -> Runtime:
         return Encoder(version_name(version) if version else "", *parts.index_for(version))
 
     with ExitStack() as opened:
-        parts.store()  # raises before a model is loaded
+        parts.store().hold(SERVING)  # raises before a model is loaded
         engine, residents = _open_engine(parts.base().engine, metrics, opened)
         runtime = Runtime(
             project.settings,

@@ -143,11 +143,15 @@ class Runtime:
                 self._hold(version, held)
             elif not self._encoders.get(version).index.is_searchable():
                 message = (
-                    f"the index was filled by another encoder than embedder {version.id}; stop the service, run `lorag adapters "
-                    f"promote embedder {version.id}` and `lorag ingest --rebuild`, and start it again"
+                    f"the index was filled by another encoder than embedder {version.id}; run `lorag adapters promote embedder "
+                    f"{version.id}` in the project's folder, which fills one for it while this one serves"
                 )
                 raise ApiError(409, message, code="index_mismatch")
             yield
+
+    def index_of(self, version: Version) -> Index:
+        """The index with the encoder of this embedder version, proven. Raises AdapterError, IdentityMismatch, NoEffect."""
+        return self._encoders.get(version).index
 
     def serving(self) -> dict[str, str]:
         """Each role with the version that new requests use, or `base`."""

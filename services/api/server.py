@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import uvicorn
 from prometheus_client import disable_created_metrics
@@ -15,6 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from lorag.pipeline.errors import ConfigError
 from lorag.project import Project
+from lorag.service_address import announced
 from lorag.services.api.app import create_app
 from lorag.services.api.guard import Guarded
 from lorag.services.api.keys import KeyRing
@@ -59,9 +61,15 @@ def run(state: ServiceState, host: str, port: int) -> None:
         server.should_exit = True
 
     app = create_app(state, open_runtime=lambda: open_runtime(state.project, state.metrics), failed=failed)
-    with logging_to(), listening(host, port) as listener:
+    with logging_to(), ExitStack() as opened:
+        sockets = [opened.enter_context(listening(host, port))]
+        local = _loopback(sockets[0])
+        if local is None:  # one that other machines do not see, for commands on this one
+            sockets.append(opened.enter_context(listening(LOOPBACK[0], 0)))
+            local = _loopback(sockets[1])
+        opened.enter_context(announced(state.project.folder, f"http://{local}", state.owner_key))
         server = Server(server_config(app, state))
-        server.run(sockets=[listener])
+        server.run(sockets=sockets)
     if failures:
         raise failures[0]
 
@@ -79,6 +87,17 @@ def server_config(app: object, state: Guarded) -> uvicorn.Config:
         timeout_graceful_shutdown=int(state.limits.timeout + GRACE),
         h11_max_incomplete_event_size=HEAD_BYTES,
     )
+
+
+def _loopback(listener: socket.socket) -> str | None:
+    """`HOST:PORT` by which this machine reaches the socket on the loopback address. None if it does not."""
+    host, port = listener.getsockname()[:2]
+    address = ipaddress.ip_address(host)
+    if address.is_unspecified:
+        address = ipaddress.ip_address("::1" if address.version == 6 else "127.0.0.1")
+    if not address.is_loopback:
+        return None
+    return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from lorag.services.api.errors import ApiError
 from lorag.services.api.limits import Admission
 from lorag.services.api.metrics import Metrics
 from lorag.services.api.replies import ReplyCache
+from lorag.services.api.store_health import StoreHealth
 
 if TYPE_CHECKING:
     from lorag.services.api.alias_watch import AliasWatch
@@ -61,7 +63,8 @@ class ServiceState:
     """`opened` is the runtime once the base is in memory. Routes use `runtime`, which raises 503 before that.
 
     If `keys` is None, every caller has all scopes. `request.state.caller` holds an accepted caller. `jobs` and `watch` are set
-    between start and end of the application. `hosts`, if given, are the only host names that the service answers to.
+    between start and end of the application. `hosts`, if given, are the only host names that the service answers to. `owner_key`
+    is for commands of the project's owner (`lorag.service_address`).
     """
 
     project: Project
@@ -72,6 +75,8 @@ class ServiceState:
     opened: Runtime | None = None
     jobs: Jobs | None = None
     watch: AliasWatch | None = None
+    health: StoreHealth = field(default_factory=StoreHealth)
+    owner_key: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     lanes: Mapping[Lane, Admission] = field(init=False)
     workers: ThreadPoolExecutor = field(init=False)
     replies: ReplyCache = field(init=False)

@@ -115,9 +115,9 @@ def promote(
 
     Guards are what it must not lose meanwhile, such as citations; their margins are under `gate` in lorag.yaml.
     """
-    import lorag
+    from lorag.services.served import open_project
 
-    with lorag.open(project) as opened, progress_bars() as bars:
+    with open_project(project) as opened, progress_bars() as bars:
         switch = opened.promote(
             role,
             version,
@@ -133,9 +133,9 @@ def promote(
 @app.command("rollback")
 def rollback(role: RoleArgument, project: Project = HERE, output: Output = Format.TEXT) -> None:
     """Restore the previous version, for the embedder with the index that belongs to it. A second rollback undoes the first."""
-    import lorag
+    from lorag.services.served import open_project
 
-    with lorag.open(project) as opened:
+    with open_project(project) as opened:
         _show_switch(opened.rollback(role), project, output)
 
 

@@ -22,12 +22,12 @@ def ask(
     output: Output = Format.TEXT,
 ) -> None:
     """Answer a question from the documents, each citation with the words it quotes."""
-    import lorag
     from lorag.conversation import query_of, read_history
     from lorag.pipeline.response_json import response_json
+    from lorag.services.served import open_project
 
     query = query_of(question, read_history(history) if history else ())
-    with lorag.open(project) as opened:
+    with open_project(project) as opened:
         with working("loading the models"):
             opened.load()
         with working("answering"):

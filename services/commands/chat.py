@@ -25,9 +25,9 @@ COMMANDS = "/trace shows how the last answer came about, /reset forgets the conv
 
 def chat(project: Project = HERE) -> None:
     """Talk with the documents. Follow-up questions are understood; /quit or end of input ends."""
-    import lorag
+    from lorag.services.served import open_project
 
-    with lorag.open(project) as opened:
+    with open_project(project) as opened:
         with working("loading the models"):
             opened.load()
         if sys.stdin.isatty():

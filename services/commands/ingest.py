@@ -23,11 +23,11 @@ def ingest(
     output: Output = Format.TEXT,
 ) -> None:
     """Read the documents into the index: only what is new, changed or gone. After a stop, run it again and it continues."""
-    import lorag
     from lorag.pipeline.retrieval.ingest import NAMED_IN_ERROR, NoDocuments
+    from lorag.services.served import open_project
 
     try:
-        with lorag.open(project) as opened, progress_bars() as bars:
+        with open_project(project) as opened, progress_bars() as bars:
             bars.begin("documents")
             report = opened.ingest(
                 rebuild=rebuild, on_progress=lambda done, total, name: bars.update("documents", done, total, name)

@@ -362,6 +362,19 @@ def test_a_process_waits_for_another_that_will_soon_be_done(tmp_path: Path, capl
     first.close()
 
 
+def test_a_held_store_is_not_released_and_names_its_holder(tmp_path: Path) -> None:
+    store = EdgeStore(tmp_path, name="a script")
+    store.create("c", 2, {}, {})
+    store.upsert("c", POINTS)
+    store.hold("lorag serve")
+    for _ in range(2):
+        assert "is open in `lorag serve`" in in_another_process(OPEN, tmp_path, 60).stderr
+        store.release()
+    assert store.count("c") == len(POINTS)
+    store.close()
+    assert in_another_process(OPEN, tmp_path, 0).stdout == f"{len(POINTS)}\n"
+
+
 def test_who_does_not_end_in_time_is_named(tmp_path: Path) -> None:
     first = EdgeStore(tmp_path, name="lorag ingest")
     first.create("c", 2, {}, {})

@@ -59,9 +59,14 @@ def open_small(settings: Settings, *, embedder: Embedder | None = None, load: Lo
 
 def make_app(project: Path, *, limits: Limits | None = None, **options: Any) -> FastAPI:
     """The application of `project`, with the keys that it has; `options` as for `open_small`."""
+    return make_state_app(project, KeyRing.load(project), limits or Limits(), **options)[0]
+
+
+def make_state_app(project: Path, keys: KeyRing | None, limits: Limits, **options: Any) -> tuple[FastAPI, ServiceState]:
+    """An application and its state."""
     settings = load_settings(project)
-    state = ServiceState(Project(project, settings), KeyRing.load(project), limits or Limits())
-    return create_app(state, open_runtime=lambda: open_small(settings, **options))
+    state = ServiceState(Project(project, settings), keys, limits)
+    return create_app(state, open_runtime=lambda: open_small(settings, **options)), state
 
 
 @contextmanager
