@@ -23,7 +23,7 @@ from lorag.evaluating.testset import Sizes
 from lorag.evaluating.versions import serving_beside
 from lorag.pipeline.adapters.registry import PRODUCTION, Version
 from lorag.pipeline.config import Settings
-from lorag.pipeline.errors import AdapterError
+from lorag.pipeline.errors import AdapterError, ServiceError
 from lorag.pipeline.evaluation.report.decision import decision_lines
 from lorag.pipeline.evaluation.report.write import write_report
 from lorag.pipeline.records import Query, Role
@@ -214,13 +214,30 @@ class Loop:
             found = registry.admitted(role, version, accept_made=self._spec.accept_made)
             if role is Role.EMBEDDER:
                 self._require_unharmed(found)
-                self._fill_index(found)
-            self._project.promote(role, version, accept_made=self._spec.accept_made)
+            self._let_serve(found)
             outcome = PROMOTED
-        except AdapterError as error:
+        except (AdapterError, ServiceError) as error:
             outcome = str(error)
         self._run.update(outcomes={role.value: outcome})
         self._progress.notice(f"{role.value} {version}: {outcome}")
+
+    def _let_serve(self, version: Version) -> None:
+        """Promote the version, an embedder with an index that it can search: through the service if one has the project open."""
+        from lorag.served_project import served_project
+
+        accept_made = self._spec.accept_made
+        if (served := served_project(self._project.folder, self._settings)) is not None:
+            with served:
+                served.promote(
+                    version.role,
+                    version.id,
+                    accept_made=accept_made,
+                    on_documents=lambda done, total: self._progress.update(INDEX, done, total),
+                )
+            return
+        if version.role is Role.EMBEDDER:
+            self._fill_index(version)
+        self._project.promote(version.role, version.id, accept_made=accept_made)
 
     def _require_unharmed(self, embedder: Version) -> None:
         """Raises AdapterError if answers get worse by what it finds."""

@@ -64,7 +64,14 @@ def feedback_rows(project: Project, run: LoopRun, progress: ProgressListener) ->
 
 
 def _ingested(project: Project, progress: ProgressListener) -> None:
-    """Ingest the documents if the project has no index yet."""
+    """Ingest the documents if the project has no index yet. A service that has it open reads in what has changed."""
+    from lorag.served_project import served_project
+
+    if (served := served_project(project.folder, project.settings)) is not None:
+        progress.begin(INDEX)
+        with served:
+            served.ingest(on_progress=lambda done, total, name: progress.update(INDEX, done, total, name))
+        return
     try:
         project.index.info()
     except NothingIngested:

@@ -187,7 +187,7 @@ def test_an_encoder_without_its_index_is_not_proven(home: Home) -> None:
     version = Version(Role.EMBEDDER, ONE, home.project, ())
     with pytest.raises(ApiError) as caught, runtime.proven(version):
         pytest.fail("nothing fits it")
-    assert caught.value.status == 409 and f"promote embedder {ONE}` and `lorag ingest --rebuild`" in caught.value.message
+    assert caught.value.status == 409 and f"`lorag adapters promote embedder {ONE}`" in caught.value.message
     collection = runtime.index.info().collection
     rebuilt(home, ONE)
     runtime.index.rollback()  # the collection that the version filled is the previous one now
