@@ -89,6 +89,7 @@ def publish_generation(
     )
     batch = recipe.optimiser.batch_size * recipe.optimiser.accumulate
     training = _training(recipe, trained, "SFT (trl), loss on the reply only", batch)
+    training = dataclasses.replace(training, template_date=engine.tokens.template_date)
     lora = _lora(recipe.lora, trained.trainable_parameters, trained.total_parameters)
     card = dataclasses.replace(_card(role, identity, lora, data, training, notes), parent=parent)
     return registry.publish(role, trained.folder, card)

@@ -90,7 +90,10 @@ class DataFacts:
 
 @dataclass(frozen=True, slots=True)
 class TrainingFacts:
-    """How it was trained: `tokens` through the model, `batch` rows an optimiser step, `dev` metric → value."""
+    """How it was trained: `tokens` through the model, `batch` rows an optimiser step, `dev` metric → value.
+
+    `template_date` is the day that the base's template wrote into its prompts, '' for none.
+    """
 
     method: str
     steps: int
@@ -102,6 +105,7 @@ class TrainingFacts:
     seed: int
     final_loss: float
     dev: Mapping[str, float]
+    template_date: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -201,7 +201,7 @@ def _trained(card: AdapterCard) -> Facts:
         "seed": str(training.seed),
         "final loss": f"{training.final_loss:.4f}",
         "dev": ", ".join(f"{name} {value:.4g}" for name, value in training.dev.items()) or "none",
-    }
+    } | ({"day in its prompts": training.template_date} if training.template_date else {})
 
 
 def facts_table(facts: Facts) -> list[str]:

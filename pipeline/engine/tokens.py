@@ -11,13 +11,21 @@ import functools
 import itertools
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
 from lorag.pipeline.engine.bases import tokenizer_place
 from lorag.pipeline.engine.quiet import quiet_libraries
 from lorag.pipeline.errors import BaseError, EngineError, InputError
 from lorag.pipeline.records import Message
+
+TEMPLATE_DATE = date(2024, 7, 26)
+"""The day that templates are told. Some write today's into each prompt (Llama 3 does, and names this day if it knows none): a run
+resumed tomorrow would train on other rows, and an adapter would be proved by other prompts than it was trained on."""
+
+_CLOCK = "strftime_now"
+"""The function by which templates ask for the time."""
 
 _MARK = "\u2063lorag-{}\u2063"
 _MARKS = re.compile("\u2063lorag-(\\d+)\u2063")
@@ -79,7 +87,7 @@ class ChatTokens:
 
         chat = [{"role": role, "content": _MARK.format(n)} for n, role in enumerate(roles)]
         try:
-            text = self._tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=reply, enable_thinking=False)
+            text = self._rendered(chat, reply)
         except (
             TemplateError
         ) as error:  # the template's own refusal: Gemma 2 accepts no system message, many only alternating roles
@@ -93,6 +101,23 @@ class ChatTokens:
                 f"the base's chat template does not keep the messages {roles} in order; use a base with an ordinary template"
             )
         return tuple(parts[0::2])
+
+    def _rendered(self, chat: Sequence[Mapping[str, str]], reply: bool) -> str:
+        template = str(self._tokenizer.get_chat_template())
+        return str(
+            self._tokenizer.apply_chat_template(
+                chat,
+                chat_template=f"{_told_the_day()}{template}" if _CLOCK in template else template,
+                tokenize=False,
+                add_generation_prompt=reply,
+                enable_thinking=False,
+            )
+        )
+
+    @property
+    def template_date(self) -> str:
+        """The day that the template may write into prompts, year first; '' if it asks for none."""
+        return TEMPLATE_DATE.isoformat() if _CLOCK in str(self._tokenizer.get_chat_template()) else ""
 
     def _encode(self, text: str, as_text: bool) -> list[int]:
         if not text:
@@ -139,6 +164,14 @@ class ChatTokens:
     def text(self, ids: Sequence[int]) -> str:
         """Decode reply ids, without special tokens."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+
+def _told_the_day() -> str:
+    """A template's beginning after which `_CLOCK` answers with `TEMPLATE_DATE`; values that are functions cannot be passed in."""
+    codes = {f"%-{code}": str(value) for code, value in (("d", TEMPLATE_DATE.day), ("m", TEMPLATE_DATE.month))}
+    codes |= {f"%{code}": TEMPLATE_DATE.strftime(f"%{code}") for code in "aAbBdejmuwyYGVUWHIMSpfzZ"}
+    replaced = "".join(f"|replace({code!r}, {value!r})" for code, value in codes.items())
+    return f"{{%- macro {_CLOCK}(form) %}}{{{{ form{replaced} }}}}{{%- endmacro %}}{{{{ '' }}}}"
 
 
 def _added_token_pattern(tokenizer: Any) -> re.Pattern[str] | None:

@@ -50,6 +50,21 @@ def test_harmless_text_is_encoded_as_the_template_alone_would(tokens: ChatTokens
     assert whole.endswith("<|im_end|>\n<|im_start|>assistant\n")
 
 
+DATED = (
+    "{%- if not date_string is defined %}{%- set date_string = strftime_now('%d %b %Y') %}{%- endif %}"
+    "{% for m in messages %}<|im_start|>{{ m.role }}\nToday Date: {{ date_string }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def test_a_template_that_asks_for_the_day_is_told_the_same_one_always(tokenizer: Any, tokens: ChatTokens) -> None:
+    assert tokens.template_date == ""
+    tokenizer.chat_template = DATED
+    dated = ChatTokens(tokenizer)
+    assert "Today Date: 26 Jul 2024\nWhere?" in dated.text(dated.prompt([Message("user", "Where?")]))
+    assert dated.template_date == "2024-07-26"
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 def test_special_tokens_in_text_are_spelt_out(tokens: ChatTokens, tokenizer: Any, text: str) -> None:
     plain = tokens.plain(text)
