@@ -25,12 +25,7 @@ class FileStatus(StrEnum):
     """Could not be read; the index still has its old version, which stays searchable."""
 
 
-_HEADS = {
-    FileStatus.READ: "read",
-    FileStatus.IN_PART: "read in part",
-    FileStatus.FAILED: "not read",
-    FileStatus.KEPT: "not read",
-}
+_HEADS = {FileStatus.IN_PART: "read in part", FileStatus.FAILED: "not read", FileStatus.KEPT: "not read"}
 _NAMED = 10
 """Files named in one line."""
 
@@ -62,15 +57,19 @@ def counts(files: Sequence[FileAccount]) -> dict[FileStatus, int]:
 
 
 def remarks(files: Sequence[FileAccount]) -> list[str]:
-    """A line for each file with something to say; those left alone for one reason share a line."""
+    """A line for each file with something to say; those read or left alone with one remark share a line."""
     lines: list[str] = []
+    read: dict[str, list[str]] = {}
     left: dict[str, list[str]] = {}
     for file in files:
         if file.status is FileStatus.LEFT_ALONE:
             left.setdefault("; ".join(file.notes), []).append(file.path)
+        elif file.status is FileStatus.READ and file.notes:
+            read.setdefault("; ".join(file.notes), []).append(file.path)
         elif file.notes:
             lines.append(f"{_HEADS[file.status]}: {file}")
-    return lines + [f"left alone: {names(paths)}: {reason}" for reason, paths in left.items()]
+    before = [f"read: {names(paths)}: {remark}" for remark, paths in read.items()]
+    return before + lines + [f"left alone: {names(paths)}: {reason}" for reason, paths in left.items()]
 
 
 def names(paths: Sequence[str]) -> str:

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from lorag.pipeline.errors import EngineError
-from lorag.pipeline.records import Answer, Outcome, Response, Rewrite, Verdict
-from lorag.services.answer_view import show_answer
+from lorag.pipeline.records import Answer, Citation, Hit, Outcome, PageStart, Passage, Response, Rewrite, Trace, Verdict
+from lorag.services.answer_view import show_answer, show_trace
 
 SUPPORTED = Verdict("support", "supported", 0.8, {"supported": 0.8, "unsupported": 0.2}, proven=True)
 FIGURE = Verdict("intent", "figure", 0.75, {"figure": 0.75, "other": 0.25}, proven=False)
@@ -34,3 +34,30 @@ def test_a_failed_verdict_says_why(capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_is_not_known_is_not_shown_either(capsys: pytest.CaptureFixture[str]) -> None:
     text = shown(capsys, replace(FIGURE, proven=None))
     assert "no verdict on intent" in text and "figure" not in text and "0.75" not in text
+
+
+@pytest.mark.parametrize(
+    ("page", "pages", "cited", "found"),
+    [
+        (4, (PageStart(3, 0), PageStart(4, 2)), "m.pdf:5–9, page 4", "m.pdf:5–9, pages 3–4"),
+        (3, (PageStart(3, 0),), "m.pdf:5–9, page 3", "m.pdf:5–9, page 3"),
+        (None, (), "m.pdf:5–9", "m.pdf:5–9"),
+    ],
+)
+def test_a_citation_names_its_page(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    page: int | None,
+    pages: tuple[PageStart, ...],
+    cited: str,
+    found: str,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    passage = Passage("m#1", "m", "m.pdf", "M", "", "Text", 5, 9, pages=pages)
+    answer = Answer("So.", False, (Citation(1, "m#1", "m.pdf", "Text", 5, 9, page),), Outcome.OK)
+    response = Response("Why?", Rewrite("Why?", Outcome.OK), answer, trace=Trace(hits=(Hit(passage, 0.5),)))
+    show_answer(response)
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert cited in lines
+    show_trace(response)
+    assert found in capsys.readouterr().out.replace("│", "\n").replace("  ", "\n")

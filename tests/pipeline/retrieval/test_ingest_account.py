@@ -174,6 +174,7 @@ def test_what_is_said_of_files_names_each_once() -> None:
         *(FileAccount(f"{number:02}.png", FileStatus.LEFT_ALONE, kind) for number in range(12)),
         FileAccount("a.md", FileStatus.READ, documents=1),
         FileAccount("b.txt", FileStatus.READ, ("read as windows-1251",), 1),
+        FileAccount("g.txt", FileStatus.READ, ("read as windows-1251",), 1),
         FileAccount("c.pdf", FileStatus.IN_PART, ("page 2 has no text",), 1),
         FileAccount("d.pdf", FileStatus.FAILED, ("damaged",)),
         FileAccount("e.md", FileStatus.KEPT, ("is locked", "its old version stays searchable"), 1),
@@ -181,7 +182,7 @@ def test_what_is_said_of_files_names_each_once() -> None:
     ]
     ten = ", ".join(f"{number:02}.png" for number in range(10))
     assert remarks(files) == [
-        "read: b.txt: read as windows-1251",
+        "read: b.txt, g.txt: read as windows-1251",
         "read in part: c.pdf: page 2 has no text",
         "not read: d.pdf: damaged",
         "not read: e.md: is locked; its old version stays searchable",
