@@ -139,14 +139,15 @@ def open_embedder_of(settings: Settings, model: str, adapter: str) -> Embedder:
 def open_index(settings: Settings, embedder: Embedder | None = None, store: VectorStore | None = None) -> Index:
     """The project's index, with `embedder` and `store` or those that the settings name. The caller closes it."""
     from lorag.ownership import ProjectId
+    from lorag.pipeline.retrieval.bm25 import Bm25Settings
     from lorag.pipeline.retrieval.index import Index
 
-    chunking = open_chunking(settings)
+    chunking, words = open_chunking(settings), Bm25Settings(language=settings.retrieval.language)
     opened = store or open_store(settings)
     name, owner = settings.store.collection, ProjectId(settings.project)
     encoder = embedder or open_embedder(settings)
     weights = search_weights(settings, encoder)
-    return Index(opened, encoder, name=name, chunking=chunking, owner=owner, weights=weights)
+    return Index(opened, encoder, name=name, chunking=chunking, bm25=words, owner=owner, weights=weights)
 
 
 def open_chunking(settings: Settings) -> Chunking:
@@ -325,7 +326,8 @@ def serving_retrieval(settings: Settings) -> Retrieval:
     from lorag.training.passage_search import Retrieval
 
     weights = partial(search_weights, settings)
-    return Retrieval(settings.retrieval.k, partial(open_embedder, settings), partial(open_retriever, settings), weights)
+    chosen = settings.retrieval
+    return Retrieval(chosen.k, partial(open_embedder, settings), partial(open_retriever, settings), weights, chosen.language)
 
 
 def open_reranker(settings: Settings) -> Reranker | None:

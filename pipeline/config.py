@@ -26,6 +26,7 @@ from lorag.pipeline.adapters.guards import MARGINS
 from lorag.pipeline.config_problems import describe_problems, require_compute
 from lorag.pipeline.engine.weights import Precision
 from lorag.pipeline.errors import ConfigError
+from lorag.pipeline.retrieval.bm25 import LANGUAGES
 from lorag.pipeline.yaml_text import read_yaml
 
 FILE_NAME = "lorag.yaml"
@@ -174,6 +175,15 @@ class ChunkingSettings(_Strict):
 Weight = Annotated[float, Field(ge=0, le=1000)]
 
 
+def _language(name: str) -> str:
+    if name not in LANGUAGES:
+        raise PydanticCustomError("language", "must be one of {known}", {"known": ", ".join(LANGUAGES)})
+    return name
+
+
+Language = Annotated[str, AfterValidator(_language)]
+
+
 class SearchWeightSettings(_Strict):
     """How much each score of a passage counts in a hybrid search; only the proportions matter, and 0 leaves one out.
 
@@ -198,10 +208,11 @@ class SearchWeightSettings(_Strict):
 
 
 class RetrievalSettings(_Strict):
-    """How passages are found. `rerank` is a cross-encoder's hub id or folder."""
+    """How passages are found. `rerank` is a cross-encoder's hub id or folder, `language` that of BM25's words."""
 
     k: Annotated[int, Field(ge=1, le=100)] = 4
     hybrid: bool = True
+    language: Language = "english"
     weights: SearchWeightSettings = SearchWeightSettings()
     rerank: OneLine | None = None
 
@@ -423,6 +434,10 @@ retrieval:
   k: 4
   # true: vectors, BM25 words and the encoder's token vectors together. false: vectors alone.
   hybrid: true
+  # Language of BM25's stemmer and stop words: english, german, french, chinese and others, or none for languages that have
+  # neither. Chinese, Japanese, Korean, Thai, Lao, Khmer and Burmese are read in bigrams in any. A change needs
+  # `lorag ingest --rebuild`.
+  language: english
   # How much each of the three counts; only the proportions matter, and 0 leaves one out. null: as `lorag tune-search` chose it
   # on dev questions, else the default.
   weights:

@@ -39,13 +39,14 @@ class Retrieval:
     """How the project retrieves when it serves; `k` passages go to the synthesizer.
 
     Encoder and retriever stage are opened if they are needed, and closed before a model trains. `weights` gives those
-    of the index's scores.
+    of the index's scores, `language` is that of its words.
     """
 
     k: int
     open_embedder: Callable[[], Embedder]
     open_retriever: Callable[[Searcher], Retriever]
     weights: Callable[[Embedder], SearchWeights] = lambda embedder: SearchWeights()
+    language: str = "english"
 
 
 def plain_retrieval(model: str, k: int) -> Retrieval:
@@ -109,12 +110,14 @@ def open_temporary_index(
     passages: Sequence[Passage], retrieval: Retrieval, opened: ExitStack, on_added: Callable[[int, int], None] | None = None
 ) -> Index:
     """An index of the passages, searched as the project retrieves, until `opened` is closed. `on_added` counts passages."""
+    from lorag.pipeline.retrieval.bm25 import Bm25Settings
     from lorag.pipeline.retrieval.edge_store import EdgeStore
     from lorag.pipeline.retrieval.index import Index
 
     folder = opened.enter_context(tempfile.TemporaryDirectory(prefix="lorag-"))
     embedder = retrieval.open_embedder()
-    index = Index(EdgeStore(Path(folder)), embedder, weights=retrieval.weights(embedder))
+    words = Bm25Settings(language=retrieval.language)
+    index = Index(EdgeStore(Path(folder)), embedder, bm25=words, weights=retrieval.weights(embedder))
     opened.callback(index.close)
     index.replace_all(passages, on_added)
     return index

@@ -10,12 +10,42 @@ from functools import cached_property
 from typing import Any
 
 from lorag.pipeline.errors import ConfigError
+from lorag.pipeline.retrieval.bigrams import with_bigrams
 from lorag.pipeline.retrieval.store import Sparse
+
+STEMMED = (
+    *("arabic", "danish", "dutch", "english", "finnish", "french", "german", "greek", "hungarian", "italian", "norwegian"),
+    *("portuguese", "romanian", "russian", "spanish", "swedish", "turkish"),
+)
+"""Languages with a Snowball stemmer and stop words."""
+
+STOPPED = (
+    *(
+        "azerbaijani",
+        "basque",
+        "bengali",
+        "catalan",
+        "chinese",
+        "hebrew",
+        "hinglish",
+        "indonesian",
+        "japanese",
+        "kazakh",
+        "nepali",
+    ),
+    *("slovene", "tajik"),
+)
+"""Languages with stop words alone."""
+
+NO_LANGUAGE = "none"
+LANGUAGES = (*STEMMED, *STOPPED, NO_LANGUAGE)
 
 
 @dataclass(frozen=True, slots=True)
 class Bm25Settings:
     """Robertson's k1 and b, the mean passage length in words after stop words, and the language of stemmer and stop words.
+
+    `language` is one of `LANGUAGES`; `none` neither stems nor drops words. Scripts without blanks are read in bigrams in any.
 
     `average_words` is a constant, not the collection's mean, so that an added document does not change all vectors. 50 is the
     mean of passages of the default size with their headings.
@@ -42,7 +72,11 @@ class Bm25Encoder:
 
         s = self.settings
         try:
-            return qdrant_edge.Bm25(qdrant_edge.Bm25Config(k=s.k1, b=s.b, avg_len=s.average_words, language=s.language))
+            if s.language != NO_LANGUAGE:
+                return qdrant_edge.Bm25(qdrant_edge.Bm25Config(k=s.k1, b=s.b, avg_len=s.average_words, language=s.language))
+            stemmer, words = qdrant_edge.DisabledStemmer(), qdrant_edge.StopwordsSet()
+            config = qdrant_edge.Bm25Config(k=s.k1, b=s.b, avg_len=s.average_words, stemmer=stemmer, stopwords=words)
+            return qdrant_edge.Bm25(config)
         except ValueError as error:
             raise ConfigError(
                 f"BM25 settings {s.to_dict()}: {error}; use a language such as english, german or french"
@@ -54,11 +88,11 @@ class Bm25Encoder:
         Raises:
             ConfigError: the settings are inconsistent or the language is unknown.
         """
-        return _sparse(self._model.embed_document(text))
+        return _sparse(self._model.embed_document(with_bigrams(text)))
 
     def query(self, text: str) -> Sparse:
         """Weight 1 for each word; empty if the text has only stop words."""
-        return _sparse(self._model.embed_query(text))
+        return _sparse(self._model.embed_query(with_bigrams(text)))
 
 
 def _sparse(vector: Any) -> Sparse:

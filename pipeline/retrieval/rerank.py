@@ -15,6 +15,9 @@ from lorag.pipeline.records import Hit
 from lorag.pipeline.retrieval.embedder import passage_text
 from lorag.pipeline.retrieval.sentence_encoder import resolve_model
 
+RESERVED = 2
+"""Positions that models of RoBERTa's kind keep for padding."""
+
 
 class Reranker(Protocol):
     """Safe to call from several threads."""
@@ -72,5 +75,8 @@ def _load(name: str, device: str | None) -> Any:
         raise BaseError(f"reranker {name}: gives {outputs} scores a pair; name a cross-encoder with one")
     if hasattr(model.tokenizer, "split_special_tokens"):
         model.tokenizer.split_special_tokens = True
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if positions and not 0 < (model.max_seq_length or 0) <= positions:  # a tokenizer that knows no limit cuts nothing
+        model.max_seq_length = positions - RESERVED
     model.eval()
     return model

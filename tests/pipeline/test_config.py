@@ -104,6 +104,7 @@ adapters: {folder: a}
         ("store: {kind: qdrant, url: h}", "store.url: must begin with http:// or https:// and hold no user name or key"),
         ("store: {collection: a/b}", "store.collection: must be 1 to 64 letters, digits, - and _, beginning with a letter"),
         ("chunking: {min_chars: 800}", "chunking: `min_chars` is larger than `max_chars`; lower it or raise the other"),
+        ("retrieval: {language: klingon}", "retrieval.language: must be one of arabic, danish, dutch, english"),
         ("chunking: {max_chars: 99}", "chunking.max_chars: must be at least 100"),
         ("retrieval: {k: '4'}", "retrieval.k: must be a whole number"),
         ("retrieval: {k: true}", "retrieval.k: must be a whole number"),
