@@ -56,7 +56,8 @@ class VerdictShown(BaseModel):
 
 
 class Extension(BaseModel):
-    """The details of an answer of the chain. `answer` is the content without its citation marks `[n]`."""
+    """The details of an answer of the chain. `answer` is the content without its citation marks `[n]`. `ignored` are the
+    parameters and message roles that had no effect."""
 
     question: str
     rewrite: str
@@ -73,9 +74,18 @@ class Extension(BaseModel):
 
 
 class RoleExtension(BaseModel):
-    """The adapter that answered: its version, or `base`."""
+    """The adapter that answered: its version, or `base`. `ignored` are the parameters and roles that had no effect."""
 
     adapters: dict[str, str]
+    ignored: list[str]
+
+
+class TaskExtension(BaseModel):
+    """A side task of a chat client, such as a title for the conversation: nothing was searched."""
+
+    task: str
+    adapters: dict[str, str]
+    ignored: list[str]
 
 
 class MessageShown(BaseModel):
@@ -106,7 +116,7 @@ class ChatCompletion(BaseModel):
     model: str
     choices: list[ChoiceShown]
     usage: UsageShown
-    lorag: Extension | RoleExtension
+    lorag: Extension | TaskExtension | RoleExtension
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -129,7 +139,7 @@ class Done:
 
     content: str
     usage: Usage
-    extension: Extension | RoleExtension
+    extension: Extension | TaskExtension | RoleExtension
 
 
 Event = Stage | Text | Done
@@ -207,11 +217,16 @@ def _verdict(verdict: Verdict) -> VerdictShown:
     )
 
 
+def new_id() -> str:
+    """The id of a new answer."""
+    return f"chatcmpl-{uuid.uuid4().hex}"
+
+
 class Envelope:
     """The id, time and model that all pieces of one reply share."""
 
     def __init__(self, model: str) -> None:
-        self.id, self._created, self._model = f"chatcmpl-{uuid.uuid4().hex}", int(time.time()), model
+        self.id, self._created, self._model = new_id(), int(time.time()), model
 
     def completion(self, done: Done) -> dict[str, Any]:
         message = MessageShown(role="assistant", content=done.content)
@@ -221,7 +236,7 @@ class Envelope:
             created=self._created,
             model=self._model,
             choices=[ChoiceShown(index=0, message=message, finish_reason=done.usage.finish.value)],
-            usage=_usage(done.usage),
+            usage=usage_shown(done.usage),
             lorag=done.extension,
         )
         return whole.model_dump(exclude_unset=True)
@@ -249,13 +264,14 @@ class Envelope:
         return self.chunk({}, finish=done.usage.finish.value, lorag=done.extension.model_dump(exclude_unset=True))
 
     def usage(self, done: Done) -> dict[str, Any]:
-        return {**self._head(), "choices": [], "usage": _usage(done.usage).model_dump()}
+        return {**self._head(), "choices": [], "usage": usage_shown(done.usage).model_dump()}
 
     def _head(self) -> dict[str, Any]:
         return {"id": self.id, "object": "chat.completion.chunk", "created": self._created, "model": self._model}
 
 
-def _usage(usage: Usage) -> UsageShown:
+def usage_shown(usage: Usage) -> UsageShown:
+    """The tokens of a reply in OpenAI's form."""
     return UsageShown(
         prompt_tokens=usage.prompt, completion_tokens=usage.completion, total_tokens=usage.prompt + usage.completion
     )

@@ -26,9 +26,11 @@ from lorag.services.api import (
     retrieve,
 )
 from lorag.services.api.alias_watch import AliasWatch
+from lorag.services.api.client_paths import ClientPaths
 from lorag.services.api.errors import handle_errors
 from lorag.services.api.guard import Guard
 from lorag.services.api.library import open_jobs
+from lorag.services.api.origin import allow_pages
 from lorag.services.api.runtime import Runtime
 from lorag.services.api.schema import DESCRIPTION, ERRORS, document
 from lorag.services.api.state import ServiceState
@@ -85,7 +87,9 @@ def create_app(state: ServiceState, *, open_runtime: Callable[[], Runtime], fail
         app.include_router(part.router)
     web.mount(app)
     handle_errors(app)
+    allow_pages(app, state)
     app.add_middleware(Guard, state=state)
+    app.add_middleware(ClientPaths)
     return app
 
 

@@ -1,21 +1,18 @@
-"""The request bodies of the routes that take JSON. They are strict: exact types and no unknown key.
+"""The request bodies of the routes that take JSON. LoRAG's own are strict: exact types and no unknown key.
 
-Parameters without effect here (`user`, `metadata`, …) are accepted. An unsupported parameter that would change the reply is
-refused with one line, unless its value has no effect.
+Bodies in the form of the OpenAI API are read more leniently, since clients send much that cannot matter here: see `chat_request`
+and `embedding_request`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from lorag.pipeline.feedback.records import ID, MAX_ANSWER, MAX_COMMENT, MAX_QUESTION, Opinion, Rating, Reason
 
-MAX_MESSAGES = 256
-MAX_TOKENS = 4096
-MAX_INPUTS = 256
 MAX_TEXT = 1 << 19
 """Characters of one text. The model's own limit is far lower, and its error says how low."""
 MAX_K = 100
@@ -68,37 +65,15 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True, allow_inf_nan=False)
 
 
-class TextPart(Strict):
-    """One part of a message's content. Only text is supported."""
+class Lenient(BaseModel):
+    """A request as clients of the OpenAI API send it: exact types, and keys that nobody reads. No value stands in an error."""
 
-    type: Literal["text"]
-    text: Text
-
-
-class ChatMessage(Strict):
-    """One message. Clients send the fields after `name` back with an earlier reply. They must be empty."""
-
-    role: Literal["system", "developer", "user", "assistant"]
-    content: Text | Annotated[list[TextPart], Field(min_length=1, max_length=64)]
-    name: str | None = None
-    refusal: str | None = None
-    annotations: list[Any] | None = None
-    audio: None = None
-    function_call: None = None
-    tool_calls: Annotated[list[Any], Field(max_length=0)] | None = None
-
-    @property
-    def text(self) -> str:
-        return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True, hide_input_in_errors=True, allow_inf_nan=False)
 
 
-class StreamOptions(Strict):
+class StreamOptions(Lenient):
     include_usage: bool | None = None
     include_obfuscation: bool | None = None
-
-
-class TextFormat(Strict):
-    type: Literal["text"]
 
 
 class ChainRequest(Strict):
@@ -122,87 +97,6 @@ def _asks_nothing(value: object) -> object:
 
 Unsupported = Annotated[Any, AfterValidator(_asks_nothing), Field(json_schema_extra={"enum": _NOTHING})]
 """A parameter that would change the reply and that LoRAG does not support. Only values without effect are accepted."""
-
-
-class ChatRequest(Strict):
-    """`POST /v1/chat/completions`. Replies are greedy, so the same each time, unless a single role gets a temperature."""
-
-    model: Literal["lorag", "lorag/base", "lorag/rewriter", "lorag/synthesizer", "lorag/judge"]
-    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES)]
-    lorag: ChainRequest = ChainRequest()
-    max_tokens: Annotated[Whole, Field(ge=1, le=MAX_TOKENS)] | None = None
-    max_completion_tokens: Annotated[Whole, Field(ge=1, le=MAX_TOKENS)] | None = None
-    stop: (
-        Annotated[str, StringConstraints(min_length=1, max_length=256)]
-        | Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=256)]], Field(max_length=4)]
-        | None
-    ) = None
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    seed: Annotated[Whole, Field(ge=-(2**63), lt=2**63)] | None = None
-    n: Annotated[Whole, Field(ge=1, le=1)] | None = None
-    response_format: TextFormat | None = None
-    tool_choice: Literal["none", "auto"] | None = None
-    modalities: Annotated[list[Literal["text"]], Field(max_length=1)] | None = None
-    service_tier: Literal["auto", "default"] | None = None
-
-    tools: Unsupported = None
-    functions: Unsupported = None
-    function_call: Unsupported = None
-    logprobs: Unsupported = None
-    top_logprobs: Unsupported = None
-    logit_bias: Unsupported = None
-    presence_penalty: Unsupported = None
-    frequency_penalty: Unsupported = None
-    audio: Unsupported = None
-    store: Unsupported = None
-    web_search_options: Unsupported = None
-    reasoning_effort: Unsupported = None
-
-    user: str | None = None
-    safety_identifier: str | None = None
-    prompt_cache_key: str | None = None
-    metadata: dict[str, str] | None = None
-    parallel_tool_calls: bool | None = None
-    prediction: dict[str, Any] | None = None
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.max_tokens is not None and self.max_completion_tokens is not None:
-            raise PydanticCustomError("both", "max_tokens and max_completion_tokens mean the same; send one")
-        if self.stream_options is not None and not self.stream:
-            raise PydanticCustomError("stream", "stream_options belong to a stream; send `stream: true` with them")
-        if self.model == CHAIN:
-            self._fits_chain()
-        elif self.lorag != ChainRequest():
-            self._fits_role()
-        return self
-
-    def _fits_chain(self) -> None:
-        if self.messages[-1].role != "user" or not self.messages[-1].text.strip():
-            raise PydanticCustomError("question", "messages must end with a user message that holds the question")
-        if self.temperature:
-            raise PydanticCustomError("greedy", "temperature: model lorag answers greedily; send 0 or leave it out")
-
-    def _fits_role(self) -> None:
-        role = self.model.removeprefix("lorag/")
-        if self.lorag.trace or self.lorag.adapters.keys() - {role}:
-            raise PydanticCustomError("role", f"lorag: model {self.model} has one stage; only `adapters.{role}` means something")
-
-    @property
-    def limit(self) -> int | None:
-        """The most tokens of the reply, if the request sets a limit."""
-        return self.max_tokens if self.max_tokens is not None else self.max_completion_tokens
-
-    @property
-    def stops(self) -> tuple[str, ...]:
-        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
-
-    @property
-    def wants_usage(self) -> bool:
-        return self.stream_options is not None and bool(self.stream_options.include_usage)
 
 
 PassageIds = Annotated[list[Annotated[Text, StringConstraints(min_length=1, max_length=4096)]], Field(max_length=MAX_K)]
@@ -239,27 +133,6 @@ class FeedbackRequest(Strict):
             right_passages=tuple(self.right_passages),
             not_in_documents=self.not_in_documents,
         )
-
-
-class EmbeddingOptions(Strict):
-    """LoRAG's part of a request: an encoder may embed questions and passages differently."""
-
-    input_type: Literal["query", "passage"] = "passage"
-
-
-class EmbeddingRequest(Strict):
-    """`POST /v1/embeddings`."""
-
-    model: Literal["lorag/embedder"]
-    input: FilledText | Annotated[list[FilledText], Field(min_length=1, max_length=MAX_INPUTS)]
-    encoding_format: Literal["float", "base64"] = "float"
-    dimensions: Unsupported = None
-    user: str | None = None
-    lorag: EmbeddingOptions = EmbeddingOptions()
-
-    @property
-    def texts(self) -> list[str]:
-        return [self.input] if isinstance(self.input, str) else self.input
 
 
 class RetrieveRequest(Strict):

@@ -1,4 +1,7 @@
-"""`POST /v1/chat/completions`: the chain as model `lorag`, one role of it as `lorag/ROLE`, the bare base as `lorag/base`."""
+"""`POST /v1/chat/completions`: the chain as model `lorag`, one role of it as `lorag/ROLE`, the bare base as `lorag/base`.
+
+A chat client's side tasks (a title, tags, …) that are sent to model `lorag` do not search: see `side_tasks`.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,27 @@ from lorag.pipeline.engine.protocol import Completion, Generation, Sampling
 from lorag.pipeline.errors import Cancelled, InputError, NothingIngested, PromptTooLong
 from lorag.pipeline.records import Message, Query, Role, Speaker, Turn
 from lorag.services.api.access import State, needs
-from lorag.services.api.answers import ChatCompletion, Done, Envelope, Event, RoleExtension, Stage, Text, content_of, extension
-from lorag.services.api.bodies import BARE, CHAIN, ChatRequest
+from lorag.services.api.answers import (
+    ChatCompletion,
+    Done,
+    Envelope,
+    Event,
+    RoleExtension,
+    Stage,
+    TaskExtension,
+    Text,
+    content_of,
+    extension,
+)
+from lorag.services.api.bodies import BARE, CHAIN
+from lorag.services.api.chat_reading import DROPPED_ROLES, SPOKEN
+from lorag.services.api.chat_request import ChatRequest
 from lorag.services.api.errors import ApiError
 from lorag.services.api.examples import CHAT_EXAMPLES, STREAM_EXAMPLE, STREAM_SCHEMA
 from lorag.services.api.keys import Caller, Scope
-from lorag.services.api.metering import RequestEngine, bounded
+from lorag.services.api.metering import RequestEngine, Usage, bounded
 from lorag.services.api.runtime import Runtime
+from lorag.services.api.side_tasks import SideTask, question_in, side_task
 from lorag.services.api.sse import EventStream
 from lorag.services.api.state import ServiceState
 from lorag.services.api.work import items
@@ -50,19 +67,31 @@ async def chat(
     Model `lorag` answers the last message from the documents and cites them; `lorag` in the response holds the details.
     `lorag/rewriter`, `lorag/synthesizer`, `lorag/judge` and `lorag/base` get the messages unchanged.
     """
-    runtime, envelope = state.runtime, Envelope(body.model)
-    if body.model == CHAIN:
-        events = items(request, lambda: _chain_events(runtime, state, caller, body, envelope.id))
-    else:
-        events = items(request, lambda: _role_events(runtime, state, caller, body))
+    envelope = Envelope(body.model)
+    events = answer(request, state, caller, body, envelope.id)
     first = await anext(events)  # so that an error before the first piece has its own status
     if body.stream:
         return EventStream(_chunks(envelope, body, first, events))
+    return JSONResponse(envelope.completion(await last_of(first, events)))
+
+
+def answer(request: Request, state: ServiceState, caller: Caller, body: ChatRequest, id: str) -> AsyncGenerator[Event]:
+    """The events of the reply to `body`, the last a `Done`. `id` names the answer for feedback. Raises ApiError 503 at once."""
+    runtime = state.runtime
+    if body.model != CHAIN:
+        return items(request, lambda: _role_events(runtime, state, caller, body))
+    if (task := side_task(_asked(body))) is not None:
+        return items(request, lambda: _task_events(runtime, state, caller, body, task))
+    return items(request, lambda: _chain_events(runtime, state, caller, body, id))
+
+
+async def last_of(first: Event, events: AsyncGenerator[Event]) -> Done:
+    """The whole reply, after the event `first`."""
     async with aclosing(events):
         event = first
         while not isinstance(event, Done):
             event = await anext(events)
-    return JSONResponse(envelope.completion(event))
+    return event
 
 
 async def _chunks(
@@ -118,16 +147,36 @@ def _chain_events(runtime: Runtime, state: ServiceState, caller: Caller, body: C
         raise
 
 
-def _conversation(body: ChatRequest) -> tuple[Query, list[str]]:
-    """The last message as the question with the earlier ones as its history, and the roles of ignored messages.
+def _asked(body: ChatRequest) -> tuple[Message, ...]:
+    """What is said, up to the question, and the instructions before it."""
+    system = tuple(message for message in _messages(body) if message.role == "system")
+    return (*system, *(Message(message.role, message.text) for message in body.spoken))
 
-    The chain has its own prompts, so it ignores system messages.
+
+def _conversation(body: ChatRequest) -> tuple[Query, list[str]]:
+    """The last message of the user as the question with the earlier ones as its history, and what was ignored.
+
+    The chain has its own prompts, so it ignores system messages. Passages that a client found itself are left out too.
     """
-    speakers: dict[str, Speaker] = {"user": Speaker.USER, "assistant": Speaker.ASSISTANT}
-    *earlier, last = body.messages
-    history = tuple(Turn(speakers[message.role], message.text) for message in earlier if message.role in speakers)
-    ignored: set[str] = {message.role for message in earlier if message.role not in speakers}
-    return Query(last.text, history), sorted(ignored)
+    speakers = dict(zip(SPOKEN, (Speaker.USER, Speaker.ASSISTANT), strict=True))
+    *earlier, last = body.spoken
+    history = tuple(Turn(speakers[each.role], question_in(each.text) or each.text) for each in earlier if each.text.strip())
+    question = question_in(last.text)
+    ignored = body.ignored if question is None else sorted({*body.ignored, "context"})
+    return Query(question or last.text, history), ignored
+
+
+def _task_events(runtime: Runtime, state: ServiceState, caller: Caller, body: ChatRequest, task: SideTask) -> Generator[Event]:
+    details = TaskExtension(task=task.task.value, adapters={}, ignored=body.ignored)
+    if task.reply is not None:
+        yield Text(task.reply)
+        yield Done(task.reply, Usage(), details)
+        return
+    engine = RequestEngine(runtime.engine, state.replies, state.metrics, caller.tenant)
+    request = Generation(_asked(body), None, body.limit or ROLE_TOKENS, Sampling(), body.stops)
+    with closing(engine.stream(request)) as pieces:
+        completion = yield from _texts(pieces)
+    yield Done(completion.text, engine.usage, details)
 
 
 def _role_events(runtime: Runtime, state: ServiceState, caller: Caller, body: ChatRequest) -> Generator[Event]:
@@ -140,7 +189,7 @@ def _role_events(runtime: Runtime, state: ServiceState, caller: Caller, body: Ch
         with closing(engine.stream(request)) as pieces:
             completion = yield from _texts(pieces)
         named = {} if role is None else {role.value: snapshot.named()[role.value]}
-        yield Done(completion.text, engine.usage, RoleExtension(adapters=named))
+        yield Done(completion.text, engine.usage, RoleExtension(adapters=named, ignored=body.ignored))
 
 
 def _texts(pieces: Generator[str, None, Completion]) -> Generator[Event, None, Completion]:
@@ -154,13 +203,15 @@ def _texts(pieces: Generator[str, None, Completion]) -> Generator[Event, None, C
 
 
 def _messages(body: ChatRequest) -> tuple[Message, ...]:
-    """`developer` is OpenAI's new name for `system`; a base's chat template knows the old one."""
-    return tuple(Message("system" if m.role == "developer" else m.role, m.text) for m in body.messages)
+    """`developer` is OpenAI's new name for `system`; a base's chat template knows the old one, and no tools."""
+    kept = (message for message in body.messages if message.role not in DROPPED_ROLES)
+    return tuple(Message("system" if m.role == "developer" else m.role, m.text) for m in kept)
 
 
 def _sampling(body: ChatRequest) -> Sampling:
+    """A nucleus of nothing holds the likeliest token alone, as greedy decoding does."""
     return Sampling(
-        temperature=body.temperature or 0.0,
-        top_p=1.0 if body.top_p is None else body.top_p,
+        temperature=0.0 if body.top_p == 0 else body.temperature or 0.0,
+        top_p=body.top_p or 1.0,
         seed=body.seed or 0,
     )

@@ -1,5 +1,7 @@
 """`POST /v1/completions`: prompts as token ids, for another LoRAG whose settings say `generation: {engine: openai}`.
 
+A prompt that is text is a client's of the OpenAI API: see `text_completions`.
+
 It supports what such a client needs, in OpenAI's form with vLLM's additions: greedy or sampled text after one prompt, plain or
 streamed. With `echo` and `max_tokens: 0` it returns the log-probabilities of the prompts' tokens. The client encodes the chat
 itself, so special tokens in documents stay plain text, as they do in one process.
@@ -13,7 +15,7 @@ from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import aclosing, closing
 from typing import Annotated, Any, Literal, Self
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Body, Depends, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -25,13 +27,15 @@ from lorag.pipeline.engine.local import LocalEngine
 from lorag.pipeline.engine.protocol import Completion, Engine, Generation, Sampling
 from lorag.pipeline.records import Role
 from lorag.services.api.access import State, needs
-from lorag.services.api.bodies import BARE, MAX_TOKENS, StreamOptions, Strict, Unsupported
+from lorag.services.api.bodies import BARE, StreamOptions, Strict, Unsupported
+from lorag.services.api.chat_reading import MAX_TOKENS
 from lorag.services.api.errors import ApiError
 from lorag.services.api.keys import Caller, Scope
 from lorag.services.api.metering import RequestEngine
 from lorag.services.api.runtime import Runtime
 from lorag.services.api.sse import EventStream
 from lorag.services.api.state import ServiceState
+from lorag.services.api.text_completions import complete_text, text_prompt, validated
 from lorag.services.api.work import items, run
 
 MAX_PROMPT = 1 << 15
@@ -99,9 +103,12 @@ class CompletionRequest(Strict):
 # Not in the OpenAPI document: it is an interface for programs that have the base's tokenizer.
 @router.post("/v1/completions", include_in_schema=False)
 async def complete(
-    request: Request, body: CompletionRequest, caller: Annotated[Caller, Depends(needs(Scope.ASK))], state: State
+    request: Request, raw: Annotated[dict[str, Any], Body()], caller: Annotated[Caller, Depends(needs(Scope.ASK))], state: State
 ) -> Response:
-    """Continue a prompt of token ids, or score prompts of token ids, for engines of other processes."""
+    """Continue a prompt of token ids, or score prompts of token ids, for engines of other processes. Answer a text."""
+    if (prompt := text_prompt(raw)) is not None:
+        return await complete_text(request, raw, prompt, caller, state)
+    body = validated(CompletionRequest, raw)
     runtime = state.runtime
     head = {"id": f"cmpl-{uuid.uuid4().hex}", "object": "text_completion", "created": int(time.time()), "model": body.model}
     if body.echo:

@@ -13,10 +13,13 @@ from pydantic import BaseModel
 from lorag.pipeline.contracts.embed import query_text
 from lorag.pipeline.retrieval.embedder import Embedder, Vectors
 from lorag.services.api.access import State, needs
-from lorag.services.api.bodies import EMBEDDER, EmbeddingRequest
+from lorag.services.api.bodies import EMBEDDER
+from lorag.services.api.embedding_request import EmbeddingRequest
+from lorag.services.api.errors import ApiError
 from lorag.services.api.examples import EMBEDDING_EXAMPLES
 from lorag.services.api.keys import Caller, Scope
 from lorag.services.api.state import Lane
+from lorag.services.api.token_text import text_of
 from lorag.services.api.work import run
 
 router = APIRouter(tags=["embeddings"])
@@ -36,9 +39,10 @@ class EmbeddingUsage(BaseModel):
 
 
 class EmbeddingExtension(BaseModel):
-    """The encoder: the version of its adapter, or `base`."""
+    """The encoder: the version of its adapter, or `base`. `ignored` are the parameters that had no effect."""
 
     adapter: str
+    ignored: list[str] = []
 
 
 class EmbeddingList(BaseModel):
@@ -70,18 +74,22 @@ async def embed(
             "model": EMBEDDER,
             "data": [{"object": "embedding", "index": n, "embedding": shown(vector)} for n, vector in enumerate(vectors)],
             "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
-            "lorag": {"adapter": adapter},
+            "lorag": {"adapter": adapter, "ignored": body.ignored},
         }
 
     return JSONResponse(await run(request, work, Lane.ENCODER))
 
 
 def _vectors(embedder: Embedder, body: EmbeddingRequest) -> tuple[Vectors, int]:
-    """Vectors of shape (texts, dimension), and the number of tokens embedded."""
+    """Vectors of shape (texts, dimension), and the number of tokens embedded. Raises ApiError 400 for other dimensions."""
+    if body.dimensions not in (None, embedder.dimension):
+        message = f"Unsupported value: 'dimensions': this encoder's vectors have {embedder.dimension}; send that or leave it out."
+        raise ApiError(400, message, param="dimensions", code="unsupported_value")
+    texts = [each if isinstance(each, str) else text_of(each) for each in body.inputs]
     if body.lorag.input_type == "query":
-        texts = [query_text(text) for text in body.texts]
+        texts = [query_text(text) for text in texts]
         return embedder.embed_queries(texts), embedder.count_tokens(texts)
-    return embedder.embed_passages(body.texts), embedder.count_tokens(body.texts)
+    return embedder.embed_passages(texts), embedder.count_tokens(texts)
 
 
 def _floats(vector: Any) -> list[float]:

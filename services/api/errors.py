@@ -199,6 +199,8 @@ async def on_invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     # A field with several types has an error for each; the error of the closest type is the deepest.
     problem = max(error.errors(), key=lambda found: (len(found["loc"]), not found["type"].endswith("_type")))
+    if "said" in (about := problem.get("ctx", {})):  # in the words of the OpenAI API: `chat_reading.refusal`
+        return ApiError(about["status"], about["said"], code=about["code"], param=about["param"]).response()
     place = [str(part) for part in problem["loc"][1:] if _FIELD.fullmatch(str(part))]
     if problem["type"] == "json_invalid":
         return ApiError(400, "the body is not valid JSON", code="invalid_json").response()

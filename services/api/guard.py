@@ -21,7 +21,7 @@ from lorag.services.api.state import Limits
 
 BODY_SECONDS, BODY_RATE = 30.0, 1024.0
 """Seconds for a request's body, and bytes received that add one second: a slow client cannot hold a connection for long."""
-UPLOADS = "/v1/documents"
+UPLOADS, BATCHES = "/v1/documents", "/v1/embeddings"
 PROBES = ("/healthz", "/readyz", "/metrics")
 """Machines call these every few seconds: they are counted, but logged at debug level only."""
 
@@ -65,7 +65,7 @@ class Guard:
 
     def _limit(self, path: str) -> int:
         limits = self._state.limits
-        return limits.max_upload if path.rstrip("/") == UPLOADS else limits.max_body
+        return {UPLOADS: limits.max_upload, BATCHES: limits.max_batch}.get(path, limits.max_body)
 
     def _record(self, scope: Scope, response: _TrackedResponse) -> None:
         """Count and log the request by the route's pattern, without its path, query, question or key."""

@@ -3,6 +3,9 @@
 Such a service listens on the loopback address only, but any page in a browser on that machine can reach it too. It can send a
 form, which needs no permission, or use a host name of its own that resolves to this address (DNS rebinding). So the service
 answers only to loopback host names, and refuses requests of another origin.
+
+With keys, other sites' pages may call it, as chat clients in a browser do: a request is worth what its key is, and a browser adds
+none by itself.
 """
 
 from __future__ import annotations
@@ -10,11 +13,23 @@ from __future__ import annotations
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 from starlette.datastructures import Headers
 
 from lorag.services.api.errors import ApiError
+from lorag.services.api.state import ServiceState
 
 _MAKE_A_KEY = "make a key with `lorag keys add NAME --scope ask`"
+
+
+def allow_pages(app: FastAPI, state: ServiceState | None) -> None:
+    """Answer the preflight requests of browsers, and let pages read the answers, if the service has keys."""
+    if state is not None and state.keys is not None:
+        shown = ["Retry-After", "X-Request-Id"]
+        app.add_middleware(
+            CORSMiddleware, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"], expose_headers=shown, max_age=3600
+        )
 
 
 def check_origin(headers: Headers, hosts: Collection[str]) -> None:

@@ -48,6 +48,8 @@ class Limits:
     """`concurrency` and `max_queue` are for the model's lane."""
     timeout: float = 120.0
     max_body: int = 1 << 20
+    max_batch: int = 16 << 20
+    """Of a body of embeddings: clients send a thousand passages at once."""
     max_upload: int = 32 << 20
     cache: int = 1024
     """Replies in the cache (see `services.api.replies`); 0 switches it off."""

@@ -78,33 +78,27 @@ KINDS = {"null": "null", "bool": "true", "int": "7", "float": "7.5", "string": '
 _NOTHING: tuple[str, ...] = ()
 _OPTIONAL = ("null",)
 CHAT_FIELDS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("model", "messages", "lorag", "messages.0", "messages.0.role", "lorag.adapters", "surprise"), _NOTHING),
-    **dict.fromkeys(("lorag.adapters.judge", "lorag.surprise", "messages.0.surprise", "lorag.adapters.questioner"), _NOTHING),
-    **dict.fromkeys(("temperature", "top_p", "n", "response_format", "tool_choice", "modalities", "service_tier"), _OPTIONAL),
-    **dict.fromkeys(("stream_options", "metadata", "messages.0.audio", "messages.0.function_call"), _OPTIONAL),
-    **dict.fromkeys(("tools", "functions", "function_call", "logprobs", "top_logprobs", "logit_bias", "audio"), _OPTIONAL),
-    **dict.fromkeys(("presence_penalty", "frequency_penalty", "store", "web_search_options", "reasoning_effort"), _OPTIONAL),
-    **dict.fromkeys(("user", "safety_identifier", "prompt_cache_key", "messages.0.name"), ("null", "string")),
+    **dict.fromkeys(("model", "messages", "messages.0", "messages.0.role", "lorag.adapters"), _NOTHING),
+    **dict.fromkeys(("lorag.adapters.judge", "lorag.surprise", "lorag.adapters.questioner"), _NOTHING),
+    **dict.fromkeys(("lorag", "temperature", "top_p", "n", "response_format", "tool_choice", "modalities"), _OPTIONAL),
+    **dict.fromkeys(("function_call", "logprobs", "top_logprobs"), _OPTIONAL),
     **dict.fromkeys(("max_tokens", "max_completion_tokens", "seed"), ("null", "int")),
-    **dict.fromkeys(("stream", "parallel_tool_calls"), ("null", "bool")),
+    "stream": ("null", "bool"),
+    "stream_options": ("null", "object"),
     "stop": ("null", "string"),
-    "prediction": ("null", "object"),
     "lorag.trace": ("bool",),
     "messages.0.content": ("string",),
-    "messages.0.annotations": ("null", "list"),
-    "messages.0.refusal": ("null", "string"),
-    "messages.0.tool_calls": _OPTIONAL,
 }
+"""Of what is read. Other fields are taken out, whatever they hold: `unread_fields`."""
 FIELDS: tuple[tuple[str, Mapping[str, Any], Mapping[str, tuple[str, ...]]], ...] = (
     (CHAT, CHAIN_BODY, CHAT_FIELDS),
     (
         EMBED,
         EMBED_BODY,
         {
-            **dict.fromkeys(("model", "encoding_format", "lorag", "lorag.input_type", "lorag.x", "surprise"), _NOTHING),
-            "input": ("string",),
-            "dimensions": _OPTIONAL,
-            "user": ("null", "string"),
+            **dict.fromkeys(("model", "lorag.input_type", "lorag.x"), _NOTHING),
+            **dict.fromkeys(("encoding_format", "dimensions", "lorag"), _OPTIONAL),
+            "input": ("string", "list"),
         },
     ),
     (RETRIEVE, RETRIEVE_BODY, {"query": ("string",), "k": ("null", "int"), "hybrid": ("null", "bool"), "tenant": _NOTHING}),
@@ -131,20 +125,62 @@ def wrong_types() -> Iterator[Case]:
                     yield plant(path, body, place, literal)
 
 
+UNREAD = (
+    *("surprise", "messages.0.surprise", "messages.0.name", "messages.0.audio", "messages.0.tool_calls", "messages.0.refusal"),
+    *(
+        "tools",
+        "functions",
+        "logit_bias",
+        "audio",
+        "presence_penalty",
+        "store",
+        "reasoning_effort",
+        "prediction",
+        "user",
+        "metadata",
+    ),
+)
+
+
+def unread_fields() -> Iterator[Case]:
+    for place in UNREAD:
+        for literal in KINDS.values():
+            yield plant(CHAT, CHAIN_BODY, place, literal, {200})
+    for name in ("x" * 5000, "\n", "<b>", r"\ud800", "鍵", ""):
+        yield Case(
+            f"a key {name[:9]}", request(CHAT, json.dumps(CHAIN_BODY)[:-1].encode() + f', "{name}": 1}}'.encode()), HARMLESS
+        )
+    many = {**CHAIN_BODY, **{f"key{number}": 1 for number in range(5000)}}
+    yield Case("5000 keys", request(CHAT, json.dumps(many).encode()), {200})
+
+
 # Numbers and sizes
 
-NOT_NUMBERS = ("NaN", "Infinity", "-Infinity", "1e999", "-1e999", "1" * 5000, "-" + "1" * 5000, "0x10", "01", "1e", "--1", '"1"')
+NOT_NUMBERS = (
+    "NaN",
+    "Infinity",
+    "-Infinity",
+    "1e999",
+    "-1e999",
+    "1" * 5000,
+    "-" + "1" * 5000,
+    "0x10",
+    "01",
+    "1e",
+    "--1",
+    '"one"',
+)
 NUMBERS: tuple[tuple[str, Mapping[str, Any], str, tuple[str, ...]], ...] = (
-    (CHAT, ROLE_BODY, "max_tokens", ("0", "-1", "4097", "2147483648", "1e4", str(10**30))),
-    (CHAT, CHAIN_BODY, "max_completion_tokens", ("0", "-1", "4097", "9223372036854775808", "1.5")),
-    (CHAT, ROLE_BODY, "temperature", ("-0.1", "2.1", "1e308", "-1e308", str(10**30))),
-    (CHAT, ROLE_BODY, "top_p", ("0", "-1", "1.1", "1e308", "1e-999")),
+    (CHAT, ROLE_BODY, "max_tokens", ("1.5", '"1.5"', '"0x10"', '"1e9"', json.dumps("1" * 5000))),
+    (CHAT, CHAIN_BODY, "max_completion_tokens", ("1.5", '""', '"٣"')),
+    (CHAT, ROLE_BODY, "temperature", ("-0.1", "2.1", "1e308", "-1e308", str(10**30), '"nan"', '"inf"', '"1e999"')),
+    (CHAT, ROLE_BODY, "top_p", ("-1", "1.1", "1e308", '"-1"')),
     (CHAT, ROLE_BODY, "seed", (str(2**63), str(-(2**63) - 1), str(10**30), "1.5")),
     (CHAT, ROLE_BODY, "n", ("0", "-1", "2", str(10**30), "1.5")),
     (RETRIEVE, RETRIEVE_BODY, "k", ("0", "-1", "101", "2147483648", str(10**30), "1.5")),
     (COMPLETE, COMPLETE_BODY, "prompt.0", ("-1", "2147483648", str(10**30), "1.0")),
     (COMPLETE, COMPLETE_BODY, "scored_from", ("0", "-1", "1.0")),
-    (EMBED, EMBED_BODY, "dimensions", ("1", "-1", str(10**30), "384.0")),
+    (EMBED, EMBED_BODY, "dimensions", ("1", "0", "-1", str(10**30), "383.5")),
 )
 PAGES = ("-1", "1e3", "NaN", "Infinity", "1" * 30, "1" * 5000, "x", "", "%00", "1;2", "0x1", "%F0%9F%9B%A5", "1.5", "null")
 
@@ -170,11 +206,11 @@ def wrong_sizes() -> Iterator[Case]:
             CHAT,
             CHAIN_BODY,
             "messages",
-            ("[]", _many(message, 257), _many(message, 5000), _many({"role": "assistant", "content": "x"}, 1)),
+            ("[]", _many(message, 5000), _many({"role": "assistant", "content": "x"}, 1)),
         ),
-        (CHAT, CHAIN_BODY, "messages.0.content", ('""', '" \\n "', "[]", _many({"type": "text", "text": "x"}, 65))),
+        (CHAT, CHAIN_BODY, "messages.0.content", ('""', '" \\n "', "[]", _many({"type": "text", "text": "x"}, 1025))),
         (CHAT, CHAIN_BODY, "messages.0.role", ('"tool"', '"function"', '""', '"USER"', '"user "')),
-        (CHAT, CHAIN_BODY, "stop", ('""', _many("x", 5), '["x", ""]', '["x", null]', json.dumps("x" * 257))),
+        (CHAT, CHAIN_BODY, "stop", (_many("x", 17), '["x", null]', json.dumps("x" * 257))),
         (
             CHAT,
             CHAIN_BODY,
@@ -188,7 +224,8 @@ def wrong_sizes() -> Iterator[Case]:
             ('"/etc"', '"../../judge"', '"0001-9f4804e3"', '""', '"Production"'),
         ),
         (CHAT, ROLE_BODY, "lorag.adapters.judge", ('"none"',)),
-        (EMBED, EMBED_BODY, "input", ('""', '" "', "[]", _many("x", 257), '["x", ""]', '["x", 1]', "[[1, 2]]", "[1, 2]")),
+        (EMBED, EMBED_BODY, "input", ('""', '" "', "[]", _many("x", 2049), '["x", ""]', '["x", 1]', "[[1], 2]")),
+        (EMBED, EMBED_BODY, "input", ("[-1]", "[100300]", "[2147483648]", "[[]]", "[[[1]]]", "[1.5]", "[[15339], []]")),
         (EMBED, EMBED_BODY, "model", ('"lorag"', '"text-embedding-3-small"', '"../minilm"')),
         (EMBED, EMBED_BODY, "encoding_format", ('"hex"', '""', '"FLOAT"')),
         (RETRIEVE, RETRIEVE_BODY, "query", ('""', '" \\t "')),
@@ -207,7 +244,7 @@ TEXT_FIELDS: tuple[tuple[str, Mapping[str, Any], str], ...] = (
     (EMBED, EMBED_BODY, "input"),
     (RETRIEVE, RETRIEVE_BODY, "query"),
 )
-UNREAD_FIELDS = ("user", "messages.0.name", "metadata.a", "prompt_cache_key")
+UNREAD_FIELDS = ("user", "messages.0.name", "metadata.a", "prompt_cache_key", "surprise")
 """Nobody reads these, so text in them need only be JSON."""
 BAD_TEXTS = (r'"\ud800"', r'"a\udfffb"', r'"\udfff\ud800"', '"\ud800"', '"\x01"', '"\n"', r'"\x41"', r'"\u12"', '"x')
 HOSTILE_TEXTS = {
@@ -241,7 +278,7 @@ def huge_texts() -> Iterator[Case]:
             sent = request(path, planted(body, place, json.dumps(text, ensure_ascii=False)))
             yield Case(f"{path} {place}: {len(text)} of {name}", sent, HARMLESS)
         yield plant(path, body, place, json.dumps("x" * (1 << 19) + "x"))
-        yield plant(path, body, place, json.dumps("x" * (1 << 20)), {413})
+        yield plant(path, body, place, json.dumps("x" * (1 << 20)), {400} if path == EMBED else {413})
 
 
 # JSON that is none

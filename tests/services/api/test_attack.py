@@ -36,6 +36,7 @@ GROUPS: dict[str, Callable[[], Iterator[Case]]] = {
     make.__name__: make
     for make in (
         attacks.wrong_types,
+        attacks.unread_fields,
         attacks.wrong_numbers,
         attacks.wrong_sizes,
         attacks.bad_texts,

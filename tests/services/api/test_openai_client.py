@@ -173,6 +173,8 @@ def test_the_chain_bounds_the_answer_alone(client: OpenAI, service: Live) -> Non
     assert (rewriting.stop, writing.stop, writing.max_tokens) == ((), ("END",), 2)
 
 
+TOOL: Any = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+
 HARMLESS: dict[str, Any] = {
     "user": "ann",
     "n": 1,
@@ -198,30 +200,28 @@ def test_parameters_that_ask_for_nothing_are_taken(client: OpenAI) -> None:
 @pytest.mark.parametrize(
     ("change", "param", "said"),
     [
-        ({"n": 2}, "n", "1"),
-        ({"temperature": 0.7}, None, "greedily"),
+        ({"n": 2}, "n", "does not support 2"),
+        ({"n": 0}, "n", "1"),
         ({"temperature": -1}, "temperature", "greater than or equal to 0"),
-        ({"max_tokens": 0}, "max_tokens", "greater than or equal to 1"),
-        ({"max_tokens": 10**9}, "max_tokens", "less than or equal to"),
-        ({"max_tokens": 5, "max_completion_tokens": 5}, None, "send one"),
-        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools", "not supported"),
+        ({"max_tokens": "many"}, "max_tokens", "integer"),
+        ({"tools": [TOOL], "tool_choice": "required"}, "tool_choice", "does not support required"),
+        ({"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "f"}}}, "tool_choice", "no tool is called"),
         ({"logprobs": True}, "logprobs", "not supported"),
-        ({"response_format": {"type": "json_object"}}, "response_format.type", "'text'"),
+        ({"response_format": {"type": "json_object"}}, "response_format", "of type 'json_object' is not supported"),
         ({"messages": []}, "messages", "at least 1"),
-        ({"messages": [{"role": "assistant", "content": "hi"}]}, None, "must end with a user message"),
-        ({"messages": [{"role": "user", "content": "  "}]}, None, "must end with a user message"),
-        ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "1"}]}, "messages.0.role", "'assistant'"),
+        ({"messages": [{"role": "assistant", "content": "hi"}]}, "messages", "must end with a user message"),
+        ({"messages": [{"role": "user", "content": "  "}]}, "messages", "must end with a user message"),
+        ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "1"}]}, "messages", "must end with a user message"),
+        ({"messages": [{"role": "narrator", "content": "x"}]}, "messages.0.role", "'assistant'"),
         (
             {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
             "messages.0.content.0.type",
-            "'text'",
+            "image_url is not supported",
         ),
-        ({"model": "gpt-4o"}, "model", "'lorag'"),
-        ({"stop": ["a", "b", "c", "d", "e"]}, "stop", "at most 4"),
-        ({"stream_options": {"include_usage": True}}, None, "stream: true"),
+        ({"stop": ["x"] * 17}, "stop", "at most 16"),
         ({"extra_body": {"lorag": {"adapters": {"rewriter": "../../etc"}}}}, "lorag.adapters.rewriter", "'production'"),
         ({"extra_body": {"lorag": {"adapters": {"rewriter": "candidate"}}}}, "lorag.adapters.rewriter", "no rewriter adapter"),
-        ({"extra_body": {"nonsense": 1}}, "nonsense", "not permitted"),
+        ({"extra_body": {"lorag": {"nonsense": 1}}}, "lorag.nonsense", "not permitted"),
         ({"model": "lorag/judge", "extra_body": {"lorag": {"trace": True}}}, None, "one stage"),
     ],
 )
@@ -235,6 +235,15 @@ def test_what_is_not_supported_is_refused_with_its_name(
     body: Any = caught.value.body
     assert said in body["message"]
     assert len(body["message"].splitlines()) == 1
+
+
+def test_an_unknown_model_is_not_found(client: OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError) as caught:
+        client.chat.completions.create(model="gpt-4o", messages=[QUESTION])
+    assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
+    assert "lorag/base" in caught.value.message
+    with pytest.raises(openai.NotFoundError):
+        client.embeddings.create(model="text-embedding-3-small", input="x")
 
 
 def test_embeddings(client: OpenAI) -> None:
@@ -251,7 +260,7 @@ def test_embeddings(client: OpenAI) -> None:
     assert np.array([each.embedding for each in default.data]) == pytest.approx(vectors)
 
 
-@pytest.mark.parametrize("input", ["", " ", [], ["a", ""], ["x"] * 257, [1, 2]])
+@pytest.mark.parametrize("input", ["", " ", [], ["a", ""], ["x"] * 2049, [100_300], [[1], []]])
 def test_embeddings_of_nothing(client: OpenAI, input: Any) -> None:
     with pytest.raises(openai.BadRequestError):
         client.embeddings.create(model="lorag/embedder", input=input)
