@@ -1,7 +1,7 @@
 """Paths as clients send them: without `/v1`, with it twice, with a slash too many, and HEAD requests. Plain ASGI middleware.
 
-A base URL is typed by hand, and each client joins it in its own way. Only the paths of the OpenAI API are repaired, before anything
-reads them; the route, its limits and its access rules are those of the repaired path.
+A base URL is typed by hand, and each client joins it in its own way. Only known paths are repaired, before anything reads them:
+the route, its limits and its access rules are those of the repaired path.
 """
 
 from __future__ import annotations

@@ -41,6 +41,10 @@ from lorag.pipeline.errors import (
 DEBUG = "LORAG_DEBUG"
 MESSAGE_CHARS = 500
 
+NOTHING_HERE = (
+    "there is nothing at this path; chat is POST /v1/chat/completions, files are sent to POST /v1/documents, GET /docs lists all"
+)
+
 log = logging.getLogger("lorag.service")
 
 _FIELD = re.compile(r"[a-z_]+|[0-9]+")
@@ -48,6 +52,8 @@ _FIELD = re.compile(r"[a-z_]+|[0-9]+")
 
 INVALID, AUTHENTICATION, PERMISSION = "invalid_request_error", "authentication_error", "permission_error"
 NOT_FOUND, CONFLICT, RATE_LIMIT, SERVER = "not_found_error", "conflict_error", "rate_limit_error", "server_error"
+NO_RETRY = (409, 500, 507)
+"""A second attempt would end in the same way. OpenAI's clients repeat these by themselves unless a header forbids it."""
 _TYPES = {401: AUTHENTICATION, 403: PERMISSION, 404: NOT_FOUND, 409: CONFLICT, 429: RATE_LIMIT}
 
 
@@ -69,6 +75,8 @@ class ApiError(Exception):
         self.headers = dict(headers or {})
         if retry_after is not None:
             self.headers["Retry-After"] = str(retry_after)
+        if status in NO_RETRY:
+            self.headers["X-Should-Retry"] = "false"
 
     @property
     def type(self) -> str:
@@ -189,7 +197,7 @@ async def on_http(_: Request, error: Exception) -> JSONResponse:
     if isinstance(error, BodyError):
         return error.answer.response()
     detail = error.detail if isinstance(error.detail, str) and error.detail else HTTPStatus(error.status_code).phrase
-    words = {404: "there is nothing at this path", 405: "this path does not take that method"}
+    words = {404: NOTHING_HERE, 405: "this path does not take that method"}
     message = words.get(error.status_code, detail) if detail == HTTPStatus(error.status_code).phrase else detail
     return ApiError(error.status_code, message, headers=error.headers or {}).response()
 

@@ -1,7 +1,7 @@
 """`POST /v1/completions` with a text as its prompt: the old form of the OpenAI API, which some clients send by default.
 
-The prompt is answered as a chat's question. One that is a transcript, as LlamaIndex makes of a chat (`user: …` and `assistant:` at
-the end), is read as that chat.
+The prompt is answered as a chat's question. One that is a transcript, as LlamaIndex makes of a chat (`user: …`, and `assistant:`
+at the end), is read as that chat.
 """
 
 from __future__ import annotations

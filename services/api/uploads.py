@@ -6,11 +6,13 @@ Bytes go to disk as they arrive, so memory does not grow with a file. Knows no i
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import unquote_to_bytes
 
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
@@ -26,6 +28,9 @@ MAX_NAME_BYTES = 200
 HEAD_BYTES = 1024
 _JOINERS = frozenset("\u200c\u200d")
 """Invisible, and part of words in some scripts and of some emoji."""
+_EXTENDED = re.compile(
+    rb";\s{0,8}filename\*\s{0,8}=\s{0,8}\"?([A-Za-z0-9_-]{1,20})'[A-Za-z0-9-]{0,20}'([^\s;\"]+)", re.IGNORECASE
+)
 _PDF, _ZIP, _SEALED = b"%PDF-", b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
 """How files begin: a PDF, an archive, an office document with a password (whose job then says so)."""
 _ARCHIVES = frozenset({".docx", ".pptx", ".xlsx", ".epub"})
@@ -153,6 +158,8 @@ class _FormReader:
 
     def _open(self) -> None:
         _, options = self._options(self._disposition)
+        if extended := _extended_name(self._disposition):
+            options[b"filename"] = extended.encode("utf-8", "surrogateescape")
         self._disposition, self._head = b"", b""
         if b"filename" not in options:
             field = options.get(b"name", b"").decode("utf-8", "replace")
@@ -181,6 +188,17 @@ class _FormReader:
         check_content(name, self._head)
         self._file.close()
         self._file = None
+
+
+def _extended_name(disposition: bytes) -> str | None:
+    """The name in `filename*=UTF-8''na%C3%AFve.md` (RFC 5987), which counts before a plain `filename` (RFC 6266, 4.3)."""
+    found = _EXTENDED.search(disposition)
+    if found is None:
+        return None
+    try:
+        return unquote_to_bytes(found[2]).decode(found[1].decode("ascii"))
+    except (LookupError, UnicodeError):  # no such encoding, or other bytes than it says
+        return None
 
 
 @contextmanager

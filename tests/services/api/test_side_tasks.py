@@ -60,7 +60,7 @@ PLAIN_TASKS = [
     "Provide a title of five words for the conversation. Return it alone.\n\nConversation:\nUser: Who has the keys?\nAI: He.",
     "Based on the chat history, give this conversation a name.\nHere's the conversation:\n```\nuser: Who has the keys?\n```",
     "Please generate a title for a conversation that starts with:\nUser: Who has the keys?\nAssistant: He.\n\nTitle:",
-    "Write a title for this chat.\n<conversation>\n<user>\nWho has the keys?\n</user>\n<assistant>\nHe.\n</assistant>\n</conversation>",
+    "Write a title for this chat.\n<conversation>\n<user>\nWho has the keys?\n</user>\n<assistant>\nHe.\n</assistant>",
 ]
 
 

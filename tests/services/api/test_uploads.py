@@ -140,6 +140,23 @@ def part(name: str, content: bytes, field: str = "file") -> bytes:
     return b"--x\r\n" + head + b"\r\n\r\n" + content + b"\r\n"
 
 
+@pytest.mark.parametrize(
+    ("disposition", "name"),
+    [
+        ("filename*=UTF-8''na%C3%AFve%20plan.md", "naïve plan.md"),
+        ("filename*=utf-8'en'a.md", "a.md"),
+        ("filename*=ISO-8859-1''na%EFve.md", "naïve.md"),
+        ("filename=\"plain.md\"; filename*=UTF-8''na%C3%AFve.md", "naïve.md"),
+        ("FileName* = \"UTF-8''b.md\"", "b.md"),
+        ("filename=\"plain.md\"; filename*=nonsense''x.md", "plain.md"),
+        ("filename*=UTF-8''..%2F..%2Fetc%2Fx.md", "x.md"),
+    ],
+)
+def test_a_name_in_the_extended_form(client: TestClient, disposition: str, name: str) -> None:
+    body = f'--x\r\nContent-Disposition: form-data; name="file"; {disposition}\r\n\r\nwords\r\n--x--\r\n'
+    assert client.post("/", content=body.encode(), headers=FORM).json() == {"names": [name]}
+
+
 FORM = {"Content-Type": "multipart/form-data; boundary=x"}
 
 
