@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from lorag.training.data.making.corpus import Corpus
     from lorag.training.data.making.folder import Made
     from lorag.training.data.making.human import HumanRows
-    from lorag.training.data.making.planning import Rates
+    from lorag.training.data.making.planning import Pace
     from lorag.training.data.making.questions import Tools
     from lorag.training.data.making.records import Span
     from lorag.training.data.making.settings import MakingSettings
@@ -42,8 +43,6 @@ log = logging.getLogger("lorag")
 Progress = Callable[[str, int, int], None]
 
 _VOTERS = (Role.SYNTHESIZER, Role.JUDGE)
-_ENCODED = 64
-"""Passages on which the encoder is timed: two batches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +93,11 @@ class Models:
 
 
 def plan_making(settings: Settings, spec: MakingSpec, models: Models = Models()) -> MakingPlan:
-    """What `make_rows` would do. Loads the model to time it; writes nothing. Raises as `make_rows`."""
+    """What `make_rows` would do. Makes a few questions to time it; writes nothing. Raises as `make_rows`."""
     work = _prepare(settings, spec)
-    with _opened(settings, models) as (base, _, _):
-        rates = _measured(base.engine, work, _retrieval(settings, models))
-    return _planned(_bounded(work, spec, rates), rates)
+    with _opened(settings, models) as (base, writer, _):
+        pace = _paced(work, base, writer, _retrieval(settings, models))
+    return _planned(work if spec.minutes is None else _bounded(work, spec.minutes, pace), pace)
 
 
 def make_rows(settings: Settings, spec: MakingSpec, on_progress: Progress | None = None, models: Models = Models()) -> Made:
@@ -114,7 +113,7 @@ def make_rows(settings: Settings, spec: MakingSpec, on_progress: Progress | None
     work = _prepare(settings, spec)
     with _opened(settings, models) as (base, writer, name):
         retrieval = _retrieval(settings, models)
-        work = _resumed(work, spec, state, base.engine, retrieval)
+        work = _resumed(work, spec, state, lambda: _paced(work, base, writer, retrieval))
         with _journalled(base.engine, state, spec, name) as engine:
             try:
                 made = _made(work, replace(base, engine=engine), writer, name, retrieval, on_progress)
@@ -167,24 +166,24 @@ def _name_unread(files: Sequence[FileAccount]) -> None:
         log.warning(line)
 
 
-def _bounded(work: _Work, spec: MakingSpec, rates: Rates) -> _Work:
+def _bounded(work: _Work, minutes: float, pace: Pace) -> _Work:
     """The work with only the spans that fit into the time."""
     from lorag.training.data.making.planning import within
 
-    if spec.minutes is None:
-        return work
-    fit = within(spec.minutes, work.spans, list(work.corpus.passages.values()), work.settings, rates)
+    fit = within(minutes, len(work.spans), len(work.corpus.passages), pace, work.settings)
     return replace(work, spans=work.spans[:fit])
 
 
-def _resumed(work: _Work, spec: MakingSpec, state: Path, engine: Engine, retrieval: Retrieval) -> _Work:
+def _resumed(work: _Work, spec: MakingSpec, state: Path, paced: Callable[[], Pace]) -> _Work:
     """The work as it was planned when the run began: what a machine is doing now must not change what is made."""
     from lorag.pipeline.storage.atomic import write_file
 
     plan = state / "plan.json"
     if not plan.is_file():
         if spec.minutes is not None:
-            work = _bounded(work, spec, _measured(engine, work, retrieval))
+            began = time.monotonic()
+            pace = paced()
+            work = _bounded(work, spec.minutes - (time.monotonic() - began) / 60, pace)
         write_file(plan, json.dumps({"minutes": spec.minutes, "spans": len(work.spans)}) + "\n")
         return work
     found = json.loads(plan.read_text(encoding="utf-8"))
@@ -253,33 +252,11 @@ def _questioner(settings: Settings, engine: Engine) -> tuple[str | None, str]:
     return role.value, name
 
 
-def _measured(engine: Engine, work: _Work, retrieval: Retrieval) -> Rates:
-    """Tokens a second that the engine reads and writes, and passages that the encoder reads, timed on a few as they will come."""
-    import time
+def _paced(work: _Work, base: SharedBase, writer: str | None, retrieval: Retrieval) -> Pace:
+    """How long passages and spans take, by a few of them."""
+    from lorag.training.data.making.sample import time_sample
 
-    from lorag.pipeline.engine.protocol import Generation
-    from lorag.pipeline.records import Message
-    from lorag.pipeline.retrieval.embedder import passage_text
-    from lorag.training.data.making.planning import Rates
-    from lorag.training.passage_search import as_passage
-
-    text = "The reading room of the town library closes at half past seven on weekdays, and the pool is emptied every March. " * 8
-    prompts = [Generation((Message("user", f"{number} {text}"),), max_tokens=1) for number in range(8)]
-    engine.generate(prompts[:1])
-    started = time.perf_counter()
-    read = sum(each.prompt_tokens for each in engine.generate(prompts))
-    reading = time.perf_counter() - started
-    started = time.perf_counter()
-    longer = engine.generate([replace(each, max_tokens=17) for each in prompts])
-    written = sum(each.completion_tokens for each in longer)
-    writing = max(time.perf_counter() - started - reading, 0.01)
-    passages = [as_passage(row) for row in list(work.corpus.passages.values())[:_ENCODED]]
-    embedder = retrieval.open_embedder()
-    embedder.embed_passages([passage_text(each) for each in passages[:1]])
-    started = time.perf_counter()
-    embedder.embed_passages([passage_text(each) for each in passages])
-    encoding = time.perf_counter() - started
-    return Rates(read / max(reading, 0.01), written / writing, len(passages) / max(encoding, 0.01))
+    return time_sample(work.spans, work.corpus, retrieval, lambda search: _tools(base, writer, search), work.settings)
 
 
 def _made(
@@ -337,17 +314,15 @@ def _worst(funnel: Any) -> str:
     return f"“{step.filter.value}” alone dropped {step.dropped}"
 
 
-def _planned(work: _Work, rates: Rates) -> MakingPlan:
-    from lorag.training.data.making.planning import minutes_for
-
-    passages, grouping = list(work.corpus.passages.values()), work.corpus.grouping
+def _planned(work: _Work, pace: Pace) -> MakingPlan:
+    passages, grouping = len(work.corpus.passages), work.corpus.grouping
     splits = list(grouping.split.values())
     return MakingPlan(
         documents=len(grouping.group),
         groups=grouping.groups,
-        passages=len(passages),
+        passages=passages,
         spans=len(work.spans),
         questions=len(work.spans) * work.settings.samples,
-        minutes=minutes_for(work.spans, passages, work.settings, rates),
+        minutes=pace.minutes(passages, len(work.spans)),
         splits={name: splits.count(name) for name in sorted(set(splits)) if name},
     )

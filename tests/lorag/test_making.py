@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 import lorag
+from lorag import making
+from lorag.assembly import SharedBase
 from lorag.evaluating.testset import Sizes, read_tests, roles_tested
 from lorag.making import MakingSpec, Models, make_rows, plan_making
 from lorag.pipeline.adapters.evidence import DataOrigin
@@ -23,7 +25,9 @@ from lorag.pipeline.retrieval.embedder import HashingEmbedder
 from lorag.training.data.making.embedder_rows import FOUND
 from lorag.training.data.making.folder import Made
 from lorag.training.data.making.human import ROLES
+from lorag.training.data.making.planning import Pace
 from lorag.training.data.making.records import Filter
+from lorag.training.data.making.sample import time_sample
 from lorag.training.data.negatives import Negatives, make_pairs
 from lorag.training.data.rows import PassageRow
 from lorag.training.dataset import DataFolder, judge_schemas
@@ -222,6 +226,32 @@ def test_the_plan_counts_and_makes_nothing(settings: Settings, tmp_path: Path) -
     assert plan.questions == 2 * plan.spans
     assert sum(plan.splits.values()) == 20
     assert not (tmp_path / "rows").exists()
+
+
+def test_minutes_plan_the_spans_by_a_timed_sample_once(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second a passage and 60 a span, then 600: a run that goes on keeps what was planned when it began."""
+    paces = iter([Pace(1.0, 60.0), Pace(1.0, 600.0)])
+    monkeypatch.setattr("lorag.training.data.making.sample.time_sample", lambda *given: next(paces))
+    out, fit = tmp_path / "rows", len(making._prepare(settings, MakingSpec(tmp_path / "rows")).spans) - 5
+    minutes = fit + 80 / 60 + 0.5
+    with pytest.raises(KeyboardInterrupt):
+        made(settings, out, Killed(scripted(), 2), minutes=minutes)
+    assert json.loads((tmp_path / "rows.making/plan.json").read_text())["spans"] == fit
+    assert made(settings, out, resume=True, minutes=minutes).questions.funnel.spans == fit
+    assert next(paces).a_span == 600.0
+
+
+def test_a_sample_is_timed_by_its_passages_and_its_spans(settings: Settings, tmp_path: Path) -> None:
+    """A clock that tells 0, 40 and 120 seconds: filling the index with all 80 passages, then the questions on 32 spans."""
+    ticks = iter([0.0, 40.0, 120.0])
+    work = making._prepare(settings, MakingSpec(tmp_path / "rows"))
+    base, retrieval = SharedBase(scripted(), {}), making._retrieval(settings, Models(embedder=HashingEmbedder()))
+    pace = time_sample(
+        work.spans, work.corpus, retrieval, lambda search: making._tools(base, None, search), work.settings, lambda: next(ticks)
+    )
+    assert pace == Pace(40.0 / 80, 80.0 / 32)
 
 
 def test_human_rows_are_added_and_their_test_documents_train_nothing(settings: Settings, whole: Whole, tmp_path: Path) -> None:

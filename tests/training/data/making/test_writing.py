@@ -12,7 +12,7 @@ from lorag.pipeline.engine.protocol import Generation
 from lorag.pipeline.engine.scripted import ScriptedEngine
 from lorag.pipeline.errors import DataError, InputError
 from lorag.training.data.making.grouping import group_documents
-from lorag.training.data.making.planning import Rates, minutes_for, orders_of, plan_spans, within
+from lorag.training.data.making.planning import Pace, orders_of, plan_spans, within
 from lorag.training.data.making.settings import MakingSettings
 from lorag.training.data.making.writing import UNIT, Writer, seed_of, write_questions
 from lorag.training.data.rows import PassageRow
@@ -76,24 +76,13 @@ def test_the_bare_base_gets_the_plain_prompt() -> None:
 
 
 def test_minutes_bound_the_spans() -> None:
-    passages, rates = list(PASSAGES.values()), Rates(100.0, 10.0)
-    whole = minutes_for(SPANS, passages, SETTINGS, rates)
-    assert within(whole + 1, SPANS, passages, SETTINGS, rates) == 72
-    fit = within(0.7 * whole, SPANS, passages, SETTINGS, rates)
-    assert fit == pytest.approx(0.7 * 72, abs=1)
-    assert minutes_for(SPANS[:fit], passages, SETTINGS, rates) == pytest.approx(0.7 * whole, rel=0.05)
-    with pytest.raises(DataError, match=r"minutes are enough for \d+ spans here, and at least 40 are needed: give at least"):
-        within(0.2 * whole, SPANS, passages, SETTINGS, rates)
-
-
-def test_what_is_encoded_takes_its_minutes_before_any_span() -> None:
-    passages, rates = list(PASSAGES.values()), Rates(100.0, 10.0, encoded=0.5)
-    before = 2 * len(passages) / 0.5 / 60  # vectors, then those of the tokens
-    plain = minutes_for(SPANS, passages, SETTINGS, Rates(100.0, 10.0))
-    assert minutes_for(SPANS, passages, SETTINGS, rates) == pytest.approx(before + plain)
-    assert within(before + 0.7 * plain, SPANS, passages, SETTINGS, rates) == pytest.approx(0.7 * 72, abs=1)
-    with pytest.raises(DataError, match="minutes are enough for 0 spans"):
-        within(0.9 * before, SPANS, passages, SETTINGS, rates)
+    pace = Pace(a_passage=1.5, a_span=12.0)  # 80 passages take 2 minutes, 72 spans 14.4
+    assert pace.minutes(80, 72) == pytest.approx(16.4)
+    assert within(17.0, 72, 80, pace, SETTINGS) == 72
+    assert within(12.0, 72, 80, pace, SETTINGS) == 50
+    for minutes, spans in ((9.9, 39), (1.0, 0)):
+        with pytest.raises(DataError, match=rf"minutes are enough for {spans} spans here, .* 40 are needed: give at least 10"):
+            within(minutes, 72, 80, pace, SETTINGS)
 
 
 def test_settings_out_of_range_are_refused() -> None:
