@@ -30,7 +30,7 @@ from lorag.pipeline.retrieval.account import FileAccount, FileStatus
 from lorag.pipeline.retrieval.bm25 import Bm25Encoder, Bm25Settings
 from lorag.pipeline.retrieval.embedder import Embedder
 from lorag.pipeline.retrieval.encoder_identity import EncoderIdentity
-from lorag.pipeline.retrieval.ingest import Chunking, Ingester, IngestReport, Progress, Written, no_documents
+from lorag.pipeline.retrieval.ingest import Chunking, Ingester, IngestReport, Progress, Written, no_documents, unread
 from lorag.pipeline.retrieval.late_interaction import CACHE_BYTES, POOL, LateInteraction
 from lorag.pipeline.retrieval.loading import Loaded, LoadedFile, load_folder
 from lorag.pipeline.retrieval.partition import ORIGIN, UPLOADS, Partition, check_tenant, file_name, partition_of, tenant_filter
@@ -203,8 +203,7 @@ class Index:
             return ingester.run(current, loaded, on_progress)
         target = self._building(current)
         if current is not None:
-            failed = {each.path for each in loaded.accounts if each.status is FileStatus.FAILED}
-            ingester.carry_over(current, target, failed, on_progress)
+            ingester.carry_over(current, target, unread(loaded.accounts), on_progress)
         report = ingester.run(target, loaded, on_progress)
         self._switch(target, current)
         return report
@@ -216,8 +215,12 @@ class Index:
         self._ingester(uploaded=False).add(target, passages, on_added)
         self._switch(target, current)
 
-    def put(self, name: str, documents: Sequence[Document], *, on_written: Written | None = None) -> IngestReport:
+    def put(
+        self, name: str, documents: Sequence[Document], *, in_part: bool = False, on_written: Written | None = None
+    ) -> IngestReport:
         """Store `documents`, the content of the uploaded file `name`, and replace an earlier upload of that name.
+
+        With `in_part` there is more in the file, which could not be read: older rows of it that are not replaced are kept.
 
         A killed run that is repeated ends as an uninterrupted one. Raises IndexMismatch, and InputError if no document gives a
         passage; the index is then unchanged.
@@ -230,7 +233,7 @@ class Index:
             self._switch(current, None)
         self._check(current)
         stored = tuple(replace(document, id=f"{UPLOADS}/{document.id}", source=name) for document in documents)
-        account = FileAccount(name, FileStatus.READ, documents=len(stored))
+        account = FileAccount(name, FileStatus.IN_PART if in_part else FileStatus.READ, documents=len(stored))
         loaded = Loaded((LoadedFile(account, stored),))
         return self._ingester(uploaded=True).run(current, loaded, file=name, on_written=on_written)
 

@@ -199,9 +199,8 @@ class Ingester:
                 passages = self.chunking.cut(document)
             except Exception as error:  # a text that breaks the splitter must not stop the others
                 broken += 1
-                others = len(file.documents) > 1 and document.id in plan.stored
                 reason = f"cannot be cut ({type(error).__name__}: {str(error)[:200]}); please report it"
-                account = account.noting(f"{document.id}: {reason}{f'; {_STAYS}' if others else ''}")
+                account = account.noting(f"{document.id}: {reason}")
                 plan.kept |= {document.id} & plan.stored.keys()
                 continue
             if not passages:
@@ -217,15 +216,17 @@ class Ingester:
     def _keep_failed(self, plan: _Plan, by_file: Mapping[str, Sequence[str]]) -> None:
         """Keep the stored documents of files that failed and of folders that were not entered, and say what becomes of old
         versions."""
-        failed = {each.path for each in plan.files if each.status is FileStatus.FAILED}
+        failed = unread(plan.files)
         holders: dict[str, int] = {}
         for name, ids in by_file.items():
             holder = _holder(name, failed)
-            if holder:
-                plan.kept.update(ids)
-                holders[holder] = holders.get(holder, 0) + len(ids)
+            if holder and (left := plan.stored.keys() & set(ids)):
+                plan.kept |= left
+                holders[holder] = holders.get(holder, 0) + len(left)
         for number, each in enumerate(plan.files):
-            if each.path in holders:
+            if each.path in holders and each.status is FileStatus.IN_PART:
+                plan.files[number] = each.noting(f"{holders[each.path]} of its older rows stay searchable")
+            elif each.path in holders:
                 note = _STAYS if not each.path.endswith("/") else "what it held stays searchable"
                 kept = each.noting(note, status=FileStatus.KEPT)
                 plan.files[number] = replace(kept, documents=holders[each.path])
@@ -365,6 +366,11 @@ def _groups(todo: Sequence[_Task], passages: int) -> Iterator[list[_Task]]:
             group = []
     if group:
         yield group
+
+
+def unread(files: Iterable[FileAccount]) -> set[str]:
+    """The paths of files and folders of which the index keeps what it cannot replace: they failed, or rows are missing."""
+    return {each.path for each in files if each.status in (FileStatus.FAILED, FileStatus.IN_PART)}
 
 
 def _judged(account: FileAccount, documents: int, empty: int, broken: int) -> FileAccount:

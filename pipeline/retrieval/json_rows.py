@@ -16,26 +16,38 @@ from lorag.pipeline.retrieval.file_content import MAX_TITLE, Content, File
 MAX_ID, MAX_KEYS, MAX_METADATA = 200, 32, 4096
 """Maximum characters of a row's id, keys and JSON bytes of its metadata: every passage has a copy of all."""
 
+NAMED = 5
+"""Rows that cannot be used and are named, of one file."""
+
 MAX_DEPTH = 16
 """Maximum levels of lists and objects in a row's metadata. A store that was given 128 could not be read any more."""
 
 
 def read_rows(file: File) -> Content:
-    """One document a row.
+    """One document a row. Rows that cannot be used are left out and named.
 
     Raises:
-        DataError: a row is wrong; names file and line.
+        DataError: no row can be used; names file and line of the first.
     """
     documents: dict[str, Document] = {}
+    wrong: list[DataError] = []
     for number, line in enumerate(_utf8(file.data).split(b"\n"), start=1):
         if not line.strip():
             continue
-        document = _row_document(file, line, f"{file.path}:{number}")
-        if document.id in documents:
-            row_id = document.id.removeprefix(f"{file.relative}#")
-            raise DataError(f"{file.path}:{number}: id {row_id!r} stands twice; ids must differ")
-        documents[document.id] = document
-    return Content(tuple(documents.values()))
+        try:
+            document = _row_document(file, line, f"{file.path}:{number}")
+            if document.id in documents:
+                row_id = document.id.removeprefix(f"{file.relative}#")
+                raise DataError(f"{file.path}:{number}: id {row_id!r} stands twice; ids must differ")
+        except DataError as error:
+            wrong.append(error)
+        else:
+            documents[document.id] = document
+    if wrong and not documents:
+        raise wrong[0]
+    missing = [str(error).replace(f"{file.path}:", "line ", 1) for error in wrong[:NAMED]]
+    more = [f"and {len(wrong) - NAMED} more rows like these"] if len(wrong) > NAMED else []
+    return Content(tuple(documents.values()), (*missing, *more))
 
 
 def _row_document(file: File, line: bytes, where: str) -> Document:

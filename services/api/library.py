@@ -109,24 +109,30 @@ class Library:
         """
         home, name = self._home(tenant), path.name
         content = read_file(path, path.parent)
-        report = self._put(tenant, name, content.documents, on_written)
+        in_part = bool(content.missing)
+        report = self._put(tenant, name, content.documents, on_written, in_part)
         if path.parent == home and not path.is_file():  # deleted meanwhile
             self._index().for_tenant(tenant).remove(name)
             return ()
         if path.parent != home:
             self._publish(path, home)
         while (current := self._collection()) != report.collection:  # it changed, and the new one may lack this file
-            report = self._put(tenant, name, content.documents, on_written)
+            report = self._put(tenant, name, content.documents, on_written, in_part)
         if not self._seen(tenant):
             self._remember(tenant, current)
         cut = (note for file in report.files for note in file.notes)
         return tuple(f"{name}: {printable(note)}" for note in (*content.missing, *content.notes, *cut))
 
     def _put(
-        self, tenant: str, name: str, documents: Sequence[Document], on_written: _FileProgress | None = None
+        self,
+        tenant: str,
+        name: str,
+        documents: Sequence[Document],
+        on_written: _FileProgress | None = None,
+        in_part: bool = False,
     ) -> IngestReport:
         """Write a file's documents. `_index` is called each time, because the encoder may change."""
-        return self._index().for_tenant(tenant).put(name, documents, on_written=on_written)
+        return self._index().for_tenant(tenant).put(name, documents, in_part=in_part, on_written=on_written)
 
     def give_up(self, job: Job) -> None:
         """Restore the index's earlier version of the files that the job did not finish. Raises StoreError."""

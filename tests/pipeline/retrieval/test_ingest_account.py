@@ -114,17 +114,35 @@ def test_a_folder_that_cannot_be_opened_keeps_its_documents(rebuild: bool) -> No
 def test_a_file_that_fails_keeps_its_old_version_until_it_is_read_again(index: Index, tmp_path: Path, rebuild: bool) -> None:
     folder = fill(tmp_path / "docs")
     index.ingest(folder)
-    (folder / "b/d.jsonl").write_text('{"id": 1, "text": "The changed sheet."}\n{')
+    (folder / "b/d.jsonl").write_text("[]\n{")
     (folder / "b/c.md").unlink()
     report = index.ingest(folder, rebuild=rebuild)
     status, documents, reason, kept = said(report)["b/d.jsonl"]
     assert (status, documents, kept) == ("kept", "2", "its old version stays searchable")
-    assert reason.startswith("line 2: not JSON")
+    assert reason.startswith("line 1: not an object")
     assert texts(index) == {"The first sheet.", "The third sheet.", "The fourth sheet."}
     assert report.passages == 3
     (folder / "b/d.jsonl").write_text('{"id": 1, "text": "The changed sheet."}\n')
     assert said(index.ingest(folder))["b/d.jsonl"] == ("read", "1")
     assert texts(index) == {"The first sheet.", "The changed sheet."}
+
+
+@pytest.mark.parametrize("rebuild", [False, True])
+def test_a_wrong_row_costs_no_other_row_and_no_older_one(index: Index, tmp_path: Path, rebuild: bool) -> None:
+    folder = fill(tmp_path / "docs")
+    index.ingest(folder)
+    (folder / "b/d.jsonl").write_text(
+        '{"id": 1, "text": "The changed sheet."}\n{"id": 2\n{"id": 1, "text": "Twice."}\n{"id": 3, "text": "X."}'
+    )
+    report = index.ingest(folder, rebuild=rebuild)
+    status, documents, first, second, kept = said(report)["b/d.jsonl"]
+    assert (status, documents) == ("read_in_part", "2")
+    assert first.startswith("line 2: not JSON") and second == "line 3: id '1' stands twice; ids must differ"
+    assert kept == "1 of its older rows stay searchable"
+    assert texts(index) == {"The first sheet.", "The second sheet.", "The changed sheet.", "The fourth sheet.", "X."}
+    (folder / "b/d.jsonl").write_text('{"id": 1, "text": "The changed sheet."}\n')
+    index.ingest(folder)
+    assert texts(index) == {"The first sheet.", "The second sheet.", "The changed sheet."}
 
 
 def test_a_file_whose_name_begins_as_that_of_a_failed_one_goes_all_the_same(index: Index, tmp_path: Path) -> None:
@@ -162,7 +180,7 @@ def test_a_text_that_breaks_the_splitter_stays_with_its_file(store: VectorStore,
     assert said(report) == {
         "a.md": ("kept", "1", f"a.md: {broken}", kept),
         "b/c.md": ("read", "1"),
-        "b/d.jsonl": ("read_in_part", "1", f"b/d.jsonl#1: {broken}; {kept}"),
+        "b/d.jsonl": ("read_in_part", "1", f"b/d.jsonl#1: {broken}", "1 of its older rows stay searchable"),
         "new.md": ("failed", "0", f"new.md: {broken}"),
     }
     assert texts(index) == ALL - {"The second sheet."} | {"The changed sheet."}

@@ -11,7 +11,7 @@ import pytest
 
 from lorag.pipeline.errors import DataError, InputError
 from lorag.pipeline.retrieval.account import FileStatus
-from lorag.pipeline.retrieval.loading import Loaded, load_file, load_folder
+from lorag.pipeline.retrieval.loading import Loaded, load_file, load_folder, read_file
 from tests.pipeline.retrieval.pdf_bytes import pdf_bytes, placed_pdf
 
 
@@ -92,12 +92,13 @@ def test_a_bad_file_is_named_and_does_not_stop_the_others(tmp_path: Path) -> Non
         },
     )
     loaded = load_folder(tmp_path)
-    assert [d.id for d in loaded.documents] == ["good.md"]
+    assert [d.id for d in loaded.documents] == ["good.md", "rows.jsonl#1"]
     said = reasons(loaded)
     left = [account.path for account in loaded.accounts if account.status is FileStatus.LEFT_ALONE]
     assert left == ["empty.md", "picture.png"]
     failed = [account.path for account in loaded.accounts if account.status is FileStatus.FAILED]
-    assert failed == ["binary.txt", "broken.pdf", "rows.jsonl", "scan.pdf"]
+    assert failed == ["binary.txt", "broken.pdf", "scan.pdf"]
+    assert [account.path for account in loaded.accounts if account.status is FileStatus.IN_PART] == ["rows.jsonl"]
     assert "binary" in said["binary.txt"] and "damaged" in said["broken.pdf"] and "no text" in said["empty.md"]
     assert said["rows.jsonl"].startswith("line 2: id '1' stands twice") and "OCR" in said["scan.pdf"]
     assert all("\n" not in reason and str(tmp_path) not in reason for reason in said.values())
@@ -162,9 +163,19 @@ def test_links_out_of_the_folder_and_hidden_files_are_left(tmp_path: Path) -> No
 )
 def test_bad_rows_name_file_and_line(tmp_path: Path, line: str, complaint: str) -> None:
     write(tmp_path, {"r.jsonl": json.dumps({"id": "0", "text": "ok"}) + "\n\n" + line + "\n"})
+    content = read_file(tmp_path / "r.jsonl", tmp_path)
+    assert [document.text for document in content.documents] == ["ok"]
+    assert content.missing[0].startswith("line 3: ") and complaint in content.missing[0]
+    write(tmp_path, {"r.jsonl": f"\n\n{line}\n"})
     with pytest.raises(DataError, match="r.jsonl:3") as error:
         load_file(tmp_path / "r.jsonl", tmp_path)
     assert complaint in str(error.value)
+
+
+def test_of_many_bad_rows_the_first_are_named_and_all_are_counted(tmp_path: Path) -> None:
+    write(tmp_path, {"r.jsonl": '{"id": 1, "text": "x"}\n' + "{\n" * 8})
+    missing = read_file(tmp_path / "r.jsonl", tmp_path).missing
+    assert [line.partition(":")[0] for line in missing] == [*(f"line {n}" for n in range(2, 7)), "and 3 more rows like these"]
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
