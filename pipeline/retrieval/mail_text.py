@@ -29,39 +29,51 @@ def extract(data: bytes, name: str) -> Extracted:
         raise InputError(f"{name}: no mail, it has no line such as From: or Subject:; rename it")
     if mail.get_content_type() in _SEALED:
         raise InputError(f"{name}: an encrypted mail; save it decrypted")
-    bodies: list[str] = []
+    bodies = [_head(mail, _SHOWN)]
     missing: list[str] = []
     attached: list[str] = []
-    for part in _texts(mail):
-        if part.is_attachment() or part.get_content_maintype() not in ("text", "message"):
+    parts = list(_parts(mail))
+    for part in parts[:MAX_PARTS]:
+        if part.get_content_type() == "message/rfc822":
+            bodies += [_head(each, ("Subject", *_SHOWN)) for each in _within(part)]
+        elif part.is_attachment() or part.get_content_maintype() != "text":
             attached.append(part.get_filename() or part.get_content_type())
-        elif part.get_content_maintype() == "text":
+        else:
             raw = part.get_payload(decode=True)
             found = decode(raw if isinstance(raw, bytes) else b"", name, str(part.get_param("charset", "")))
             missing += found.missing
             bodies.append(html_text.extract(found.text).text if part.get_content_subtype() == "html" else found.text.strip())
     if attached:
         missing.append(f"attachments not read: {', '.join(attached[:20])}; save them into the folder")
-    head = "\n".join(f"{key}: {value}" for key in _SHOWN if (value := _header(mail, key)))
-    return Extracted(_header(mail, "Subject"), "\n\n".join(part for part in (head, *bodies) if part), missing=tuple(missing))
+    if len(parts) > MAX_PARTS:
+        missing.append(f"parts after the first {MAX_PARTS} left out")
+    return Extracted(_header(mail, "Subject"), "\n\n".join(body for body in bodies if body), missing=tuple(missing))
 
 
-def _texts(mail: EmailMessage) -> Iterator[EmailMessage]:
-    """The parts to read, and those that are attached, in order. Of alternatives the plain text, else the first that is text."""
-    left = MAX_PARTS
+def _parts(mail: EmailMessage) -> Iterator[EmailMessage]:
+    """The parts to read and those that are attached, in order; before the parts of a forwarded mail that mail's envelope. Of
+    alternatives the plain text, else the first that is text."""
     waiting = [mail]
-    while waiting and left:
-        part, left = waiting.pop(), left - 1
+    while waiting:
+        part = waiting.pop()
+        within = _within(part)
         if part.get_content_type() == "multipart/alternative":
-            choices = [each for each in part.iter_parts() if isinstance(each, EmailMessage)]
-            plain = [each for each in choices if each.get_content_type() == "text/plain" and not _is_blank(each)]
-            waiting += (plain or [each for each in choices if each.get_content_maintype() in ("text", "multipart")] or choices)[
-                :1
-            ]
-        elif part.is_multipart():
-            waiting += [each for each in part.iter_parts() if isinstance(each, EmailMessage)][::-1]
-        else:
+            plain = [each for each in within if each.get_content_type() == "text/plain" and not _is_blank(each)]
+            readable = [each for each in within if each.get_content_maintype() in ("text", "multipart")]
+            waiting += (plain or readable or within)[:1]
+            continue
+        if not part.is_multipart() or part.get_content_type() == "message/rfc822":
             yield part
+        waiting += within[::-1]
+
+
+def _within(part: EmailMessage) -> list[EmailMessage]:
+    found = part.get_payload() if part.is_multipart() else ()
+    return [each for each in found if isinstance(each, EmailMessage)]
+
+
+def _head(mail: EmailMessage, keys: tuple[str, ...]) -> str:
+    return "\n".join(f"{key}: {value}" for key in keys if (value := _header(mail, key)))
 
 
 def _is_blank(part: EmailMessage) -> bool:

@@ -276,7 +276,7 @@ def test_json_of_a_real_index_quotes_the_source_file(tmp_path: Path) -> None:
     shown = json.loads(json.dumps(response_json(answered)))
     assert {"question", "rewrite", "answer", "refused", "citations", "verdicts", "trace"} <= shown.keys()
     (citation,) = shown["citations"]
-    assert set(citation) == {"number", "passage_id", "source", "quote", "start", "end"}
+    assert set(citation) == {"number", "passage_id", "source", "quote", "start", "end", "page"}
     assert citation["source"] == str(source)
     assert citation["quote"] == "It is 2.4 m deep at half tide."
     assert text[citation["start"] : citation["end"]] == citation["quote"]

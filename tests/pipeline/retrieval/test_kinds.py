@@ -273,6 +273,19 @@ def test_a_mail_with_alternatives_and_attachments(tmp_path: Path) -> None:
     assert found.account.notes == ("attachments not read: plan.pdf; save them into the folder",)
 
 
+def test_a_forwarded_mail_is_read_with_its_envelope(tmp_path: Path) -> None:
+    inner = EmailMessage()
+    inner["Subject"], inner["From"] = "Crane", "c@example.org"
+    inner.set_content("It lifts 9 t.")
+    outer = EmailMessage()
+    outer["Subject"], outer["From"] = "Fwd", "d@example.org"
+    outer.set_content("See below.")
+    outer.add_attachment(inner)
+    found = load(tmp_path, "m.eml", outer.as_bytes())
+    assert text(found) == "From: d@example.org\n\nSee below.\n\nSubject: Crane\nFrom: c@example.org\n\nIt lifts 9 t."
+    assert found.account.status is FileStatus.READ
+
+
 def test_mails_in_html_alone_and_in_old_charsets(tmp_path: Path) -> None:
     head = b"From: a@example.org\nSubject: =?koi8-r?B?68zA3g==?=\nContent-Type: text/%s; charset=%s\n"
     head += b"Content-Transfer-Encoding: 8bit\n\n"
