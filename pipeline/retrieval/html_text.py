@@ -30,7 +30,7 @@ _CELLS = frozenset({"td", "th"})
 _SPACES = re.compile(r"[ \t\r\n\f]+")
 _PIECES = re.compile(r"[ \t\r\n\f]+|[^ \t\r\n\f]+")
 _REFERENCE = re.compile(r"&(?:#[0-9]+|#[xX][0-9a-fA-F]+|\w+);?")
-_OPTIONS = frozenset({"option", "optgroup", "hr", "legend", "span", "img"})
+_OPTIONS = frozenset({"option", "optgroup", "hr", "legend", "span"})
 _DEEPEST = 10
 """Levels of lists that are indented: without a limit the indents of a million lists would fill the memory."""
 
