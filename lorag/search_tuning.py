@@ -98,19 +98,23 @@ def _measured(
     A question is searched for with all weights before the next. So it is embedded once, and a passage is read once for it if the
     index can keep the token vectors of one question's passages.
     """
+    from lorag.pipeline.evaluation.gold_twins import distinct_gold, named_by_gold
     from lorag.pipeline.evaluation.retrieval import score_run
     from lorag.pipeline.evaluation.trec import Scored
 
     remembering = index.remembering()
     searches = {weights: remembering.weighted(weights) for weights in grid}
     runs: dict[SearchWeights, dict[str, tuple[Scored, ...]]] = {weights: {} for weights in grid}
+    qrels = {row.query_id: dict.fromkeys(row.positive_ids, 1) for row in rows}
     for done, row in enumerate(rows, 1):
         for weights, search in searches.items():
             hits = search.search(row.query, DEPTH)
-            runs[weights][row.query_id] = tuple(Scored(hit.passage.id, hit.score) for hit in hits)
+            named = named_by_gold(hits, row.positive_ids)
+            runs[weights][row.query_id] = tuple(Scored(hit.passage.id, hit.score) for hit in named)
+            hidden = set(row.positive_ids) - set(distinct_gold(row.positive_ids, named))
+            qrels[row.query_id] = {each: 1 for each in qrels[row.query_id] if each not in hidden}
         if on_progress is not None:
             on_progress(done, len(rows))
-    qrels = {row.query_id: dict.fromkeys(row.positive_ids, 1) for row in rows}
     scored = {weights: score_run(qrels, run, (METRIC,)).per_query[METRIC] for weights, run in runs.items()}
     return {weights: [scores[row.query_id] for row in rows] for weights, scores in scored.items()}
 

@@ -10,7 +10,8 @@ from lorag.pipeline.records import Citation, Hit
 
 
 def hit_document(hit: Hit, **more: Any) -> Document:
-    """A hit as a document. Its metadata hold the passage's place and score, and `more`."""
+    """A hit as a document. Its metadata hold the passage's place and score, and `more`; `also` names the sources of passages
+    with the same text, if there are any."""
     passage = hit.passage
     facts = {
         "passage_id": passage.id,
@@ -23,6 +24,7 @@ def hit_document(hit: Hit, **more: Any) -> Document:
         "pages": [page.number for page in passage.pages],
         "score": hit.score,
         "metadata": dict(passage.metadata),
+        **({"also": [twin.source for twin in hit.twins]} if hit.twins else {}),
         **more,
     }
     return Document(page_content=passage.text, id=passage.id, metadata=facts)

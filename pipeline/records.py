@@ -138,10 +138,16 @@ class Passage:
 @dataclass(frozen=True, slots=True)
 class Hit:
     """A retrieved passage. `score` is the index's (cosine for dense, weighted sum for hybrid) or a cross-encoder's after it;
-    higher is better."""
+    higher is better. `twins` are the other passages with the same text, which share its place, best first."""
 
     passage: Passage
     score: float
+    twins: tuple[Passage, ...] = field(default=(), metadata=OPTIONAL)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of the passage and its twins."""
+        return (self.passage.id, *(twin.id for twin in self.twins))
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,7 +141,7 @@ def _ids(rankings: Sequence[tuple[Hit, ...] | LoragError]) -> list[list[str]]:
     for ranking in rankings:
         if isinstance(ranking, LoragError):
             raise ranking
-        found.append([hit.passage.id for hit in ranking])
+        found.append([id_ for hit in ranking for id_ in hit.ids])
     return found
 
 

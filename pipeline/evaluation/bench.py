@@ -25,7 +25,8 @@ from lorag.pipeline.evaluation.ablation import (
     Search,
     TestSet,
 )
-from lorag.pipeline.evaluation.answers import score_answers
+from lorag.pipeline.evaluation.answers import GoldAnswer, score_answers
+from lorag.pipeline.evaluation.gold_twins import distinct_gold, named_by_gold
 from lorag.pipeline.evaluation.judgments import Judged
 from lorag.pipeline.evaluation.latency import with_latency
 from lorag.pipeline.evaluation.pricing import PLAIN_PRICES, Prices
@@ -33,7 +34,7 @@ from lorag.pipeline.evaluation.retrieval import score_run
 from lorag.pipeline.evaluation.rewrites import score_rewrites
 from lorag.pipeline.evaluation.scores import ItemScores, ScoreTable
 from lorag.pipeline.evaluation.trec import Scored
-from lorag.pipeline.records import Outcome, Query, Response, Rewrite, Role, Verdict
+from lorag.pipeline.records import Hit, Outcome, Query, Response, Rewrite, Role, Verdict
 from lorag.pipeline.stages import Judge, Retriever
 from lorag.pipeline.stages.retriever import DEPTH
 from lorag.pipeline.stages.stage import ChainState, Stage, StageResult, upstream
@@ -108,6 +109,9 @@ class Bench:
     def __init__(self, parts: Parts, tests: TestSet) -> None:
         self._parts = parts
         self._tests = tests
+        self._gold: dict[Query, set[str]] = {}
+        for item in tests.chain:
+            self._gold.setdefault(item.query, set()).update(item.gold.passage_ids)
         self._results: dict[Hashable, dict[Query, StageResult]] = {}
         self._scored: dict[Hashable, object] = {}
 
@@ -171,12 +175,23 @@ class Bench:
             known = self._results.setdefault(_stage_key(stages, stage.name), {})
             live = [state for state in states if state.error is None]
             new = {state.query: state for state in live if state.query not in known}
-            known |= zip(new, map(_untimed, stage.run(list(new.values()))), strict=True)
+            results = map(_untimed, stage.run(list(new.values())))
+            if stage.name == RETRIEVAL:
+                results = map(self._by_gold, new, results)
+            known |= zip(new, results, strict=True)
             for state in live:
                 state.apply(known[state.query])
                 if state.error is not None and stage.name == RETRIEVAL:
                     raise state.error  # a failed search says nothing about the chain: it would only lower the figures
         return states
+
+    def _by_gold(self, query: Query, result: StageResult) -> StageResult:
+        """The result with each text that is gold for the question under a gold id."""
+        gold = self._gold.get(query)
+        if not gold or result.ranking is None or result.hits is None:
+            return result
+        ranking = named_by_gold(result.ranking, gold)
+        return replace(result, ranking=ranking, hits=ranking[: len(result.hits)])
 
     def _rewrites(self, stages: Sequence[Stage]) -> dict[str, Rewrite]:
         states = self._states(stages, [item.query for item in self._tests.rewrites], REWRITES)
@@ -198,7 +213,13 @@ def _score_answers(items: Sequence[ChainItem], states: Sequence[ChainState], pri
     answers = {id_: response.answer for id_, response in ended.items()}
     shown = {id_: [hit.passage for hit in response.trace.hits] for id_, response in ended.items()}
     asked = {item.gold.id: "\n".join(_asked(item, state)) for item, state in zip(items, states, strict=True)}
-    return with_latency(score_answers([item.gold for item in items], answers, shown, prices, asked), ended)
+    golds = [_distinct(item.gold, ended[item.gold.id].trace.hits) for item in items]
+    return with_latency(score_answers(golds, answers, shown, prices, asked), ended)
+
+
+def _distinct(gold: GoldAnswer, hits: Sequence[Hit]) -> GoldAnswer:
+    ids = tuple(distinct_gold(gold.passage_ids, hits))
+    return gold if ids == gold.passage_ids else replace(gold, passage_ids=ids)
 
 
 def _asked(item: ChainItem, state: ChainState) -> tuple[str, ...]:
@@ -213,7 +234,7 @@ def _score_hits(items: Sequence[ChainItem], states: Sequence[ChainState]) -> Sco
     searched = [(gold, state.ranking) for gold, state in judged if state.error is None]
     scores: Mapping[str, Mapping[str, float]] = {}
     if searched:
-        qrels = {gold.id: dict.fromkeys(gold.passage_ids, 1) for gold, _ in searched}
+        qrels = {gold.id: dict.fromkeys(distinct_gold(gold.passage_ids, found), 1) for gold, found in searched}
         run = {gold.id: tuple(Scored(hit.passage.id, hit.score) for hit in found[:DEPTH]) for gold, found in searched}
         scores = score_run(qrels, run, (NDCG, RECALL)).per_query
     return ScoreTable(

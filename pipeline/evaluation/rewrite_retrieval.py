@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from lorag.pipeline.errors import LoragError
 from lorag.pipeline.evaluation.ablation import NDCG, RECALL, ChainItem, Measured
+from lorag.pipeline.evaluation.gold_twins import distinct_gold, named_by_gold
 from lorag.pipeline.evaluation.retrieval import score_run
 from lorag.pipeline.evaluation.rewrites import GoldRewrite
 from lorag.pipeline.evaluation.text import normalize_answer
@@ -76,12 +77,13 @@ Values = Mapping[str, Mapping[str, float]]
 
 
 def _scores(turns: Sequence[ChainItem], retriever: Retriever, questions: Sequence[str]) -> Values:
-    run = {}
+    run, qrels = {}, {}
     for item, found in zip(turns, retriever.rank(questions), strict=True):
         if isinstance(found, LoragError):
             raise found
-        run[item.gold.id] = tuple(Scored(hit.passage.id, hit.score) for hit in found[:DEPTH])
-    qrels = {item.gold.id: dict.fromkeys(item.gold.passage_ids, 1) for item in turns}
+        named = named_by_gold(found, item.gold.passage_ids)
+        run[item.gold.id] = tuple(Scored(hit.passage.id, hit.score) for hit in named[:DEPTH])
+        qrels[item.gold.id] = dict.fromkeys(distinct_gold(item.gold.passage_ids, named), 1)
     return score_run(qrels, run, (NDCG, RECALL)).per_query
 
 

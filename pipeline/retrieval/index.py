@@ -38,6 +38,7 @@ from lorag.pipeline.retrieval.payload import FIELDS, from_payload, payload_filte
 from lorag.pipeline.retrieval.remembered import RememberedQuestions
 from lorag.pipeline.retrieval.store import Filter, Search, Sparse, VectorStore, check_name
 from lorag.pipeline.retrieval.token_cache import TokenCache
+from lorag.pipeline.retrieval.twins import fold_twins
 from lorag.pipeline.retrieval.weights import SearchWeights
 
 log = logging.getLogger("lorag")
@@ -45,6 +46,9 @@ log = logging.getLogger("lorag")
 TIES = 10
 """Hits fetched beyond twice the requested number. The engine returns equal cosines in any order. Ties are ordered by passage, so
 that a question always finds the same passages."""
+
+DEEPER = 3
+"""Times that a search is made, each four times as deep, before identical passages may leave it short of distinct ones."""
 
 UPLOAD_BATCH = 8
 """Passages of an upload embedded at a time: few, because questions wait for the same encoder meanwhile."""
@@ -79,7 +83,7 @@ class Owner(Protocol):
 
 
 def _best(hits: list[Hit], k: int) -> list[Hit]:
-    return sorted(hits, key=lambda hit: (-hit.score, hit.passage.id))[:k]
+    return fold_twins(sorted(hits, key=lambda hit: (-hit.score, hit.passage.id)))[:k]
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +289,7 @@ class Index:
         ]
 
     def search(self, question: str, k: int, *, hybrid: bool = True, filter: Filter | None = None) -> list[Hit]:
-        """At most `k` passages, best first; see `search_many`."""
+        """At most `k` passages with different texts, best first; see `search_many`."""
         return self.search_many([question], k, hybrid=hybrid, filter=filter)[0]
 
     def search_many(
@@ -301,6 +305,8 @@ class Index:
 
         `contexts` are the conversations before, one a question, '' for none; a hybrid search counts their words and tokens with
         the weight of the history.
+
+        Identical passages share a place (`twins`), so `k` counts different texts.
 
         `hybrid` adds up the scores of vectors, BM25 words and late interaction, as the index's weights say; otherwise hits are
         found by vectors alone and scores are cosines.
@@ -326,11 +332,27 @@ class Index:
             Search(vector.tolist(), self._words(text, context) if hybrid and share else None, share)
             for vector, text, context in zip(vectors, texts, before, strict=True)
         ]
-        found = self._store.search(collection, searches, 2 * pool + TIES, filter=payload_filter(self._tenant, filter))
-        hits = [_best([Hit(from_payload(point.payload), point.score) for point in points], pool) for points in found]
+        hits = self._distinct(collection, searches, pool, payload_filter(self._tenant, filter))
         if not late:
             return hits
         return self._late.rerank_many(texts, hits, k, self._weights, before)
+
+    def _distinct(self, collection: str, searches: Sequence[Search], pool: int, filter: Filter) -> list[list[Hit]]:
+        """At most `pool` hits of each search, with identical passages in one place.
+
+        A search whose results hold too many of those is repeated for more of them.
+        """
+        hits: list[list[Hit]] = [[] for _ in searches]
+        wanted, limit = list(range(len(searches))), 2 * pool + TIES
+        for _ in range(DEEPER):
+            found = self._store.search(collection, [searches[at] for at in wanted], limit, filter=filter)
+            for at, points in zip(wanted, found, strict=True):
+                hits[at] = _best([Hit(from_payload(point.payload), point.score) for point in points], pool)
+            wanted = [at for at, points in zip(wanted, found, strict=True) if len(points) == limit and len(hits[at]) < pool]
+            if not wanted:
+                break
+            limit *= 4
+        return hits
 
     def _words(self, question: str, context: str) -> Sparse:
         """The question's words, each with weight 1, and those that only the context has."""

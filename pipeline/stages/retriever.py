@@ -121,10 +121,15 @@ class Retriever:
     def _result(self, found: tuple[Hit, ...] | LoragError, seconds: float) -> StageResult:
         error, ranking = (found, ()) if isinstance(found, LoragError) else (None, found)
         hits = ranking[: self.k]
-        shown = [{"passage_id": hit.passage.id, "score": hit.score} for hit in hits]
+        shown = [_found(hit) for hit in hits]
         outcome = Outcome.FAILED if error else Outcome.OK
         about = record(self.name, self.encoder, seconds, outcome, k=self.k, hybrid=self.hybrid, found=shown, error=error)
         return StageResult(about, ranking=ranking, hits=hits, error=error)
+
+
+def _found(hit: Hit) -> dict[str, object]:
+    also = {"also": list(hit.ids[1:])} if hit.twins else {}
+    return {"passage_id": hit.passage.id, "score": hit.score, **also}
 
 
 def _context(query: Query) -> str:

@@ -22,7 +22,7 @@ from lorag.pipeline.storage.plain_files import open_plain, parse_json
 Record = TypeVar("Record")
 
 OPTIONAL: Mapping[str, bool] = types.MappingProxyType({"optional": True})
-"""Metadata of a field that may be absent: it then has its default. It is not written if it is None."""
+"""Metadata of a field that may be absent: it then has its default. It is not written if it is None or an empty tuple."""
 
 _MOST = 1e30
 """Larger numbers are refused: no value here is as large, and an integer of a thousand digits does not fit a float."""
@@ -98,7 +98,7 @@ def plain(value: Any) -> Any:
     """A record as plain JSON values: mappings, lists and scalars. The inverse of `build`."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         named = [(field, getattr(value, field.name)) for field in dataclasses.fields(value)]
-        return {field.name: plain(v) for field, v in named if v is not None or not field.metadata.get("optional")}
+        return {field.name: plain(v) for field, v in named if v not in (None, ()) or not field.metadata.get("optional")}
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -48,12 +48,12 @@ class IndexedCorpus:
 
     def find(self, questions: Sequence[str], k: int) -> list[list[str]]:
         """As serving finds them: with its encoder, its weights and its reranker."""
-        return [[hit.passage.id for hit in hits] for hits in self._retriever.retrieve(questions, k=k)]
+        return [[id_ for hit in hits for id_ in hit.ids] for hits in self._retriever.retrieve(questions, k=k)]
 
     def find_by_words(self, questions: Sequence[str], k: int) -> list[list[str]]:
         """By BM25 alone."""
         found = self._index.weighted(_WORDS_ALONE).search_many(questions, k)
-        return [[hit.passage.id for hit in hits] for hits in found]
+        return [[id_ for hit in hits for id_ in hit.ids] for hits in found]
 
     def embed(self, questions: Sequence[str]) -> NDArray[np.float32]:
         """A unit vector a question, as the encoder of the questions makes them."""
