@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from lorag.pipeline.records import Hit, Response, StageRecord, Verdict
+from lorag.pipeline.records import Citation, Hit, Response, StageRecord, Verdict
+from lorag.pipeline.retrieval.twins import quote_place, twins_of
 from lorag.pipeline.shown_verdicts import for_users
 
 
@@ -13,8 +15,10 @@ def response_json(response: Response) -> dict[str, Any]:
     """`{"question", "rewrite", "answer", "outcome", "refused", "citations", "verdicts", "trace"}`, ready for `json.dumps`.
 
     `citations` hold number, passage_id, source, quote, start, end and page; `quote` is at `start:end` of `source`, in characters
-    of the decoded file, and begins on `page` of a PDF or slide (null for other files). A verdict in a task in which the judge is
-    not `proven` to be better than a floor has no label and no probabilities; what the judge replied is in the trace.
+    of the decoded file, and begins on `page` of a PDF or slide (null for other files). If other passages have the same text,
+    `also` holds passage_id, source, start and end of each (null if line breaks or markup differ there). A verdict in a task in
+    which the judge is not `proven` to be better than a floor has no label and no probabilities; what the judge replied is in
+    the trace.
     """
     answer = response.answer
     return {
@@ -23,7 +27,7 @@ def response_json(response: Response) -> dict[str, Any]:
         "answer": answer.text,
         "outcome": answer.outcome.value,
         "refused": answer.refused,
-        "citations": [asdict(citation) for citation in answer.citations],
+        "citations": [_citation(citation, response.trace.hits) for citation in answer.citations],
         "verdicts": [_verdict(for_users(verdict)) for verdict in response.verdicts],
         "trace": {
             "stages": [stage_json(record) for record in response.trace.stages],
@@ -31,6 +35,14 @@ def response_json(response: Response) -> dict[str, Any]:
         },
         **({} if answer.error is None else {"error": str(answer.error)}),
     }
+
+
+def _citation(citation: Citation, hits: Sequence[Hit]) -> dict[str, Any]:
+    also = []
+    for twin in twins_of(citation, hits):
+        start, end = quote_place(twin, citation.quote) or (None, None)
+        also.append({"passage_id": twin.id, "source": twin.source, "start": start, "end": end})
+    return {**asdict(citation), **({"also": also} if also else {})}
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:
@@ -70,4 +82,5 @@ def _hit(hit: Hit) -> dict[str, Any]:
         "start": passage.start,
         "end": passage.end,
         "pages": [page.number for page in passage.pages],
+        **({"also": [{"passage_id": twin.id, "source": twin.source} for twin in hit.twins]} if hit.twins else {}),
     }

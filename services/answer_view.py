@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lorag.pipeline.records import Outcome, Passage, Response, StageRecord, Verdict
+from lorag.pipeline.retrieval.twins import quote_place, twins_of
 from lorag.pipeline.shown_verdicts import is_withheld
 from lorag.services.terminal import cell, out, show, table
 
@@ -30,6 +31,9 @@ def show_grounds(response: Response) -> None:
         show(f"[{citation.number}] “{citation.quote}”")
         page = "" if citation.page is None else f", page {citation.page}"
         show(f"    {citation.source}:{citation.start}–{citation.end}{page}", style="dim")
+        for twin in twins_of(citation, response.trace.hits):
+            place = quote_place(twin, citation.quote)
+            show(f"    also {twin.source}" + (f":{place[0]}–{place[1]}" if place else ""), style="dim")
     if response.verdicts:
         show()
         if shown := [each for each in response.verdicts if not is_withheld(each)]:
@@ -48,6 +52,7 @@ def show_trace(response: Response) -> None:
     for number, hit in enumerate(response.trace.hits, 1):
         passage = hit.passage
         where = f"{passage.source}:{passage.start}–{passage.end}{_pages(passage)}"
+        where += "".join(f"\nalso {twin.source}:{twin.start}–{twin.end}{_pages(twin)}" for twin in hit.twins)
         hits.add_row(str(number), f"{hit.score:.4f}", cell(where), cell(_excerpt(passage.text)))
     out().print(hits)
 

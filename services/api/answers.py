@@ -20,7 +20,7 @@ from lorag.services.api.metering import Usage
 
 class CitationShown(BaseModel):
     """Passage `number` supports the answer. `quote` is at `start:end` of its text in characters (null if it is cut there). `page`
-    is the page of a PDF or slide that it begins on, null for other files."""
+    is the page of a PDF or slide that it begins on, null for other files. `also` are other sources of the same text."""
 
     number: int
     passage_id: str
@@ -30,10 +30,12 @@ class CitationShown(BaseModel):
     start: int | None
     end: int | None
     page: int | None = None
+    also: list[str] = []
 
 
 class PassageShown(BaseModel):
-    """A passage as in the prompt, under `number`. `pages` are the pages of a PDF or slides that it is on."""
+    """A passage as in the prompt, under `number`. `pages` are the pages of a PDF or slides that it is on, `also` other sources of
+    the same text, which share its place."""
 
     number: int
     id: str
@@ -42,6 +44,7 @@ class PassageShown(BaseModel):
     text: str
     score: float
     pages: list[int] = []
+    also: list[str] = []
 
 
 class VerdictShown(BaseModel):
@@ -152,7 +155,7 @@ def content_of(answer: Answer) -> str:
 
 def extension(response: Response, adapters: Mapping[str, str], *, trace: bool, ignored: list[str]) -> Extension:
     answer, hits = response.answer, response.trace.hits
-    passages = {hit.passage.id: hit.passage for hit in hits}
+    found = {hit.passage.id: hit for hit in hits}
     timings: dict[str, float] = {}
     for record in response.trace.stages:
         timings[record.stage] = round(timings.get(record.stage, 0.0) + record.seconds, 6)
@@ -162,7 +165,7 @@ def extension(response: Response, adapters: Mapping[str, str], *, trace: bool, i
         answer=answer.text,
         outcome=answer.outcome.value,
         refused=answer.refused,
-        citations=[_citation(citation, passages[citation.passage_id]) for citation in answer.citations],
+        citations=[_citation(citation, found[citation.passage_id]) for citation in answer.citations],
         passages=[_passage(number, hit) for number, hit in enumerate(hits, 1)],
         verdicts=[_verdict(for_users(verdict)) for verdict in response.verdicts],
         adapters=dict(adapters),
@@ -172,7 +175,8 @@ def extension(response: Response, adapters: Mapping[str, str], *, trace: bool, i
     )
 
 
-def _citation(citation: Citation, passage: Passage) -> CitationShown:
+def _citation(citation: Citation, hit: Hit) -> CitationShown:
+    passage = hit.passage
     start = quote_start(passage, citation)
     return CitationShown(
         number=citation.number,
@@ -183,7 +187,14 @@ def _citation(citation: Citation, passage: Passage) -> CitationShown:
         start=start,
         end=None if start is None else start + len(citation.quote),
         page=citation.page,
+        **also_in(hit),
     )
+
+
+def also_in(hit: Hit) -> dict[str, list[str]]:
+    """`also`, if other passages have the same text: the names of their files, each once."""
+    names = dict.fromkeys(file_name(twin.document_id, twin.source) for twin in hit.twins)
+    return {"also": list(names)} if names else {}
 
 
 def quote_start(passage: Passage, citation: Citation) -> int | None:
@@ -204,6 +215,7 @@ def _passage(number: int, hit: Hit) -> PassageShown:
         text=shown.text,
         score=hit.score,
         pages=[page.number for page in hit.passage.pages],
+        **also_in(hit),
     )
 
 

@@ -12,6 +12,7 @@ from lorag.pipeline.contracts.context import PassageText
 from lorag.pipeline.records import Hit
 from lorag.pipeline.retrieval.partition import file_name
 from lorag.services.api.access import State, needs
+from lorag.services.api.answers import also_in
 from lorag.services.api.bodies import RetrieveRequest
 from lorag.services.api.examples import RETRIEVE_EXAMPLES
 from lorag.services.api.keys import Caller, Scope
@@ -28,11 +29,12 @@ class HitShown(BaseModel):
     text: str
     score: float
     pages: list[int] = []
+    also: list[str] = []
 
 
 class Hits(BaseModel):
     """Passages, best first. Scores are the store's: higher is better, and only those of one search compare. `pages` are the pages
-    of a PDF or slides that a passage is on."""
+    of a PDF or slides that a passage is on, `also` other sources of the same text: each text is there once."""
 
     hits: list[HitShown]
 
@@ -67,4 +69,5 @@ def _shown(hit: Hit) -> dict[str, Any]:
         "text": passage.text,
         "score": hit.score,
         "pages": [page.number for page in hit.passage.pages],
+        **also_in(hit),
     }

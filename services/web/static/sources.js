@@ -126,7 +126,7 @@ function onPages(pages) {
 }
 
 /** One passage, folded under its title. A cited one shows the quote while it is folded. */
-function card(id, { number, title: given, source, text, score, pages = [] }, quotes) {
+function card(id, { number, title: given, source, text, score, pages = [], also = [] }, quotes) {
   const title = (given || source).replaceAll(" > ", " › ");
   const back = el("button", { type: "button", class: "back", hidden: true }, "Back to the answer");
   const head = el(
@@ -144,6 +144,7 @@ function card(id, { number, title: given, source, text, score, pages = [] }, quo
     { class: "passage" },
     el("p", { class: "passage-text" }, highlighted(text, quotes)),
     el("p", { class: "soft small path" }, `${source}${onPages(pages)} · score ${score.toFixed(3)}`),
+    also.length ? el("p", { class: "soft small path" }, `The same text: ${also.join(", ")}`) : null,
     back,
   );
   const details = el("details", { class: "source", id }, summary, passage);
