@@ -55,13 +55,15 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class ProjectState:
-    """`index` and `adapters` are texts for people. `problems` are the faults that would stop a question."""
+    """`index` and `adapters` are texts for people. `problems` are the faults that would stop a question, `notes` tell what
+    will work badly."""
 
     folder: str
     documents: str
     index: str
     adapters: Mapping[str, str]
     problems: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def examine_machine() -> Machine:
@@ -126,9 +128,9 @@ def examine_project(project: Path) -> ProjectState | None:
     problems: list[str] = []
     if not settings.documents.is_dir():
         problems.append(f"{settings.documents}: not a folder; set `documents` in {project / FILE_NAME}")
-    index = "none"
+    index, notes = "none", tuple[str, ...]()
     try:
-        index = _index_line(project, settings)
+        index, notes = _index_state(project, settings)
     except LoragError as error:
         problems.append(str(error))
     adapters: dict[str, str] = {}
@@ -139,11 +141,11 @@ def examine_project(project: Path) -> ProjectState | None:
             problems.append(str(error))
         else:
             adapters[role.value] = version.id if version else "none"
-    return ProjectState(str(project), str(settings.documents), index, adapters, tuple(problems))
+    return ProjectState(str(project), str(settings.documents), index, adapters, tuple(problems), notes)
 
 
-def _index_line(project: Path, settings: Settings) -> str:
-    """The index in one line, from the service if one has it open."""
+def _index_state(project: Path, settings: Settings) -> tuple[str, tuple[str, ...]]:
+    """The index in one line, from the service if one has it open; else also what will not work in its languages."""
     from lorag.serving_lock import is_served
 
     if is_served(project):
@@ -151,12 +153,13 @@ def _index_line(project: Path, settings: Settings) -> str:
 
         if (served := served_project(project, settings)) is not None:
             with served:
-                return f"{served.load().index_line()}, in `lorag serve` at {served.address.url}"
+                return f"{served.load().index_line()}, in `lorag serve` at {served.address.url}", ()
     from lorag.assembly import open_index, unproven_embedder
+    from lorag.language_advice import index_advice
 
     with closing(open_index(settings, unproven_embedder(settings))) as opened:
-        info = opened.info()
-    return f"{info.passages} passages in {info.location}, filled by {info.encoder.describe()}"
+        info, notes = opened.info(), index_advice(opened, settings)
+    return f"{info.passages} passages in {info.location}, filled by {info.encoder.describe()}", notes
 
 
 def _version(name: str) -> str:

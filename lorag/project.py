@@ -11,6 +11,7 @@ import asyncio
 import importlib
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -141,10 +142,16 @@ class Project:
         With `rebuild`, as after a change of encoder, a new collection is filled and then replaces the old one. Raises ConfigError
         if another process serves or ingests the project, InputError without a usable document, IndexMismatch, StoreError.
         """
+        from lorag.language_advice import index_advice
+
         self.parts.require_open()
         alone = ingesting(self.folder) if rebuild or self.settings.store.kind == "edge" else nullcontext()
         with alone, self._released():
-            return self.parts.index().ingest(self.settings.documents, rebuild=rebuild, on_progress=on_progress)
+            index = self.parts.index()
+            report = index.ingest(self.settings.documents, rebuild=rebuild, on_progress=on_progress)
+            if not (report.added or report.changed):
+                return report
+            return replace(report, advice=index_advice(index, self.settings))
 
     def ask(self, question: str | Query, history: History = ()) -> Response:
         """Answer one question. Raises InputError, and as `Chain.ask` does."""

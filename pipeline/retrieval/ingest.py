@@ -28,6 +28,7 @@ from lorag.pipeline.retrieval.loading import KINDS, Loaded, LoadedFile
 from lorag.pipeline.retrieval.partition import PARTITION_FIELDS, Partition, file_name, partition_of, tenant_filter
 from lorag.pipeline.retrieval.payload import FILE_FIELDS, from_payload, metadata_fields, to_payload
 from lorag.pipeline.retrieval.store import Point, StoredPoint, VectorStore
+from lorag.pipeline.storage.strict_json import OPTIONAL
 
 _FORMAT = 2
 """Incremented when loading or chunking changes its output, so that every document counts as changed."""
@@ -49,7 +50,8 @@ class IngestReport:
     """What an ingest did. `added`, `changed`, `unchanged` and `removed` count documents; `passages` is the tenant's total.
 
     `files` is the account of everything that was seen, one each. `gone` names the files that are no longer there, whose documents
-    were removed.
+    were removed. `advice` are lines on languages that
+    the settings do not fit.
     """
 
     collection: str
@@ -60,6 +62,7 @@ class IngestReport:
     files: tuple[FileAccount, ...]
     gone: tuple[str, ...]
     passages: int
+    advice: tuple[str, ...] = field(default=(), metadata=OPTIONAL)
 
     def of(self, *statuses: FileStatus) -> tuple[FileAccount, ...]:
         """The accounts with one of these statuses."""

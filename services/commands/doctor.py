@@ -29,6 +29,8 @@ def doctor(project: Project = HERE, output: Output = Format.TEXT) -> None:
     for key, value in (_machine(machine) | (_project(state) if state else {})).items():
         rows.add_row(cell(key), cell(value))
     out().print(rows)
+    for note in state.notes if state else ():
+        show(f"note: {note}")
     for problem in problems:
         show(for_project(f"missing or wrong: {problem}", project), style="yellow")
     if not problems:

@@ -51,6 +51,8 @@ def ingest(
         f"{report.passages} passages. Documents: {report.added} added, {report.changed} changed, {report.unchanged} "
         f"unchanged, {report.removed} removed."
     )
+    for line in report.advice:
+        say(f"note: {line}")
 
 
 def _say_files(files: Sequence[FileAccount]) -> None:
@@ -83,6 +85,7 @@ def _as_json(report: IngestReport) -> dict[str, Any]:
         "removed": report.removed,
         **_files_as_json(report.files),
         "gone": list(report.gone),
+        "advice": list(report.advice),
     }
 
 
