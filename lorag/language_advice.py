@@ -37,9 +37,8 @@ def language_advice(found: Sequence[LanguageShare], settings: Settings) -> tuple
         return ()
     advice = [*_encoder(foreign, settings.embedder.model), *_words(found[0], settings.retrieval.language)]
     if settings.generation.engine == "local" and settings.base.model == DEFAULT_BASE:
-        advice.append(
-            f"base {DEFAULT_BASE} and the starters know English: set base.model to a multilingual one, and train with `lorag tune`"
-        )
+        remedy = "set base.model to a multilingual one, and train with `lorag tune`"
+        advice.append(f"base {DEFAULT_BASE} and the starters know English: {remedy}")
     shares = ", ".join(f"{each.name} {each.share:.0%}" for each in found)
     return (f"languages of the documents: {shares}", *advice) if advice else ()
 
