@@ -14,6 +14,7 @@ import lorag.parts
 from lorag.pipeline.engine.scripted import ScriptedEngine
 from lorag.pipeline.errors import ConfigError, InputError, LoragError, NothingIngested, ProjectClosed, StoreError
 from lorag.pipeline.records import Outcome
+from lorag.pipeline.retrieval.account import FileStatus
 from lorag.pipeline.retrieval.embedder import HashingEmbedder
 
 REPLY = "The porter keeps the key. [1]"
@@ -54,7 +55,7 @@ def handbook(folder: Path, engine: ScriptedEngine) -> Iterator[lorag.Project]:
 def test_five_lines_do_the_main_job(tmp_path: Path, folder: Path, engine: ScriptedEngine) -> None:
     project = lorag.init(tmp_path / "new", folder / "docs", starters=False, engine=engine, embedder=HashingEmbedder(64))
     report = project.ingest()
-    assert (report.added, report.failed) == (2, ())
+    assert (report.added, report.of(FileStatus.FAILED), report.advice) == (2, (), ())
     response = project.ask("Who keeps the key?")
     assert response.answer.text == "The porter keeps the key."
     (citation,) = response.answer.citations
