@@ -17,6 +17,7 @@ _QUERIES = frozenset({"query", "search_query", "question"})
 _PASSAGES = frozenset({"passage", "document", "search_document", "text"})
 
 Ids = Annotated[list[Annotated[int, Field(ge=0, lt=1 << 31)]], Field(min_length=1, max_length=MAX_IDS)]
+_MANY = Field(min_length=1, max_length=MAX_INPUTS)
 
 
 class EmbeddingOptions(Strict):
@@ -32,7 +33,7 @@ class EmbeddingRequest(Lenient):
     """
 
     model: Annotated[str, Field(json_schema_extra={"enum": [EMBEDDER]})]
-    input: FilledText | Annotated[list[FilledText] | Ids | list[Ids], Field(min_length=1, max_length=MAX_INPUTS)]
+    input: FilledText | Annotated[list[FilledText], _MANY] | Ids | Annotated[list[Ids], _MANY]
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: Annotated[int, Field(ge=1, lt=1 << 31), WithJsonSchema({"type": "integer", "minimum": 1})] | None = None
     lorag: EmbeddingOptions = EmbeddingOptions()

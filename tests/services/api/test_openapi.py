@@ -20,8 +20,8 @@ from tests.services.api.live_service import live, ready_project
 
 EXAMPLES = 6
 """Of each kind for each operation."""
-BEYOND_SCHEMA = {"POST /v1/chat/completions", "POST /v1/documents"}
-"""Fields that depend on each other, and kinds of files: rules that the schema of a body cannot state."""
+BEYOND_SCHEMA = {"POST /v1/chat/completions", "POST /v1/documents", "POST /v1/embeddings"}
+"""Fields that depend on each other, kinds of files, an encoder's dimensions: rules that the schema of a body cannot state."""
 
 ANSWER = {
     "POST /v1/chat/completions",

@@ -196,7 +196,7 @@ def test_a_prompt_that_is_too_long_there_is_told(remote: RemoteEngine) -> None:
         ({"prompt": [[1, 2]], "echo": True, "logprobs": 1, "max_tokens": 0, "scored_from": 2}, "leaves no token"),
         ({"prompt": [[1] * 700] * 2, "echo": True, "logprobs": 1, "max_tokens": 0}, "at most 1024 tokens are scored"),
         ({"prompt": [1, 99_999]}, "a token id lies outside 0 to 3"),
-        ({"prompt": "text"}, "prompt"),
+        ({"prompt": ["a", "b"]}, "prompt"),
         ({"prompt": []}, "prompt"),
         ({"prompt": [-1]}, "prompt"),
         ({"prompt": [True]}, "prompt"),
