@@ -2,7 +2,7 @@
 
 It is checked like every other: inspected before any library reads it, its matrices compared with the base, its effect measured
 on held-out rows and recorded as canaries. Weights are copied byte for byte, float32 too, so the digest on the card is that of
-the imported file. Files that are no part of an adapter are not copied.
+the imported file. Settings are published in plain form (`foreign_settings`). Files that are no part of an adapter are not copied.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from lorag.pipeline.adapters.admission import copy_settings
+from lorag.pipeline.adapters.admission import write_settings
 from lorag.pipeline.adapters.card import (
     FORMAT,
     NOT_KNOWN,
@@ -23,10 +23,11 @@ from lorag.pipeline.adapters.card import (
     Origin,
     now_utc,
 )
-from lorag.pipeline.adapters.files import copy_file, load_json
-from lorag.pipeline.adapters.fitting import check_fits, check_name, linear_layers
-from lorag.pipeline.adapters.inspection import ALLOWED, WEIGHTS_FILE, AdapterFacts, inspect_weights
-from lorag.pipeline.adapters.lora_settings import CONFIG_FILE
+from lorag.pipeline.adapters.files import copy_file
+from lorag.pipeline.adapters.fitting import Layers, check_fits, check_name, linear_layers
+from lorag.pipeline.adapters.foreign_settings import plain_settings
+from lorag.pipeline.adapters.inspection import ALLOWED, WEIGHTS_FILE, AdapterFacts, inspect_weights, module_matrices
+from lorag.pipeline.adapters.lora_settings import CONFIG_FILE, check_kind, read_object
 from lorag.pipeline.adapters.proof import CanarySample, record_canaries, record_embed_canaries
 from lorag.pipeline.adapters.registry import Version
 from lorag.pipeline.contracts import contract_hash
@@ -74,18 +75,22 @@ def import_adapter(folder: Path, job: TrainingRun, claims: Claims, runtime: Runt
     """
     _check_contract(folder, job.role, claims.contract)
     _check_source(folder)
-    facts = inspect_weights(folder)
-    settings = load_json(folder / CONFIG_FILE, limit=ALLOWED[CONFIG_FILE])
+    settings = read_object(folder)
+    check_kind(folder / CONFIG_FILE, settings)
     named = str(settings.get("base_model_name_or_path") or "")
     if not claims.same_base:
         check_name(folder, named, job.encoder.model if job.role is Role.EMBEDDER else job.base)
+    layers, model = _layers(job)
+    check_fits(folder, layers, model)
+    settings = plain_settings(folder, settings, module_matrices(folder), layers)
+    facts = inspect_weights(folder, settings)
     origin = Origin(folder.resolve().name, file_digest(folder / CONFIG_FILE), named)
     with tempfile.TemporaryDirectory(prefix="lorag-import-") as made:
         staged = Path(made)
         copy_file(folder / WEIGHTS_FILE, staged / WEIGHTS_FILE, ALLOWED[WEIGHTS_FILE])
-        copy_settings(folder, staged)
+        write_settings(settings, staged)
         prove = _prove_embedder if job.role is Role.EMBEDDER else _prove_generation
-        identity, parameters = prove(folder, staged, job, claims, runtime)
+        identity, parameters = prove(staged, job, claims, runtime)
         return job.registry.publish(job.role, staged, _card(job.role, identity, facts, parameters, claims, origin))
 
 
@@ -108,9 +113,16 @@ def _check_source(folder: Path) -> None:
             raise AdapterError(f"{folder}: {name} is missing; give the folder that peft's save_pretrained wrote")
 
 
-def _prove_generation(folder: Path, staged: Path, job: TrainingRun, claims: Claims, runtime: Runtime) -> tuple[Identity, int]:
+def _layers(job: TrainingRun) -> tuple[Layers, str]:
+    """The linear layers of the model that the role adapts, and the model's name."""
+    if job.role is Role.EMBEDDER:
+        return linear_layers(str(resolve_model(job.encoder.model)), embeds=True), job.encoder.model
     base = resolve_base(job.base)
-    check_fits(folder, linear_layers(base.location, embeds=False), base.id)
+    return linear_layers(base.location, embeds=False), base.id
+
+
+def _prove_generation(staged: Path, job: TrainingRun, claims: Claims, runtime: Runtime) -> tuple[Identity, int]:
+    base = resolve_base(job.base)
     with passage_search(job) as search:
         held_out = held_out_examples(job, search)
     samples = [CanarySample(example.messages, example.target) for example in held_out]
@@ -121,8 +133,7 @@ def _prove_generation(folder: Path, staged: Path, job: TrainingRun, claims: Clai
     return _identity(job.role, base, staged, claims, pooling=""), int(parameters)
 
 
-def _prove_embedder(folder: Path, staged: Path, job: TrainingRun, claims: Claims, runtime: Runtime) -> tuple[Identity, int]:
-    check_fits(folder, linear_layers(str(resolve_model(job.encoder.model)), embeds=True), job.encoder.model)
+def _prove_embedder(staged: Path, job: TrainingRun, claims: Claims, runtime: Runtime) -> tuple[Identity, int]:
     questions = [row.query for row in job.data.embed_rows(held_out_split(job.data, job.role))]
     bare, tuned = job.encoder.open(), job.encoder.open(adapter=staged)
     write_canaries(staged, record_embed_canaries(tuned, bare, questions[:CANARY_SAMPLES]))

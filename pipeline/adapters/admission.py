@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from lorag.pipeline.adapters.canaries import CANARY_FILE, check_readable
 from lorag.pipeline.adapters.card import CARD_FILE, PLAIN_LORA, AdapterCard, LoraKind
-from lorag.pipeline.adapters.files import copy_file, load_json
+from lorag.pipeline.adapters.files import copy_file
 from lorag.pipeline.adapters.inspection import ALLOWED, WEIGHTS_FILE, AdapterFacts, inspect_folder, inspect_weights
-from lorag.pipeline.adapters.lora_settings import CONFIG_FILE, portable_settings
+from lorag.pipeline.adapters.lora_settings import CONFIG_FILE, portable_settings, read_object
 from lorag.pipeline.errors import AdapterError
 from lorag.pipeline.storage.atomic import write_new
 
@@ -40,9 +42,11 @@ def fill_version(source: Path, folder: Path) -> None:
 
 def copy_settings(source: Path, folder: Path) -> None:
     """Write `source`'s settings into `folder` as they are published. Raises AdapterError, OSError."""
-    settings = load_json(source / CONFIG_FILE, limit=ALLOWED[CONFIG_FILE])
-    if not isinstance(settings, dict):
-        raise AdapterError(f"{source / CONFIG_FILE}: must be an object, as peft writes it")
+    write_settings(read_object(source), folder)
+
+
+def write_settings(settings: Mapping[str, Any], folder: Path) -> None:
+    """Write `settings` into `folder` as they are published. Raises OSError."""
     write_new(folder / CONFIG_FILE, json.dumps(portable_settings(settings), indent=2) + "\n")
 
 

@@ -13,10 +13,11 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from lorag.pipeline.adapters.lora_settings import CONFIG_FILE, LoraSettings, read_settings
+from lorag.pipeline.adapters.lora_settings import CONFIG_FILE, LoraSettings, check_settings, read_object
 from lorag.pipeline.adapters.tensor_file import MAX_BYTES, Tensor, read_header, read_values
 from lorag.pipeline.errors import AdapterError, NoEffect
 from lorag.pipeline.storage.digests import file_digest
@@ -37,7 +38,7 @@ ALLOWED: Mapping[str, int] = {
 
 
 _LORA_NAME = re.compile(
-    r"(?:base_model\.model\.)?((?:[A-Za-z0-9_]{1,100}\.){0,29}[A-Za-z0-9_]{1,100})\.lora_(?:([AB])\.weight|(magnitude_vector))"
+    r"(?:base_model\.model\.)?((?:[A-Za-z0-9_]{1,100}\.){0,29}[A-Za-z0-9_]{1,100})\.lora_(?:([AB])\.weight|(magnitude_vector)(?:\.weight)?)"
 )
 
 
@@ -76,12 +77,13 @@ def inspect_folder(folder: Path) -> AdapterFacts:
     return inspect_weights(folder)
 
 
-def inspect_weights(folder: Path) -> AdapterFacts:
+def inspect_weights(folder: Path, instead: Mapping[str, Any] | None = None) -> AdapterFacts:
     """Check settings and weights alone and ignore other files: for a folder that a training still writes to.
 
-    Raises AdapterError that names the file and its fault, NoEffect if the weights change nothing.
+    `instead` are settings to check in place of those in the folder. Raises AdapterError that names the file and its fault,
+    NoEffect if the weights change nothing.
     """
-    settings = read_settings(folder)
+    settings = check_settings(folder / CONFIG_FILE, read_object(folder) if instead is None else instead)
     weights = folder / WEIGHTS_FILE
     tensors = read_header(weights)
     modules = _modules(weights, tensors)
@@ -138,7 +140,10 @@ def _modules(path: Path, tensors: tuple[Tensor, ...]) -> dict[str, Matrices]:
         module, part = _split_name(tensor.name)
         sides = 1 if part == "magnitude_vector" else 2
         if part is None or len(tensor.shape) != sides or 0 in tensor.shape:
-            raise AdapterError(f"{path}: {tensor.name[:200]} of shape {list(tensor.shape)} is no LoRA matrix of a linear layer")
+            raise AdapterError(
+                f"{path}: {tensor.name[:200]} of shape {list(tensor.shape)} is no LoRA matrix of a linear layer"
+                + _remedy(tensor.name)
+            )
         if part in found.setdefault(module, {}):
             raise AdapterError(f"{path}: lora_{part} of {module} stands there twice under two names; train the adapter again")
         found[module][part] = tensor
@@ -152,6 +157,23 @@ def _split_name(name: str) -> tuple[str, str | None]:
     """Module and `A`, `B` or `magnitude_vector`; None if it is not one of peft's names for a part of a LoRA."""
     match = _LORA_NAME.fullmatch(name)
     return (match[1], match[2] or match[3]) if match else (name, None)
+
+
+def _remedy(name: str) -> str:
+    """What to do about a tensor that is none of a plain LoRA, by the forms in which other tools save such."""
+    last = name.rpartition(".")[2]
+    if "lora_embedding" in name:
+        return "; train without embedding layers among the targets"
+    if last == "bias":
+        return "; train with bias none and lora_bias false"
+    if ".lora_" in name:
+        return "; save the adapter with peft's save_pretrained"
+    if last == "weight":
+        return (
+            "; if it is the base's own, save again with save_embedding_layers=False and without modules_to_save; if it was "
+            "trained, merge the adapter with peft (merge_and_unload) and set the merged model as base"
+        )
+    return ""
 
 
 def _check_ranks(path: Path, modules: Mapping[str, Matrices], settings: LoraSettings) -> None:

@@ -20,7 +20,7 @@ _LIMIT = 1 << 20
 _MAX_RANK = 1024
 _MAX_SCALE = 1e6
 _MAX_ITEMS = 4096
-_NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
+NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
 
 _BRANCH = re.compile(r"\(\.\*\\\.\)\?[A-Za-z0-9_]+\\\.\.\*")
 """The one accepted pattern: all modules below a name. Others could make a regular expression run for ever."""
@@ -52,7 +52,7 @@ def _rank(value: Any) -> bool:
 
 
 def _names(value: Any) -> bool:
-    return _list(value) and all(isinstance(v, str) and _NAME.fullmatch(v) for v in value)
+    return _list(value) and all(isinstance(v, str) and NAME.fullmatch(v) for v in value)
 
 
 def _list(value: Any) -> bool:
@@ -73,9 +73,7 @@ def _excludes(pattern: str | list[str] | None, target: str) -> bool:
 def _numbers_of(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
     def holds(value: Any) -> bool:
         return (
-            isinstance(value, dict)
-            and len(value) <= _MAX_ITEMS
-            and all(_NAME.fullmatch(k) and check(v) for k, v in value.items())
+            isinstance(value, dict) and len(value) <= _MAX_ITEMS and all(NAME.fullmatch(k) and check(v) for k, v in value.items())
         )
 
     return holds
@@ -127,8 +125,10 @@ _CHECKED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 _WHY: Mapping[str, str] = {
     "peft_type": "only LoRA shares a base with other adapters",
     "task_type": "LoRAG writes replies and embeds texts",
-    "modules_to_save": "it replaces whole modules of the base, which all adapters share; train LoRA matrices alone",
-    "trainable_token_indices": "it changes the base's embeddings, which all adapters share; train LoRA matrices alone",
+    "modules_to_save": "it replaces whole modules of the base, which all adapters share; "
+    "train LoRA matrices alone, or merge it with peft (merge_and_unload) and set the merged model as base",
+    "trainable_token_indices": "it changes the base's embeddings, which all adapters share; "
+    "train LoRA matrices alone, or merge it with peft (merge_and_unload) and set the merged model as base",
     "target_parameters": "only linear layers are taken",
     "layer_replication": "it changes the base's layers, which all adapters share",
     "bias": "it changes the base's biases, which all adapters share; train with bias none",
@@ -148,19 +148,27 @@ def _why(key: str, value: Any) -> str:
 _REQUIRED = ("peft_type", "r", "target_modules", "lora_alpha")
 
 
-def read_settings(folder: Path) -> LoraSettings:
-    """Read `folder`/adapter_config.json. Raises AdapterError that names the first key that is missing or not allowed."""
+def read_object(folder: Path) -> dict[str, Any]:
+    """The keys of `folder`/adapter_config.json, unchecked. Raises AdapterError if it is no JSON object."""
     path = folder / CONFIG_FILE
     data = load_json(path, limit=_LIMIT)
     if not isinstance(data, dict):
         raise AdapterError(f"{path}: must be an object, as peft writes it")
+    return data
+
+
+def read_settings(folder: Path) -> LoraSettings:
+    """Read `folder`/adapter_config.json. Raises AdapterError that names the first key that is missing or not allowed."""
+    return check_settings(folder / CONFIG_FILE, read_object(folder))
+
+
+def check_settings(path: Path, data: Mapping[str, Any]) -> LoraSettings:
+    """The settings `data` that stand in `path`, checked. Raises AdapterError as `read_settings`."""
     for key in _REQUIRED:
         if key not in data:
             raise AdapterError(f"{path}: key {key!r} is missing; the file is not one that peft wrote for LoRA")
-    for key, value in data.items():
-        check, allowed = _CHECKED.get(key, (_neutral, "nothing but null, false or empty: LoRAG loads plain LoRA only"))
-        if not check(value):
-            raise AdapterError(f"{path}: {key[:60]} is {_short(value)}; allowed: {allowed}{_why(key, value)}")
+    for key in data:
+        _check(path, data, key)
     rank = int(data["r"])
     ranks = frozenset({rank, *data.get("rank_pattern", {}).values()})
     targets = tuple(target for target in sorted(data["target_modules"]) if not _excludes(data.get("exclude_modules"), target))
@@ -175,6 +183,19 @@ def read_settings(folder: Path) -> LoraSettings:
         data.get("use_dora") is True,
         data.get("use_rslora") is True,
     )
+
+
+def check_kind(path: Path, data: Mapping[str, Any]) -> None:
+    """Raises AdapterError with the reason if the settings `data` in `path` are of something else than LoRA matrices alone."""
+    for key in ("peft_type", "task_type", "modules_to_save", "trainable_token_indices", "target_parameters", "lora_bias"):
+        if key in data:
+            _check(path, data, key)
+
+
+def _check(path: Path, data: Mapping[str, Any], key: str) -> None:
+    check, allowed = _CHECKED.get(key, (_neutral, "nothing but null, false or empty: LoRAG loads plain LoRA only"))
+    if not check(data[key]):
+        raise AdapterError(f"{path}: {key[:60]} is {_short(data[key])}; allowed: {allowed}{_why(key, data[key])}")
 
 
 def _neutral(value: Any) -> bool:

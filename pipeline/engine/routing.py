@@ -20,7 +20,7 @@ from lorag.pipeline.engine.weights import packed_weights_kept, unpack_weights
 from lorag.pipeline.errors import AdapterError, NoEffect
 
 _LENGTHS = ".lora_magnitude_vector.weight"
-"""The name of DoRA's row lengths in a model; a file leaves the last part out."""
+"""The name of DoRA's row lengths in a model; a file leaves the last part out, mostly."""
 
 
 class AdapterRouter:
@@ -125,8 +125,8 @@ class AdapterRouter:
 
         in_model = self._weights_in_model(name)
         with safe_open(str(folder / "adapter_model.safetensors"), framework="pt") as file:
-            keys = set(file.keys())
-            unused, unset = sorted(keys - in_model.keys()), sorted(in_model.keys() - keys)
+            keys = {key.removesuffix(".weight") if key.endswith(_LENGTHS) else key: key for key in file.keys()}  # noqa: SIM118
+            unused, unset = sorted(keys.keys() - in_model.keys()), sorted(in_model.keys() - keys.keys())
             if unused or unset:
                 example = (unused or unset)[0]
                 raise NoEffect(
@@ -135,7 +135,7 @@ class AdapterRouter:
                 )
             # A base in bf16 or fp16 stores adapters in that type too: equal means equal after that rounding.
             differing = [
-                k for k in sorted(keys) if not bool((file.get_tensor(k).to(in_model[k].dtype) == in_model[k].cpu()).all())
+                k for k in sorted(keys) if not bool((file.get_tensor(keys[k]).to(in_model[k].dtype) == in_model[k].cpu()).all())
             ]
         if differing:
             raise NoEffect(f"adapter in {folder}: weight {differing[0]} did not arrive in the model as it lies in the file")

@@ -277,8 +277,9 @@ def _load_row_lengths(transformer: Any, weights: Path) -> tuple[str, ...]:
     loaded = []
     with safe_open(str(weights), framework="pt") as stored, torch.no_grad():
         for key in stored.keys():  # noqa: SIM118
-            if key.endswith(f".{_ROW_LENGTHS}"):
-                name = key.removeprefix("base_model.model.").removesuffix(f".{_ROW_LENGTHS}")
+            named = key.removesuffix(".weight")  # as newer peft calls it in the model, and some tools in the file
+            if named.endswith(f".{_ROW_LENGTHS}"):
+                name = named.removeprefix("base_model.model.").removesuffix(f".{_ROW_LENGTHS}")
                 transformer.get_submodule(name).lora_magnitude_vector["default"].weight.copy_(stored.get_tensor(key))
                 loaded.append(name)
     return tuple(loaded)
