@@ -127,7 +127,7 @@ def _plain_patterns(path: Path, data: Mapping[str, Any], modules: Mapping[str, M
     made: dict[str, Any] = {}
     for key, pattern in (("rank_pattern", ranks), ("alpha_pattern", alphas)):
         values = {module: _value(path, key, pattern, module, general[key]) for module in modules}
-        if key == "rank_pattern":
+        if pattern and key == "rank_pattern":
             _check_ranks(path, values, modules)
         if not all(NAME.fullmatch(name) for name in pattern):
             made[key] = {module: value for module, value in values.items() if value != general[key]}
