@@ -47,7 +47,7 @@ NAMES = (
     "C:\\windows\\system32",
     "x" * 300 + ".md",
     "é" * 150 + ".md",
-    "\u202e.md",
+    "\u3000.md",
     "a\x00.exe",
     "\udcff\udcfe",
     "a.pdf",  # whose content is no PDF
