@@ -62,7 +62,7 @@ class RewriteDev:
 
     def measure(self, engine: Engine, adapter: str) -> dict[str, float]:
         found = Rewriter(engine, adapter).rewrite([Query(row.question, row.history) for row in self.rows])
-        golds = [GoldRewrite(row.id, row.question, row.rewrites or (row.rewrite,)) for row in self.rows]
+        golds = [GoldRewrite(row.id, row.question, row.gold) for row in self.rows]
         table = score_rewrites(golds, {gold.id: rewrite for gold, rewrite in zip(golds, found, strict=True)})
         return _with_outcomes(_means(table, METRICS[Role.REWRITER]), self.metric, found)
 

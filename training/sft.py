@@ -173,7 +173,7 @@ def _trainer(
         args=_arguments(optimiser, batching, run_folder, loaded),
         train_dataset=Dataset.from_list(rows if batching.processes == 1 else [*rows, _blank(rows[0])]),
         processing_class=loaded.tokenizer,
-        data_collator=partial(collate, pad_id=loaded.tokenizer.pad_token_id) if optimiser.pack_tokens else None,
+        data_collator=partial(collate, pad_id=ChatTokens(loaded.tokenizer).pad_id) if optimiser.pack_tokens else None,
         peft_config=None if full else lora,
     )
 

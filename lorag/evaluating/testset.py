@@ -64,7 +64,7 @@ def read_tests(data: DataFolder, sizes: Sizes, split: str = "test", roles: Seque
         rewrites=tuple(
             RewriteItem(
                 Query(row.question, row.history),
-                GoldRewrite(row.id, row.question, row.rewrites or (row.rewrite,), row.conversation or row.group or row.id),
+                GoldRewrite(row.id, row.question, row.gold, row.conversation or row.group or row.id),
             )
             for row in chosen_turns
         ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
+import io
 import json
 import os
 from dataclasses import dataclass
@@ -155,7 +156,8 @@ def _write_plain_folder(gguf: Path, folder: Path) -> None:
 
     from lorag.pipeline.engine.quiet import quiet_libraries
 
-    with quiet_libraries():
+    # The bar of GGUF conversion is tqdm's own, which no setting of transformers turns off. Errors are raised all the same.
+    with quiet_libraries(), contextlib.redirect_stderr(io.StringIO()):
         loaded = AutoModelForCausalLM.from_pretrained(str(gguf.parent), gguf_file=gguf.name, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
         config = LlamaConfig.from_json_file(str(_CONFIG))

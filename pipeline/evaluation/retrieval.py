@@ -7,6 +7,7 @@ is not skipped. `searching` makes the rankings.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,7 @@ def score_run(qrels: Qrels, run: Run, metrics: Sequence[str]) -> RetrievalScores
     """Score each judged query of `qrels` and take the means.
 
     The order of each ranking counts, not its scores, so that all metrics break ties alike. Raises InputError for an unknown
-    metric, for empty judgments and for a repeated passage in a ranking.
+    metric, for empty judgments, a score that is not finite and a repeated passage in a ranking.
     """
     import ir_measures
 
@@ -138,6 +139,8 @@ def _measure(name: str) -> Any:
 def _descending(query: str, ranking: Sequence[Scored]) -> dict[str, float]:
     """Passage id → a score that falls by one per rank: without ties, and exact in trec_eval's single precision."""
     places = {scored.passage_id: float(len(ranking) - place) for place, scored in enumerate(ranking)}
+    if not all(math.isfinite(scored.score) for scored in ranking):
+        raise InputError(f"query {query!r}: a score of its ranking is NaN or infinite, so its order means nothing; search anew")
     if len(places) != len(ranking):
         raise InputError(f"query {query!r}: a passage stands twice in its ranking; each may count once")
     return places

@@ -39,7 +39,7 @@ _TIES = 10  # hits fetched beyond those wanted, as an index does: the engine giv
 class Embedded:
     """Ids and vectors of a collection; vectors are (queries, d) and (passages, d).
 
-    Raises InputError if the numbers of rows and ids differ.
+    Raises InputError if the numbers of rows and ids differ, or a vector is not finite.
     """
 
     query_ids: Sequence[str]
@@ -52,6 +52,12 @@ class Embedded:
         for name, vectors, ids in sides:
             if vectors.ndim != 2 or len(vectors) != len(ids):
                 raise InputError(f"{len(ids)} {name} ids but vectors of shape {vectors.shape}; one row an id is needed")
+            broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+            if len(broken):  # every comparison with NaN is false: the ranking would be by the passages' ids
+                raise InputError(
+                    f"{len(broken)} {name} vectors hold NaN or infinity, such as that of {ids[broken[0]]!r}; the encoder or its "
+                    "adapter is broken: load it in fp32, or train it anew with a lower learning rate"
+                )
 
 
 def embed_collection(collection: BeirCollection, embedder: Embedder, progress: Progress | None = None) -> Embedded:

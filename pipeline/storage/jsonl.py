@@ -53,6 +53,8 @@ def read_lines(path: Path) -> Iterator[JsonLine]:
 def _object(data: bytes, where: str) -> Mapping[str, object]:
     try:
         found = parse_json(data)
+    except UnicodeEncodeError as error:
+        raise DataError(f"{where}: holds half a surrogate pair ({error.object[error.start]!a}), which is no character") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{where}: not UTF-8 text (byte {error.start}); convert the file to UTF-8") from error
     except ValueError as error:

@@ -79,7 +79,7 @@ def import_(
 
 def show_import(report: ImportReport, folder: Path) -> None:
     """The rows of a data folder that was made, and what was left out."""
-    from lorag.training.data.formats.folder import INTENTS
+    from lorag.training.data.formats.folder import INTENTS, LEFT_OUT
 
     roles = list(dict.fromkeys(role for held in report.rows.values() for role in held))
     rows = table("rows", *(f">{role}" for role in roles))
@@ -89,6 +89,11 @@ def show_import(report: ImportReport, folder: Path) -> None:
     show(f"{report.documents} documents, {report.passages} passages." if report.documents else f"{report.passages} passages.")
     for reason, number in sorted(report.left_out.items(), key=lambda item: -item[1]):
         show(f"left out: {number}, {reason}")
+    if report.left_out:
+        show(f"Each of them is named in {folder / LEFT_OUT}.")
+    if report.passed_over:
+        keys = ", ".join(f'"{key}" ({number})' for key, number in sorted(report.passed_over.items()))
+        show(f"keys that this format does not have, passed over: {keys}")
     if (folder / INTENTS).is_file():
         show(f"The labels are intents; put `judge.intents` of {folder / INTENTS} into the project's lorag.yaml.")
     if report.documents:

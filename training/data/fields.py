@@ -6,6 +6,7 @@ Knows which fields a caller reads, not what a row is.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar
 
@@ -27,14 +28,16 @@ class Place(Protocol):
 class Fields:
     """The fields of the object at `where`: `FILE:LINE`, or with the path inside the line's object.
 
-    Each accessor reads one field; `finish` refuses fields that were not read.
+    Each accessor reads one field; `finish` refuses fields that were not read. With `extra` it counts them there instead, by name:
+    public sets come in many editions, with keys of their own.
     """
 
-    __slots__ = ("_fields", "_read_keys", "where")
+    __slots__ = ("_extra", "_fields", "_read_keys", "where")
 
-    def __init__(self, where: str | Place, fields: Mapping[str, object]) -> None:
+    def __init__(self, where: str | Place, fields: Mapping[str, object], extra: Counter[str] | None = None) -> None:
         self.where = where
         self._fields = fields
+        self._extra = extra
         self._read_keys: set[str] = set()
 
     def has(self, key: str) -> bool:
@@ -107,9 +110,11 @@ class Fields:
         self._read_keys.update(keys)
 
     def finish(self) -> None:
-        """Refuse unknown fields."""
+        """Refuse unknown fields, or count them if `extra` was given."""
         unknown = sorted(self._fields.keys() - self._read_keys)
-        if unknown:
+        if self._extra is not None:
+            self._extra.update(unknown)
+        elif unknown:
             names = ", ".join(f'"{name}"' for name in unknown)
             raise self.error(f"unknown {names}; known here: {', '.join(sorted(self._read_keys))}")
 
@@ -129,7 +134,8 @@ class Fields:
     def _nested(self, value: object, name: str) -> Fields:
         if not isinstance(value, dict):
             raise self._mistyped(name, "an object", value)
-        return Fields(f'{self.where} "{name}"' if isinstance(self.where, str) else self.where.inside(name), value)
+        where = f'{self.where} "{name}"' if isinstance(self.where, str) else self.where.inside(name)
+        return Fields(where, value, self._extra)
 
     def _mistyped(self, name: str, wanted: str, value: object) -> DataError:
         return self.error(f'"{name}" must be {wanted}, found {json.dumps(value, ensure_ascii=False)[:60]}')

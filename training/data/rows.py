@@ -7,6 +7,7 @@ prompt, split or model.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,11 @@ class RewriteRow:
     conversation: str = ""
     group: str = ""
     origin: DataOrigin = DataOrigin.HUMAN
+
+    @property
+    def gold(self) -> tuple[str, ...]:
+        """All rewrites that are right: `rewrite` first, then those of `rewrites`, each once."""
+        return tuple(dict.fromkeys((self.rewrite, *self.rewrites)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,16 +131,20 @@ Row = PassageRow | RewriteRow | QuestionRow | JudgeRow | EmbedRow
 _R = TypeVar("_R")
 
 
-def read_passages(path: Path) -> tuple[PassageRow, ...]:
-    """Read `{"id","title","text"}` rows. Raises DataError naming file and line, as all readers here do."""
+def read_passages(path: Path, extra: Counter[str] | None = None) -> tuple[PassageRow, ...]:
+    """Read `{"id","title","text"}` rows. Raises DataError naming file and line, as all readers here do.
+
+    An unknown key is refused; with `extra`, it is counted there and passed over. So in `read_rewrites`, `read_questions` and
+    `read_labels`.
+    """
 
     def one(row: Fields) -> PassageRow:
         return PassageRow(row.text("id"), row.text("title", "", blank=True), row.text("text"))
 
-    return _read(path, one, lambda row: row.id)
+    return _read(path, one, lambda row: row.id, extra)
 
 
-def read_rewrites(path: Path) -> tuple[RewriteRow, ...]:
+def read_rewrites(path: Path, extra: Counter[str] | None = None) -> tuple[RewriteRow, ...]:
     """Read `{"id","history","question","rewrite"}` rows.
 
     A blank `question` is taken (public sets hold one), a blank `rewrite` never. Optional: `rewrites`, `answers`,
@@ -157,10 +167,10 @@ def read_rewrites(path: Path) -> tuple[RewriteRow, ...]:
             origin=_origin(row),
         )
 
-    return _read(path, one, lambda row: row.id)
+    return _read(path, one, lambda row: row.id, extra)
 
 
-def read_questions(path: Path) -> tuple[QuestionRow, ...]:
+def read_questions(path: Path, extra: Counter[str] | None = None) -> tuple[QuestionRow, ...]:
     """Read `{"id","question","answers","passage_ids","answerable"}` rows.
 
     `passage_id` may replace a list of one, and `answerable` may be left out if there are answers. Blank strings among
@@ -197,7 +207,7 @@ def read_questions(path: Path) -> tuple[QuestionRow, ...]:
             removed=removed,
         )
 
-    return _read(path, one, lambda row: row.id)
+    return _read(path, one, lambda row: row.id, extra)
 
 
 def read_judgments(path: Path, schemas: Mapping[str, LabelSchema] | None = BUILT_IN) -> tuple[JudgeRow, ...]:
@@ -225,13 +235,13 @@ def read_judgments(path: Path, schemas: Mapping[str, LabelSchema] | None = BUILT
     return _read(path, one, lambda row: row.id)
 
 
-def read_labels(path: Path, schema: LabelSchema) -> tuple[JudgeRow, ...]:
+def read_labels(path: Path, schema: LabelSchema, extra: Counter[str] | None = None) -> tuple[JudgeRow, ...]:
     """Read a classification set, `{"id","text","label"}`, as judgments of `schema` with the text as message."""
 
     def one(row: Fields) -> JudgeRow:
         return JudgeRow(row.text("id"), schema.task, JudgeInputs(message=row.text("text")), _label(row, schema))
 
-    return _read(path, one, lambda row: row.id)
+    return _read(path, one, lambda row: row.id, extra)
 
 
 def read_embeds(path: Path) -> tuple[EmbedRow, ...]:
@@ -263,11 +273,11 @@ def require_passages(rows: Iterable[RewriteRow | QuestionRow | EmbedRow], passag
                 raise DataError(f"{name}: row {row_id!r} names passage {passage_id!r}, which the passages file does not hold")
 
 
-def _read(path: Path, one: Callable[[Fields], _R], key: Callable[[_R], str]) -> tuple[_R, ...]:
+def _read(path: Path, one: Callable[[Fields], _R], key: Callable[[_R], str], extra: Counter[str] | None = None) -> tuple[_R, ...]:
     rows: list[_R] = []
     seen: dict[str, str] = {}
     for line in read_lines(path):
-        parsed = Fields(line.where, line.fields)
+        parsed = Fields(line.where, line.fields, extra)
         row = one(parsed)
         parsed.finish()
         first = seen.setdefault(key(row), line.where)

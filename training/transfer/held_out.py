@@ -61,7 +61,7 @@ def folder_turns(data: DataFolder, count: int) -> list[RewriteItem]:
     return [
         RewriteItem(
             Query(row.question, row.history),
-            GoldRewrite(row.id, row.question, row.rewrites or (row.rewrite,), row.conversation or row.group or row.id),
+            GoldRewrite(row.id, row.question, row.gold, row.conversation or row.group or row.id),
         )
         for row in rows
     ]

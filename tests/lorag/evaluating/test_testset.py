@@ -142,7 +142,7 @@ def test_how_rows_become_items(tmp_path: Path) -> None:
     history = (Turn(Speaker.USER, "Who?"), Turn(Speaker.ASSISTANT, "Ann."))
     assert (turned.query, turned.answered, turned.gold_rewrite) == (Query("When?", history), False, "When was 1?")
     assert turned.gold.group == "d1.md"  # as the question about the same document
-    assert tests.rewrites[0].gold == GoldRewrite("t1", "When?", ("When was one?", "Which year?"), "c1")
+    assert tests.rewrites[0].gold == GoldRewrite("t1", "When?", ("When was 1?", "When was one?", "Which year?"), "c1")
     intent, support = tests.judgments[0], tests.judgments[-1]
     assert dict(intent.schema.labels) == INTENTS
     assert (intent.label, intent.group, support.group) == ("ask", "g1", "d2.md")

@@ -249,3 +249,13 @@ def test_a_missing_split_names_those_that_are_there(tmp_path: Path) -> None:
         read_beir(folder)
     with pytest.raises(InputError, match="k is 0"):
         evaluate_beir(folder, WordEmbedder(), k=0)
+
+
+def test_a_ranking_by_nan_is_refused_by_name_and_not_scored() -> None:
+    with pytest.raises(InputError, match=r"query 'q2': a score of its ranking is NaN or infinite"):
+        score_run({"q1": {"a": 1}, "q2": {"a": 1}}, {"q1": (Scored("a", 1.0),), "q2": (Scored("a", float("nan")),)}, ["nDCG@10"])
+    one, broken = np.ones((2, 3), np.float32), np.array([[1, 1, 1], [1, np.nan, 1]], np.float32)
+    with pytest.raises(InputError, match=r"1 query vectors hold NaN or infinity, such as that of 'q2'"):
+        Embedded(("q1", "q2"), broken, ("a", "b"), one)
+    with pytest.raises(InputError, match=r"1 passage vectors hold NaN or infinity, such as that of 'b'"):
+        Embedded(("q1", "q2"), one, ("a", "b"), broken)

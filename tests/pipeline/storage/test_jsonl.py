@@ -52,3 +52,9 @@ def test_digests(tmp_path: Path) -> None:
     assert file_digests([path]) == {str(path): expected}
     with pytest.raises(DataError, match="none: cannot be read"):
         file_digests([tmp_path / "none"])
+
+
+def test_half_a_surrogate_pair_is_named_by_line(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"a": "\\ud83d\\ude00"}\n{"a": "\\ud83d"}\n')
+    with pytest.raises(DataError, match=r"a\.jsonl:2: holds half a surrogate pair"):
+        list(read_lines(tmp_path / "a.jsonl"))

@@ -29,7 +29,7 @@ from lorag.training.data.rows import INTENT, EmbedRow, JudgeRow, PassageRow, Que
 from lorag.training.data.writing import write_rows
 from lorag.training.dataset import PASSAGES, DataFolder
 
-DOCUMENTS, INTENTS = "documents", "intents.yaml"
+DOCUMENTS, INTENTS, LEFT_OUT = "documents", "intents.yaml", "left-out.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +65,13 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """The result of an import: rows by split and role, and the number of rows left out by reason."""
+    """The result of an import: rows by split and role, the number of rows left out by reason, and of keys passed over by name."""
 
     documents: int
     passages: int
     rows: Mapping[str, Mapping[str, int]]
     left_out: Mapping[str, int]
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -119,8 +120,10 @@ def _write(source: Source, out: Path, options: Options, origin: Mapping[str, str
     left_out = [*source.left_out, *placed.left_out, *on_both_sides]
     _write_intents(placed.judgments, out)
     if left_out:
-        write_jsonl(({"id": each.id, "reason": each.reason} for each in left_out), out / "left-out.jsonl")
-    report = ImportReport(documents, len(passages), counts, dict(Counter(each.reason for each in left_out)))
+        write_jsonl(({"id": each.id, "reason": each.reason} for each in left_out), out / LEFT_OUT)
+    report = ImportReport(
+        documents, len(passages), counts, dict(Counter(each.reason for each in left_out)), dict(source.passed_over)
+    )
     made = {"made_of": dict(origin), "options": options.to_json(), **report.to_json()}
     (out / "import.json").write_text(json.dumps(made, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     folder = DataFolder(out, {})

@@ -14,6 +14,7 @@ from lorag.pipeline.adapters.evidence import DataOrigin
 from lorag.pipeline.contracts.context import PassageText
 from lorag.pipeline.contracts.judge import ANSWERABILITY, JudgeInputs
 from lorag.pipeline.records import Passage
+from lorag.pipeline.retrieval.sentences import sentences
 from lorag.pipeline.stages.quoting import support
 from lorag.training.data.formats.documents import Corpus, DocumentSpan
 from lorag.training.data.formats.source import LeftOut
@@ -83,8 +84,17 @@ def _candidates(row: QuestionRow, text: str) -> Iterator[tuple[Span, Span]]:
     for answer in row.answers:
         if stands_in(text, answer):
             sentence = support(text, row.question, answer)[0]
-            found = next(_occurrences(text, answer, *sentence), None) or next(_occurrences(text, answer))
+            found = next(_occurrences(text, answer, *sentence), None)
+            if found is None:  # the best sentence is not one that holds the answer
+                found = next(_occurrences(text, answer))
+                sentence = _around(text, found)
             yield sentence, found
+
+
+def _around(text: str, answer: Span) -> Span:
+    """The sentence or sentences that `answer` overlaps."""
+    over = [(start, end) for start, end in sentences(text) if start < answer[1] and answer[0] < end]
+    return (min(answer[0], over[0][0]), max(answer[1], over[-1][1])) if over else answer
 
 
 def _quoted(row: QuestionRow, corpus: Corpus, at: DocumentSpan, sentence: Span, answer: Span) -> QuestionRow | LeftOut:
@@ -96,7 +106,8 @@ def _quoted(row: QuestionRow, corpus: Corpus, at: DocumentSpan, sentence: Span, 
         return replace(row, passage_ids=_ids(pieces), quotes=())
     piece = pieces[0]
     start, end = max(piece.start, at.start + sentence[0]), min(piece.end, at.start + sentence[1])
-    return replace(row, passage_ids=_ids(pieces), quotes=(corpus.texts[at.document][start:end].strip(),))
+    quote = corpus.texts[at.document][start:end].strip()
+    return replace(row, passage_ids=_ids(pieces), quotes=(quote,) if quote and quote in piece.text else ())
 
 
 def _occurrences(text: str, answer: str, start: int = 0, end: int | None = None) -> Iterator[Span]:

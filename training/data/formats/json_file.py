@@ -9,6 +9,7 @@ import gzip
 import json
 import re
 import zlib
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from lorag.training.data.fields import Fields
 
 _STEP = re.compile(r"(.*?)(?:\[(\d+)\])?")
 _DECODER = json.JSONDecoder()
+_ESCAPE = re.compile(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\(u[dD][89a-fA-F]..)|\\.")
 _BLANK = re.compile(r"[ \t\n\r]*")
 
 
@@ -36,15 +38,17 @@ class JsonPlace:
         return " ".join(part for part in (f"{self.path}:{line}", ".".join(self.trail)) if part)
 
 
-def read_object(path: Path) -> Fields:
-    """The file's one object. Raises DataError if it is missing, damaged, or holds something else."""
+def read_object(path: Path, extra: Counter[str] | None = None) -> Fields:
+    """The file's one object; unknown keys are counted in `extra` if it is given.
+
+    Raises DataError if it is missing, damaged, or holds something else."""
     place, value = _read(path)
     if not isinstance(value, dict):
         raise DataError(f"{place}: a JSON object is expected, not {type(value).__name__}")
-    return Fields(place, value)
+    return Fields(place, value, extra)
 
 
-def read_array(path: Path) -> tuple[Fields, ...]:
+def read_array(path: Path, extra: Counter[str] | None = None) -> tuple[Fields, ...]:
     """The objects of the file's one array. Raises DataError as `read_object` does, and for an empty array."""
     place, value = _read(path)
     if not isinstance(value, list) or not value:
@@ -52,24 +56,37 @@ def read_array(path: Path) -> tuple[Fields, ...]:
     for number, item in enumerate(value):
         if not isinstance(item, dict):
             raise DataError(f"{place.inside(f'[{number}]')}: a JSON object is expected, not {type(item).__name__}")
-    return tuple(Fields(place.inside(f"[{number}]"), item) for number, item in enumerate(value))
+    return tuple(Fields(place.inside(f"[{number}]"), item, extra) for number, item in enumerate(value))
 
 
 def _read(path: Path) -> tuple[JsonPlace, object]:
     try:
         data = path.read_bytes()
         text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
-        return JsonPlace(path, text), json.loads(text)
+        value = json.loads(text)
+        if r"\u" in text:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        return JsonPlace(path, text), value
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: the compressed file is cut off or damaged; copy it again") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text (byte {error.start}); convert the file to UTF-8") from error
+    except UnicodeEncodeError as error:
+        raise DataError(f"{path}{_half_pair(text)}: holds half a surrogate pair, which is no character; write it anew") from error
     except json.JSONDecodeError as error:
         raise DataError(f"{path}:{error.lineno}: not JSON ({error.msg} at column {error.colno})") from error
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON ({error})") from error
     except RecursionError as error:
         raise DataError(f"{path}: brackets nested too deeply") from error
+
+
+def _half_pair(text: str) -> str:
+    """`:LINE` of the first escape that is half a surrogate pair."""
+    found = next((match for match in _ESCAPE.finditer(text) if match[1]), None)
+    return f":{text.count(chr(10), 0, found.start()) + 1}" if found else ""
 
 
 def _offset(text: str, trail: tuple[str, ...]) -> int:

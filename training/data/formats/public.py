@@ -1,6 +1,6 @@
 """Plain JSON Lines sets: passages, questions with answers, questions in conversation with rewrites, labelled texts.
 
-The keys of the first row decide the kind of the file; every row must then fit:
+The keys of the first row decide the kind of the file; every row must then fit (further keys are counted and passed over):
 
 - passages `{"id","title","text"}`
 - questions `{"id","question","answers","passage_id" or "passage_ids","answerable"}`, with `history`, `label`, `answer_type`,
@@ -13,6 +13,7 @@ Passages of one title are one document; a passage without a title is a document 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -28,17 +29,19 @@ from lorag.training.data.rows import RewriteRow, read_labels, read_passages, rea
 def read_public(path: Path) -> Source:
     """Read one .jsonl or .jsonl.gz file. Raises DataError naming file and line."""
     first = next(read_lines(path))
-    keys = first.fields.keys()
+    keys, extra = first.fields.keys(), Counter[str]()
     if {"question", "rewrite"} <= keys:
-        rows = read_rewrites(path)
-        return Source(rewrites=tuple(replace(row, conversation=row.conversation or _conversation(row)) for row in rows))
+        rows = read_rewrites(path, extra)
+        named = tuple(replace(row, conversation=row.conversation or _conversation(row)) for row in rows)
+        return Source(rewrites=named, passed_over=extra)
     if {"question", "answers"} <= keys and keys & {"passage_id", "passage_ids", "answerable"}:
-        return Source(questions=read_questions(path))
+        return Source(questions=read_questions(path, extra), passed_over=extra)
     if {"text", "label"} <= keys:
-        return Source(judgments=read_labels(path, label_schema(path)))
+        return Source(judgments=read_labels(path, label_schema(path), extra), passed_over=extra)
     if {"id", "text"} <= keys:
-        passages = read_passages(path)
-        return Source(tuple(SourcePassage(row.id, row.title, row.text, row.title.strip() or row.id) for row in passages))
+        rows_ = read_passages(path, extra)
+        passages = tuple(SourcePassage(row.id, row.title, row.text, row.title.strip() or row.id) for row in rows_)
+        return Source(passages, passed_over=extra)
     raise DataError(
         f"{first.where}: keys {', '.join(sorted(keys))} are those of no kind of file known here: passages (id, title, text), "
         "questions (id, question, answers, passage_id), rewriting (id, history, question, rewrite), labels (id, text, label)"

@@ -7,6 +7,7 @@ of its 2021 challenge (`Truth_rewrite` for `Rewrite`).
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from lorag.pipeline.records import Speaker, Turn
@@ -23,11 +24,13 @@ def read_rewriting(path: Path) -> Source:
     """Read a .json or .json.gz file; the keys of each object decide which of the two sets it is of.
 
     Raises DataError naming file, line and row. A turn whose question or rewrite is blank is left out, and listed.
+    Keys of other editions are counted and passed over.
     """
     rows: list[RewriteRow] = []
     left_out: list[LeftOut] = []
     seen: set[str] = set()
-    for fields in read_array(path):
+    extra: Counter[str] = Counter()
+    for fields in read_array(path, extra):
         row = _canard(fields) if fields.has("History") else _qrecc(fields, path)
         fields.finish()
         if row.id in seen:
@@ -37,7 +40,7 @@ def read_rewriting(path: Path) -> Source:
             rows.append(row)
         else:
             left_out.append(LeftOut(row.id, "the question or its rewrite is blank"))
-    return Source(rewrites=tuple(rows), left_out=tuple(left_out))
+    return Source(rewrites=tuple(rows), left_out=tuple(left_out), passed_over=extra)
 
 
 def _canard(fields: Fields) -> RewriteRow:

@@ -5,8 +5,9 @@ Knows no file format and no split.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from lorag.training.data.rows import EmbedRow, JudgeRow, QuestionRow, RewriteRow
 
@@ -35,6 +36,7 @@ class Source:
 
     The `passage_ids` of a question that is not answerable are passages that mislead. `group` of a question is its conversation,
     if it has one. With `final` the passages are already those of an index: their ids are kept and no documents are made.
+    `passed_over` are the keys that the format does not know, with the number of objects that had each.
     """
 
     passages: tuple[SourcePassage, ...] = ()
@@ -44,6 +46,7 @@ class Source:
     embeds: tuple[EmbedRow, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     final: bool = False
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
 
 def merged(sources: Iterable[Source]) -> Source:
@@ -57,4 +60,5 @@ def merged(sources: Iterable[Source]) -> Source:
         embeds=tuple(each for source in read for each in source.embeds),
         left_out=tuple(each for source in read for each in source.left_out),
         final=any(source.final for source in read),
+        passed_over=sum((Counter(source.passed_over) for source in read), Counter()),
     )

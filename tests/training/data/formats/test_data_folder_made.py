@@ -20,6 +20,7 @@ from lorag.pipeline.retrieval.loading import load_folder
 from lorag.training.data.formats.documents import Corpus, lay_out
 from lorag.training.data.formats.folder import ImportReport, Options, write_folder
 from lorag.training.data.formats.gold import answerability_rows, place_question, stands_in
+from lorag.training.data.formats.reading import read_files
 from lorag.training.data.formats.source import LeftOut, Source, SourcePassage
 from lorag.training.data.formats.splitting import Shares, deal, groups
 from lorag.training.data.rows import EmbedRow, JudgeRow, QuestionRow, RewriteRow, read_judgments
@@ -405,3 +406,36 @@ def test_what_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="a share from 0 to below 1"):
         Options(withheld=1.0)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+
+
+# --- SQuAD whole ---
+
+BORDERS = {
+    "over a border": ("The pier stood. In 1911. Ann Vale built it all. Swans sleep.", "1911. Ann"),
+    "a mark alone": ('He said "Stay!" Then he left. Nobody knew why.', '"'),
+    "at the end": ("The pier is old. It was built by Ann Vale.", "Ann Vale."),
+    "line ends": ("First line.\r\nSecond line has 1911.\r\nThird has swans.", "1911.\r\nThird"),
+    "no character of a text": ("A\x00B in 1911 here. More words after.", "1911"),
+    "its own line": ("Some words.\u2028In 1911 it burned.\x0bIn 1912 it stood.", "1912"),
+    "half a word": ("Unbelievable words stand here. The believers left.", "believ"),
+}
+
+
+def test_squad_comes_in_whole_with_quotes_that_hold_their_answers(tmp_path: Path) -> None:
+    data = []
+    for title, (context, answer) in BORDERS.items():
+        given = [{"text": answer, "answer_start": context.index(answer)}, {"text": context[:9], "answer_start": 0}]
+        wrong = {"id": f"{title} wrong", "question": "Who left?", "answers": [{"text": "x" * 9, "answer_start": 0}]}
+        asked = {"id": title, "question": "Who left? What was it?", "answers": given}
+        data.append({"title": title, "paragraphs": [{"context": context, "qas": [asked, wrong]}]})
+    path = tmp_path / "dev-v1.1.json"
+    path.write_text(json.dumps({"version": "1.1", "data": data}), encoding="utf-8")
+    report, folder = make(read_files("squad", [path]), tmp_path / "out", Options(SIZES, Shares(0.0, 0.0)))
+    assert report.left_out == {'none of its answers is in the paragraph at its "answer_start"': len(BORDERS)}
+    passages = folder.passages()
+    rows = [row for split in ("train", "dev", "test") if folder.has(split, Role.SYNTHESIZER) for row in folder.questions(split)]
+    assert {row.id for row in rows} == set(BORDERS)
+    for row in rows:
+        for quote in row.quotes:
+            assert any(answer in quote for answer in row.answers)
+            assert quote in passages[row.passage_ids[0]].text
