@@ -41,7 +41,8 @@ class JsonPlace:
 def read_object(path: Path, extra: Counter[str] | None = None) -> Fields:
     """The file's one object; unknown keys are counted in `extra` if it is given.
 
-    Raises DataError if it is missing, damaged, or holds something else."""
+    Raises DataError if it is missing, damaged, or holds something else.
+    """
     place, value = _read(path)
     if not isinstance(value, dict):
         raise DataError(f"{place}: a JSON object is expected, not {type(value).__name__}")

@@ -1,8 +1,8 @@
 """SQuAD JSON, versions 1.1 and 2.0 (Rajpurkar et al. 2016, arXiv 1606.05250; 2018, arXiv 1806.03822).
 
 `{"data": [{"title", "paragraphs": [{"context", "qas": [{"id", "question", "answers": [{"text", "answer_start"}]}]}]}]}`. An
-article is a document, a paragraph a passage. A question that cannot be used, such as one whose answers are not at their offsets, is
-left out, and the others come in. Keys of other editions are counted and passed over.
+article is a document, a paragraph a passage. A question that cannot be used, such as one whose answers are not at their offsets,
+is left out, and the others come in. Keys of other editions are counted and passed over.
 """
 
 from __future__ import annotations
