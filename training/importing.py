@@ -38,6 +38,7 @@ from lorag.pipeline.errors import AdapterError, IdentityMismatch
 from lorag.pipeline.records import Role
 from lorag.pipeline.retrieval.sentence_encoder import resolve_model
 from lorag.pipeline.storage.digests import file_digest
+from lorag.training.encoder_import import check_maker, check_vectors, keep_prompts, read_maker
 from lorag.training.publish import CANARY_SAMPLES, library_versions, write_canaries
 from lorag.training.run import TrainingRun, held_out_examples, held_out_split, passage_search
 
@@ -90,7 +91,7 @@ def import_adapter(folder: Path, job: TrainingRun, claims: Claims, runtime: Runt
         copy_file(folder / WEIGHTS_FILE, staged / WEIGHTS_FILE, ALLOWED[WEIGHTS_FILE])
         write_settings(settings, staged)
         prove = _prove_embedder if job.role is Role.EMBEDDER else _prove_generation
-        identity, parameters = prove(staged, job, claims, runtime)
+        identity, parameters = prove(folder, staged, job, claims, runtime)
         return job.registry.publish(job.role, staged, _card(job.role, identity, facts, parameters, claims, origin))
 
 
@@ -121,7 +122,7 @@ def _layers(job: TrainingRun) -> tuple[Layers, str]:
     return linear_layers(base.location, embeds=False), base.id
 
 
-def _prove_generation(staged: Path, job: TrainingRun, claims: Claims, runtime: Runtime) -> tuple[Identity, int]:
+def _prove_generation(folder: Path, staged: Path, job: TrainingRun, claims: Claims, runtime: Runtime) -> tuple[Identity, int]:
     base = resolve_base(job.base)
     with passage_search(job) as search:
         held_out = held_out_examples(job, search)
@@ -133,9 +134,13 @@ def _prove_generation(staged: Path, job: TrainingRun, claims: Claims, runtime: R
     return _identity(job.role, base, staged, claims, pooling=""), int(parameters)
 
 
-def _prove_embedder(staged: Path, job: TrainingRun, claims: Claims, runtime: Runtime) -> tuple[Identity, int]:
+def _prove_embedder(folder: Path, staged: Path, job: TrainingRun, claims: Claims, runtime: Runtime) -> tuple[Identity, int]:
     questions = [row.query for row in job.data.embed_rows(held_out_split(job.data, job.role))]
-    bare, tuned = job.encoder.open(), job.encoder.open(adapter=staged)
+    maker, bare = read_maker(folder), job.encoder.open()
+    check_maker(folder, maker, bare, job.encoder.model, questions)
+    keep_prompts(maker, staged, bare)
+    tuned = job.encoder.open(adapter=staged)
+    check_vectors(folder, staged, maker, tuned, questions[:CANARY_SAMPLES])
     write_canaries(staged, record_embed_canaries(tuned, bare, questions[:CANARY_SAMPLES]))
     base = Base(job.encoder.model, "", bare.identity.model_digest)
     parameters = sum(p.numel() for p in bare.load().parameters())

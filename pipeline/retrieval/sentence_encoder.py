@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 MINILM = "minilm"
 PROMPTS_FILE = "config_sentence_transformers.json"
-"""sentence-transformers' file of a model's instructions; an adapter may have its own, for queries."""
+"""sentence-transformers' file of a model's instructions; an adapter may have its own."""
 
 _PROMPT_BYTES = 1 << 16
 _MODEL_FILES = ("*.json", "*.safetensors", "*.bin", "*.txt", "*.model")
@@ -100,7 +100,7 @@ class SentenceTransformerEmbedder:
         prompts = _read_json(folder / PROMPTS_FILE).get("prompts") or {}
         if self._adapter is not None:
             prompts = {**prompts, **adapter_prompts(self._adapter)}
-        pooling = next((_pooling(_read_json(path)) for path in sorted(folder.glob("*Pooling/config.json"))), "mean")
+        pooling = next((pooling_mode(_read_json(path)) for path in sorted(folder.glob("*Pooling/config.json"))), "mean")
         return EncoderIdentity(
             model=self._name,
             model_digest=_files_digest(folder) + ("-nf4" if self._quantized else ""),
@@ -286,7 +286,7 @@ def _load_row_lengths(transformer: Any, weights: Path) -> tuple[str, ...]:
 
 
 def adapter_prompts(adapter: Path) -> dict[str, str]:
-    """The instruction for queries that an adapter was trained with: {"query": …}, or {} if it has none.
+    """The instructions that an adapter was trained with: {"query": …, "document": …}, each only if it has its own.
 
     Raises:
         AdapterError: the file exists and holds anything else.
@@ -298,9 +298,13 @@ def adapter_prompts(adapter: Path) -> dict[str, str]:
 
     content = load_json(path, limit=_PROMPT_BYTES)
     prompts = content.get("prompts") if isinstance(content, dict) and content.keys() == {"prompts"} else None
-    if not isinstance(prompts, dict) or prompts.keys() != {"query"} or not isinstance(prompts["query"], str):
-        raise AdapterError(f'{path}: must hold {{"prompts": {{"query": TEXT}}}} and nothing else; train or copy it again')
-    return {"query": prompts["query"]}
+    sound = isinstance(prompts, dict) and prompts and prompts.keys() <= {"query", "document"}
+    if not sound or not all(isinstance(text, str) for text in prompts.values()):
+        raise AdapterError(
+            f'{path}: must hold {{"prompts": {{"query": TEXT, "document": TEXT}}}}, one of them or both, and nothing else; '
+            "train or copy it again"
+        )
+    return dict(prompts)
 
 
 def adapter_digest(adapter: Path) -> str:
@@ -349,7 +353,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _pooling(settings: dict[str, Any]) -> str:
+def pooling_mode(settings: dict[str, Any]) -> str:
     """The pooling mode from either form of the file: one field, or one flag per mode."""
     if mode := settings.get("pooling_mode"):
         return mode if isinstance(mode, str) else "+".join(mode)

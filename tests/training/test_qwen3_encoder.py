@@ -140,7 +140,8 @@ def test_the_instruction_may_be_published_and_nothing_else_in_its_file(
     (copied / "README.md").unlink(missing_ok=True)
     check_files(copied)
     for content in (
-        '{"prompts": {"document": "x"}}',
+        '{"prompts": {"other": "x"}}',
+        '{"prompts": {}}',
         '{"prompts": {"query": 1}}',
         '{"prompts": {"query": "x"}, "a": 1}',
         "[]",
