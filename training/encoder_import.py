@@ -57,8 +57,8 @@ def read_maker(folder: Path) -> Maker:
     document = _prompt(prompts, default, "document", "passage", "corpus")
     if prompts.get(str(default)) and not query and not document:
         raise AdapterError(
-            f"{folder / PROMPTS_FILE}: has the default instruction {str(default)[:60]!r} beside empty ones for query and document; "
-            "write there, under query and document, which instruction each side was trained with"
+            f"{folder / PROMPTS_FILE}: has the default instruction {str(default)[:60]!r} beside empty ones for query and "
+            "document; write there, under query and document, which instruction each side was trained with"
         )
     return Maker(
         pooling=pooling_mode(pooling) if pooling is not None else None,
