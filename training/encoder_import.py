@@ -69,24 +69,28 @@ def read_maker(folder: Path) -> Maker:
     )
 
 
-def _modules(folder: Path) -> tuple[list[str], Mapping[str, Any] | None]:
+def _modules(folder: Path) -> tuple[list[str], dict[str, Any] | None]:
     """The kinds of the model's modules, and the settings of its pooling; [] and None without modules.json."""
     path = folder / "modules.json"
     if not path.exists():
         return [], None
     modules = load_json(path, limit=_BYTES)
     kinds: list[str] = []
-    pooling: Mapping[str, Any] = {}
+    pooling: dict[str, Any] = {}
     for module in modules if isinstance(modules, list) else [None]:
-        kind = str(module.get("type") if isinstance(module, dict) else module)
+        settings = module if isinstance(module, dict) else {}
+        kind = str(settings.get("type"))
         if not kind.startswith("sentence_transformers.") or kind.rpartition(".")[2] not in _KINDS:
             raise AdapterError(f"{path}: has the module {kind[:100]}; only {', '.join(_KINDS)} are served, train without it")
         kinds.append(kind.rpartition(".")[2])
         if kinds[-1] == "Pooling":
-            name = str(module.get("path", ""))
+            name = str(settings.get("path", ""))
             if not name or name.startswith(".") or "/" in name or "\\" in name:
                 raise AdapterError(f"{path}: names no folder beside it for the pooling; copy the adapter again")
             pooling = _object(folder / name / "config.json")
+            mode = pooling.get("pooling_mode", "")
+            if not all(isinstance(each, str) for each in (mode if isinstance(mode, list) else [mode])):
+                raise AdapterError(f"{folder / name / 'config.json'}: pooling_mode must be a name; copy the adapter again")
     return kinds, pooling
 
 
@@ -133,7 +137,7 @@ def check_maker(folder: Path, maker: Maker, bare: SentenceTransformerEmbedder, n
     model = bare.load()
     if maker.pooling is not None and maker.pooling != bare.identity.pooling:
         raise AdapterError(
-            f"{folder}: was made with {maker.pooling} pooling, {name} pools by {bare.identity.pooling}; "
+            f"{folder}: was made with {maker.pooling[:60]} pooling, {name} pools by {bare.identity.pooling}; "
             "use an embedder with the adapter's pooling, or train it with the embedder's"
         )
     if maker.pooling is not None and maker.include_prompt != all(getattr(m, "include_prompt", True) for m in model):

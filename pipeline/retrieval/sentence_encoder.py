@@ -298,8 +298,8 @@ def adapter_prompts(adapter: Path) -> dict[str, str]:
 
     content = load_json(path, limit=_PROMPT_BYTES)
     prompts = content.get("prompts") if isinstance(content, dict) and content.keys() == {"prompts"} else None
-    sound = isinstance(prompts, dict) and prompts and prompts.keys() <= {"query", "document"}
-    if not sound or not all(isinstance(text, str) for text in prompts.values()):
+    sound = isinstance(prompts, dict) and bool(prompts) and prompts.keys() <= {"query", "document"}
+    if not isinstance(prompts, dict) or not sound or not all(isinstance(text, str) for text in prompts.values()):
         raise AdapterError(
             f'{path}: must hold {{"prompts": {{"query": TEXT, "document": TEXT}}}}, one of them or both, and nothing else; '
             "train or copy it again"

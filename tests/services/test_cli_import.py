@@ -133,6 +133,32 @@ def test_an_adapter_of_sentence_transformers_comes_in(lorag, project, data: Path
     assert plain.encode([text], normalize_embeddings=True) == pytest.approx(embedder.embed_queries([text]), abs=1e-5)
 
 
+@pytest.mark.parametrize("role", [Role.REWRITER, Role.EMBEDDER])
+def test_row_lengths_of_dora_come_in_under_their_other_name(role: Role, lorag, project, data: Path, tmp_path: Path) -> None:
+    """As files of some versions name them: `lora_magnitude_vector.weight`."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from safetensors.torch import load_file, save_file
+    from transformers import AutoModel, AutoModelForCausalLM
+
+    embeds = role is Role.EMBEDDER
+    kind, model = (AutoModel, project.encoder) if embeds else (AutoModelForCausalLM, project.base)
+    config = LoraConfig(r=4, target_modules=r".*(query|q_proj)", use_dora=True)
+    torch.manual_seed(5)
+    tuned = get_peft_model(kind.from_pretrained(str(model), dtype=torch.float32), config)
+    for name, parameter in tuned.named_parameters():
+        if "lora_B" in name or "magnitude" in name:
+            torch.nn.init.normal_(parameter, std=0.3)
+    folder = tmp_path / "dora"
+    tuned.save_pretrained(str(folder))
+    tensors = load_file(folder / WEIGHTS)
+    save_file({f"{n}.weight" if n.endswith("vector") else n: t for n, t in tensors.items()}, folder / WEIGHTS)
+    done = lorag("adapters", "import", folder, "--role", role.value, "--data", data, "--project", project.folder)
+    assert done.code == 0, done.err
+    version = Registry(project.adapters).resolve(role, "candidate")
+    assert json.loads((version.folder / CONFIG).read_text())["target_modules"] == ["query" if embeds else "q_proj"]
+
+
 Spoil = Callable[[Path], None]
 
 

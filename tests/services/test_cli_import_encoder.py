@@ -116,6 +116,7 @@ REFUSED: dict[str, tuple[dict[str, Any], Callable[[Path], None], str]] = {
     "cls": ({"pooling": "cls"}, as_before, "was made with cls pooling"),
     "last token": ({"pooling": "lasttoken"}, as_before, "was made with lasttoken pooling"),
     "two poolings": ({}, lambda f: change(f / "1_Pooling" / "config.json", pooling_mode=["mean", "max"]), r"mean\+max pooling"),
+    "a pooling that is a number": ({}, lambda f: change(f / "1_Pooling" / "config.json", pooling_mode=7), "must be a name"),
     "prompt left out": ({}, lambda f: change(f / "1_Pooling" / "config.json", include_prompt=False), "include_prompt False"),
     "shorter": ({"length": 8}, as_before, "was made to read 8 tokens"),
     "shorter, as older versions write it": (
