@@ -52,7 +52,7 @@ def read_maker(folder: Path) -> Maker:
     prompts = config.get("prompts") or {}
     if not isinstance(prompts, dict) or not all(isinstance(text, str) for text in prompts.values()):
         raise AdapterError(f"{folder / PROMPTS_FILE}: prompts must be texts by name; copy the adapter again")
-    says, default = bool(config), config.get("default_prompt_name")
+    default = config.get("default_prompt_name")
     query = _prompt(prompts, default, "query")
     document = _prompt(prompts, default, "document", "passage", "corpus")
     if prompts.get(str(default)) and not query and not document:
@@ -64,8 +64,9 @@ def read_maker(folder: Path) -> Maker:
         pooling=pooling_mode(pooling) if pooling is not None else None,
         include_prompt=(pooling or {}).get("include_prompt", True) is not False,
         length=_length(folder),
-        query=query if says else None,
-        document=document if says else None,
+        # A whole model says that there is none; an adapter alone leaves it to its embedder.
+        query=query if kinds or query else None,
+        document=document if kinds or document else None,
     )
 
 

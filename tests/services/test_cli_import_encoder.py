@@ -108,6 +108,19 @@ def test_a_default_instruction_is_that_of_both_sides(lorag: Any, project: Any, d
         assert np.sum(theirs * ours, axis=1).min() > 0.9999
 
 
+def test_an_adapter_alone_leaves_what_it_does_not_say_to_the_embedder(save: Save) -> None:
+    from lorag.training.encoder_import import Maker, read_maker
+
+    folder = save(prompts={"query": "ask: "})
+    assert read_maker(folder) == Maker(pooling="mean", length=128, query="ask: ", document="")
+    (folder / "config_sentence_transformers.json").unlink()
+    assert read_maker(folder) == Maker(pooling="mean", length=128, query="", document="")
+    (folder / "modules.json").unlink()
+    assert read_maker(folder) == Maker()
+    change(folder / "config_sentence_transformers.json", prompts={"query": "ask: "})
+    assert read_maker(folder) == Maker(query="ask: ")
+
+
 def as_before(folder: Path) -> None:
     """Nothing is changed in the files."""
 
