@@ -25,7 +25,15 @@ from lorag.pipeline.errors import TrainingError
 from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder
 from lorag.training import processes
 from lorag.training.checkpoints import fit
-from lorag.training.contrastive_columns import answers, index_columns, prompt, text_columns, tokens_per_epoch, with_blank
+from lorag.training.contrastive_columns import (
+    answers,
+    cut_passages,
+    index_columns,
+    prompt,
+    text_columns,
+    tokens_per_epoch,
+    with_blank,
+)
 from lorag.training.data.negatives import Pair, make_pairs
 from lorag.training.data.rows import EmbedRow, PassageRow
 from lorag.training.early_stopping import Best, StopEarly, best_of
@@ -134,6 +142,9 @@ def train_embedder(
     embedder, pairs = prepared.embedder, prepared.pairs
     model = embedder.load()
     texts = dict(zip([passage.id for passage in passages], _texts(passages), strict=True))
+    cut = cut_passages(model, pairs, texts, embedder.identity.max_length)
+    if cut and on_notice is not None and processes.is_first():
+        on_notice(cut)
     with quiet_libraries():
         _set_trainable(model, encoder, recipe)
         trainer = _trainer(model, pairs, texts, prepared.passages, recipe, run_folder)

@@ -66,3 +66,19 @@ def tokens_per_epoch(model: Any, pairs: Sequence[Pair], texts: dict[str, str], *
         return queries
     lengths = {passage_id: count(text) for passage_id, text in texts.items()}
     return queries + sum(lengths[passage_id] for pair in pairs for passage_id in (pair.positive_id, *pair.negative_ids))
+
+
+def cut_passages(model: Any, pairs: Sequence[Pair], texts: Mapping[str, str], serving: int) -> str:
+    """A line on the gold passages that training cuts and serving reads on (to `serving` tokens, 0: all); "" if none."""
+    limit = model.max_seq_length or 0
+    if not limit or (serving and serving <= limit):
+        return ""
+    gold = list(dict.fromkeys(pair.positive_id for pair in pairs))
+    lengths = [len(model.tokenizer(texts[passage_id], truncation=False, verbose=False)["input_ids"]) for passage_id in gold]
+    cut = sum(length > limit for length in lengths)
+    if not cut:
+        return ""
+    return (
+        f"{cut} of {len(gold)} gold passages are cut at {limit} tokens in training, and serving reads "
+        f"{serving or 'all'} of them: the rest is not learnt; optimiser.max_length 0 trains as it serves"
+    )

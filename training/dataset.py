@@ -7,11 +7,13 @@ training or measurement.
 from __future__ import annotations
 
 import itertools
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lorag.pipeline.adapters.evidence import DataOrigin
+from lorag.pipeline.contracts.folding import fold
 from lorag.pipeline.contracts.judge import BUILT_IN, LabelSchema, intent_schema
 from lorag.pipeline.errors import DataError
 from lorag.pipeline.records import Role
@@ -123,6 +125,24 @@ class DataFolder:
                         "split by document and by conversation before training"
                     )
 
+    def check_documents(self, role: Role) -> None:
+        """Raises DataError if a training row of `role` needs a passage of a held-out document, which training may not show."""
+        held_out: dict[str, str] = {}
+        for split in HELD_OUT:
+            for other in (r for r in Role if self.has(split, r)):
+                for key, number in self._source_keys(split, other).items():
+                    kind, _, name = key.partition(" ")
+                    if kind == "passage" and document_of(name) not in held_out:
+                        held_out[document_of(name)] = f"{name} ({self.place(split, other, number)})"
+        for number, row in enumerate(self.rows("train", role)):
+            needed = row.positive_ids if isinstance(row, EmbedRow) else row.passage_ids
+            for passage in needed:
+                if (document := document_of(passage)) in held_out:
+                    raise DataError(
+                        f"document {document} is on both sides: passage {passage} ({self.place('train', role, number)}) is "
+                        f"trained on, and {held_out[document]} is held out; split by document before training"
+                    )
+
     def repeats(self, role: Role) -> tuple[str, ...]:
         """A line for each held-out file of `role` with inputs that equal those of a training row, word for word.
 
@@ -166,7 +186,7 @@ class DataFolder:
         """The inputs of the rows of `role`, as plain words → the number of the first row with each."""
         found: dict[str, int] = {}
         for number, row in enumerate(self.rows(split, role)):
-            found.setdefault(_words(row), number)
+            found.setdefault(words_of(row), number)
         return found
 
     def rows(self, split: str, role: Role) -> Sequence[RewriteRow | QuestionRow | EmbedRow | JudgeRow]:
@@ -200,8 +220,14 @@ def _keys_of(row: RewriteRow | QuestionRow | EmbedRow | JudgeRow) -> Iterator[st
     yield from (f"passage {passage}" for passage in passages)
 
 
-def _words(row: RewriteRow | QuestionRow | EmbedRow | JudgeRow) -> str:
-    """The input of a row without its answer, in lower case and with single spaces."""
+def plain_words(text: str) -> str:
+    """`text` in one Unicode form and case, with single spaces, without invisible characters: equal for what reads alike."""
+    seen = "".join(char for char in unicodedata.normalize("NFKC", fold(text)) if unicodedata.category(char) != "Cf")
+    return " ".join(seen.casefold().split())
+
+
+def words_of(row: RewriteRow | QuestionRow | EmbedRow | JudgeRow) -> str:
+    """The input of a row without its answer, as `plain_words`."""
     match row:
         case RewriteRow():
             asked = " | ".join([*map(str, row.history), row.question])
@@ -210,5 +236,7 @@ def _words(row: RewriteRow | QuestionRow | EmbedRow | JudgeRow) -> str:
         case EmbedRow():
             asked = row.query
         case JudgeRow():
-            asked = f"{row.task} {row.inputs}"
-    return " ".join(asked.casefold().split())
+            shown = row.inputs
+            texts = [f"{passage.title} | {passage.text}" for passage in shown.passages]
+            asked = " | ".join([row.task, shown.message, shown.question, shown.answer, *map(str, shown.history), *texts])
+    return plain_words(asked)

@@ -19,6 +19,7 @@ from lorag.pipeline.engine.quiet import quiet_libraries
 from lorag.pipeline.engine.tokens import load_tokens
 from lorag.pipeline.engine.weights import resolve_compute, resolve_device
 from lorag.pipeline.errors import TrainingError
+from lorag.pipeline.records import Role
 from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder, resolve_model
 from lorag.training import processes
 from lorag.training.data.negatives import Negatives
@@ -73,6 +74,8 @@ def plan_training(job: TrainingRun, max_memory: int = 0) -> Plan:
     TrainingError, with the smallest need, if nothing fits.
     """
     job.data.check_leaks(job.role)
+    if job.role in (Role.SYNTHESIZER, Role.EMBEDDER):
+        job.data.check_documents(job.role)
     recipe = job.recipe
     if isinstance(recipe, EmbeddingRecipe):
         held_out_split(job.data, job.role)

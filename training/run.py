@@ -34,6 +34,7 @@ from lorag.training.progress import Progress
 from lorag.training.publish import CANARY_SAMPLES, data_facts, engine_for, publish_embedder, publish_generation
 from lorag.training.recipe import EmbeddingRecipe, GenerationRecipe, JudgeRecipe, Recipe, SynthesizerRecipe, seeded
 from lorag.training.retrieval_dev import RetrievalDev, retrieval_dev
+from lorag.training.row_notices import notices
 from lorag.training.sft import Example, TrainedAdapter, train_adapter
 
 T = TypeVar("T")
@@ -91,8 +92,10 @@ def train_role(
     run_folder = processes.run_on_first(lambda: run_folder)
     folder = DataFolder(data, intents)
     folder.check_leaks(role)
+    if role in (Role.SYNTHESIZER, Role.EMBEDDER):
+        folder.check_documents(role)
     if on_notice is not None and processes.is_first():
-        for line in folder.repeats(role):
+        for line in notices(folder, role):
             on_notice(line)
     recipe = seeded(recipe if continuation is None else agreed(recipe, continuation.start), seed)
     job = TrainingRun(
