@@ -17,7 +17,7 @@ from lorag.pipeline.adapters.registry import Registry, Version
 from lorag.pipeline.engine.bases import Base, resolve_base, tokenizer_place
 from lorag.pipeline.engine.quiet import quiet_libraries
 from lorag.pipeline.engine.tokens import load_tokens
-from lorag.pipeline.errors import DataError, IdentityMismatch, TrainingError
+from lorag.pipeline.errors import BaseError, DataError, IdentityMismatch, TrainingError
 from lorag.pipeline.records import Role
 from lorag.pipeline.retrieval.embedder import Embedder
 from lorag.training import processes
@@ -187,12 +187,19 @@ def fitting(held_out: Sequence[Example], base: str, folder: Path) -> list[Exampl
 
 
 def context_of(base: str) -> int:
-    """The tokens that the base reads at most."""
+    """The tokens that the base reads at most. Raises BaseError if its configuration cannot be read."""
     from transformers import AutoConfig
 
-    with quiet_libraries():
-        config = AutoConfig.from_pretrained(tokenizer_place(base), trust_remote_code=False)
-    return int(getattr(config, "max_position_embeddings", 2048))
+    place = tokenizer_place(base)
+    try:
+        with quiet_libraries():
+            config = AutoConfig.from_pretrained(place, trust_remote_code=False)
+        return int(getattr(config, "max_position_embeddings", 2048))
+    except Exception as error:  # the library raises whatever a damaged or unknown configuration leads to
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise BaseError(
+            f"base {base!r}: its config.json cannot be used ({reason}); save the model anew, or name another"
+        ) from error
 
 
 def _dev(job: TrainingRun, search: PassageFinder) -> DevSet | None:

@@ -122,6 +122,8 @@ def _arguments(optimiser: GenerationOptimisation, batching: Batching, run_folder
         bf16=loaded.compute == "bfloat16",
         fp16=False,
         dataset_kwargs={"skip_prepare_dataset": True},
+        # trl's own choice is eos, which a tokenizer may lack too.
+        pad_token=loaded.tokenizer.convert_ids_to_tokens(ChatTokens(loaded.tokenizer).pad_id),
         remove_unused_columns=False,
         max_grad_norm=1.0,
         packing=False,

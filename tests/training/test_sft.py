@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -286,3 +287,15 @@ def test_smollm2_in_4_bit_learns_and_proves_itself(tmp_path: Path) -> None:
     tuned, still_bare = engine.generate([dataclasses.replace(question, adapter="rewriter"), question])
     assert still_bare.text == bare.text != tuned.text
     assert tuned.text.startswith("Is the")
+
+
+@pytest.mark.parametrize("pack_tokens", [0, 256])
+def test_a_tokenizer_without_a_pad_token_trains_packed_or_not(base: Base, tmp_path: Path, pack_tokens: int) -> None:
+    shutil.copytree(base.location, tmp_path / "base")
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        if (path := tmp_path / "base" / name).is_file():
+            kept = {key: value for key, value in json.loads(path.read_text()).items() if key != "pad_token"}
+            path.write_text(json.dumps(kept))
+    settings = changed(SETTINGS, max_steps=1, batch_size=2, pack_tokens=pack_tokens)
+    done = train_adapter(EXAMPLES, resolve_base(str(tmp_path / "base")), settings, tmp_path / "run")
+    assert done.steps == 1
