@@ -34,7 +34,8 @@ def squad_file(path: Path) -> Path:
 
 def test_a_set_goes_all_the_way_into_an_index(lorag, project, tmp_path: Path) -> None:
     file, out = squad_file(tmp_path / "docks.json"), tmp_path / "docks"
-    done = lorag("data", "import", "squad", file, "--out", out)
+    embedder = load_settings(project.folder).embedder.model  # passages fit what it reads
+    done = lorag("data", "import", "squad", file, "--out", out, "--embedder", embedder)
     assert (done.code, done.err) == (0, "")
     for part in ("synthesizer", "embedder", "train", "10 documents, "):
         assert part in done.out
