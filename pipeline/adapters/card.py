@@ -105,7 +105,7 @@ class TrainingFacts:
     seed: int
     final_loss: float
     dev: Mapping[str, float]
-    template_date: str = ""
+    template_date: str = field(default="", metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True)
