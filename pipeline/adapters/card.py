@@ -92,7 +92,7 @@ class DataFacts:
 class TrainingFacts:
     """How it was trained: `tokens` through the model, `batch` rows an optimiser step, `dev` metric → value.
 
-    `template_date` is the day that the base's template wrote into its prompts, '' for none.
+    `template_date` is the day that the base's template wrote into its prompts, None if it writes none.
     """
 
     method: str
@@ -105,7 +105,7 @@ class TrainingFacts:
     seed: int
     final_loss: float
     dev: Mapping[str, float]
-    template_date: str = field(default="", metadata=OPTIONAL)
+    template_date: str | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,9 +115,9 @@ class ChatTokens:
         )
 
     @property
-    def template_date(self) -> str:
-        """The day that the template may write into prompts, year first; '' if it asks for none."""
-        return TEMPLATE_DATE.isoformat() if _CLOCK in str(self._tokenizer.get_chat_template()) else ""
+    def template_date(self) -> str | None:
+        """The day that the template may write into prompts, year first; None if it asks for none."""
+        return TEMPLATE_DATE.isoformat() if _CLOCK in str(self._tokenizer.get_chat_template()) else None
 
     def _encode(self, text: str, as_text: bool) -> list[int]:
         if not text:

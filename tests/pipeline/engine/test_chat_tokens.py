@@ -58,7 +58,7 @@ DATED = (
 
 
 def test_a_template_that_asks_for_the_day_is_told_the_same_one_always(tokenizer: Any, tokens: ChatTokens) -> None:
-    assert tokens.template_date == ""
+    assert tokens.template_date is None
     tokenizer.chat_template = DATED
     dated = ChatTokens(tokenizer)
     assert "Today Date: 26 Jul 2024\nWhere?" in dated.text(dated.prompt([Message("user", "Where?")]))
