@@ -79,7 +79,9 @@ class ChatRequest(Lenient):
         if not isinstance(raw, Mapping):
             return validate(raw)
         if isinstance(model := raw.get("model"), str) and model not in CHAT_MODELS:
-            said = f"The model `{_shown(model)}` does not exist; chat models here are {', '.join(CHAT_MODELS)}"
+            said = (
+                f"The model does not exist; chat models here are {', '.join(CHAT_MODELS)}"  # it may be a key in the wrong field
+            )
             raise refusal("model_not_found", said, "model", status=404)
         read = read_chat(raw)
         body = validate(read.body)
@@ -128,8 +130,3 @@ class ChatRequest(Lenient):
     @property
     def wants_usage(self) -> bool:
         return self.stream_options is not None and bool(self.stream_options.include_usage)
-
-
-def _shown(model: str) -> str:
-    """At most 60 characters of a client's model name, in one line."""
-    return "".join(letter if letter.isprintable() else "?" for letter in model[:60])

@@ -80,7 +80,7 @@ def test_on_a_service(tmp_path: Path) -> None:
             streamed = {kind: send(client, replace(ask, stream=True)) for kind, ask in ASKS.items() if "messages" in ask.body}
             refused = send(client, ServiceRequest("chain", 0, "/v1/chat/completions", {"model": "nobody"}))
         assert {reply.status for reply in (*alone.values(), *streamed.values())} == {200}
-        assert refused.status == 400
+        assert refused.status == 404
         judgement = ReplyCheck(alone)
         assert alone["chain", 0].content == ANSWER and alone["chain", 0].adapters
         for kind, reply in streamed.items():

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -36,6 +36,7 @@ from lorag.pipeline.evaluation.answers import F1
 from lorag.pipeline.evaluation.floors.systems import BEST_SENTENCE, MAJORITY, UNCHANGED
 from lorag.pipeline.evaluation.report.decision import Decision, DecisionCard
 from lorag.pipeline.records import Message, Role
+from lorag.pipeline.retrieval.encoder_tokens import EncoderTokens
 from lorag.promotion import SealedTest, Switch, promote_version, promotion_refusal
 from lorag.training.dataset import DataFolder
 from tests.examples import kelder
@@ -51,8 +52,11 @@ Labels = Callable[[JudgeItem], str]
 
 
 @pytest.fixture(scope="module")
-def domain(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, tiny_encoder: Path) -> Path:
-    """A project on the example's documents with tiny models; the index of evaluation is made once for all tests."""
+def domain(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, tiny_encoder: Path) -> Iterator[Path]:
+    """A project on the example's documents with tiny models; the index of evaluation is made once for all tests.
+
+    The tiny encoder reads fewer tokens than that of the example, whose passages must stay as they are.
+    """
     folder = tmp_path_factory.mktemp("domain")
     settings = {
         "documents": str(kelder.DOCUMENTS),
@@ -62,7 +66,9 @@ def domain(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, tiny_encod
         "judge": {"intents": kelder.INTENTS},
     }
     (folder / "lorag.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EncoderTokens, "room", 0)
+        yield folder
 
 
 class Gate:

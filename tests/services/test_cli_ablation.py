@@ -104,6 +104,7 @@ def test_the_report_has_every_combination_and_its_effects(report: Path) -> None:
         "hybrid": True,
         "weights": {"words": None, "vectors": None, "tokens": None, "history": None, "document": None},
         "rerank": None,
+        "language": "english",
     }
     assert provenance["config"]["judge"]["gate"] is None
     assert len(provenance["digests"]["weights of embedder"]) == 16 and "test/rewriter.jsonl" in provenance["digests"]

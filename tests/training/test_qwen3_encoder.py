@@ -118,7 +118,9 @@ def test_cached_gradients_and_recomputed_activations_change_no_step(
     plain = train_embedder(
         ROWS, PASSAGES, Encoder(tiny), changed(settings, micro_batch=0, gradient_checkpointing=False), tmp_path
     )
-    assert [p.loss for p in plain.loss_curve] == pytest.approx([p.loss for p in trained.loss_curve], abs=2e-2)
+    (first, second), (other_first, other_second) = ([p.loss for p in each.loss_curve] for each in (plain, trained))
+    assert first == pytest.approx(other_first, abs=2e-3)
+    assert second == pytest.approx(other_second, abs=8e-2)  # after a large step in bfloat16
     assert plain.trainable_parameters == trained.trainable_parameters == 2 * 4 * (2 * 16 + 2 * 24 + 2 * 16 + 3 * (16 + 32))
 
 

@@ -79,7 +79,7 @@ def seen(folder: Path) -> Iterator[str]:
     for place, folders, files in os.walk(folder):
         at = Path(place)
         for name in sorted(folders):
-            if name.startswith(".") or not name.isprintable() and "\udc80" <= max(name) <= "\udcff":
+            if name.startswith(".") or any("\udc80" <= letter <= "\udcff" for letter in name):
                 folders.remove(name)
                 yield printable_path((at / name).relative_to(folder)) + "/"
         yield from (printable_path((at / name).relative_to(folder)) for name in files)

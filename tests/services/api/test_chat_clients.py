@@ -135,7 +135,7 @@ REFUSED: list[tuple[dict[str, Any], int, str, str, str]] = [
     ({"messages": [{"role": "user", "content": None}]}, 400, "invalid_value", "messages", "must end with a user message"),
     ({"messages": [{"role": "user", "content": "  "}]}, 400, "invalid_value", "messages", "must end with a user message"),
     ({"messages": [QUESTION, {"role": "assistant", "content": "The"}]}, 400, "invalid_value", "messages", "must end with a user"),
-    ({"model": "gpt-4o"}, 404, "model_not_found", "model", "`gpt-4o` does not exist"),
+    ({"model": "gpt-4o"}, 404, "model_not_found", "model", "The model does not exist; chat models here are lorag, "),
     ({"temperature": 3}, 400, "", "temperature", "less than or equal to 2"),
 ]  # fmt: skip
 
