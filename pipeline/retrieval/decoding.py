@@ -24,8 +24,9 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-_ZIP, _OLE, _GZIP = b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"\x1f\x8b"
-_SIGNATURES = (_ZIP, _OLE, _GZIP, b"%PDF-", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"\x7fELF", b"7z\xbc\xaf")
+PDF, ZIP, OLE = b"%PDF-", b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
+"""How files begin: a PDF, an archive, an old office document or one with a password."""
+_SIGNATURES = (ZIP, OLE, b"\x1f\x8b", PDF, b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"\x7fELF", b"7z\xbc\xaf")
 """How files begin that are never text, whatever their name says."""
 _SUPERSETS = {
     "ascii": "cp1252",

@@ -7,12 +7,11 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
-from lorag.pipeline.errors import InputError
 from lorag.pipeline.records import PageStart
 from lorag.pipeline.retrieval.file_content import Extracted
 from lorag.pipeline.retrieval.tables import table
 from lorag.pipeline.retrieval.titles import useful_title
-from lorag.pipeline.retrieval.zip_limits import open_archive
+from lorag.pipeline.retrieval.zip_limits import open_archive, parsing
 
 _A = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
 
@@ -29,7 +28,7 @@ def extract(data: bytes, name: str) -> Extracted:
     pages: list[PageStart] = []
     bare: list[int] = []
     text = first = ""
-    try:
+    with parsing(name, "damaged, or no presentation"):
         presentation = Presentation(io.BytesIO(data))
         for number, slide in enumerate(presentation.slides, start=1):
             heading, body = _slide(slide)
@@ -40,8 +39,6 @@ def extract(data: bytes, name: str) -> Extracted:
             if not heading and not body and len(slide.shapes):
                 bare.append(number)
         title = str(presentation.core_properties.title or "")
-    except Exception as error:  # python-pptx raises many classes for damaged files
-        raise InputError(f"{name}: damaged, or no presentation ({type(error).__name__}: {error}); save it anew") from error
     missing = (f"slides {', '.join(map(str, bare))} show only pictures; write down what they say",) if bare else ()
     return Extracted(useful_title(title) or first, text, pages=tuple(pages), missing=missing)
 

@@ -10,11 +10,10 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
-from lorag.pipeline.errors import InputError
 from lorag.pipeline.retrieval.file_content import Extracted
 from lorag.pipeline.retrieval.tables import table
 from lorag.pipeline.retrieval.titles import useful_title
-from lorag.pipeline.retrieval.zip_limits import open_archive
+from lorag.pipeline.retrieval.zip_limits import open_archive, parsing
 
 _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
@@ -32,7 +31,7 @@ def extract(data: bytes, name: str) -> Extracted:
     from docx import Document
 
     open_archive(data, name).close()
-    try:
+    with parsing(name, "damaged, or no Word document"):
         document = Document(io.BytesIO(data))
         styles = {style.style_id: _level(style) for style in document.styles if style.type == 1}
         body = list(_blocks(document.element.body, styles))
@@ -40,8 +39,6 @@ def extract(data: bytes, name: str) -> Extracted:
         heads = _edges(document, "header")
         feet = _edges(document, "footer")
         title = str(document.core_properties.title or "")
-    except Exception as error:  # python-docx raises many classes for damaged files
-        raise InputError(f"{name}: damaged, or no Word document ({type(error).__name__}: {error}); save it anew") from error
     text = "\n\n".join([*heads, *_joined([*body, *notes]), *feet])
     first = next((each.lstrip("# ") for each in body if each.startswith("# ")), "")
     return Extracted(useful_title(title) or first, text)

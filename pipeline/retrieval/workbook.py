@@ -8,11 +8,10 @@ import re
 import warnings
 from typing import Any
 
-from lorag.pipeline.errors import InputError
 from lorag.pipeline.retrieval.file_content import Extracted
 from lorag.pipeline.retrieval.tables import sheet
 from lorag.pipeline.retrieval.titles import useful_title
-from lorag.pipeline.retrieval.zip_limits import open_archive
+from lorag.pipeline.retrieval.zip_limits import open_archive, parsing
 
 MAX_ROWS, MAX_COLUMNS = 100_000, 500
 """Of a sheet. What lies beyond is said. Empty rows and columns do not count."""
@@ -31,7 +30,7 @@ def extract(data: bytes, name: str) -> Extracted:
 
     archive = open_archive(data, name)
     sheets = [member for member in archive.namelist() if member.startswith("xl/worksheets/") and member.endswith(".xml")]
-    try:
+    with parsing(name, "damaged workbook"):
         uncounted = sum(len(_UNCOUNTED.findall(archive.read(member))) for member in sheets)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about styles and extensions that do not matter here
@@ -44,10 +43,6 @@ def extract(data: bytes, name: str) -> Extracted:
                     parts.append(f"## {' '.join(page.title.split())}\n\n{text}")
             title = str(book.properties.title or "")
             book.close()
-    except InputError:
-        raise
-    except Exception as error:  # openpyxl raises many classes for damaged files
-        raise InputError(f"{name}: damaged workbook ({type(error).__name__}: {error}); save it anew") from error
     if uncounted:
         missing.append(f"{uncounted} formulas without a stored value: open it in a spreadsheet program and save it")
     return Extracted(useful_title(title), "\n\n".join(parts), missing=tuple(missing))

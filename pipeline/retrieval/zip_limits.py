@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from lorag.pipeline.errors import HoldsNoText, InputError
+from lorag.pipeline.retrieval.decoding import OLE
 
 MAX_UNPACKED = 512 * 2**20
 """Maximum bytes of all members together, unpacked."""
 MAX_RATIO = 300
 """Maximum of unpacked bytes a packed byte, of members above a megabyte: text packs to a tenth, a bomb to a thousandth."""
 MAX_MEMBERS = 20_000
-_OLE, _LOCK = b"\xd0\xcf\x11\xe0", "~$"
+_LOCK = "~$"
 
 
 def open_archive(data: bytes, name: str) -> zipfile.ZipFile:
@@ -24,7 +27,7 @@ def open_archive(data: bytes, name: str) -> zipfile.ZipFile:
     """
     if name.replace("\\", "/").rpartition("/")[2].startswith(_LOCK):
         raise HoldsNoText(f"{name}: a lock file of an office program, no document")
-    if data.startswith(_OLE):
+    if data.startswith(OLE):
         if "EncryptedPackage".encode("utf-16-le") in data:
             raise InputError(f"{name}: protected by a password; save it without one")
         raise InputError(f"{name}: an old office format inside, whatever its name says; save it anew in the present one")
@@ -45,11 +48,20 @@ def open_archive(data: bytes, name: str) -> zipfile.ZipFile:
     return archive
 
 
+@contextmanager
+def parsing(name: str, fault: str) -> Iterator[None]:
+    """Within: an error of the office library becomes an InputError that calls the file by its `fault`."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # they raise many classes for damaged files
+        raise InputError(f"{name}: {fault} ({type(error).__name__}: {error}); save it anew") from error
+
+
 def member(archive: zipfile.ZipFile, path: str, name: str) -> bytes:
     """The bytes of a member. Raises InputError if it is missing or damaged."""
     try:
         return archive.read(path)
-    except (KeyError, zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-        raise InputError(f"{name}: damaged ({path}: {error}); save it anew") from error
-    except Exception as error:  # zlib.error and others that a decompressor raises
+    except Exception as error:  # zipfile and the decompressors below it raise many classes
         raise InputError(f"{name}: damaged ({path}: {error}); save it anew") from error

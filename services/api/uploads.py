@@ -18,7 +18,7 @@ from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
-from lorag.pipeline.retrieval.decoding import is_text
+from lorag.pipeline.retrieval.decoding import OLE, PDF, ZIP, is_text
 from lorag.pipeline.retrieval.loading import KINDS
 from lorag.pipeline.storage.atomic import OWNER_ONLY
 from lorag.services.api.errors import ApiError
@@ -31,8 +31,6 @@ _JOINERS = frozenset("\u200c\u200d")
 _EXTENDED = re.compile(
     rb";\s{0,8}filename\*\s{0,8}=\s{0,8}\"?([A-Za-z0-9_-]{1,20})'[A-Za-z0-9-]{0,20}'([^\s;\"]+)", re.IGNORECASE
 )
-_PDF, _ZIP, _SEALED = b"%PDF-", b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
-"""How files begin: a PDF, an archive, an office document with a password (whose job then says so)."""
 _ARCHIVES = frozenset({".docx", ".pptx", ".xlsx", ".epub"})
 
 
@@ -65,9 +63,9 @@ def check_content(name: str, head: bytes) -> None:
     """Raises ApiError 415 if a file's first bytes do not match the kind in its name."""
     kind = Path(name).suffix.lower()
     if kind == ".pdf":
-        fits = _PDF in head
+        fits = PDF in head
     elif kind in _ARCHIVES:
-        fits = head.startswith((_ZIP, _SEALED))
+        fits = head.startswith((ZIP, OLE))  # the job of one with a password says so
     else:
         fits = is_text(head)
     if not fits:
