@@ -39,7 +39,7 @@ from lorag.training.data.rows import EmbedRow, PassageRow
 from lorag.training.early_stopping import Best, StopEarly, best_of
 from lorag.training.encoder_lora import add_lora, halve, has_bf16, recompute_activations, save_half, write_instruction
 from lorag.training.losses import query_side_loss, two_tower_loss
-from lorag.training.order import BatchShard, EvenBatches, RowOrder, loader
+from lorag.training.order import BatchShard, EvenChunks, RowOrder, loader
 from lorag.training.progress import Progress, final_loss, loss_entries
 from lorag.training.recipe import EmbeddingRecipe
 from lorag.training.recipe_parts import Optimisation
@@ -332,7 +332,7 @@ def _trainer(
         def get_train_dataloader(self) -> Any:
             """Each pair once an epoch. The library keeps duplicates apart instead, and stops where it cannot."""
             order = RowOrder([1] * len(pairs), recipe.optimiser.batch_size, recipe.optimiser.seed, grouped=False)
-            batches = EvenBatches(order, recipe.optimiser.batch_size)
+            batches = EvenChunks(order, recipe.optimiser.batch_size)
             own = BatchShard(batches, processes.count(), processes.rank(), blank=len(pairs))
             return loader(Dataset.from_dict(with_blank(columns)), own, self.data_collator, self.accelerator.device)
 

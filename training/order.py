@@ -99,31 +99,16 @@ class Chunks:
         self._order.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[list[int]]:
-        chunk: list[int] = []
-        for row in self._order:
-            chunk.append(row)
-            if len(chunk) == self._size:
-                yield chunk
-                chunk = []
-        if chunk:
-            yield chunk
+        rows = list(self._order)
+        for first in range(0, len(rows), self._size):
+            yield rows[first : first + self._size]
 
 
-class EvenBatches:
-    """The rows of `order` in as few lists of at most `most` rows as there must be, whose lengths differ by at most one.
+class EvenChunks(Chunks):
+    """The rows of `order` in as many lists as `Chunks`, whose lengths differ by at most one.
 
     A short last batch would have few negatives in it.
     """
-
-    def __init__(self, order: RowOrder, most: int) -> None:
-        self._order = order
-        self._most = most
-
-    def __len__(self) -> int:
-        return -(-len(self._order) // self._most)
-
-    def set_epoch(self, epoch: int) -> None:
-        self._order.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[list[int]]:
         rows, parts = list(self._order), len(self)

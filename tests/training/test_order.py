@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from lorag.pipeline.errors import TrainingError
-from lorag.training.order import Batching, BatchShard, Chunks, EvenBatches, RowOrder, batching_of
+from lorag.training.order import Batching, BatchShard, Chunks, EvenChunks, RowOrder, batching_of
 
 LENGTHS = [5, 40, 7, 33, 8, 21, 6, 35, 9, 30, 31]
 
@@ -112,7 +112,7 @@ def test_a_batch_is_cut_in_order_and_the_first_take_one_more() -> None:
 
 @pytest.mark.parametrize(("rows", "most", "sizes"), [(33, 32, {16, 17}), (64, 32, {32}), (5, 8, {5}), (400, 128, {100})])
 def test_even_batches_hold_each_row_once_and_differ_by_one_at_most(rows: int, most: int, sizes: set[int]) -> None:
-    batches = EvenBatches(RowOrder([1] * rows, most, 0, grouped=False), most)
+    batches = EvenChunks(RowOrder([1] * rows, most, 0, grouped=False), most)
     epochs = []
     for epoch in range(2):
         batches.set_epoch(epoch)
