@@ -125,6 +125,12 @@ class DataFolder:
                         "split by document and by conversation before training"
                     )
 
+    def check_training(self, role: Role) -> None:
+        """All that training `role` needs of the splits: `check_leaks`, and `check_documents` for roles that read passages."""
+        self.check_leaks(role)
+        if role in (Role.SYNTHESIZER, Role.EMBEDDER):
+            self.check_documents(role)
+
     def check_documents(self, role: Role) -> None:
         """Raises DataError if a training row of `role` needs a passage of a held-out document, which training may not show."""
         held_out: dict[str, str] = {}

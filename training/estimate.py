@@ -19,7 +19,6 @@ from lorag.pipeline.engine.quiet import quiet_libraries
 from lorag.pipeline.engine.tokens import load_tokens
 from lorag.pipeline.engine.weights import resolve_compute, resolve_device
 from lorag.pipeline.errors import TrainingError
-from lorag.pipeline.records import Role
 from lorag.pipeline.retrieval.sentence_encoder import SentenceTransformerEmbedder, resolve_model
 from lorag.training import processes
 from lorag.training.data.negatives import Negatives
@@ -32,7 +31,7 @@ from lorag.training.losses import ROWS_AT_ONCE
 from lorag.training.packing import IGNORED, Row, pack
 from lorag.training.recipe import EmbeddingRecipe, GenerationRecipe, Recipe, SynthesizerRecipe, changed
 from lorag.training.recipe_parts import Optimizer
-from lorag.training.run import TrainingRun, examples_of, fitting, held_out_examples, held_out_split, subset
+from lorag.training.run import TrainingRun, examples_of, fitting, held_out_examples, held_out_split, read_config, subset
 from lorag.training.sft import Example, encode
 
 
@@ -73,9 +72,7 @@ def plan_training(job: TrainingRun, max_memory: int = 0) -> Plan:
     A step's rows, and so the loss, stay the same. Raises as the run itself does for data that cannot be trained on, and
     TrainingError, with the smallest need, if nothing fits.
     """
-    job.data.check_leaks(job.role)
-    if job.role in (Role.SYNTHESIZER, Role.EMBEDDER):
-        job.data.check_documents(job.role)
+    job.data.check_training(job.role)
     recipe = job.recipe
     if isinstance(recipe, EmbeddingRecipe):
         held_out_split(job.data, job.role)
@@ -98,7 +95,7 @@ def plan_sft(
     rows.sort(key=lambda row: -len(row["input_ids"]))
     lengths = [len(row["input_ids"]) for row in rows]
     folder = tokenizer_place(base)
-    config = _config(folder)
+    config = read_config(folder, f"base {base!r}")
     traced = trace_generation(folder, recipe.lora, lengths[0], compute, device)
     setting = memory_settings(recipe, compute, device, config)
     geometry = Geometry.of(config)
@@ -168,13 +165,6 @@ def _largest(sizes: Sequence[int], need: Any, max_memory: int) -> int:
     )
 
 
-def _config(folder: str) -> Any:
-    from transformers import AutoConfig
-
-    with quiet_libraries():
-        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
-
-
 def _stored(config: Any) -> str:
     """The dtype of a model's files, by its config."""
     return str(getattr(config, "dtype", None) or "float32").removeprefix("torch.")
@@ -199,7 +189,7 @@ def _plan_encoder(job: TrainingRun, recipe: EmbeddingRecipe, max_memory: int) ->
     columns = columns_of(rows, list(job.data.training_passages().values()), model, recipe)
     pairs, longest = len(columns[0]), max(column[0] for column in columns)
     folder = str(resolve_model(model))
-    config = _config(folder)
+    config = read_config(folder, f"embedder {model!r}")
     geometry = Geometry.of(config)
     size = optimiser.batch_size
     group = min(ROWS_AT_ONCE, size)

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lorag.pipeline.adapters.card import DataFacts
 from lorag.pipeline.adapters.registry import Registry, Version
@@ -91,9 +91,7 @@ def train_role(
     processes.join(embedder_device if role is Role.EMBEDDER else base_device)
     run_folder = processes.run_on_first(lambda: run_folder)
     folder = DataFolder(data, intents)
-    folder.check_leaks(role)
-    if role in (Role.SYNTHESIZER, Role.EMBEDDER):
-        folder.check_documents(role)
+    folder.check_training(role)
     if on_notice is not None and processes.is_first():
         for line in notices(folder, role):
             on_notice(line)
@@ -188,18 +186,19 @@ def fitting(held_out: Sequence[Example], base: str, folder: Path) -> list[Exampl
 
 def context_of(base: str) -> int:
     """The tokens that the base reads at most. Raises BaseError if its configuration cannot be read."""
+    return int(getattr(read_config(tokenizer_place(base), f"base {base!r}"), "max_position_embeddings", 2048))
+
+
+def read_config(place: str, name: str) -> Any:
+    """The configuration of the model at `place`, without its weights. Raises BaseError, which calls the model `name`."""
     from transformers import AutoConfig
 
-    place = tokenizer_place(base)
     try:
         with quiet_libraries():
-            config = AutoConfig.from_pretrained(place, trust_remote_code=False)
-        return int(getattr(config, "max_position_embeddings", 2048))
+            return AutoConfig.from_pretrained(place, trust_remote_code=False)
     except Exception as error:  # the library raises whatever a damaged or unknown configuration leads to
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise BaseError(
-            f"base {base!r}: its config.json cannot be used ({reason}); save the model anew, or name another"
-        ) from error
+        raise BaseError(f"{name}: its config.json cannot be used ({reason}); save the model anew, or name another") from error
 
 
 def _dev(job: TrainingRun, search: PassageFinder) -> DevSet | None:

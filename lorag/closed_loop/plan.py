@@ -34,7 +34,7 @@ def rows_folder(settings: Settings, spec: LoopSpec) -> DataFolder:
     if lacking:
         raise DataError(f"no train/{lacking[0]}.jsonl in {data.folder}; add it, or leave the {lacking[0]} out with --roles")
     for role in spec.roles:
-        data.check_leaks(role)
+        data.check_training(role)
     return data
 
 
