@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,6 @@ from lorag.pipeline.errors import ConfigError, IndexMismatch, InputError, StoreE
 from lorag.pipeline.records import Segment
 from lorag.pipeline.retrieval.account import FileStatus
 from lorag.pipeline.retrieval.bm25 import Bm25Encoder, Bm25Settings
-from lorag.pipeline.retrieval.client_store import ClientStore
 from lorag.pipeline.retrieval.edge_store import EdgeStore
 from lorag.pipeline.retrieval.embedder import HashingEmbedder, SentenceTransformerEmbedder, Vectors, passage_text
 from lorag.pipeline.retrieval.index import Index
@@ -46,13 +45,6 @@ def folder(tmp_path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     return tmp_path / "docs"
-
-
-@pytest.fixture(params=["edge", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStore]:
-    made: VectorStore = EdgeStore(tmp_path / "index") if request.param == "edge" else ClientStore(":memory:")
-    yield made
-    made.close()
 
 
 @pytest.fixture

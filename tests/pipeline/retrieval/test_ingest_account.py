@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from lorag.pipeline.retrieval.account import FileAccount, FileStatus, counts, printable, remarks
 from lorag.pipeline.retrieval.client_store import ClientStore
-from lorag.pipeline.retrieval.edge_store import EdgeStore
 from lorag.pipeline.retrieval.embedder import HashingEmbedder
 from lorag.pipeline.retrieval.index import Index
 from lorag.pipeline.retrieval.ingest import Chunking, IngestReport, NoDocuments
@@ -22,13 +20,6 @@ FILES = {
     "b/d.jsonl": '{"id": 1, "text": "The third sheet."}\n{"id": 2, "text": "The fourth sheet."}\n',
 }
 ALL = {"The first sheet.", "The second sheet.", "The third sheet.", "The fourth sheet."}
-
-
-@pytest.fixture(params=["edge", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStore]:
-    made: VectorStore = EdgeStore(tmp_path / "index") if request.param == "edge" else ClientStore(":memory:")
-    yield made
-    made.close()
 
 
 @pytest.fixture

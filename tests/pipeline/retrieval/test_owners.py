@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,6 @@ import pytest
 
 from lorag.pipeline.errors import IndexOwned, StoreError
 from lorag.pipeline.records import Document
-from lorag.pipeline.retrieval.client_store import ClientStore
-from lorag.pipeline.retrieval.edge_store import EdgeStore
 from lorag.pipeline.retrieval.embedder import HashingEmbedder
 from lorag.pipeline.retrieval.index import Index
 from lorag.pipeline.retrieval.ingest import Chunking
@@ -37,13 +35,6 @@ class Project:
 
     def on_adopted(self, collection: str) -> None:
         self.told.append(collection)
-
-
-@pytest.fixture(params=["edge", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStore]:
-    made: VectorStore = EdgeStore(tmp_path / "index") if request.param == "edge" else ClientStore(":memory:")
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,6 @@ import pytest
 
 from lorag.pipeline.errors import InputError, StoreError
 from lorag.pipeline.records import Document
-from lorag.pipeline.retrieval.client_store import ClientStore
-from lorag.pipeline.retrieval.edge_store import EdgeStore
 from lorag.pipeline.retrieval.embedder import HashingEmbedder
 from lorag.pipeline.retrieval.index import Index, IndexedFile
 from lorag.pipeline.retrieval.ingest import Chunking
@@ -20,13 +18,6 @@ from lorag.pipeline.retrieval.partition import PARTITION_FIELDS, Partition, chec
 from lorag.pipeline.retrieval.store import MISSING, FieldKind, Point, Search, Sparse, VectorStore
 
 CHUNKING = Chunking(60, 0)
-
-
-@pytest.fixture(params=["edge", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStore]:
-    made: VectorStore = EdgeStore(tmp_path / "index") if request.param == "edge" else ClientStore(":memory:")
-    yield made
-    made.close()
 
 
 @pytest.fixture
