@@ -50,8 +50,7 @@ class IngestReport:
     """What an ingest did. `added`, `changed`, `unchanged` and `removed` count documents; `passages` is the tenant's total.
 
     `files` is the account of everything that was seen, one each. `gone` names the files that are no longer there, whose documents
-    were removed. `advice` are lines on languages that
-    the settings do not fit.
+    were removed. `advice` are lines on languages that the settings do not fit.
     """
 
     collection: str
@@ -258,7 +257,7 @@ class Ingester:
         keys = ("fingerprint", *PARTITION_FIELDS)
         present = {point.id: point for point in self.store.scroll(target, keys=keys)}
         others = {name for name, point in present.items() if partition_of(point.payload) != self.partition}
-        carried = [point.id for point in self._to_carry(source, failed)]
+        total = sum(1 for _ in self._to_carry(source, failed, keys=("document_id", "source", *PARTITION_FIELDS)))
         batch: list[StoredPoint] = []
         for done, point in enumerate(self._to_carry(source, failed), start=1):
             others.discard(point.id)
@@ -269,13 +268,13 @@ class Ingester:
                 self._copy(target, batch)
                 batch = []
             if on_progress:
-                on_progress(done, len(carried), str(point.payload["document_id"]))
+                on_progress(done, total, str(point.payload["document_id"]))
         self._copy(target, batch)
         self.store.delete(target, sorted(others))
         self.store.flush(target)
 
-    def _to_carry(self, source: str, failed: Collection[str]) -> Iterator[StoredPoint]:
-        for point in self.store.scroll(source):
+    def _to_carry(self, source: str, failed: Collection[str], keys: Sequence[str] | None = None) -> Iterator[StoredPoint]:
+        for point in self.store.scroll(source, keys=keys):
             file = printable(file_name(str(point.payload["document_id"]), str(point.payload["source"])))
             if partition_of(point.payload) != self.partition or _holder(file, failed):
                 yield point
