@@ -77,9 +77,9 @@ def languages(texts: Iterable[str]) -> tuple[LanguageShare, ...]:
 def _parts(text: str) -> Iterator[tuple[str, str]]:
     """The language of each script's part of a sample of `text`, and that part."""
     identifier = _identifier()
+    text = _NO_PROSE.sub(" ", text)
     middle = max(len(text) // 2 - _PIECE // 2, 0)
     pieces = (text[:_PIECE], text[middle : middle + _PIECE], text[-_PIECE:])
-    text = _NO_PROSE.sub(" ", text)
     sample = text if len(text) <= 3 * _PIECE else "\n".join(pieces)
     for script, least in _LEAST.items():
         part = " ".join(script.findall(sample))
