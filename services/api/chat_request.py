@@ -79,9 +79,8 @@ class ChatRequest(Lenient):
         if not isinstance(raw, Mapping):
             return validate(raw)
         if isinstance(model := raw.get("model"), str) and model not in CHAT_MODELS:
-            said = (
-                f"The model does not exist; chat models here are {', '.join(CHAT_MODELS)}"  # it may be a key in the wrong field
-            )
+            # The name is not repeated: it may be a key in the wrong field.
+            said = f"The model does not exist; chat models here are {', '.join(CHAT_MODELS)}"
             raise refusal("model_not_found", said, "model", status=404)
         read = read_chat(raw)
         body = validate(read.body)
