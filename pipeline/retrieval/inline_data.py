@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
+
+import regex
 
 from lorag.pipeline.records import Document, Segment
 from lorag.pipeline.retrieval.html_text import clip
@@ -13,11 +14,11 @@ SHORTEST = 100
 
 LEFT_OUT = "…"
 
-# The data of a folded link go on in lines of base64 alone.
-_LINK = re.compile(
+# The data of a folded link go on in lines of base64 alone. Not by `re`: before Python 3.11.5 its possessive groups take too much.
+_LINK = regex.compile(
     r"data:[\w.+-]{1,60}/[\w.+-]{1,80}(?:;[\w.+=-]{1,80}){0,4},"
     rf"(?P<data>[^\s\"'<>)\]}}]{{{SHORTEST},}}+(?:\s{{1,8}}[A-Za-z0-9+/]{{40,}}+={{0,2}}(?=\s|[)\"'>\]]|$))*+)",
-    re.IGNORECASE,
+    regex.IGNORECASE,
 )
 
 

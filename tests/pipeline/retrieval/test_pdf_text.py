@@ -178,6 +178,7 @@ def test_a_scan_with_a_stamp_is_a_scan(stamp: str) -> None:
 
 
 def test_an_ocr_program_that_is_installed_reads_scans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pytesseract", reason="the extra `ocr` is not installed")
     program = tmp_path / "tesseract"
     listing = 'if [ "$1" = "--list-langs" ]; then echo "List of languages (1):"; echo eng; exit 0; fi'
     version = 'if [ "$1" = "--version" ]; then echo "tesseract 5.3.0"; exit 0; fi'
